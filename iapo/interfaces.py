@@ -1,0 +1,306 @@
+"""The five interfaces and the reward protocol, on one page.
+
+Each abstract class owns one concrete ``__call__`` whose annotations are checked at every call (jaxtyping and beartype:
+shapes, dtypes, and that sizes agree between arguments), which delegates to one abstract hook. A subclass implements the
+hook; it inherits the checks of what goes in and of what comes out, annotated or not.
+
+Data flows one way::
+
+    prompts -> Sampler -> Rollout -> Reward -> rewards [batch]
+                             |                    |
+                             +-> MIEstimator -> information [batch token] (nats)
+                                                  |
+                          AdvantageAssigner(rewards, group_ids, signals) -> advantages, loss_mask [batch token]
+                                                  |
+               policy logprobs -> PolicyLoss -> scalar, metrics -> PolicyOptimizer (accumulate, clip, schedule, step)
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from iapo.types import AdvantageOutput, LossOutput, Rollout, StepStats, TokenSignals, shape_checked
+
+Prompts = Sequence[str] | Sequence[Sequence[int]]
+"""Prompts as text, or as token ids."""
+
+
+class Reward(Protocol):
+    """Scores completions. The signature is TRL's, so a reward function written for one works in the other."""
+
+    def __call__(
+        self, prompts: list[Any], completions: list[Any], completion_ids: list[list[int]], **columns: Any
+    ) -> list[float | None]:
+        """One number per completion; ``None`` for a completion that this function cannot judge."""
+        ...
+
+
+class Sampler(ABC):
+    """Samples ``group_size`` completions for each prompt."""
+
+    @shape_checked
+    def __call__(self, prompts: Prompts, group_size: int) -> Rollout:
+        """Sample completions.
+
+        Args:
+            prompts: texts or token-id sequences, at least one, none empty.
+            group_size: completions per prompt, at least 1.
+
+        Returns:
+            ``len(prompts) * group_size`` completions; ``group_ids[i]`` is the index of the prompt that row ``i`` answers.
+
+        Raises:
+            ValueError: no prompts, an empty prompt, ``group_size`` below 1, or a hook that returned another number of
+                completions or wrong groups.
+        """
+        if group_size < 1:
+            raise ValueError(f"group_size: got {group_size}, want at least 1")
+        if len(prompts) == 0:
+            raise ValueError("prompts: got none, want at least one")
+        empty = [index for index, prompt in enumerate(prompts) if len(prompt) == 0]
+        if empty:
+            raise ValueError(f"prompts: the prompt at index {empty[0]} is empty")
+        rollout = self.sample(prompts, group_size)
+        counts = torch.bincount(rollout.group_ids, minlength=len(prompts)).tolist()
+        if counts != [group_size] * len(prompts):
+            raise ValueError(
+                f"{type(self).__name__}.sample: want {group_size} completions for each of {len(prompts)} prompts, "
+                f"group_ids count {counts}"
+            )
+        return rollout
+
+    @abstractmethod
+    def sample(self, prompts: Prompts, group_size: int) -> Rollout:
+        """Hook: see `__call__`."""
+
+
+class MIEstimator(ABC):
+    """Estimates how much each completion token told about the answer: ``I(y; o_t | q, o_<t)`` in nats.
+
+    The hook `probe` gives a value ``V_t`` after each prefix of the completion: what is known about the answer
+    (a log-likelihood), or what is still unknown (an entropy), as `information_sign` says. The information of a token is
+    the signed difference of the probes at its two sides, so a completion's information telescopes:
+    ``sum_t s_t = +-(V_L - V_0)``.
+    """
+
+    information_sign: int = 1
+    """+1 if a larger probe means that more is known (a log-likelihood), -1 if less is known (an entropy)."""
+
+    @shape_checked
+    def __call__(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch token"]:
+        """Information of each completion token, nats; 0 outside ``rollout.reasoning_mask``.
+
+        Args:
+            model: a causal language model with the call signature of ``transformers``; may be wrapped (DDP, FSDP).
+            rollout: the completions to be read.
+
+        Raises:
+            ValueError: the hook returned a wrong shape.
+            FloatingPointError: the hook returned a non-finite probe inside the reasoning span; the rows are named.
+        """
+        probes = self.probe(model, rollout)
+        batch, token = rollout.completion_ids.shape
+        if tuple(probes.shape) != (batch, token + 1):
+            raise ValueError(
+                f"{type(self).__name__}.probe: want shape (batch, token + 1) = {(batch, token + 1)}, "
+                f"got {tuple(probes.shape)}"
+            )
+        information = self.information_sign * (probes[:, 1:] - probes[:, :-1])
+        information = torch.where(rollout.reasoning_mask, information, torch.zeros_like(information))
+        bad = ~information.isfinite().all(1)
+        if bool(bad.any()):
+            raise FloatingPointError(
+                f"{type(self).__name__}: non-finite information in rows {bad.nonzero().flatten().tolist()}"
+            )
+        return information
+
+    @abstractmethod
+    def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
+        """Hook: the value of every prefix, ``probe = token + 1``; entry ``t`` has seen ``t`` completion tokens.
+
+        Only entries beside a token of ``rollout.reasoning_mask`` are read; the others are 0.
+        """
+
+
+class AdvantageAssigner(ABC):
+    """Turns rewards and token signals into one advantage per token."""
+
+    requires: frozenset[str] = frozenset()
+    """Names of the `TokenSignals` fields that the hook reads, so that a loop computes those and no others."""
+
+    @shape_checked
+    def __call__(
+        self,
+        rewards: Float[Tensor, " batch"],
+        group_ids: Int[Tensor, " batch"],
+        completion_mask: Bool[Tensor, "batch token"],
+        signals: TokenSignals | None = None,
+    ) -> AdvantageOutput:
+        """Assign an advantage to every completion token.
+
+        Args:
+            rewards: one finite number per completion.
+            group_ids: completions with equal ids share a baseline, wherever they stand in the batch.
+            completion_mask: ``True`` at the completions' tokens.
+            signals: what `requires` names; may be left out if that is empty.
+
+        Returns:
+            Detached advantages of the rewards' dtype (fp32 at least), 0 outside the loss mask.
+
+        Raises:
+            jaxtyping.TypeCheckError: wrong shapes or dtypes; the message names the argument and the sizes.
+            ValueError: a required signal is missing or of another shape, devices differ, or the hook returned another
+                shape, a loss mask outside the completion mask, or advantages outside the loss mask.
+            FloatingPointError: a reward is not finite, or the hook returned an advantage that is not.
+        """
+        signals = TokenSignals() if signals is None else signals
+        _check_devices(rewards=rewards, group_ids=group_ids, completion_mask=completion_mask)
+        for name in sorted(self.requires):
+            signal = getattr(signals, name)
+            if signal is None:
+                raise ValueError(f"signals.{name}: {type(self).__name__} requires it, got None")
+        for name in ("information", "information_mask", "policy_entropy", "policy_logprobs"):
+            signal = getattr(signals, name)
+            if signal is not None and signal.shape != completion_mask.shape:
+                raise ValueError(
+                    f"signals.{name}: want the shape of completion_mask {tuple(completion_mask.shape)}, "
+                    f"got {tuple(signal.shape)}"
+                )
+            if signal is not None:
+                _check_devices(completion_mask=completion_mask, **{f"signals.{name}": signal})
+        _check_finite("rewards", rewards)
+        with torch.no_grad():
+            rewards = rewards.to(torch.promote_types(rewards.dtype, torch.float32))
+            output = self.assign(rewards, group_ids, completion_mask, signals)
+        if output.advantages.shape != completion_mask.shape:
+            raise ValueError(
+                f"{type(self).__name__}.assign: want advantages of shape {tuple(completion_mask.shape)}, "
+                f"got {tuple(output.advantages.shape)}"
+            )
+        if bool((output.loss_mask & ~completion_mask).any()):
+            raise ValueError(f"{type(self).__name__}.assign: loss_mask must be a subset of completion_mask")
+        if bool((output.advantages.masked_fill(output.loss_mask, 0) != 0).any()):
+            raise ValueError(f"{type(self).__name__}.assign: advantages must be 0 outside loss_mask")
+        _check_finite(f"{type(self).__name__}.assign: advantages", output.advantages)
+        return output
+
+    @abstractmethod
+    def assign(
+        self,
+        rewards: Float[Tensor, " batch"],
+        group_ids: Int[Tensor, " batch"],
+        completion_mask: Bool[Tensor, "batch token"],
+        signals: TokenSignals,
+    ) -> AdvantageOutput:
+        """Hook: see `__call__`. Runs without gradients; rewards arrive in fp32 or better."""
+
+
+class PolicyLoss(ABC):
+    """A surrogate loss over completion tokens."""
+
+    @shape_checked
+    def __call__(
+        self,
+        policy_logprobs: Float[Tensor, "batch token"],
+        old_logprobs: Float[Tensor, "batch token"],
+        advantages: Float[Tensor, "batch token"],
+        loss_mask: Bool[Tensor, "batch token"],
+        normaliser: Float[Tensor, ""],
+        ref_logprobs: Float[Tensor, "batch token"] | None = None,
+    ) -> LossOutput:
+        """The loss of a batch or of one micro-batch of a step.
+
+        Args:
+            policy_logprobs: log-probabilities (nats) of the sampled tokens under the policy that is trained; carries
+                the gradient.
+            old_logprobs: the same under the policy that sampled; detached here.
+            advantages: as an `AdvantageAssigner` returns them; detached here.
+            loss_mask: tokens that enter the loss. Whatever stands at other positions, NaN included, changes nothing.
+            normaliser: what the summed loss is divided by: `normaliser` of the *whole step's* loss mask, so that
+                micro-batches, accumulation and ranks add up to one gradient.
+            ref_logprobs: the same under the reference policy, for the KL penalty; detached here.
+
+        Returns:
+            The loss and its metrics; both sum over the micro-batches of a step.
+
+        Raises:
+            jaxtyping.TypeCheckError: wrong shapes or dtypes; the message names the argument and the sizes.
+            ValueError: devices differ, or ``normaliser`` is not positive.
+            FloatingPointError: an input or the loss is NaN or infinite at a token of the loss mask; the tensor and the
+                rows are named.
+        """
+        _check_devices(
+            policy_logprobs=policy_logprobs, old_logprobs=old_logprobs, advantages=advantages, loss_mask=loss_mask
+        )
+        if not float(normaliser) > 0:
+            raise ValueError(f"normaliser: got {float(normaliser)}, want a positive number")
+        inputs = {"policy_logprobs": policy_logprobs, "old_logprobs": old_logprobs, "advantages": advantages}
+        if ref_logprobs is not None:
+            inputs["ref_logprobs"] = ref_logprobs
+        clean = {}
+        for name, tensor in inputs.items():
+            clean[name] = tensor.masked_fill(~loss_mask, 0)
+            _check_finite(name, clean[name])
+            if name != "policy_logprobs":
+                clean[name] = clean[name].detach()
+        ref_logprobs = clean.pop("ref_logprobs", None)
+        output = self.compute(**clean, loss_mask=loss_mask, normaliser=normaliser, ref_logprobs=ref_logprobs)
+        _check_finite(f"{type(self).__name__}.compute: loss", output.loss)
+        return output
+
+    @abstractmethod
+    def compute(
+        self,
+        policy_logprobs: Float[Tensor, "batch token"],
+        old_logprobs: Float[Tensor, "batch token"],
+        advantages: Float[Tensor, "batch token"],
+        loss_mask: Bool[Tensor, "batch token"],
+        normaliser: Float[Tensor, ""],
+        ref_logprobs: Float[Tensor, "batch token"] | None,
+    ) -> LossOutput:
+        """Hook: see `__call__`. Everything outside ``loss_mask`` arrives as 0, everything inside is finite."""
+
+    @abstractmethod
+    def normaliser(self, loss_mask: Bool[Tensor, "batch token"]) -> Float[Tensor, ""]:
+        """What the summed loss of a step is divided by, from the loss mask of the *whole* step; at least 1.
+
+        Normalisers of ranks add up; micro-batches of a step share the step's.
+        """
+
+
+class PolicyOptimizer(ABC):
+    """Collects the losses of a step and updates the policy at its boundary."""
+
+    @shape_checked
+    def __call__(self, loss: Float[Tensor, ""], boundary: bool = True) -> StepStats | None:
+        """Back-propagate one (micro-batch) loss; at a boundary, update the weights.
+
+        Args:
+            loss: scalar; the losses of a step add up.
+            boundary: whether this is the last loss of the step.
+
+        Returns:
+            The step's statistics at a boundary, ``None`` before it.
+        """
+        return self.accumulate(loss, boundary)
+
+    @abstractmethod
+    def accumulate(self, loss: Float[Tensor, ""], boundary: bool) -> StepStats | None:
+        """Hook: see `__call__`."""
+
+
+def _check_devices(**tensors: Tensor) -> None:
+    if len({tensor.device for tensor in tensors.values()}) > 1:
+        found = ", ".join(f"{name} on {tensor.device}" for name, tensor in tensors.items())
+        raise ValueError(f"all tensors must lie on one device, got {found}")
+
+
+def _check_finite(name: str, tensor: Tensor) -> None:
+    if bool(tensor.isfinite().all()):
+        return
+    rows = (~tensor.isfinite()).reshape(tensor.shape[0], -1).any(1).nonzero().flatten().tolist() if tensor.ndim else []
+    raise FloatingPointError(f"{name}: NaN or infinite value{f' in rows {rows}' if rows else ''}")

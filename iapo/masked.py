@@ -1,0 +1,67 @@
+"""Masked reductions: what an empty mask means is decided here, once.
+
+Sums over nothing are 0, so are means and standard deviations over nothing, and a z-score where there is no spread is 0.
+Values outside the mask never matter, NaN included. Reductions run in fp32 or better.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def masked_sum(values: Float[Tensor, "*axes"], mask: Bool[Tensor, "*axes"], dim: int | None = None) -> Tensor:
+    """Sum of ``values`` where ``mask``; 0 where the mask is empty.
+
+    Args:
+        values: any shape.
+        mask: the same shape.
+        dim: axis to reduce; ``None``: all of them.
+    """
+    clean = _wide(values).masked_fill(~mask, 0)
+    return clean.sum() if dim is None else clean.sum(dim)
+
+
+def masked_mean(values: Float[Tensor, "*axes"], mask: Bool[Tensor, "*axes"], dim: int | None = None) -> Tensor:
+    """Mean of ``values`` where ``mask``; 0 where the mask is empty. Arguments as `masked_sum`."""
+    count = mask.sum() if dim is None else mask.sum(dim)
+    return masked_sum(values, mask, dim) / count.clamp(min=1)
+
+
+def masked_std(values: Float[Tensor, "*axes"], mask: Bool[Tensor, "*axes"], dim: int | None = None) -> Tensor:
+    """Population standard deviation (divides by the count) where ``mask``; 0 over no or one entry.
+
+    Arguments as `masked_sum`. Constant values give exactly 0, without rounding noise.
+    """
+    mean = masked_mean(values, mask, dim)
+    deviation = _wide(values) - (mean if dim is None else mean.unsqueeze(dim))
+    spread = masked_mean(deviation.square(), mask, dim).sqrt()
+    return torch.where(_constant(values, mask, dim), torch.zeros_like(spread), spread)
+
+
+def masked_zscore(
+    values: Float[Tensor, "*axes"], mask: Bool[Tensor, "*axes"], dim: int | None = None, eps: float = 0.0
+) -> Tensor:
+    """``(values - mean) / (std + eps)`` where ``mask``, 0 elsewhere, and 0 everywhere if there is no spread.
+
+    Args:
+        values: any shape.
+        mask: the same shape.
+        dim: axis over which mean and standard deviation are taken; ``None``: all of them.
+        eps: added to the standard deviation.
+    """
+    mean, std = masked_mean(values, mask, dim), masked_std(values, mask, dim)
+    if dim is not None:
+        mean, std = mean.unsqueeze(dim), std.unsqueeze(dim)
+    scaled = (_wide(values) - mean) / torch.where(std > 0, std + eps, torch.ones_like(std))
+    return scaled.masked_fill(~(mask & (std > 0)), 0)
+
+
+def _wide(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def _constant(values: Tensor, mask: Tensor, dim: int | None) -> Tensor:
+    high, low = _wide(values).masked_fill(~mask, -torch.inf), _wide(values).masked_fill(~mask, torch.inf)
+    if values.numel() == 0:
+        return torch.ones_like(masked_mean(values, mask, dim), dtype=torch.bool)
+    return (high.max() <= low.min()) if dim is None else (high.amax(dim) <= low.amin(dim))

@@ -1,0 +1,215 @@
+"""The data that flows between components, and the axis legend.
+
+Axis names, the same words in every annotation and einops pattern of the library:
+
+========== =====================================================================
+``batch``   completions (prompts repeated ``group`` times)
+``group``   completions of one prompt
+``prompt``  prompt positions, left-padded
+``token``   completion positions, right-padded
+``vocab``   vocabulary entries
+``probe``   positions at which the answer is asked for, ``probe = token + 1``
+``postfix`` tokens appended to a prefix to ask for the answer
+``answer``  answer positions, right-padded
+========== =====================================================================
+
+Masks are boolean, ``True`` = counts. Entropies and information are in nats. Tensor names say who made them:
+``policy_logprobs``, ``old_logprobs``, ``ref_logprobs``, ``sampler_logprobs``.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TypeVar, dataclass_transform
+
+import torch
+from beartype import beartype
+from jaxtyping import Bool, Float, Int, jaxtyped
+from torch import Tensor
+
+shape_checked = jaxtyped(typechecker=beartype)
+"""Decorator: check a function's annotations, shapes included, at every call."""
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True)
+def _record(cls: type[T]) -> type[T]:
+    """A frozen dataclass whose constructor checks shapes and dtypes before ``__post_init__`` runs."""
+    cls = dataclass(frozen=True, eq=False)(cls)
+    cls.__init__ = shape_checked(cls.__init__)  # type: ignore[misc]
+    return cls
+
+
+def _same_device(owner: object) -> None:
+    """Raise ``ValueError`` unless all tensor fields of ``owner`` lie on one device."""
+    devices = {
+        field.name: value.device
+        for field in dataclasses.fields(owner)  # type: ignore[arg-type]
+        if isinstance(value := getattr(owner, field.name), Tensor)
+    }
+    if len(set(devices.values())) > 1:
+        found = ", ".join(f"{name} on {device}" for name, device in devices.items())
+        raise ValueError(f"{type(owner).__name__}: all tensors must lie on one device, got {found}")
+
+
+def _right_padded(name: str, mask: Bool[Tensor, "batch width"]) -> None:
+    if mask.shape[1] > 1 and bool((mask[:, 1:] & ~mask[:, :-1]).any()):
+        row = int((mask[:, 1:] & ~mask[:, :-1]).any(1).nonzero()[0])
+        raise ValueError(f"{name}: must be right-padded (True ... True False ... False), row {row} is not")
+
+
+@_record
+class Rollout:
+    """Sampled completions with their prompts: what a `Sampler` returns and an `MIEstimator` reads.
+
+    Args:
+        prompt_ids: token ids of the prompts, left-padded.
+        prompt_mask: ``True`` at the prompts' tokens.
+        completion_ids: token ids of the completions, right-padded.
+        completion_mask: ``True`` at the completions' tokens; the end-of-sequence token counts.
+        reasoning_mask: the span that is probed for information; a subset of ``completion_mask``.
+        group_ids: completions with equal ids answer the same prompt and share a baseline.
+        sampler_logprobs: log-probability (nats) of each completion token under the sampling distribution
+            (temperature applied, before any truncation such as top-p).
+        answer_ids: the answer that an estimator is asked about (the completion's own or the reference), right-padded.
+        answer_mask: ``True`` at the answers' tokens; an empty row means that there is no answer to ask about.
+
+    Raises:
+        jaxtyping.TypeCheckError: a field of wrong shape or dtype; the message names it and the sizes.
+        ValueError: tensors on several devices, a mask padded on the wrong side, ``reasoning_mask`` outside
+            ``completion_mask``, or only one of ``answer_ids`` and ``answer_mask``.
+    """
+
+    prompt_ids: Int[Tensor, "batch prompt"]
+    prompt_mask: Bool[Tensor, "batch prompt"]
+    completion_ids: Int[Tensor, "batch token"]
+    completion_mask: Bool[Tensor, "batch token"]
+    reasoning_mask: Bool[Tensor, "batch token"]
+    group_ids: Int[Tensor, " batch"]
+    sampler_logprobs: Float[Tensor, "batch token"] | None = None
+    answer_ids: Int[Tensor, "batch answer"] | None = None
+    answer_mask: Bool[Tensor, "batch answer"] | None = None
+
+    def __post_init__(self) -> None:
+        _same_device(self)
+        _right_padded("prompt_mask (read from the right)", self.prompt_mask.flip(1))
+        _right_padded("completion_mask", self.completion_mask)
+        if bool((self.reasoning_mask & ~self.completion_mask).any()):
+            raise ValueError("reasoning_mask: must be a subset of completion_mask, it is True at padded positions")
+        if (self.answer_ids is None) != (self.answer_mask is None):
+            given = "answer_ids" if self.answer_mask is None else "answer_mask"
+            raise ValueError(f"answer_ids and answer_mask: give both or neither, got only {given}")
+        if self.answer_mask is not None:
+            _right_padded("answer_mask", self.answer_mask)
+
+    def __len__(self) -> int:
+        """Number of completions."""
+        return self.completion_ids.shape[0]
+
+    @property
+    def completion_lengths(self) -> Int[Tensor, " batch"]:
+        """Number of tokens of each completion, end of sequence included."""
+        return self.completion_mask.sum(1)
+
+    def select(self, rows: Int[Tensor, " rows"] | slice) -> "Rollout":
+        """The completions in ``rows``, in that order, with padding that no row needs cut off.
+
+        Args:
+            rows: indices of completions, or a slice of them.
+        """
+        fields = {f.name: v[rows] for f in dataclasses.fields(self) if (v := getattr(self, f.name)) is not None}
+        prompt = max(1, _longest(fields["prompt_mask"]))
+        token = max(1, _longest(fields["completion_mask"]))
+        for name in ("prompt_ids", "prompt_mask"):
+            fields[name] = fields[name][:, -prompt:]
+        for name in ("completion_ids", "completion_mask", "reasoning_mask", "sampler_logprobs"):
+            if name in fields:
+                fields[name] = fields[name][:, :token]
+        if "answer_mask" in fields:
+            answer = max(1, _longest(fields["answer_mask"]))
+            for name in ("answer_ids", "answer_mask"):
+                fields[name] = fields[name][:, :answer]
+        return Rollout(**fields)
+
+    def to(self, device: torch.device | str) -> "Rollout":
+        """The same rollout with every tensor on ``device``."""
+        fields = {f.name: v.to(device) for f in dataclasses.fields(self) if (v := getattr(self, f.name)) is not None}
+        return Rollout(**fields)
+
+
+def _longest(mask: Bool[Tensor, "batch width"]) -> int:
+    return int(mask.sum(1).max()) if mask.numel() else 0
+
+
+@_record
+class TokenSignals:
+    """Per-token quantities an `AdvantageAssigner` may ask for; those not asked for are ``None``.
+
+    Args:
+        information: what each token told about the answer, nats; 0 where it was not measured.
+        information_mask: where information was measured (a rollout's ``reasoning_mask``). ``None``: at every token of
+            the completion.
+        policy_entropy: entropy of the sampling policy's next-token distribution, nats.
+        policy_logprobs: log-probability of the sampled token under the sampling policy, nats.
+
+    Raises:
+        jaxtyping.TypeCheckError: a field of wrong shape or dtype.
+        ValueError: tensors on several devices.
+    """
+
+    information: Float[Tensor, "batch token"] | None = None
+    information_mask: Bool[Tensor, "batch token"] | None = None
+    policy_entropy: Float[Tensor, "batch token"] | None = None
+    policy_logprobs: Float[Tensor, "batch token"] | None = None
+
+    def __post_init__(self) -> None:
+        _same_device(self)
+
+
+@_record
+class AdvantageOutput:
+    """What an `AdvantageAssigner` returns.
+
+    Args:
+        advantages: advantage of each completion token; 0 outside ``loss_mask``.
+        loss_mask: tokens that enter the loss; a subset of the completion mask.
+        metrics: scalars worth logging, by name. A metric that was not computed is absent.
+    """
+
+    advantages: Float[Tensor, "batch token"]
+    loss_mask: Bool[Tensor, "batch token"]
+    metrics: dict[str, float]
+
+
+@_record
+class LossOutput:
+    """What a `PolicyLoss` returns.
+
+    Args:
+        loss: scalar to differentiate; micro-batches of one step sum to the loss of the step.
+        metrics: detached scalars, each already weighted so that micro-batches of one step sum to the step's value.
+    """
+
+    loss: Float[Tensor, ""]
+    metrics: dict[str, Float[Tensor, ""]]
+
+
+@_record
+class StepStats:
+    """What a `PolicyOptimizer` reports at a step boundary.
+
+    Args:
+        step: optimizer steps taken so far, this one included.
+        stepped: whether the weights changed. ``False``: the step was refused.
+        grad_norm: global L2 norm of the gradient before clipping.
+        learning_rate: learning rate of the first parameter group that this step used.
+        skipped: steps refused so far (non-finite loss or gradient, or nothing to learn from).
+        reason: why the step was refused, empty if it was not.
+    """
+
+    step: int
+    stepped: bool
+    grad_norm: float
+    learning_rate: float
+    skipped: int
+    reason: str = ""
