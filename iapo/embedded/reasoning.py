@@ -1,0 +1,123 @@
+"""Worked completions of the embedded task: the shortest careful one, and demonstrations that say too much."""
+
+import random
+from collections.abc import Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from iapo.embedded.symbols import (
+    AGAIN,
+    ANSWER,
+    CHECK,
+    DIGITS,
+    END_ANSWER,
+    END_THINK,
+    EOS,
+    FILLERS,
+    FIXED,
+    OK,
+    THINK,
+)
+from iapo.embedded.task import Problem, Step, apply
+
+# Chances in demonstrations. A habit's own chance is drawn for each demonstration, uniformly between 0 and this, so that
+# some demonstrations are terse and careful and others are not: a policy can move between them.
+FILLER, REPEAT, CHECKED, SHORTCUT = 1.0, 0.6, 0.6, 0.3
+MOST_FILLERS = 5
+# A slip is a wrong result. Two steps at once go wrong far more often than one.
+SLIP, SHORTCUT_SLIP = 0.01, 0.15
+
+
+def worked(value: int, steps: Sequence[Step]) -> str:
+    """Write steps one at a time with their results.
+
+    Args:
+        value: the value before, 0 to 9.
+        steps: pairs of operator and operand.
+
+    Returns:
+        The value and then, for every step, operator, operand, `=` and result.
+
+    Example:
+        >>> worked(3, [("+", 8), ("-", 2)])
+        '3+8=1-2=9'
+    """
+    text = str(value)
+    for step in steps:
+        value = apply(value, [step])
+        text += f"{step[0]}{step[1]}={value}"
+    return text
+
+
+def shortest_reasoning(problem: Problem) -> str:
+    """Write the careful completion that has every step, one at a time, and nothing else.
+
+    Args:
+        problem: the problem.
+
+    Returns:
+        The completion, without the end-of-sequence token.
+
+    Example:
+        >>> from iapo.embedded import parse_prompt
+        >>> shortest_reasoning(parse_prompt("3+8-2="))
+        '<think>3+8=1-2=9</think><answer>9</answer>'
+    """
+    return f"{THINK}{worked(problem.first, problem.steps)}{END_THINK}{ANSWER}{problem.answer}{END_ANSWER}"
+
+
+def shortest_length(problem: Problem, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Count the tokens of the shortest careful completion, the end-of-sequence token included.
+
+    4 * difficulty + 7 with the embedded tokenizer.
+
+    Args:
+        problem: the problem.
+        tokenizer: the embedded model's tokenizer.
+
+    Returns:
+        The number of tokens.
+    """
+    return len(tokenizer.encode(shortest_reasoning(problem) + EOS, add_special_tokens=False))
+
+
+def demonstrate(problem: Problem, rng: random.Random) -> str:
+    """Write a demonstration in a style of its own: worked steps, filler, repetitions, checks and shortcuts.
+
+    - a step: `+8=1`, wrong with chance `SLIP`;
+    - a shortcut, two steps at once: `+8-2=9`, wrong with chance `SHORTCUT_SLIP`;
+    - filler: up to `MOST_FILLERS` words that say nothing;
+    - a repetition: ` again ` and the last step or shortcut as it was written, slips included;
+    - a check: ` check ` and the last step or shortcut worked anew one step at a time, then ` ok ` or, after a slip,
+      ` fixed `; what follows goes on from the result of the check, so that a checked slip does no harm.
+
+    Args:
+        problem: the problem.
+        rng: the source of randomness; advanced.
+
+    Returns:
+        The completion, without the end-of-sequence token. Its answer is wrong only after a slip that no check followed.
+    """
+    filler, repeat, checked, shortcut = (rng.random() * most for most in (FILLER, REPEAT, CHECKED, SHORTCUT))
+
+    def chatter() -> str:
+        return "".join(rng.choice(FILLERS) for _ in range(MOST_FILLERS) if rng.random() < filler)
+
+    value = problem.first
+    text = f"{THINK}{chatter()}{value}"
+    done = 0
+    while done < len(problem.steps):
+        width = 2 if done + 1 < len(problem.steps) and rng.random() < shortcut else 1
+        steps = problem.steps[done : done + width]
+        before, right = value, apply(value, steps)
+        slipped = rng.random() < (SLIP if width == 1 else SHORTCUT_SLIP)
+        value = int(rng.choice([digit for digit in DIGITS if digit != str(right)])) if slipped else right
+        step = "".join(f"{operator}{operand}" for operator, operand in steps) + f"={value}"
+        text += step + chatter()
+        if rng.random() < repeat:
+            text += f"{AGAIN}{before}{step}"
+        if rng.random() < checked:
+            text += f"{CHECK}{worked(before, steps)}{OK if value == right else FIXED}"
+            value = right
+        done += width
+    return f"{text}{chatter()}{END_THINK}{ANSWER}{value}{END_ANSWER}"
