@@ -51,7 +51,7 @@ class Sampler(ABC):
             group_size: completions per prompt, at least 1.
 
         Returns:
-            ``len(prompts) * group_size`` completions; ``group_ids[i]`` is the index of the prompt that row ``i`` answers.
+            ``len(prompts) * group_size`` completions; ``group_ids[i]`` is the index of the prompt of row ``i``.
 
         Raises:
             ValueError: no prompts, an empty prompt, ``group_size`` below 1, or a hook that returned another number of

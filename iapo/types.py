@@ -36,7 +36,7 @@ T = TypeVar("T")
 def _record(cls: type[T]) -> type[T]:
     """A frozen dataclass whose constructor checks shapes and dtypes before ``__post_init__`` runs."""
     cls = dataclass(frozen=True, eq=False)(cls)
-    cls.__init__ = shape_checked(cls.__init__)  # type: ignore[misc]
+    cls.__init__ = shape_checked(cls.__init__)  # type: ignore[method-assign]
     return cls
 
 

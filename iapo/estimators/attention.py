@@ -1,0 +1,62 @@
+"""Which models can honour a packed mask, and the attention back end under which they do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+from iapo.forward import unwrap
+
+_EXACT = ("sdpa", "eager")
+"""Attention implementations of transformers that take an additive 4-D mask as it stands."""
+
+
+class UnsupportedModelError(ValueError):
+    """The model cannot be probed with a packed forward; the message says why and what to do."""
+
+
+@contextmanager
+def packable_attention(model: nn.Module) -> Iterator[Any]:
+    """Switch to an attention implementation that honours a 4-D mask, yield the model's text config, and switch back.
+
+    Raises:
+        UnsupportedModelError: recurrent, convolutional, linear or chunked attention layers.
+    """
+    inner = unwrap(model)
+    config = inner.config.get_text_config()
+    _refuse_unmaskable(inner, config)
+    before = config._attn_implementation
+    if before in _EXACT:
+        yield config
+        return
+    inner.set_attn_implementation("sdpa" if getattr(inner, "_supports_sdpa", False) else "eager")
+    try:
+        yield config
+    finally:
+        inner.set_attn_implementation(before)
+
+
+def mask_windows(config: Any) -> dict[str, int | None]:
+    """The attention window of each mask that the model takes: ``{"": window}`` for one mask, else by layer type.
+
+    A window of ``None`` is full attention.
+    """
+    layer_types = set(getattr(config, "layer_types", None) or ())
+    window = getattr(config, "sliding_window", None)
+    if "sliding_attention" in layer_types:
+        return {"full_attention": None, "sliding_attention": window}
+    if layer_types or not getattr(config, "use_sliding_window", True):
+        return {"": None}
+    return {"": window}
+
+
+def _refuse_unmaskable(model: Any, config: Any) -> None:
+    odd = sorted(set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"})
+    if odd or getattr(model, "_is_stateful", False):
+        why = f"layers of type {', '.join(odd)}" if odd else "recurrent layers"
+        raise UnsupportedModelError(
+            f"{type(model).__name__} ({config.model_type}) has {why}: their state cannot be cut back to a prefix, so a "
+            "packed forward would be silently wrong. Use a model with full or sliding-window attention in every layer, "
+            "or an estimator without a packed forward (NextTokenEntropy, NoInformation)."
+        )

@@ -1,0 +1,62 @@
+"""How many prefixes one packed forward takes: from the memory there is, halved when it was too little."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_PACKED_TOKENS = {"cpu": 256, "cuda": 2048}
+"""Block tokens of one row beyond which a longer packed forward stops paying: copies do not see each other, but a dense
+attention kernel computes their products all the same."""
+
+
+def choose_chunk(batch: int, keys: int, block: int, kept: int, config: Any, device: torch.device) -> int:
+    """Prefixes per packed forward such that logits, mask and activations take at most a quarter of the free memory.
+
+    Args:
+        batch: rows of the forward.
+        keys: cached positions.
+        block: tokens per prefix.
+        kept: logits rows per prefix.
+        config: the model's text config (``vocab_size``, ``hidden_size``).
+        device: where it runs.
+    """
+    logits = 3 * 4 * kept * config.vocab_size
+    activations = 16 * 4 * block * config.hidden_size
+    mask = 2 * 4 * block * (keys + _PACKED_TOKENS["cuda"])
+    fitting = _free_bytes(device) // 4 // max(1, batch * (logits + activations + mask))
+    paying = _PACKED_TOKENS.get(device.type, _PACKED_TOKENS["cuda"]) // block
+    return max(1, min(fitting, paying))
+
+
+def halving_chunk(run: Callable[[int], Tensor], chunk: int) -> Tensor:
+    """``run(chunk)``, and if memory runs out again with half the chunk, down to 1.
+
+    Raises:
+        torch.OutOfMemoryError: a chunk of 1 does not fit (on CPU: the allocator's ``RuntimeError``).
+    """
+    while True:
+        try:
+            return run(chunk)
+        except RuntimeError as error:
+            if chunk == 1 or not _out_of_memory(error):
+                raise
+        chunk = chunk // 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+
+
+def _free_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 2**32

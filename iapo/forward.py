@@ -1,0 +1,40 @@
+"""How the library calls a language model: through the module it was given, in evaluation mode, explicit positions."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor, nn
+
+
+def unwrap(model: nn.Module) -> Any:
+    """The model inside wrappers such as DDP, FSDP or ``torch.compile``: where its ``config`` is read from."""
+    while not hasattr(model, "config"):
+        inner = getattr(model, "module", None) or getattr(model, "_orig_mod", None)
+        if inner is None:
+            raise TypeError(f"model: want a causal language model with a `config`, got {type(model).__name__}")
+        model = inner
+    return model
+
+
+@contextmanager
+def scoring(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients, the training mode of every submodule restored afterwards.
+
+    In training mode, gradient checkpointing silently empties a key-value cache, and dropout makes probes noise.
+    """
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def positions(mask: Bool[Tensor, "batch width"]) -> Int[Tensor, "batch width"]:
+    """Position of every token counted in real tokens, so that left padding moves nothing; 0 at the padding itself."""
+    return (mask.long().cumsum(1) - 1).clamp(min=0)
