@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
 _PACKED_TOKENS = {"cpu": 256, "cuda": 2048}
 """Block tokens of one row beyond which a longer packed forward stops paying: copies do not see each other, but a dense
@@ -31,7 +30,7 @@ def choose_chunk(batch: int, keys: int, block: int, kept: int, config: Any, devi
     return max(1, min(fitting, paying))
 
 
-def halving_chunk(run: Callable[[int], Tensor], chunk: int) -> Tensor:
+def halving_chunk(run: Callable[[int], None], chunk: int) -> None:
     """``run(chunk)``, and if memory runs out again with half the chunk, down to 1.
 
     Raises:
@@ -39,7 +38,8 @@ def halving_chunk(run: Callable[[int], Tensor], chunk: int) -> Tensor:
     """
     while True:
         try:
-            return run(chunk)
+            run(chunk)
+            return
         except RuntimeError as error:
             if chunk == 1 or not _out_of_memory(error):
                 raise

@@ -1,10 +1,11 @@
-"""The packed postfix forward: the answer asked for after every prefix of a completion, without recomputing the prefixes.
+"""The packed postfix forward: the answer asked for after every prefix of a completion, no prefix computed twice.
 
 One forward over prompt and completion fills the key-value cache. Then, for a chunk of ``n`` prefixes, one forward runs
-over ``n`` copies of a block (postfix, and answer tokens where they are teacher-forced) against that cache, un-copied: an
-additive mask lets token ``j`` of copy ``i`` see the cache up to the end of prefix ``i``, padding excluded, and tokens
-``0..j`` of its own copy; explicit positions say that it stands right behind its prefix. Chunks go from the longest
-prefixes to the shortest and the cache is cropped on the way, so that no forward sees keys that none of its prefixes has.
+over ``n`` copies of a block (postfix, and answer tokens where they are teacher-forced) against that cache, un-copied:
+an additive mask lets token ``j`` of copy ``i`` see the cache up to the end of prefix ``i``, padding excluded, and
+tokens ``0..j`` of its own copy; explicit positions say that it stands right behind its prefix. Chunks go from the
+longest prefixes to the shortest and the cache is cropped on the way, so that no forward sees keys that none of its
+prefixes has.
 """
 
 from collections.abc import Callable
@@ -38,6 +39,7 @@ def probe_prefixes(
     kept: int,
     reduce: Reduce,
     chunk: int | None,
+    columns: Int[Tensor, " column"] | None = None,
 ) -> Float[Tensor, "batch probe"]:
     """``reduce`` of the last ``kept`` logits of ``blocks`` after every prefix that `needed_probes` names, 0 elsewhere.
 
@@ -49,33 +51,36 @@ def probe_prefixes(
         blocks: the tokens appended to each prefix of a row.
         kept: how many positions at the end of the block have their logits computed.
         reduce: from logits ``[batch, prefix, kept, vocab]`` to values ``[batch, prefix]``.
-        chunk: prefixes per forward; ``None``: chosen from the memory there is. Never changes the result beyond rounding.
+        chunk: prefixes per forward; ``None``: chosen from the memory there is. Results agree up to rounding.
+        columns: the prefixes to probe, in ascending order; ``None``: all that are needed.
 
     Raises:
         ValueError: no prompt token, or texts longer than the model's positions.
         iapo.estimators.attention.UnsupportedModelError: the model's layers cannot honour the mask.
     """
     needed = needed_probes(rollout)
-    columns = needed.any(0).nonzero().flatten()
+    columns = needed.any(0).nonzero().flatten() if columns is None else columns
+    dtype = next(model.parameters()).dtype
+    values = torch.zeros(needed.shape, device=needed.device, dtype=torch.promote_types(dtype, torch.float32))
     if len(columns) == 0:
-        return torch.zeros(needed.shape, device=needed.device)
+        return values
     prompt = rollout.prompt_ids.shape[1]
     if prompt == 0:
         raise ValueError("rollout.prompt_ids: has no columns, want at least one prompt token")
     with packable_attention(model) as config, scoring(model):
         _check_positions(config, rollout, needed, blocks.shape[1])
 
-        def run(size: int) -> Tensor:
-            values = torch.zeros(needed.shape, device=needed.device)
-            cache = _fill_cache(model, rollout, int(columns[-1]))
-            for part in reversed(columns.split(size)):
+        probed = columns
+
+        def run(size: int) -> None:
+            cache = _fill_cache(model, rollout, int(probed[-1]))
+            for part in reversed(probed.split(size)):
                 _crop(cache, prompt + int(part[-1]))
                 values[:, part] = reduce(_packed_logits(model, config, rollout, blocks, kept, cache, part)).to(values)
-            return values
 
         keys = prompt + int(columns[-1])
         size = chunk or choose_chunk(len(rollout), keys, blocks.shape[1], kept, config, needed.device)
-        values = halving_chunk(run, size)
+        halving_chunk(run, size)
     return values.masked_fill(~needed, 0)
 
 
@@ -160,7 +165,7 @@ def _additive(
     masks = {
         layer: additive(mask if window is None else mask & (distance < window)) for layer, window in windows.items()
     }
-    return masks[""] if "" in masks else masks
+    return masks.get("", masks)
 
 
 def _crop(cache: DynamicCache, length: int) -> None:
@@ -174,7 +179,7 @@ def _check_length(cache: DynamicCache, length: int) -> None:
     if cache.get_seq_length() != length:
         raise RuntimeError(
             f"the model's key-value cache holds {cache.get_seq_length()} positions, want {length}: it does not keep "
-            "every key (gradient checkpointing in training mode, a static or a sliding cache), so prefixes cannot be probed"
+            "every key (a static or a sliding cache, say), so prefixes cannot be probed"
         )
 
 

@@ -1,0 +1,68 @@
+"""The paper's estimator: entropy of the answer when the reasoning is stopped early."""
+
+from dataclasses import dataclass, field
+from weakref import WeakSet
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from iapo.estimators.blocks import check_chunk, check_ids, repeat_ids
+from iapo.estimators.guard import check_packed
+from iapo.estimators.packing import probe_prefixes
+from iapo.interfaces import MIEstimator
+from iapo.logprobs import entropy
+from iapo.types import Rollout
+
+
+@dataclass(frozen=True)
+class EarlyExitEntropy(MIEstimator):
+    """Reduction of the forced answer's entropy: ``s_t = H_t - H_{t+1}``, ``H_t = H(y | q, o_<t)``.
+
+    ``H_t`` is the entropy of the next-token distribution after prompt, the first ``t`` completion tokens, and a postfix
+    that closes the reasoning and opens the answer. Summed over the reasoning span, ``sum_t s_t = H_0 - H_L``.
+
+    *What it estimates.* The mutual information ``I(y; o_t | q, o_<t)`` of the token with the model's own forced answer,
+    in nats: in expectation over the token it is that and not negative; a single value may be negative.
+
+    *Bias.* Only the answer's first token is seen, so that uncertainty about later tokens is missed (biased low). A
+    policy that was never stopped early may answer confidently and wrongly when forced: entropy near 0 everywhere, the
+    information of necessary steps biased towards 0 or below.
+
+    *Degenerate cases.* An empty reasoning span gives 0; a token that the model ignores gives 0.
+
+    Args:
+        postfix_ids: tokens that close the reasoning and open the answer, ``</think><answer>`` in the format used.
+        chunk: prefixes per packed forward; ``None``: chosen from the memory there is, halved if it was too little.
+        guard: compare the packed with the naive forward the first time a model is seen.
+
+    Raises:
+        ValueError: empty or negative ``postfix_ids``, ``chunk`` below 1.
+        iapo.estimators.attention.UnsupportedModelError: on a call, for a model whose attention cannot honour the mask.
+
+    Example:
+        >>> EarlyExitEntropy(postfix_ids=(4, 5)).information_sign
+        -1
+
+    References:
+        IAPO, arXiv 2602.19049, section on the information-aware advantage: ``s_t`` and early exit. Where the released
+        code departs (averaged neighbours, positions after padding), this follows the paper.
+    """
+
+    postfix_ids: tuple[int, ...]
+    chunk: int | None = None
+    guard: bool = True
+    _guarded: WeakSet = field(default_factory=WeakSet, init=False, repr=False, compare=False)
+
+    information_sign = -1
+
+    def __post_init__(self) -> None:
+        check_ids("postfix_ids", self.postfix_ids)
+        check_chunk(self.chunk)
+
+    def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
+        """``H_t`` in nats after each prefix, 0 where nothing is probed."""
+        blocks = repeat_ids(self.postfix_ids, rollout)
+        if self.guard and model not in self._guarded:
+            check_packed(model, rollout, blocks)
+            self._guarded.add(model)
+        return probe_prefixes(model, rollout, blocks, 1, lambda logits: entropy(logits[:, :, 0]), self.chunk)

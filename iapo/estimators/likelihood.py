@@ -1,0 +1,91 @@
+"""Log-likelihood of an answer, teacher-forced after every prefix of the reasoning."""
+
+from dataclasses import dataclass, field
+from weakref import WeakSet
+
+import torch
+from einops import repeat
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from iapo.estimators.blocks import check_chunk, check_ids, repeat_ids
+from iapo.estimators.guard import check_packed
+from iapo.estimators.packing import probe_prefixes
+from iapo.interfaces import MIEstimator
+from iapo.logprobs import token_logprobs
+from iapo.types import Rollout
+
+
+@dataclass(frozen=True)
+class AnswerLikelihood(MIEstimator):
+    """Gain in the log-likelihood of the rollout's answer: ``s_t = log p(y | q, o_<=t) - log p(y | q, o_<t)``.
+
+    ``y`` is what ``rollout.answer_ids`` holds, all its tokens: the completion's own final answer (pointwise information
+    of the token with it) or the reference answer (progress towards being right). It is asked for after a postfix that
+    closes the reasoning and opens the answer. Summed over the reasoning span,
+    ``sum_t s_t = log p(y | q, o) - log p(y | q)``.
+
+    *What it estimates.* With the own answer: the pointwise mutual information of token and answer given what came
+    before, in nats, whose expectation over answers drawn from the model is ``I(y; o_t | q, o_<t)``.
+
+    *Bias.* The own answer was chosen by the completion: conditioning on it biases sums high, by what its likelihood at
+    the end exceeds the expected one. The reference answer gives large negative values where a completion goes wrong.
+
+    *Degenerate cases.* A row without an answer, or an empty reasoning span, gives 0.
+
+    Args:
+        postfix_ids: tokens that close the reasoning and open the answer, ``</think><answer>`` in the format used.
+        closing_ids: tokens that end the answer, scored with it, so that ``1`` and ``12`` are different answers.
+        chunk: prefixes per packed forward; ``None``: chosen from the memory there is, halved if it was too little.
+        guard: compare the packed with the naive forward the first time a model is seen.
+
+    Raises:
+        ValueError: empty or negative ids, ``chunk`` below 1, or, on a call, a rollout without ``answer_ids``.
+        iapo.estimators.attention.UnsupportedModelError: on a call, for a model whose attention cannot honour the mask.
+
+    References:
+        IGPO, arXiv 2510.14967 (information gain of a turn); IAPO, arXiv 2602.19049 (per-token information).
+    """
+
+    postfix_ids: tuple[int, ...]
+    closing_ids: tuple[int, ...] = ()
+    chunk: int | None = None
+    guard: bool = True
+    _guarded: WeakSet = field(default_factory=WeakSet, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_ids("postfix_ids", self.postfix_ids)
+        if self.closing_ids:
+            check_ids("closing_ids", self.closing_ids)
+        check_chunk(self.chunk)
+
+    def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
+        """``log p(y | q, o_<t)`` in nats after each prefix, 0 where nothing is probed."""
+        if rollout.answer_ids is None or rollout.answer_mask is None:
+            raise ValueError("rollout.answer_ids: AnswerLikelihood needs the answers to ask about, got None")
+        if not bool(rollout.answer_mask.any()):
+            batch, token = rollout.completion_ids.shape
+            return torch.zeros(batch, token + 1, device=rollout.completion_ids.device)
+        targets, counts = self._targets(rollout)
+        blocks = torch.cat([repeat_ids(self.postfix_ids, rollout), targets[:, :-1]], 1)
+        if self.guard and model not in self._guarded:
+            check_packed(model, rollout, blocks)
+            self._guarded.add(model)
+
+        def likelihood(logits: Tensor) -> Tensor:
+            chosen = repeat(targets, "batch answer -> batch prefix answer", prefix=logits.shape[1])
+            return token_logprobs(logits, chosen).masked_fill(~counts[:, None], 0).sum(-1)
+
+        return probe_prefixes(model, rollout, blocks, targets.shape[1], likelihood, self.chunk)
+
+    def _targets(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
+        """Answer and closing tokens, right-padded, and where they count; a row without an answer counts nowhere."""
+        ids, mask = rollout.answer_ids, rollout.answer_mask
+        assert ids is not None
+        assert mask is not None
+        lengths, closing = mask.sum(1), len(self.closing_ids)
+        ids = nn.functional.pad(ids.masked_fill(~mask, 0), (0, closing))
+        for offset, token in enumerate(self.closing_ids):
+            ids = ids.scatter(1, (lengths + offset)[:, None], token)
+        lengths = torch.where(lengths > 0, lengths + closing, 0)
+        return ids, torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]

@@ -1,0 +1,57 @@
+"""The ablation NE: the policy's own next-token entropy in place of the answer's."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from iapo.estimators.blocks import check_chunk
+from iapo.forward import positions, scoring
+from iapo.interfaces import MIEstimator
+from iapo.logprobs import entropy
+from iapo.types import Rollout
+
+
+@dataclass(frozen=True)
+class NextTokenEntropy(MIEstimator):
+    """Reduction of the policy's next-token entropy: ``s_t = H(o_t | q, o_<t) - H(o_{t+1} | q, o_<=t)``, in nats.
+
+    *What it estimates.* Not information about the answer: the ablation IAPO-NE, to be compared with estimators that do.
+    Works with any causal language model, recurrent ones included.
+
+    *Degenerate cases.* An empty reasoning span gives 0.
+
+    Args:
+        chunk: completions per forward, which bounds the logits held at once; ``None``: all of the rollout.
+
+    Raises:
+        ValueError: ``chunk`` below 1.
+
+    References:
+        IAPO, arXiv 2602.19049, ablation without the answer entropy (NE).
+    """
+
+    chunk: int | None = None
+    information_sign = -1
+
+    def __post_init__(self) -> None:
+        check_chunk(self.chunk)
+
+    def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
+        """Entropy of the next token after each prefix, nats; entry 0 is that of the first completion token."""
+        ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)
+        mask = torch.cat([rollout.prompt_mask, rollout.completion_mask], 1)
+        keep = rollout.completion_ids.shape[1] + 1
+        parts = []
+        with scoring(model):
+            for part, seen in zip(ids.split(self.chunk or len(ids)), mask.split(self.chunk or len(ids)), strict=True):
+                output = model(
+                    input_ids=part,
+                    attention_mask=seen.long(),
+                    position_ids=positions(seen),
+                    use_cache=False,
+                    logits_to_keep=keep,
+                )
+                parts.append(entropy(output.logits))
+        return torch.cat(parts)

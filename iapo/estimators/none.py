@@ -1,0 +1,24 @@
+"""The ablation NI: no information term."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from iapo.interfaces import MIEstimator
+from iapo.types import Rollout
+
+
+@dataclass(frozen=True)
+class NoInformation(MIEstimator):
+    """No token told anything: information 0 everywhere, no forward pass. Turns information-aware methods off.
+
+    References:
+        IAPO, arXiv 2602.19049, ablation without the information term (NI).
+    """
+
+    def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
+        """Zeros."""
+        batch, token = rollout.completion_ids.shape
+        return torch.zeros(batch, token + 1, device=rollout.completion_ids.device)

@@ -1,0 +1,52 @@
+"""Tiny models with random weights, of the families that the library is exact on, for tests."""
+
+import torch
+from hypothesis import strategies as st
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+VOCAB = 31
+
+FAMILIES: dict[str, dict[str, object]] = {
+    "llama": {},
+    "qwen2": {},
+    "qwen3": {"head_dim": 8},
+    "gpt2": {},
+}
+
+
+def tiny_model(
+    family: str, seed: int = 0, layers: int = 2, heads: int = 4, kv_heads: int = 2, **extra: object
+) -> PreTrainedModel:
+    """A model of ``family`` with weights large enough that its distributions are far from uniform."""
+    if family == "gpt2":
+        shape = {"n_embd": 8 * heads, "n_layer": layers, "n_head": heads, "n_positions": 256}
+    else:
+        shape = {
+            "hidden_size": 8 * heads,
+            "intermediate_size": 48,
+            "num_hidden_layers": layers,
+            "num_attention_heads": heads,
+            "num_key_value_heads": kv_heads,
+            "max_position_embeddings": 256,
+        }
+    special = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    config = AutoConfig.for_model(family, vocab_size=VOCAB, **shape, **special, **FAMILIES.get(family, {}), **extra)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                torch.nn.init.normal_(parameter, std=0.3)
+    return model.eval()
+
+
+@st.composite
+def model_shapes(draw: st.DrawFn) -> dict[str, int]:
+    """Layers and heads of a random small configuration."""
+    kv_heads = draw(st.sampled_from([1, 2]))
+    return {
+        "layers": draw(st.integers(1, 3)),
+        "heads": kv_heads * draw(st.sampled_from([1, 2])),
+        "kv_heads": kv_heads,
+        "seed": draw(st.integers(0, 100)),
+    }
