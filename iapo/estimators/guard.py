@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from iapo.estimators.attention import UnsupportedModelError
+from iapo.estimators.attention import UnsupportedModelError, packable_attention
 from iapo.estimators.packing import needed_probes, probe_prefixes
 from iapo.forward import scoring
 from iapo.types import Rollout
@@ -43,7 +43,7 @@ def check_packed(model: nn.Module, rollout: Rollout, blocks: Int[Tensor, "batch 
         group_ids=rollout.group_ids[row : row + 1],
     )
     block = blocks[row : row + 1]
-    with scoring(model):
+    with packable_attention(model), scoring(model):
         naive = torch.cat([_naive_probabilities(model, one, block, int(prefix)) for prefix in columns])
 
     def distance(logits: Tensor) -> Tensor:

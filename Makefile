@@ -1,0 +1,41 @@
+# `make train` and `make test` set up everything they need: Python 3.11 or newer and make are enough.
+PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := runs/embedded
+EXTRAS := train,tasks,gguf,docs,dev
+
+.PHONY: train test lint types docs pytest clean
+
+train: $(RUN)/report.md
+	@cat $(RUN)/report.md
+
+# A finished run is kept: `rm -r runs/embedded` to train again. An interrupted one is taken up where it stopped.
+$(RUN)/report.md: $(VENV)/.installed
+	$(BIN)/iapo train --output $(RUN) --resume
+
+test: lint types pytest docs
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed
+	$(BIN)/mypy
+
+pytest: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
+
+docs: $(VENV)/.installed
+	$(BIN)/sphinx-build -q -W --keep-going -n -b html docs docs/_build/html
+	$(BIN)/sphinx-build -q -W -b doctest docs docs/_build/doctest
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -r constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(EXTRAS)]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) docs/_build runs .pytest_cache .hypothesis .mypy_cache .ruff_cache

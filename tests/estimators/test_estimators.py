@@ -1,0 +1,193 @@
+"""What every estimator must do, and what the packed ones refuse."""
+
+import dataclasses
+
+import pytest
+import torch
+from models import tiny_model
+
+from iapo import MIEstimator, Rollout
+from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NextTokenEntropy, NoInformation, UnsupportedModelError
+
+ESTIMATORS = [EarlyExitEntropy((4, 5)), AnswerLikelihood((4, 5), closing_ids=(6,)), NextTokenEntropy(), NoInformation()]
+
+
+def rollout(batch: int = 3, prompt: int = 4, token: int = 6, padding: int = 2) -> Rollout:
+    generator = torch.Generator().manual_seed(3)
+    lengths = torch.tensor([token, 0, 2])[:batch]
+    mask = torch.arange(token) < lengths[:, None]
+    return Rollout(
+        prompt_ids=torch.randint(0, 31, (batch, prompt + padding), generator=generator),
+        prompt_mask=(torch.arange(prompt + padding) >= padding).expand(batch, -1),
+        completion_ids=torch.randint(0, 31, (batch, token), generator=generator),
+        completion_mask=mask,
+        reasoning_mask=mask & (torch.arange(token) < token - 2),
+        group_ids=torch.zeros(batch, dtype=torch.long),
+        answer_ids=torch.randint(0, 31, (batch, 2), generator=generator),
+        answer_mask=torch.tensor([[True, True], [True, False], [False, False]])[:batch],
+    )
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
+class TestContract:
+    def test_shape_dtype_and_zero_outside_the_reasoning_span(self, estimator):
+        sample = rollout()
+        information = estimator(tiny_model("llama"), sample)
+        assert information.shape == sample.completion_ids.shape
+        assert information.dtype == torch.float32
+        assert not information.requires_grad
+        assert not information[~sample.reasoning_mask].any()
+
+    def test_mode_and_weights_are_left_as_they_were(self, estimator):
+        model = tiny_model("llama", attention_dropout=0.5).train()
+        model.model.layers[0].eval()
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        modes = [module.training for module in model.modules()]
+        first, second = estimator(model, rollout()), estimator(model, rollout())
+        assert torch.equal(first, second), "dropout must be off"
+        assert [module.training for module in model.modules()] == modes
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+    def test_gradient_checkpointing_in_training_mode_changes_nothing(self, estimator):
+        model = tiny_model("llama")
+        expected = estimator(model, rollout())
+        getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
+        assert torch.equal(estimator(model.train(), rollout()), expected)
+
+    def test_a_wrapped_model_gives_the_same(self, estimator):
+        class Wrapper(torch.nn.Module):
+            def __init__(self, module):
+                super().__init__()
+                self.module = module
+
+            def forward(self, **kwargs):
+                return self.module(**kwargs)
+
+        model = tiny_model("llama")
+        assert torch.equal(estimator(Wrapper(model), rollout()), estimator(model, rollout()))
+
+    def test_nothing_to_probe_gives_zeros(self, estimator):
+        sample = dataclasses.replace(rollout(), reasoning_mask=torch.zeros_like(rollout().reasoning_mask))
+        assert not estimator(tiny_model("llama"), sample).any()
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS[:2], ids=lambda e: type(e).__name__)
+class TestPacked:
+    def test_float64_agrees_with_float32(self, estimator):
+        model, sample = tiny_model("llama"), rollout()
+        single = estimator(model, sample)
+        double = estimator(model.double(), sample)
+        assert double.dtype == torch.float64
+        torch.testing.assert_close(single.double(), double, atol=2e-5, rtol=0)
+
+    def test_bf16_is_within_its_rounding(self, estimator):
+        model, sample = tiny_model("llama"), rollout()
+        single = estimator.probe(model, sample)
+        half = estimator.probe(model.bfloat16(), sample)
+        assert half.dtype == torch.float32
+        assert (single - half).abs().max() < 0.5
+
+    @pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+    def test_attention_implementations_agree(self, estimator, implementation):
+        model, sample = tiny_model("llama"), rollout()
+        expected = estimator(model, sample)
+        model.set_attn_implementation(implementation)
+        torch.testing.assert_close(estimator(model, sample), expected, atol=2e-5, rtol=0)
+
+    def test_other_attention_is_switched_for_the_pass_and_restored(self, estimator):
+        model, sample = tiny_model("llama"), rollout()
+        expected = estimator(model, sample)
+        model.set_attn_implementation("flex_attention")
+        torch.testing.assert_close(estimator(model, sample), expected, atol=2e-5, rtol=0)
+        assert model.config._attn_implementation == "flex_attention"
+
+    def test_a_model_that_ignores_positions_is_refused(self, estimator):
+        class Deaf(torch.nn.Module):
+            def __init__(self, module):
+                super().__init__()
+                self.module = module
+
+            def forward(self, position_ids=None, **kwargs):
+                return self.module(**kwargs)
+
+        with pytest.raises(UnsupportedModelError, match="differs from the naive one"):
+            estimator(Deaf(tiny_model("llama")), rollout())
+
+    def test_a_recurrent_model_is_refused_before_any_forward(self, estimator):
+        model = tiny_model("llama")
+        model.config.layer_types = ["full_attention", "linear_attention"]
+        model.forward = None
+        with pytest.raises(UnsupportedModelError, match="linear_attention"):
+            estimator(model, rollout())
+
+    def test_too_long_a_text_is_refused(self, estimator):
+        model = tiny_model("gpt2")
+        model.config.max_position_embeddings = 8
+        with pytest.raises(ValueError, match=r"max_position_embeddings"):
+            estimator(model, rollout())
+
+    def test_out_of_memory_halves_the_chunk_and_changes_nothing(self, estimator):
+        class Small(torch.nn.Module):
+            def __init__(self, module):
+                super().__init__()
+                self.module = module
+
+            def forward(self, **kwargs):
+                if kwargs["input_ids"].shape[1] > 14:
+                    raise torch.OutOfMemoryError("too much")
+                return self.module(**kwargs)
+
+        model, sample = tiny_model("llama"), rollout()
+        expected = estimator(model, sample)
+        unguarded = dataclasses.replace(estimator, guard=False)
+        torch.testing.assert_close(unguarded(Small(model), sample), expected, atol=2e-5, rtol=0)
+
+    @pytest.mark.parametrize("arguments", [{"postfix_ids": ()}, {"postfix_ids": (-1,)}, {"chunk": 0}])
+    def test_bad_parameters_are_named(self, estimator, arguments):
+        with pytest.raises(ValueError, match=next(iter(arguments))):
+            dataclasses.replace(estimator, **arguments)
+
+
+def test_likelihood_without_answers_is_an_error():
+    sample = dataclasses.replace(rollout(), answer_ids=None, answer_mask=None)
+    with pytest.raises(ValueError, match="answer_ids"):
+        AnswerLikelihood((4,))(tiny_model("llama"), sample)
+
+
+def test_a_row_without_an_answer_has_no_information():
+    information = AnswerLikelihood((4,), closing_ids=(6,))(tiny_model("llama"), rollout())
+    assert not information[2].any()
+    assert information[0].any()
+
+
+def test_a_token_that_the_model_provably_ignores_tells_nothing():
+    """A model that sees only the last three tokens: with a postfix of three, no reasoning token can matter."""
+    model = tiny_model("llama", layers=1)
+    for layer in model.model.layers:
+        layer.self_attn.o_proj.weight.data.zero_()
+    information = EarlyExitEntropy((4, 5))(model, rollout())
+    assert information.abs().max() < 1e-6
+
+
+def test_a_hook_without_annotations_is_checked_all_the_same():
+    class Short(MIEstimator):
+        def probe(self, model, rollout):
+            return torch.zeros(len(rollout), rollout.completion_ids.shape[1])
+
+    class Broken(MIEstimator):
+        def probe(self, model, rollout):
+            return torch.full((len(rollout), rollout.completion_ids.shape[1] + 1), torch.nan)
+
+    with pytest.raises(ValueError, match=r"Short.probe: want shape \(batch, token \+ 1\) = \(3, 7\), got \(3, 6\)"):
+        Short()(tiny_model("llama"), rollout())
+    with pytest.raises(FloatingPointError, match=r"Broken: .*rows \[0, 2\]"):
+        Broken()(tiny_model("llama"), rollout())
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
+def test_cuda_agrees_with_cpu(estimator):
+    model, sample = tiny_model("llama"), rollout()
+    expected = estimator(model, sample)
+    torch.testing.assert_close(estimator(model.cuda(), sample.to("cuda")).cpu(), expected, atol=1e-4, rtol=0)
