@@ -1,0 +1,109 @@
+"""From a rollout and a tokenizer to a trace: the text of each token, and one row of the tensors."""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from iapo.inspection.trace import CompletionTrace
+from iapo.types import Rollout, shape_checked
+
+_LONGEST_CHARACTER = 4
+"""A character of UTF-8 has at most so many bytes, so that no more byte tokens have to wait for its end."""
+
+
+def token_pieces(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> tuple[str, ...]:
+    """The text that each token adds to the text before it; together they are the decoded text.
+
+    A character spread over several tokens belongs to its last one, the others get an empty piece. Special tokens are
+    shown.
+
+    Args:
+        tokenizer: the tokenizer that the ids are from.
+        ids: token ids in order.
+
+    Returns:
+        One piece per id.
+    """
+    pieces: list[str] = []
+    context, done = 0, 0
+    for end in range(1, len(ids) + 1):
+        before, text = _decode(tokenizer, ids[context:done]), _decode(tokenizer, ids[context:end])
+        unfinished = text.endswith("\N{REPLACEMENT CHARACTER}") and end - done < _LONGEST_CHARACTER
+        if unfinished and end < len(ids):
+            pieces.append("")
+            continue
+        # Decoded after what was there: a decoder may treat a first token in its own way (a leading space, say).
+        pieces.append(text[len(before) :])
+        context, done = done, end
+    return tuple(pieces)
+
+
+@shape_checked
+def trace_from_rollout(
+    rollout: Rollout,
+    row: int,
+    tokenizer: PreTrainedTokenizerBase,
+    information: Float[Tensor, "batch token"],
+    probes: Float[Tensor, "batch probe"],
+    probe_label: str,
+    reward: float | None = None,
+    answer: str | None = None,
+    policy_entropy: Float[Tensor, "batch token"] | None = None,
+) -> CompletionTrace:
+    """One completion of a rollout as a trace.
+
+    Args:
+        rollout: the completions.
+        row: which of them.
+        tokenizer: the tokenizer that the rollout's ids are from.
+        information: what the estimator returned, nats.
+        probes: what the estimator's ``probe`` returned, nats; ``probe = token + 1``.
+        probe_label: what a probe is, with its unit: ``"H(answer | prefix), nats"``.
+        reward: the completion's reward.
+        answer: the completion's answer; ``None``: the text of the rollout's ``answer_ids``, empty without them.
+        policy_entropy: entropy of the policy's next-token distribution, nats.
+
+    Returns:
+        The trace, padding cut off, special tokens shown.
+
+    Raises:
+        IndexError: ``row`` is not one of the rollout's.
+        ValueError: tensors of another width than the rollout's, or not finite.
+    """
+    batch, width = rollout.completion_ids.shape
+    if not 0 <= row < batch:
+        raise IndexError(f"row: got {row}, want 0 to {batch - 1}")
+    for name, got, want in (
+        ("information", tuple(information.shape), (batch, width)),
+        ("probes", tuple(probes.shape), (batch, width + 1)),
+    ):
+        if got != want:
+            raise ValueError(f"{name}: got shape {got}, want {want}, from rollout.completion_ids")
+    tokens = int(rollout.completion_mask[row].sum())
+    if answer is None:
+        answer = _answer(tokenizer, rollout, row)
+    return CompletionTrace(
+        prompt=_decode(tokenizer, rollout.prompt_ids[row, rollout.prompt_mask[row]].tolist()),
+        pieces=token_pieces(tokenizer, rollout.completion_ids[row, :tokens].tolist()),
+        information=tuple(information[row, :tokens].tolist()),
+        probes=tuple(probes[row, : tokens + 1].tolist()),
+        probe_label=probe_label,
+        measured=tuple(rollout.reasoning_mask[row, :tokens].tolist()),
+        reward=reward,
+        answer=answer,
+        policy_entropy=None if policy_entropy is None else tuple(policy_entropy[row, :tokens].tolist()),
+    )
+
+
+def _answer(tokenizer: PreTrainedTokenizerBase, rollout: Rollout, row: int) -> str:
+    if rollout.answer_ids is None or rollout.answer_mask is None:
+        return ""
+    return _decode(tokenizer, rollout.answer_ids[row, rollout.answer_mask[row]].tolist())
+
+
+def _decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    text = tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    assert isinstance(text, str)
+    return text

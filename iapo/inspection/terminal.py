@@ -1,0 +1,171 @@
+"""The inspection in a terminal."""
+
+from typing import TYPE_CHECKING
+
+from iapo.inspection.figure import Axis, axes
+from iapo.inspection.glyphs import number, printable
+from iapo.inspection.trace import CompletionTrace, Inspection, strongest, summarise
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+_ROWS = 8
+_CONTEXT = 3
+_BLOCKS = "▁▂▃▄▅▆▇█"
+
+# Steps 1 to 3 colour the letters, in tones with 4.5:1 on black and on white; 4 and 5 bring their own background.
+_STYLES = {
+    1: "#2f78b8",
+    2: "bold #2f78b8",
+    3: "bold underline #2f78b8",
+    4: "bold #ffffff on #2369a6",
+    5: "bold #000000 on #5cb3ff",
+    -1: "#a8681c",
+    -2: "bold #a8681c",
+    -3: "bold underline #a8681c",
+    -4: "bold #ffffff on #8f5310",
+    -5: "bold #000000 on #ffab4a",
+}
+
+
+def render_terminal(inspection: Inspection, console: "Console") -> None:
+    """Write the inspection to a console: every token coloured, the probe curve, totals, the strongest tokens.
+
+    Where the console shows no colour (a file, a pipe, ``NO_COLOR``), marks after the tokens stand for it: one to five
+    times ``⁺`` or ``⁻``. Whitespace that makes up a token, newlines and control characters are visible.
+
+    Args:
+        inspection: the completions to show.
+        console: where to write; its width and colours are honoured.
+
+    Raises:
+        ModuleNotFoundError: rich is not installed.
+    """
+    try:
+        from rich.rule import Rule
+        from rich.text import Text
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("render_terminal needs rich: pip install 'iapo[train]'", name="rich") from error
+
+    plain = console.no_color or console.color_system is None
+    curve, _ = axes(inspection)
+    console.print(Text(printable(inspection.title), style="bold"))
+    for name, value in inspection.facts.items():
+        console.print(Text.assemble((printable(name), "bold"), "  ", printable(value)))
+    console.print(Text.assemble("\n", (_visible(inspection.traces[0].prompt), "italic")))
+    console.print()
+    console.print(_legend(inspection, plain))
+    for index, trace in enumerate(inspection.traces):
+        console.print()
+        console.print(Rule(Text(_heading(index, trace)), align="left"))
+        console.print(_tokens(inspection, trace, plain) if trace.pieces else Text("no token was written"))
+        if trace.spans:
+            console.print()
+            console.print(Text(_sparkline(trace, curve, max(8, console.width - 2)), no_wrap=True))
+            console.print(Text(_axis(trace, curve)))
+            console.print()
+            console.print(Text(_totals(inspection, trace)))
+            console.print(_table(inspection, trace, plain))
+
+
+def _tokens(inspection: Inspection, trace: CompletionTrace, plain: bool) -> "Text":
+    from rich.text import Text
+
+    line = Text(overflow="fold")
+    for piece, information, measured in zip(trace.pieces, trace.information, trace.measured, strict=True):
+        level = inspection.level(information) if measured else 0
+        style = _STYLES.get(level) if measured else "italic"
+        # Line breaks stay without style: a background would run to the end of the line.
+        for part in piece.splitlines(keepends=True) if "\n" in piece else [piece]:
+            line.append(_visible(part), style)
+            line.append("\n" if part.endswith("\n") else "")
+        line.append(_mark(level) if plain else "")
+    return line
+
+
+def _visible(piece: str) -> str:
+    if piece == "":
+        return "◌"
+    shown = printable(piece).replace("\n", "↵").replace("\t", "⇥")
+    return shown.replace(" ", "␣") if piece.isspace() else shown
+
+
+def _mark(level: int) -> str:
+    return ("⁺" if level > 0 else "⁻") * abs(level)
+
+
+def _legend(inspection: Inspection, plain: bool) -> "Text":
+    from rich.text import Text
+
+    line = Text("nats per token  ")
+    edges = [f"{edge:g}" for edge in inspection.edges]
+    for level in (-5, -4, -3, -2, -1, 1, 2, 3, 4, 5):
+        label = (f"≤ −{edges[-level - 1]}" if level < 0 else f"≥ {edges[level - 1]}").replace(" ", "")
+        line.append(label, _STYLES[level])
+        line.append((_mark(level) if plain else "") + " ")
+        if level == -1:
+            line.append("0 ")
+    return line.append("not measured", "italic")
+
+
+def _heading(index: int, trace: CompletionTrace) -> str:
+    parts = [f"completion {index + 1}"]
+    if trace.reward is not None:
+        parts.append(f"reward {number(trace.reward, digits=2)}")
+    if trace.answer:
+        parts.append(f"answer {_visible(trace.answer)}")
+    return " · ".join(parts)
+
+
+def _sparkline(trace: CompletionTrace, axis: Axis, width: int) -> str:
+    """Block characters over the token index, as many as fit; the mean of the probes in each, blank if there is none."""
+    probed = {t for a, b in trace.spans for t in range(a, b + 1)}
+    probes = len(trace.probes)
+    columns = min(width, probes)
+    cells = []
+    for column in range(columns):
+        inside = [
+            trace.probes[t] for t in range(column * probes // columns, (column + 1) * probes // columns) if t in probed
+        ]
+        if not inside:
+            cells.append(" ")
+            continue
+        height = (sum(inside) / len(inside) - axis.low) / (axis.high - axis.low)
+        cells.append(_BLOCKS[min(7, max(0, int(height * 8)))])
+    return "".join(cells)
+
+
+def _axis(trace: CompletionTrace, axis: Axis) -> str:
+    low, high = number(axis.low, digits=2), number(axis.high, digits=2)
+    return f"{printable(trace.probe_label)}: ▁ {low} to █ {high}, tokens 0 to {len(trace.pieces) - 1}"
+
+
+def _totals(inspection: Inspection, trace: CompletionTrace) -> str:
+    total = summarise(trace, inspection.edges[0])
+    share = f"{100 * (total.near_zero or 0.0):.0f} %"
+    return (
+        f"{total.tokens} tokens, {total.measured} measured; probe {number(total.first_probe)} → "
+        f"{number(total.last_probe)}; information {number(total.information, sign=True)} nats, "
+        f"{number(total.per_token, sign=True, digits=4)} per token; {share} of tokens within ±{inspection.edges[0]:g}"
+    )
+
+
+def _table(inspection: Inspection, trace: CompletionTrace, plain: bool) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name, justify in (("token", "right"), ("in context", "left"), ("nats", "right"), ("before → after", "right")):
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for t in (*strongest(trace, _ROWS, 1), *reversed(strongest(trace, _ROWS // 2, -1))):
+        context = Text(overflow="ellipsis")
+        context.append("".join(map(_visible, trace.pieces[max(0, t - _CONTEXT) : t]))[-24:])
+        level = inspection.level(trace.information[t])
+        context.append(_visible(trace.pieces[t])[:48], _STYLES.get(level, "bold"))
+        context.append(_mark(level) if plain else "")
+        context.append("".join(map(_visible, trace.pieces[t + 1 : t + 1 + _CONTEXT]))[:24])
+        change = f"{number(trace.probes[t])} → {number(trace.probes[t + 1])}"
+        table.add_row(str(t), context, number(trace.information[t], sign=True), change)
+    return table

@@ -1,0 +1,76 @@
+"""The terminal: complete with and without colour, and deaf to what token text would make a terminal do."""
+
+import io
+import re
+import sys
+
+import pytest
+from hypothesis import given, settings
+from inspections import inspections, trace_of
+
+from iapo.inspection import Inspection, render_terminal
+from iapo.inspection.terminal import _visible
+
+console_module = pytest.importorskip("rich.console")
+
+
+def rendered(inspection: Inspection, **options: object) -> str:
+    stream = io.StringIO()
+    options = {"width": 100, "force_terminal": False, "_environ": {}} | options
+    render_terminal(inspection, console_module.Console(file=stream, **options))
+    return stream.getvalue()
+
+
+@given(inspections())
+@settings(max_examples=60, deadline=None)
+def test_any_inspection_renders_and_nothing_acts(inspection: Inspection) -> None:
+    for options in ({}, {"force_terminal": True, "color_system": "truecolor"}, {"width": 20}):
+        output = rendered(inspection, **options)
+        assert output == rendered(inspection, **options)
+        without_styles = re.sub(r"\x1b\[[\d;]*m", "", output)
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]", without_styles)
+
+
+@given(inspections())
+@settings(max_examples=40, deadline=None)
+def test_tokens_are_complete(inspection: Inspection) -> None:
+    output = re.sub(r"[⁺⁻\s]", "", rendered(inspection, width=400))
+    for trace in inspection.traces:
+        assert re.sub(r"[⁺⁻\s]", "", "".join(map(_visible, trace.pieces))) in output
+
+
+def test_colours_follow_the_information() -> None:
+    trace = trace_of(("up", "down", "flat", "off"), (2.0, -0.02, 0.0, 2.0), (True, True, True, False))
+    output = rendered(Inspection((trace,)), force_terminal=True, color_system="truecolor")
+    line = next(line for line in output.splitlines() if "up" in line and "off" in line)
+    assert line.startswith("\x1b[1;38;2;0;0;0;48;2;92;179;255mup\x1b[0m")
+    assert "\x1b[38;2;168;104;28mdown\x1b[0mflat\x1b[3moff\x1b[0m" in line
+
+
+@pytest.mark.parametrize("options", [{}, {"force_terminal": True, "no_color": True}])
+def test_marks_stand_for_colours(options: dict[str, object]) -> None:
+    trace = trace_of(("up", "down", "flat", "off"), (2.0, -0.05, 0.0, 2.0), (True, True, True, False))
+    plain = re.sub(r"\x1b\[[\d;]*m", "", rendered(Inspection((trace,)), **options))
+    assert "up⁺⁺⁺⁺⁺down⁻⁻flatoff" in plain
+
+
+def test_marks_are_absent_where_there_is_colour() -> None:
+    trace = trace_of(("up",), (2.0,))
+    assert "⁺" not in rendered(Inspection((trace,)), force_terminal=True, color_system="256")
+
+
+def test_whitespace_and_totals_are_visible() -> None:
+    trace = trace_of((" ", "a\n\nb", "", "\t"), (0.5, 0.25, 0.0, -0.125))
+    output = rendered(Inspection((trace,), {"model": "[bold]tiny[/]"}))
+    assert "␣⁺⁺⁺⁺a↵\n↵\nb⁺⁺⁺◌⇥⁻⁻⁻" in output
+    assert "model  [bold]tiny[/]" in output
+    totals = "probe 1.000 → 0.375; information +0.625 nats, +0.1562 per token; 25 % of tokens within ±0.01"
+    assert totals in " ".join(output.split())
+    assert "█▅▃▃▄" in output
+
+
+def test_without_rich_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("rich.rule", "rich.text"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ModuleNotFoundError, match=r"iapo\[train\]"):
+        render_terminal(Inspection((trace_of(("a",), (0.1,)),)), None)  # type: ignore[arg-type]
