@@ -1,0 +1,19 @@
+"""Rewards with the signature that TRL uses: ``reward(prompts, completions, completion_ids, **columns)``."""
+
+from iapo.rewards.format import ThinkAnswerFormat
+from iapo.rewards.gym import ReasoningGymAnswer
+from iapo.rewards.maths import MathAnswer
+from iapo.rewards.score import RewardFunction, Scores, check_columns, score
+from iapo.rewards.worker import Failure, KillableWorker
+
+__all__ = [
+    "Failure",
+    "KillableWorker",
+    "MathAnswer",
+    "ReasoningGymAnswer",
+    "RewardFunction",
+    "Scores",
+    "ThinkAnswerFormat",
+    "check_columns",
+    "score",
+]

@@ -1,0 +1,45 @@
+"""Is a completion written in the format asked for?"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from iapo.rewards.text import completion_text
+
+_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+_SHAPE = re.compile(r"\s*<think>.*</think>\s*<answer>.*</answer>\s*", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class ThinkAnswerFormat:
+    """1 if a completion is one ``<think>...</think>`` followed by one ``<answer>...</answer>``, 0 if not.
+
+    Newlines are allowed everywhere (the released code's pattern refuses them inside the reasoning, which costs long
+    reasoning its reward); nothing but white space may stand before, between, or after.
+
+    Args:
+        opened_by_prompt: the prompt ends in ``<think>``, so that completions start inside the reasoning.
+        weight: the reward of a completion in the format.
+
+    Returns:
+        One number per completion.
+
+    Example:
+        >>> ThinkAnswerFormat()(["1+1="], ["<think>1+1\\n=2</think><answer>2</answer>"], [[]])
+        [1.0]
+    """
+
+    opened_by_prompt: bool = False
+    weight: float = 1.0
+
+    def __call__(
+        self, prompts: Sequence[Any], completions: Sequence[Any], completion_ids: Sequence[Any], **columns: Any
+    ) -> list[float | None]:
+        """Score a batch; see the class."""
+        opening = "<think>" if self.opened_by_prompt else ""
+        texts = [opening + completion_text(completion) for completion in completions]
+        return [
+            self.weight * float(all(text.count(tag) == 1 for tag in _TAGS) and _SHAPE.fullmatch(text) is not None)
+            for text in texts
+        ]
