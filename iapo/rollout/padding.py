@@ -1,0 +1,34 @@
+"""Ragged rows to padded tensors with masks."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def pad_rows(
+    rows: Sequence[Sequence[int]], pad_id: int, left: bool = False, device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """Pad rows of token ids to the longest of them, to one column at least.
+
+    Args:
+        rows: token ids.
+        pad_id: what stands in padding.
+        left: pad before the tokens instead of after them.
+        device: where the tensors go.
+
+    Returns:
+        Ids ``[batch, width]`` and a mask of that shape, ``True`` at the tokens.
+
+    Example:
+        >>> ids, mask = pad_rows([[5, 6], [7]], pad_id=0, left=True)
+        >>> ids.tolist(), mask.tolist()
+        ([[5, 6], [0, 7]], [[True, True], [False, True]])
+    """
+    lengths = torch.tensor([len(row) for row in rows])
+    width = max(1, *(len(row) for row in rows))
+    mask = torch.arange(width) < lengths[:, None]
+    mask = mask.flip(1) if left else mask
+    ids = torch.full(mask.shape, pad_id)
+    ids[mask] = torch.tensor([token for row in rows for token in row], dtype=torch.long)
+    return ids.to(device), mask.to(device)

@@ -1,0 +1,140 @@
+"""Spans against a reference that walks over characters, on tokenizers that cut markers in different ways."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rollout_tokenizers import KINDS, tokenizer
+
+from iapo.rollout import mark_spans
+from iapo.rollout.padding import pad_rows
+
+START, END, OPEN, CLOSE = "<think>", "</think>", "<answer>", "</answer>"
+FRAGMENTS = [START, END, OPEN, CLOSE, END + OPEN, "7", "12", "<", ">", "</", " ", "é", "日", "🙂", "\n", "a", "7</th"]
+
+
+def naive(pieces: list[str], eos: bool) -> tuple[set[int], list[int]]:
+    """Reasoning and answer tokens, found by looking at one character after the other."""
+    text = "".join(pieces)
+    owner = [index for index, piece in enumerate(pieces) for _ in piece]
+
+    def at(marker: str, place: int) -> bool:
+        return all(text[place + i : place + i + 1] == c for i, c in enumerate(marker))
+
+    begin = 0
+    while begin < len(text) and text[begin].isspace():
+        begin += 1
+    begin = begin + len(START) if at(START, begin) else 0
+    closes = [c for c in range(begin, len(text)) if at(END, c)]
+    stop = owner[closes[0]] if closes else len(pieces) - eos
+    inside = [owner[c] for c in range(begin, len(text))] if begin else [0]
+    reasoning = {i for i in range(stop) if inside and i >= min(inside)}
+    if not closes:
+        return reasoning, []
+    after = closes[0] + len(END)
+    answer_closes = [c for c in range(after, len(text)) if at(CLOSE, c)]
+    if not answer_closes:
+        return reasoning, []
+    opens = [c for c in range(after, answer_closes[-1]) if at(OPEN, c) and c + len(OPEN) <= answer_closes[-1]]
+    if not opens:
+        return reasoning, []
+    characters = range(opens[-1] + len(OPEN), answer_closes[-1])
+    held = {owner[c] for c in characters}
+    return reasoning, list(range(min(held), max(held) + 1)) if held else []
+
+
+@st.composite
+def completions(draw: st.DrawFn) -> tuple[str, list[list[int]]]:
+    kind = draw(st.sampled_from(KINDS))
+    tok = tokenizer(kind)
+    rows = []
+    for _ in range(draw(st.integers(1, 3))):
+        row = []
+        for _ in range(draw(st.integers(0, 3))):
+            if draw(st.integers(0, 3)):
+                text = "".join(draw(st.lists(st.sampled_from(FRAGMENTS), max_size=8)))
+                text = draw(st.sampled_from(["", START, "\n" + START])) + text
+                row += tok(text, add_special_tokens=False)["input_ids"]
+            else:
+                row += draw(st.lists(st.integers(0, len(tok) - 1), max_size=4))
+        if draw(st.booleans()):
+            row.append(tok.eos_token_id)
+        rows.append(row)
+    return kind, rows
+
+
+@settings(max_examples=400, deadline=None)
+@given(completions(), st.integers(0, 200))
+def test_spans_match_the_walk_over_characters(case: tuple[str, list[list[int]]], garbage: int) -> None:
+    kind, rows = case
+    tok = tokenizer(kind)
+    ids, mask = pad_rows(rows, garbage % len(tok))
+    spans = mark_spans(ids, mask, tok)
+    for index, row in enumerate(rows):
+        pieces = [tok.decode([token]) for token in row]
+        reasoning, answer = naive(pieces, bool(row) and row[-1] == tok.eos_token_id)
+        assert set(spans.reasoning_mask[index].nonzero().flatten().tolist()) == reasoning
+        assert spans.answer_ids[index][spans.answer_mask[index]].tolist() == [row[i] for i in answer]
+    assert not bool((spans.reasoning_mask & ~mask).any())
+
+
+def test_the_tokenizers_do_cut_markers_as_feared() -> None:
+    regex = tokenizer("bytes-regex")
+    tokens = [regex.decode([i]) for i in regex("<think>7</think><answer>7</answer>")["input_ids"]]
+    assert "><" in tokens
+    greedy = tokenizer("bytes-greedy")
+    tokens = [greedy.decode([i]) for i in greedy("7</think><answer>12</answer>")["input_ids"]]
+    assert any(token[0].isdigit() and "<" in token for token in tokens)
+    alone = tokenizer("bytes-alone")
+    assert len(alone("🙂")["input_ids"]) == 4
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "words"])
+def test_a_character_cut_into_bytes_moves_nothing(kind: str) -> None:
+    tok = tokenizer(kind)
+    row = tok("<think>🙂é3</think><answer>12</answer>", add_special_tokens=False)["input_ids"]
+    ids, mask = pad_rows([row], 0)
+    spans = mark_spans(ids, mask, tok)
+    assert "12" in tok.decode(spans.answer_ids[0][spans.answer_mask[0]])
+    assert "🙂é" in tok.decode(ids[0][spans.reasoning_mask[0]])
+
+
+@pytest.mark.parametrize(
+    ("text", "reasoning", "answer"),
+    [
+        ("<think>1+2</think><answer>3</answer>", "1+2", "3"),
+        ("1+2</think><answer>3</answer>", "1+2", "3"),
+        ("<think>1+2", "1+2", ""),
+        ("1+2<eos>", "1+2", ""),
+        ("<think>1<answer>2</answer>", "1<answer>2</answer>", ""),
+        ("<think>1</think><answer>2", "1", ""),
+        ("<think>1</think><answer></answer>", "1", ""),
+        ("<think>1</think><answer>2</answer><answer>34</answer><eos>", "1", "34"),
+        ("<think>1</think><answer>2</answer><answer>3", "1", "2"),
+        ("<answer>5</answer></think>1<answer>2</answer>", "<answer>5</answer>", "2"),
+        ("<think></think><answer>2</answer>", "", "2"),
+        ("</think>", "", ""),
+        ("", "", ""),
+    ],
+)
+def test_by_hand(text: str, reasoning: str, answer: str) -> None:
+    tok = tokenizer("words")
+    ids, mask = pad_rows([tok(text)["input_ids"]], 0)
+    spans = mark_spans(ids, mask, tok)
+    assert tok.decode(ids[0][spans.reasoning_mask[0]]) == reasoning
+    assert tok.decode(spans.answer_ids[0][spans.answer_mask[0]]) == answer
+
+
+def test_other_markers_and_end_of_sequence_ids() -> None:
+    tok = tokenizer("words")
+    ids, mask = pad_rows([tok("a1b2c3d")["input_ids"], tok("a1d")["input_ids"]], 0)
+    d = int(ids[0, -1])
+    spans = mark_spans(ids, mask, tok, "a", "b", "c", "d", eos_ids=[d])
+    assert spans.reasoning_mask.tolist() == [[False, True] + [False] * 5, [False, True] + [False] * 5]
+    assert tok.decode(spans.answer_ids[0]) == "3"
+    assert spans.answer_mask.tolist() == [[True], [False]]
+
+
+def test_an_empty_marker_is_refused() -> None:
+    with pytest.raises(ValueError, match="answer_end: got an empty text"):
+        mark_spans(torch.zeros(1, 1).long(), torch.ones(1, 1).bool(), tokenizer("words"), answer_end="")
