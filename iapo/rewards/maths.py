@@ -26,8 +26,8 @@ class MathAnswer:
         longest: characters beyond which an answer is wrong without being read.
 
     Returns:
-        One number per completion; ``None`` where math-verify cannot read the *reference*, so that the problem says
-        nothing about any completion.
+        One number per completion; ``None`` where the *reference* is empty or cannot be read, so that the problem
+        says nothing about any completion.
 
     Raises:
         ValueError: ``time_limit`` or ``longest`` is not positive.
@@ -46,9 +46,8 @@ class MathAnswer:
     def __post_init__(self) -> None:
         if self.longest < 1:
             raise ValueError(f"longest: got {self.longest}, want at least 1")
-        object.__setattr__(
-            self, "_worker", KillableWorker(Path(__file__).with_name("verify.py"), "verify", self.time_limit)
-        )
+        verify = Path(__file__).with_name("verify.py")
+        object.__setattr__(self, "_worker", KillableWorker(verify, "verify", self.time_limit))
 
     @property
     def required_columns(self) -> tuple[str, ...]:
@@ -63,10 +62,13 @@ class MathAnswer:
         return [self._judge(completion_text(c), str(r)) for c, r in zip(completions, references, strict=True)]
 
     def _judge(self, completion: str, reference: str) -> float | None:
+        wanted = normalise(reference_answer(reference))
+        if not wanted:
+            return None
         given, marked = self._final(completion)
         if given is None or len(given) > self.longest:
             return 0.0
-        given, wanted = normalise(given), normalise(reference_answer(reference))
+        given = normalise(given)
         if given == wanted:
             return 1.0
         if not given:

@@ -1,4 +1,4 @@
-"""What runs in the worker process: `python serve.py FILE FUNCTION`, one JSON item a line in, one JSON answer a line out.
+"""What runs in the worker process: `python serve.py FILE FUNCTION`, a JSON item a line in, a JSON answer a line out.
 
 This file and the file it loads import nothing of the package, so that a process that was killed is replaced quickly.
 """
