@@ -12,6 +12,7 @@ WIDTH, LEFT, RIGHT = 880, 52, 10
 CURVE_TOP, CURVE_BOTTOM = 20, 104
 BARS_TOP, BARS_BOTTOM = 132, 194
 HEIGHT = 216
+_THINNEST = 1.2
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def _bars(trace: CompletionTrace, axis: Axis, step: float) -> list[str]:
     paths = {"more": "", "less": ""}
     for t, s in enumerate(trace.information):
         if trace.measured[t] and s:
-            x, width = LEFT + t * step + gap, step - 2 * gap
+            x, width = LEFT + t * step + gap, max(step - 2 * gap, _THINNEST)
             paths["more" if s > 0 else "less"] += f"M{_n(x)} {_n(zero)}H{_n(x + width)}V{_n(axis(s))}H{_n(x)}Z"
     return [f'<path class="{name}" d="{path}"/>' for name, path in paths.items() if path]
 

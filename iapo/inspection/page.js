@@ -23,16 +23,16 @@
   const readable = (text) => text === "" ? "part of a character"
     : text.replace(/^ +| +$/g, edges).replaceAll("\n", "↵").replaceAll("\t", "⇥");
 
-  function fill(index, completion, token) {
+  function fill(index, at, token) {
     const row = data.completions[index];
-    const facts = [["token", `${completion} of ${row.m.length}`]];
-    if (row.m[completion]) {
-      facts.push(["information", `${signed(row.s[completion])} nats`]);
-      facts.push([data.label, `${nats(row.v[completion])} → ${nats(row.v[completion + 1])}`]);
+    const facts = [["token", `${at} of ${row.m.length}`]];
+    if (row.m[at]) {
+      facts.push(["information", `${signed(row.s[at])} nats`]);
+      facts.push([data.label, `${nats(row.v[at])} → ${nats(row.v[at + 1])}`]);
     } else {
       facts.push(["information", "not measured"]);
     }
-    if (row.h) facts.push(["policy entropy, nats", nats(row.h[completion])]);
+    if (row.h) facts.push(["policy entropy, nats", nats(row.h[at])]);
     const code = document.createElement("code");
     code.textContent = readable(token.textContent);
     const list = document.createElement("dl");
@@ -53,6 +53,14 @@
     const above = top - box.height - 8;
     tip.style.left = `${left}px`;
     tip.style.top = `${above >= 8 ? above : Math.min(bottom + 8, innerHeight - box.height - 8)}px`;
+  }
+
+  // Over the plot the tip keeps off the text, where the token is marked.
+  function beside(x, top) {
+    tip.hidden = false;
+    const box = tip.getBoundingClientRect();
+    tip.style.left = `${x < root.clientWidth / 2 ? x + 20 : x - box.width - 20}px`;
+    tip.style.top = `${Math.max(8, Math.min(top + 8, innerHeight - box.height - 8))}px`;
   }
 
   sections.forEach((section, index) => {
@@ -145,7 +153,7 @@
     };
     plot.addEventListener("pointermove", (event) => {
       show(under(event));
-      place(event.clientX, plot.getBoundingClientRect().top, event.clientY);
+      beside(event.clientX, plot.getBoundingClientRect().top);
     });
     plot.addEventListener("pointerleave", clear);
     plot.addEventListener("click", (event) => {

@@ -17,9 +17,9 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 
 # Steps 1 to 3 colour the letters, in tones with 4.5:1 on black and on white; 4 and 5 bring their own background.
 _STYLES = {
-    1: "#2f78b8",
-    2: "bold #2f78b8",
-    3: "bold underline #2f78b8",
+    1: "#3079ba",
+    2: "bold #3079ba",
+    3: "bold underline #3079ba",
     4: "bold #ffffff on #2369a6",
     5: "bold #000000 on #5cb3ff",
     -1: "#a8681c",
@@ -59,7 +59,7 @@ def render_terminal(inspection: Inspection, console: "Console") -> None:
     console.print(_legend(inspection, plain))
     for index, trace in enumerate(inspection.traces):
         console.print()
-        console.print(Rule(Text(_heading(index, trace)), align="left"))
+        console.print(Rule(Text(_heading(index, trace)), align="left", style="none"))
         console.print(_tokens(inspection, trace, plain) if trace.pieces else Text("no token was written"))
         if trace.spans:
             console.print()
@@ -67,6 +67,7 @@ def render_terminal(inspection: Inspection, console: "Console") -> None:
             console.print(Text(_axis(trace, curve)))
             console.print()
             console.print(Text(_totals(inspection, trace)))
+            console.print()
             console.print(_table(inspection, trace, plain))
 
 
@@ -145,10 +146,11 @@ def _axis(trace: CompletionTrace, axis: Axis) -> str:
 def _totals(inspection: Inspection, trace: CompletionTrace) -> str:
     total = summarise(trace, inspection.edges[0])
     share = f"{100 * (total.near_zero or 0.0):.0f} %"
+    per_token = number(total.per_token, sign=True, digits=4)
     return (
-        f"{total.tokens} tokens, {total.measured} measured; probe {number(total.first_probe)} → "
-        f"{number(total.last_probe)}; information {number(total.information, sign=True)} nats, "
-        f"{number(total.per_token, sign=True, digits=4)} per token; {share} of tokens within ±{inspection.edges[0]:g}"
+        f"{total.tokens} tokens, {total.measured} measured, {share} of these within ±{inspection.edges[0]:g} nats\n"
+        f"probe {number(total.first_probe)} → {number(total.last_probe)}, information "
+        f"{number(total.information, sign=True)} nats, {per_token} per measured token"
     )
 
 

@@ -10,7 +10,7 @@ from importlib.resources import files
 
 import pytest
 from hypothesis import given, settings
-from inspections import LABEL, inspections, trace_of
+from inspections import LABEL, contrast, inspections, luminance, trace_of
 
 from iapo.inspection import Inspection, render_html
 from iapo.inspection.glyphs import printable
@@ -166,17 +166,6 @@ def test_bars_have_the_height_of_their_information() -> None:
     assert heights["less"][0] == pytest.approx(-2 * heights["more"][1], rel=0.01)
 
 
-def _luminance(colour: str) -> float:
-    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def _contrast(one: str, other: str) -> float:
-    low, high = sorted((_luminance(one), _luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
 @pytest.mark.parametrize("mode", [0, 1], ids=["light", "dark"])
 def test_text_contrast_is_wcag_aa(mode: int) -> None:
     style = files("iapo.inspection").joinpath("page.css").read_text(encoding="utf-8")
@@ -186,11 +175,11 @@ def test_text_contrast_is_wcag_aa(mode: int) -> None:
     on = [("ink", shade) for shade in shades] + [("ink", "paper"), ("ink", "raised"), ("paper", "ink")]
     on += [("soft", "paper"), ("soft", "raised"), ("link", "paper")]
     on += [("soft", f"{sign}{step}") for sign in "pn" for step in (1, 2)]
-    weak = {pair: ratio for pair in on if (ratio := _contrast(colour[pair[0]], colour[pair[1]])) < 4.5}
+    weak = {pair: ratio for pair in on if (ratio := contrast(colour[pair[0]], colour[pair[1]])) < 4.5}
     assert weak == {}
     graphics = [("more", "paper"), ("less", "paper")]
-    assert min(_contrast(colour[a], colour[b]) for a, b in graphics) >= 3
-    steps = [_luminance(colour[shade]) for shade in shades]
+    assert min(contrast(colour[a], colour[b]) for a, b in graphics) >= 3
+    steps = [luminance(colour[shade]) for shade in shades]
     for scale in (steps[:5], steps[5:]):
         assert scale == sorted(scale, reverse=mode == 0)
 
