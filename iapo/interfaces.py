@@ -129,8 +129,10 @@ class MIEstimator(ABC):
 class AdvantageAssigner(ABC):
     """Turns rewards and token signals into one advantage per token."""
 
-    requires: frozenset[str] = frozenset()
-    """Names of the `TokenSignals` fields that the hook reads, so that a loop computes those and no others."""
+    @property
+    def requires(self) -> frozenset[str]:
+        """Names of the `TokenSignals` fields that the hook reads, so that a loop computes those and no others."""
+        return frozenset()
 
     @shape_checked
     def __call__(
@@ -201,6 +203,11 @@ class AdvantageAssigner(ABC):
 
 class PolicyLoss(ABC):
     """A surrogate loss over completion tokens."""
+
+    @property
+    def requires_reference(self) -> bool:
+        """Whether the hook reads ``ref_logprobs``, so that a loop keeps a reference policy only if it is needed."""
+        return False
 
     @shape_checked
     def __call__(

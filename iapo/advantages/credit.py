@@ -1,0 +1,37 @@
+"""Which token is credited with information: the one that carries it, or those that led there."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def information_to_go(
+    information: Float[Tensor, "batch token"], mask: Bool[Tensor, "batch token"], discount: float
+) -> Float[Tensor, "batch token"]:
+    """Discounted sum of the information that follows, the token's own included: ``g_t = s_t + discount * g_{t+1}``.
+
+    A filler token tells nothing itself and puts off what follows, so that it is worth less than the token after it; a
+    step that enables a later one shares its information. Steps are counted in tokens, masked ones included.
+
+    Computed in ``log2(token)`` doublings, in float64, so that no power of the discount is ever divided by.
+
+    Args:
+        information: what each token told, nats.
+        mask: where information counts; it is 0 elsewhere.
+        discount: between 0 (the token's own information) and 1 (all that follows counts alike).
+
+    Returns:
+        Nats, 0 outside ``mask``.
+
+    Example:
+        >>> mask = torch.ones(1, 3, dtype=torch.bool)
+        >>> information_to_go(torch.tensor([[0.0, 0.0, 1.0]]), mask, 0.5)
+        tensor([[0.2500, 0.5000, 1.0000]])
+    """
+    total = information.masked_fill(~mask, 0).double()
+    step, factor = 1, discount
+    while step < total.shape[1]:
+        ahead = torch.nn.functional.pad(total[:, step:], (0, step))
+        total = total + factor * ahead
+        step, factor = 2 * step, factor * factor
+    return total.to(information.dtype).masked_fill(~mask, 0)

@@ -1,0 +1,100 @@
+"""Group-relative advantages: a completion against the others of its prompt (GRPO)."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from iapo.interfaces import AdvantageAssigner
+from iapo.types import AdvantageOutput, TokenSignals
+
+Scale = Literal["std", "none"]
+
+
+@dataclass(frozen=True)
+class GroupRelative(AdvantageAssigner):
+    """GRPO: ``A_i = (r_i - mean_g) / (std_g + eps)``, the same for every token of completion ``i`` of group ``g``.
+
+    ``std_g`` is the sample standard deviation (divides by the group's size minus one), as in TRL.
+
+    *Degenerate cases.* A group whose rewards are all equal has advantage exactly 0. A completion without tokens has no
+    advantage to carry but counts in its group. A group of one has no baseline: an error, unless ``allow_singletons``,
+    which gives it advantage 0.
+
+    Args:
+        scale: ``"std"`` divides by the group's standard deviation, ``"none"`` does not.
+        eps: added to the standard deviation.
+        allow_singletons: accept groups of one.
+
+    Raises:
+        ValueError: an unknown ``scale``, a negative ``eps``; on a call, a group of one that is not allowed.
+
+    Example:
+        >>> mask = torch.ones(2, 3, dtype=torch.bool)
+        >>> GroupRelative(eps=0.0)(torch.tensor([1.0, 0.0]), torch.tensor([7, 7]), mask).advantages[:, 0]
+        tensor([ 0.7071, -0.7071])
+
+    References:
+        DeepSeekMath, arXiv 2402.03300, section 4.1.2 (GRPO, outcome supervision).
+    """
+
+    scale: Scale = "std"
+    eps: float = 1e-4
+    allow_singletons: bool = False
+
+    def __post_init__(self) -> None:
+        if self.scale not in get_args(Scale):
+            raise ValueError(f"scale: got {self.scale!r}, want one of {', '.join(get_args(Scale))}")
+        if not self.eps >= 0:
+            raise ValueError(f"eps: got {self.eps}, want a number of at least 0")
+
+    def assign(
+        self,
+        rewards: Float[Tensor, " batch"],
+        group_ids: Int[Tensor, " batch"],
+        completion_mask: Bool[Tensor, "batch token"],
+        signals: TokenSignals,
+    ) -> AdvantageOutput:
+        """See the class."""
+        if len(rewards) == 0:
+            return AdvantageOutput(torch.zeros(completion_mask.shape), completion_mask, {})
+        _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
+        if not self.allow_singletons and bool((size == 1).any()):
+            alone = int(group_ids[(size == 1)[group]][0])
+            raise ValueError(
+                f"group_ids: group {alone} has one completion, which has no baseline; sample at least 2 per prompt or "
+                "set allow_singletons=True"
+            )
+        deviation = rewards - group_mean(rewards, group, size)[group]
+        flat = group_constant(rewards, group, size)
+        std = (_group_sum(deviation.square(), group, size) / (size - 1).clamp(min=1)).sqrt()
+        advantage = deviation / (std + self.eps)[group] if self.scale == "std" else deviation
+        advantage = advantage.masked_fill(flat[group], 0)
+        return AdvantageOutput(
+            advantages=advantage[:, None] * completion_mask,
+            loss_mask=completion_mask,
+            metrics={"reward_std": float(std.mean()), "frac_reward_zero_std": float(flat.float().mean())},
+        )
+
+
+def group_mean(
+    values: Float[Tensor, " batch"], group: Int[Tensor, " batch"], size: Int[Tensor, " groups"]
+) -> Float[Tensor, " groups"]:
+    """Mean of ``values`` in each group; ``group`` counts groups from 0, ``size`` their members."""
+    return _group_sum(values, group, size) / size
+
+
+def group_constant(
+    values: Float[Tensor, " batch"], group: Int[Tensor, " batch"], size: Int[Tensor, " groups"]
+) -> Bool[Tensor, " groups"]:
+    """Whether all ``values`` of a group are equal, to the bit. Arguments as `group_mean`."""
+    empty = torch.zeros(len(size), dtype=values.dtype, device=values.device)
+    high = empty.scatter_reduce(0, group, values, "amax", include_self=False)
+    low = empty.scatter_reduce(0, group, values, "amin", include_self=False)
+    return high == low
+
+
+def _group_sum(values: Tensor, group: Tensor, size: Tensor) -> Tensor:
+    return torch.zeros(len(size), dtype=values.dtype, device=values.device).index_add(0, group, values)

@@ -1,0 +1,154 @@
+"""The clipped policy-gradient surrogate with a KL penalty."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from iapo.interfaces import PolicyLoss
+from iapo.masked import masked_sum
+from iapo.types import LossOutput
+
+Aggregation = Literal["token", "sequence", "constant"]
+_LARGEST_LOG_RATIO = 20.0
+"""Beyond this a log-ratio is clamped: e^20 is far outside every clip range, and its square still fits fp32."""
+
+
+def log_ratio(
+    policy_logprobs: Float[Tensor, "batch token"], other_logprobs: Float[Tensor, "batch token"]
+) -> Float[Tensor, "batch token"]:
+    """``log(pi / pi_other)`` of each token in nats, fp32 or better, clamped to +-20 so that ``exp`` cannot overflow."""
+    difference = policy_logprobs.to(torch.promote_types(policy_logprobs.dtype, torch.float32)) - other_logprobs
+    return difference.clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO)
+
+
+def clipped_surrogate(
+    log_ratio: Float[Tensor, "batch token"],
+    advantages: Float[Tensor, "batch token"],
+    clip_low: float,
+    clip_high: float,
+) -> Float[Tensor, "batch token"]:
+    """``-min(rho A, clip(rho, 1 - clip_low, 1 + clip_high) A)`` of each token, ``rho = exp(log_ratio)``.
+
+    At ``rho = 1`` its gradient is that of ``-A log pi`` (REINFORCE).
+
+    References:
+        PPO, arXiv 1707.06347, equation 7; DAPO, arXiv 2503.14476 (the upper bound apart from the lower).
+    """
+    ratio = log_ratio.exp()
+    return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip_low, 1 + clip_high) * advantages)
+
+
+def kl_k3(log_ratio_to_reference: Float[Tensor, "batch token"]) -> Float[Tensor, "batch token"]:
+    """``r - log r - 1`` with ``r = pi_ref / pi``: unbiased for ``KL(pi || pi_ref)`` in nats, and never negative.
+
+    Args:
+        log_ratio_to_reference: ``log(pi / pi_ref)`` of tokens sampled from ``pi``, nats.
+
+    References:
+        Schulman, "Approximating KL divergence" (2020), estimator k3; arXiv 2402.03300, equation 4.
+    """
+    return torch.expm1(-log_ratio_to_reference) + log_ratio_to_reference
+
+
+@dataclass(frozen=True)
+class ClippedPolicyLoss(PolicyLoss):
+    """Clipped surrogate plus ``kl_coef`` times the k3 KL to a reference policy, aggregated over tokens.
+
+    ============== ============================================================== ==========
+    ``aggregation`` loss                                                           normaliser
+    ============== ============================================================== ==========
+    ``token``       mean over all tokens of the step (DAPO)                        tokens
+    ``sequence``    mean over completions of the mean over their tokens (GRPO)     completions with a token in the loss
+    ``constant``    sum over tokens by completions times ``max_length`` (Dr. GRPO) completions * ``max_length``
+    ============== ============================================================== ==========
+
+    *Degenerate cases.* An empty loss mask gives loss and gradients exactly 0.
+
+    Args:
+        clip_low: the ratio is clipped below ``1 - clip_low``.
+        clip_high: and above ``1 + clip_high``.
+        aggregation: how tokens are averaged, see the table.
+        kl_coef: weight of the KL penalty; 0 needs no reference policy.
+        max_length: tokens, for ``aggregation="constant"`` and only for it.
+
+    Raises:
+        ValueError: a number outside its range, an unknown ``aggregation``, ``max_length`` missing or superfluous; on a
+            call, ``ref_logprobs`` missing although ``kl_coef`` is positive.
+
+    References:
+        arXiv 2402.03300 (GRPO), 2503.14476 (DAPO), 2503.20783 (Dr. GRPO).
+    """
+
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    aggregation: Aggregation = "token"
+    kl_coef: float = 0.0
+    max_length: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.clip_low <= 1:
+            raise ValueError(f"clip_low: got {self.clip_low}, want a number from 0 to 1")
+        for name, value in (("clip_high", self.clip_high), ("kl_coef", self.kl_coef)):
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"{name}: got {value}, want a finite number of at least 0")
+        if self.aggregation not in get_args(Aggregation):
+            raise ValueError(f"aggregation: got {self.aggregation!r}, want one of {', '.join(get_args(Aggregation))}")
+        if (self.aggregation == "constant") != (self.max_length is not None):
+            raise ValueError(
+                f"max_length: got {self.max_length} with aggregation={self.aggregation!r}, give it for 'constant'"
+            )
+        if self.max_length is not None and self.max_length < 1:
+            raise ValueError(f"max_length: got {self.max_length}, want at least 1")
+
+    @property
+    def requires_reference(self) -> bool:
+        """Whether the KL penalty has a weight."""
+        return self.kl_coef > 0
+
+    def normaliser(self, loss_mask: Bool[Tensor, "batch token"]) -> Float[Tensor, ""]:
+        """See the table of the class; at least 1."""
+        counts = {
+            "token": loss_mask.sum(),
+            "sequence": loss_mask.any(1).sum(),
+            "constant": loss_mask.any(1).sum() * (self.max_length or 1),
+        }
+        return counts[self.aggregation].clamp(min=1).float()
+
+    def compute(
+        self,
+        policy_logprobs: Float[Tensor, "batch token"],
+        old_logprobs: Float[Tensor, "batch token"],
+        advantages: Float[Tensor, "batch token"],
+        loss_mask: Bool[Tensor, "batch token"],
+        normaliser: Float[Tensor, ""],
+        ref_logprobs: Float[Tensor, "batch token"] | None,
+    ) -> LossOutput:
+        """See the class. The share metrics have the weights of the loss, so that they sum over micro-batches."""
+        if self.kl_coef > 0 and ref_logprobs is None:
+            raise ValueError(f"ref_logprobs: got None, wanted because kl_coef is {self.kl_coef}")
+        change = log_ratio(policy_logprobs, old_logprobs)
+        per_token = clipped_surrogate(change, advantages, self.clip_low, self.clip_high)
+        ratio = change.detach().exp()
+        low = (ratio < 1 - self.clip_low) & (advantages < 0)
+        high = (ratio > 1 + self.clip_high) & (advantages > 0)
+        metrics = {
+            "clip_ratio/low_mean": low.float(),
+            "clip_ratio/high_mean": high.float(),
+            "clip_ratio/region_mean": (low | high).float(),
+        }
+        if ref_logprobs is not None:
+            kl = kl_k3(log_ratio(policy_logprobs, ref_logprobs))
+            per_token = per_token + self.kl_coef * kl if self.kl_coef else per_token
+            metrics["kl"] = kl.detach()
+        loss = self._aggregate(per_token, loss_mask, normaliser)
+        return LossOutput(
+            loss, {name: self._aggregate(value, loss_mask, normaliser) for name, value in metrics.items()}
+        )
+
+    def _aggregate(self, values: Tensor, mask: Tensor, normaliser: Tensor) -> Tensor:
+        if self.aggregation != "sequence":
+            return masked_sum(values, mask) / normaliser
+        return (masked_sum(values, mask, dim=1) / mask.sum(1).clamp(min=1)).sum() / normaliser
