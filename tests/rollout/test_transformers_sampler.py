@@ -20,7 +20,7 @@ from iapo.rollout import TransformersSampler
 PROMPTS = st.lists(st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=6), min_size=1, max_size=3)
 
 
-def model_of(family: str = "llama", eos: int | Sequence[int] = 2, **shape: int) -> PreTrainedModel:
+def model_of(family: str = "llama", eos: int | Sequence[int] = 2, **shape: float) -> PreTrainedModel:
     model = tiny_model(family, **shape)
     model.generation_config.eos_token_id = eos if isinstance(eos, int) else list(eos)
     return model
@@ -195,6 +195,23 @@ def test_the_models_own_generation_settings_do_not_apply() -> None:
         torch.manual_seed(0)
         rollouts.append(completions(TransformersSampler(model, words(), 8)([[4, 5, 6, 7]], 8)))
     assert rollouts[0] == rollouts[1]
+
+
+def test_all_of_a_vocabulary_larger_than_the_default_top_k_is_sampled() -> None:
+    model = model_of()
+    model.resize_token_embeddings(80, mean_resizing=False)
+    torch.manual_seed(0)
+    rollout = TransformersSampler(model, words(), 1, temperature=50.0)([[4]], 2000)
+    assert len(rollout.completion_ids.unique()) == 80
+
+
+def test_a_model_in_training_is_sampled_without_dropout() -> None:
+    model = model_of("gpt2", resid_pdrop=0.5)
+    torch.manual_seed(0)
+    rollout = TransformersSampler(model.train(), words(), 6)([[4, 5], [6]], 2)
+    assert rollout.sampler_logprobs is not None
+    forced = completion_logprobs(model.eval(), rollout)[0]
+    torch.testing.assert_close(rollout.sampler_logprobs, forced.detach(), atol=2e-5, rtol=0)
 
 
 class Wrapper(nn.Module):
