@@ -23,9 +23,9 @@ class InformationAware(AdvantageAssigner):
 
     The credited information is the token's own ``s_t`` or what follows it, discounted (`information_to_go`). ``norm``
     is a z-score over the tokens where information was measured: those of the completion, of all completions of the
-    group, or of the batch. Centred within a completion, the term sums to zero over it; centred over the group, every token is
-    charged the group's average rate, which prices length. ``c_t`` is ``+pi_old(o_t)`` in a correct completion and
-    ``-pi_old(o_t)`` in a wrong one, its z-score always within the completion.
+    group, or of the batch. Centred within a completion, the term sums to zero over it; centred over the group, every
+    token is charged the group's average rate, which prices length. ``c_t`` is ``+pi_old(o_t)`` in a correct completion
+    and ``-pi_old(o_t)`` in a wrong one, its z-score always within the completion.
 
     The defaults depart from the paper: it credits the token's own information, centred in the completion
     (``InformationAware.paper``). On the embedded task in a lab, information to go with discount 0.9, centred over the
