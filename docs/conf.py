@@ -2,6 +2,10 @@
 
 from importlib.metadata import version
 
+# Imported here, because beartype switches itself off in modules that autodoc imports first, and the pages show its errors.
+import iapo
+
+assert iapo.__all__
 project = "iapo"
 author = "The iapo developers"
 copyright = "2026, the iapo developers"
@@ -25,8 +29,6 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_preserve_defaults = True
-# Axis strings of jaxtyping annotations are not types that anything could link to.
-autodoc_mock_imports: list[str] = []
-nitpicky = False
 myst_enable_extensions = ["colon_fence", "dollarmath"]
-doctest_global_setup = "import torch"
+# Examples in docstrings are run by pytest, in their module's namespace; here only the pages' own blocks.
+doctest_test_doctest_blocks = ""
