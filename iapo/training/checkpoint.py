@@ -1,0 +1,311 @@
+"""Checkpoints of a run: everything that the next step depends on, complete or not there, safetensors and JSON only.
+
+A run folder holds ``checkpoint-N`` after step ``N``. Each is a model folder that
+``AutoModelForCausalLM.from_pretrained`` and ``AutoTokenizer.from_pretrained`` load, with three more files:
+``state.safetensors`` and ``state.json`` (optimizer, counters, data position, random generators, configuration,
+versions), and ``manifest.json`` (SHA-256 of every file). A process killed at any point leaves the checkpoints before.
+"""
+
+import json
+import random
+import re
+import shutil
+import sys
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from iapo.forward import unwrap
+from iapo.training.folder import TEMPORARY, DamagedCheckpointError, discard_folder, verify_folder, write_folder
+from iapo.training.tree import flatten, unflatten
+
+FORMAT = 1
+"""Version of the layout; a checkpoint of a newer one is refused."""
+
+_NAME = re.compile(r"checkpoint-(0|[1-9][0-9]*)")
+
+
+def capture_rng() -> dict[str, Any]:
+    """The states of the global random generators: Python's, NumPy's (if it is loaded), torch's, all CUDA devices'.
+
+    Returns:
+        Nested state for `TrainingState`; `restore_rng` takes it back.
+    """
+    rng: dict[str, Any] = {"python": random.getstate(), "torch": torch.get_rng_state()}
+    if numpy := sys.modules.get("numpy"):
+        kind, keys, position, has_gauss, gauss = numpy.random.get_state()
+        rng["numpy"] = (kind, keys.tolist(), position, has_gauss, gauss)
+    if torch.cuda.is_available():
+        rng["cuda"] = torch.cuda.get_rng_state_all()
+    return rng
+
+
+def restore_rng(rng: Mapping[str, Any]) -> None:
+    """Put the global random generators into captured states.
+
+    Call it last before training goes on: loading a model may draw random numbers.
+
+    Args:
+        rng: from `capture_rng`. States of CUDA devices that are not there are left out; `load_checkpoint` has
+            compared their number before.
+    """
+    random.setstate(rng["python"])
+    torch.set_rng_state(rng["torch"])
+    if "numpy" in rng:
+        import numpy
+
+        kind, keys, position, has_gauss, gauss = rng["numpy"]
+        numpy.random.set_state((kind, numpy.array(keys, dtype=numpy.uint32), position, has_gauss, gauss))
+    if torch.cuda.is_available():
+        for device, state in zip(range(torch.cuda.device_count()), rng.get("cuda", []), strict=False):
+            torch.cuda.set_rng_state(state, device)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingState:
+    """What a checkpoint holds beside weights and tokenizer. Every value is nested state: dictionaries, lists, tuples,
+    numbers, text and tensors.
+
+    Args:
+        optimizer: state of the optimizer and its schedule, as ``state_dict()`` gives it.
+        data: position in the data, as `iapo.data.PromptStream.state` gives it.
+        config: the resolved configuration, JSON values only; compared field by field on resuming, so leave out what
+            may change (the number of steps to go, where the run lies).
+        counters: further numbers that the loop keeps.
+        rng: random generators; captured where it is left out.
+    """
+
+    optimizer: Mapping[str, Any]
+    data: Mapping[str, Any]
+    config: Mapping[str, Any]
+    counters: Mapping[str, Any] = field(default_factory=dict)
+    rng: Mapping[str, Any] = field(default_factory=capture_rng)
+
+    def __post_init__(self) -> None:
+        for name in ("optimizer", "rng"):
+            if not getattr(self, name):
+                raise ValueError(f"{name}: got nothing, want its state; a run cannot be resumed exactly without it")
+        if missing := {"python", "torch"} - set(self.rng):
+            raise ValueError(f"rng: the states of {sorted(missing)} are missing; want what capture_rng returns")
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A checkpoint that was read.
+
+    Args:
+        path: its folder, from which the model and the tokenizer load.
+        step: steps taken when it was written.
+        state: what it holds beside weights and tokenizer; tensors on the CPU.
+        versions: the library versions, thread count and number of CUDA devices it was written with.
+    """
+
+    path: Path
+    step: int
+    state: TrainingState
+    versions: dict[str, Any]
+
+
+def save_checkpoint(
+    run: str | Path,
+    step: int,
+    state: TrainingState,
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    keep: int = 2,
+) -> Path:
+    """Write ``checkpoint-{step}`` into a run folder, then remove old ones.
+
+    On several processes, call it on one.
+
+    Args:
+        run: the run folder; made if it is not there.
+        step: steps taken.
+        state: everything beside weights and tokenizer.
+        model: the policy, a model of transformers, possibly wrapped (DDP); the weights are stored in their dtype.
+        tokenizer: of the policy.
+        keep: checkpoints to keep, this one included; older ones go once this one is complete.
+
+    Returns:
+        The folder of the checkpoint.
+
+    Raises:
+        ValueError: ``step`` below 0 or ``keep`` below 1.
+        FileExistsError: there is a complete checkpoint of this step. A damaged one is replaced.
+        TypeError: something in ``state`` that is neither tensor nor JSON; its path is named.
+        OSError: a write failed (disk full). What was written is removed, earlier checkpoints are as they were.
+    """
+    if step < 0:
+        raise ValueError(f"step: got {step}, want at least 0")
+    if keep < 1:
+        raise ValueError(f"keep: got {keep}, want at least 1")
+    run = Path(run)
+    target = run / f"checkpoint-{step}"
+    if target.is_symlink():
+        raise FileExistsError(f"{target}: is a symbolic link, want nothing there")
+    replaces = target.exists()
+    if replaces and _is_complete(target):
+        raise FileExistsError(f"{target}: there is a complete checkpoint of step {step} already")
+    content: dict[str, Any] = {"step": step, "versions": versions()}
+    tensors: dict[str, Tensor] = {}
+    for part in fields(state):
+        content[part.name], found = flatten(getattr(state, part.name), part.name)
+        tensors |= found
+    text = json.dumps(content, allow_nan=False)
+    if replaces:
+        discard_folder(target)
+    with write_folder(target, FORMAT) as folder:
+        unwrap(model).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        save_file(tensors, folder / "state.safetensors")
+        (folder / "state.json").write_text(text, encoding="utf-8")
+    for old in [path for path in checkpoints(run) if _step(path) < step][keep - 1 :]:
+        discard_folder(old)
+    for left_over in run.glob(f"checkpoint-*{TEMPORARY}"):
+        shutil.rmtree(left_over)
+    return target
+
+
+def checkpoints(run: str | Path) -> list[Path]:
+    """The checkpoint folders of a run, newest first, whether complete or damaged."""
+    found = [path for path in Path(run).glob("checkpoint-*") if _NAME.fullmatch(path.name)]
+    return sorted(found, key=_step, reverse=True)
+
+
+def latest_checkpoint(run: str | Path) -> Path | None:
+    """The newest complete checkpoint of a run, every file compared with its digest.
+
+    Args:
+        run: the run folder.
+
+    Returns:
+        Its folder; ``None`` if the run has no checkpoints at all.
+
+    Warns:
+        UserWarning: a newer one is damaged and passed over; the file is named.
+
+    Raises:
+        DamagedCheckpointError: all are damaged; the files are named.
+        ValueError: one that is newer than every complete one has a format that this version does not read.
+    """
+    damages = []
+    for path in checkpoints(run):
+        try:
+            verify_folder(path, FORMAT)
+        except DamagedCheckpointError as error:
+            damages.append(str(error))
+            continue
+        for damage in damages:
+            warnings.warn(f"{damage}; taking {path.name} instead", stacklevel=2)
+        return path
+    if damages:
+        raise DamagedCheckpointError(f"{run}: no complete checkpoint. " + "; ".join(damages))
+    return None
+
+
+def load_checkpoint(run: str | Path, config: Mapping[str, Any] | None = None, override: bool = False) -> Checkpoint:
+    """Read the newest complete checkpoint of a run.
+
+    Then ``iapo.models.load_model(str(checkpoint.path), ...)``, the optimizer's ``load_state_dict``, the data's
+    ``restore``, and last `restore_rng`.
+
+    Args:
+        run: the run folder.
+        config: the configuration to go on with; ``None``: not compared.
+        override: go on although configuration, versions or thread count differ. The run is then not an exact
+            continuation.
+
+    Returns:
+        The checkpoint.
+
+    Warns:
+        UserWarning: a newer one is damaged and passed over; the file is named.
+
+    Raises:
+        FileNotFoundError: no checkpoint.
+        DamagedCheckpointError: none is complete.
+        ValueError: a newer format; a missing state of the optimizer or of a random generator; or differences, listed
+            field by field.
+    """
+    path = latest_checkpoint(run)
+    if path is None:
+        raise FileNotFoundError(f"{run}: no checkpoint-N folder")
+    content = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    tensors = load_file(path / "state.safetensors")
+    names = [part.name for part in fields(TrainingState)]
+    if missing := [name for name in names if name not in content]:
+        raise ValueError(f"{path / 'state.json'}: holds no state of {', '.join(missing)}; the run cannot be resumed")
+    state = TrainingState(**{name: unflatten(content[name], tensors) for name in names})
+    if not override:
+        changes = differences(content["versions"], versions())
+        if config is not None:
+            changes += differences(state.config, config)
+        if changes:
+            raise ValueError(
+                f"{path}: not an exact continuation, these differ (override to go on all the same): "
+                + "; ".join(changes)
+            )
+    return Checkpoint(path, content["step"], state, content["versions"])
+
+
+def versions() -> dict[str, Any]:
+    """What a bitwise repetition depends on beside the configuration: versions, thread count, number of CUDA devices."""
+    return {
+        "iapo": version("iapo"),
+        "torch": torch.__version__,
+        "transformers": version("transformers"),
+        "threads": torch.get_num_threads(),
+        "cuda_devices": torch.cuda.device_count(),
+    }
+
+
+def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Compare two configurations field by field, as JSON, so that a list equals a tuple and a path its text.
+
+    Args:
+        saved: the configuration before.
+        now: the configuration to go on with.
+
+    Returns:
+        One sentence per field that differs, sorted by its dotted name.
+
+    Example:
+        >>> differences({"loss": {"clip": 0.2}, "seed": 1}, {"loss": {"clip": 0.3}, "seed": 1})
+        ['loss.clip: saved 0.2, now 0.3']
+    """
+    before, after = _dotted(saved), _dotted(now)
+    return [
+        f"{name}: saved {before.get(name, 'nothing')}, now {after.get(name, 'nothing')}"
+        for name in sorted(before | after)
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _dotted(tree: Any, path: str = "") -> dict[str, str]:
+    if isinstance(tree, Mapping) and tree:
+        return {
+            name: value
+            for key, branch in tree.items()
+            for name, value in _dotted(branch, f"{path}.{key}" if path else str(key)).items()
+        }
+    return {path: json.dumps(tree, default=str)}
+
+
+def _is_complete(path: Path) -> bool:
+    try:
+        verify_folder(path, FORMAT)
+    except DamagedCheckpointError:
+        return False
+    return True
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("checkpoint-"))

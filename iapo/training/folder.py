@@ -1,0 +1,141 @@
+"""Folders that are complete or not there: written aside, flushed to the disk, listed with digests, then renamed."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+MANIFEST = "manifest.json"
+TEMPORARY = ".tmp"
+
+
+class DamagedCheckpointError(ValueError):
+    """A folder that is not what was once written there; the message names the file."""
+
+
+@contextmanager
+def write_folder(target: Path, format_version: int) -> Iterator[Path]:
+    """Fill a folder that appears under its name only when it is complete and on the disk.
+
+    Order: files, their flush (``fsync``), the manifest and its flush, the folder's flush, the rename, the flush of the
+    folder above. If the block or a write fails, what was written is removed.
+
+    Args:
+        target: where the folder is to be; must not exist.
+        format_version: written into the manifest.
+
+    Yields:
+        The temporary folder beside ``target`` to write into.
+    """
+    temporary = target.with_name(target.name + TEMPORARY)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        names = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())
+        for name in names:
+            _flush(temporary / name)
+        digests = {name: _digest(temporary / name) for name in names}
+        (temporary / MANIFEST).write_text(_render({"format": format_version, "files": digests}), encoding="utf-8")
+        _flush(temporary / MANIFEST)
+        for folder in [*(path for path in temporary.rglob("*") if path.is_dir()), temporary]:
+            _flush(folder)
+        os.rename(temporary, target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    _flush(target.parent)
+
+
+def discard_folder(folder: Path) -> None:
+    """Remove a folder; a process that dies on the way leaves a temporary one, never a part under the old name."""
+    temporary = folder.with_name(folder.name + TEMPORARY)
+    shutil.rmtree(temporary, ignore_errors=True)
+    os.rename(folder, temporary)
+    shutil.rmtree(temporary)
+
+
+def verify_folder(folder: Path, format_version: int) -> None:
+    """Compare a folder with its manifest, byte for byte.
+
+    Args:
+        folder: written by `write_folder`.
+        format_version: the newest format that the caller reads.
+
+    Raises:
+        DamagedCheckpointError: a missing, truncated or changed file, a link, a name that leads out of the folder.
+        ValueError: a newer format.
+    """
+    linked = [path for path in (folder, *folder.rglob("*")) if path.is_symlink()]
+    if linked:
+        raise DamagedCheckpointError(f"{linked[0]}: is a symbolic link, want files only")
+    manifest = _read_manifest(folder / MANIFEST)
+    found = manifest.get("format")
+    if not isinstance(found, int) or found > format_version:
+        raise ValueError(
+            f"{folder}: its format is {found}, this version of iapo reads up to {format_version}; use a newer iapo"
+        )
+    for name, expected in manifest["files"].items():
+        if not is_plain(name):
+            raise DamagedCheckpointError(f"{folder / MANIFEST}: lists {name!r}, which is no name inside the folder")
+        if not (folder / name).is_file():
+            raise DamagedCheckpointError(f"{folder / name}: is missing")
+        if _digest(folder / name) != expected:
+            raise DamagedCheckpointError(f"{folder / name}: is damaged, its content is not what was written (SHA-256)")
+    for index in folder.glob("*.index.json"):
+        shards = set(json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values())
+        strangers = shards - set(manifest["files"])
+        if strangers:
+            raise DamagedCheckpointError(f"{index}: names {sorted(strangers)[0]!r}, which the manifest does not list")
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name leads to a place inside a folder: relative, without ``..``, drive or backslash.
+
+    Example:
+        >>> [is_plain(name) for name in ("a.json", "a/b.json", "../a", "/a", "", "a//b", "c:a")]
+        [True, True, False, False, False, False, False]
+    """
+    parts = name.split("/")
+    return (
+        not any(part in ("", ".", "..") for part in parts)
+        and not set(name) & set("\\:\0")
+        and (not PurePosixPath(name).is_absolute())
+    )
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest's content, after a check against its own digest."""
+    if not path.is_file():
+        raise DamagedCheckpointError(f"{path}: is missing")
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text)["content"]
+        intact = _render(content) == text and isinstance(content["files"], dict)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedCheckpointError(f"{path}: is damaged ({type(error).__name__}: {error})") from error
+    if not intact:
+        raise DamagedCheckpointError(f"{path}: is damaged, its content is not what was written (SHA-256)")
+    return content
+
+
+def _render(content: dict[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return json.dumps({"content": content, "sha256": digest}, indent=1, sort_keys=True)
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
