@@ -1,0 +1,98 @@
+"""Where models come from: the embedded one, a local directory, a hub id, or a GGUF file."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from iapo.embedded import model_path
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """``auto``: CUDA if it is there, else the CPU; any other name as torch takes it.
+
+    Raises:
+        ValueError: CUDA is asked for and not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device: got {name!r}, but this machine has no CUDA device")
+    return device
+
+
+def choose_autocast(precision: str, device: torch.device) -> torch.dtype | None:
+    """The reduced precision of forwards: ``auto`` is bf16 on a CUDA device that has it, else none; weights stay fp32.
+
+    Raises:
+        ValueError: ``precision`` is none of ``auto``, ``bf16``, ``fp32``.
+    """
+    if precision not in ("auto", "bf16", "fp32"):
+        raise ValueError(f"precision: got {precision!r}, want one of auto, bf16, fp32")
+    if precision == "auto":
+        precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    return torch.bfloat16 if precision == "bf16" else None
+
+
+def load_tokenizer(source: str, trust_remote_code: bool = False) -> Any:
+    """The tokenizer of a model, left-padding, with a padding token. Arguments and errors as `load_model`."""
+    place, options = _locate(source)
+    tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code, **options)
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token  # masks come from lengths, so that any token will do
+    return tokenizer
+
+
+def load_model(
+    source: str,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    attn_implementation: str = "sdpa",
+    trust_remote_code: bool = False,
+) -> tuple[PreTrainedModel, Any]:
+    """A causal language model and its tokenizer.
+
+    Args:
+        source: ``embedded``, a local directory, a hub id, or the path of a ``.gguf`` file.
+        device: where the weights go.
+        dtype: of the weights; keep fp32 to train, small updates vanish in bf16.
+        attn_implementation: as transformers takes it; ``sdpa`` and ``eager`` can be probed without a switch.
+        trust_remote_code: run code that comes with the model.
+
+    Returns:
+        Model and tokenizer.
+
+    Raises:
+        FileNotFoundError: a path that is not there.
+        ModuleNotFoundError: a GGUF file without the extra ``gguf``.
+        OSError: transformers cannot load it.
+    """
+    place, options = _locate(source)
+    model = AutoModelForCausalLM.from_pretrained(
+        place,
+        dtype=dtype,
+        attn_implementation=attn_implementation,
+        trust_remote_code=trust_remote_code,
+        **options,
+    )
+    return model.to(torch.device(device)), load_tokenizer(source, trust_remote_code)  # type: ignore[arg-type]
+
+
+def _locate(source: str) -> tuple[str, dict[str, Any]]:
+    """What ``from_pretrained`` is called with."""
+    if source == "embedded":
+        return str(model_path()), {}
+    path = Path(source)
+    if path.suffix == ".gguf":
+        if find_spec("gguf") is None:
+            raise ModuleNotFoundError("gguf is missing: install the extra, pip install 'iapo[gguf]'")
+        if not path.is_file():
+            raise FileNotFoundError(f"model: no file {source}")
+        return str(path.parent), {"gguf_file": path.name}
+    if source.startswith((".", "/", "~")) and not path.expanduser().is_dir():
+        raise FileNotFoundError(f"model: no directory {source}")
+    return str(path.expanduser()) if path.expanduser().is_dir() else source, {}

@@ -1,0 +1,221 @@
+"""One update of the reference loop, from prompts to new weights, top to bottom."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from iapo.forward import scoring
+from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, PolicyOptimizer, Reward, Sampler
+from iapo.logprobs import completion_logprobs
+from iapo.rewards.score import Scores
+from iapo.rollout.collate import with_answers
+from iapo.scoring import score_rollout
+from iapo.types import Rollout, TokenSignals
+
+Answer = Literal["own", "reference"]
+
+
+def update(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    model: nn.Module,
+    tokenizer: Any,
+    sampler: Sampler,
+    rewards: Mapping[str, Reward],
+    estimator: MIEstimator,
+    assigner: AdvantageAssigner,
+    loss: PolicyLoss,
+    optimizer: PolicyOptimizer,
+    group_size: int,
+    micro_batch: int,
+    epochs: int = 1,
+    temperature: float = 1.0,
+    answer: Answer = "own",
+    ref_model: nn.Module | None = None,
+    autocast: torch.dtype | None = None,
+) -> dict[str, float]:
+    """Sample completions for ``rows``, score them, assign advantages, and update the policy.
+
+    Args:
+        rows: one mapping per prompt; its ``prompt`` is sampled from, all its columns go to the rewards.
+        model: the policy.
+        tokenizer: decodes completions for the rewards, encodes reference answers.
+        sampler: draws ``group_size`` completions per prompt from the policy.
+        rewards: reward functions by the name they are logged under; their sum is the reward.
+        estimator: asked only if ``assigner`` requires information.
+        assigner: rewards and signals to advantages.
+        loss: advantages to a loss.
+        optimizer: the loss to new weights.
+        group_size: completions per prompt.
+        micro_batch: completions per forward and backward; changes memory and speed, not the update.
+        epochs: optimizer steps on the same completions; above 1 the ratio to the sampling policy moves away from 1.
+        temperature: the sampler's, so that log-probabilities are those of the sampled distribution.
+        answer: what the estimator is asked about: the completion's ``own`` answer or the row's ``reference`` (its
+            ``answer`` column).
+        ref_model: reference policy for the KL penalty, if the loss has one.
+        autocast: reduced precision of the forwards; ``None``: as the weights are.
+
+    Returns:
+        Metrics of the step by name (those of TRL where TRL has them, ours under ``iapo/``).
+    """
+    metrics: dict[str, float] = {}
+    cast = torch.autocast(next(model.parameters()).device.type, autocast) if autocast else nullcontext()
+
+    with timed(metrics, "iapo/time/sample"), cast:
+        rollout = sampler([row["prompt"] for row in rows], group_size)
+
+    with timed(metrics, "iapo/time/reward"):
+        columns = [rows[group] for group in rollout.group_ids.tolist()]
+        scores = score_rollout(rollout, columns, tokenizer, rewards)
+        kept = scores.scored.nonzero().flatten().to(rollout.group_ids.device)
+        if answer == "reference":
+            texts = [str(row["answer"]) for row in columns]
+            rollout = with_answers(rollout, tokenizer(texts, add_special_tokens=False)["input_ids"])
+    metrics |= sampling_metrics(rollout, scores, tokenizer)
+    if len(kept) == 0:
+        return metrics
+    # A completion that no reward could judge leaves its group, so that it does not move the baseline.
+    rollout, outcome = rollout.select(kept), scores.total.to(rollout.group_ids.device)[kept]
+
+    with timed(metrics, "iapo/time/estimate"), cast:
+        batches = by_length(rollout, micro_batch)
+        signals = measure(model, rollout, batches, estimator, assigner.requires, temperature)
+        assigned = assigner(outcome, rollout.group_ids, rollout.completion_mask, signals)
+    metrics |= assigned.metrics
+
+    with timed(metrics, "iapo/time/update"):
+        old_logprobs = None if epochs == 1 else logprobs_of(model, rollout, batches, temperature, cast)
+        ref_logprobs = None if ref_model is None else logprobs_of(ref_model, rollout, batches, temperature, cast)
+        normaliser = loss.normaliser(assigned.loss_mask)
+        for _ in range(epochs):
+            totals: dict[str, float] = defaultdict(float)
+            for index, batch in enumerate(batches):
+                part = rollout.select(batch)
+                with cast:
+                    logprobs, entropy = completion_logprobs(model, part, temperature, with_entropy=True)
+                output = loss(
+                    policy_logprobs=logprobs,
+                    old_logprobs=logprobs.detach() if old_logprobs is None else cut(old_logprobs, batch, part),
+                    advantages=cut(assigned.advantages, batch, part),
+                    loss_mask=cut(assigned.loss_mask, batch, part),
+                    normaliser=normaliser,
+                    ref_logprobs=None if ref_logprobs is None else cut(ref_logprobs, batch, part),
+                )
+                stats = optimizer(output.loss, boundary=index == len(batches) - 1)
+                totals["loss"] += output.loss.item()
+                totals["entropy"] += (
+                    float(entropy.sum() / rollout.completion_mask.sum()) if entropy is not None else 0.0
+                )
+                for name, value in output.metrics.items():
+                    totals[name] += value.item()
+    metrics |= totals
+    if stats is not None:
+        metrics |= {
+            "grad_norm": stats.grad_norm,
+            "learning_rate": stats.learning_rate,
+            "iapo/steps_skipped": float(stats.skipped),
+        }
+    return metrics
+
+
+def measure(
+    model: nn.Module,
+    rollout: Rollout,
+    batches: Sequence[Int[Tensor, " rows"]],
+    estimator: MIEstimator,
+    requires: frozenset[str],
+    temperature: float,
+) -> TokenSignals:
+    """The signals that an assigner requires, and no others, measured batch by batch."""
+    signals: dict[str, Tensor] = {}
+    shape, device = rollout.completion_mask.shape, rollout.completion_mask.device
+    if "information" in requires:
+        signals["information"] = torch.zeros(shape, device=device)
+        signals["information_mask"] = rollout.reasoning_mask
+        for batch in batches:
+            part = rollout.select(batch)
+            signals["information"][batch, : part.completion_ids.shape[1]] = estimator(model, part).float()
+    if "policy_logprobs" in requires and rollout.sampler_logprobs is not None:
+        signals["policy_logprobs"] = rollout.sampler_logprobs
+    missing = {"policy_logprobs", "policy_entropy"} & requires - set(signals)
+    if missing:
+        signals |= {name: torch.zeros(shape, device=device) for name in missing}
+        for batch in batches:
+            part = rollout.select(batch)
+            with scoring(model):
+                logprobs, entropy = completion_logprobs(model, part, temperature, "policy_entropy" in missing)
+            for name, values in (("policy_logprobs", logprobs), ("policy_entropy", entropy)):
+                if name in missing and values is not None:
+                    signals[name][batch, : values.shape[1]] = values.float()
+    return TokenSignals(**signals)
+
+
+def logprobs_of(
+    model: nn.Module,
+    rollout: Rollout,
+    batches: Sequence[Int[Tensor, " rows"]],
+    temperature: float,
+    cast: AbstractContextManager[Any],
+) -> Float[Tensor, "batch token"]:
+    """Log-probabilities (nats) of a rollout's completion tokens, without gradients, batch by batch."""
+    logprobs = torch.zeros(rollout.completion_mask.shape, device=rollout.completion_mask.device)
+    with scoring(model), cast:
+        for batch in batches:
+            part = rollout.select(batch)
+            logprobs[batch, : part.completion_ids.shape[1]] = completion_logprobs(model, part, temperature)[0].float()
+    return logprobs
+
+
+def by_length(rollout: Rollout, size: int) -> list[Int[Tensor, " rows"]]:
+    """Rows in batches of ``size``, longest completions first, so that little of a batch is padding.
+
+    Raises:
+        ValueError: ``size`` below 1.
+    """
+    if size < 1:
+        raise ValueError(f"micro_batch: got {size}, want at least 1")
+    return list(rollout.completion_lengths.argsort(descending=True, stable=True).split(size))
+
+
+def cut(values: Tensor, batch: Int[Tensor, " rows"], part: Rollout) -> Tensor:
+    """The rows of ``values`` that ``part`` selected, as wide as ``part``."""
+    return values[batch, : part.completion_ids.shape[1]]
+
+
+def sampling_metrics(rollout: Rollout, scores: Scores, tokenizer: Any) -> dict[str, float]:
+    """What was sampled and how it was scored."""
+    lengths = rollout.completion_lengths.float()
+    finished = ends_in(rollout, tokenizer.eos_token_id)
+    metrics = {
+        "completions/mean_length": float(lengths.mean()),
+        "completions/min_length": float(lengths.min()),
+        "completions/max_length": float(lengths.max()),
+        "completions/clipped_ratio": float((~finished).float().mean()),
+        "num_tokens": float(lengths.sum()),
+        "reward": float(scores.total[scores.scored].mean()) if bool(scores.scored.any()) else 0.0,
+    }
+    for name, values in scores.by_function.items():
+        known = [value for value in values if value is not None]
+        if known:
+            metrics[f"rewards/{name}/mean"] = sum(known) / len(known)
+    return metrics
+
+
+def ends_in(rollout: Rollout, token: int) -> Bool[Tensor, " batch"]:
+    """Whether the last token of each completion is ``token``; ``False`` for an empty completion."""
+    last = (rollout.completion_lengths - 1).clamp(min=0)
+    return (rollout.completion_ids.gather(1, last[:, None])[:, 0] == token) & (rollout.completion_lengths > 0)
+
+
+@contextmanager
+def timed(metrics: dict[str, float], name: str) -> Iterator[None]:
+    """Put the seconds that the block took into ``metrics[name]``."""
+    start = time.perf_counter()
+    yield
+    metrics[name] = time.perf_counter() - start

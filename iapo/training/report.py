@@ -1,0 +1,113 @@
+"""The report of a run: what happened, before and after, whichever way it went."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from iapo.evaluation import EvaluationResult, change, markdown_table
+
+_CURVES = (
+    ("reward", "reward"),
+    ("completions/mean_length", "completion length, tokens"),
+    ("entropy", "policy entropy, nats"),
+)
+
+
+def write_report(
+    folder: Path,
+    facts: Mapping[str, Any],
+    metrics: Sequence[Mapping[str, float]],
+    before: EvaluationResult,
+    after: EvaluationResult,
+) -> Path:
+    """Write ``report.md`` and its plots into a run folder.
+
+    Args:
+        folder: the run folder.
+        facts: what the reader needs to know about the run, by name.
+        metrics: one mapping per step, as logged.
+        before: evaluation of the policy before training.
+        after: evaluation after it, on the same problems.
+
+    Returns:
+        The path of ``report.md``.
+    """
+    plot_curves(metrics, folder / "curves.png")
+    plot_before_after(before, after, folder / "before_after.png")
+    lines = ["# Report", "", *(f"- {name}: {value}" for name, value in facts.items()), ""]
+    lines += ["## Before and after, on problems held out from training", "", *verdict(before, after), ""]
+    lines += [markdown_table({"before": before, "after": after}), ""]
+    lines += ["![accuracy against length](before_after.png)", "", "## Training", "", "![curves](curves.png)", ""]
+    lines += time_table(metrics)
+    path = folder / "report.md"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def verdict(before: EvaluationResult, after: EvaluationResult) -> list[str]:
+    """One line each for accuracy and length: the change, its 95% interval, and whether that excludes zero."""
+    lines, changes = [], change(before, after)
+    for name, unit in (("accuracy", ""), ("length", " tokens")):
+        moved = changes[name]
+        clear = "" if moved.low > 0 or moved.high < 0 else "; the interval includes no change"
+        lines.append(
+            f"- {name}: {moved.value:+.3g}{unit} (95% interval {moved.low:+.3g} to {moved.high:+.3g}, bootstrap over "
+            f"problems{clear})"
+        )
+    return lines
+
+
+def time_table(metrics: Sequence[Mapping[str, float]]) -> list[str]:
+    """Where the time went, as Markdown: mean seconds of each part of an update."""
+    parts = sorted({name for row in metrics for name in row if name.startswith("iapo/time/")} | {"step_time"})
+    rows = [(name, [row[name] for row in metrics if name in row]) for name in parts]
+    table = ["| seconds per update | mean |", "|---|---|"]
+    return table + [f"| {name.rpartition('/')[2]} | {sum(v) / len(v):.3f} |" for name, v in rows if v]
+
+
+def plot_curves(metrics: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Reward, length and entropy against the step, as a PNG."""
+    figure, axes = _figure(len(_CURVES))
+    for axis, (name, label) in zip(axes, _CURVES, strict=True):
+        points = [(row["step"], row[name]) for row in metrics if name in row]
+        if points:
+            axis.plot(*zip(*points, strict=True), color="#3b6ea8", linewidth=1.5)
+        axis.set_xlabel("step")
+        axis.set_ylabel(label)
+    figure.savefig(path, dpi=120)
+
+
+def plot_before_after(before: EvaluationResult, after: EvaluationResult, path: Path) -> None:
+    """Accuracy against mean length before and after with 95% intervals, as a PNG."""
+    figure, (axis,) = _figure(1)
+    for result, label, colour in ((before, "before", "#8a8a8a"), (after, "after", "#c2571a")):
+        measures = result.measures()
+        length, accuracy = measures["length"], measures["accuracy"]
+        axis.errorbar(
+            length.value,
+            accuracy.value,
+            xerr=[[length.value - length.low], [length.high - length.value]],
+            yerr=[[accuracy.value - accuracy.low], [accuracy.high - accuracy.value]],
+            fmt="o",
+            color=colour,
+            label=label,
+            capsize=3,
+        )
+    axis.set_xlabel("mean completion length, tokens")
+    axis.set_ylabel("accuracy (sampled)")
+    axis.legend(frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+def _figure(columns: int) -> tuple[Any, Any]:
+    """A figure that needs no display and leaves no global state behind."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.2 * columns, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(alpha=0.25)
+    return figure, axes

@@ -1,0 +1,187 @@
+"""A training run from flat settings: set up, resume, loop, save, evaluate before and after, report."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from iapo.data import PromptStream, hold_out, load_rows, render_prompts
+from iapo.evaluation import EvaluationResult, evaluate
+from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, Reward, Sampler
+from iapo.models import choose_autocast, choose_device, load_model, load_tokenizer
+from iapo.optim import ClippedOptimizer
+from iapo.rewards import check_columns
+from iapo.rollout import TransformersSampler
+from iapo.training.checkpoint import TrainingState, latest_checkpoint, load_checkpoint, restore_rng, save_checkpoint
+from iapo.training.interruption import EXIT_CODE, listening
+from iapo.training.log import append_metrics, read_metrics, truncate_metrics
+from iapo.training.loop import Answer, update
+from iapo.training.progress import progress_bar
+from iapo.training.report import write_report
+
+
+def train(
+    *,
+    output: str,
+    resume: bool,
+    override: bool,
+    seed: int,
+    model: str,
+    device: str,
+    precision: str,
+    trust_remote_code: bool,
+    data: str,
+    split: str,
+    limit: int | None,
+    prompt_column: str,
+    answer_column: str,
+    prompt_template: str | None,
+    system_prompt: str | None,
+    steps: int,
+    prompts_per_step: int,
+    group_size: int,
+    micro_batch: int,
+    epochs: int,
+    temperature: float,
+    answer: Answer,
+    sampler: Callable[[nn.Module, Any], Sampler],
+    rewards: Mapping[str, Reward],
+    estimator: MIEstimator,
+    assigner: AdvantageAssigner,
+    loss: PolicyLoss,
+    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+    warmup_steps: int,
+    max_grad_norm: float,
+    eval_problems: int,
+    eval_samples: int,
+    checkpoint_every: int,
+    keep_checkpoints: int,
+    resolved: Mapping[str, Any],
+) -> int:
+    """Train a policy and report what happened. The settings are those of ``iapo train``, see its help.
+
+    Args:
+        resolved: the settings as plain data, kept in the run folder and compared on resuming.
+
+    Returns:
+        The exit code: 0, or `iapo.training.interruption.EXIT_CODE` if a signal ended the run after saving.
+
+    Raises:
+        FileExistsError: ``output`` holds a run and ``resume`` is off.
+        ValueError: settings that cannot work; raised before the model loads where that is possible.
+    """
+    folder = Path(output)
+    if (folder / "report.md").exists() or (not resume and (folder / "config.json").exists()):
+        raise FileExistsError(f"output: {output} holds a run already; remove it, name another, or go on with --resume")
+    if group_size < 2:
+        raise ValueError(f"group_size: got {group_size}, want at least 2: a completion needs others to compare with")
+    rows = load_rows(data, split, limit, seed, prompt_column, answer_column)
+    check_columns(rewards, rows[0])
+    rows = render_prompts(rows, load_tokenizer(model, trust_remote_code), system_prompt, prompt_template)
+    training, held_out = hold_out(rows, eval_problems)
+    stream = PromptStream(training, prompts_per_step, seed)
+
+    place = choose_device(device)
+    autocast = choose_autocast(precision, place)
+    torch.manual_seed(seed)
+    saved = load_checkpoint(folder, resolved, override) if resume and latest_checkpoint(folder) else None
+    source = model if saved is None else str(saved.path)
+    policy, tokenizer = load_model(source, place, trust_remote_code=trust_remote_code)
+    reference = None
+    if loss.requires_reference:
+        reference, _ = load_model(model, place, trust_remote_code=trust_remote_code)
+    inner = optimizer(policy.parameters())
+    schedule = torch.optim.lr_scheduler.LambdaLR(inner, lambda step: min(1.0, (step + 1) / max(1, warmup_steps)))
+    stepper = ClippedOptimizer(inner, max_grad_norm, schedule)
+    draw = sampler(policy, tokenizer)
+    first = 0
+    if saved is not None:
+        first = saved.step
+        inner.load_state_dict(dict(saved.state.optimizer))
+        stepper.load_state_dict(dict(saved.state.counters))
+        stream.restore(dict(saved.state.data))
+        truncate_metrics(folder / "metrics.jsonl", first)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(resolved, indent=2) + "\n")
+
+    def judge(step: int) -> EvaluationResult:
+        """Evaluate the policy with random numbers of its own, and keep the result."""
+        return kept_evaluation(
+            folder / f"evaluation-{step}.json",
+            lambda: evaluate(
+                held_out,
+                tokenizer=tokenizer,
+                sampler=draw,
+                greedy=TransformersSampler(policy, tokenizer, max_new_tokens=longest(draw), temperature=0.0),
+                rewards=rewards,
+                samples=eval_samples,
+            ),
+            seed,
+        )
+
+    def save(step: int) -> None:
+        state = TrainingState(
+            optimizer=inner.state_dict(), data=stream.state(), config=resolved, counters=stepper.state_dict()
+        )
+        save_checkpoint(folder, step, state, policy, tokenizer, keep_checkpoints)
+
+    before = judge(0)
+    if saved is not None:
+        restore_rng(saved.state.rng)
+    with listening() as interruption, progress_bar(steps, first) as show:
+        for step in range(first + 1, steps + 1):
+            start = time.perf_counter()
+            metrics = update(
+                stream.next(),
+                model=policy,
+                tokenizer=tokenizer,
+                sampler=draw,
+                rewards=rewards,
+                estimator=estimator,
+                assigner=assigner,
+                loss=loss,
+                optimizer=stepper,
+                group_size=group_size,
+                micro_batch=micro_batch,
+                epochs=epochs,
+                temperature=temperature,
+                answer=answer,
+                ref_model=reference,
+                autocast=autocast,
+            )
+            metrics["step_time"] = time.perf_counter() - start
+            append_metrics(folder / "metrics.jsonl", step, metrics)
+            show(step, metrics)
+            if step % checkpoint_every == 0 or step == steps or interruption:
+                save(step)
+            if interruption and step < steps:
+                return EXIT_CODE
+    after = judge(steps)
+    facts = {"model": model, "data": data, "updates": steps, "seed": seed, "device": place}
+    facts |= {"problems held out": len(held_out), "samples of each": eval_samples}
+    write_report(folder, facts, read_metrics(folder / "metrics.jsonl"), before, after)
+    return 0
+
+
+def longest(sampler: Sampler) -> int:
+    """The most tokens that a sampler draws, for the greedy completions beside its own."""
+    return int(getattr(sampler, "max_new_tokens", 1024))
+
+
+def kept_evaluation(path: Path, run: Callable[[], EvaluationResult], seed: int) -> EvaluationResult:
+    """The evaluation kept in ``path``, or a new one, kept there. Torch's random state is as it was before."""
+    fields = ("correct", "lengths", "greedy_correct", "greedy_lengths")
+    if path.exists():
+        kept = json.loads(path.read_text())
+        return EvaluationResult(**{name: torch.tensor(kept[name]) for name in fields})
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed + 1)
+        result = run()
+    path.write_text(json.dumps({name: getattr(result, name).tolist() for name in fields}) + "\n")
+    return result
