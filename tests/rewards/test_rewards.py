@@ -1,80 +1,50 @@
-"""Answers, formats and the scores of a batch, on friendly and hostile text."""
+"""Formats, reading of answers, reasoning-gym, and the scores of a batch."""
 
 import json
+import subprocess
+import sys
+import threading
 
 import pytest
-from hypothesis import given, settings
+import torch
+from hypothesis import given
 from hypothesis import strategies as st
 
-from iapo.rewards import MathAnswer, ReasoningGymAnswer, ThinkAnswerFormat, check_columns, score
-from iapo.rewards.text import last_boxed, normalise, reference_answer
+from iapo.rewards import ExactAnswer, MathAnswer, ReasoningGymAnswer, ThinkAnswerFormat, check_columns, score
+from iapo.rewards.text import completion_text, last_answer, last_boxed, normalise, reference_answer
 
-EQUAL = [
-    ("72", "72"),
-    ("072", "72"),
-    ("1/2", r"\frac{1}{2}"),
-    ("0.5", r"\frac{1}{2}"),
-    (r"\frac{2}{4}", "1/2"),
-    (r"(1, 2)", "(1,2)"),
-    (r"\{2, 1\}", r"\{1,2\}"),
-    (r"2\sqrt{2}", r"\sqrt{8}"),
-    ("x^2 + 2x + 1", "(x+1)^2"),
-    ("1,000", "1000"),
-    ("٣٥", "35"),
-    ("18\x00", "18"),
-    ("72", "48/2 = <<48/2=24>>24, 24+48 = 72 #### 72"),
-    ("1072", "so it is #### 1,072"),
-]
-DIFFERENT = [("71", "72"), ("7", "72"), ("1/3", r"\frac{1}{2}"), ("", "3"), ("x", "y"), ("(2,1)", "(1,2)")]
+TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 
-@pytest.fixture(scope="module")
-def maths():
-    reward = MathAnswer(time_limit=2.0)
-    yield reward
-    reward._worker.close()
-
-
-def judge(reward, completion, reference):
-    return reward(["q"], [completion], [[1]], answer=[reference])[0]
-
-
-@pytest.mark.parametrize(("answer", "reference"), EQUAL)
-def test_equal_answers(maths, answer, reference):
-    assert judge(maths, f"<think>so</think><answer>{answer}</answer>", reference) == 1.0
-
-
-@pytest.mark.parametrize(("answer", "reference"), DIFFERENT)
-def test_different_answers(maths, answer, reference):
-    assert judge(maths, f"<think>so</think><answer>{answer}</answer>", reference) == 0.0
-
-
-def test_where_the_answer_is_looked_for(maths):
-    assert judge(maths, "<answer>1</answer> no: <answer>2</answer>", "2") == 1.0
-    assert judge(maths, r"thus \boxed{\frac{1}{2}}", "0.5") == 1.0
-    assert judge(maths, "<think>3 4 5</think> The final answer is 12.", "12") == 1.0
-    assert judge(MathAnswer(tagged_only=True), "The final answer is 12.", "12") == 0.0
-    assert judge(maths, [{"role": "assistant", "content": "<answer>2</answer>"}], "2") == 1.0
-
-
-def test_answers_that_never_end_are_wrong_and_the_next_one_is_judged(maths):
-    hostile = ["9^{9^{9^9}}", "100000000!", "9" * 1900, "(" * 1500, "\ud800", "\\frac{" * 300, "7" * 2_000_000]
-    texts = [f"<answer>{answer}</answer>" for answer in hostile]
-    references = ["3/7"] * len(texts)
-    assert maths(["q"] * len(texts), texts, [[1]] * len(texts), answer=references) == [0.0] * len(texts)
-    assert judge(maths, "<answer>0.5</answer>", "1/2") == 1.0
-
-
-def test_a_reference_that_cannot_be_read_judges_nobody(maths):
-    assert judge(maths, "<answer>3</answer>", " ") is None
-
-
-@given(st.text(max_size=300))
+@given(st.text(max_size=300) | st.lists(st.sampled_from([*TAGS, "\\boxed{", "{", "}", "####", "7", "\n"])).map("".join))
 def test_text_functions_never_raise(text):
-    normalise(text)
-    last_boxed(text)
-    reference_answer(text)
+    for read in (last_answer, last_boxed):
+        found = read(text)
+        assert found is None or found in text
+    assert reference_answer(text) is not None
     assert ThinkAnswerFormat()(["q"], [text], [[1]])[0] in (0.0, 1.0)
+
+
+@given(st.text(max_size=100))
+def test_normalising_twice_changes_nothing(text):
+    once = normalise(text)
+    assert normalise(once) == once
+    assert once.isprintable()
+
+
+def test_the_last_pair_of_tags_is_the_innermost():
+    assert last_answer("<answer>1<answer>2</answer>") == "2"
+    assert last_answer("<answer>1</answer></answer>") == "1"
+    assert last_answer("<answer>1</answer><answer>2") == "1"
+    assert last_answer("</answer>1<answer>") is None
+
+
+def test_a_completion_is_a_text_or_a_chat():
+    assert completion_text("a") == "a"
+    assert completion_text([]) == ""
+    assert completion_text([{"role": "assistant", "content": None}]) == ""
+    assert completion_text([{"role": "assistant", "content": "a"}, {"role": "tool", "content": "b"}]) == "a"
+    assert completion_text([{"content": "a"}]) == "a"
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="<"), max_size=50), st.sampled_from(["", "\n", "  "]))
@@ -83,30 +53,101 @@ def test_format_accepts_any_reasoning_and_refuses_any_missing_tag(reasoning, gap
     reward = ThinkAnswerFormat()
     assert reward(["q"], [good], [[1]]) == [1.0]
     assert ThinkAnswerFormat(opened_by_prompt=True)(["q"], [good.removeprefix("<think>")], [[1]]) == [1.0]
-    broken = [good.replace(tag, "", 1) for tag in ("<think>", "</think>", "<answer>", "</answer>")]
-    broken += [good + "x", "x" + good, good + good]
-    assert reward(["q"] * 7, broken, [[1]] * 7) == [0.0] * 7
+    assert ThinkAnswerFormat(opened_by_prompt=True)(["q"], [good], [[1]]) == [0.0]
+    broken = [good.replace(tag, "", 1) for tag in TAGS]
+    broken += [good + "x", "x" + good, good + good, good.replace("</think>", "</think>x")]
+    assert reward(["q"] * 8, broken, [[1]] * 8) == [0.0] * 8
+
+
+@given(st.lists(st.sampled_from([*TAGS, "a", "\n"]), max_size=8))
+def test_format_agrees_with_a_reading_piece_by_piece(pieces):
+    kept = [piece for piece in pieces if piece in TAGS]
+    blank = True
+    if kept == list(TAGS):
+        outside = (pieces[: pieces.index(TAGS[0])], pieces[pieces.index(TAGS[1]) : pieces.index(TAGS[2])])
+        blank = not any("a" in part for part in (*outside, pieces[pieces.index(TAGS[3]) :]))
+    expected = float(kept == list(TAGS) and blank)
+    assert ThinkAnswerFormat()(["q"], ["".join(pieces)], [[1]]) == [expected]
+
+
+def test_format_allows_the_end_of_sequence_that_it_is_told():
+    text = "<think>a</think><answer>4</answer>"
+    texts = [text, text + "<|im_end|>", text + "\n<|im_end|>\n", text + "<|im_end|><|im_end|>", text + "</s>"]
+    assert ThinkAnswerFormat(endings=("<|im_end|>",))(["q"] * 5, texts, [[1]] * 5) == [1.0, 1.0, 1.0, 0.0, 0.0]
+    assert ThinkAnswerFormat()(["q"] * 2, texts[:2], [[1]] * 2) == [1.0, 0.0]
 
 
 def test_reasoning_gym_scores_its_own_entries():
     gym = pytest.importorskip("reasoning_gym")
-    entry = gym.create_dataset("basic_arithmetic", size=1, seed=1)[0]
-    texts = [f"<answer>{entry['answer']}</answer>", "<answer>x</answer>", "none"]
-    scores = ReasoningGymAnswer("basic_arithmetic")(["q"] * 3, texts, [[1]] * 3, entry=[json.dumps(entry)] * 3)
+    entry = gym.create_dataset("countdown", size=1, seed=1)[0]
+    gold = entry["metadata"]["expression"]
+    texts = [f"<answer>{answer}</answer>" for answer in (gold, "x", "9**9**9**9", "(" * 3000)] + ["none"]
+    reward = ReasoningGymAnswer("countdown", time_limit=1.0)
+    entries = [entry, json.dumps(entry), entry, entry, entry]
+    scores = reward(["q"] * 5, texts, [[1]] * 5, entry=entries)
     assert scores[0] == 1.0
-    assert scores[1] < 1.0
-    assert scores[2] == 0.0
+    assert scores[1] == 0.01  # what the task gives to anything
+    assert scores[2:] == [0.0, 0.0, 0.0]
+    reward.close()
+    unknown = ReasoningGymAnswer("no_such_task")
+    with pytest.raises(RuntimeError, match=r"no_such_task, completion 1: score_answer raised ValueError"):
+        unknown(["q"] * 2, ["none", texts[0]], [[1]] * 2, entry=entries[:2])
+    unknown.close()
 
 
-def run(rewards, count=2, **columns):
-    return score(rewards, ["q"] * count, ["a"] * count, [[1]] * count, columns)
+def test_without_the_package_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setattr("iapo.rewards.gym.find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"iapo\[tasks\]"):
+        ReasoningGymAnswer("countdown")(["q"], ["a"], [[1]], entry=[{}])
+
+
+def test_importing_the_rewards_needs_no_extra():
+    program = "import sys, iapo.rewards; print({'math_verify', 'reasoning_gym'} & set(sys.modules))"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert told.stdout == "set()\n"
+
+
+def run(rewards, count=2, columns=None, **options):
+    return score(rewards, ["q"] * count, ["a"] * count, [[1]] * count, columns or {}, **options)
 
 
 def test_scores_add_up_and_none_is_left_out():
     scores = run({"a": lambda **_: [1.0, 0.5], "b": lambda **_: [2, None]})
     assert scores.total.tolist() == [3.0, 0.5]
+    assert scores.total.dtype == torch.float32
     assert scores.scored.tolist() == [True, False]
     assert scores.by_function == {"a": [1.0, 0.5], "b": [2.0, None]}
+
+
+def test_weights_scale_and_a_zero_weight_only_reports():
+    rewards = {"a": lambda **_: [1.0, 0.5], "b": lambda **_: [2, None]}
+    scores = run(rewards, weights={"b": -0.5})
+    assert scores.total.tolist() == [0.0, 0.5]
+    assert scores.scored.tolist() == [True, False]
+    scores = run(rewards, weights={"b": 0})
+    assert scores.total.tolist() == [1.0, 0.5]
+    assert scores.scored.tolist() == [True, True]
+    assert scores.by_function["b"] == [2.0, None]
+    with pytest.raises(ValueError, match=r"weights: \['c'\] name no reward"):
+        run(rewards, weights={"c": 1.0})
+    with pytest.raises(ValueError, match="weights: got nan for 'a'"):
+        run(rewards, weights={"a": float("nan")})
+
+
+def test_an_empty_batch_has_no_scores():
+    scores = run({"a": lambda **_: []}, count=0)
+    assert (scores.total.shape, scores.scored.shape) == ((0,), (0,))
+
+
+def test_functions_are_handed_everything_by_name():
+    seen = {}
+
+    def spy(prompts, completions, completion_ids, **columns):
+        seen.update(columns, prompts=prompts, completions=completions, completion_ids=completion_ids)
+        return [0.0]
+
+    score({"spy": spy}, ["q"], ["c"], [[5]], {"answer": ["7"], "level": [3]})
+    assert seen == {"prompts": ["q"], "completions": ["c"], "completion_ids": [[5]], "answer": ["7"], "level": [3]}
 
 
 @pytest.mark.parametrize(
@@ -124,12 +165,22 @@ def test_a_bad_score_is_named(returned, message):
         run({"bad": lambda **_: returned})
 
 
-def test_a_function_that_raises_is_named():
+@pytest.mark.parametrize("time_limit", [None, 5.0])
+def test_a_function_that_raises_is_named(time_limit):
     def fails(**_):
         raise KeyError("x")
 
-    with pytest.raises(RuntimeError, match=r"reward 'fails' raised KeyError"):
-        run({"fails": fails})
+    with pytest.raises(RuntimeError, match=r"reward 'fails' raised KeyError") as caught:
+        run({"fails": fails}, time_limit=time_limit)
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_a_function_that_hangs_is_named():
+    release = threading.Event()
+    rewards = {"quick": lambda **_: [1.0, 1.0], "hangs": lambda **_: release.wait()}
+    with pytest.raises(TimeoutError, match=r"reward 'hangs' took longer than 0.1 s for 2 completions"):
+        run(rewards, time_limit=0.1)
+    release.set()
 
 
 def test_a_missing_column_is_named_before_anything_runs():
@@ -137,9 +188,29 @@ def test_a_missing_column_is_named_before_anything_runs():
         check_columns({"maths": MathAnswer()}, ["question"])
     with pytest.raises(ValueError, match="got none"):
         check_columns({}, ["question"])
+    check_columns({"format": ThinkAnswerFormat()}, [])
 
 
-@given(st.text(alphabet="0123456789^{}()\\frac!+-*/ ,.xπ", max_size=12))
-@settings(max_examples=25, deadline=None)
-def test_any_formula_gets_a_score(text):
-    assert judge(MathAnswer(time_limit=0.001), f"<answer>{text}</answer>", text) == (1.0 if normalise(text) else None)
+@pytest.mark.parametrize(
+    "reward", [MathAnswer(), ExactAnswer(), ReasoningGymAnswer("countdown", entry_column="answer")]
+)
+def test_a_missing_or_short_column_is_named_without_score_too(reward):
+    with pytest.raises(KeyError, match=r"Answer needs the column 'answer', got \['question'\]"):
+        reward(["q"], ["c"], [[1]], question=["q"])
+    with pytest.raises(ValueError, match="column 'answer' has 2 entries for 1 completions"):
+        reward(["q"], ["c"], [[1]], answer=["1", "2"])
+
+
+def test_arguments_of_different_lengths_are_named():
+    rewards = {"a": lambda **_: [1.0]}
+    with pytest.raises(ValueError, match="prompts: got 2 entries for 1 completions"):
+        score(rewards, ["q", "q"], ["a"], [[1]], {})
+    with pytest.raises(ValueError, match="level: got 0 entries for 1 completions"):
+        score(rewards, ["q"], ["a"], [[1]], {"level": []})
+
+
+def test_what_trl_hands_over_besides_is_ignored():
+    extra = {"trainer_state": object(), "log_extra": print, "log_metric": print, "environments": None}
+    for reward in (MathAnswer(), ExactAnswer(), ThinkAnswerFormat()):
+        completion = "<think>a</think><answer>7</answer>"
+        assert reward(prompts=["q"], completions=[completion], completion_ids=[[1]], answer=["7"], **extra) == [1.0]

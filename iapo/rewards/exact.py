@@ -1,0 +1,58 @@
+"""Is the final answer spelled like the reference?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from iapo.rewards.score import column
+from iapo.rewards.text import completion_text, last_answer, normalise
+
+
+@dataclass(frozen=True)
+class ExactAnswer:
+    """1 if the text in a completion's last ``<answer>`` tags is the reference, 0 if not or without tags.
+
+    Both are compared after `iapo.rewards.text.normalise`. For generated tasks with one spelling per answer: no
+    mathematics, no worker process, no further package.
+
+    Args:
+        answer_column: the column that holds the reference.
+        longest: characters beyond which an answer is wrong without being read.
+
+    Returns:
+        One number per completion; ``None`` where the reference is empty.
+
+    Raises:
+        ValueError: ``longest`` is not positive, or on a call, the column has another length.
+        KeyError: on a call, the column is missing.
+
+    Example:
+        >>> ExactAnswer()(["1+1="], ["<think>1+1</think><answer> 2 </answer>"], [[]], answer=["2"])
+        [1.0]
+    """
+
+    answer_column: str = "answer"
+    longest: int = 2000
+
+    def __post_init__(self) -> None:
+        if self.longest < 1:
+            raise ValueError(f"longest: got {self.longest}, want at least 1")
+
+    @property
+    def required_columns(self) -> tuple[str, ...]:
+        """The columns that a batch must have."""
+        return (self.answer_column,)
+
+    def __call__(
+        self, prompts: Sequence[Any], completions: Sequence[Any], completion_ids: Sequence[Any], **columns: Any
+    ) -> list[float | None]:
+        """Score a batch; see the class."""
+        references = column(self, columns, self.answer_column, len(completions))
+        return [self._judge(completion_text(c), r) for c, r in zip(completions, references, strict=True)]
+
+    def _judge(self, completion: str, reference: Any) -> float | None:
+        wanted = "" if reference is None else normalise(str(reference))
+        if not wanted:
+            return None
+        given = last_answer(completion)
+        return float(given is not None and len(given) <= self.longest and normalise(given) == wanted)

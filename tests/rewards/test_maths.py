@@ -1,0 +1,224 @@
+"""Which answers count as equal, where they are looked for, and what hostile ones do."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from iapo.rewards import ExactAnswer, MathAnswer
+
+EQUAL = [
+    ("72", "72"),
+    ("072", "72"),
+    ("0", "00"),
+    ("3.0", "3"),
+    ("1/2", r"\frac{1}{2}"),
+    ("0.5", r"\frac{1}{2}"),
+    (r"\dfrac12", "0.5"),
+    (r"\frac{2}{4}", "1/2"),
+    ("1 1/2", "3/2"),
+    ("−1½", "-1.5"),
+    ("0.333333", "1/3"),
+    (r"(1, 2)", "(1,2)"),
+    (r"\{2, 1\}", r"\{1,2\}"),
+    (r"2\sqrt{2}", r"\sqrt{8}"),
+    ("x^2 + 2x + 1", "(x+1)^2"),
+    ("x²", "x^2"),
+    ("5²", "25"),
+    (r"1.5 \times 10^3", "1500"),
+    ("5!", "120"),
+    ("50%", "0.5"),
+    (r"50\%", "50"),
+    ("1,000", "1000"),
+    ("1000", "1,000"),
+    ("72 dollars", "72"),
+    ("$72.50 per hour", "72.5"),
+    ("$72$", "72"),
+    (r"\boxed{72}", "72"),
+    ("18 km", "18"),
+    ("The answer is 72.", "72"),
+    ("x = 72", "72"),
+    ("48 + 24 = 72", "72"),
+    ("5", "5 apples"),
+    ("monday.", "Monday"),
+    ("Monday", r"\text{Monday}"),
+    (r"\text{(C)}", "(C)"),
+    ("٣٥", "35"),
+    ("７２", "72"),
+    ("−5", "-5"),
+    ("18\x00", "18"),
+    ("72", "48/2 = <<48/2=24>>24, 24+48 = 72\n#### 72"),
+    ("1072", "so it is\n#### 1,072"),
+    ("-3", "#### -3"),
+    ("7", r"Thus $x = \boxed{7}$, as claimed in 3 steps."),
+    ("3", 3),
+    ("0.5", 0.5),
+]
+DIFFERENT = [
+    ("71", "72"),
+    ("7", "72"),
+    ("0.33", "1/3"),
+    ("1/3", r"\frac{1}{2}"),
+    ("", "3"),
+    ("x", "y"),
+    ("(2,1)", "(1,2)"),
+    ("[3,5]", "(3,5)"),
+    ("-5", "5"),
+    ("5²", "52"),
+    ("10₂", "102"),
+    ("1½", "11/2"),
+    ("10^{2}", "10"),
+    (r"\sqrt{5}", "5"),
+    ("5!", "5"),
+    ("5x", "5"),
+    ("5 pi", "5"),
+    ("log 5", "5"),
+    ("not 5", "5"),
+    ("5 6", "11"),
+    ("yadnoM", "Monday"),
+    ("no idea", "72"),
+]
+HEDGES = [
+    "3, 5",
+    "3 or 5",
+    "3 and 5",
+    "3 5",
+    "3; 5",
+    "3\n5",
+    "1, 2, 3, 4, 5",
+    "either 3, or it is 5",
+    r"3 \text{ or } 5",
+]
+
+
+@pytest.fixture(scope="module")
+def maths():
+    reward = MathAnswer(time_limit=1.0)
+    yield reward
+    reward.close()
+
+
+def judge(reward, completion, reference):
+    return reward(["q"], [completion], [[1]], answer=[reference])[0]
+
+
+def tagged(answer):
+    return f"<think>so</think><answer>{answer}</answer>"
+
+
+@pytest.mark.parametrize(("answer", "reference"), EQUAL)
+def test_equal_answers(maths, answer, reference):
+    assert judge(maths, tagged(answer), reference) == 1.0
+
+
+@pytest.mark.parametrize(("answer", "reference"), DIFFERENT)
+def test_different_answers(maths, answer, reference):
+    assert judge(maths, tagged(answer), reference) == 0.0
+
+
+@pytest.mark.parametrize("answer", HEDGES)
+def test_naming_several_numbers_is_wrong(maths, answer):
+    for reference in ("3", "5"):
+        assert judge(maths, tagged(answer), reference) == 0.0
+
+
+def test_where_the_answer_is_looked_for(maths):
+    assert judge(maths, "<answer>1</answer> no: <answer>2</answer>", "2") == 1.0
+    assert judge(maths, "<answer>1</answer> no: <answer>2</answer>", "1") == 0.0
+    assert judge(maths, "<answer>1</answer> " + r"\boxed{2}", "1") == 1.0
+    assert judge(maths, r"first \boxed{3}, thus \boxed{\frac{1}{2}}", "0.5") == 1.0
+    assert judge(maths, "<think>3 4 5</think> The final answer is 12.", "12") == 1.0
+    assert judge(maths, "<think>3 4 12</think> The final answer is unknown.", "12") == 0.0
+    assert judge(MathAnswer(tagged_only=True), "The final answer is 12.", "12") == 0.0
+    chat = [
+        {"role": "assistant", "content": [{"type": "text", "text": "<answer>2</answer>"}]},
+        {"role": "tool", "content": "<answer>3</answer>"},
+    ]
+    assert judge(maths, chat, "2") == 1.0
+
+
+def test_answers_that_never_end_are_wrong_and_the_next_one_is_judged():
+    # The first two take all the time or memory there is; the others are short work.
+    hostile = [
+        "9^{9^{9^9}}",
+        "100000000!",
+        "9" * 1900,
+        "(" * 1500,
+        "{" * 1990,
+        "\ud800",
+        "\\frac{" * 300,
+        "7" * 2_000_000,
+    ]
+    hostile += ["<answer>" * 200_000, "\\boxed{" * 200_000, "1/0", "0/0", "\\infty-\\infty", "\x1b[2J\x00", "ﷺ" * 2000]
+    texts = [tagged(answer) for answer in hostile] + ["<answer>" * 200_000, "\\boxed{" * 200_000, tagged("0.5")]
+    columns = {"answer": ["3/7"] * (len(texts) - 1) + ["1/2"]}
+    reward = MathAnswer(time_limit=0.5)
+    assert reward(["q"] * len(texts), texts, [[1]] * len(texts), **columns) == [0.0] * (len(texts) - 1) + [1.0]
+    reward.close()
+
+
+@pytest.mark.parametrize("reference", [" ", None, "####", "9" * 2001, "1 2 3"])
+def test_a_reference_that_cannot_be_read_judges_nobody(maths, reference):
+    completions = [tagged("3"), "no answer at all", tagged(reference), tagged("")]
+    answers = {"answer": [reference] * 4}
+    assert maths(["q"] * 4, completions, [[1]] * 4, **answers) == [None] * 4
+
+
+def test_an_unreadable_reference_leaves_the_others_judged(maths):
+    completions, answers = [tagged("3"), tagged("3"), "none"], ["1 2 3", "6/2", "1 2 3"]
+    assert maths(["q"] * 3, completions, [[1]] * 3, answer=answers) == [None, 1.0, None]
+
+
+def test_equal_spelling_and_words_and_digits_start_no_process():
+    reward = MathAnswer()
+    texts = [tagged("72"), tagged("7 2/3 x"), tagged("Friday"), tagged("073"), "x" * 10, tagged("9" * 3000)]
+    references = ["#### 72", "7 2/3 x", "Monday", "72", "72", "72"]
+    texts[4] = "<answer></answer>"
+    assert reward(["q"] * 6, texts, [[1]] * 6, answer=references) == [1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+    assert reward._worker._process is None
+
+
+def test_without_the_package_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setattr("iapo.rewards.maths.find_spec", lambda name: None)
+    assert judge(MathAnswer(), tagged("1/2"), "1/2") == 1.0
+    with pytest.raises(ModuleNotFoundError, match=r"iapo\[train\]"):
+        judge(MathAnswer(), tagged("1/2"), "0.5")
+
+
+@pytest.mark.parametrize("arguments", [{"longest": 0}, {"time_limit": 0}])
+def test_limits_must_be_positive(arguments):
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        MathAnswer(**arguments)
+
+
+FORMULAS = st.text(alphabet="0123456789{}()\\frac+-*/ ,.xπ½²%$=|", max_size=12)
+
+
+@given(FORMULAS, FORMULAS)
+@settings(max_examples=60, deadline=None)
+def test_any_formula_gets_a_score(maths, text, reference):
+    assert judge(maths, tagged(text), reference) in (0.0, 1.0, None)
+
+
+@given(st.text(max_size=40))
+@settings(max_examples=60, deadline=None)
+def test_any_text_gets_a_score(maths, text):
+    assert judge(maths, text, "3/7") in (0.0, 1.0)
+    assert judge(maths, tagged(text), "3/7") in (0.0, 1.0)
+
+
+@given(st.integers(-(10**9), 10**9))
+@settings(max_examples=40, deadline=None)
+def test_numbers_in_other_spellings_are_equal_and_their_neighbours_are_not(maths, number):
+    spelled = [f"{number:,}", f"{number}.0", f"{2 * number}/2", f"${number}$"]
+    verdicts = maths(["q"] * 4, [tagged(text) for text in spelled], [[1]] * 4, answer=[str(number)] * 4)
+    assert verdicts == [1.0] * 4
+    assert maths(["q"] * 4, [tagged(text) for text in spelled], [[1]] * 4, answer=[f"{number + 1}"] * 4) == [0.0] * 4
+
+
+def test_exact_answers():
+    reward = ExactAnswer()
+    texts = [tagged(" ٣٥ "), tagged("35.0"), tagged("9" * 3000), "35", tagged("<answer>35"), tagged("35")]
+    references = ["35", "35", "35", "35", 35, None]
+    assert reward(["q"] * 6, texts, [[1]] * 6, answer=references) == [1.0, 0.0, 0.0, 0.0, 1.0, None]
+    with pytest.raises(ValueError, match="longest: got 0"):
+        ExactAnswer(longest=0)
