@@ -42,6 +42,9 @@ class Reward(Protocol):
 class Sampler(ABC):
     """Samples ``group_size`` completions for each prompt."""
 
+    temperature: float = 1.0
+    """What logits are divided by when it samples: the policy's log-probabilities are taken at the same."""
+
     @shape_checked
     def __call__(self, prompts: Prompts, group_size: int) -> Rollout:
         """Sample completions.

@@ -35,7 +35,6 @@ def update(
     group_size: int,
     micro_batch: int,
     epochs: int = 1,
-    temperature: float = 1.0,
     answer: Answer = "own",
     ref_model: nn.Module | None = None,
     autocast: torch.dtype | None = None,
@@ -55,7 +54,6 @@ def update(
         group_size: completions per prompt.
         micro_batch: completions per forward and backward; changes memory and speed, not the update.
         epochs: optimizer steps on the same completions; above 1 the ratio to the sampling policy moves away from 1.
-        temperature: the sampler's, so that log-probabilities are those of the sampled distribution.
         answer: what the estimator is asked about: the completion's ``own`` answer or the row's ``reference`` (its
             ``answer`` column).
         ref_model: reference policy for the KL penalty, if the loss has one.
@@ -65,6 +63,7 @@ def update(
         Metrics of the step by name (those of TRL where TRL has them, ours under ``iapo/``).
     """
     metrics: dict[str, float] = {}
+    temperature = sampler.temperature
     cast = torch.autocast(next(model.parameters()).device.type, autocast) if autocast else nullcontext()
 
     with timed(metrics, "iapo/time/sample"), cast:

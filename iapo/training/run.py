@@ -47,7 +47,6 @@ def train(
     group_size: int,
     micro_batch: int,
     epochs: int,
-    temperature: float,
     answer: Answer,
     sampler: Callable[[nn.Module, Any], Sampler],
     rewards: Mapping[str, Reward],
@@ -99,6 +98,10 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(inner, lambda step: min(1.0, (step + 1) / max(1, warmup_steps)))
     stepper = ClippedOptimizer(inner, max_grad_norm, schedule)
     draw = sampler(policy, tokenizer)
+    if not draw.temperature > 0:
+        raise ValueError(
+            f"sampler.temperature: got {draw.temperature}, want a positive number: greedy groups are all alike"
+        )
     first = 0
     if saved is not None:
         first = saved.step
@@ -149,7 +152,6 @@ def train(
                 group_size=group_size,
                 micro_batch=micro_batch,
                 epochs=epochs,
-                temperature=temperature,
                 answer=answer,
                 ref_model=reference,
                 autocast=autocast,

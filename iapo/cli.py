@@ -1,0 +1,71 @@
+"""`iapo train | eval | inspect`: from the command line to calls."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+_MAY_CHANGE = ("config", "output", "resume", "override", "steps", "device", "checkpoint_every", "keep_checkpoints")
+"""Settings of a run that may differ when it is taken up again: they do not change what an update computes."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; the entry point of ``iapo``.
+
+    Returns:
+        The exit code: 0, 1 for an error that is told in one line, 75 for a training run that a signal ended after it
+        saved. A command line that cannot be parsed exits with 2.
+    """
+    try:
+        from iapo.commands.flags import ArgumentParser, eval_parser, inspect_parser, train_parser
+    except ModuleNotFoundError as error:
+        print(f"iapo: {error.name} is missing: install the extra, pip install 'iapo[train]'", file=sys.stderr)
+        return 1
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    parsers = {"train": train_parser(), "eval": eval_parser(), "inspect": inspect_parser()}
+    parser = ArgumentParser(prog="iapo", description="Information-aware policy optimization of language models.")
+    commands = parser.add_subcommands()
+    for name, command in parsers.items():
+        commands.add_subcommand(name, command, help=command.description)
+    settings = parser.parse_args(arguments)
+    name = settings.subcommand
+    parts = parsers[name].instantiate(settings[name]).as_dict()
+    plain = json.loads(parsers[name].dump(settings[name], format="json", skip_none=False))
+    for unused in ("config", "postfix", "closing"):
+        parts.pop(unused, None)
+    try:
+        return _run(name, parts, plain)
+    except (ValueError, OSError, ModuleNotFoundError, FloatingPointError) as error:
+        print(f"iapo {name}: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(name: str, parts: dict[str, Any], plain: dict[str, Any]) -> int:
+    if name == "train":
+        from iapo.training.run import train
+
+        return train(**parts, resolved={key: value for key, value in plain.items() if key not in _MAY_CHANGE})
+    if name == "eval":
+        from iapo.commands.evaluate import evaluate_models
+
+        print(evaluate_models(**parts))
+        return 0
+    from rich.console import Console
+
+    from iapo.commands.inspect import inspect_prompt, write_page
+    from iapo.inspection import render_terminal
+
+    page = parts.pop("html")
+    inspection = inspect_prompt(**parts)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    render_terminal(inspection, Console())
+    if page is not None:
+        write_page(inspection, page)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
