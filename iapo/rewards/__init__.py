@@ -1,5 +1,6 @@
 """Rewards with the signature that TRL uses: ``reward(prompts, completions, completion_ids, **columns)``."""
 
+from iapo.rewards.exact import ExactAnswer
 from iapo.rewards.format import ThinkAnswerFormat
 from iapo.rewards.gym import ReasoningGymAnswer
 from iapo.rewards.maths import MathAnswer
@@ -7,6 +8,7 @@ from iapo.rewards.score import RewardFunction, Scores, check_columns, score
 from iapo.rewards.worker import Failure, KillableWorker
 
 __all__ = [
+    "ExactAnswer",
     "Failure",
     "KillableWorker",
     "MathAnswer",

@@ -16,11 +16,12 @@ class ThinkAnswerFormat:
     """1 if a completion is one ``<think>...</think>`` followed by one ``<answer>...</answer>``, 0 if not.
 
     Newlines are allowed everywhere (the released code's pattern refuses them inside the reasoning, which costs long
-    reasoning its reward); nothing but white space may stand before, between, or after.
+    reasoning its reward); nothing but white space may stand before, between, or after, save ``endings``.
 
     Args:
         opened_by_prompt: the prompt ends in ``<think>``, so that completions start inside the reasoning.
-        weight: the reward of a completion in the format.
+        endings: texts of end-of-sequence tokens, one of which may stand at the end (``<|im_end|>``) where the
+            completions' texts still have them.
 
     Returns:
         One number per completion.
@@ -31,15 +32,16 @@ class ThinkAnswerFormat:
     """
 
     opened_by_prompt: bool = False
-    weight: float = 1.0
+    endings: tuple[str, ...] = ()
 
     def __call__(
         self, prompts: Sequence[Any], completions: Sequence[Any], completion_ids: Sequence[Any], **columns: Any
     ) -> list[float | None]:
         """Score a batch; see the class."""
-        opening = "<think>" if self.opened_by_prompt else ""
-        texts = [opening + completion_text(completion) for completion in completions]
-        return [
-            self.weight * float(all(text.count(tag) == 1 for tag in _TAGS) and _SHAPE.fullmatch(text) is not None)
-            for text in texts
-        ]
+        return [self._judge(completion_text(completion)) for completion in completions]
+
+    def _judge(self, completion: str) -> float:
+        text = ("<think>" if self.opened_by_prompt else "") + completion.rstrip()
+        ending = next((ending for ending in self.endings if text.endswith(ending)), "")
+        text = text.removesuffix(ending)
+        return float(all(text.count(tag) == 1 for tag in _TAGS) and _SHAPE.fullmatch(text) is not None)

@@ -2,26 +2,50 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+from iapo.rewards.score import column
 from iapo.rewards.text import completion_text, last_answer
+from iapo.rewards.worker import Failure, KillableWorker
 
 
 @dataclass(frozen=True)
 class ReasoningGymAnswer:
     """What the task's own ``score_answer`` says of the text in the last ``<answer>`` tags; 0 without tags.
 
+    Some tasks hand the answer to sympy's parser, which evaluates it as Python: they run in a worker process that is
+    killed at the time limit, which is no sandbox. An answer that takes too long or crashes the worker is worth 0.
+
     Args:
         task: name of the reasoning-gym task.
-        entry_column: the column that holds the task's entry, as JSON.
+        entry_column: the column that holds the task's entry (question, answer, metadata), a mapping or its JSON text.
+        time_limit: seconds per answer.
+        longest: characters beyond which an answer is worth 0 without being read.
 
     Raises:
-        ModuleNotFoundError: reasoning-gym (extra ``tasks``) is missing.
+        ValueError: ``time_limit`` or ``longest`` is not positive, or on a call, the column has another length.
+        KeyError: on a call, the column is missing.
+        RuntimeError: on a call, the task is unknown or cannot score an entry's own answer; the index is named.
+        ModuleNotFoundError: on a call, reasoning-gym (extra ``tasks``) is missing.
+
+    References:
+        reasoning-gym, https://github.com/open-thought/reasoning-gym
     """
 
     task: str
     entry_column: str = "entry"
+    time_limit: float = 3.0
+    longest: int = 2000
+    _worker: KillableWorker = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.longest < 1:
+            raise ValueError(f"longest: got {self.longest}, want at least 1")
+        scorer = Path(__file__).with_name("gym_score.py")
+        object.__setattr__(self, "_worker", KillableWorker(scorer, "score_answer", self.time_limit))
 
     @property
     def required_columns(self) -> tuple[str, ...]:
@@ -32,15 +56,23 @@ class ReasoningGymAnswer:
         self, prompts: Sequence[Any], completions: Sequence[Any], completion_ids: Sequence[Any], **columns: Any
     ) -> list[float | None]:
         """Score a batch; see the class."""
-        try:
-            from reasoning_gym import get_score_answer_fn
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                "reasoning_gym is missing: install the extra, pip install 'iapo[tasks]'"
-            ) from error
-        score_answer = get_score_answer_fn(self.task)
-        scores: list[float | None] = []
-        for completion, entry in zip(completions, columns[self.entry_column], strict=True):
-            answer = last_answer(completion_text(completion))
-            scores.append(0.0 if answer is None else float(score_answer(answer.strip(), json.loads(entry))))
-        return scores
+        if find_spec("reasoning_gym") is None:
+            raise ModuleNotFoundError("reasoning_gym is missing: install the extra, pip install 'iapo[tasks]'")
+        entries = column(self, columns, self.entry_column, len(completions))
+        answers = [last_answer(completion_text(completion)) for completion in completions]
+        return [self._judge(index, *pair) for index, pair in enumerate(zip(answers, entries, strict=True))]
+
+    def close(self) -> None:
+        """End the worker process; the next call that needs one starts another."""
+        self._worker.close()
+
+    def _judge(self, index: int, answer: str | None, entry: Any) -> float:
+        if answer is None or len(answer) > self.longest:
+            return 0.0
+        item = json.loads(entry) if isinstance(entry, str) else dict(entry)
+        score = self._worker.apply([self.task, answer.strip(), item])
+        if not isinstance(score, Failure):
+            return float(score)
+        if score.reason == "error":
+            raise RuntimeError(f"{self.task}, completion {index}: {score.message}")
+        return 0.0

@@ -1,13 +1,18 @@
 """Is the final answer the reference answer, as mathematics?"""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from iapo.rewards.score import column
 from iapo.rewards.text import completion_text, last_answer, last_boxed, normalise, reference_answer
 from iapo.rewards.worker import Failure, KillableWorker
+
+_WORDS = re.compile(r"[^\W\d_]{3,}(?: [^\W\d_]+)*")
+_TEXT_COMMAND = re.compile(r"\\(?:text|textbf|mathrm)\s*\{([^{}]*)\}")
 
 
 @dataclass(frozen=True)
@@ -15,23 +20,30 @@ class MathAnswer:
     """1 if a completion's final answer equals the reference (math-verify), 0 if not.
 
     The final answer is what stands in the last ``<answer>`` tags, else in the last ``\\boxed{}``, else, unless
-    ``tagged_only``, what math-verify finds behind the reasoning. Equal spelling is settled at once; everything else
-    goes to a worker process that is killed at the time limit, because some short expressions (``9^{9^9}``) freeze any
-    process that evaluates them. An answer that takes too long, crashes the worker, or exceeds ``longest`` is wrong.
+    ``tagged_only``, what math-verify finds behind the reasoning. Equal spelling is settled at once, and so is a
+    reference of words (``Monday``: as a product of letters it would equal every anagram). Everything else goes to a
+    worker process that is killed at the time limit, because some short expressions (``9^{9^9}``) freeze any process
+    that evaluates them. An answer that takes too long, crashes the worker, or exceeds ``longest`` is wrong.
 
     Args:
-        answer_column: the column that holds the reference: an answer, or a GSM8K solution ending in ``#### answer``.
+        answer_column: the column that holds the reference: an answer, a GSM8K solution ending in ``#### answer``, or a
+            solution with the answer in its last ``\\boxed{}``.
         tagged_only: count an answer without tags or box as wrong.
         time_limit: seconds per answer.
-        longest: characters beyond which an answer is wrong without being read.
+        longest: characters beyond which an answer is wrong without being read, and a reference cannot be read.
 
     Returns:
-        One number per completion; ``None`` where the *reference* is empty or cannot be read, so that the problem
-        says nothing about any completion.
+        One number per completion; ``None`` for all completions of a *reference* that is empty, too long, or found
+        unreadable when one of them had to be compared with it: none of them moves a baseline.
 
     Raises:
-        ValueError: ``time_limit`` or ``longest`` is not positive.
+        ValueError: ``time_limit`` or ``longest`` is not positive, or on a call, the column has another length.
+        KeyError: on a call, the column is missing.
         ModuleNotFoundError: on a call, math-verify (extra ``train``) is missing.
+
+    Example:
+        >>> MathAnswer()(["8 * 9?"], ["<think>8 * 9 = 72</think><answer>72</answer>"], [[]], answer=["#### 72"])
+        [1.0]
 
     References:
         math-verify, https://github.com/huggingface/Math-Verify
@@ -58,29 +70,41 @@ class MathAnswer:
         self, prompts: Sequence[Any], completions: Sequence[Any], completion_ids: Sequence[Any], **columns: Any
     ) -> list[float | None]:
         """Score a batch; see the class."""
-        references = columns[self.answer_column]
-        return [self._judge(completion_text(c), str(r)) for c, r in zip(completions, references, strict=True)]
+        entries = column(self, columns, self.answer_column, len(completions))
+        references = ["" if entry is None else reference_answer(str(entry)) for entry in entries]
+        pairs = list(zip(completions, references, strict=True))
+        judged = [self._judge(completion_text(completion), reference) for completion, reference in pairs]
+        unreadable = {reference for reference, verdict in zip(references, judged, strict=True) if verdict is None}
+        return [None if r in unreadable else verdict for r, verdict in zip(references, judged, strict=True)]
+
+    def close(self) -> None:
+        """End the worker process; the next call that needs one starts another."""
+        self._worker.close()
 
     def _judge(self, completion: str, reference: str) -> float | None:
-        wanted = normalise(reference_answer(reference))
-        if not wanted:
+        wanted = normalise(reference[: self.longest + 1])
+        if not wanted or len(reference) > self.longest:
             return None
-        given, marked = self._final(completion)
-        if given is None or len(given) > self.longest:
+        found, marked = self._final(completion)
+        if found is None or len(found) > self.longest:
             return 0.0
-        given = normalise(given)
+        given = normalise(found)
         if given == wanted:
             return 1.0
         if not given:
             return 0.0
-        if given.isdigit() and wanted.isdigit():
+        if marked and given.isdigit() and wanted.isdigit():
             return float(given.lstrip("0") == wanted.lstrip("0"))
+        words = _TEXT_COMMAND.sub(r"\1", wanted)
+        if _WORDS.fullmatch(words):
+            said = _TEXT_COMMAND.sub(r"\1", given).strip(" .").casefold()
+            return float(said == words.casefold())
         if find_spec("math_verify") is None:
             raise ModuleNotFoundError("math_verify is missing: install the extra, pip install 'iapo[train]'")
-        result = self._worker.apply([wanted, given, marked])
-        if isinstance(result, Failure):
+        equal = self._worker.apply([wanted, given, marked])
+        if isinstance(equal, Failure):
             return 0.0
-        return None if result is None else float(result)
+        return None if equal is None else float(equal)
 
     def _final(self, completion: str) -> tuple[str | None, bool]:
         """The final answer and whether it was marked as one."""

@@ -1,6 +1,7 @@
 """Reward functions to one reward per completion, with every fault of a function named."""
 
 import math
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +19,10 @@ class Scores:
     """Scores of a batch of completions.
 
     Args:
-        total: sum of what the functions gave; 0 where none gave anything.
-        scored: ``False`` where a function could not judge a completion (``None``). Such a completion is to be left out,
-            so that it does not move its group's baseline.
-        by_function: each function's own numbers, by its name.
+        total: weighted sum of what the functions gave, fp32; 0 where none gave anything.
+        scored: ``False`` where a function of non-zero weight could not judge a completion (``None``). Its total lacks a
+            term that the others have, so it is to be left out, of its group's baseline too.
+        by_function: each function's own numbers, unweighted, by its name.
     """
 
     total: Float[Tensor, " batch"]
@@ -35,8 +36,10 @@ def score(
     completions: Sequence[Any],
     completion_ids: Sequence[Sequence[int]],
     columns: Mapping[str, Sequence[Any]],
+    weights: Mapping[str, float] | None = None,
+    time_limit: float | None = None,
 ) -> Scores:
-    """The sum of all reward functions for every completion.
+    """The weighted sum of all reward functions for every completion: ``total[i] = sum_f weights[f] * f(...)[i]``.
 
     Args:
         rewards: functions by name.
@@ -44,22 +47,42 @@ def score(
         completions: one text or chat per completion.
         completion_ids: one token list per completion.
         columns: further columns of the data, each with one entry per completion.
+        weights: by a function's name; 1 for those not named. With weight 0 a function is reported and counts nothing.
+        time_limit: seconds that one function may take over the batch. It is then run in a thread, which is left to
+            itself when it takes longer; code that holds the interpreter's lock cannot be interrupted in this way, only
+            in a `iapo.rewards.KillableWorker`, which also has a limit per completion. ``None``: no limit.
 
     Raises:
-        ValueError: no functions, a missing column, or a function that returned another number of scores, or something
-            that is not a finite number or ``None``; the function and the index are named.
+        ValueError: no functions, a missing column, a weight that is not finite or names no function, arguments of
+            different lengths, or a function that returned another number of scores, or something that is not a finite
+            number or ``None``; the function and the index are named.
+        TimeoutError: a function took longer than ``time_limit``; it is named.
         RuntimeError: a function raised; it is named, its error chained.
+
+    Example:
+        >>> words = lambda completions, **_: [float(len(text.split())) for text in completions]
+        >>> score({"words": words}, ["q", "q"], ["a b", "c"], [[1, 2], [3]], {}, weights={"words": 0.5}).total
+        tensor([1.0000, 0.5000])
     """
     check_columns(rewards, columns)
+    weights = _checked_weights(rewards, {} if weights is None else weights)
+    count = len(completions)
+    given = {"prompts": prompts, "completion_ids": completion_ids, **columns}
+    for name, values in given.items():
+        if len(values) != count:
+            raise ValueError(f"{name}: got {len(values)} entries for {count} completions")
     by_function = {}
     for name, function in rewards.items():
         try:
-            values = function(prompts=prompts, completions=completions, completion_ids=completion_ids, **columns)
+            values = _within(time_limit, function, {"completions": completions, **given})
+        except _TookTooLong:
+            raise TimeoutError(f"reward {name!r} took longer than {time_limit:g} s for {count} completions") from None
         except Exception as error:
             raise RuntimeError(f"reward {name!r} raised {type(error).__name__}: {error}") from error
-        by_function[name] = _checked(name, values, len(completions))
-    scored = [all(value is not None for value in values) for values in zip(*by_function.values(), strict=True)]
-    total = [math.fsum(v for v in values if v is not None) for values in zip(*by_function.values(), strict=True)]
+        by_function[name] = _checked(name, values, count)
+    rows = [{name: values[row] for name, values in by_function.items() if weights[name]} for row in range(count)]
+    total = [math.fsum(weights[name] * value for name, value in row.items() if value is not None) for row in rows]
+    scored = [all(value is not None for value in row.values()) for row in rows]
     return Scores(torch.tensor(total, dtype=torch.float32), torch.tensor(scored, dtype=torch.bool), by_function)
 
 
@@ -72,6 +95,58 @@ def check_columns(rewards: Mapping[str, RewardFunction], columns: Iterable[str])
         missing = sorted(set(getattr(function, "required_columns", ())) - set(found))
         if missing:
             raise ValueError(f"reward {name!r} needs the columns {missing}, the data has {found}")
+
+
+def column(reward: object, columns: Mapping[str, Sequence[Any]], name: str, count: int) -> Sequence[Any]:
+    """The column that a reward was handed under ``name``, with ``count`` entries.
+
+    Raises:
+        KeyError: it is missing; the message names the columns that there are.
+        ValueError: it has another number of entries.
+    """
+    owner = type(reward).__name__
+    if name not in columns:
+        raise KeyError(f"{owner} needs the column {name!r}, got {sorted(columns)}")
+    if len(columns[name]) != count:
+        raise ValueError(f"{owner}: column {name!r} has {len(columns[name])} entries for {count} completions")
+    return columns[name]
+
+
+class _TookTooLong(Exception):  # noqa: N818  (a signal between two functions, never seen outside)
+    pass
+
+
+def _within(time_limit: float | None, function: RewardFunction, arguments: Mapping[str, Any]) -> Any:
+    """What the function returns or raises; ``_TookTooLong`` after ``time_limit`` seconds."""
+    if time_limit is None:
+        return function(**arguments)
+    outcome: list[Any] = []
+
+    def call() -> None:
+        try:
+            outcome.extend([True, function(**arguments)])
+        except BaseException as error:
+            outcome.extend([False, error])
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(time_limit)
+    if len(outcome) != 2:
+        raise _TookTooLong
+    returned, value = outcome
+    if not returned:
+        raise value
+    return value
+
+
+def _checked_weights(rewards: Mapping[str, RewardFunction], weights: Mapping[str, float]) -> dict[str, float]:
+    unknown = sorted(set(weights) - set(rewards))
+    if unknown:
+        raise ValueError(f"weights: {unknown} name no reward, the rewards are {sorted(rewards)}")
+    for name, weight in weights.items():
+        if not math.isfinite(weight):
+            raise ValueError(f"weights: got {weight} for {name!r}, want a finite number")
+    return {name: float(weights.get(name, 1.0)) for name in rewards}
 
 
 def _checked(name: str, values: Any, count: int) -> list[float | None]:

@@ -1,20 +1,40 @@
-"""What runs in the worker process: `python serve.py FILE FUNCTION`, a JSON item a line in, a JSON answer a line out.
+"""What runs in the worker process: `serve.py FILE FUNCTION SECONDS TIED`: a JSON item a line in, a JSON answer out.
 
 This file and the file it loads import nothing of the package, so that a process that was killed is replaced quickly.
 """
 
-import ctypes
+import contextlib
 import importlib.util
 import json
 import os
 import signal
 import sys
 
+_MEMORY_LIMIT = 4 << 30
+"""Bytes that the process may map: `10^{10^{10}}` must fail here, not wake the system's out-of-memory killer."""
 
-def main(path: str, name: str) -> None:
-    """Answer each line of standard input with ``[ok, value]`` until it closes."""
+_ORPHAN_MARGIN = 2.0
+"""Seconds that a busy process may live beyond the time limit, at which its parent, if alive, kills it."""
+
+
+def main(path: str, name: str, seconds: float, tied: bool) -> None:
+    """Answer each line of standard input with ``[ok, value]`` until it closes.
+
+    Args:
+        path: source file of the function.
+        name: its name.
+        seconds: time limit of an item.
+        tied: whether the thread that started this process lives as long as its process does.
+    """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: do not outlive the parent, whatever runs here
+        import ctypes
+        import resource
+
+        if tied:
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG means the death of the starting thread
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        limit = _MEMORY_LIMIT if hard == resource.RLIM_INFINITY else min(hard, _MEMORY_LIMIT)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the function prints must not be read as an answer
     spec = importlib.util.spec_from_file_location("served", path)
@@ -23,14 +43,22 @@ def main(path: str, name: str) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     function = getattr(module, name)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
+        # The kernel's default action ends the process whatever it runs; a Python handler would wait for the lock.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, seconds + _ORPHAN_MARGIN)
         try:
             answer = json.dumps([True, function(json.loads(line))])
         except Exception as error:
-            answer = json.dumps([False, f"{type(error).__name__}: {error}"[:500]])
+            answer = json.dumps([False, f"{name} raised {type(error).__name__}: {error}"[:500]])
+        signal.setitimer(signal.ITIMER_REAL, 0)
         print(answer, file=answers, flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    with contextlib.suppress(BrokenPipeError):
+        main(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4] == "tied")

@@ -1,17 +1,23 @@
-"""Reading answers out of completions: plain string work, bounded, never raising on any text."""
+"""Reading answers out of completions: plain string work, linear in the length, never raising on any text."""
 
 import re
 import unicodedata
+from itertools import groupby
 from typing import Any
 
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+_MARKS = {"<super>": "^{{{}}}", "<sub>": "_{{{}}}", "<fraction>": " {}"}
+_SIGNS = str.maketrans({"−": "-", "⁄": "/", "٫": ".", "٬": ","})
 
 
 def completion_text(completion: Any) -> str:
-    """The text of a completion: itself, or the content of the last message of a chat."""
+    """The text of a completion: itself, or the last assistant message of a chat (the last message if there is none)."""
     if isinstance(completion, str):
         return completion
-    return str(completion[-1].get("content") or "") if completion else ""
+    messages = [message for message in completion if message.get("role") == "assistant"] or list(completion)
+    content = messages[-1].get("content") if messages else None
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or "") for part in content)
+    return str(content or "")
 
 
 def last_answer(text: str) -> str | None:
@@ -21,8 +27,12 @@ def last_answer(text: str) -> str | None:
         >>> last_answer("<think>2+2</think><answer> 4 </answer>")
         ' 4 '
     """
-    found = _ANSWER.findall(text)
-    return found[-1] if found else None
+    end = text.rfind("</answer>")
+    start = text.rfind("<answer>", 0, max(end, 0))
+    if start < 0:
+        return None
+    start += len("<answer>")
+    return text[start : text.index("</answer>", start)]
 
 
 def last_boxed(text: str) -> str | None:
@@ -36,32 +46,44 @@ def last_boxed(text: str) -> str | None:
     if start < 0:
         return None
     begin, depth = start + len("\\boxed{"), 1
-    for end in range(begin, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[end], 0)
+    for brace in re.compile("[{}]").finditer(text, begin):
+        depth += 1 if brace[0] == "{" else -1
         if depth == 0:
-            return text[begin:end]
+            return text[begin : brace.start()]
     return None
 
 
 def normalise(answer: str) -> str:
-    """One spelling for what looks the same: NFKC, ASCII digits, single spaces, nothing unprintable.
+    """One spelling for what looks the same: NFKC, ASCII digits and minus, single spaces, nothing unprintable.
+
+    NFKC alone would read ``5²`` as 52 and ``1½`` as 11/2: raised, lowered and fraction characters keep their meaning.
 
     Example:
-        >>> normalise(" ٣٥\\x00 ")
-        '35'
+        >>> normalise(" ٣٥\\x00 "), normalise("x²"), normalise("−½")
+        ('35', 'x^{2}', '- 1/2')
     """
-    plain = unicodedata.normalize("NFKC", answer.encode("utf-8", "ignore").decode("utf-8"))
+    sound = answer.encode("utf-8", "ignore").decode("utf-8")
+    runs = ((kind, "".join(run)) for kind, run in groupby(sound, _kind))
+    plain = "".join(_MARKS.get(kind, "{}").format(unicodedata.normalize("NFKC", run)) for kind, run in runs)
+    plain = unicodedata.normalize("NFKC", plain).translate(_SIGNS)
     digits = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in plain)
     kept = "".join(c if c.isprintable() else " " for c in digits)
     return " ".join(kept.split())
 
 
 def reference_answer(reference: str) -> str:
-    """The answer in a reference solution: what follows ``####`` (GSM8K) if that is there, else all of it.
+    r"""The answer in a reference solution: behind ``####`` (GSM8K), else in the last ``\boxed{}``, else all of it.
 
     Example:
         >>> reference_answer("48/2 = 24, 48+24 = 72 #### 1,072")
         '1072'
     """
     _, mark, tail = reference.rpartition("####")
-    return re.sub(r"(?<=\d),(?=\d{3})", "", tail).strip() if mark else reference
+    if mark:
+        return re.sub(r"(?<=\d),(?=\d{3})", "", tail).strip()
+    boxed = last_boxed(reference)
+    return reference if boxed is None else boxed
+
+
+def _kind(character: str) -> str:
+    return "" if character.isascii() else unicodedata.decomposition(character).partition(" ")[0]

@@ -1,11 +1,13 @@
 """A worker process that can be killed: the only way to put a limit on code that ignores signals and holds the GIL."""
 
-import atexit
+import contextlib
 import json
 import os
 import select
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Sequence
@@ -23,7 +25,7 @@ class Failure:
 
     Args:
         reason: ``"timeout"``, ``"crash"`` (the process died), or ``"error"`` (the function raised).
-        message: the exception's type and text, or the exit code.
+        message: the function's name with the exception's type and text, the exit code, or the time limit.
     """
 
     reason: str
@@ -34,8 +36,12 @@ class KillableWorker:
     """One persistent process that applies a function to items, each under a time limit.
 
     An item that takes too long, or that kills the process, becomes a `Failure`; the process is replaced when the next
-    item comes. It is a fresh interpreter (no fork of a process with threads, no pickle: items and results travel as
-    JSON), it ends when this one does, and nothing is left behind.
+    item comes. It is a fresh interpreter (no fork of a process with threads, no import of the caller's script, no
+    pickle: items and results travel as JSON) with at most 4 GiB of memory on Linux. Nothing is left behind: it is
+    killed when this object goes, when this process exits, and, should this process be killed in the middle of an item,
+    by the kernel: at once on Linux if the main thread started it, by its own timer seconds after the limit if not.
+    Ctrl-C does not reach it. Threads may share a worker: they take turns. A copy, a pickled one or one met after a
+    fork starts a process of its own. Needs a POSIX system.
 
     Args:
         file: the source file of the function. It is loaded alone, without the package around it.
@@ -45,78 +51,121 @@ class KillableWorker:
     Raises:
         ValueError: ``time_limit`` is not positive.
         RuntimeError: on a call, the process could not be started; the message ends with what it said.
+
+    Example:
+        >>> import string
+        >>> with KillableWorker(Path(string.__file__), "capwords", time_limit=5.0) as worker:
+        ...     worker.map(["one answer", "two"])
+        ['One Answer', 'Two']
     """
 
     def __init__(self, file: Path, function: str, time_limit: float) -> None:
         if not time_limit > 0:
             raise ValueError(f"time_limit: got {time_limit}, want a positive number of seconds")
-        self._command = [sys.executable, str(Path(__file__).with_name("serve.py")), str(file), function]
-        self._time_limit = time_limit
+        self._arguments = (file, function, time_limit)
+        self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._owner = os.getpid()
         self._unread = b""
-        _live.add(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._arguments
+
+    def __enter__(self) -> "KillableWorker":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def map(self, items: Sequence[Any]) -> list[Any]:
-        """The function's result for each item, or a `Failure`."""
+        """The function's result for each item, or a `Failure` at its index."""
         return [self.apply(item) for item in items]
 
     def apply(self, item: Any) -> Any:
         """The function's result for one item, or a `Failure`."""
-        process = self._process or self._start()
-        assert process.stdin is not None
-        try:
-            process.stdin.write(json.dumps(item).encode() + b"\n")
-            process.stdin.flush()
-            line = self._read_line(self._time_limit)
-        except TimeoutError:
-            self.close()
-            return Failure("timeout", f"took longer than {self._time_limit:g} s")
-        except OSError:
-            line = b""
-        if not line:
-            code = process.wait()
-            self.close()
-            return Failure("crash", f"the worker process died with exit code {code}")
+        request = json.dumps(item).encode() + b"\n"
+        if self._owner != os.getpid():  # forked: the process and the lock belong to the parent
+            self.__init__(*self._arguments)  # type: ignore[misc]
+        with self._lock:
+            process = self._running()
+            try:
+                line = self._ask(process, request)
+            except TimeoutError:
+                self._kill()
+                return Failure("timeout", f"took longer than {self._arguments[2]:g} s")
+            except BaseException:  # an interrupted item's answer must not be read as the next one's
+                self._kill()
+                raise
+            if not line:
+                code = process.wait()
+                self._kill()
+                return Failure("crash", f"the worker process died with exit code {code}")
         ok, value = json.loads(line)
         return value if ok else Failure("error", value)
 
     def close(self) -> None:
         """Kill the process, if there is one. The next item starts another."""
-        process, self._process, self._unread = self._process, None, b""
-        if process is not None:
-            process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout, process.stderr):
-                try:
-                    if pipe is not None:
-                        pipe.close()
-                except OSError:
-                    continue  # what was left to write has no reader any more
+        with self._lock:
+            self._kill()
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        self._process = subprocess.Popen(
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
+    def _kill(self) -> None:
+        if self._process is not None:
+            self._process, self._unread = None, b""
+            self._finalizer()
+
+    def _ask(self, process: subprocess.Popen[bytes], request: bytes) -> bytes:
+        assert process.stdin is not None
         try:
-            line = self._read_line(_START_LIMIT)
-        except TimeoutError:
-            line = b""
-        if line != b"ready":
-            self.close()
-            said = subprocess.run(self._command, stdin=subprocess.DEVNULL, capture_output=True, text=True).stderr
-            raise RuntimeError(
-                f"worker: could not start {self._command[2]}: {said.strip()[-500:] or 'not ready in time'}"
-            )
-        return self._process
+            process.stdin.write(request)
+            process.stdin.flush()
+        except OSError:
+            return b""
+        return self._read_line(process, self._arguments[2])
 
-    def _read_line(self, limit: float) -> bytes:
-        """The next line without its end, empty at the end of the stream; ``TimeoutError`` after ``limit`` seconds."""
-        assert self._process is not None
-        assert self._process.stdout is not None
-        descriptor, deadline = self._process.stdout.fileno(), time.monotonic() + limit
-        while b"\n" not in self._unread:
-            ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is not None and self._process.poll() is not None:
+            self._kill()  # it died between two items: no item's fault
+        if self._process is not None:
+            return self._process
+        file, function, time_limit = self._arguments
+        serve = str(Path(__file__).with_name("serve.py"))
+        tied = "tied" if threading.current_thread() is threading.main_thread() else "loose"
+        # -P: this folder must not be where the worker looks for `text` or `format`. One thread: no oversubscription.
+        command = [sys.executable, "-P", serve, str(file), function, str(time_limit), tied]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        with tempfile.TemporaryFile() as said:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                env=environment,
+                start_new_session=True,
+            )
+            self._process = process
+            self._finalizer = weakref.finalize(self, _end, process, os.getpid())
+            try:
+                ready = self._read_line(process, _START_LIMIT) == b"ready"
+            except TimeoutError:
+                ready = False
+            except BaseException:
+                self._kill()
+                raise
             if not ready:
+                self._kill()
+                said.seek(0)
+                reason = said.read().decode(errors="replace").strip()[-500:] or "not ready in time"
+                raise RuntimeError(f"worker: could not start {function} of {file}: {reason}")
+        return process
+
+    def _read_line(self, process: subprocess.Popen[bytes], limit: float) -> bytes:
+        """The next line without its end, empty at the end of the stream; ``TimeoutError`` after ``limit`` seconds."""
+        assert process.stdout is not None
+        descriptor, deadline = process.stdout.fileno(), time.monotonic() + limit
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        while b"\n" not in self._unread:
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 raise TimeoutError
             data = os.read(descriptor, 65536)
             if not data:
@@ -126,10 +175,13 @@ class KillableWorker:
         return line
 
 
-_live: weakref.WeakSet[KillableWorker] = weakref.WeakSet()
-
-
-@atexit.register
-def _close_all() -> None:
-    for worker in list(_live):
-        worker.close()
+def _end(process: subprocess.Popen[bytes], owner: int) -> None:
+    """Kill a process; a fork of its owner leaves it alone."""
+    if os.getpid() != owner:
+        return
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # what was left to write has no reader any more
+                pipe.close()
