@@ -31,11 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands.add_subcommand(name, command, help=command.description)
     settings = parser.parse_args(arguments)
     name = settings.subcommand
-    parts = parsers[name].instantiate(settings[name]).as_dict()
     plain = json.loads(parsers[name].dump(settings[name], format="json", skip_none=False))
-    for unused in ("config", "postfix", "closing"):
-        parts.pop(unused, None)
     try:
+        parts = parsers[name].instantiate(settings[name]).as_dict()
+        for unused in ("config", "postfix", "closing"):
+            parts.pop(unused, None)
         return _run(name, parts, plain)
     except (ValueError, OSError, ModuleNotFoundError, FloatingPointError) as error:
         print(f"iapo {name}: {error}", file=sys.stderr)
