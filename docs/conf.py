@@ -1,6 +1,6 @@
 """Sphinx configuration."""
 
-from importlib.metadata import version
+import importlib.metadata
 
 # Imported here, because beartype switches itself off in modules that autodoc imports first, and the pages show its errors.
 import iapo
@@ -9,7 +9,7 @@ assert iapo.__all__
 project = "iapo"
 author = "The iapo developers"
 copyright = "2026, the iapo developers"
-release = version("iapo")
+release = importlib.metadata.version("iapo")
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",

@@ -2,7 +2,7 @@
 
 Axis names, the same words in every annotation and einops pattern of the library:
 
-========== =====================================================================
+=========== =====================================================================
 ``batch``   completions (prompts repeated ``group`` times)
 ``group``   completions of one prompt
 ``prompt``  prompt positions, left-padded
@@ -11,7 +11,7 @@ Axis names, the same words in every annotation and einops pattern of the library
 ``probe``   positions at which the answer is asked for, ``probe = token + 1``
 ``postfix`` tokens appended to a prefix to ask for the answer
 ``answer``  answer positions, right-padded
-========== =====================================================================
+=========== =====================================================================
 
 Masks are boolean, ``True`` = counts. Entropies and information are in nats. Tensor names say who made them:
 ``policy_logprobs``, ``old_logprobs``, ``ref_logprobs``, ``sampler_logprobs``.

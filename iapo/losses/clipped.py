@@ -57,13 +57,13 @@ def kl_k3(log_ratio_to_reference: Float[Tensor, "batch token"]) -> Float[Tensor,
 class ClippedPolicyLoss(PolicyLoss):
     """Clipped surrogate plus ``kl_coef`` times the k3 KL to a reference policy, aggregated over tokens.
 
-    ============== ============================================================== ==========
+    =============== ============================================================== ===============================
     ``aggregation`` loss                                                           normaliser
-    ============== ============================================================== ==========
+    =============== ============================================================== ===============================
     ``token``       mean over all tokens of the step (DAPO)                        tokens
-    ``sequence``    mean over completions of the mean over their tokens (GRPO)     completions with a token in the loss
+    ``sequence``    mean over completions of the mean over their tokens (GRPO)     completions with a token in it
     ``constant``    sum over tokens by completions times ``max_length`` (Dr. GRPO) completions * ``max_length``
-    ============== ============================================================== ==========
+    =============== ============================================================== ===============================
 
     *Degenerate cases.* An empty loss mask gives loss and gradients exactly 0.
 
