@@ -2,7 +2,7 @@
 
 import importlib.metadata
 
-# Imported here, because beartype switches itself off in modules that autodoc imports first, and the pages show its errors.
+# Imported here: beartype switches itself off in modules that autodoc imports first, and the pages show its errors.
 import iapo
 
 assert iapo.__all__

@@ -1,0 +1,166 @@
+"""Seconds per update: this library's loop against TRL's GRPOTrainer, and estimators against none, paired in one run.
+
+Same model, prompts, group size, longest completion, optimizer, loss normalisation and micro-batch. Blocks of updates
+alternate (TRL, none, entropy, likelihood, TRL, ...); each block starts from the same weights and its first update is
+not counted. The learning rate is small, so that lengths stay those of the base.
+
+Run: pip install 'trl>=1.16' && python benchmarks/step.py
+"""
+
+import argparse
+import logging
+import statistics
+import tempfile
+import time
+import warnings
+
+import torch
+from datasets import Dataset
+from transformers import PrinterCallback, TrainerCallback, set_seed
+from transformers.utils.logging import disable_progress_bar, set_verbosity_error
+from trl import GRPOConfig, GRPOTrainer
+
+from iapo.advantages import GroupRelative, InformationAware
+from iapo.embedded import generate_problems, rows
+from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NoInformation
+from iapo.losses import ClippedPolicyLoss
+from iapo.models import choose_autocast, choose_device, load_model
+from iapo.optim import ClippedOptimizer
+from iapo.rewards import MathAnswer
+from iapo.rollout import TransformersSampler
+from iapo.training.loop import update
+
+LEARNING_RATE = 1e-6
+Block = tuple[list[float], list[float]]
+"""Seconds and mean completion length of each counted update."""
+
+
+class Clock(TrainerCallback):
+    """Notes when updates end."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+        self.lengths: list[float] = []
+
+    def on_step_end(self, args, state, control, **rest):
+        self.ends.append(time.perf_counter())
+
+    def on_log(self, args, state, control, logs=None, **rest):
+        if logs and "completions/mean_length" in logs:
+            self.lengths.append(logs["completions/mean_length"])
+
+
+def trl_block(arguments: argparse.Namespace, seed: int) -> Block:
+    """One block of TRL's updates."""
+    model, tokenizer = load_model("embedded", arguments.device)
+    reward, clock = MathAnswer(), Clock()
+    data = Dataset.from_list(rows(generate_problems(arguments.prompts * arguments.updates, seed)))
+
+    def accuracy(prompts, completions, completion_ids, **columns):
+        return reward(prompts, completions, completion_ids, answer=columns["answer"])
+
+    with tempfile.TemporaryDirectory() as folder:
+        config = GRPOConfig(
+            output_dir=folder,
+            max_steps=arguments.updates,
+            per_device_train_batch_size=arguments.micro_batch,
+            gradient_accumulation_steps=arguments.prompts * arguments.group // arguments.micro_batch,
+            num_generations=arguments.group,
+            max_completion_length=arguments.tokens,
+            learning_rate=LEARNING_RATE,
+            beta=0.0,
+            loss_type="dapo",
+            epsilon_high=0.28,
+            temperature=1.0,
+            top_k=0,
+            gradient_checkpointing=False,
+            bf16=choose_autocast("auto", arguments.device) is not None,
+            use_cpu=arguments.device.type == "cpu",
+            logging_steps=1,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            seed=seed,
+        )
+        trainer = GRPOTrainer(
+            model, accuracy, config, train_dataset=data, processing_class=tokenizer, callbacks=[clock]
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    return [b - a for a, b in zip(clock.ends, clock.ends[1:], strict=False)], clock.lengths[1 : arguments.updates]
+
+
+def our_block(arguments: argparse.Namespace, seed: int, estimator_type: type) -> Block:
+    """One block of our updates."""
+    model, tokenizer = load_model("embedded", arguments.device)
+    postfix = tuple(tokenizer.encode("</think><answer>", add_special_tokens=False))
+    estimator = NoInformation() if estimator_type is NoInformation else estimator_type(postfix)
+    assigner = GroupRelative() if estimator_type is NoInformation else InformationAware(alpha=0.5)
+    sampler = arguments.sampler(model, tokenizer, max_new_tokens=arguments.tokens)
+    stepper = ClippedOptimizer(torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE))
+    data = rows(generate_problems(arguments.prompts * arguments.updates, seed))
+    seconds, lengths = [], []
+    for index in range(arguments.updates):
+        start = time.perf_counter()
+        metrics = update(
+            data[index * arguments.prompts : (index + 1) * arguments.prompts],
+            model=model,
+            tokenizer=tokenizer,
+            sampler=sampler,
+            rewards={"accuracy": MathAnswer()},
+            estimator=estimator,
+            assigner=assigner,
+            loss=ClippedPolicyLoss(),
+            optimizer=stepper,
+            group_size=arguments.group,
+            micro_batch=arguments.micro_batch,
+            autocast=choose_autocast("auto", arguments.device),
+        )
+        seconds.append(time.perf_counter() - start)
+        lengths.append(metrics["completions/mean_length"])
+    return seconds[1:], lengths[1:]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--blocks", type=int, default=3)
+    parser.add_argument("--updates", type=int, default=4, help="of a block, the first is not counted")
+    parser.add_argument("--prompts", type=int, default=32)
+    parser.add_argument("--group", type=int, default=8)
+    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--micro_batch", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    arguments.device, arguments.sampler = choose_device(), TransformersSampler
+    torch.set_num_threads(arguments.threads)
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    disable_progress_bar()
+    set_verbosity_error()
+    methods = {
+        "TRL GRPOTrainer": lambda seed: trl_block(arguments, seed),
+        "iapo, NoInformation": lambda seed: our_block(arguments, seed, NoInformation),
+        "iapo, EarlyExitEntropy": lambda seed: our_block(arguments, seed, EarlyExitEntropy),
+        "iapo, AnswerLikelihood": lambda seed: our_block(arguments, seed, AnswerLikelihood),
+    }
+    found: dict[str, list[Block]] = {name: [] for name in methods}
+    for seed in range(arguments.blocks):
+        for name, block in methods.items():
+            set_seed(seed)
+            found[name].append(block(seed))
+    medians = {name: [statistics.median(seconds) for seconds, _ in blocks] for name, blocks in found.items()}
+    device = torch.cuda.get_device_name() if arguments.device.type == "cuda" else f"CPU, {arguments.threads} threads"
+    print(f"{device}; {vars(arguments) | {'device': str(arguments.device), 'sampler': arguments.sampler.__name__}}\n")
+    print("| | seconds per update, median | mean length | to TRL, by block | to NoInformation |\n|---|---|---|---|---|")
+    for name, blocks in found.items():
+        lengths = statistics.fmean(length for _, block in blocks for length in block)
+        ratios = [
+            ", ".join(f"{a / b:.2f}" for a, b in zip(medians[name], medians[base], strict=True))
+            for base in ("TRL GRPOTrainer", "iapo, NoInformation")
+        ]
+        print(f"| {name} | {statistics.median(medians[name]):.2f} | {lengths:.1f} | {ratios[0]} | {ratios[1]} |")
+
+
+if __name__ == "__main__":
+    main()
