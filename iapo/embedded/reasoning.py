@@ -20,12 +20,13 @@ from iapo.embedded.symbols import (
 )
 from iapo.embedded.task import Problem, Step, apply
 
-# Chances in demonstrations. A habit's own chance is drawn for each demonstration, uniformly between 0 and this, so that
-# some demonstrations are terse and careful and others are not: a policy can move between them.
-FILLER, REPEAT, CHECKED, SHORTCUT = 1.0, 0.6, 0.6, 0.3
-MOST_FILLERS = 5
-# A slip is a wrong result. Two steps at once go wrong far more often than one.
-SLIP, SHORTCUT_SLIP = 0.01, 0.15
+# Chances in demonstrations: a habit's own chance is drawn for each demonstration, uniformly between these two, so that
+# some demonstrations are terse and others are not, and a policy can move between them.
+FILLER, REPEAT, CHECKED, SHORTCUT = (0.1, 1.0), (0.0, 0.6), (0.0, 0.6), (0.0, 0.2)
+MOST_FILLERS = 4
+# A slip is a wrong result: two steps at once go wrong far more often than one. Slips are checked more often than other
+# results; otherwise nearly every check would agree, and a model would learn to copy what it checks.
+SLIP, SHORTCUT_SLIP, NOTICED = 0.02, 0.3, 0.6
 
 
 def worked(value: int, steps: Sequence[Step]) -> str:
@@ -88,8 +89,9 @@ def demonstrate(problem: Problem, rng: random.Random) -> str:
     - a shortcut, two steps at once: `+8-2=9`, wrong with chance `SHORTCUT_SLIP`;
     - filler: up to `MOST_FILLERS` words that say nothing;
     - a repetition: ` again ` and the last step or shortcut as it was written, slips included;
-    - a check: ` check ` and the last step or shortcut worked anew one step at a time, then ` ok ` or, after a slip,
-      ` fixed `; what follows goes on from the result of the check, so that a checked slip does no harm.
+    - a check, with chance `NOTICED` after a slip: ` check ` and the last step or shortcut worked anew, one step at a
+      time, then ` ok ` or, after a slip, ` fixed `; what follows goes on from the check's result: a checked slip does
+      no harm.
 
     Args:
         problem: the problem.
@@ -98,7 +100,7 @@ def demonstrate(problem: Problem, rng: random.Random) -> str:
     Returns:
         The completion, without the end-of-sequence token. Its answer is wrong only after a slip that no check followed.
     """
-    filler, repeat, checked, shortcut = (rng.random() * most for most in (FILLER, REPEAT, CHECKED, SHORTCUT))
+    filler, repeat, checked, shortcut = (rng.uniform(*chance) for chance in (FILLER, REPEAT, CHECKED, SHORTCUT))
 
     def chatter() -> str:
         return "".join(rng.choice(FILLERS) for _ in range(MOST_FILLERS) if rng.random() < filler)
@@ -116,7 +118,7 @@ def demonstrate(problem: Problem, rng: random.Random) -> str:
         text += step + chatter()
         if rng.random() < repeat:
             text += f"{AGAIN}{before}{step}"
-        if rng.random() < checked:
+        if rng.random() < (NOTICED if slipped else checked):
             text += f"{CHECK}{worked(before, steps)}{OK if value == right else FIXED}"
             value = right
         done += width

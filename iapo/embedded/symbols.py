@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerFast
 
 DIGITS = tuple("0123456789")
 OPERATORS = ("+", "-", "*")
-FILLERS = (" hmm ", " well ", " so ", " now ", " right ")
+FILLERS = (" hmm ", " well ", " so ")
 AGAIN = " again "
 CHECK = " check "
 OK = " ok "

@@ -137,8 +137,8 @@ def generate_problems(count: int, seed: int, split: Split = "train", difficulty:
         ValueError: if an argument is out of its range.
 
     Example:
-        >>> [problem.prompt for problem in generate_problems(2, seed=0, difficulty=3)]  # doctest: +SKIP
-        ['6-4*8+7=', '4*5-3-9=']
+        >>> [problem.prompt for problem in generate_problems(2, seed=0, difficulty=3)]
+        ['4+5*7-2=', '9*3+6*2=']
     """
     if count < 0:
         raise ValueError(f"count: got {count}, wanted at least 0")

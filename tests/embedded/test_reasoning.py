@@ -18,6 +18,7 @@ from iapo.embedded import (
     shortest_reasoning,
     split_symbols,
 )
+from iapo.embedded.reasoning import SHORTCUT_SLIP, SLIP
 from iapo.embedded.symbols import ANSWER, END_THINK, SYMBOLS
 
 TOKENIZER = build_tokenizer(256)
@@ -87,6 +88,20 @@ def test_demonstrations_are_twice_as_long_as_needed_and_have_every_habit():
     shortest = sum(shortest_length(p, TOKENIZER) for p in problems)
     assert sum(map(len, labels)) > 2 * shortest
     assert {label for one in labels for label in one} == set(TokenClass) - {TokenClass.OTHER}
+
+
+def test_slips_come_at_the_stated_rates():
+    rng = random.Random(0)
+    wrong, results = {"needed": 0, "shortcut": 0}, {"needed": 0, "shortcut": 0}
+    for problem in generate_problems(2000, 1):
+        text = demonstrate(problem, rng)
+        labels, parts = classify(problem.prompt, text), split_symbols(text)
+        for i in range(1, len(parts)):
+            if parts[i - 1] == "=" and labels[i - 1] in results:
+                results[labels[i - 1]] += 1
+                wrong[labels[i - 1]] += labels[i] is TokenClass.SLIP
+    assert wrong["needed"] / results["needed"] == pytest.approx(SLIP, abs=0.01)
+    assert wrong["shortcut"] / results["shortcut"] == pytest.approx(SHORTCUT_SLIP, abs=0.05)
 
 
 @given(seed=seeds)
