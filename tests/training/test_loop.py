@@ -1,0 +1,143 @@
+"""One update: that micro-batches change nothing, that unjudged completions move nothing, that only what is needed runs."""
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from iapo.advantages import GroupRelative, InformationAware
+from iapo.embedded import generate_problems, model_path, rows
+from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NoInformation
+from iapo.losses import ClippedPolicyLoss
+from iapo.optim import ClippedOptimizer
+from iapo.rewards import MathAnswer
+from iapo.rollout import TransformersSampler
+from iapo.training.loop import update
+
+TOKENIZER = AutoTokenizer.from_pretrained(model_path())
+POSTFIX = tuple(TOKENIZER.encode("</think><answer>", add_special_tokens=False))
+
+
+def run(micro_batch=64, updates=1, double=False, reference=False, **changes):
+    """Metrics of the last update and the weights after it."""
+    model = AutoModelForCausalLM.from_pretrained(model_path())
+    model = model.double() if double else model
+    parts = {
+        "sampler": TransformersSampler(model, TOKENIZER, max_new_tokens=40),
+        "rewards": {"accuracy": MathAnswer()},
+        "estimator": AnswerLikelihood(POSTFIX),
+        "assigner": InformationAware(),
+        "loss": ClippedPolicyLoss(),
+        "optimizer": ClippedOptimizer(torch.optim.SGD(model.parameters(), lr=0.1)),
+        "ref_model": AutoModelForCausalLM.from_pretrained(model_path()).to(model.dtype) if reference else None,
+    } | changes
+    torch.manual_seed(0)
+    for _ in range(updates):
+        metrics = update(
+            rows(generate_problems(4, seed=5)),
+            model=model,
+            tokenizer=TOKENIZER,
+            group_size=4,
+            micro_batch=micro_batch,
+            **parts,
+        )
+    return metrics, torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+@pytest.mark.parametrize("aggregation", ["token", "sequence"])
+def test_micro_batches_do_not_change_the_update(aggregation):
+    loss = ClippedPolicyLoss(aggregation=aggregation)
+    (whole, expected), (parts, found) = run(64, double=True, loss=loss), run(3, double=True, loss=loss)
+    torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
+    for name in ("loss", "entropy", "grad_norm", "iapo/information_per_token"):
+        assert parts[name] == pytest.approx(whole[name], abs=1e-6)
+
+
+def test_without_weights_information_is_neither_measured_nor_felt():
+    class Forbidden(EarlyExitEntropy):
+        def probe(self, model, rollout):
+            raise AssertionError("nobody asked")
+
+    _, grpo = run(assigner=GroupRelative(), estimator=NoInformation())
+    _, shaped = run(assigner=InformationAware(alpha=0.0), estimator=Forbidden(POSTFIX))
+    assert torch.equal(grpo, shaped)
+
+
+def test_a_completion_that_nobody_can_judge_moves_no_baseline():
+    def judged(completions, answer, **_):
+        found = MathAnswer()([""] * len(completions), completions, [[]] * len(completions), answer=answer)
+        return [None if index % 4 == 3 else value for index, value in enumerate(found)]
+
+    def spoiled(completions, answer, **_):
+        return [0.0 if value is None else value for value in judged(completions, answer)]
+
+    metrics, left_out = run(rewards={"accuracy": judged})
+    _, counted = run(rewards={"accuracy": spoiled})
+    assert metrics["loss"] == metrics["loss"]
+    assert not torch.equal(left_out, counted)
+
+
+def test_when_nobody_can_be_judged_nothing_moves():
+    before = run(rewards={"accuracy": lambda completions, **_: [1.0] * len(completions)}, assigner=GroupRelative())[1]
+    metrics, after = run(rewards={"accuracy": lambda completions, **_: [None] * len(completions)})
+    assert torch.equal(before, after)
+    assert "loss" not in metrics
+
+
+def test_equal_rewards_are_skipped_and_counted():
+    metrics, _ = run(
+        rewards={"one": lambda completions, **_: [1.0] * len(completions)}, assigner=GroupRelative(), updates=2
+    )
+    assert metrics["iapo/steps_skipped"] == 2
+    assert metrics["frac_reward_zero_std"] == 1
+
+
+def test_several_epochs_leave_the_ratio_of_one():
+    metrics, _ = run(
+        epochs=3,
+        loss=ClippedPolicyLoss(clip_low=0.0, clip_high=0.0),
+        assigner=GroupRelative(),
+        estimator=NoInformation(),
+    )
+    assert metrics["clip_ratio/region_mean"] > 0
+    assert run(epochs=1)[0]["clip_ratio/region_mean"] == 0
+
+
+def test_the_reference_policy_is_penalised():
+    loss = ClippedPolicyLoss(kl_coef=0.5)
+    first, _ = run(loss=loss, reference=True)
+    assert first["kl"] == pytest.approx(0, abs=1e-6)
+    assert run(loss=loss, reference=True, updates=3)[0]["kl"] > 1e-6
+
+
+def test_exploration_gets_its_signal_and_reduced_precision_its_casts():
+    metrics, weights = run(assigner=InformationAware(beta=0.1), autocast=torch.bfloat16)
+    assert weights.isfinite().all()
+    assert metrics["grad_norm"] > 0
+
+
+def test_the_reference_answer_can_be_asked_about():
+    own, _ = run(answer="own")
+    reference, _ = run(answer="reference")
+    assert own["iapo/information_per_token"] != reference["iapo/information_per_token"]
+    assert own["completions/mean_length"] == reference["completions/mean_length"]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_an_update_runs_on_cuda_in_bf16():
+    model = AutoModelForCausalLM.from_pretrained(model_path()).cuda()
+    metrics = update(
+        rows(generate_problems(4, seed=5)),
+        model=model,
+        tokenizer=TOKENIZER,
+        sampler=TransformersSampler(model, TOKENIZER, max_new_tokens=40),
+        rewards={"accuracy": MathAnswer()},
+        estimator=AnswerLikelihood(POSTFIX),
+        assigner=InformationAware(beta=0.1),
+        loss=ClippedPolicyLoss(),
+        optimizer=ClippedOptimizer(torch.optim.AdamW(model.parameters(), lr=1e-4)),
+        group_size=4,
+        micro_batch=8,
+        autocast=torch.bfloat16,
+    )
+    assert metrics["iapo/steps_skipped"] == 0
