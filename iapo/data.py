@@ -1,5 +1,6 @@
 """Where problems come from: the embedded task, a local file, a hub data set, or a reasoning-gym task."""
 
+import csv
 import hashlib
 import json
 import random
@@ -12,7 +13,7 @@ from iapo.embedded import rows as embedded_rows
 
 Row = dict[str, Any]
 
-_LOADERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
+_FILES = (".jsonl", ".json", ".csv", ".parquet")
 
 
 def load_rows(
@@ -37,20 +38,32 @@ def load_rows(
     Raises:
         FileNotFoundError: a file that is not there.
         ModuleNotFoundError: a missing extra, ``train`` or ``tasks``; it is named.
-        ValueError: no rows, or a missing column; wanted and found are named.
+        ValueError: no rows, a missing column (wanted and found are named), a row without a prompt or a line that cannot
+            be read (it is named), or a task whose entries do not survive as JSON.
     """
     if source == "embedded":
         rows: list[Row] = [dict(row) for row in embedded_rows(generate_problems(limit or 4096, seed, "train"))]
     elif source.startswith("reasoning-gym:"):
         rows = _reasoning_gym(source.partition(":")[2], limit or 4096, seed)
+    elif Path(source).suffix in _FILES:
+        rows = _file(source, limit)
     else:
-        rows = _datasets(source, split, limit)
+        rows = _taken(_datasets().load_dataset(source, split=split), limit)
     if not rows:
         raise ValueError(f"data: {source} has no rows")
-    missing = [column for column in (prompt_column, answer_column) if column not in rows[0]]
-    if missing:
-        raise ValueError(f"data: {source} has no column {missing}, it has {sorted(rows[0])}")
-    return [{**row, "prompt": row[prompt_column], "answer": row[answer_column]} for row in rows]
+    for index, row in enumerate(rows):
+        missing = [column for column in (prompt_column, answer_column) if column not in row]
+        if missing:
+            raise ValueError(f"data: {source} has no column {missing}, it has {sorted(row)} (row {index})")
+        empty = [column for column in (prompt_column, answer_column) if row[column] is None or row[column] == []]
+        if empty or row[prompt_column] == "":
+            raise ValueError(f"data: {source} has nothing in {empty or [prompt_column]} of row {index}")
+    return [{**row, "prompt": _sound(row[prompt_column]), "answer": _sound(row[answer_column])} for row in rows]
+
+
+def _sound(value: Any) -> Any:
+    """Text without lone surrogates, which no tokenizer takes; anything else as it is."""
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
 
 
 def _reasoning_gym(task: str, count: int, seed: int) -> list[Row]:
@@ -58,22 +71,55 @@ def _reasoning_gym(task: str, count: int, seed: int) -> list[Row]:
         import reasoning_gym
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("reasoning_gym is missing: install the extra, pip install 'iapo[tasks]'") from error
-    data = reasoning_gym.create_dataset(task, size=count, seed=seed)
-    return [{"prompt": e["question"], "answer": e["answer"], "entry": json.dumps(e, default=str)} for e in data]
+    entries = list(reasoning_gym.create_dataset(task, size=count, seed=seed))
+    texts = [json.dumps(entry, default=str) for entry in entries]
+    judge = reasoning_gym.get_score_answer_fn(task)
+    for entry, text in zip(entries[:1], texts, strict=False):
+        if judge(entry["answer"], entry) != judge(entry["answer"], json.loads(text)):
+            raise ValueError(f"data: the entries of reasoning-gym:{task} do not survive as JSON, their scores change")
+    # Tasks with many right answers give none.
+    answers = ["" if entry["answer"] is None else entry["answer"] for entry in entries]
+    return [
+        {"prompt": entry["question"], "answer": answer, "entry": text}
+        for entry, answer, text in zip(entries, answers, texts, strict=True)
+    ]
 
 
-def _datasets(source: str, split: str, limit: int | None) -> list[Row]:
+def _file(source: str, limit: int | None) -> list[Row]:
+    """Rows of a local file. Fields of a CSV file are text: ``007`` stays, and ``NA`` is no missing value."""
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"data: no file {source}")
+    if path.suffix == ".parquet":
+        return _taken(_datasets().Dataset.from_parquet(str(path), keep_in_memory=True), limit)
+    with path.open(encoding="utf-8", newline="") as file:
+        if path.suffix == ".json":
+            rows = json.load(file)
+        elif path.suffix == ".csv":
+            rows = list(csv.DictReader(file, restkey="", strict=True))
+        else:
+            rows = [_line(source, number, line) for number, line in enumerate(file, 1) if line.strip()]
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"data: {source} holds something else than one object per row")
+    return rows[:limit]
+
+
+def _line(source: str, number: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"data: line {number} of {source} is no JSON: {error}") from error
+
+
+def _datasets() -> Any:
     try:
         import datasets
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("datasets is missing: install the extra, pip install 'iapo[train]'") from error
-    path = Path(source).expanduser()
-    if path.suffix in _LOADERS:
-        if not path.is_file():
-            raise FileNotFoundError(f"data: no file {source}")
-        data = datasets.load_dataset(_LOADERS[path.suffix], data_files=str(path), split="train")
-    else:
-        data = datasets.load_dataset(source, split=split)
+    return datasets
+
+
+def _taken(data: Any, limit: int | None) -> list[Row]:
     return [dict(row) for row in (data if limit is None else data.select(range(min(limit, len(data)))))]
 
 
@@ -108,7 +154,7 @@ def render_prompts(
     Args:
         rows: prompts are texts or lists of chat messages.
         tokenizer: its chat template, if it has one, is applied to messages and to texts with a system prompt.
-        system_prompt: put before the problem.
+        system_prompt: put before the problem. Empty: a chat without a system message.
         template: text in which ``{prompt}`` stands for the problem.
 
     Raises:
@@ -125,9 +171,9 @@ def render_prompts(
         if tokenizer.chat_template is None:
             if not isinstance(prompt, str):
                 raise ValueError("prompt: got chat messages, but the tokenizer has no chat template")
-            return f"{system_prompt}\n\n{prompt}"
+            return f"{system_prompt}\n\n{prompt}" if system_prompt else prompt
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-        if system_prompt is not None:
+        if system_prompt:
             messages = [{"role": "system", "content": system_prompt}, *messages]
         return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
@@ -150,6 +196,8 @@ class PromptStream:
         if not 1 <= batch <= len(rows):
             raise ValueError(f"prompts_per_step: got {batch}, want 1 to the number of problems, {len(rows)}")
         self._rows, self._batch, self._seed, self._position = rows, batch, seed, 0
+        text = json.dumps(list(rows), sort_keys=True, default=str)
+        self._digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
 
     def next(self) -> list[Row]:
         """The next batch; the rows that do not fill one at the end of an epoch wait for another epoch."""
@@ -161,9 +209,19 @@ class PromptStream:
         return [self._rows[i] for i in order[index * self._batch : (index + 1) * self._batch]]
 
     def state(self) -> dict[str, int]:
-        """Batches taken so far."""
-        return {"position": self._position}
+        """Batches taken so far, and a digest of the rows."""
+        return {"position": self._position, "digest": self._digest}
 
-    def restore(self, state: Mapping[str, int]) -> None:
-        """Go on after that many batches."""
+    def restore(self, state: Mapping[str, int], override: bool = False) -> None:
+        """Go on after that many batches.
+
+        Args:
+            state: from `state`.
+            override: go on although the rows are others than they were.
+
+        Raises:
+            ValueError: the rows are others than they were.
+        """
+        if state["digest"] != self._digest and not override:
+            raise ValueError("data: the rows are others than when the state was saved (override to go on all the same)")
         self._position = state["position"]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from iapo.embedded import model_path
@@ -43,6 +44,8 @@ def load_tokenizer(source: str, trust_remote_code: bool = False) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code, **options)
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token_id is None:
+            raise ValueError(f"model: the tokenizer of {source} has neither a padding nor an end-of-sequence token")
         tokenizer.pad_token = tokenizer.eos_token  # masks come from lengths, so that any token will do
     return tokenizer
 
@@ -57,7 +60,7 @@ def load_model(
     """A causal language model and its tokenizer.
 
     Args:
-        source: ``embedded``, a local directory, a hub id, or the path of a ``.gguf`` file.
+        source: ``embedded``, a local directory, a hub id, or the path of a ``.gguf`` file, whose weights are unpacked.
         device: where the weights go.
         dtype: of the weights; keep fp32 to train, small updates vanish in bf16.
         attn_implementation: as transformers takes it; ``sdpa`` and ``eager`` can be probed without a switch.
@@ -70,8 +73,12 @@ def load_model(
         FileNotFoundError: a path that is not there.
         ModuleNotFoundError: a GGUF file without the extra ``gguf``.
         OSError: transformers cannot load it.
+        ValueError: a tokenizer with neither a padding nor an end-of-sequence token.
     """
     place, options = _locate(source)
+    if "gguf_file" in options and hasattr(transformers, "GgufConfig"):
+        # Weights left in their packed blocks can neither be trained nor saved.
+        options["quantization_config"] = transformers.GgufConfig(dequantize=True)
     model = AutoModelForCausalLM.from_pretrained(
         place,
         dtype=dtype,
@@ -86,13 +93,14 @@ def _locate(source: str) -> tuple[str, dict[str, Any]]:
     """What ``from_pretrained`` is called with."""
     if source == "embedded":
         return str(model_path()), {}
-    path = Path(source)
+    path = Path(source).expanduser()
     if path.suffix == ".gguf":
-        if find_spec("gguf") is None:
-            raise ModuleNotFoundError("gguf is missing: install the extra, pip install 'iapo[gguf]'")
+        for needed in ("gguf", "accelerate"):
+            if find_spec(needed) is None:
+                raise ModuleNotFoundError(f"{needed} is missing: install the extra, pip install 'iapo[gguf]'")
         if not path.is_file():
             raise FileNotFoundError(f"model: no file {source}")
         return str(path.parent), {"gguf_file": path.name}
-    if source.startswith((".", "/", "~")) and not path.expanduser().is_dir():
+    if source.startswith((".", "/", "~")) and not path.is_dir():
         raise FileNotFoundError(f"model: no directory {source}")
-    return str(path.expanduser()) if path.expanduser().is_dir() else source, {}
+    return str(path) if path.is_dir() else source, {}
