@@ -1,4 +1,4 @@
-"""One update: that micro-batches change nothing, that unjudged completions move nothing, that only what is needed runs."""
+"""One update: micro-batches change nothing, unjudged completions move nothing, only what is needed runs."""
 
 import pytest
 import torch
