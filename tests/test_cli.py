@@ -142,7 +142,11 @@ def test_inspect_prints_and_writes_a_page(tmp_path):
         (["--prompt_column", "question"], 1, "no column ['question'], it has ['answer', 'difficulty', 'prompt']"),
         (["--group_size", "1"], 1, "group_size: got 1"),
         (["--prompts_per_step", "100000"], 1, "prompts_per_step: got 100000"),
-        (["--rewards", "{gym: {class_path: iapo.rewards.ReasoningGymAnswer, init_args: {task: x}}}"], 1, "'gym' needs the column"),
+        (
+            ["--rewards", "{gym: {class_path: iapo.rewards.ReasoningGymAnswer, init_args: {task: x}}}"],
+            1,
+            "'gym' needs the column",
+        ),
         (["--device", "cuda"], 1, "no CUDA device"),
         (["--sampler.temperature", "0"], 1, "sampler.temperature: got 0.0"),
     ],
