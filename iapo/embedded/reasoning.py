@@ -89,8 +89,8 @@ def demonstrate(problem: Problem, rng: random.Random) -> str:
     - a shortcut, two steps at once: `+8-2=9`, wrong with chance `SHORTCUT_SLIP`;
     - filler: up to `MOST_FILLERS` words that say nothing;
     - a repetition: the word "again" and the last step or shortcut as it was written, slips included;
-    - a check, with chance `NOTICED` after a slip: the word "check" and the last step or shortcut worked anew, one step at a
-      time, then "ok" or, after a slip, "fixed"; what follows goes on from the check's result: a checked slip does
+    - a check, with chance `NOTICED` after a slip: the word "check" and the last step or shortcut worked anew, one step
+      at a time, then "ok" or, after a slip, "fixed"; what follows goes on from the check's result: a checked slip does
       no harm.
 
     Args:
