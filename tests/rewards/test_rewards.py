@@ -95,6 +95,14 @@ def test_reasoning_gym_scores_its_own_entries():
     unknown.close()
 
 
+def test_an_entry_that_its_task_cannot_score_is_an_error_not_a_wrong_answer():
+    pytest.importorskip("reasoning_gym")
+    reward = ReasoningGymAnswer("chain_sum")
+    with pytest.raises(RuntimeError, match=r"chain_sum, completion 0: score_answer raised KeyError: 'answer'"):
+        reward(["q"], ["<answer>4</answer>"], [[1]], entry=[{"question": "2 + 2 ="}])
+    reward.close()
+
+
 def test_without_the_package_the_error_names_the_extra(monkeypatch):
     monkeypatch.setattr("iapo.rewards.gym.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"iapo\[tasks\]"):

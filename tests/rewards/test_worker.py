@@ -80,6 +80,11 @@ def test_whatever_happens_the_next_item_is_served(worker, order, reason):
     assert failure.reason == reason
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory limit is Linux's")
+def test_memory_is_limited(worker):
+    assert 0 < worker.apply("limit") <= 4 << 30
+
+
 def test_failures_say_what_happened(worker):
     assert worker.apply("raise") == Failure("error", "act raised ValueError: bad item")
     assert worker.apply("spin") == Failure("timeout", "took longer than 0.5 s")
