@@ -13,6 +13,7 @@ from iapo.inspection import Inspection, trace_from_rollout
 from iapo.interfaces import MIEstimator, Reward, Sampler
 from iapo.logprobs import completion_logprobs
 from iapo.models import choose_autocast, choose_device, load_model
+from iapo.rewards.text import reference_answer
 from iapo.rollout import with_answers
 from iapo.scoring import score_rollout
 from iapo.training.loop import Answer
@@ -65,7 +66,7 @@ def inspect_prompt(
             total = score_rollout(rollout, rows * samples, tokenizer, rewards).total.tolist()
         asked = rollout
         if answer == "reference":
-            reference = tokenizer.encode(str(rows[0]["answer"]), add_special_tokens=False)
+            reference = tokenizer.encode(reference_answer(str(rows[0]["answer"])), add_special_tokens=False)
             asked = with_answers(rollout, [reference] * samples)
         information, probes = estimator(policy, asked).float(), estimator.probe(policy, asked).float()
         _, entropy = completion_logprobs(policy, rollout, with_entropy=True)

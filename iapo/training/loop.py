@@ -14,6 +14,7 @@ from iapo.forward import scoring
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, PolicyOptimizer, Reward, Sampler
 from iapo.logprobs import completion_logprobs
 from iapo.rewards.score import Scores
+from iapo.rewards.text import reference_answer
 from iapo.rollout.collate import with_answers
 from iapo.scoring import score_rollout
 from iapo.types import Rollout, TokenSignals
@@ -55,7 +56,7 @@ def update(
         micro_batch: completions per forward and backward; changes memory and speed, not the update.
         epochs: optimizer steps on the same completions; above 1 the ratio to the sampling policy moves away from 1.
         answer: what the estimator is asked about: the completion's ``own`` answer or the row's ``reference`` (its
-            ``answer`` column).
+            ``answer`` column; of a GSM8K solution what follows ``####``).
         ref_model: reference policy for the KL penalty, if the loss has one.
         autocast: reduced precision of the forwards; ``None``: as the weights are.
 
@@ -74,7 +75,7 @@ def update(
         scores = score_rollout(rollout, columns, tokenizer, rewards)
         kept = scores.scored.nonzero().flatten().to(rollout.group_ids.device)
         if answer == "reference":
-            texts = [str(row["answer"]) for row in columns]
+            texts = [reference_answer(str(row["answer"])) for row in columns]
             rollout = with_answers(rollout, tokenizer(texts, add_special_tokens=False)["input_ids"])
     metrics |= sampling_metrics(rollout, scores, tokenizer)
     if len(kept) == 0:
