@@ -1,10 +1,39 @@
 """Token blocks appended to prefixes, and the checks of the parameters that describe them."""
 
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from iapo.types import Rollout
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Tokens appended to each prefix: a chain, or a tree in which several answers share a postfix.
+
+    Args:
+        ids: the tokens, one row per completion.
+        kept: block positions whose next-token logits are computed.
+        visible: row ``i`` is ``True`` at the block tokens that token ``i`` sees, itself included.
+        depths: how far behind the prefix's end each token stands, from 0.
+    """
+
+    ids: Int[Tensor, "batch block"]
+    kept: Int[Tensor, " kept"]
+    visible: Bool[Tensor, "block block"]
+    depths: Int[Tensor, " block"]
+
+    @classmethod
+    def chain(cls, ids: Int[Tensor, "batch block"], kept: int) -> "Block":
+        """Tokens one after the other, logits at the last ``kept`` of them."""
+        steps = torch.arange(ids.shape[1], device=ids.device)
+        return cls(ids, steps[len(steps) - kept :], steps[:, None] >= steps, steps)
+
+    def select(self, rows: Int[Tensor, " rows"] | slice) -> "Block":
+        """The block of some completions."""
+        return Block(self.ids[rows], self.kept, self.visible, self.depths)
 
 
 def check_ids(name: str, ids: tuple[int, ...]) -> None:

@@ -3,19 +3,20 @@
 from dataclasses import dataclass, field
 from weakref import WeakSet
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from iapo.estimators.blocks import check_chunk, check_ids, repeat_ids
+from iapo.estimators.blocks import Block, check_chunk, check_ids, repeat_ids
 from iapo.estimators.guard import check_packed
 from iapo.estimators.packing import probe_prefixes
-from iapo.interfaces import MIEstimator
+from iapo.estimators.prefix_cache import PrefixCache
+from iapo.estimators.prefixes import PrefixEstimator
 from iapo.logprobs import entropy
 from iapo.types import Rollout
 
 
 @dataclass(frozen=True)
-class EarlyExitEntropy(MIEstimator):
+class EarlyExitEntropy(PrefixEstimator):
     """Reduction of the forced answer's entropy: ``s_t = H_t - H_{t+1}``, ``H_t = H(y | q, o_<t)``.
 
     ``H_t`` is the entropy of the next-token distribution after prompt, the first ``t`` completion tokens, and a postfix
@@ -59,10 +60,20 @@ class EarlyExitEntropy(MIEstimator):
         check_ids("postfix_ids", self.postfix_ids)
         check_chunk(self.chunk)
 
-    def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
-        """``H_t`` in nats after each prefix, 0 where nothing is probed."""
-        blocks = repeat_ids(self.postfix_ids, rollout)
+    def probe_at(
+        self,
+        model: nn.Module,
+        rollout: Rollout,
+        at: Bool[Tensor, "batch probe"],
+        cache: PrefixCache | None = None,
+    ) -> Float[Tensor, "batch probe"]:
+        """``H_t`` in nats after each prefix at ``at``, 0 elsewhere."""
+        ids = repeat_ids(self.postfix_ids, rollout)
         if self.guard and model not in self._guarded:
-            check_packed(model, rollout, blocks)
+            check_packed(model, rollout, ids)
             self._guarded.add(model)
-        return probe_prefixes(model, rollout, blocks, 1, lambda logits: entropy(logits[:, :, 0]), self.chunk)
+
+        def first_token(logits: Tensor) -> Tensor:
+            return entropy(logits[:, :, 0])
+
+        return probe_prefixes(model, rollout, Block.chain(ids, kept=1), first_token, at, self.chunk, cache)

@@ -5,7 +5,9 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from iapo.estimators.attention import UnsupportedModelError, packable_attention
-from iapo.estimators.packing import needed_probes, probe_prefixes
+from iapo.estimators.blocks import Block
+from iapo.estimators.packing import probe_prefixes
+from iapo.estimators.prefixes import needed_probes
 from iapo.forward import scoring
 from iapo.types import Rollout
 
@@ -13,7 +15,7 @@ _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, tor
 """Largest difference of a probability between packed and naive forward that rounding explains, by parameter dtype."""
 
 
-def check_packed(model: nn.Module, rollout: Rollout, blocks: Int[Tensor, "batch block"]) -> None:
+def check_packed(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch block"]) -> None:
     """Compare the packed with the naive forward at three prefixes of the row with the longest reasoning.
 
     A back end that ignores masks or positions fails silently: probes are numbers of the right size, and wrong. Three
@@ -22,7 +24,7 @@ def check_packed(model: nn.Module, rollout: Rollout, blocks: Int[Tensor, "batch 
     Args:
         model: a causal language model, possibly wrapped.
         rollout: any rollout of it; one with nothing to probe is not checked.
-        blocks: the tokens appended to each prefix of a row.
+        ids: tokens appended to each prefix of a row, one after the other.
 
     Raises:
         UnsupportedModelError: next-token probabilities differ by more than rounding explains; the message gives the
@@ -32,24 +34,19 @@ def check_packed(model: nn.Module, rollout: Rollout, blocks: Int[Tensor, "batch 
     if not bool(needed.any()):
         return
     row = int(needed.sum(1).argmax())
-    columns = needed[row].nonzero().flatten()
-    columns = columns[[0, len(columns) // 2, -1]].unique()
-    one = Rollout(
-        prompt_ids=rollout.prompt_ids[row : row + 1],
-        prompt_mask=rollout.prompt_mask[row : row + 1],
-        completion_ids=rollout.completion_ids[row : row + 1],
-        completion_mask=rollout.completion_mask[row : row + 1],
-        reasoning_mask=rollout.reasoning_mask[row : row + 1],
-        group_ids=rollout.group_ids[row : row + 1],
-    )
-    block = blocks[row : row + 1]
+    seen = needed[row].nonzero().flatten()
+    prefixes = seen[[0, len(seen) // 2, -1]].unique()
+    one = rollout.select(slice(row, row + 1))
+    at = torch.zeros(1, one.completion_ids.shape[1] + 1, dtype=torch.bool, device=needed.device)
+    at[0, prefixes] = True
+    block = Block.chain(ids[row : row + 1], kept=1)
     with packable_attention(model), scoring(model):
-        naive = torch.cat([_naive_probabilities(model, one, block, int(prefix)) for prefix in columns])
+        naive = torch.cat([_naive_probabilities(model, one, block.ids, int(prefix)) for prefix in prefixes.flip(0)])
 
     def distance(logits: Tensor) -> Tensor:
         return (logits[:, :, -1].float().softmax(-1) - naive).abs().amax(-1)
 
-    worst = float(probe_prefixes(model, one, block, 1, distance, chunk=len(columns), columns=columns).max())
+    worst = float(probe_prefixes(model, one, block, distance, at, chunk=len(prefixes)).max())
     tolerance = _TOLERANCE.get(next(model.parameters()).dtype, 1e-1)
     if not worst <= tolerance:
         raise UnsupportedModelError(
@@ -60,7 +57,9 @@ def check_packed(model: nn.Module, rollout: Rollout, blocks: Int[Tensor, "batch 
         )
 
 
-def _naive_probabilities(model: nn.Module, one: Rollout, block: Tensor, prefix: int) -> Tensor:
+def _naive_probabilities(model: nn.Module, one: Rollout, ids: Tensor, prefix: int) -> Tensor:
     prompt = one.prompt_ids[:, one.prompt_mask[0]]
-    ids = torch.cat([prompt, one.completion_ids[:, :prefix], block], 1)
-    return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[:, -1].float().softmax(-1)
+    whole = torch.cat([prompt, one.completion_ids[:, :prefix], ids], 1)
+    return (
+        model(input_ids=whole, attention_mask=torch.ones_like(whole), use_cache=False).logits[:, -1].float().softmax(-1)
+    )

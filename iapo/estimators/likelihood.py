@@ -5,19 +5,20 @@ from weakref import WeakSet
 
 import torch
 from einops import repeat
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from iapo.estimators.blocks import check_chunk, check_ids, repeat_ids
+from iapo.estimators.blocks import Block, check_chunk, check_ids, repeat_ids
 from iapo.estimators.guard import check_packed
 from iapo.estimators.packing import probe_prefixes
-from iapo.interfaces import MIEstimator
+from iapo.estimators.prefix_cache import PrefixCache
+from iapo.estimators.prefixes import PrefixEstimator
 from iapo.logprobs import token_logprobs
 from iapo.types import Rollout
 
 
 @dataclass(frozen=True)
-class AnswerLikelihood(MIEstimator):
+class AnswerLikelihood(PrefixEstimator):
     """Gain in the log-likelihood of the rollout's answer: ``s_t = log p(y | q, o_<=t) - log p(y | q, o_<t)``.
 
     ``y`` is what ``rollout.answer_ids`` holds, all its tokens: the completion's own final answer (pointwise information
@@ -59,24 +60,33 @@ class AnswerLikelihood(MIEstimator):
             check_ids("closing_ids", self.closing_ids)
         check_chunk(self.chunk)
 
-    def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
-        """``log p(y | q, o_<t)`` in nats after each prefix, 0 where nothing is probed."""
+    def probe_at(
+        self,
+        model: nn.Module,
+        rollout: Rollout,
+        at: Bool[Tensor, "batch probe"],
+        cache: PrefixCache | None = None,
+    ) -> Float[Tensor, "batch probe"]:
+        """``log p(y | q, o_<t)`` in nats after each prefix at ``at``, 0 elsewhere."""
         if rollout.answer_ids is None or rollout.answer_mask is None:
             raise ValueError("rollout.answer_ids: AnswerLikelihood needs the answers to ask about, got None")
         if not bool(rollout.answer_mask.any()):
             batch, token = rollout.completion_ids.shape
             return torch.zeros(batch, token + 1, device=rollout.completion_ids.device)
         targets, counts = self._targets(rollout)
-        blocks = torch.cat([repeat_ids(self.postfix_ids, rollout), targets[:, :-1]], 1)
+        ids = torch.cat([repeat_ids(self.postfix_ids, rollout), targets[:, :-1]], 1)
         if self.guard and model not in self._guarded:
-            check_packed(model, rollout, blocks)
+            check_packed(model, rollout, ids)
             self._guarded.add(model)
 
         def likelihood(logits: Tensor) -> Tensor:
             chosen = repeat(targets, "batch answer -> batch prefix answer", prefix=logits.shape[1])
             return token_logprobs(logits, chosen).masked_fill(~counts[:, None], 0).sum(-1)
 
-        return probe_prefixes(model, rollout, blocks, targets.shape[1], likelihood, self.chunk)
+        block = Block.chain(ids, kept=targets.shape[1])
+        return probe_prefixes(
+            model, rollout, block, likelihood, at & rollout.answer_mask.any(1)[:, None], self.chunk, cache
+        )
 
     def _targets(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         """Answer and closing tokens, right-padded, and where they count; a row without an answer counts nowhere."""

@@ -6,28 +6,32 @@ from typing import Any
 
 import torch
 
+from iapo.estimators.blocks import Block
+
 _PACKED_TOKENS = {"cpu": 256, "cuda": 2048}
 """Block tokens of one row beyond which a longer packed forward stops paying: copies do not see each other, but a dense
 attention kernel computes their products all the same."""
+_LOGITS = 2**26
+"""Logits of one packed forward: 256 MiB in fp32."""
 
 
-def choose_chunk(batch: int, keys: int, block: int, kept: int, config: Any, device: torch.device) -> int:
-    """Prefixes per packed forward such that logits, mask and activations take at most a quarter of the free memory.
+def choose_chunk(batch: int, keys: int, block: Block, config: Any, device: torch.device) -> int:
+    """Prefixes of a row per packed forward: as many as pay, as their logits and the free memory allow.
 
     Args:
         batch: rows of the forward.
         keys: cached positions.
-        block: tokens per prefix.
-        kept: logits rows per prefix.
+        block: the tokens per prefix and how many logits rows they keep.
         config: the model's text config (``vocab_size``, ``hidden_size``).
         device: where it runs.
     """
-    logits = 3 * 4 * kept * config.vocab_size
-    activations = 16 * 4 * block * config.hidden_size
-    mask = 2 * 4 * block * (keys + _PACKED_TOKENS["cuda"])
-    fitting = _free_bytes(device) // 4 // max(1, batch * (logits + activations + mask))
-    paying = _PACKED_TOKENS.get(device.type, _PACKED_TOKENS["cuda"]) // block
-    return max(1, min(fitting, paying))
+    size, kept = len(block.depths), len(block.kept)
+    paying = _PACKED_TOKENS.get(device.type, _PACKED_TOKENS["cuda"])
+    logits = batch * kept * config.vocab_size
+    activations = 16 * batch * size * config.hidden_size
+    mask = 2 * batch * size * (keys + paying)
+    fitting = _free_bytes(device) // 4 // (4 * (3 * logits + activations + mask))
+    return max(1, min(fitting, _LOGITS // logits, paying // size))
 
 
 def halving_chunk(run: Callable[[int], None], chunk: int) -> None:

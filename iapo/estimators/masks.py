@@ -1,0 +1,67 @@
+"""What the tokens of a packed forward see, in the form that the model takes."""
+
+from typing import Any
+
+import torch
+from einops import rearrange, repeat
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from iapo.estimators.attention import mask_windows
+from iapo.forward import positions
+
+
+def packed_mask(
+    real: Bool[Tensor, "batch cached"],
+    ends: Int[Tensor, "batch prefix"],
+    visible: Bool[Tensor, "block block"],
+) -> Bool[Tensor, "batch query key"]:
+    """Keys that each packed token sees: of its own copy as ``visible`` says, then its prefix in the cache.
+
+    Args:
+        real: ``True`` at the cached tokens that are not padding.
+        ends: cached positions, padding included, that belong to each prefix: all before this one.
+        visible: row ``i`` is ``True`` at the block tokens that block token ``i`` sees.
+
+    Returns:
+        ``query = prefix * block``, ``key = prefix * block + cached``.
+    """
+    batch, count = ends.shape
+    block = len(visible)
+    same = torch.eye(count, dtype=torch.bool, device=real.device)
+    own = rearrange(same[:, None, :, None] & visible[:, None, :], "copy query other key -> (copy query) (other key)")
+    inside = torch.arange(real.shape[1], device=real.device) < ends[:, :, None]
+    prefix = repeat(real[:, None] & inside, "batch prefix key -> batch (prefix block) key", block=block)
+    return torch.cat([own.expand(batch, -1, -1), prefix], 2)
+
+
+def additive_mask(
+    mask: Bool[Tensor, "batch query key"],
+    position_ids: Int[Tensor, "batch query"],
+    real: Bool[Tensor, "batch cached"],
+    config: Any,
+    dtype: torch.dtype,
+) -> Float[Tensor, "batch 1 query key"] | dict[str, Tensor]:
+    """The mask as one additive 4-D tensor, or one per layer type where layers differ, windows in positions.
+
+    Args:
+        mask: as `packed_mask` returns it.
+        position_ids: of the packed tokens.
+        real: as for `packed_mask`.
+        config: the model's text config.
+        dtype: of the model's activations.
+    """
+    windows = mask_windows(config)
+    if windows == {"": None}:
+        return _additive(mask, dtype)
+    distance = position_ids[:, :, None] - torch.cat([position_ids, positions(real)], 1)[:, None]
+    masks = {
+        layer: _additive(mask if window is None else mask & (distance < window), dtype)
+        for layer, window in windows.items()
+    }
+    return masks.get("", masks)
+
+
+def _additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
+    zeros = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+    return zeros.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]

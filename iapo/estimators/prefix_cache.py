@@ -1,0 +1,92 @@
+"""A key-value cache that many blocks read and none changes."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from iapo.forward import positions
+from iapo.types import Rollout
+
+
+class PrefixCache(DynamicCache):
+    """Keys and values of prompts and completions, in a buffer with room for one block forward in front of them.
+
+    A block's own keys are written into that room, and attention is given the room and the cache as one view: nothing is
+    copied, nothing grows, nothing has to be cropped. So the key axis of a block forward is ``own tokens, cached
+    tokens``: attention does not care about the order of keys, whose positions are already in them.
+
+    Args:
+        real: ``True`` at the cached tokens that are not padding.
+    """
+
+    def __init__(self, real: Bool[Tensor, "batch cached"]) -> None:
+        super().__init__()
+        self.real = real
+        self.limit = real.shape[1]
+        self._room = 0
+        self._keys: list[Tensor] = []
+        self._values: list[Tensor] = []
+
+    def reserve(self, room: int) -> None:
+        """Make room for blocks of up to ``room`` tokens."""
+        if room > self._room:
+            for buffers in (self._keys, self._values):
+                for layer, buffer in enumerate(buffers):
+                    buffers[layer] = _with_room(buffer[:, :, self._room :], room)
+            self._room = room
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Keep the first forward's keys and values; show a later one its own and those cached before ``limit``."""
+        if layer_idx == len(self._keys):
+            self._keys.append(key_states)
+            self._values.append(value_states)
+            return key_states, value_states
+        return self._seen(self._keys[layer_idx], key_states), self._seen(self._values[layer_idx], value_states)
+
+    def _seen(self, buffer: Tensor, own: Tensor) -> Tensor:
+        start = self._room - own.shape[-2]
+        buffer[:, :, start : self._room] = own
+        return buffer[:, :, start : self._room + self.limit]
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Cached tokens that are shown."""
+        return min(self.limit, self._keys[layer_idx].shape[-2] - self._room) if self._keys else 0
+
+
+def fill_cache(model: nn.Module, rollout: Rollout, longest: int) -> PrefixCache:
+    """One forward over the prompts and the first ``longest`` completion tokens, its keys and values kept.
+
+    Call it in evaluation mode without gradients (`iapo.forward.scoring`).
+
+    Raises:
+        RuntimeError: the model did not hand its keys and values to the cache, one per position.
+    """
+    ids = torch.cat([rollout.prompt_ids, rollout.completion_ids[:, :longest]], 1)
+    real = torch.cat([rollout.prompt_mask, rollout.completion_mask[:, :longest]], 1)
+    cache = PrefixCache(real)
+    model(
+        input_ids=ids,
+        attention_mask=real.long(),
+        position_ids=positions(real),
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    if cache.get_seq_length() != ids.shape[1]:
+        raise RuntimeError(
+            f"the model put {cache.get_seq_length()} positions into the key-value cache it was given, want "
+            f"{ids.shape[1]}: it does not keep every key, so prefixes cannot be probed"
+        )
+    return cache
+
+
+def _with_room(cached: Tensor, room: int) -> Tensor:
+    batch, heads, length, size = cached.shape
+    buffer = cached.new_empty(batch, heads, room + length, size)
+    buffer[:, :, room:] = cached
+    return buffer
