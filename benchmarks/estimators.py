@@ -1,0 +1,247 @@
+"""Cost of the information estimate: the packed forward against a cache per position, and against a dense forward.
+
+    OMP_NUM_THREADS=2 python benchmarks/estimators.py --output docs/benchmarks
+
+A random model of SmolLM2-135M's shape (or `--model`), fp32 on a CPU, bf16 on CUDA; one completion with a prompt of 128
+tokens, the entropy after a postfix of 5 tokens at each of its prefixes. Schemes take turns within a block, and ratios
+are taken within a block. Peak memory is that of a process of its own, less what it held with the model loaded.
+
+- `packed`: this library.
+- `replicated`: what is usually done: for every 16 positions, 16 copies of the key-value cache, one per position, and
+  one forward over 16 rows of postfix (with explicit positions, so that it gives the right numbers).
+- `dense`: one causal forward over as many tokens as the probes add, no probes: the hardware's limit.
+
+Prints Markdown; writes `estimators.md` and `estimators.png` (cost against length with the fitted exponent).
+"""
+
+import argparse
+import math
+import multiprocessing
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, DynamicCache, LlamaConfig
+
+from iapo import Rollout
+from iapo.estimators import EarlyExitEntropy
+from iapo.logprobs import entropy
+
+PROMPT, POSTFIX, COPIES = 128, (11, 12, 13, 14, 15), 16
+SMOLLM2 = {
+    "vocab_size": 49152,
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "max_position_embeddings": 8192,
+    "tie_word_embeddings": True,
+}
+
+
+def load(path: str | None, device: str) -> nn.Module:
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    torch.manual_seed(0)
+    if path is None:
+        model = AutoModelForCausalLM.from_config(LlamaConfig(**SMOLLM2), dtype=dtype)
+    elif path.endswith(".gguf"):
+        model = AutoModelForCausalLM.from_pretrained(Path(path).parent, gguf_file=Path(path).name, dtype=dtype)
+    else:
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+    return model.eval().to(device)
+
+
+def draw(model: nn.Module, length: int) -> Rollout:
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(length)
+    vocab = model.config.vocab_size
+    everywhere = torch.ones(1, length, dtype=torch.bool)
+    return Rollout(
+        prompt_ids=torch.randint(0, vocab, (1, PROMPT), generator=generator),
+        prompt_mask=torch.ones(1, PROMPT, dtype=torch.bool),
+        completion_ids=torch.randint(0, vocab, (1, length), generator=generator),
+        completion_mask=everywhere,
+        reasoning_mask=everywhere,
+        group_ids=torch.zeros(1, dtype=torch.long),
+    ).to(device)
+
+
+def packed(model: nn.Module, rollout: Rollout) -> Tensor:
+    return EarlyExitEntropy(POSTFIX, guard=False).probe(model, rollout)[0]
+
+
+@torch.no_grad()
+def replicated(model: nn.Module, rollout: Rollout) -> Tensor:
+    """A copy of the cache for each position, `COPIES` at a time."""
+    ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)
+    cache = DynamicCache()
+    model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    postfix = torch.tensor(POSTFIX, device=ids.device)
+    found = []
+    for ends in torch.arange(PROMPT, ids.shape[1] + 1, device=ids.device).split(COPIES):
+        longest = int(ends[-1])
+        copies = DynamicCache()
+        for index, layer in enumerate(cache.layers):
+            kept = (states[:, :, :longest].repeat(len(ends), 1, 1, 1) for states in (layer.keys, layer.values))
+            copies.update(*kept, index)
+        seen = torch.arange(longest, device=ids.device) < ends[:, None]
+        mask = torch.cat([seen, torch.ones(len(ends), len(postfix), dtype=torch.bool, device=ids.device)], 1)
+        logits = model(
+            input_ids=postfix.expand(len(ends), -1),
+            attention_mask=mask.long(),
+            position_ids=ends[:, None] + torch.arange(len(postfix), device=ids.device),
+            past_key_values=copies,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits
+        found.append(entropy(logits[:, -1]))
+    return torch.cat(found)
+
+
+@torch.no_grad()
+def dense(model: nn.Module, rollout: Rollout) -> Tensor:
+    count = (rollout.completion_ids.shape[1] + 1) * len(POSTFIX)
+    ids = torch.zeros(1, count, dtype=torch.long, device=rollout.prompt_ids.device)
+    return model(input_ids=ids, use_cache=False, logits_to_keep=1).logits
+
+
+@torch.no_grad()
+def naive(model: nn.Module, rollout: Rollout, at: list[int]) -> Tensor:
+    postfix = torch.tensor([POSTFIX], device=rollout.prompt_ids.device)
+    parts = [torch.cat([rollout.prompt_ids, rollout.completion_ids[:, :t], postfix], 1) for t in at]
+    return torch.cat([entropy(model(input_ids=ids, use_cache=False).logits[:, -1]) for ids in parts])
+
+
+SCHEMES: dict[str, Callable[[nn.Module, Rollout], Tensor]] = {
+    "packed": packed,
+    "replicated": replicated,
+    "dense": dense,
+}
+
+
+def seconds(scheme: str, model: nn.Module, rollout: Rollout) -> float:
+    on_gpu = rollout.prompt_ids.is_cuda
+    if on_gpu:
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    SCHEMES[scheme](model, rollout)
+    if on_gpu:
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def peak_memory(scheme: str, path: str | None, device: str, length: int) -> float:
+    """MiB that a scheme needs beyond the loaded model, in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak, (scheme, path, device, length))
+
+
+def _peak(scheme: str, path: str | None, device: str, length: int) -> float:
+    model = load(path, device)
+    rollout = draw(model, length)
+    if device == "cuda":
+        dense(model, draw(model, 1))
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        SCHEMES[scheme](model, rollout)
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    dense(model, draw(model, 1))
+    # Linux: writing 5 sets the peak back to what is resident now.
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _status("VmRSS")
+    SCHEMES[scheme](model, rollout)
+    return (_status("VmHWM") - before) / 2**10
+
+
+def _status(field: str) -> int:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1])
+
+
+def side_by_side(model: nn.Module, length: int, blocks: int, path: str | None, device: str) -> list[str]:
+    """Rows of the table at one length."""
+    rollout = draw(model, length)
+    times: dict[str, list[float]] = {scheme: [] for scheme in SCHEMES}
+    for _ in range(blocks):
+        for scheme, values in times.items():
+            values.append(seconds(scheme, model, rollout))
+    probes = packed(model, rollout)
+    at = [0, length // 3, length]
+    reference = naive(model, rollout, at)
+    memory = {scheme: peak_memory(scheme, path, device, length) for scheme in SCHEMES}
+    rows = []
+    for scheme, values in times.items():
+        ratios = ", ".join(f"{v / p:.2f}" for v, p in zip(values, times["packed"], strict=True))
+        rows.append(
+            f"| {length} | {scheme} | {statistics.median(values):.2f} | {ratios} | {memory[scheme]:.0f} "
+            f"| {memory[scheme] / memory['packed']:.1f} |"
+        )
+    rows.append(f"| {length} | packed against naive | | {(probes[at] - reference).abs().max():.1e} nats | | |")
+    return rows
+
+
+def against_length(model: nn.Module, lengths: list[int], path: Path) -> tuple[list[tuple[int, float]], float]:
+    """Seconds of the packed scheme by length, and the exponent fitted to the last half of the lengths."""
+    points = [(length, seconds("packed", model, draw(model, length))) for length in lengths]
+    upper = points[len(points) // 2 :]
+    exponent = statistics.linear_regression(*zip(*((math.log(x), math.log(y)) for x, y in upper), strict=True)).slope
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6, 3.4), layout="constrained")
+    axis = figure.subplots()
+    axis.loglog(*zip(*points, strict=True), "o-", color="#3b6ea8", label="packed, measured")
+    reach = [points[0][0], points[-1][0]]
+    axis.loglog(
+        reach,
+        [points[-1][1] * (x / points[-1][0]) ** exponent for x in reach],
+        "--",
+        color="#8a8a8a",
+        label=f"length to the {exponent:.2f}",
+    )
+    axis.set_xlabel("completion length, tokens")
+    axis.set_ylabel("seconds")
+    axis.set_xticks(lengths, [str(length) for length in lengths])
+    axis.minorticks_off()
+    axis.legend(frameon=False)
+    figure.savefig(path, dpi=120)
+    return points, exponent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help="directory or .gguf file; left out: random weights of SmolLM2-135M's shape")
+    parser.add_argument("--lengths", type=int, nargs="+", default=[1024, 2048])
+    parser.add_argument("--curve", type=int, nargs="+", default=[256, 512, 1024, 2048, 4096])
+    parser.add_argument("--blocks", type=int, default=2)
+    parser.add_argument("--output", type=Path, default=Path("docs/benchmarks"))
+    settings = parser.parse_args()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = load(settings.model, device)
+    seconds("packed", model, draw(model, 64))
+    settings.output.mkdir(parents=True, exist_ok=True)
+    place = torch.cuda.get_device_name() if device == "cuda" else f"{platform.processor() or 'CPU'}, fp32"
+    lines = [
+        f"{place}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"transformers {transformers.__version__}",
+        "",
+        "| length | scheme | seconds, median | time by packed, by block | peak MiB beyond model | memory by packed |",
+        "|---|---|---|---|---|---|",
+    ]
+    for length in settings.lengths:
+        lines += side_by_side(model, length, settings.blocks, settings.model, device)
+    points, exponent = against_length(model, settings.curve, settings.output / "estimators.png")
+    curve = ", ".join(f"{length}: {value:.1f} s" for length, value in points)
+    lines += ["", f"Packed, by length: {curve}; fitted exponent {exponent:.2f}."]
+    table = "\n".join(lines)
+    (settings.output / "estimators.md").write_text(table + "\n")
+    print(table)
+
+
+if __name__ == "__main__":
+    main()
