@@ -1,0 +1,185 @@
+"""Entropy over whole answers: a set of candidates, each teacher-forced after every prefix of the reasoning."""
+
+from dataclasses import dataclass, field
+from weakref import WeakSet
+
+import torch
+from einops import rearrange, repeat
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from iapo.estimators.blocks import Block, check_chunk, check_ids, repeat_ids
+from iapo.estimators.guard import check_packed
+from iapo.estimators.packing import Reduce, probe_prefixes
+from iapo.estimators.prefix_cache import PrefixCache
+from iapo.estimators.prefixes import PrefixEstimator
+from iapo.logprobs import entropy, token_logprobs
+from iapo.rollout.padding import pad_rows
+from iapo.types import Rollout
+
+Answers = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class AnswerEntropy(PrefixEstimator):
+    """Reduction of the entropy over a set of whole answers: ``s_t = H_t - H_{t+1}``.
+
+    ``H_t = -sum_y q_t(y) log q_t(y)``, ``q_t(y) = p_t(y) / sum_y' p_t(y')``, and ``p_t(y)`` the likelihood of all
+    tokens of candidate ``y``, and of ``closing_ids`` behind it, teacher-forced after prompt, the first ``t`` completion
+    tokens and the postfix. Summed over the reasoning span, ``sum_t s_t = H_0 - H_L``.
+
+    All candidates go through one packed forward: they are branches behind one postfix that do not see each other.
+
+    *What it estimates.* The mutual information ``I(y; o_t | q, o_<t)`` of the token with the model's own forced answer,
+    given that the answer is in the set, in nats; "12" and "17" are two answers here and one to `EarlyExitEntropy`.
+
+    *Bias.* Answers outside the set are left out: what the model is unsure about among them is missed (`missed_mass`
+    says how much probability they have). Candidates taken from a group were chosen by its completions, so a group that
+    agrees has no entropy to lose. What a forced answer says of a policy never stopped early: see `EarlyExitEntropy`.
+
+    *Degenerate cases.* One candidate, none, or an empty reasoning span gives 0.
+
+    Args:
+        postfix_ids: tokens that close the reasoning and open the answer, ``</think><answer>`` in the format used.
+        candidates: the answers, as token ids. ``None``: the distinct answers of the row's group in the rollout that is
+            handed in (``answer_ids``, the completions' own), so that groups must come whole: a part of a group knows
+            fewer candidates.
+        closing_ids: tokens that end the answer, scored with it, so that ``1`` and ``12`` are different answers.
+            Without them a candidate that begins another one counts the other's probability as its own.
+        chunk: prefixes per packed forward; ``None``: chosen from the memory there is, halved if it was too little.
+        guard: compare the packed with the naive forward the first time a model is seen.
+
+    Raises:
+        ValueError: empty or negative ids, no candidates or the same one twice, ``chunk`` below 1, or, on a call, no
+            ``candidates`` and a rollout without ``answer_ids``.
+        iapo.estimators.attention.UnsupportedModelError: on a call, for a model whose attention cannot honour the mask.
+
+    Example:
+        >>> AnswerEntropy(postfix_ids=(4, 5), candidates=((1, 2), (1, 7)), closing_ids=(6,)).information_sign
+        -1
+
+    References:
+        IAPO, arXiv 2602.19049 (``s_t`` and early exit, there of the answer's first token).
+    """
+
+    postfix_ids: tuple[int, ...]
+    candidates: Answers | None = None
+    closing_ids: tuple[int, ...] = ()
+    chunk: int | None = None
+    guard: bool = True
+    _guarded: WeakSet = field(default_factory=WeakSet, init=False, repr=False, compare=False)
+
+    information_sign = -1
+
+    def __post_init__(self) -> None:
+        check_ids("postfix_ids", self.postfix_ids)
+        if self.closing_ids:
+            check_ids("closing_ids", self.closing_ids)
+        if self.candidates is not None:
+            if not isinstance(self.candidates, tuple) or not self.candidates:
+                raise ValueError(f"candidates: got {self.candidates!r}, want a non-empty tuple of answers, or None")
+            for candidate in self.candidates:
+                check_ids("candidates", candidate)
+            if len(set(self.candidates)) < len(self.candidates):
+                raise ValueError(f"candidates: want distinct answers, got {self.candidates!r}")
+        check_chunk(self.chunk)
+
+    def probe_at(
+        self,
+        model: nn.Module,
+        rollout: Rollout,
+        at: Bool[Tensor, "batch probe"],
+        cache: PrefixCache | None = None,
+    ) -> Float[Tensor, "batch probe"]:
+        """``H_t`` in nats after each prefix at ``at``, 0 elsewhere."""
+        return self._probe(model, rollout, at, cache, entropy)
+
+    def missed_mass(
+        self, model: nn.Module, rollout: Rollout, at: Bool[Tensor, "batch probe"], cache: PrefixCache | None = None
+    ) -> Float[Tensor, "batch probe"]:
+        """``1 - sum_y p_t(y)``, the probability of answers outside the set, after each prefix at ``at``, 0 elsewhere.
+
+        A diagnostic at the cost of a probe: where it is large, the entropy is over the wrong answers. 0 also in rows
+        without candidates.
+        """
+        return self._probe(model, rollout, at, cache, lambda likelihoods: -torch.expm1(likelihoods.logsumexp(-1)))
+
+    def _probe(
+        self,
+        model: nn.Module,
+        rollout: Rollout,
+        at: Bool[Tensor, "batch probe"],
+        cache: PrefixCache | None,
+        of_likelihoods: Reduce,
+    ) -> Float[Tensor, "batch probe"]:
+        """``of_likelihoods`` of the candidates' log-likelihoods ``[batch, prefix, candidate]``, absent ones -inf."""
+        if not bool(at.any()):
+            return torch.zeros(at.shape, device=at.device)
+        targets, counts = self._targets(rollout)
+        branch, first = branches(repeat_ids(self.postfix_ids, rollout), targets)
+        if self.guard and model not in self._guarded:
+            check_packed(model, rollout, branch.ids[:, : len(self.postfix_ids)])
+            self._guarded.add(model)
+        present = counts.any(2)
+
+        def value(logits: Tensor) -> Tensor:
+            # The first token of every candidate is predicted at the end of the postfix, the others on its branch.
+            rows = logits[:, :, first]
+            chosen = repeat(targets, "batch candidate answer -> batch prefix candidate answer", prefix=rows.shape[1])
+            likelihoods = token_logprobs(rows, chosen).masked_fill(~counts[:, None], 0).sum(-1)
+            return of_likelihoods(likelihoods.masked_fill(~present[:, None], -torch.inf))
+
+        return probe_prefixes(model, rollout, branch, value, at & present.any(1)[:, None], self.chunk, cache)
+
+    def _targets(
+        self, rollout: Rollout
+    ) -> tuple[Int[Tensor, "batch candidate answer"], Bool[Tensor, "batch candidate answer"]]:
+        """The candidates of every row with their closing tokens, padded to one shape, and where they count."""
+        groups = [self.candidates] * len(rollout) if self.candidates is not None else group_answers(rollout)
+        most = max((len(group) for group in groups), default=0) or 1
+        flat = [
+            (*answer, *self.closing_ids) if answer else ()
+            for group in groups
+            for answer in (*group, *[()] * (most - len(group)))
+        ]
+        ids, mask = pad_rows(flat, 0, device=rollout.completion_ids.device)
+        both = (rearrange(x, "(batch candidate) answer -> batch candidate answer", candidate=most) for x in (ids, mask))
+        return tuple(both)  # type: ignore[return-value]
+
+
+def group_answers(rollout: Rollout) -> list[Answers]:
+    """The distinct non-empty answers of each row's group, in order of appearance; one entry per row.
+
+    Raises:
+        ValueError: a rollout without ``answer_ids``.
+    """
+    if rollout.answer_ids is None or rollout.answer_mask is None:
+        raise ValueError("rollout.answer_ids: AnswerEntropy without candidates takes them from here, got None")
+    lengths = rollout.answer_mask.sum(1).tolist()
+    answers = [tuple(ids[:length]) for ids, length in zip(rollout.answer_ids.tolist(), lengths, strict=True)]
+    groups = rollout.group_ids.tolist()
+    found: dict[int, dict[tuple[int, ...], None]] = {group: {} for group in groups}
+    for group, answer in zip(groups, answers, strict=True):
+        if answer:
+            found[group][answer] = None
+    return [tuple(found[group]) for group in groups]
+
+
+def branches(
+    postfix: Int[Tensor, "batch postfix"], targets: Int[Tensor, "batch candidate answer"]
+) -> tuple[Block, Int[Tensor, "candidate answer"]]:
+    """A postfix with one branch per candidate behind it, and which kept logits predict each candidate's tokens.
+
+    The last token of a candidate is predicted, not fed; branches see the postfix and themselves.
+    """
+    count, size = targets.shape[1], targets.shape[2] - 1
+    device, start = targets.device, postfix.shape[1]
+    fed = rearrange(targets[:, :, :-1], "batch candidate fed -> batch (candidate fed)")
+    steps = torch.arange(start, device=device)
+    depths = torch.cat([steps, start + torch.arange(size, device=device).repeat(count)])
+    owner = torch.cat([steps.new_full((start,), -1), torch.arange(count, device=device).repeat_interleave(size)])
+    visible = (depths[:, None] >= depths) & ((owner == -1) | (owner[:, None] == owner))
+    kept = torch.arange(start - 1, start + count * size, device=device)
+    own = 1 + torch.arange(count * size, device=device).reshape(count, size)
+    first = torch.cat([own.new_zeros(count, 1), own], 1)
+    return Block(torch.cat([postfix, fed], 1), kept, visible, depths), first

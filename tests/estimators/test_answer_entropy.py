@@ -1,0 +1,167 @@
+"""Entropy over whole answers: against every candidate run through the model alone, and its degenerate cases."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from models import tiny_model
+from strategies import rollouts
+
+from iapo import Rollout
+from iapo.estimators import AnswerEntropy
+from iapo.estimators.answer_entropy import group_answers
+from iapo.estimators.packing import probe_prefixes
+from iapo.estimators.prefixes import needed_probes
+
+POSTFIX = (4, 5, 6)
+LIMIT = 2e-5
+"""Nats, fp32."""
+
+candidates = st.one_of(
+    st.none(),
+    st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=3).map(tuple), min_size=1, max_size=4, unique=True).map(
+        tuple
+    ),
+)
+
+
+def naive_likelihoods(model, rollout: Rollout, row: int, t: int, answers) -> list[float]:
+    """Log-likelihood of each answer after ``t`` completion tokens, each run through the model by itself, unpadded."""
+    prompt = rollout.prompt_ids[row][rollout.prompt_mask[row]].tolist()
+    prefix = prompt + rollout.completion_ids[row, :t].tolist() + list(POSTFIX)
+    found = []
+    for answer in answers:
+        with torch.no_grad():
+            logp = model(torch.tensor([prefix + list(answer)])).logits[0].double().log_softmax(-1)
+        found.append(sum(float(logp[len(prefix) + i - 1, token]) for i, token in enumerate(answer)))
+    return found
+
+
+def naive_groups(rollout: Rollout) -> list[list[tuple[int, ...]]]:
+    own = [tuple(ids[mask].tolist()) for ids, mask in zip(rollout.answer_ids, rollout.answer_mask, strict=True)]
+    groups = rollout.group_ids.tolist()
+    return [sorted({a for a, g in zip(own, groups, strict=True) if g == group and a}) for group in groups]
+
+
+def naive_values(model, rollout: Rollout, answers, closing, value) -> torch.Tensor:
+    probes = torch.zeros(needed_probes(rollout).shape, dtype=torch.float64)
+    for row, t in needed_probes(rollout).nonzero().tolist():
+        closed = [(*answer, *closing) for answer in answers[row]]
+        if closed:
+            probes[row, t] = value([math.exp(x) for x in naive_likelihoods(model, rollout, row, t, closed)])
+    return probes
+
+
+def naive_entropy(likelihoods: list[float]) -> float:
+    shares = [p / sum(likelihoods) for p in likelihoods]
+    return -sum(p * math.log(p) for p in shares if p > 0)
+
+
+@given(
+    rollout=rollouts(max_token=7),
+    answers=candidates,
+    closing=st.sampled_from([(), (7,), (7, 8)]),
+    chunk=st.one_of(st.none(), st.integers(1, 5)),
+    family=st.sampled_from(["llama", "gpt2", "qwen3"]),
+)
+@settings(max_examples=30, deadline=None)
+def test_entropy_and_missed_mass_are_exact(rollout, answers, closing, chunk, family):
+    model = tiny_model(family)
+    estimator = AnswerEntropy(POSTFIX, answers, closing, chunk)
+    sets = naive_groups(rollout) if answers is None else [answers] * len(rollout)
+    expected = naive_values(model, rollout, sets, closing, naive_entropy)
+    torch.testing.assert_close(estimator.probe(model, rollout).double(), expected, atol=LIMIT, rtol=LIMIT)
+    missed = estimator.missed_mass(model, rollout, needed_probes(rollout)).double()
+    expected = naive_values(model, rollout, sets, closing, lambda likelihoods: 1 - sum(likelihoods))
+    torch.testing.assert_close(missed, expected, atol=LIMIT, rtol=LIMIT)
+
+
+@given(rollout=rollouts(), answers=candidates, width=st.integers(1, 4), seed=st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_padding_and_garbage_change_nothing(rollout, answers, width, seed):
+    model, estimator = tiny_model("llama"), AnswerEntropy(POSTFIX, answers, (7,))
+    generator = torch.Generator().manual_seed(seed)
+    fields = {}
+    for name, left in (("prompt", True), ("completion", False), ("answer", False)):
+        ids, mask = getattr(rollout, f"{name}_ids"), getattr(rollout, f"{name}_mask")
+        pad = (width, 0) if left else (0, width)
+        mask = torch.nn.functional.pad(mask, pad)
+        garbage = torch.randint(0, 31, mask.shape, generator=generator)
+        fields |= {f"{name}_mask": mask, f"{name}_ids": torch.where(mask, torch.nn.functional.pad(ids, pad), garbage)}
+    fields["reasoning_mask"] = torch.nn.functional.pad(rollout.reasoning_mask, (0, width))
+    wide = estimator(model, dataclasses.replace(rollout, **fields))
+    torch.testing.assert_close(wide[:, :-width], estimator(model, rollout), atol=LIMIT, rtol=LIMIT)
+    assert not wide[:, -width:].any()
+
+
+@given(rollout=rollouts(), tokens=st.lists(st.integers(0, 30), min_size=1, max_size=6, unique=True))
+@settings(max_examples=20, deadline=None)
+def test_single_tokens_are_the_first_token_entropy_restricted_to_the_set(rollout, tokens):
+    """What `EarlyExitEntropy` takes the entropy of, cut to the candidates."""
+    from iapo.estimators.blocks import Block, repeat_ids
+    from iapo.logprobs import entropy
+
+    model = tiny_model("llama")
+    found = AnswerEntropy(POSTFIX, tuple((token,) for token in tokens)).probe(model, rollout)
+    block = Block.chain(repeat_ids(POSTFIX, rollout), kept=1)
+    expected = probe_prefixes(
+        model, rollout, block, lambda logits: entropy(logits[:, :, 0, tokens]), needed_probes(rollout)
+    )
+    torch.testing.assert_close(found, expected, atol=LIMIT, rtol=0)
+    assert (found <= math.log(len(tokens)) + LIMIT).all()
+
+
+@given(rollout=rollouts(), answer=st.lists(st.integers(0, 30), min_size=1, max_size=3).map(tuple))
+@settings(max_examples=10, deadline=None)
+def test_one_candidate_has_no_entropy(rollout, answer):
+    assert not AnswerEntropy(POSTFIX, (answer,)).probe(tiny_model("llama"), rollout).any()
+
+
+@given(rollout=rollouts())
+@settings(max_examples=20, deadline=None)
+def test_groups_keep_their_answers_apart_and_order_does_not_matter(rollout):
+    assert [sorted(answers) for answers in group_answers(rollout)] == naive_groups(rollout)
+    model, estimator = tiny_model("llama"), AnswerEntropy(POSTFIX, closing_ids=(7,))
+    whole = estimator.probe(model, rollout)
+    for group in rollout.group_ids.unique():
+        rows = (rollout.group_ids == group).nonzero().flatten()
+        alone = estimator.probe(model, rollout.select(rows))
+        torch.testing.assert_close(alone, whole[rows][:, : alone.shape[1]], atol=LIMIT, rtol=LIMIT)
+
+
+def test_nothing_to_ask_about():
+    rollout = Rollout(
+        prompt_ids=torch.ones(1, 2, dtype=torch.long),
+        prompt_mask=torch.ones(1, 2, dtype=torch.bool),
+        completion_ids=torch.ones(1, 3, dtype=torch.long),
+        completion_mask=torch.ones(1, 3, dtype=torch.bool),
+        reasoning_mask=torch.ones(1, 3, dtype=torch.bool),
+        group_ids=torch.zeros(1, dtype=torch.long),
+        answer_ids=torch.ones(1, 1, dtype=torch.long),
+        answer_mask=torch.zeros(1, 1, dtype=torch.bool),
+    )
+    model, estimator = tiny_model("llama"), AnswerEntropy(POSTFIX)
+    assert not estimator(model, rollout).any()
+    assert not estimator.missed_mass(model, rollout, needed_probes(rollout)).any()
+    assert estimator(model, rollout.select(slice(0, 0))).shape[0] == 0
+    with pytest.raises(ValueError, match="answer_ids"):
+        estimator(model, dataclasses.replace(rollout, answer_ids=None, answer_mask=None))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"postfix_ids": ()}, "postfix_ids"),
+        ({"candidates": ()}, "candidates"),
+        ({"candidates": ((1,), ())}, "candidates"),
+        ({"candidates": ((1,), (1,))}, "distinct"),
+        ({"closing_ids": (-1,)}, "closing_ids"),
+        ({"chunk": 0}, "chunk"),
+    ],
+)
+def test_bad_parameters_are_named(arguments, name):
+    with pytest.raises(ValueError, match=name):
+        AnswerEntropy(**({"postfix_ids": (4,)} | arguments))
