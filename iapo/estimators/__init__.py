@@ -1,17 +1,26 @@
 """Estimators of what each token told about the answer, in nats. The interface is `iapo.MIEstimator`."""
 
+from iapo.estimators.answer_counts import AnswerCounts
 from iapo.estimators.answer_entropy import AnswerEntropy
 from iapo.estimators.attention import UnsupportedModelError
 from iapo.estimators.early_exit import EarlyExitEntropy
+from iapo.estimators.exact import ExactInformation
 from iapo.estimators.likelihood import AnswerLikelihood
+from iapo.estimators.monte_carlo import MonteCarloInformation
 from iapo.estimators.next_token import NextTokenEntropy
 from iapo.estimators.none import NoInformation
+from iapo.estimators.refined import Refined, StepBoundaries
 
 __all__ = [
+    "AnswerCounts",
     "AnswerEntropy",
     "AnswerLikelihood",
     "EarlyExitEntropy",
+    "ExactInformation",
+    "MonteCarloInformation",
     "NextTokenEntropy",
     "NoInformation",
+    "Refined",
+    "StepBoundaries",
     "UnsupportedModelError",
 ]

@@ -1,0 +1,203 @@
+"""The truth by sampling: answers drawn from every prefix, many times, and counted."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from iapo.estimators.answer_counts import Answer, AnswerCounts
+from iapo.estimators.blocks import check_ids
+from iapo.estimators.prefixes import needed_probes
+from iapo.interfaces import MIEstimator, Sampler
+from iapo.types import Rollout
+
+
+@dataclass(frozen=True)
+class MonteCarloInformation(MIEstimator):
+    """Information from answers sampled after every prefix: ``s_t = H_t - H_{t+1}``, or the gain in ``log p_t(y)``.
+
+    ``p_t`` is the distribution of the answer after prompt and the first ``t`` completion tokens, estimated by
+    ``samples`` independent draws at every probe beside a token of the reasoning span. With ``measure="entropy"`` a
+    probe is its entropy (`iapo.estimators.answer_counts.miller_madow`); with ``measure="likelihood"`` the
+    log-likelihood of the rollout's own answer (`iapo.estimators.answer_counts.smoothed_log_likelihood`). Both are over
+    whole answers, compared as token ids.
+
+    With ``answers="continued"`` the policy goes on from the prefix to its end and its answer is read: this is
+    ``I(y; o_t | q, o_<t)`` itself, with what the policy would have found out later, and no answer is an outcome of its
+    own. With ``answers="forced"`` the postfix stops the reasoning and the answer alone is sampled: the truth behind
+    `iapo.estimators.AnswerEntropy` and `iapo.estimators.AnswerLikelihood`.
+
+    *What it estimates.* The above, in nats, under the sampler's distribution: sample at temperature 1 and without
+    truncation for that of the policy.
+
+    *Bias and noise.* Entropy: low where some answers are too rare to be drawn, else of order ``1 / samples^2``.
+    Likelihood: low by ``1 / (2 samples)``, and high for an answer rarer than that. `standard_errors` has
+    the noise of a probe; draws of two probes are independent, so the error of ``s_t`` is the root of their summed
+    squares.
+
+    *Cost.* ``samples`` completions for every reasoning token: for benchmarks and tests, not for training.
+
+    *Degenerate cases.* An empty reasoning span gives 0; so does, for the likelihood, a row without an answer.
+
+    Args:
+        sampler: makes the sampler of a model; called with the model at every call. For continued answers the sampler
+            must mark answers (``answer_ids``), read them from the continuation alone (so the reasoning span must end
+            before the answer begins), and let completions come to their end: what it cuts has no answer.
+        samples: draws at each probe.
+        answers: ``"continued"`` or ``"forced"``.
+        measure: ``"entropy"`` or ``"likelihood"``; decides `information_sign`.
+        postfix_ids: forced answers: tokens that close the reasoning and open the answer.
+        closing_ids: forced answers: the tokens, one after the other, that end the answer and do not belong to it.
+        eos_ids: forced answers: tokens each of which ends the answer and does not belong to it.
+        max_answer_tokens: forced answers: how many sampled tokens are read, the closing ones included; an answer that
+            is not closed by then is these tokens. A sampler that samples no more than that wastes nothing.
+        max_prompts: prefixes per call of the sampler; ``None``: all.
+
+    Raises:
+        ValueError: a number outside its range, an argument of forced answers missing, or given for continued ones; on a
+            call, a measure or a reading that needs ``answer_ids`` where there are none.
+
+    Example:
+        >>> from iapo.rollout import ScriptedSampler
+        >>> estimator = MonteCarloInformation(
+        ...     lambda model: ScriptedSampler(lambda prompt, index: [index % 2]), samples=8, answers="forced",
+        ...     postfix_ids=(4, 5), max_answer_tokens=1)
+        >>> rollout = ScriptedSampler({(1, 2): [[3]]})([[1, 2]], group_size=1)
+        >>> estimator.distributions(nn.Identity(), rollout).probes[0, 1]
+        Counter({(0,): 4, (1,): 4})
+
+    References:
+        VinePPO, arXiv 2410.01679 (Monte Carlo values from every prefix); IAPO, arXiv 2602.19049 (``s_t``).
+    """
+
+    sampler: Callable[[nn.Module], Sampler]
+    samples: int
+    answers: Literal["continued", "forced"] = "continued"
+    measure: Literal["entropy", "likelihood"] = "entropy"
+    postfix_ids: tuple[int, ...] = ()
+    closing_ids: tuple[int, ...] = ()
+    eos_ids: tuple[int, ...] = ()
+    max_answer_tokens: int | None = None
+    max_prompts: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.answers not in ("continued", "forced"):
+            raise ValueError(f"answers: got {self.answers!r}, want 'continued' or 'forced'")
+        object.__setattr__(self, "information_sign", measure_sign(self.measure))
+        if self.samples < 1:
+            raise ValueError(f"samples: got {self.samples}, want at least 1")
+        if self.max_prompts is not None and self.max_prompts < 1:
+            raise ValueError(f"max_prompts: got {self.max_prompts}, want None or at least 1")
+        names = ("postfix_ids", "closing_ids", "eos_ids")
+        if self.answers == "continued":
+            for name in (*names, "max_answer_tokens"):
+                if getattr(self, name):
+                    raise ValueError(f"{name}: got {getattr(self, name)!r}, but continued answers take none")
+            return
+        for name in names:
+            if name == "postfix_ids" or getattr(self, name):
+                check_ids(name, getattr(self, name))
+        if self.max_answer_tokens is None or self.max_answer_tokens < 1:
+            raise ValueError(f"max_answer_tokens: got {self.max_answer_tokens}, forced answers want at least 1")
+
+    def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
+        """``H_t`` or ``log p_t(y)`` in nats at every probe that a difference will read, 0 elsewhere."""
+        at = needed_probes(rollout)
+        if self.measure == "likelihood":
+            asked = torch.tensor([bool(answer) for answer in read_answers(rollout, "rollout")], device=at.device)
+            at = at & asked.reshape(-1, 1)
+        return self.values(self.distributions(model, rollout, at), rollout).to(at.device, torch.float32)
+
+    def distributions(
+        self, model: nn.Module, rollout: Rollout, at: Bool[Tensor, "batch probe"] | None = None
+    ) -> AnswerCounts:
+        """Draw and count the answers after each prefix.
+
+        Args:
+            model: a causal language model, handed to ``sampler``.
+            rollout: the completions whose prefixes are taken.
+            at: which prefixes; ``None``: those beside a token of the reasoning span.
+
+        Returns:
+            The counts, which do not depend on ``measure``: one draw serves both.
+
+        Raises:
+            ValueError: ``at`` of another shape or beyond a completion's end, or a sampler that marks no answers.
+        """
+        at = needed_probes(rollout) if at is None else at
+        batch, token = rollout.completion_ids.shape
+        if tuple(at.shape) != (batch, token + 1):
+            raise ValueError(f"at: want shape (batch, token + 1) = {(batch, token + 1)}, got {tuple(at.shape)}")
+        if bool((at[:, 1:] & ~rollout.completion_mask).any()):
+            raise ValueError("at: is True beyond the end of a completion")
+        where = [(row, probe) for row, probe in at.nonzero().tolist()]
+        prefixes = [self._prefix(rollout, row, probe) for row, probe in where]
+        sampler = self.sampler(model)
+        step = self.max_prompts or max(1, len(where))
+        probes: dict[tuple[int, int], Counter[Answer]] = {place: Counter() for place in where}
+        for start in range(0, len(where), step):
+            sampled = sampler(prefixes[start : start + step], self.samples)
+            answers = self._answers(sampled)
+            for prompt, answer in zip(sampled.group_ids.tolist(), answers, strict=True):
+                probes[where[start + prompt]][answer] += 1
+        return AnswerCounts(probes, (batch, token + 1))
+
+    def values(self, counts: AnswerCounts, rollout: Rollout) -> Float[Tensor, "batch probe"]:
+        """The probes of `distributions`' counts by ``measure``; nats, float64, on the CPU."""
+        if self.measure == "entropy":
+            return counts.entropies()
+        return counts.log_likelihoods(read_answers(rollout, "rollout"))
+
+    def standard_errors(self, counts: AnswerCounts, rollout: Rollout) -> Float[Tensor, "batch probe"]:
+        """The standard error of each of `values`; see `iapo.estimators.answer_counts` for the formulas."""
+        if self.measure == "entropy":
+            return counts.entropy_errors()
+        return counts.log_likelihood_errors(read_answers(rollout, "rollout"))
+
+    def _prefix(self, rollout: Rollout, row: int, probe: int) -> list[int]:
+        prompt = rollout.prompt_ids[row, rollout.prompt_mask[row]].tolist()
+        return [*prompt, *rollout.completion_ids[row, :probe].tolist(), *self.postfix_ids]
+
+    def _answers(self, sampled: Rollout) -> list[Answer]:
+        if self.answers == "continued":
+            return read_answers(sampled, "what the sampler returned")
+        rows = zip(sampled.completion_ids.tolist(), sampled.completion_lengths.tolist(), strict=True)
+        return [self._forced_answer(tuple(ids[:length][: self.max_answer_tokens])) for ids, length in rows]
+
+    def _forced_answer(self, ids: Answer) -> Answer:
+        """The tokens before the first closing or end of sequence."""
+        size = len(self.closing_ids)
+        ends = (
+            place
+            for place, token in enumerate(ids)
+            if token in self.eos_ids or (size and ids[place : place + size] == self.closing_ids)
+        )
+        return ids[: next(ends, len(ids))]
+
+
+def read_answers(rollout: Rollout, name: str) -> list[Answer]:
+    """The answers that a rollout holds, one a row, empty where there is none; ``name`` is for the error.
+
+    Raises:
+        ValueError: a rollout without ``answer_ids``.
+    """
+    if rollout.answer_ids is None or rollout.answer_mask is None:
+        raise ValueError(f"{name}: want answer_ids, the answers to be counted or asked about, got None")
+    lengths = rollout.answer_mask.sum(1).tolist()
+    return [tuple(ids[:length]) for ids, length in zip(rollout.answer_ids.tolist(), lengths, strict=True)]
+
+
+def measure_sign(measure: str) -> int:
+    """`iapo.MIEstimator.information_sign` of a measure: -1 for an entropy, +1 for a likelihood.
+
+    Raises:
+        ValueError: another measure.
+    """
+    signs = {"entropy": -1, "likelihood": 1}
+    if measure not in signs:
+        raise ValueError(f"measure: got {measure!r}, want 'entropy' or 'likelihood'")
+    return signs[measure]
