@@ -1,0 +1,1 @@
+"""What tests of components are made of."""
