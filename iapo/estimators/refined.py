@@ -1,0 +1,220 @@
+"""Probes where the value moved, and not where it did not: coarse probes, then bisection."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from iapo.estimators.attention import packable_attention
+from iapo.estimators.blocks import check_ids
+from iapo.estimators.prefix_cache import fill_cache
+from iapo.estimators.prefixes import PrefixEstimator, needed_probes
+from iapo.forward import scoring
+from iapo.interfaces import MIEstimator
+from iapo.types import Rollout
+
+Boundaries = Callable[[Rollout], Tensor]
+"""Where a probe may lie: from a rollout to ``Bool[Tensor, "batch probe"]``."""
+
+
+@dataclass(frozen=True, eq=False)
+class RefinedProbes:
+    """What `Refined.refine` returns.
+
+    Args:
+        probes: the value of every prefix that a difference will read, probed or interpolated; 0 elsewhere.
+        probed: the prefixes that were probed.
+        rounds: how many times the wrapped estimator was asked.
+    """
+
+    probes: Float[Tensor, "batch probe"]
+    probed: Bool[Tensor, "batch probe"]
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Refined(MIEstimator):
+    """Another estimator, probed coarsely and refined where its value moved.
+
+    First both ends of every reasoning span and every ``stride``-th boundary inside it are probed. Then, round after
+    round, every interval ``(a, b)`` between neighbouring probes with ``|V_b - V_a| > threshold`` is probed at the
+    boundary nearest to its middle, until no such interval has a boundary left inside. All rows' intervals of a round go
+    through one call of the wrapped estimator; all rounds read one key-value cache.
+
+    The information of an interval that was not refined is spread evenly over its tokens:
+    ``s_t = (V_b - V_a) / (b - a)``. So sums telescope: over every probed interval, and over every span, they are those
+    of the wrapped estimator, exactly.
+
+    *Bias.* A value that moves and returns between two probes is missed: what its tokens told, which cancels out, is
+    set to what remains, evenly. Tokens of an interval that has no boundary inside share what the interval tells. A
+    smaller stride cures the first, more boundaries the second.
+
+    *Degenerate cases.* ``stride=1`` without ``boundaries`` is the wrapped estimator; an infinite threshold never
+    refines; an empty reasoning span gives 0.
+
+    Args:
+        estimator: what is probed.
+        stride: boundaries from one probe of the first round to the next.
+        threshold: nats by which the value must move for an interval to be refined.
+        boundaries: where probes may lie, such as `StepBoundaries`; ``None``: between any two tokens. Ends of reasoning
+            spans are always among them.
+
+    Raises:
+        ValueError: ``stride`` below 1, a negative or NaN ``threshold``, or, on a call, boundaries of another shape.
+    """
+
+    estimator: PrefixEstimator
+    stride: int = 8
+    threshold: float = 0.1
+    boundaries: Boundaries | None = None
+
+    def __post_init__(self) -> None:
+        if self.stride < 1:
+            raise ValueError(f"stride: got {self.stride}, want at least 1")
+        if not self.threshold >= 0:
+            raise ValueError(f"threshold: got {self.threshold}, want a number of at least 0")
+
+    @property
+    def information_sign(self) -> int:  # type: ignore[override]
+        """That of the wrapped estimator."""
+        return self.estimator.information_sign
+
+    def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
+        """The wrapped estimator's values at the probed prefixes, and between them on straight lines."""
+        return self.refine(model, rollout).probes
+
+    def refine(self, model: nn.Module, rollout: Rollout) -> RefinedProbes:
+        """The probes, and which of them were probed."""
+        needed = needed_probes(rollout)
+        allowed = needed
+        if self.boundaries is not None:
+            allowed = self.boundaries(rollout)
+            if allowed.shape != needed.shape:
+                raise ValueError(
+                    f"boundaries: want shape (batch, probe) = {tuple(needed.shape)}, got {tuple(allowed.shape)}"
+                )
+            allowed = allowed & needed | span_ends(rollout)
+        if not bool(needed.any()):
+            return RefinedProbes(torch.zeros(needed.shape, device=needed.device), needed, 0)
+        with packable_attention(model), scoring(model):
+            cache = fill_cache(model, rollout, int(needed.any(0).nonzero().max()))
+        at = first_round(rollout, allowed, self.stride)
+        values = self.estimator.probe_at(model, rollout, at, cache)
+        probed, rounds = at, 1
+        while bool((at := next_round(values, probed, allowed, self.threshold)).any()):
+            values = torch.where(at, self.estimator.probe_at(model, rollout, at, cache), values)
+            probed, rounds = probed | at, rounds + 1
+        return RefinedProbes(interpolate(values, probed, needed), probed, rounds)
+
+
+@dataclass(frozen=True)
+class StepBoundaries:
+    """Where steps begin and end, told by their tokens: boundaries for `Refined`.
+
+    Args:
+        before_ids: a step begins in front of each of these tokens.
+        after_ids: a step ends behind each of these tokens, such as a newline.
+        run_ids: a run of these tokens, such as filler words, is a step of its own.
+        result_ids: a step ends behind the token that follows one of these, such as ``=``.
+        surprisal: nats, at least 0; there is a boundary in front of each token that the sampler gave a probability
+            below ``exp(-surprisal)``, unless a run goes on there: at what the policy might have said differently. Needs
+            ``rollout.sampler_logprobs``. ``None``: none for that reason.
+
+    Raises:
+        ValueError: negative ids or a negative ``surprisal``; on a call, ``surprisal`` for a rollout without
+            ``sampler_logprobs``.
+    """
+
+    before_ids: tuple[int, ...] = ()
+    after_ids: tuple[int, ...] = ()
+    run_ids: tuple[int, ...] = ()
+    result_ids: tuple[int, ...] = ()
+    surprisal: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("before_ids", "after_ids", "run_ids", "result_ids"):
+            if getattr(self, name):
+                check_ids(name, getattr(self, name))
+        if self.surprisal is not None and not self.surprisal >= 0:
+            raise ValueError(f"surprisal: got {self.surprisal}, want None or a number of at least 0")
+
+    def __call__(self, rollout: Rollout) -> Bool[Tensor, "batch probe"]:
+        """``True`` at the prefixes at whose end a step begins or ends; entry ``t`` has seen ``t`` tokens."""
+
+        def among(ids: tuple[int, ...]) -> Tensor:
+            return torch.isin(rollout.completion_ids, torch.tensor(ids, dtype=torch.long, device=device))
+
+        device = rollout.completion_ids.device
+        runs = among(self.run_ids)
+        # A token's mask shifted to its two sides: what stands in front of probe t is token t - 1, behind it token t.
+        behind, front = (lambda mask: nn.functional.pad(mask, (0, 1))), (lambda mask: nn.functional.pad(mask, (1, 0)))
+        found = behind(among(self.before_ids)) | front(among(self.after_ids)) | (behind(runs) != front(runs))
+        found |= nn.functional.pad(among(self.result_ids), (2, 0))[:, :-1]
+        if self.surprisal is not None:
+            if rollout.sampler_logprobs is None:
+                raise ValueError("rollout.sampler_logprobs: boundaries at surprising tokens need them, got None")
+            found |= behind(rollout.sampler_logprobs < -self.surprisal) & ~(behind(runs) & front(runs))
+        return found
+
+
+def span_ends(rollout: Rollout) -> Bool[Tensor, "batch probe"]:
+    """``True`` at both ends of every run of the reasoning mask."""
+    mask = nn.functional.pad(rollout.reasoning_mask, (1, 1))
+    return mask[:, 1:] != mask[:, :-1]
+
+
+def first_round(rollout: Rollout, allowed: Bool[Tensor, "batch probe"], stride: int) -> Bool[Tensor, "batch probe"]:
+    """Ends of spans, and in each span every ``stride``-th of the ``allowed`` probes, counted from its start."""
+    ends = span_ends(rollout)
+    begins = ends & nn.functional.pad(rollout.reasoning_mask, (0, 1))
+    counts = allowed.long().cumsum(1)
+    before_span = torch.where(begins, counts, 0).cummax(1).values
+    return ends | (allowed & ((counts - before_span) % stride == 0))
+
+
+def next_round(
+    values: Float[Tensor, "batch probe"],
+    probed: Bool[Tensor, "batch probe"],
+    allowed: Bool[Tensor, "batch probe"],
+    threshold: float,
+) -> Bool[Tensor, "batch probe"]:
+    """In every interval between probes that moved by more than ``threshold``: the allowed probe nearest its middle.
+
+    Args:
+        values: of the probes at ``probed``.
+        probed: every span's two ends among them.
+        allowed: where probes may lie, none outside a span.
+        threshold: nats.
+    """
+    left, right = _neighbours(probed)
+    moved = (values.gather(1, right) - values.gather(1, left)).abs() > threshold
+    candidates = allowed & ~probed & moved
+    steps = torch.arange(probed.shape[1], device=probed.device)
+    # One number orders candidates: distance to the middle, then position. Intervals are told by their left end.
+    key = (2 * steps - left - right).abs() * probed.shape[1] + steps
+    key = key.masked_fill(~candidates, torch.iinfo(key.dtype).max)
+    best = torch.full_like(key, torch.iinfo(key.dtype).max).scatter_reduce(1, left, key, "amin")
+    return candidates & (key == best.gather(1, left))
+
+
+def interpolate(
+    values: Float[Tensor, "batch probe"], probed: Bool[Tensor, "batch probe"], needed: Bool[Tensor, "batch probe"]
+) -> Float[Tensor, "batch probe"]:
+    """``values`` where ``probed``, on the straight line between neighbours at other ``needed`` probes, 0 elsewhere."""
+    left, right = _neighbours(probed)
+    steps = torch.arange(probed.shape[1], device=probed.device)
+    share = (steps - left).to(values.dtype) / (right - left).clamp(min=1)
+    low, high = values.gather(1, left), values.gather(1, right)
+    between = torch.where(probed, values, low + (high - low) * share)
+    return torch.where(needed, between, torch.zeros_like(values))
+
+
+def _neighbours(probed: Bool[Tensor, "batch probe"]) -> tuple[Int[Tensor, "batch probe"], Int[Tensor, "batch probe"]]:
+    """The nearest probed position at or before, and at or after, every position; the outermost ones beyond them."""
+    steps = torch.arange(probed.shape[1], device=probed.device)
+    last = probed.shape[1] - 1
+    left = torch.where(probed, steps, 0).cummax(1).values
+    right = torch.where(probed, steps, last).flip(1).cummin(1).values.flip(1)
+    return left, right
