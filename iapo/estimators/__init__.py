@@ -3,6 +3,7 @@
 from iapo.estimators.answer_counts import AnswerCounts
 from iapo.estimators.answer_entropy import AnswerEntropy
 from iapo.estimators.attention import UnsupportedModelError
+from iapo.estimators.calibrated import Calibrated
 from iapo.estimators.early_exit import EarlyExitEntropy
 from iapo.estimators.exact import ExactInformation
 from iapo.estimators.likelihood import AnswerLikelihood
@@ -15,6 +16,7 @@ __all__ = [
     "AnswerCounts",
     "AnswerEntropy",
     "AnswerLikelihood",
+    "Calibrated",
     "EarlyExitEntropy",
     "ExactInformation",
     "MonteCarloInformation",

@@ -1,0 +1,176 @@
+"""Forced answers that mean what they say: an adapter, fitted on the policy's own answers, that only probes see."""
+
+import torch
+from einops import repeat
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from iapo.estimators.adapter import LowRankAdapter
+from iapo.estimators.attention import packable_attention
+from iapo.estimators.blocks import Block, repeat_ids
+from iapo.estimators.likelihood import AnswerLikelihood
+from iapo.estimators.packing import _packed_logits
+from iapo.estimators.prefix_cache import PrefixCache, fill_cache
+from iapo.estimators.prefixes import PrefixEstimator, needed_probes
+from iapo.forward import scoring, unwrap
+from iapo.logprobs import token_logprobs
+from iapo.types import Rollout
+
+
+class Calibrated(PrefixEstimator, nn.Module):
+    """An estimator whose forced answers are calibrated by a small adapter; the policy is not touched.
+
+    A policy that was never stopped early answers confidently and wrongly when it is. The adapter (`LowRankAdapter`) is
+    in force in postfix and answer only: prompt and reasoning are read as the policy reads them, and its samples and
+    log-probabilities do not change. `fit` lowers
+
+    ``loss = -mean log p_adapted(y | q, o_<t)``
+
+    over positions ``t`` of the reasoning, ``y`` the completion's own final answer. Its minimum is what the policy will
+    answer, given what it has said so far: the distribution that `EarlyExitEntropy` and `AnswerLikelihood` ask for.
+
+    *What it estimates.* As the wrapped estimator, of the policy's final answer in place of its forced one.
+
+    *Bias.* An adapter fitted too little is too unsure, and told information comes too late; one fitted on the very
+    completions that are probed knows their answers and finds too little information: estimate first, then fit. Fitted
+    on reference answers, it would learn those whatever the reasoning says.
+
+    *Cost.* A call of `fit` takes ``steps`` times one forward over ``rows`` completions and one packed forward and
+    backward at ``prefixes`` of their positions. Nothing is fitted anew: each update of the policy is followed by a few
+    steps from where the adapter stands. Save `state_dict` (tensors only) and the optimizer's.
+
+    *Degenerate cases.* Not fitted, it is the wrapped estimator. Rows without an answer are not fitted.
+
+    Args:
+        likelihood: whose forced answer is fitted: its postfix, its closing tokens.
+        model: the policy, possibly wrapped; its layers' sizes are read, it is not kept.
+        estimator: what is probed under the adapter; ``None``: ``likelihood``.
+        rank: of the adapter.
+
+    Raises:
+        ValueError: ``rank`` below 1; on a call, a model with other layers.
+
+    Example:
+        >>> from transformers import AutoModelForCausalLM
+        >>> from iapo.embedded import model_path
+        >>> model = AutoModelForCausalLM.from_pretrained(model_path())
+        >>> estimator = Calibrated(AnswerLikelihood(postfix_ids=(5, 6), closing_ids=(7,)), model, rank=4)
+        >>> optimizer = torch.optim.AdamW(estimator.parameters(), lr=1e-2, weight_decay=0.0)
+
+    References:
+        Early exit: IAPO, arXiv 2602.19049. Low-rank adapters: LoRA, arXiv 2106.09685. Fitting a probe on own answers
+        is this library's own.
+    """
+
+    def __init__(
+        self,
+        likelihood: AnswerLikelihood,
+        model: nn.Module,
+        estimator: PrefixEstimator | None = None,
+        rank: int = 8,
+    ) -> None:
+        nn.Module.__init__(self)
+        self.likelihood = likelihood
+        self.estimator = likelihood if estimator is None else estimator
+        self.information_sign = self.estimator.information_sign
+        self.adapter = LowRankAdapter(model, rank)
+
+    def probe_at(
+        self,
+        model: nn.Module,
+        rollout: Rollout,
+        at: Bool[Tensor, "batch probe"],
+        cache: PrefixCache | None = None,
+    ) -> Float[Tensor, "batch probe"]:
+        """The wrapped estimator's value under the adapter after each prefix at ``at``, 0 elsewhere."""
+        if not bool(at.any()):
+            return torch.zeros(at.shape, device=at.device)
+        if cache is None:
+            with packable_attention(model), scoring(model):
+                cache = fill_cache(model, rollout, int(at.any(0).nonzero().max()))
+        with self.adapter.active(model):
+            return self.estimator.probe_at(model, rollout, at, cache)
+
+    def fit(
+        self,
+        model: nn.Module,
+        rollout: Rollout,
+        optimizer: Optimizer,
+        steps: int = 4,
+        rows: int = 64,
+        prefixes: int = 8,
+        max_grad_norm: float = 1.0,
+    ) -> dict[str, float]:
+        """Take a few optimizer steps towards the completions' own answers.
+
+        Rows and positions are drawn from torch's global generator (on the CPU). Gradients are taken with respect to
+        the adapter alone; the policy is run through the module inside its wrappers, so that DDP awaits none.
+
+        Args:
+            model: the policy.
+            rollout: completions with their own answers in ``answer_ids``.
+            optimizer: over ``self.parameters()``; it carries over from call to call.
+            steps: optimizer steps, each on other rows as long as there are any.
+            rows: completions of a step.
+            prefixes: positions of each of them.
+            max_grad_norm: the gradient is scaled down to this L2 norm.
+
+        Returns:
+            ``nll``: the loss before each step, nats, mean over the steps; ``grad_norm``: before scaling, likewise.
+            Empty if no row has both an answer and reasoning.
+
+        Raises:
+            ValueError: a rollout without ``answer_ids``, or ``steps``, ``rows`` or ``prefixes`` below 1.
+            FloatingPointError: the loss or its gradient is not finite; the adapter keeps the last step's weights.
+        """
+        for name, value in (("steps", steps), ("rows", rows), ("prefixes", prefixes)):
+            if value < 1:
+                raise ValueError(f"{name}: got {value}, want at least 1")
+        if rollout.answer_mask is None:
+            raise ValueError("rollout.answer_ids: want the completions' own answers, got None")
+        usable = (rollout.answer_mask.any(1) & rollout.reasoning_mask.any(1)).nonzero().flatten()
+        if len(usable) == 0:
+            return {}
+        inner = unwrap(model)
+        order = torch.cat([torch.randperm(len(usable)) for _ in range(-(-steps * rows // len(usable)))])
+        losses, norms = [], []
+        for step in range(steps):
+            chosen = usable[order[step * rows : (step + 1) * rows].to(usable.device)]
+            loss = self._loss(inner, rollout.select(chosen), prefixes)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward(inputs=list(self.adapter.parameters()))
+            norm = nn.utils.clip_grad_norm_(self.adapter.parameters(), max_grad_norm)
+            if not bool((loss.detach() + norm).isfinite()):
+                optimizer.zero_grad(set_to_none=True)
+                raise FloatingPointError(f"Calibrated.fit: loss {loss.item()}, gradient norm {norm.item()}")
+            optimizer.step()
+            losses.append(loss.item())
+            norms.append(norm.item())
+        optimizer.zero_grad(set_to_none=True)
+        return {"nll": sum(losses) / steps, "grad_norm": sum(norms) / steps}
+
+    def _loss(self, model: nn.Module, rollout: Rollout, prefixes: int) -> Float[Tensor, ""]:
+        """Negative log-likelihood of the answers at some positions of each row, with a gradient to the adapter."""
+        at, counted = draw_prefixes(needed_probes(rollout), prefixes)
+        targets, counts = self.likelihood._targets(rollout)
+        ids = torch.cat([repeat_ids(self.likelihood.postfix_ids, rollout), targets[:, :-1]], 1)
+        block = Block.chain(ids, kept=targets.shape[1])
+        with packable_attention(model) as config, scoring(model):
+            # A cache of its own for this one forward: the block's keys, which carry a gradient, are written into it.
+            cache = fill_cache(model, rollout, int(at.max()))
+            cache.reserve(at.shape[1] * ids.shape[1])
+            with torch.enable_grad(), self.adapter.active(model):
+                logits = _packed_logits(model, config, rollout, block, cache, at)
+                chosen = repeat(targets, "batch answer -> batch prefix answer", prefix=at.shape[1])
+                values = token_logprobs(logits, chosen).masked_fill(~counts[:, None], 0).sum(-1)
+                return -values[counted].mean()
+
+
+def draw_prefixes(
+    needed: Bool[Tensor, "batch probe"], count: int
+) -> tuple[Int[Tensor, "batch prefix"], Bool[Tensor, "batch prefix"]]:
+    """Up to ``count`` distinct needed probes of each row, drawn evenly, and which of the entries are such."""
+    keys = torch.rand(needed.shape).to(needed.device).masked_fill(~needed, -1)
+    found = keys.topk(min(count, needed.shape[1]), dim=1)
+    return torch.where(found.values >= 0, found.indices, 0), found.values >= 0
