@@ -294,6 +294,8 @@ def test_logits_are_the_rows_of_the_last_tokens(order, ids, left, right, keep):
         digits = [token + 1 for token in ids[: position + 1]][max(0, position + 1 - order) :]
         row = sum(digit * 4**place for place, digit in enumerate(reversed(digits)))
         torch.testing.assert_close(logits[left + position], model.table[row], atol=0, rtol=0)
+    last = logits[left + len(ids) - 1]
+    torch.testing.assert_close(logits[left + len(ids) :], last.expand(right, -1), atol=0, rtol=0)
     kept = model(input_ids=padded, attention_mask=mask, logits_to_keep=keep).logits[0]
     torch.testing.assert_close(kept, logits[-keep:], atol=0, rtol=0)
     index = torch.tensor([0, padded.shape[1] - 1])

@@ -141,12 +141,12 @@ def test_every_prefix_is_asked_for_once_without_padding():
 
     def complete(prompt, index):
         asked.append(prompt)
-        return [[7, 7, 5, 6, 9], [5, 7, 5, 6], [5], [8, 0, 7]][index]
+        return [[7, 7, 5, 6, 9], [5, 7, 5, 6], [5], [8, 3, 7]][index]
 
     rollout = collate([[9, 1], [1]], [[4, 3, 2], [2, 4]], [0, 1], 0, tokenizer=None)
     rollout = dataclasses.replace(rollout, reasoning_mask=torch.tensor([[False, True, False], [True, True, False]]))
     estimator = MonteCarloInformation(
-        lambda model: ScriptedSampler(complete), 4, "forced", postfix_ids=(8, 9), closing_ids=(5, 6), eos_ids=(0,),
+        lambda model: ScriptedSampler(complete), 4, "forced", postfix_ids=(8, 9), closing_ids=(5, 6), eos_ids=(3,),
         max_answer_tokens=4, max_prompts=2,
     )  # fmt: skip
     counts = estimator.distributions(torch.nn.Identity(), rollout)
