@@ -137,6 +137,16 @@ class AdvantageAssigner(ABC):
         """Names of the `TokenSignals` fields that the hook reads, so that a loop computes those and no others."""
         return frozenset()
 
+    def at(self, progress: float) -> "AdvantageAssigner":
+        """The assigner with its weights of a moment of training: itself, unless a weight is scheduled.
+
+        A training loop calls it before every update; an assigner that wraps another passes it on.
+
+        Args:
+            progress: share of the updates already done, from 0 to 1.
+        """
+        return self
+
     @shape_checked
     def __call__(
         self,

@@ -1,0 +1,107 @@
+"""Weights that change while training goes on.
+
+A schedule maps progress, the share of the updates already done, to a weight. A component that takes
+``float | Schedule`` is asked for its weights of the moment by ``at(progress)``; see `iapo.AdvantageAssigner.at`.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+
+class Schedule(ABC):
+    """A weight as a function of progress."""
+
+    def __call__(self, progress: float) -> float:
+        """The weight of a moment.
+
+        Args:
+            progress: share of the updates already done: 0 for the first update, 1 after the last.
+
+        Raises:
+            ValueError: ``progress`` outside [0, 1].
+        """
+        if not 0 <= progress <= 1:
+            raise ValueError(f"progress: got {progress}, want a number from 0 to 1")
+        return self.weight(progress)
+
+    @abstractmethod
+    def weight(self, progress: float) -> float:
+        """Hook: see `__call__`. Monotone in ``progress``, so that its two ends bound it."""
+
+
+@dataclass(frozen=True)
+class Linear(Schedule):
+    """``(1 - progress) * start + progress * end``.
+
+    Args:
+        start: weight of the first update.
+        end: weight after the last.
+
+    Example:
+        >>> Linear(start=1.0, end=0.0)(0.25)
+        0.75
+    """
+
+    start: float
+    end: float
+
+    def weight(self, progress: float) -> float:
+        """See the class."""
+        return (1 - progress) * self.start + progress * self.end
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """Half a cosine, slow at both ends: ``(1 + cos(pi * progress)) / 2`` of ``start``, the rest ``end``.
+
+    Args:
+        start: weight of the first update.
+        end: weight after the last.
+
+    Example:
+        >>> Cosine(start=1.0, end=0.0)(0.5)
+        0.5
+    """
+
+    start: float
+    end: float
+
+    def weight(self, progress: float) -> float:
+        """See the class."""
+        left = round((1 + math.cos(math.pi * progress)) / 2, 15)  # cos(pi / 2) is 6e-17
+        return left * self.start + (1 - left) * self.end
+
+
+@dataclass(frozen=True)
+class Warmup(Schedule):
+    """``peak * min(1, progress / until)``: rises from 0, then stays.
+
+    Args:
+        peak: the weight from ``until`` on.
+        until: share of the updates over which it rises, above 0.
+
+    Raises:
+        ValueError: ``until`` outside (0, 1].
+
+    Example:
+        >>> warmup = Warmup(peak=2.0, until=0.5)
+        >>> warmup(0.25), warmup(0.75)
+        (1.0, 2.0)
+    """
+
+    peak: float
+    until: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.until <= 1:
+            raise ValueError(f"until: got {self.until}, want a number above 0, at most 1")
+
+    def weight(self, progress: float) -> float:
+        """See the class."""
+        return self.peak * min(1.0, progress / self.until)
+
+
+def weight_at(weight: float | Schedule, progress: float) -> float:
+    """The weight of a moment: a schedule's, or the number itself."""
+    return weight(progress) if isinstance(weight, Schedule) else weight
