@@ -1,23 +1,24 @@
 """Group-relative advantages: a completion against the others of its prompt (GRPO)."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from iapo.advantages.groups import group_constant, group_mean, group_sum, refuse_singletons
+from iapo.advantages.normalise import Scale
+from iapo.advantages.parameters import check_choice
 from iapo.interfaces import AdvantageAssigner
 from iapo.types import AdvantageOutput, TokenSignals
-
-Scale = Literal["std", "none"]
 
 
 @dataclass(frozen=True)
 class GroupRelative(AdvantageAssigner):
     """GRPO: ``A_i = (r_i - mean_g) / (std_g + eps)``, the same for every token of completion ``i`` of group ``g``.
 
-    ``std_g`` is the sample standard deviation (divides by the group's size minus one), as in TRL.
+    ``std_g`` is the sample standard deviation (divides by the group's size minus one), as in TRL. Dr. GRPO's advantage
+    is ``GroupRelative(scale="none")``, with a loss that divides by a constant length.
 
     *Degenerate cases.* A group whose rewards are all equal has advantage exactly 0. A completion without tokens has no
     advantage to carry but counts in its group. A group of one has no baseline: an error, unless ``allow_singletons``,
@@ -37,7 +38,7 @@ class GroupRelative(AdvantageAssigner):
         tensor([ 0.7071, -0.7071])
 
     References:
-        DeepSeekMath, arXiv 2402.03300, section 4.1.2 (GRPO, outcome supervision).
+        DeepSeekMath, arXiv 2402.03300, section 4.1.2 (GRPO, outcome supervision); arXiv 2503.20783 (Dr. GRPO).
     """
 
     scale: Scale = "std"
@@ -45,8 +46,7 @@ class GroupRelative(AdvantageAssigner):
     allow_singletons: bool = False
 
     def __post_init__(self) -> None:
-        if self.scale not in get_args(Scale):
-            raise ValueError(f"scale: got {self.scale!r}, want one of {', '.join(get_args(Scale))}")
+        check_choice("scale", self.scale, Scale)
         if not self.eps >= 0:
             raise ValueError(f"eps: got {self.eps}, want a number of at least 0")
 
@@ -59,17 +59,13 @@ class GroupRelative(AdvantageAssigner):
     ) -> AdvantageOutput:
         """See the class."""
         if len(rewards) == 0:
-            return AdvantageOutput(torch.zeros(completion_mask.shape), completion_mask, {})
+            return AdvantageOutput(torch.zeros_like(completion_mask, dtype=rewards.dtype), completion_mask, {})
         _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
-        if not self.allow_singletons and bool((size == 1).any()):
-            alone = int(group_ids[(size == 1)[group]][0])
-            raise ValueError(
-                f"group_ids: group {alone} has one completion, which has no baseline; sample at least 2 per prompt or "
-                "set allow_singletons=True"
-            )
+        if not self.allow_singletons:
+            refuse_singletons(group_ids, group, size)
         deviation = rewards - group_mean(rewards, group, size)[group]
         flat = group_constant(rewards, group, size)
-        std = (_group_sum(deviation.square(), group, size) / (size - 1).clamp(min=1)).sqrt()
+        std = (group_sum(deviation.square(), group, size) / (size - 1).clamp(min=1)).sqrt()
         advantage = deviation / (std + self.eps)[group] if self.scale == "std" else deviation
         advantage = advantage.masked_fill(flat[group], 0)
         return AdvantageOutput(
@@ -77,24 +73,3 @@ class GroupRelative(AdvantageAssigner):
             loss_mask=completion_mask,
             metrics={"reward_std": float(std.mean()), "frac_reward_zero_std": float(flat.float().mean())},
         )
-
-
-def group_mean(
-    values: Float[Tensor, " batch"], group: Int[Tensor, " batch"], size: Int[Tensor, " groups"]
-) -> Float[Tensor, " groups"]:
-    """Mean of ``values`` in each group; ``group`` counts groups from 0, ``size`` their members."""
-    return _group_sum(values, group, size) / size
-
-
-def group_constant(
-    values: Float[Tensor, " batch"], group: Int[Tensor, " batch"], size: Int[Tensor, " groups"]
-) -> Bool[Tensor, " groups"]:
-    """Whether all ``values`` of a group are equal, to the bit. Arguments as `group_mean`."""
-    empty = torch.zeros(len(size), dtype=values.dtype, device=values.device)
-    high = empty.scatter_reduce(0, group, values, "amax", include_self=False)
-    low = empty.scatter_reduce(0, group, values, "amin", include_self=False)
-    return high == low
-
-
-def _group_sum(values: Tensor, group: Tensor, size: Tensor) -> Tensor:
-    return torch.zeros(len(size), dtype=values.dtype, device=values.device).index_add(0, group, values)

@@ -1,0 +1,58 @@
+"""Statistics of a batch's groups, which are told by ``group_ids`` and may stand in any order.
+
+The functions take groups counted from 0, as ``group_ids.unique(return_inverse=True, return_counts=True)`` gives them:
+``group`` is the group of each row, ``size`` the number of rows of each group.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def group_sum(
+    values: Float[Tensor, "batch ..."], group: Int[Tensor, " batch"], size: Int[Tensor, " groups"]
+) -> Float[Tensor, "groups ..."]:
+    """Sum of ``values`` over the rows of each group."""
+    empty = torch.zeros(len(size), *values.shape[1:], dtype=values.dtype, device=values.device)
+    return empty.index_add(0, group, values)
+
+
+def group_mean(
+    values: Float[Tensor, " batch"], group: Int[Tensor, " batch"], size: Int[Tensor, " groups"]
+) -> Float[Tensor, " groups"]:
+    """Mean of ``values`` in each group."""
+    return group_sum(values, group, size) / size
+
+
+def group_min(
+    values: Float[Tensor, " batch"], group: Int[Tensor, " batch"], size: Int[Tensor, " groups"]
+) -> Float[Tensor, " groups"]:
+    """Smallest of ``values`` in each group."""
+    empty = torch.zeros(len(size), dtype=values.dtype, device=values.device)
+    return empty.scatter_reduce(0, group, values, "amin", include_self=False)
+
+
+def group_max(
+    values: Float[Tensor, " batch"], group: Int[Tensor, " batch"], size: Int[Tensor, " groups"]
+) -> Float[Tensor, " groups"]:
+    """Largest of ``values`` in each group."""
+    return -group_min(-values, group, size)
+
+
+def group_constant(
+    values: Float[Tensor, " batch"], group: Int[Tensor, " batch"], size: Int[Tensor, " groups"]
+) -> Bool[Tensor, " groups"]:
+    """Whether all ``values`` of a group are equal, to the bit."""
+    return group_max(values, group, size) == group_min(values, group, size)
+
+
+def refuse_singletons(
+    group_ids: Int[Tensor, " batch"], group: Int[Tensor, " batch"], size: Int[Tensor, " groups"]
+) -> None:
+    """Raise ``ValueError`` if a group has one completion, naming it by its id."""
+    if bool((size == 1).any()):
+        alone = int(group_ids[(size == 1)[group]][0])
+        raise ValueError(
+            f"group_ids: group {alone} has one completion, which has no baseline; sample at least 2 per prompt or "
+            "set allow_singletons=True"
+        )

@@ -1,0 +1,32 @@
+"""Checks of constructor arguments, with messages that name the parameter, what came and what was wanted."""
+
+from typing import Any, get_args
+
+from iapo.schedules import Schedule
+
+
+def check_weights(**weights: float | Schedule) -> None:
+    """Raise ``ValueError`` unless every weight is a finite number of at least 0, a schedule's at both of its ends."""
+    for name, weight in weights.items():
+        ends = (weight(0.0), weight(1.0)) if isinstance(weight, Schedule) else (weight,)
+        if not all(0 <= end < float("inf") for end in ends):
+            raise ValueError(f"{name}: got {weight}, want a finite number of at least 0")
+
+
+def check_choice(name: str, value: str, choices: Any) -> None:
+    """Raise ``ValueError`` unless ``value`` is one of the strings of the ``Literal`` ``choices``."""
+    if value not in get_args(choices):
+        raise ValueError(f"{name}: got {value!r}, want one of {', '.join(get_args(choices))}")
+
+
+def check_length(name: str, value: int, least: int = 1) -> None:
+    """Raise ``ValueError`` unless ``value`` is at least ``least``."""
+    if value < least:
+        raise ValueError(f"{name}: got {value}, want at least {least}")
+
+
+def now(name: str, weight: float | Schedule) -> float:
+    """The weight itself; a schedule has none before ``at(progress)``: ``ValueError``."""
+    if isinstance(weight, Schedule):
+        raise ValueError(f"{name}: got the schedule {weight}; call at(progress) first, which puts its number in place")
+    return weight
