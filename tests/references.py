@@ -14,27 +14,29 @@ def group_relative(rewards, groups, eps):
     return result
 
 
-def to_go(information, mask, discount):
-    """Discounted information to go, token by token from the end."""
+def to_go(information, mask, discount, horizon=None):
+    """Discounted information to go, summed token by token over those that follow."""
     result = []
     for row, counts in zip(information, mask, strict=True):
-        following, values = 0.0, [0.0] * len(row)
-        for t in reversed(range(len(row))):
-            following = (row[t] if counts[t] else 0.0) + discount * following
-            values[t] = following if counts[t] else 0.0
-        result.append(values)
+        last = len(row) if horizon is None else horizon + 1
+        values = [
+            sum(discount ** (u - t) * row[u] for u in range(t, min(t + last, len(row))) if counts[u])
+            for t in range(len(row))
+        ]
+        result.append([value if counted else 0.0 for value, counted in zip(values, counts, strict=True)])
     return result
 
 
-def zscore(values, mask, key):
-    """Z-score over the masked entries that share ``key(row)``, population standard deviation."""
+def zscore(values, mask, key, scale="std", eps=0.0):
+    """Z-score over the masked entries that share ``key(row)``, population standard deviation, or centred only."""
     result = [[0.0] * len(row) for row in values]
     for k in {key(i) for i in range(len(values))}:
         cells = [(i, t) for i in range(len(values)) if key(i) == k for t in range(len(values[i])) if mask[i][t]]
         pool = [values[i][t] for i, t in cells]
         spread = statistics.pstdev(pool) if len(set(pool)) > 1 else 0.0
         for i, t in cells:
-            result[i][t] = (values[i][t] - statistics.fmean(pool)) / spread if spread else 0.0
+            divisor = spread + eps if scale == "std" else 1.0
+            result[i][t] = (values[i][t] - statistics.fmean(pool)) / divisor if spread else 0.0
     return result
 
 
@@ -59,3 +61,140 @@ def clipped_loss(policy, old, reference, advantages, mask, low, high, kl_coef, a
     if aggregation == "sequence":
         return sum(sum(row) / len(row) for row in kept) / len(kept)
     return sum(map(sum, kept)) / (len(kept) * max_length)
+
+
+def members_of(groups, i):
+    """Rows of the group of row ``i``."""
+    return [j for j in range(len(groups)) if groups[j] == groups[i]]
+
+
+def rloo(rewards, groups):
+    """One advantage per completion: against the mean of the others of its group."""
+    result = []
+    for i in range(len(rewards)):
+        others = [rewards[j] for j in members_of(groups, i) if j != i]
+        result.append(rewards[i] - statistics.fmean(others) if others else 0.0)
+    return result
+
+
+def reinforce_plus_plus(rewards, lengths, width, discount):
+    """Returns of the last token's reward, z-scored over all tokens of the batch."""
+    returns, mask = [], []
+    for reward, length in zip(rewards, lengths, strict=True):
+        following, row = 0.0, [0.0] * width
+        for t in reversed(range(length)):
+            following = (reward if t == length - 1 else 0.0) + discount * following
+            row[t] = following
+        returns.append(row)
+        mask.append([t < length for t in range(width)])
+    return zscore(returns, mask, lambda i: 0)
+
+
+def gfpo(rewards, groups, lengths, keep, by, eps):
+    """One advantage per completion, ``None`` for one that was not kept."""
+    result = []
+    for i in range(len(rewards)):
+        cost = {j: lengths[j] if by == "length" else -rewards[j] / max(1, lengths[j]) for j in members_of(groups, i)}
+        kept = sorted(cost, key=lambda j: (cost[j], j))[:keep]
+        if i not in kept:
+            result.append(None)
+            continue
+        pool = [rewards[j] for j in kept]
+        flat = len(set(pool)) == 1
+        result.append(0.0 if flat else (rewards[i] - statistics.fmean(pool)) / (statistics.stdev(pool) + eps))
+    return result
+
+
+def entropy_shaped(rewards, groups, entropy, mask, outcome_weight, entropy_weight):
+    """GTPO's shaped rewards before the z-score; GRPO-S's, if a column is a whole completion."""
+    shaped = [[0.0] * len(row) for row in entropy]
+    for i in range(len(rewards)):
+        correct = rewards[i] > 0.5
+        for t in range(len(entropy[i])):
+            running = [j for j in members_of(groups, i) if mask[j][t] and (rewards[j] > 0.5) == correct]
+            if not mask[i][t]:
+                continue
+            weight = [max(entropy[j][t], 1e-6) ** (1 if correct else -1) for j in running]
+            own = max(entropy[i][t], 1e-6) ** (1 if correct else -1)
+            share = entropy_weight * len(running) * own / sum(weight)
+            shaped[i][t] = outcome_weight * rewards[i] + share if correct else -outcome_weight - share
+    return shaped
+
+
+def gtpo(rewards, groups, entropy, mask, outcome_weight, entropy_weight):
+    """Shaped rewards z-scored over the tokens of a group's correct, and of its wrong, completions."""
+    shaped = entropy_shaped(rewards, groups, entropy, mask, outcome_weight, entropy_weight)
+    return zscore(shaped, mask, lambda i: (groups[i], rewards[i] > 0.5), eps=1e-6)
+
+
+def grpo_s(rewards, groups, entropy, mask, outcome_weight, entropy_weight):
+    """The same for whole completions, by the mean entropy of their tokens."""
+    rows = [[h for h, counts in zip(*pair, strict=True) if counts] for pair in zip(entropy, mask, strict=True)]
+    means = [[statistics.fmean(row) if row else 0.0] for row in rows]
+    return gtpo(rewards, groups, means, [[bool(row)] for row in rows], outcome_weight, entropy_weight)
+
+
+def kimi_length(rewards, groups, lengths, weight):
+    """Kimi k1.5's length reward."""
+    result = []
+    for i, reward in enumerate(rewards):
+        pool = [lengths[j] for j in members_of(groups, i)]
+        spread = max(pool) - min(pool)
+        lam = 0.5 - (lengths[i] - min(pool)) / spread if spread else 0.0
+        result.append(reward + weight * (lam if reward > 0.5 else min(0.0, lam)))
+    return result
+
+
+def l1_length(rewards, groups, lengths, target, weight):
+    """L1-Exact."""
+    return [(reward > 0.5) - weight * abs(target - n) for reward, n in zip(rewards, lengths, strict=True)]
+
+
+def arora_zanette(rewards, groups, lengths, weight):
+    """Correct completions, less for those that are long among the correct."""
+    result = []
+    for i, reward in enumerate(rewards):
+        pool = [lengths[j] for j in members_of(groups, i) if rewards[j] > 0.5]
+        spread = statistics.pstdev(pool) if pool else 0.0
+        z = (lengths[i] - statistics.fmean(pool)) / spread if spread else 0.0
+        result.append((reward > 0.5) * (1 - weight / (1 + math.exp(-z))))
+    return result
+
+
+def shorter_better(rewards, groups, lengths, correct_weight, weight):
+    """Distance from the shortest correct completion, or from the mean length."""
+    result = []
+    for i, reward in enumerate(rewards):
+        pool = [lengths[j] for j in members_of(groups, i)]
+        right = [lengths[j] for j in members_of(groups, i) if rewards[j] > 0.5]
+        target = min(right) if right else statistics.fmean(pool)
+        result.append(correct_weight * (reward > 0.5) - weight * abs(lengths[i] - target))
+    return result
+
+
+def think_prune(rewards, groups, lengths, limit):
+    """Correct within a limit."""
+    return [float(reward > 0.5 and n <= limit) for reward, n in zip(rewards, lengths, strict=True)]
+
+
+def soft_overlong(rewards, groups, lengths, max_length, buffer, weight):
+    """DAPO's soft overlong punishment, its three cases."""
+    result = []
+    for reward, n in zip(rewards, lengths, strict=True):
+        if n <= max_length - buffer:
+            penalty = 0.0
+        elif n <= max_length:
+            penalty = (max_length - buffer - n) / buffer
+        else:
+            penalty = -1.0
+        result.append(reward + weight * penalty)
+    return result
+
+
+def released_term(values):
+    """The released code's normalisation of a row: mean by standard deviation subtracted, then unit norm."""
+    spread = statistics.stdev(values) if len(set(values)) > 1 else 0.0
+    offset = statistics.fmean(values) / spread if spread else 0.0
+    shifted = [value - offset for value in values]
+    norm = math.sqrt(sum(value * value for value in shifted))
+    return [value / norm if norm else 0.0 for value in shifted]

@@ -6,7 +6,10 @@ from torch import Tensor
 
 
 def information_to_go(
-    information: Float[Tensor, "batch token"], mask: Bool[Tensor, "batch token"], discount: float
+    information: Float[Tensor, "batch token"],
+    mask: Bool[Tensor, "batch token"],
+    discount: float,
+    horizon: int | None = None,
 ) -> Float[Tensor, "batch token"]:
     """Discounted sum of the information that follows, the token's own included: ``g_t = s_t + discount * g_{t+1}``.
 
@@ -19,6 +22,7 @@ def information_to_go(
         information: what each token told, nats.
         mask: where information counts; it is 0 elsewhere.
         discount: between 0 (the token's own information) and 1 (all that follows counts alike).
+        horizon: how many following tokens count, 0 is the token's own information; ``None``: all.
 
     Returns:
         Nats, 0 outside ``mask``.
@@ -34,4 +38,7 @@ def information_to_go(
         ahead = torch.nn.functional.pad(total[:, step:], (0, step))
         total = total + factor * ahead
         step, factor = 2 * step, factor * factor
+    if horizon is not None and horizon + 1 < total.shape[1]:
+        beyond = torch.nn.functional.pad(total[:, horizon + 1 :], (0, horizon + 1))
+        total = total - discount ** (horizon + 1) * beyond
     return total.to(information.dtype).masked_fill(~mask, 0)

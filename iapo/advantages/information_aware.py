@@ -1,7 +1,8 @@
 """Information-aware advantages: outcome, plus what a token told, plus exploration (IAPO)."""
 
+import dataclasses
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,12 +10,16 @@ from torch import Tensor
 
 from iapo.advantages.credit import information_to_go
 from iapo.advantages.group_relative import GroupRelative
+from iapo.advantages.normalise import Center, Scale, normalise
+from iapo.advantages.parameters import check_choice, check_length, check_weights, now
 from iapo.interfaces import AdvantageAssigner
-from iapo.masked import masked_mean, masked_zscore
+from iapo.masked import masked_mean, masked_sum
+from iapo.schedules import Schedule, weight_at
 from iapo.types import AdvantageOutput, TokenSignals
 
 Credit = Literal["own", "to_go"]
-Center = Literal["completion", "group", "batch"]
+AppliesTo = Literal["all", "correct"]
+Exploration = Literal["policy_probability", "policy_entropy"]
 
 
 @dataclass(frozen=True)
@@ -22,56 +27,70 @@ class InformationAware(AdvantageAssigner):
     """IAPO: ``A_t = outcome + alpha * norm(credited information_t) + beta * norm(c_t)``.
 
     The credited information is the token's own ``s_t`` or what follows it, discounted (`information_to_go`). ``norm``
-    is a z-score over the tokens where information was measured: those of the completion, of all completions of the
-    group, or of the batch. Centred within a completion, the term sums to zero over it; centred over the group, every
-    token is charged the group's average rate, which prices length. ``c_t`` is ``+pi_old(o_t)`` in a correct completion
-    and ``-pi_old(o_t)`` in a wrong one, its z-score always within the completion.
+    centres and scales over the tokens where information was measured: those of the completion, of all completions of
+    the group, or of the batch. Centred within a completion, the term sums to zero over it; centred over the group,
+    every token is charged the group's average rate, which prices length. ``c_t`` is ``+pi_old(o_t)`` in a correct
+    completion and ``-pi_old(o_t)`` in a wrong one (``"policy_probability"``), or minus and plus the policy's entropy
+    (``"policy_entropy"``); its z-score is always within the completion.
 
     The defaults depart from the paper: it credits the token's own information, centred in the completion
-    (``InformationAware.paper``). On the embedded task in a lab, information to go with discount 0.9, centred over the
-    group, with ``alpha=0.1`` and no exploration term, was shorter at no loss of accuracy, and the paper's setting was
-    not.
+    (``InformationAware.paper``); what its released code computes is `OfficialCompat`. On the embedded task in a lab,
+    information to go with discount 0.9, centred over the group, and no exploration term, was shorter at no loss of
+    accuracy, and the paper's setting was not.
 
     *Degenerate cases.* ``alpha = beta = 0`` is the outcome's advantage, bitwise. Where all values normalised together
-    are equal, their term is 0. Tokens without measured information get no information term.
+    are equal, their term is 0. Tokens without measured information get no information term, nor do wrong completions
+    under ``applies_to="correct"``.
 
     Args:
         outcome: assigns the outcome's part; its loss mask is kept.
-        alpha: weight of the information term.
-        beta: weight of the exploration term.
+        alpha: weight of the information term: a number, or a schedule, for which `at` puts the number in place.
+        beta: weight of the exploration term, likewise.
         credit: ``"own"`` information or information ``"to_go"``.
         discount: of information to go, per token.
+        horizon: how many following tokens information to go counts; ``None``: all.
         center: the tokens over which the information term is normalised.
+        scale: ``"std"`` divides the information term by the standard deviation, ``"none"`` leaves it in nats.
+        applies_to: the completions that get an information term; it is normalised over theirs alone.
+        exploration: what ``c_t`` is made of.
         correct_above: a completion is correct if its reward is above this.
 
     Raises:
-        ValueError: a weight that is negative or not finite, a discount outside [0, 1], an unknown choice.
+        ValueError: a weight that is negative or not finite, a discount outside [0, 1], a negative horizon, an unknown
+            choice; on a call, a schedule without `at`.
 
     Example:
         >>> sorted(InformationAware(beta=0.01).requires)
         ['information', 'policy_logprobs']
 
     References:
-        IAPO, arXiv 2602.19049: the advantage of a token; credit to go and centring over the group are ours.
+        IAPO, arXiv 2602.19049: the advantage of a token; credit to go, centring over the group, scaling, restriction
+        to correct completions and schedules are ours.
     """
 
     outcome: AdvantageAssigner = field(default_factory=GroupRelative)
-    alpha: float = 0.1
-    beta: float = 0.0
+    alpha: float | Schedule = 0.5
+    beta: float | Schedule = 0.0
     credit: Credit = "to_go"
     discount: float = 0.9
+    horizon: int | None = None
     center: Center = "group"
+    scale: Scale = "std"
+    applies_to: AppliesTo = "all"
+    exploration: Exploration = "policy_probability"
     correct_above: float = 0.5
 
     def __post_init__(self) -> None:
-        for name, weight in (("alpha", self.alpha), ("beta", self.beta)):
-            if not 0 <= weight < float("inf"):
-                raise ValueError(f"{name}: got {weight}, want a finite number of at least 0")
+        check_weights(alpha=self.alpha, beta=self.beta)
         if not 0 <= self.discount <= 1:
             raise ValueError(f"discount: got {self.discount}, want a number from 0 to 1")
-        for name, choice, choices in (("credit", self.credit, Credit), ("center", self.center, Center)):
-            if choice not in get_args(choices):
-                raise ValueError(f"{name}: got {choice!r}, want one of {', '.join(get_args(choices))}")
+        if self.horizon is not None:
+            check_length("horizon", self.horizon, least=0)
+        check_choice("credit", self.credit, Credit)
+        check_choice("center", self.center, Center)
+        check_choice("scale", self.scale, Scale)
+        check_choice("applies_to", self.applies_to, AppliesTo)
+        check_choice("exploration", self.exploration, Exploration)
 
     @classmethod
     def paper(cls, alpha: float, beta: float) -> "InformationAware":
@@ -81,8 +100,18 @@ class InformationAware(AdvantageAssigner):
     @property
     def requires(self) -> frozenset[str]:
         """The outcome's signals, those of terms with a weight, and no others."""
-        own = {"information": self.alpha, "policy_logprobs": self.beta}
+        explored = "policy_logprobs" if self.exploration == "policy_probability" else "policy_entropy"
+        own = {"information": self.alpha, explored: self.beta}
         return self.outcome.requires | {name for name, weight in own.items() if weight}
+
+    def at(self, progress: float) -> AdvantageAssigner:
+        """With its own weights and the outcome's of the moment."""
+        return dataclasses.replace(
+            self,
+            outcome=self.outcome.at(progress),
+            alpha=weight_at(self.alpha, progress),
+            beta=weight_at(self.beta, progress),
+        )
 
     def assign(
         self,
@@ -92,32 +121,31 @@ class InformationAware(AdvantageAssigner):
         signals: TokenSignals,
     ) -> AdvantageOutput:
         """See the class."""
+        alpha, beta = now("alpha", self.alpha), now("beta", self.beta)
         output = self.outcome(rewards, group_ids, completion_mask, signals)
         advantages, metrics = output.advantages, dict(output.metrics)
-        if self.alpha and signals.information is not None:
+        correct = (rewards > self.correct_above)[:, None]
+        if alpha and signals.information is not None:
             mask = completion_mask if signals.information_mask is None else signals.information_mask
             credited = signals.information
             if self.credit == "to_go":
-                credited = information_to_go(credited, mask, self.discount)
-            advantages = advantages + self.alpha * self._normalised(credited, mask, group_ids)
+                credited = information_to_go(credited, mask, self.discount, self.horizon)
+            counted = mask if self.applies_to == "all" else mask & correct
+            advantages = advantages + alpha * normalise(credited, counted, group_ids, self.center, self.scale)
             metrics["iapo/information_per_token"] = float(masked_mean(signals.information, mask))
-            metrics["iapo/information_per_completion"] = float((signals.information * mask).sum(1).mean())
-        if self.beta and signals.policy_logprobs is not None:
-            sign = torch.where(rewards > self.correct_above, 1.0, -1.0)[:, None]
-            confidence = sign * signals.policy_logprobs.exp()
-            advantages = advantages + self.beta * masked_zscore(confidence, completion_mask, dim=1)
+            total = float(masked_sum(signals.information, mask))
+            metrics["iapo/information_per_completion"] = total / max(1, len(rewards))
+        if beta:
+            explored = self._explored(signals)
+            signed = torch.where(correct, explored, -explored)
+            advantages = advantages + beta * normalise(signed, completion_mask, group_ids, "completion")
         advantages = advantages.masked_fill(~output.loss_mask, 0)
         return AdvantageOutput(advantages, output.loss_mask, metrics)
 
-    def _normalised(
-        self, values: Float[Tensor, "batch token"], mask: Bool[Tensor, "batch token"], group_ids: Int[Tensor, " batch"]
-    ) -> Float[Tensor, "batch token"]:
-        if self.center == "completion":
-            return masked_zscore(values, mask, dim=1)
-        if self.center == "batch":
-            return masked_zscore(values, mask)
-        scaled = torch.zeros_like(values)
-        for group in group_ids.unique():
-            rows = group_ids == group
-            scaled[rows] = masked_zscore(values[rows], mask[rows])
-        return scaled
+    def _explored(self, signals: TokenSignals) -> Float[Tensor, "batch token"]:
+        """What is raised in correct completions and lowered in wrong ones."""
+        if self.exploration == "policy_entropy":
+            assert signals.policy_entropy is not None
+            return -signals.policy_entropy
+        assert signals.policy_logprobs is not None
+        return signals.policy_logprobs.exp()
