@@ -1,0 +1,56 @@
+"""Rewards shared out by policy entropy, the common part of GTPO and GRPO-S."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from iapo.advantages.groups import group_sum
+from iapo.advantages.normalise import normalise
+
+_LEAST_ENTROPY = 1e-6
+"""Nats. Entropies are raised to it: a wrong token's weight is the reciprocal."""
+
+_EPS = 1e-6
+"""Added to the standard deviation: float64 rounding of equal rewards must not be scaled up to 1."""
+
+
+def entropy_weighted(
+    rewards: Float[Tensor, " batch"],
+    group_ids: Int[Tensor, " batch"],
+    entropy: Float[Tensor, "batch column"],
+    mask: Bool[Tensor, "batch column"],
+    correct: Bool[Tensor, " batch"],
+    outcome_weight: float,
+    entropy_weight: float,
+) -> Float[Tensor, "batch column"]:
+    """Z-scored shaped rewards; correct and wrong ones are shared out and z-scored apart, each within its group.
+
+    With ``d`` the number of the group's correct rows that have the column, ``n`` of its wrong ones::
+
+        correct   outcome_weight * r + entropy_weight * d * H / sum_correct H
+        wrong    -outcome_weight     - entropy_weight * n * (1 / H) / sum_wrong (1 / H)
+
+    Args:
+        rewards: one per row.
+        group_ids: rows with equal ids are a group.
+        entropy: ``H``, nats, raised to 1e-6 where it is less; a column is a token position, or the whole completion.
+        mask: which entries exist.
+        correct: which rows are correct.
+        outcome_weight: weight of the reward.
+        entropy_weight: weight of the share.
+
+    Returns:
+        In float64; 0 outside ``mask``.
+    """
+    _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
+    entropy = entropy.double().masked_fill(~mask, 1.0).clamp(min=_LEAST_ENTROPY)
+    right, wrong = mask & correct[:, None], mask & ~correct[:, None]
+
+    def share(weight: Tensor, rows: Tensor) -> Tensor:
+        weight = weight * rows
+        total = group_sum(weight, group, size)[group]
+        return group_sum(rows.double(), group, size)[group] * weight / torch.where(total > 0, total, 1)
+
+    gained = outcome_weight * rewards.double()[:, None] + entropy_weight * share(entropy, right)
+    lost = -outcome_weight - entropy_weight * share(1 / entropy, wrong)
+    return normalise(gained, right, group_ids, "group", eps=_EPS) + normalise(lost, wrong, group_ids, "group", eps=_EPS)
