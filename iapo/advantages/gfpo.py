@@ -1,0 +1,70 @@
+"""Learn from the best few completions of a larger group (GFPO)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from iapo.advantages.group_relative import GroupRelative
+from iapo.advantages.parameters import check_choice, check_length
+from iapo.advantages.subset import assign_subset
+from iapo.interfaces import AdvantageAssigner
+from iapo.types import AdvantageOutput, TokenSignals
+
+By = Literal["length", "reward_per_token"]
+
+
+@dataclass(frozen=True)
+class GFPO(AdvantageAssigner):
+    """GFPO: ``A_i = (r_i - mean_S) / (std_S + eps)`` for the ``keep`` best completions ``S`` of a group, 0 for others.
+
+    Best are the shortest, or those of the highest reward per token. The others leave the loss mask, so that they count
+    in no normaliser either. The standard deviation is `GroupRelative`'s.
+
+    *Degenerate cases.* Ties go to the completion that stands first in the batch. A group of at most ``keep`` is kept
+    whole. Where all kept rewards are equal the advantage is exactly 0. A completion without tokens is of length 0, the
+    shortest; its reward per token is its reward. A group of one is an error.
+
+    Args:
+        keep: completions kept of a group, at least 2.
+        by: keep the shortest (``"length"``) or those of the highest ``"reward_per_token"``.
+        eps: added to the standard deviation.
+
+    Raises:
+        ValueError: ``keep`` below 2, an unknown ``by``, a negative ``eps``; on a call, a group of one.
+
+    Example:
+        >>> mask = torch.tensor([[True, True], [True, False], [True, False]])
+        >>> GFPO(keep=2)(torch.tensor([1.0, 1.0, 0.0]), torch.tensor([4, 4, 4]), mask).loss_mask.any(1)
+        tensor([False,  True,  True])
+
+    References:
+        Shrivastava et al., "Sample More to Think Less", arXiv 2508.09726, algorithm 1.
+    """
+
+    keep: int
+    by: By = "length"
+    eps: float = 1e-4
+
+    def __post_init__(self) -> None:
+        check_length("keep", self.keep, least=2)
+        check_choice("by", self.by, By)
+        GroupRelative(eps=self.eps)
+
+    def assign(
+        self,
+        rewards: Float[Tensor, " batch"],
+        group_ids: Int[Tensor, " batch"],
+        completion_mask: Bool[Tensor, "batch token"],
+        signals: TokenSignals,
+    ) -> AdvantageOutput:
+        """See the class."""
+        lengths = completion_mask.sum(1)
+        cost = lengths if self.by == "length" else -rewards / lengths.clamp(min=1)
+        kept = torch.zeros_like(group_ids, dtype=torch.bool)
+        for group in group_ids.unique():
+            rows = (group_ids == group).nonzero().flatten()
+            kept[rows[cost[rows].argsort(stable=True)[: self.keep]]] = True
+        return assign_subset(GroupRelative(eps=self.eps), kept, rewards, group_ids, completion_mask, signals)
