@@ -1,0 +1,19 @@
+"""Length-aware rewards, one a file. The interface is `RewardShaping`; `iapo.advantages.LengthShaped` applies them."""
+
+from iapo.advantages.shaping.arora_zanette import AroraZanette
+from iapo.advantages.shaping.interface import RewardShaping
+from iapo.advantages.shaping.kimi import KimiLength
+from iapo.advantages.shaping.l1 import L1Length
+from iapo.advantages.shaping.shorter_better import ShorterBetter
+from iapo.advantages.shaping.soft_overlong import SoftOverlong
+from iapo.advantages.shaping.think_prune import ThinkPrune
+
+__all__ = [
+    "AroraZanette",
+    "KimiLength",
+    "L1Length",
+    "RewardShaping",
+    "ShorterBetter",
+    "SoftOverlong",
+    "ThinkPrune",
+]

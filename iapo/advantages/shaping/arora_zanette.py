@@ -1,0 +1,55 @@
+"""Arora and Zanette's reward: correct completions are paid less the longer they are among the correct ones."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from iapo.advantages.groups import group_sum
+from iapo.advantages.shaping.interface import RewardShaping
+
+
+@dataclass(frozen=True)
+class AroraZanette(RewardShaping):
+    """``1[correct] * (1 - weight * sigmoid((n - mean_c) / std_c))``, statistics over the group's correct completions.
+
+    The standard deviation divides by the count. The reward is replaced: of what came, only whether it is above
+    ``correct_above`` remains. A correct completion always gets more than a wrong one.
+
+    *Degenerate cases.* Where the correct ones of a group are all equally long, as one alone is, each gets
+    ``1 - weight / 2``. No correct one: all get 0.
+
+    Args:
+        weight: at least 0 and below 1; 0 is the plain reward.
+        correct_above: a completion is correct if its reward is above this.
+
+    Raises:
+        ValueError: a ``weight`` outside [0, 1).
+
+    Example:
+        >>> AroraZanette(weight=0.2)(torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), torch.tensor([12, 10]))
+        tensor([0.9000, 0.0000])
+
+    References:
+        Arora and Zanette, "Training Language Models to Reason Efficiently", arXiv 2502.04463.
+    """
+
+    weight: float = 0.2
+    correct_above: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight < 1:
+            raise ValueError(f"weight: got {self.weight}, want a number of at least 0, below 1")
+
+    def shape(
+        self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """See the class."""
+        _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
+        correct = (rewards > self.correct_above).to(rewards.dtype)
+        count = group_sum(correct, group, size).clamp(min=1)
+        deviation = lengths - (group_sum(correct * lengths, group, size) / count)[group]
+        std = (group_sum(correct * deviation.square(), group, size) / count).sqrt()[group]
+        z = torch.where(std > 0, deviation / torch.where(std > 0, std, 1), 0)
+        return correct * (1 - self.weight * z.sigmoid())

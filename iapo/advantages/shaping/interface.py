@@ -1,0 +1,47 @@
+"""The interface of length-aware rewards.
+
+They stand beside the assigners, not with the reward functions: a `iapo.Reward` sees a flat batch of texts, these need
+lengths in tokens and which completions share a prompt, which only an assigner is handed.
+"""
+
+from abc import ABC, abstractmethod
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from iapo.types import shape_checked
+
+
+class RewardShaping(ABC):
+    """Changes rewards by the completions' lengths, before any baseline. `iapo.advantages.LengthShaped` applies it."""
+
+    def at(self, progress: float) -> "RewardShaping":
+        """The shaping of a moment of training, as `iapo.AdvantageAssigner.at`: itself, unless it has a schedule."""
+        return self
+
+    @shape_checked
+    def __call__(
+        self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """The rewards to learn from.
+
+        Args:
+            rewards: one finite number per completion.
+            group_ids: completions with equal ids answer the same prompt.
+            lengths: tokens of each completion.
+
+        Raises:
+            jaxtyping.TypeCheckError: wrong shapes or dtypes, of arguments or of what the hook returned.
+            FloatingPointError: the hook returned a reward that is not finite; the rows are named.
+        """
+        shaped = self.shape(rewards, group_ids, lengths)
+        if not bool(shaped.isfinite().all()):
+            rows = (~shaped.isfinite()).nonzero().flatten().tolist()
+            raise FloatingPointError(f"{type(self).__name__}.shape: NaN or infinite reward in rows {rows}")
+        return shaped
+
+    @abstractmethod
+    def shape(
+        self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """Hook: see `__call__`."""

@@ -1,0 +1,52 @@
+"""Kimi k1.5's length reward: where a completion stands between the shortest and the longest of its group."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from iapo.advantages.groups import group_max, group_min
+from iapo.advantages.parameters import check_weights
+from iapo.advantages.shaping.interface import RewardShaping
+
+
+@dataclass(frozen=True)
+class KimiLength(RewardShaping):
+    """``r + weight * lambda`` if correct, ``r + weight * min(0, lambda)`` if not; ``lambda`` falls with the length.
+
+    ``lambda = 0.5 - (n - min) / (max - min)``, with the shortest and longest length of the group, wrong ones included:
+    0.5 for the shortest, -0.5 for the longest. A wrong completion is never paid for being short.
+
+    *Degenerate cases.* Where all lengths of a group are equal, its rewards are left as they are.
+
+    Args:
+        weight: of the length reward.
+        correct_above: a completion is correct if its reward is above this.
+
+    Raises:
+        ValueError: a ``weight`` that is negative or not finite.
+
+    Example:
+        >>> KimiLength()(torch.tensor([1.0, 1.0, 0.0]), torch.tensor([0, 0, 0]), torch.tensor([2, 4, 3]))
+        tensor([1.5000, 0.5000, 0.0000])
+
+    References:
+        Kimi k1.5, arXiv 2501.12599, section on the length penalty.
+    """
+
+    weight: float = 1.0
+    correct_above: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_weights(weight=self.weight)
+
+    def shape(
+        self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """See the class."""
+        _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
+        n = lengths.to(rewards.dtype)
+        shortest, longest = group_min(n, group, size)[group], group_max(n, group, size)[group]
+        lam = torch.where(longest > shortest, 0.5 - (n - shortest) / (longest - shortest).clamp(min=1), 0)
+        return rewards + self.weight * torch.where(rewards > self.correct_above, lam, lam.clamp(max=0))

@@ -1,0 +1,50 @@
+"""L1's reward: a target length, any distance from it costs."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from iapo.advantages.parameters import check_length, check_weights
+from iapo.advantages.shaping.interface import RewardShaping
+
+
+@dataclass(frozen=True)
+class L1Length(RewardShaping):
+    """``1[correct] - weight * |target - n|`` (L1-Exact), here with one target for all prompts.
+
+    The paper puts a target into each prompt; this is its reward for a model that is not told. It replaces the reward:
+    of what came, only whether it is above ``correct_above`` remains.
+
+    *Degenerate cases.* A completion without tokens is of length 0.
+
+    Args:
+        target: tokens.
+        weight: price of a token of distance; 0.0003 in the paper, for targets of thousands.
+        correct_above: a completion is correct if its reward is above this.
+
+    Raises:
+        ValueError: ``target`` below 1, a ``weight`` that is negative or not finite.
+
+    Example:
+        >>> import torch
+        >>> L1Length(target=10, weight=0.1)(torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), torch.tensor([12, 10]))
+        tensor([0.8000, 0.0000])
+
+    References:
+        Aggarwal and Welleck, "L1", arXiv 2503.04697, L1-Exact.
+    """
+
+    target: int
+    weight: float = 0.0003
+    correct_above: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_length("target", self.target)
+        check_weights(weight=self.weight)
+
+    def shape(
+        self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """See the class."""
+        return (rewards > self.correct_above).to(rewards.dtype) - self.weight * (self.target - lengths).abs()

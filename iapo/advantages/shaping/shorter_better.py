@@ -1,0 +1,54 @@
+"""ShorterBetter's reward: the shortest correct completion of the group is the length to aim at."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from iapo.advantages.groups import group_mean, group_min
+from iapo.advantages.parameters import check_weights
+from iapo.advantages.shaping.interface import RewardShaping
+
+
+@dataclass(frozen=True)
+class ShorterBetter(RewardShaping):
+    """``correct_weight * 1[correct] - weight * |n - n*|``, ``n*`` the group's shortest correct length.
+
+    The reward is replaced: of what came, only whether it is above ``correct_above`` remains.
+
+    *Degenerate cases.* Without a correct completion ``n*`` is the group's mean length.
+
+    Args:
+        correct_weight: reward of being correct.
+        weight: price of a token of distance.
+        correct_above: a completion is correct if its reward is above this.
+
+    Raises:
+        ValueError: a weight that is negative or not finite.
+
+    Example:
+        >>> shaping = ShorterBetter(correct_weight=1.0, weight=0.1)
+        >>> shaping(torch.tensor([1.0, 1.0, 0.0]), torch.tensor([0, 0, 0]), torch.tensor([12, 10, 8]))
+        tensor([ 0.8000,  1.0000, -0.2000])
+
+    References:
+        Yi et al., "ShorterBetter", arXiv 2504.21370.
+    """
+
+    correct_weight: float = 2.0
+    weight: float = 0.001
+    correct_above: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_weights(correct_weight=self.correct_weight, weight=self.weight)
+
+    def shape(
+        self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """See the class."""
+        _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
+        correct, n = rewards > self.correct_above, lengths.to(rewards.dtype)
+        shortest = group_min(n.masked_fill(~correct, torch.inf), group, size)
+        target = torch.where(shortest.isfinite(), shortest, group_mean(n, group, size))[group]
+        return self.correct_weight * correct - self.weight * (n - target).abs()

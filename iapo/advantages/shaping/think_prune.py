@@ -1,0 +1,59 @@
+"""ThinkPrune's reward: correct, and within a limit that shrinks."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from iapo.advantages.parameters import now
+from iapo.advantages.shaping.interface import RewardShaping
+from iapo.schedules import Schedule, weight_at
+
+
+@dataclass(frozen=True)
+class ThinkPrune(RewardShaping):
+    """``1[correct and n <= limit]``; the limit may be a schedule.
+
+    The paper trains in stages of one limit each and stops sampling there; with a schedule the limit shrinks from update
+    to update, and completions may be sampled beyond it. The reward is replaced: of what came, only whether it is above
+    ``correct_above`` remains.
+
+    *Degenerate cases.* No correct completion within the limit: all rewards 0.
+
+    Args:
+        limit: tokens, a number or a schedule such as ``Linear(start=64, end=32)``.
+        correct_above: a completion is correct if its reward is above this.
+
+    Raises:
+        ValueError: a ``limit`` that is not positive, at an end of its schedule; on a call, a schedule without `at`.
+
+    Example:
+        >>> import torch
+        >>> from iapo.schedules import Linear
+        >>> shaping = ThinkPrune(limit=Linear(start=64, end=32)).at(0.5)
+        >>> shaping(torch.tensor([1.0, 1.0]), torch.tensor([0, 0]), torch.tensor([48, 49]))
+        tensor([1., 0.])
+
+    References:
+        Hou et al., "ThinkPrune", arXiv 2504.01296.
+    """
+
+    limit: float | Schedule
+    correct_above: float = 0.5
+
+    def __post_init__(self) -> None:
+        for progress in (0.0, 1.0):
+            if not weight_at(self.limit, progress) > 0:
+                raise ValueError(f"limit: got {self.limit}, want a positive number of tokens")
+
+    def at(self, progress: float) -> RewardShaping:
+        """With the limit of the moment."""
+        return dataclasses.replace(self, limit=weight_at(self.limit, progress))
+
+    def shape(
+        self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """See the class."""
+        within = lengths <= now("limit", self.limit)
+        return ((rewards > self.correct_above) & within).to(rewards.dtype)

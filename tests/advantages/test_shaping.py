@@ -1,0 +1,131 @@
+"""Length-aware rewards against naive loops, in their degenerate cases, and under an assigner."""
+
+import pytest
+import references
+import torch
+from advantage_batches import batches
+from hypothesis import given
+
+from iapo import TokenSignals
+from iapo.advantages import (
+    RLOO,
+    AroraZanette,
+    GroupRelative,
+    InformationAware,
+    KimiLength,
+    L1Length,
+    LengthShaped,
+    RewardShaping,
+    ShorterBetter,
+    SoftOverlong,
+    ThinkPrune,
+)
+from iapo.schedules import Linear
+
+SHAPINGS = [
+    (KimiLength(0.7), references.kimi_length, {"weight": 0.7}),
+    (L1Length(4, 0.1), references.l1_length, {"target": 4, "weight": 0.1}),
+    (AroraZanette(0.4), references.arora_zanette, {"weight": 0.4}),
+    (ShorterBetter(2.0, 0.1), references.shorter_better, {"correct_weight": 2.0, "weight": 0.1}),
+    (ThinkPrune(4), references.think_prune, {"limit": 4}),
+    (SoftOverlong(8, 5, 0.6), references.soft_overlong, {"max_length": 8, "buffer": 5, "weight": 0.6}),
+]
+
+
+@pytest.mark.parametrize(("shaping", "loop", "settings"), SHAPINGS, ids=lambda value: type(value).__name__)
+@given(batch=batches())
+def test_against_the_loop(shaping, loop, settings, batch):
+    rewards, ids, mask, _ = batch
+    lengths = mask.sum(1)
+    expected = loop(rewards.tolist(), ids.tolist(), lengths.tolist(), **settings)
+    torch.testing.assert_close(shaping(rewards, ids, lengths), torch.tensor(expected), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("shaping", "loop", "settings"), SHAPINGS, ids=lambda value: type(value).__name__)
+def test_the_assigner_gets_the_shaped_rewards(shaping, loop, settings):
+    rewards, ids = torch.tensor([1.0, 1.0, 0.0, 0.0]), torch.tensor([2, 2, 2, 2])
+    mask = torch.arange(7) < torch.tensor([3, 7, 0, 5])[:, None]
+    shaped = loop(rewards.tolist(), ids.tolist(), [3, 7, 0, 5], **settings)
+    output = LengthShaped(RLOO(), shaping)(rewards, ids, mask)
+    expected = torch.tensor(references.rloo(shaped, ids.tolist()))[:, None] * mask
+    torch.testing.assert_close(output.advantages, expected, atol=1e-5, rtol=1e-5)
+    assert output.metrics["iapo/shaped_reward"] == pytest.approx(sum(shaped) / 4)
+
+
+def of(shaping, rewards, lengths):
+    """Rewards of one group."""
+    ids = torch.zeros(len(rewards), dtype=torch.long)
+    return shaping(torch.tensor(rewards), ids, torch.tensor(lengths)).tolist()
+
+
+def test_degenerate_groups():
+    assert of(KimiLength(), [1.0, 0.0], [5, 5]) == [1.0, 0.0]
+    assert of(KimiLength(), [1.0], [5]) == [1.0]
+    assert of(KimiLength(), [0.0, 0.0], [2, 6]) == [0.0, -0.5]
+    assert of(AroraZanette(0.5), [1.0, 1.0, 0.0], [5, 5, 9]) == [0.75, 0.75, 0.0]
+    assert of(AroraZanette(0.5), [0.0, 0.0], [5, 9]) == [0.0, 0.0]
+    assert of(ShorterBetter(2.0, 0.5), [0.0, 0.0], [2, 6]) == [-1.0, -1.0]
+    assert of(ShorterBetter(2.0, 0.5), [1.0], [0]) == [2.0]
+    assert of(ThinkPrune(5), [1.0, 1.0, 0.0], [5, 6, 0]) == [1.0, 0.0, 0.0]
+    assert of(SoftOverlong(10, 10), [1.0, 1.0], [0, 10]) == [1.0, 0.0]
+
+
+def test_correct_is_what_lies_above_the_threshold():
+    for shaping in (KimiLength(correct_above=0.75), L1Length(3, correct_above=0.75), AroraZanette(correct_above=0.75)):
+        assert of(shaping, [0.75, 0.75], [3, 3])[0] == (0.75 if isinstance(shaping, KimiLength) else 0.0)
+    assert of(KimiLength(correct_above=0.75), [0.75, 0.75], [3, 5]) == [0.75, 0.25]
+    assert of(ThinkPrune(5, correct_above=0.75), [0.75], [3]) == [0.0]
+    assert of(ShorterBetter(correct_above=0.75), [0.75], [3]) == [0.0]
+
+
+def test_information_around_shaped_rewards_judges_the_plain_ones():
+    """A long correct completion stays correct for the exploration term although its shaped reward is low."""
+    rewards, ids, mask = torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), torch.ones(2, 2, dtype=torch.bool)
+    signals = TokenSignals(policy_logprobs=torch.tensor([[-0.1, -2.0], [-0.1, -2.0]]))
+    shaped = LengthShaped(GroupRelative(), L1Length(target=100, weight=1.0))
+    found = InformationAware(shaped, alpha=0.0, beta=1.0)(rewards, ids, mask, signals).advantages
+    term = found - shaped(rewards, ids, mask).advantages
+    torch.testing.assert_close(term, torch.tensor([[1.0, -1.0], [-1.0, 1.0]]), atol=1e-5, rtol=0)
+
+
+def test_a_limit_that_shrinks():
+    assigner = LengthShaped(GroupRelative(), ThinkPrune(Linear(10, 4)))
+    assert assigner.at(0.5) == LengthShaped(GroupRelative(), ThinkPrune(7.0))
+    mask = torch.ones(2, 8, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r"limit: got the schedule Linear.* call at"):
+        assigner(torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), mask)
+    assert assigner.at(0.0)(torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), mask).advantages.any()
+    assert not assigner.at(1.0)(torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), mask).advantages.any()
+
+
+def test_what_the_hook_returns_is_checked():
+    class Own(RewardShaping):
+        def __init__(self, shaped):
+            self.shaped = shaped
+
+        def shape(self, rewards, group_ids, lengths):
+            return self.shaped
+
+    arguments = (torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), torch.tensor([3, 4]))
+    with pytest.raises(FloatingPointError, match=r"Own.shape: NaN or infinite reward in rows \[1\]"):
+        Own(torch.tensor([0.0, torch.nan]))(*arguments)
+    with pytest.raises(TypeError, match="batch"):
+        Own(torch.zeros(3))(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: KimiLength(weight=-1.0), "weight: got -1.0"),
+        (lambda: L1Length(target=0), "target: got 0"),
+        (lambda: L1Length(target=3, weight=float("nan")), "weight: got nan"),
+        (lambda: AroraZanette(weight=1.0), "weight: got 1.0"),
+        (lambda: ShorterBetter(correct_weight=-2.0), "correct_weight: got -2.0"),
+        (lambda: ThinkPrune(limit=Linear(5, 0)), "limit: got Linear"),
+        (lambda: SoftOverlong(max_length=4, buffer=0), "buffer: got 0"),
+        (lambda: SoftOverlong(max_length=4, buffer=5), "max_length: got 4, want at least 5"),
+    ],
+)
+def test_bad_parameters_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
