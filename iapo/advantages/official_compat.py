@@ -1,0 +1,101 @@
+"""The advantage that the IAPO authors' released code computes, faults included, for comparison."""
+
+import dataclasses
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from iapo.advantages.group_relative import GroupRelative
+from iapo.advantages.parameters import check_weights
+from iapo.interfaces import AdvantageAssigner
+from iapo.types import AdvantageOutput, TokenSignals
+
+
+@dataclass(frozen=True)
+class OfficialCompat(AdvantageAssigner):
+    """``A_t = outcome + alpha * n(x_t) - beta * sign(r) * n(h_t)`` with ``n(v) = u / |u|, u = v - mean(v) / std(v)``.
+
+    What differs from the paper (`InformationAware.paper`), as in the released code:
+
+    - ``x_t = (H_t + H_{t-1}) / 2 - H_{t+1}`` in place of ``s_t = H_t - H_{t+1}``, so that half of a token's information
+      is credited to the token after it, too: ``x_t = s_t + s_{t-1} / 2``.
+    - The mean is divided by the standard deviation before it is subtracted, and the row ``u`` by its L2 norm after.
+    - Mean, standard deviation and norm run over the padding too, where information and entropy are 0: advantages
+      depend on the width of the batch.
+    - ``h_t``, the policy's entropy, stands in place of the token's probability; a completion of reward 0 gets none of
+      that term.
+
+    One difference remains: beyond the ends the released code takes ``H`` as 0, which ``s_t`` does not tell. Here the
+    information before the first token and outside the measured span is 0. The standard deviation divides by the count
+    minus one.
+
+    *Degenerate cases.* Where a row is all equal, ``mean / std`` counts as 0; a row of zeros stays so. ``alpha = beta =
+    0`` is the outcome's advantage, bitwise. The batch's order does not matter, its width does.
+
+    Args:
+        alpha: weight of the information term.
+        beta: weight of the entropy term.
+        outcome: assigns the outcome's part; its loss mask is kept.
+
+    Raises:
+        ValueError: a weight that is negative or not finite.
+
+    Example:
+        >>> sorted(OfficialCompat(alpha=1e-2, beta=1e-4).requires)
+        ['information', 'policy_entropy']
+
+    References:
+        IAPO, arXiv 2602.19049, the code released with it.
+    """
+
+    alpha: float
+    beta: float
+    outcome: AdvantageAssigner = field(default_factory=GroupRelative)
+
+    def __post_init__(self) -> None:
+        check_weights(alpha=self.alpha, beta=self.beta)
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """The outcome's signals, those of terms with a weight, and no others."""
+        own = {"information": self.alpha, "policy_entropy": self.beta}
+        return self.outcome.requires | {name for name, weight in own.items() if weight}
+
+    def at(self, progress: float) -> AdvantageAssigner:
+        """With the outcome's weights of the moment."""
+        return dataclasses.replace(self, outcome=self.outcome.at(progress))
+
+    def assign(
+        self,
+        rewards: Float[Tensor, " batch"],
+        group_ids: Int[Tensor, " batch"],
+        completion_mask: Bool[Tensor, "batch token"],
+        signals: TokenSignals,
+    ) -> AdvantageOutput:
+        """See the class."""
+        output = self.outcome(rewards, group_ids, completion_mask, signals)
+        advantages = output.advantages
+        if self.alpha and signals.information is not None:
+            mask = completion_mask if signals.information_mask is None else signals.information_mask
+            information = signals.information.to(advantages.dtype).masked_fill(~mask, 0)
+            before = torch.nn.functional.pad(information, (1, 0))[:, :-1]
+            signal = (information + before / 2).masked_fill(~mask, 0)
+            advantages = advantages + self.alpha * released_normalisation(signal)
+        if self.beta and signals.policy_entropy is not None:
+            entropy = signals.policy_entropy.to(advantages.dtype).masked_fill(~completion_mask, 0)
+            advantages = advantages - self.beta * rewards.sign()[:, None] * released_normalisation(entropy)
+        return AdvantageOutput(advantages.masked_fill(~output.loss_mask, 0), output.loss_mask, dict(output.metrics))
+
+
+def released_normalisation(values: Float[Tensor, "batch token"]) -> Float[Tensor, "batch token"]:
+    """``u / |u|`` with ``u = v - mean(v) / std(v)`` over each row, padding included; see `OfficialCompat`."""
+    if not values.numel():
+        return values
+    spread = values.amax(1, keepdim=True) > values.amin(1, keepdim=True)
+    std = values.std(1, correction=min(1, values.shape[1] - 1), keepdim=True)
+    offset = values.mean(1, keepdim=True) / torch.where(spread, std, 1)
+    shifted = values - torch.where(spread, offset, 0)
+    norm = shifted.norm(dim=1, keepdim=True)
+    return shifted / torch.where(norm > 0, norm, 1)
