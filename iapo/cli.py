@@ -1,4 +1,4 @@
-"""`iapo train | eval | inspect`: from the command line to calls."""
+"""`iapo train | eval | inspect | compare`: from the command line to calls."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         saved. A command line that cannot be parsed exits with 2.
     """
     try:
-        from iapo.commands.flags import ArgumentParser, eval_parser, inspect_parser, train_parser
+        from iapo.commands.flags import ArgumentParser, compare_parser, eval_parser, inspect_parser, train_parser
     except ModuleNotFoundError as error:
         print(f"iapo: {error.name} is missing: install the extra, pip install 'iapo[train]'", file=sys.stderr)
         return 1
@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     disable_progress_bar()
     parsers = {"train": train_parser(), "eval": eval_parser(), "inspect": inspect_parser()}
+    parsers["compare"] = compare_parser()
     parser = ArgumentParser(prog="iapo", description="Information-aware policy optimization of language models.")
     commands = parser.add_subcommands()
     for name, command in parsers.items():
@@ -52,6 +53,10 @@ def _run(name: str, parts: dict[str, Any], plain: dict[str, Any]) -> int:
 
         print(evaluate_models(**parts))
         return 0
+    if name == "compare":
+        from iapo.commands.compare import compare
+
+        return compare(**parts)
     from rich.console import Console
 
     from iapo.commands.inspect import inspect_prompt, write_page

@@ -82,6 +82,16 @@ def inspect_parser() -> ArgumentParser:
     return parser
 
 
+def compare_parser() -> ArgumentParser:
+    """Flags of ``iapo compare``."""
+    parser = ArgumentParser(description="Run methods by seeds from one YAML file; write one page that compares them.")
+    add = parser.add_argument
+    add("comparison", type=str, help="YAML file of methods, seeds and problems")
+    add("--output", type=str, default="runs/compare", help="folder of the runs and the page; what is finished is kept")
+    add("--only-report", action="store_true", help="write the page from the runs that are finished, start none")
+    return parser
+
+
 def _accuracy() -> dict[str, Any]:
     return {"accuracy": {"class_path": "iapo.rewards.MathAnswer"}}
 

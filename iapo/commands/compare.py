@@ -1,0 +1,66 @@
+"""`iapo compare`: methods by seeds from one YAML file, to one page."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from iapo.comparison.page import render_page
+from iapo.comparison.problems import judging_path, write_problems
+from iapo.comparison.progress import display
+from iapo.comparison.protocol import check_folders, choose, run_plan
+from iapo.comparison.read_plan import read_plan
+from iapo.comparison.report import render_report, results_json
+from iapo.comparison.results import read_all
+from iapo.comparison.runner import Job, Outcome, locked, run_jobs
+from iapo.comparison.settings import instantiate
+from iapo.comparison.summary import summarise
+from iapo.training.interruption import EXIT_CODE
+
+
+def compare(*, comparison: str, output: str, only_report: bool) -> int:
+    """Run what is not finished of a comparison, then write ``results.json``, ``report.md`` and ``index.html``.
+
+    Args:
+        comparison: YAML file, see `iapo.comparison.read_plan`.
+        output: folder of the comparison.
+        only_report: write from the runs that are finished, and start none.
+
+    Returns:
+        The exit code: 0; 1 if a run failed; `iapo.training.interruption.EXIT_CODE` if a signal ended it: the same
+        command goes on.
+
+    Raises:
+        FileNotFoundError: a file that is not there; with ``only_report``, no comparison in ``output``.
+        OSError: another comparison is at work in ``output``.
+        ValueError: a plan that cannot work; raised before any process starts.
+    """
+    plan = read_plan(Path(comparison))
+    folder = Path(output)
+    outcomes: dict[str, Outcome] = {}
+    if only_report:
+        if not judging_path(folder, "test").exists():
+            raise FileNotFoundError(f"output: {output} holds no comparison")
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder) as lock:
+
+            def execute(title: str, jobs: Sequence[Job]) -> Mapping[str, Outcome]:
+                with display(title, len(jobs)) as listener:
+                    return run_jobs(jobs, plan.at_once, plan.threads, (lock,), listener)
+
+            check_folders(plan, folder)
+            write_problems(plan, folder, instantiate(plan.judging.settings)["rewards"])
+            outcomes = run_plan(plan, folder, execute)
+        if any(outcome.state == "interrupted" for outcome in outcomes.values()):
+            print(f"iapo compare: interrupted; the same command goes on in {output}", file=sys.stderr)
+            return EXIT_CODE
+    choices = choose(plan, folder)
+    summary = summarise(plan, folder, choices, read_all(plan, folder, choices), outcomes)
+    (folder / "results.json").write_text(results_json(summary), encoding="utf-8")
+    (folder / "report.md").write_text(render_report(summary), encoding="utf-8")
+    (folder / "index.html").write_text(render_page(summary), encoding="utf-8")
+    for name, outcome in outcomes.items():
+        if outcome.state == "failed":
+            last = outcome.message.splitlines()[-1]
+            print(f"iapo compare: {name} failed: {last} (see {folder / name / 'output.log'})", file=sys.stderr)
+    return int(any(outcome.state == "failed" for outcome in outcomes.values()))

@@ -1,0 +1,213 @@
+"""Jobs as processes, several at once: kept where finished, stopped cleanly by a signal, told apart where they fail."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from iapo.training.interruption import EXIT_CODE, listening
+
+State = Literal["kept", "finished", "failed", "interrupted"]
+
+_POLL = 0.2
+_LAST_LINES = 15
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A process of a job.
+
+    Args:
+        command: what is run.
+        finished: whether it has nothing left to do; asked before it starts, and after it ended well.
+    """
+
+    command: tuple[str, ...]
+    finished: Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Processes that run one after the other, and their folder.
+
+    Args:
+        name: how the job is called.
+        folder: made if it is not there; ``output.log`` in it gets what the processes print.
+        stages: in their order.
+        progress: share of the work done, 0 to 1, and a line about it; asked while the job runs.
+    """
+
+    name: str
+    folder: Path
+    stages: tuple[Stage, ...]
+    progress: Callable[[], tuple[float, str]]
+
+    @property
+    def finished(self) -> bool:
+        """Whether no stage has anything left to do."""
+        return all(stage.finished() for stage in self.stages)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job went.
+
+    Args:
+        state: ``kept``: it was finished before; ``interrupted``: by a signal, run it again to go on.
+        message: of a failed job, the exit code and the last lines that it printed.
+    """
+
+    state: State
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told how jobs go.
+
+    Args:
+        event: called with a job and ``started`` or its outcome's state.
+        poll: called some times a second with the jobs that run.
+    """
+
+    event: Callable[[Job, str], None] = lambda job, what: None
+    poll: Callable[[Sequence[Job]], None] = lambda running: None
+
+
+@dataclass
+class _Running:
+    job: Job
+    process: subprocess.Popen[bytes]
+    stage: int
+    log_start: int = field(default=0)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[int]:
+    """Hold a folder for this process and those that inherit the descriptor it yields.
+
+    Processes that outlive a killed parent keep the lock, so that no second one ever writes into their folders.
+
+    Raises:
+        OSError: somebody else holds it.
+    """
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OSError(
+                f"output: a comparison, or processes that outlived one, are at work in {folder}; wait, or end them"
+            ) from error
+        yield file.fileno()
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    at_once: int,
+    threads: int,
+    descriptors: Sequence[int] = (),
+    listener: Listener | None = None,
+) -> dict[str, Outcome]:
+    """Run jobs, in their order, several at once.
+
+    A job that fails does not stop the others. The first SIGINT or SIGTERM starts nothing more, sends SIGTERM to what
+    runs and waits until it has saved; a second SIGINT kills it. Processes have their own sessions: Ctrl-C in a terminal
+    reaches them only through here.
+
+    Args:
+        jobs: with different names.
+        at_once: processes at once.
+        threads: of each process (``OMP_NUM_THREADS``).
+        descriptors: open files that the processes inherit.
+        listener: told how it goes.
+
+    Returns:
+        The outcome of each job, by name. One that a signal kept from starting is interrupted.
+    """
+    told = listener or Listener()
+    outcomes: dict[str, Outcome] = {}
+    waiting, running = deque(jobs), list[_Running]()
+
+    def settle(job: Job, outcome: Outcome) -> None:
+        outcomes[job.name] = outcome
+        told.event(job, outcome.state)
+
+    with listening() as interruption:
+        stopping = False
+        try:
+            while running or (waiting and not interruption):
+                if interruption and not stopping:
+                    stopping = True
+                    for each in running:
+                        each.process.terminate()
+                while waiting and len(running) < at_once and not interruption:
+                    job = waiting.popleft()
+                    if job.finished:
+                        settle(job, Outcome("kept"))
+                    else:
+                        told.event(job, "started")
+                        running.append(_start(job, 0, threads, descriptors))
+                for each in [each for each in running if each.process.poll() is not None]:
+                    running.remove(each)
+                    outcome = _outcome(each, bool(interruption))
+                    if outcome is not None:
+                        settle(each.job, outcome)
+                    else:
+                        running.append(_start(each.job, each.stage + 1, threads, descriptors))
+                told.poll([each.job for each in running])
+                time.sleep(_POLL if running else 0)
+        finally:
+            for each in running:
+                os.killpg(each.process.pid, signal.SIGKILL)
+                each.process.wait()
+    return outcomes | {job.name: Outcome("interrupted") for job in waiting}
+
+
+def _start(job: Job, first: int, threads: int, descriptors: Sequence[int]) -> _Running:
+    """Start the first stage from ``first`` on that has something to do, else the last."""
+    left = [i for i in range(first, len(job.stages)) if not job.stages[i].finished()]
+    stage = left[0] if left else len(job.stages) - 1
+    command = job.stages[stage].command
+    job.folder.mkdir(parents=True, exist_ok=True)
+    with (job.folder / "output.log").open("ab") as log:
+        log.write(f"$ {' '.join(command)}\n".encode())
+        log.flush()
+        process = subprocess.Popen(
+            command,
+            env=_environment(os.environ, threads),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=tuple(descriptors),
+        )
+        return _Running(job, process, stage, log.tell())
+
+
+def _environment(before: Mapping[str, str], threads: int) -> dict[str, str]:
+    return {**before, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+
+
+def _outcome(ended: _Running, interrupted: bool) -> Outcome | None:
+    """How a job stands after a process ended; ``None`` if its next stage is to start."""
+    code = ended.process.returncode
+    finished = code == 0 and ended.job.stages[ended.stage].finished()
+    if finished and ended.stage == len(ended.job.stages) - 1:
+        return Outcome("finished")
+    if finished and not interrupted:
+        return None
+    if interrupted or code == EXIT_CODE:
+        return Outcome("interrupted")
+    with (ended.job.folder / "output.log").open("rb") as log:
+        log.seek(ended.log_start)
+        printed = log.read().decode("utf-8", "replace").replace("\r", "\n").splitlines()
+    lines = [line for line in printed if line.strip()][-_LAST_LINES:]
+    how = f"ended by signal {-code}" if code < 0 else f"exit code {code}"
+    return Outcome("failed", "\n".join([f"{how}: {' '.join(ended.job.stages[ended.stage].command)}", *lines]))
