@@ -3,13 +3,14 @@
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 from transformers import AutoTokenizer
 
 from iapo.embedded import model_path
 
 settings.register_profile("local", deadline=None, max_examples=50)
 settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True, print_blob=True)
+settings.register_profile("first failure", settings.get_profile("local"), phases=[Phase.generate])
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
@@ -17,3 +18,12 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 def embedded_tokenizer():
     """The tokenizer of the embedded model."""
     return AutoTokenizer.from_pretrained(model_path())
+
+
+@pytest.fixture
+def first_failure():
+    """For components broken on purpose: they fail at the first example, and making it smaller would only take time."""
+    before = settings.get_current_profile_name()
+    settings.load_profile("first failure")
+    yield
+    settings.load_profile(before)

@@ -1,0 +1,348 @@
+"""What every assigner of advantages must do, whatever it assigns."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from iapo.interfaces import AdvantageAssigner
+from iapo.testing.checks import Check, assert_close, assert_equal_masks, assert_finite, for_all, run_checks, seeded
+from iapo.testing.strategies import RewardBatch, reward_batches
+from iapo.types import AdvantageOutput, TokenSignals
+
+_SEEDS = st.integers(0, 2**16)
+_SIGNALS = ("information", "policy_entropy", "policy_logprobs")
+"""The signals that an assigner can require; the information mask goes with the information."""
+
+
+def check_advantage_assigner(assigner: AdvantageAssigner, **options: Any) -> dict[str, bool]:
+    """Run every check of `AssignerContract` that applies.
+
+    Args:
+        assigner: called many times, on small batches.
+        options: fields of `AssignerContract`.
+
+    Returns:
+        Whether each check applied, by name; all that did have passed.
+
+    Raises:
+        AssertionError: the assigner does not have a property; the message names it, the sizes and the difference.
+
+    Example:
+        >>> from iapo.advantages import GroupRelative
+        >>> all(check_advantage_assigner(GroupRelative(), examples=3).values())
+        True
+    """
+    return run_checks(assigner, assigner_checks(**options))
+
+
+def assigner_checks(**options: Any) -> tuple[Check, ...]:
+    """The checks of an assigner, each to be called with it. ``options``: fields of `AssignerContract`."""
+    return AssignerContract(**options).checks()
+
+
+@dataclass(frozen=True)
+class AssignerContract:
+    """The properties of an `iapo.AdvantageAssigner`.
+
+    Torch's generators start at the same seed before each call, so that an assigner that draws is checked too, as far as
+    a property means anything for it.
+
+    Args:
+        examples: batches tried, a check.
+        tolerance: absolute and relative, of the order of operations in fp32.
+        float64_tolerance: absolute and relative, of fp32 against fp64.
+        groups_independent: ``False`` for an assigner that centres or scales over the batch.
+        width_independent: ``False`` for an assigner whose statistics run over the padding.
+        deterministic: ``False`` for an assigner that draws from torch's generator.
+        ties: ``False`` for an assigner that chooses among completions of equal reward or length by their place.
+        min_group: the fewest completions of a group.
+        max_group: the most.
+    """
+
+    examples: int = 12
+    tolerance: float = 1e-5
+    float64_tolerance: float = 1e-3
+    groups_independent: bool = True
+    width_independent: bool = True
+    deterministic: bool = True
+    ties: bool = True
+    min_group: int = 2
+    max_group: int = 4
+
+    def checks(self) -> tuple[Check, ...]:
+        """All of them, in the order in which they are best read."""
+
+        def steady(_: object) -> bool:
+            return self.deterministic
+
+        drawless = "an assigner that draws nothing (deterministic)"
+        return (
+            Check("shape", self.shape),
+            Check("loss_mask", self.loss_mask),
+            Check("detached", self.detached),
+            Check("inputs_untouched", self.inputs_untouched),
+            Check("requires", self.requires),
+            Check("masked_garbage", self.masked_garbage),
+            Check(
+                "padding",
+                self.padding,
+                lambda _: self.deterministic and self.width_independent,
+                "deterministic, width_independent",
+            ),
+            Check("batch_order", self.batch_order, steady, drawless),
+            Check("group_labels", self.group_labels),
+            Check(
+                "groups_independent",
+                self.groups_alone,
+                lambda _: self.deterministic and self.groups_independent,
+                "deterministic, groups_independent",
+            ),
+            Check("equal_rewards", self.equal_rewards),
+            Check("empty_completions", self.empty_completions),
+            Check("float64", self.float64),
+        )
+
+    def shape(self, assigner: AdvantageAssigner) -> None:
+        """Advantages and loss mask have the completions' shape; advantages the rewards' dtype, fp32 at least."""
+
+        def holds(batch: RewardBatch, dtype: torch.dtype) -> None:
+            output = _assign(assigner, dataclasses.replace(batch, rewards=batch.rewards.to(dtype)))
+            want = tuple(batch.completion_mask.shape)
+            found = tuple(output.advantages.shape), tuple(output.loss_mask.shape)
+            if found != (want, want):
+                raise AssertionError(f"want advantages and loss mask of shape {want}, got {found[0]} and {found[1]}")
+            if output.advantages.dtype != torch.float32:
+                raise AssertionError(
+                    f"want float32 for rewards in {dtype}, got {output.advantages.dtype}, sizes {want}"
+                )
+
+        self._for_all(holds, st.sampled_from([torch.float32, torch.bfloat16]))
+
+    def loss_mask(self, assigner: AdvantageAssigner) -> None:
+        """The loss mask is a subset of the completion mask, and advantages outside it are 0."""
+
+        def holds(batch: RewardBatch) -> None:
+            output = _assign(assigner, batch)
+            beyond = output.loss_mask & ~batch.completion_mask
+            assert_equal_masks("loss mask outside the completion mask", beyond, torch.zeros_like(beyond))
+            outside = output.advantages.masked_fill(output.loss_mask, 0)
+            assert_close("advantages outside the loss mask", outside, torch.zeros_like(outside), atol=0)
+
+        self._for_all(holds)
+
+    def detached(self, assigner: AdvantageAssigner) -> None:
+        """Advantages carry no gradient, though rewards and signals do."""
+
+        def holds(batch: RewardBatch) -> None:
+            output = _assign(assigner, _mapped(batch, lambda _, values: values.clone().requires_grad_()))
+            if output.advantages.requires_grad:
+                raise AssertionError(f"advantages of sizes {tuple(output.advantages.shape)} carry a gradient")
+
+        self._for_all(holds)
+
+    def inputs_untouched(self, assigner: AdvantageAssigner) -> None:
+        """Rewards, masks and signals are left as they were."""
+
+        def holds(batch: RewardBatch) -> None:
+            given, kept = _tensors(batch), {name: tensor.clone() for name, tensor in _tensors(batch).items()}
+            _assign(assigner, batch)
+            for name, tensor in given.items():
+                assert_close(f"{name} after the call", tensor, kept[name], atol=0)
+
+        self._for_all(holds)
+
+    def requires(self, assigner: AdvantageAssigner) -> None:
+        """Signals that are not required may be missing or other; those that are, matter for some batch."""
+        matter: set[str] = set()
+
+        def holds(batch: RewardBatch, seed: int) -> None:
+            expected = _assign(assigner, batch)
+            generator = torch.Generator().manual_seed(seed)
+            for name in _SIGNALS:
+                noise = -torch.rand(batch.completion_mask.shape, generator=generator) * batch.completion_mask
+                other: dict[str, Any] = {name: noise.abs() if name == "policy_entropy" else noise}
+                if name in assigner.requires:
+                    found = _assign(assigner, _with_signals(batch, **other))
+                    if not torch.equal(found.advantages, expected.advantages):
+                        matter.add(name)
+                    continue
+                missing: dict[str, Any] = {name: None}
+                if name == "information":
+                    other, missing = other | {"information_mask": None}, missing | {"information_mask": None}
+                for what, signals in (("no", missing), ("another", other)):
+                    found = _assign(assigner, _with_signals(batch, **signals))
+                    _same(f"with {what} {name}, which is not required", found, expected, atol=0)
+
+        self._for_all(holds, _SEEDS)
+        if unread := sorted(set(assigner.requires) - matter):
+            raise AssertionError(f"required {', '.join(unread)} changed no advantage in {self.examples} batches")
+
+    def masked_garbage(self, assigner: AdvantageAssigner) -> None:
+        """What signals hold outside their masks, NaN included, changes no bit of the output, metrics included."""
+
+        def holds(batch: RewardBatch, garbage: float) -> None:
+            def poison(name: str, values: Tensor) -> Tensor:
+                mask = batch.completion_mask
+                if name == "information" and batch.signals.information_mask is not None:
+                    mask = batch.signals.information_mask
+                return values if name == "rewards" else values.masked_fill(~mask, garbage)
+
+            found, expected = _assign(assigner, _mapped(batch, poison)), _assign(assigner, batch)
+            _same(f"with {garbage} in masked slots", found, expected, atol=0)
+            if set(found.metrics) != set(expected.metrics):
+                raise AssertionError(f"with {garbage} in masked slots, metrics are {sorted(found.metrics)}")
+            for name, value in expected.metrics.items():
+                if math.isnan(value) and math.isnan(found.metrics[name]):
+                    continue
+                what = f"with {garbage} in masked slots of {tuple(batch.completion_mask.shape)}, metric {name}"
+                assert_close(what, torch.tensor(found.metrics[name]), torch.tensor(value), atol=0)
+
+        self._for_all(holds, st.sampled_from([torch.nan, torch.inf, -1e30, 7.0]))
+
+    def padding(self, assigner: AdvantageAssigner) -> None:
+        """More padding changes nothing, and gets advantage 0."""
+
+        def holds(batch: RewardBatch, more: int) -> None:
+            found, expected = _assign(assigner, _widened(batch, more)), _assign(assigner, batch)
+            wider = AdvantageOutput(
+                nn.functional.pad(expected.advantages, (0, more)), nn.functional.pad(expected.loss_mask, (0, more)), {}
+            )
+            self._same(f"with {more} more slots of padding", found, wider)
+
+        self._for_all(holds, st.integers(1, 3))
+
+    def batch_order(self, assigner: AdvantageAssigner) -> None:
+        """Rows in another order, groups together or interleaved, have the same advantages."""
+
+        def holds(batch: RewardBatch, seed: int | None) -> None:
+            if seed is None:
+                order, what = batch.group_ids.argsort(stable=True), "rows sorted by group"
+            else:
+                order = torch.randperm(len(batch.rewards), generator=torch.Generator().manual_seed(seed))
+                what = f"rows in the order {order.tolist()}"
+            expected = _select_output(_assign(assigner, batch), order)
+            self._same(what, _assign(assigner, _select(batch, order)), expected)
+
+        self._for_all(holds, st.one_of(st.none(), _SEEDS))
+
+    def group_labels(self, assigner: AdvantageAssigner) -> None:
+        """Other labels of the groups, in another order, change nothing."""
+
+        def holds(batch: RewardBatch, seed: int) -> None:
+            _, group = batch.group_ids.unique(return_inverse=True)
+            labels = torch.randperm(1000, generator=torch.Generator().manual_seed(seed))[: int(group.max()) + 1]
+            found = _assign(assigner, dataclasses.replace(batch, group_ids=labels[group]))
+            self._same(f"with the group labels {labels.tolist()}", found, _assign(assigner, batch))
+
+        self._for_all(holds, _SEEDS)
+
+    def groups_alone(self, assigner: AdvantageAssigner) -> None:
+        """A group alone has the advantages that it has among others."""
+
+        def holds(batch: RewardBatch) -> None:
+            together = _assign(assigner, batch)
+            for group in batch.group_ids.unique():
+                rows = (batch.group_ids == group).nonzero().flatten()
+                found = _assign(assigner, _select(batch, rows))
+                self._same(f"rows {rows.tolist()}, a group alone", found, _select_output(together, rows))
+
+        self._for_all(holds)
+
+    def equal_rewards(self, assigner: AdvantageAssigner) -> None:
+        """Equal rewards give finite advantages and metrics."""
+
+        def holds(batch: RewardBatch, reward: float) -> None:
+            output = _assign(assigner, dataclasses.replace(batch, rewards=torch.full_like(batch.rewards, reward)))
+            _finite(f"with all rewards {reward}", output)
+
+        self._for_all(holds, st.sampled_from([0.0, 0.1, 1.0, -3.0]))
+
+    def empty_completions(self, assigner: AdvantageAssigner) -> None:
+        """Completions without a token, one or all, leave everything finite and have nothing in the loss."""
+
+        def holds(batch: RewardBatch, rows: slice) -> None:
+            mask = batch.completion_mask.clone()
+            mask[rows] = False
+            measured = batch.signals.information_mask
+            emptied = _mapped(
+                dataclasses.replace(batch, completion_mask=mask),
+                lambda name, values: values if name == "rewards" else values.masked_fill(~mask, 0),
+            )
+            if measured is not None:
+                emptied = _with_signals(emptied, information_mask=measured & mask)
+            output = _assign(assigner, emptied)
+            _finite("with completions without tokens", output)
+            found = output.advantages[rows]
+            assert_close("advantages of completions without tokens", found, torch.zeros_like(found), atol=0)
+
+        self._for_all(holds, st.sampled_from([slice(0, 1), slice(None)]))
+
+    def float64(self, assigner: AdvantageAssigner) -> None:
+        """Rewards and signals in fp64 give the same as in fp32."""
+
+        def holds(batch: RewardBatch) -> None:
+            found, expected = _assign(assigner, batch), _assign(assigner, _mapped(batch, lambda _, v: v.double()))
+            _same("in fp32 against fp64", found, expected, self.float64_tolerance)
+
+        self._for_all(holds)
+
+    def _same(self, what: str, found: AdvantageOutput, expected: AdvantageOutput) -> None:
+        _same(what, found, expected, self.tolerance)
+
+    def _for_all(self, holds: Any, *more: st.SearchStrategy) -> None:
+        batches = reward_batches(min_group=self.min_group, max_group=self.max_group, ties=self.ties)
+        for_all(self.examples, holds, batches, *more)
+
+
+def _assign(assigner: AdvantageAssigner, batch: RewardBatch) -> AdvantageOutput:
+    with seeded():
+        return assigner(batch.rewards, batch.group_ids, batch.completion_mask, batch.signals)
+
+
+def _same(what: str, found: AdvantageOutput, expected: AdvantageOutput, atol: float) -> None:
+    assert_equal_masks(f"{what}: loss mask", found.loss_mask, expected.loss_mask)
+    assert_close(f"{what}: advantages", found.advantages, expected.advantages, atol, rtol=atol)
+
+
+def _finite(what: str, output: AdvantageOutput) -> None:
+    assert_finite(f"{what}: advantages", output.advantages)
+    assert_finite(f"{what}: metric", output.metrics)
+
+
+def _tensors(batch: RewardBatch) -> dict[str, Tensor]:
+    own = {"rewards": batch.rewards, "group_ids": batch.group_ids, "completion_mask": batch.completion_mask}
+    return own | {name: tensor for name, tensor in vars(batch.signals).items() if tensor is not None}
+
+
+def _with_signals(batch: RewardBatch, **signals: Tensor | None) -> RewardBatch:
+    return dataclasses.replace(batch, signals=TokenSignals(**(vars(batch.signals) | signals)))
+
+
+def _mapped(batch: RewardBatch, change: Callable[[str, Tensor], Tensor]) -> RewardBatch:
+    """``change(name, values)`` in place of rewards and signals."""
+    signals = {name: change(name, values) for name in _SIGNALS if (values := getattr(batch.signals, name)) is not None}
+    return _with_signals(dataclasses.replace(batch, rewards=change("rewards", batch.rewards)), **signals)
+
+
+def _select(batch: RewardBatch, rows: Tensor) -> RewardBatch:
+    signals = {name: None if values is None else values[rows] for name, values in vars(batch.signals).items()}
+    return RewardBatch(batch.rewards[rows], batch.group_ids[rows], batch.completion_mask[rows], TokenSignals(**signals))
+
+
+def _select_output(output: AdvantageOutput, rows: Tensor) -> AdvantageOutput:
+    return AdvantageOutput(output.advantages[rows], output.loss_mask[rows], output.metrics)
+
+
+def _widened(batch: RewardBatch, more: int) -> RewardBatch:
+    signals = {
+        name: None if values is None else nn.functional.pad(values, (0, more))
+        for name, values in vars(batch.signals).items()
+    }
+    mask = nn.functional.pad(batch.completion_mask, (0, more))
+    return RewardBatch(batch.rewards, batch.group_ids, mask, TokenSignals(**signals))

@@ -1,0 +1,287 @@
+"""What every surrogate loss must do, whatever it optimises."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from iapo.interfaces import PolicyLoss
+from iapo.testing.checks import Check, assert_close, assert_finite, for_all, run_checks
+from iapo.testing.strategies import loss_inputs
+from iapo.types import LossOutput
+
+_FLOATS = ("policy_logprobs", "old_logprobs", "ref_logprobs", "advantages")
+
+
+def check_policy_loss(loss: PolicyLoss, **options: Any) -> dict[str, bool]:
+    """Run every check of `LossContract` that applies.
+
+    Args:
+        loss: called many times, on small batches.
+        options: fields of `LossContract`.
+
+    Returns:
+        Whether each check applied, by name; all that did have passed.
+
+    Raises:
+        AssertionError: the loss does not have a property; the message names it, the sizes and the difference.
+
+    Example:
+        >>> from iapo.losses import ClippedPolicyLoss
+        >>> all(check_policy_loss(ClippedPolicyLoss(), examples=3).values())
+        True
+    """
+    return run_checks(loss, loss_checks(**options))
+
+
+def loss_checks(**options: Any) -> tuple[Check, ...]:
+    """The checks of a loss, each to be called with it. ``options``: fields of `LossContract`."""
+    return LossContract(**options).checks()
+
+
+@dataclass(frozen=True)
+class LossContract:
+    """The properties of an `iapo.PolicyLoss`; in fp64 where nothing else is said.
+
+    Args:
+        examples: batches tried, a check.
+        tolerance: absolute and relative, of the order of operations in fp64.
+        metric_tolerance: the same for metrics, which may be in fp32.
+        difference_tolerance: of gradients against central differences of step 1e-6.
+        reinforce: ``False`` for a loss whose gradient at ratio 1 is not that of ``-A log pi / normaliser``, because it
+            weighs tokens otherwise.
+        differentiable: ``False`` for a loss whose gradient is not that of its value, because it stops gradients on the
+            way.
+    """
+
+    examples: int = 15
+    tolerance: float = 1e-12
+    metric_tolerance: float = 1e-5
+    difference_tolerance: float = 1e-6
+    reinforce: bool = True
+    differentiable: bool = True
+
+    def checks(self) -> tuple[Check, ...]:
+        """All of them, in the order in which they are best read."""
+        return (
+            Check("gradient_source", self.gradient_source),
+            Check("metrics", self.metrics),
+            Check("normaliser", self.normaliser),
+            Check("masked_garbage", self.masked_garbage),
+            Check("padding", self.padding),
+            Check("batch_order", self.batch_order),
+            Check("micro_batches", self.micro_batches),
+            Check("empty_mask", self.empty_mask),
+            Check(
+                "zero_advantages",
+                self.zero_advantages,
+                lambda loss: not loss.requires_reference,
+                "a loss without a penalty towards a reference policy",
+            ),
+            Check(
+                "ratio_one",
+                self.ratio_one,
+                lambda _: self.reinforce,
+                "a loss that weighs all tokens alike (reinforce)",
+            ),
+            Check("extreme_ratios", self.extreme_ratios),
+            Check(
+                "finite_differences",
+                self.finite_differences,
+                lambda _: self.differentiable,
+                "a loss whose gradient is that of its value (differentiable)",
+            ),
+        )
+
+    def gradient_source(self, loss: PolicyLoss) -> None:
+        """The gradient flows into ``policy_logprobs`` and into nothing else."""
+
+        def holds(tensors: dict[str, Tensor]) -> None:
+            inputs = {name: v.clone().requires_grad_() if name in _FLOATS else v for name, v in tensors.items()}
+            value = _call(loss, inputs).loss
+            sizes = tuple(tensors["loss_mask"].shape)
+            if not value.requires_grad:
+                raise AssertionError(f"the loss carries no gradient to policy_logprobs, sizes {sizes}")
+            value.backward()
+            for name in _FLOATS[1:]:
+                if (leaked := inputs[name].grad) is not None:
+                    raise AssertionError(f"a gradient of up to {leaked.abs().max():.3g} into {name}, sizes {sizes}")
+
+        self._for_all(holds)
+
+    def metrics(self, loss: PolicyLoss) -> None:
+        """Metrics are finite and carry no gradient."""
+
+        def holds(tensors: dict[str, Tensor]) -> None:
+            output = _call(loss, _training(tensors))
+            assert_finite("metric", output.metrics)
+            for name, value in output.metrics.items():
+                if value.requires_grad:
+                    raise AssertionError(f"metric {name} carries a gradient, sizes {tuple(tensors['loss_mask'].shape)}")
+
+        self._for_all(holds)
+
+    def normaliser(self, loss: PolicyLoss) -> None:
+        """At least 1; normalisers of parts with tokens in the loss add up; padding changes nothing."""
+
+        def holds(tensors: dict[str, Tensor]) -> None:
+            mask = tensors["loss_mask"]
+            whole = loss.normaliser(mask)
+            sizes = f"sizes {tuple(mask.shape)}, {int(mask.sum())} tokens"
+            if not float(whole) >= 1:
+                raise AssertionError(f"got {float(whole)} for {sizes}, want at least 1")
+            filled = mask[mask.any(1)]
+            if len(filled):
+                total = torch.stack([loss.normaliser(row[None]) for row in filled]).sum()
+                assert_close(f"sum over rows, {sizes}", total, whole, self.metric_tolerance, self.metric_tolerance)
+            wider = loss.normaliser(nn.functional.pad(mask, (0, 2)))
+            assert_close(f"with 2 more slots of padding, {sizes}", wider, whole, atol=0)
+
+        self._for_all(holds)
+
+    def masked_garbage(self, loss: PolicyLoss) -> None:
+        """What stands outside the loss mask, NaN included, changes no bit of the loss or of the gradient."""
+
+        def holds(tensors: dict[str, Tensor], garbage: float) -> None:
+            mask = tensors["loss_mask"]
+            poisoned = {name: v.masked_fill(~mask, garbage) if name in _FLOATS else v for name, v in tensors.items()}
+            (found, bits), (expected, gradient) = _gradient(loss, poisoned), _gradient(loss, tensors)
+            what = f"with {garbage} in masked slots of {tuple(mask.shape)}"
+            assert_close(f"{what}: loss", found.loss, expected.loss, atol=0)
+            assert_close(f"{what}: gradient", bits, gradient, atol=0)
+
+        self._for_all(holds, st.sampled_from([torch.nan, torch.inf, -torch.inf, 1e30]))
+
+    def padding(self, loss: PolicyLoss) -> None:
+        """More padding changes neither loss nor gradient."""
+
+        def holds(tensors: dict[str, Tensor], more: int) -> None:
+            wider = {name: nn.functional.pad(value, (0, more)) for name, value in tensors.items()}
+            (found, long), (expected, gradient) = _gradient(loss, wider), _gradient(loss, tensors)
+            what = f"with {more} more slots of padding, sizes {tuple(gradient.shape)}"
+            self._close(f"{what}: loss", found.loss, expected.loss)
+            self._close(f"{what}: gradient", long, nn.functional.pad(gradient, (0, more)))
+
+        self._for_all(holds, st.integers(1, 3))
+
+    def batch_order(self, loss: PolicyLoss) -> None:
+        """Rows in another order have the same loss and the same gradients."""
+
+        def holds(tensors: dict[str, Tensor], seed: int) -> None:
+            rows = len(tensors["loss_mask"])
+            order = torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
+            other = {name: value[order] for name, value in tensors.items()}
+            (found, permuted), (expected, gradient) = _gradient(loss, other), _gradient(loss, tensors)
+            self._close(f"rows in the order {order.tolist()}: loss", found.loss, expected.loss)
+            self._close(f"rows in the order {order.tolist()}: gradient", permuted, gradient[order])
+
+        self._for_all(holds, st.integers(0, 2**16))
+
+    def micro_batches(self, loss: PolicyLoss) -> None:
+        """Micro-batches, each with the step's normaliser, add up to the step: loss, gradient and metrics."""
+
+        def holds(tensors: dict[str, Tensor], size: int) -> None:
+            rows = len(tensors["loss_mask"])
+            whole, gradient = _gradient(loss, tensors)
+            normaliser = loss.normaliser(tensors["loss_mask"])
+            split = zip(*(value.split(size) for value in tensors.values()), strict=True)
+            parts = [_gradient(loss, dict(zip(tensors, part, strict=True)), normaliser) for part in split]
+            what = f"{rows} rows in micro-batches of {size}"
+            self._close(f"{what}: gradient", torch.cat([part for _, part in parts]), gradient)
+            self._close(f"{what}: loss", torch.stack([output.loss for output, _ in parts]).sum(), whole.loss)
+            for name, value in whole.metrics.items():
+                total = torch.stack([output.metrics[name] for output, _ in parts]).sum()
+                assert_close(f"{what}: metric {name}", total, value, self.metric_tolerance, self.metric_tolerance)
+
+        self._for_all(holds, st.integers(1, 3))
+
+    def empty_mask(self, loss: PolicyLoss) -> None:
+        """Without a token in the loss, loss and gradient are exactly 0."""
+
+        def holds(tensors: dict[str, Tensor]) -> None:
+            output, gradient = _gradient(loss, tensors | {"loss_mask": torch.zeros_like(tensors["loss_mask"])})
+            assert_close("loss", output.loss, torch.zeros_like(output.loss), atol=0)
+            assert_close("gradient", gradient, torch.zeros_like(gradient), atol=0)
+
+        self._for_all(holds)
+
+    def zero_advantages(self, loss: PolicyLoss) -> None:
+        """Where all advantages are 0, so is the gradient."""
+
+        def holds(tensors: dict[str, Tensor]) -> None:
+            _, gradient = _gradient(loss, tensors | {"advantages": torch.zeros_like(tensors["advantages"])})
+            assert_close("gradient", gradient, torch.zeros_like(gradient), atol=0)
+
+        self._for_all(holds)
+
+    def ratio_one(self, loss: PolicyLoss) -> None:
+        """Where policy, old and reference policy agree, the gradient is that of ``-A log pi / normaliser``."""
+
+        def holds(tensors: dict[str, Tensor]) -> None:
+            policy, mask = tensors["policy_logprobs"], tensors["loss_mask"]
+            _, gradient = _gradient(loss, tensors | {"old_logprobs": policy, "ref_logprobs": policy})
+            expected = -tensors["advantages"] * mask / loss.normaliser(mask)
+            self._close("gradient against -A / normaliser", gradient, expected)
+
+        self._for_all(holds)
+
+    def extreme_ratios(self, loss: PolicyLoss) -> None:
+        """Log-ratios of up to 1000 nats, to the old and to the reference policy, leave loss and gradient finite."""
+
+        def holds(tensors: dict[str, Tensor], gap: float) -> None:
+            signs = torch.where(tensors["advantages"] > 0, 1.0, -1.0).flip(1)
+            policy = tensors["policy_logprobs"]
+            far = tensors | {"old_logprobs": policy - gap * signs, "ref_logprobs": policy + gap * signs}
+            output, gradient = _gradient(loss, {n: v.float() if n in _FLOATS else v for n, v in far.items()})
+            what = f"at log-ratios of +-{gap} in fp32, sizes {tuple(policy.shape)}"
+            assert_finite(f"{what}: loss", output.loss)
+            assert_finite(f"{what}: gradient", gradient)
+
+        self._for_all(holds, st.sampled_from([20.0, 100.0, 1000.0]))
+
+    def finite_differences(self, loss: PolicyLoss) -> None:
+        """The gradient is what central differences of the loss say."""
+        step = 1e-6
+
+        def holds(tensors: dict[str, Tensor]) -> None:
+            _, gradient = _gradient(loss, tensors)
+            normaliser = loss.normaliser(tensors["loss_mask"])
+            differences = torch.zeros_like(gradient)
+            for index in tensors["loss_mask"].nonzero().tolist():
+                move = torch.zeros_like(gradient)
+                move[tuple(index)] = step
+                up, down = (
+                    _call(loss, tensors | {"policy_logprobs": tensors["policy_logprobs"] + change}, normaliser).loss
+                    for change in (move, -move)
+                )
+                differences[tuple(index)] = (up - down) / (2 * step)
+            limit = self.difference_tolerance
+            assert_close("gradient against central differences", gradient, differences, limit, rtol=limit)
+
+        for_all(self.examples, holds, loss_inputs(max_batch=3, max_token=4))
+
+    def _close(self, what: str, found: Tensor, expected: Tensor) -> None:
+        assert_close(what, found, expected, self.tolerance, self.tolerance)
+
+    def _for_all(self, holds: Any, *more: st.SearchStrategy) -> None:
+        for_all(self.examples, holds, loss_inputs(), *more)
+
+
+def _training(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return tensors | {"policy_logprobs": tensors["policy_logprobs"].detach().clone().requires_grad_()}
+
+
+def _call(loss: PolicyLoss, tensors: dict[str, Tensor], normaliser: Tensor | None = None) -> LossOutput:
+    """The loss, with a reference policy only if it asks for one."""
+    given = tensors if loss.requires_reference else tensors | {"ref_logprobs": None}
+    return loss(**given, normaliser=loss.normaliser(tensors["loss_mask"]) if normaliser is None else normaliser)
+
+
+def _gradient(
+    loss: PolicyLoss, tensors: dict[str, Tensor], normaliser: Tensor | None = None
+) -> tuple[LossOutput, Tensor]:
+    inputs = _training(tensors)
+    output = _call(loss, inputs, normaliser)
+    return output, torch.autograd.grad(output.loss, inputs["policy_logprobs"])[0]

@@ -1,0 +1,161 @@
+"""Hypothesis strategies for what flows between components: ragged, holed, with garbage in padding."""
+
+from dataclasses import dataclass
+
+import torch
+from hypothesis import strategies as st
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from iapo.testing.models import VOCAB
+from iapo.types import Rollout, TokenSignals
+
+_SEEDS = st.integers(0, 2**31 - 1)
+
+
+@st.composite
+def rollouts(
+    draw: st.DrawFn,
+    vocab: int = VOCAB,
+    max_batch: int = 4,
+    max_prompt: int = 6,
+    max_token: int = 9,
+    max_answer: int = 3,
+    holes: bool = True,
+) -> Rollout:
+    """A rollout with padding of random width and random token ids everywhere, padding included.
+
+    Completions, answers and reasoning spans may be empty; groups are pairs of rows that follow each other.
+
+    Args:
+        vocab: token ids are below it.
+        max_batch: the most completions.
+        max_prompt: the most tokens of a prompt; one at least.
+        max_token: the most tokens of a completion.
+        max_answer: the most tokens of an answer.
+        holes: whether the reasoning span may have holes.
+    """
+    batch = draw(st.integers(1, max_batch))
+    generator = torch.Generator().manual_seed(draw(_SEEDS))
+    prompts = draw(st.lists(st.integers(1, max_prompt), min_size=batch, max_size=batch))
+    tokens = draw(st.lists(st.integers(0, max_token), min_size=batch, max_size=batch))
+    answers = draw(st.lists(st.integers(0, max_answer), min_size=batch, max_size=batch))
+    prompt_width = max(prompts) + draw(st.integers(0, 3))
+    token_width = max(1, max(tokens) + draw(st.integers(0, 3)))
+    answer_width = max(1, max(answers) + draw(st.integers(0, 1)))
+
+    def ids(width: int) -> Tensor:
+        return torch.randint(0, vocab, (batch, width), generator=generator)
+
+    completion_mask = torch.arange(token_width) < torch.tensor(tokens)[:, None]
+    starts = draw(st.lists(st.integers(0, 3), min_size=batch, max_size=batch))
+    reasoning_mask = completion_mask & (torch.arange(token_width) >= torch.tensor(starts)[:, None])
+    if holes and draw(st.booleans()):
+        reasoning_mask &= torch.rand(batch, token_width, generator=generator) < 0.7
+    return Rollout(
+        prompt_ids=ids(prompt_width),
+        prompt_mask=torch.arange(prompt_width).flip(0) < torch.tensor(prompts)[:, None],
+        completion_ids=ids(token_width),
+        completion_mask=completion_mask,
+        reasoning_mask=reasoning_mask,
+        group_ids=torch.arange(batch) // 2,
+        sampler_logprobs=-3 * torch.rand(batch, token_width, generator=generator) * completion_mask,
+        answer_ids=ids(answer_width),
+        answer_mask=torch.arange(answer_width) < torch.tensor(answers)[:, None],
+    )
+
+
+@st.composite
+def token_signals(draw: st.DrawFn, completion_mask: Bool[Tensor, "batch token"]) -> TokenSignals:
+    """All signals of completions: 0 outside ``completion_mask``, information also where it was not measured.
+
+    Args:
+        completion_mask: of the completions. The information mask is a subset of it with holes, or ``None``.
+    """
+    generator = torch.Generator().manual_seed(draw(_SEEDS))
+    shape = completion_mask.shape
+    measured = completion_mask
+    if holes := draw(st.booleans()):
+        measured = completion_mask & (torch.rand(shape, generator=generator) < 0.8)
+    return TokenSignals(
+        information=torch.randn(shape, generator=generator) * measured,
+        information_mask=measured if holes else None,
+        policy_entropy=torch.rand(shape, generator=generator) * 3 * completion_mask,
+        policy_logprobs=-torch.rand(shape, generator=generator) * 3 * completion_mask,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class RewardBatch:
+    """What an `iapo.AdvantageAssigner` is called with.
+
+    Args:
+        rewards: one per completion.
+        group_ids: of the completions, in any order.
+        completion_mask: right-padded.
+        signals: all of them.
+    """
+
+    rewards: Float[Tensor, " batch"]
+    group_ids: Int[Tensor, " batch"]
+    completion_mask: Bool[Tensor, "batch token"]
+    signals: TokenSignals
+
+
+@st.composite
+def reward_batches(
+    draw: st.DrawFn,
+    min_group: int = 2,
+    max_group: int = 4,
+    max_groups: int = 3,
+    max_token: int = 9,
+    ties: bool = True,
+) -> RewardBatch:
+    """Rewards, group ids and signals of ragged completions, some of them empty; groups interleaved.
+
+    Args:
+        min_group: the fewest completions of a group.
+        max_group: the most.
+        max_groups: the most groups.
+        max_token: the most tokens of a completion, unless there must be more for lengths to differ.
+        ties: whether completions may be of equal reward (0, 0.5 or 1) and length; else all differ in both.
+    """
+    sizes = draw(st.lists(st.integers(min_group, max_group), min_size=1, max_size=max_groups))
+    group_ids = draw(st.permutations([100 + 7 * group for group, size in enumerate(sizes) for _ in range(size)]))
+    batch = len(group_ids)
+    longest = draw(st.sampled_from([max_token, 2])) if ties else max(max_token, batch)
+    lengths = draw(st.lists(st.integers(0, longest), min_size=batch, max_size=batch, unique=not ties))
+    width = max(1, max(lengths) + draw(st.integers(0, 2)))
+    mask = torch.arange(width) < torch.tensor(lengths)[:, None]
+    generator = torch.Generator().manual_seed(draw(_SEEDS))
+    tied, untied = torch.randint(0, 3, (batch,), generator=generator) / 2, torch.rand(batch, generator=generator)
+    rewards = tied if ties else untied
+    return RewardBatch(rewards, torch.tensor(group_ids), mask, draw(token_signals(mask)))
+
+
+@st.composite
+def loss_inputs(
+    draw: st.DrawFn, max_batch: int = 6, max_token: int = 7, dtype: torch.dtype = torch.float64
+) -> dict[str, Tensor]:
+    """Arguments of an `iapo.PolicyLoss` but the normaliser; the mask has holes, or is full, or empty.
+
+    Args:
+        max_batch: the most completions.
+        max_token: the most tokens.
+        dtype: of the tensors.
+    """
+    shape = (draw(st.integers(1, max_batch)), draw(st.integers(1, max_token)))
+    generator = torch.Generator().manual_seed(draw(_SEEDS))
+    density = draw(st.sampled_from([0.5, 1.0, 0.0]))
+
+    def normal(scale: float) -> Tensor:
+        return scale * torch.randn(shape, generator=generator, dtype=dtype)
+
+    policy = normal(1.0) - 2
+    return {
+        "policy_logprobs": policy,
+        "old_logprobs": policy + normal(0.3),
+        "ref_logprobs": policy + normal(0.3),
+        "advantages": normal(1.0),
+        "loss_mask": torch.rand(shape, generator=generator) < density,
+    }

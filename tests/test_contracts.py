@@ -1,0 +1,123 @@
+"""Every shipped component has the contract of its interface: `iapo.testing` on all of them.
+
+A component that is added to ``__all__`` of its package gets a line below: an instance, or ``(instance, options)`` with
+the fields of its contract (`iapo.testing.EstimatorContract` and so on) where a property does not hold by design.
+"""
+
+import inspect
+
+import pytest
+import torch
+
+from iapo import AdvantageAssigner, MIEstimator, PolicyLoss, Sampler, advantages, estimators, losses, rollout
+from iapo.advantages import GroupRelative
+from iapo.estimators import AnswerLikelihood, EarlyExitEntropy
+from iapo.testing import TabularLanguageModel, parametrize_with_checks, tiny_llama, tiny_tokenizer
+
+POSTFIX = (5, 6)
+TOKENIZER = tiny_tokenizer()
+
+
+def sampled_model():
+    """A model whose texts end soon."""
+    model = tiny_llama()
+    model.generation_config.eos_token_id = [2, 5, 9, 12, 20]
+    return model
+
+
+def adapted() -> MIEstimator:
+    """An adapter that changes something: in a model without attention it lets attention in again."""
+    estimator = estimators.Calibrated(AnswerLikelihood(POSTFIX, closing_ids=(7,)), tiny_llama(), rank=2)
+    for parameter in estimator.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return estimator
+
+
+def forced(sampler, samples: int) -> MIEstimator:
+    """Sampled answers of one token."""
+    return estimators.MonteCarloInformation(
+        sampler, samples, answers="forced", postfix_ids=POSTFIX, max_answer_tokens=1, measure="entropy"
+    )
+
+
+ESTIMATORS = [
+    EarlyExitEntropy(POSTFIX),
+    AnswerLikelihood(POSTFIX, closing_ids=(7,)),
+    estimators.AnswerEntropy(POSTFIX, candidates=((8,), (8, 9), (10, 11)), closing_ids=(7,)),
+    (estimators.AnswerEntropy(POSTFIX, closing_ids=(7,)), {"rows_independent": False}),
+    (adapted(), {"zero_if_ignored": False}),
+    (estimators.Refined(EarlyExitEntropy(POSTFIX), stride=3, threshold=0.2), {"causal": False}),
+    (estimators.NextTokenEntropy(), {"zero_if_ignored": False}),
+    estimators.NoInformation(),
+    (
+        forced(lambda model: rollout.ScriptedSampler(lambda prompt, index: [sum(prompt) % (index + 2)]), samples=4),
+        {"zero_if_ignored": False},
+    ),
+    (
+        forced(lambda model: rollout.TransformersSampler(model, TOKENIZER, max_new_tokens=1), samples=2),
+        {"deterministic": False, "examples": 3},
+    ),
+    (
+        estimators.ExactInformation(answer_of=lambda ids: ids[-2:], eos_id=0, max_new_tokens=4),
+        {"model": TabularLanguageModel(vocab_size=2, order=1), "vocab": 2, "max_token": 4},
+    ),
+]
+
+ASSIGNERS = [
+    GroupRelative(),
+    GroupRelative(scale="none"),
+    (advantages.RLOO(), {}),
+    (advantages.ReinforcePlusPlus(discount=0.9), {"groups_independent": False}),
+    advantages.InformationAware(alpha=0.5, beta=0.1),
+    advantages.InformationAware.paper(alpha=1.0, beta=0.1),
+    (advantages.InformationAware(center="batch"), {"groups_independent": False}),
+    advantages.InformationAware(beta=0.1, applies_to="correct", exploration="policy_entropy", horizon=2),
+    (advantages.OfficialCompat(alpha=1.0, beta=0.1), {"width_independent": False}),
+    advantages.GTPO(),
+    advantages.GRPOS(),
+    (advantages.GFPO(keep=2), {"ties": False}),
+    (advantages.SGRPO(GroupRelative(), first=2, probability=0.5), {"deterministic": False}),
+    advantages.OverlongFiltered(GroupRelative(), max_length=5),
+    advantages.LengthShaped(GroupRelative(), advantages.KimiLength()),
+]
+
+LOSSES = [
+    losses.ClippedPolicyLoss(),
+    (losses.ClippedPolicyLoss(aggregation="sequence", kl_coef=0.3), {"reinforce": False}),
+    losses.ClippedPolicyLoss(aggregation="constant", max_length=5, clip_low=0.1),
+]
+
+SAMPLERS = [
+    rollout.TransformersSampler(sampled_model(), TOKENIZER, max_new_tokens=6, temperature=0.8),
+    rollout.TransformersSampler(sampled_model(), TOKENIZER, max_new_tokens=6, temperature=0.0, max_batch=2),
+    rollout.CompactingSampler(sampled_model(), TOKENIZER, max_new_tokens=6, top_p=0.9),
+    rollout.ScriptedSampler(lambda prompt, index: [7, 8, 2][index:], TOKENIZER),
+]
+
+
+@parametrize_with_checks([*ESTIMATORS, *ASSIGNERS, *LOSSES, *SAMPLERS])
+def test_contract(component, check):
+    check(component)
+
+
+@pytest.mark.parametrize(
+    ("package", "interface", "table"),
+    [
+        (estimators, MIEstimator, "ESTIMATORS"),
+        (advantages, AdvantageAssigner, "ASSIGNERS"),
+        (losses, PolicyLoss, "LOSSES"),
+        (rollout, Sampler, "SAMPLERS"),
+    ],
+)
+def test_every_component_is_in_the_table(package, interface, table):
+    public = [getattr(package, name) for name in package.__all__]
+    entries = {type(entry[0] if isinstance(entry, tuple) else entry) for entry in globals()[table]}
+    missing = [
+        each.__name__
+        for each in public
+        if inspect.isclass(each)
+        and issubclass(each, interface)
+        and not inspect.isabstract(each)
+        and each not in entries
+    ]
+    assert not missing, f"{package.__name__}: {', '.join(missing)} not checked; add a line to {table} in {__file__}"

@@ -1,0 +1,200 @@
+"""Each check of an assigner fails on an assigner that breaks its property, and the others pass."""
+
+import dataclasses
+import re
+
+import pytest
+import torch
+from broken import failures
+
+from iapo import AdvantageAssigner, AdvantageOutput
+from iapo.advantages import GroupRelative
+from iapo.testing import assigner_checks, check_advantage_assigner
+
+pytestmark = pytest.mark.usefixtures("first_failure")
+
+
+class Sound(AdvantageAssigner):
+    """Group-relative, with a place for one mistake."""
+
+    def assign(self, rewards, group_ids, completion_mask, signals):
+        output = GroupRelative()(rewards, group_ids, completion_mask)
+        advantages = self.change(output.advantages, rewards, group_ids, completion_mask, signals)
+        return AdvantageOutput(advantages.masked_fill(~completion_mask, 0), completion_mask, output.metrics)
+
+    def change(self, advantages, rewards, group_ids, mask, signals):
+        return advantages
+
+
+class DoublePrecision(Sound):
+    def change(self, advantages, rewards, group_ids, mask, signals):
+        return advantages.double()
+
+
+class OutsideTheLoss(Sound):
+    """The first token leaves the loss mask and keeps its advantage."""
+
+    def __call__(self, *args, **kwargs):
+        output = super().__call__(*args, **kwargs)
+        loss_mask = output.loss_mask.clone()
+        loss_mask[:, 0] = False
+        return dataclasses.replace(output, advantages=output.advantages, loss_mask=loss_mask)
+
+
+class Attached(Sound):
+    def __call__(self, rewards, *args, **kwargs):
+        output = super().__call__(rewards, *args, **kwargs)
+        return dataclasses.replace(output, advantages=output.advantages + 0 * rewards.float()[:, None])
+
+
+class InPlace(Sound):
+    def change(self, advantages, rewards, group_ids, mask, signals):
+        if signals.policy_logprobs is not None:
+            signals.policy_logprobs.exp_()
+        return advantages
+
+
+class SecretlyReads(Sound):
+    def change(self, advantages, rewards, group_ids, mask, signals):
+        return advantages + (0 if signals.policy_entropy is None else signals.policy_entropy.masked_fill(~mask, 0))
+
+
+class NeverReads(Sound):
+    requires = frozenset({"information"})
+
+
+class Multiplies(Sound):
+    """Masks by a product, which NaN survives."""
+
+    requires = frozenset({"policy_logprobs"})
+
+    def change(self, advantages, rewards, group_ids, mask, signals):
+        mean = (signals.policy_logprobs * mask).sum(1) / mask.sum(1).clamp(min=1)
+        return advantages + mean[:, None]
+
+
+class MultipliesInMetrics(Sound):
+    def assign(self, rewards, group_ids, completion_mask, signals):
+        output = super().assign(rewards, group_ids, completion_mask, signals)
+        mean = 0.0 if signals.information is None else float((signals.information * completion_mask).sum())
+        return dataclasses.replace(output, metrics=output.metrics | {"information": mean})
+
+
+class ByWidth(Sound):
+    def change(self, advantages, rewards, group_ids, mask, signals):
+        return advantages - mask.float().mean(1, keepdim=True)
+
+
+class FirstInGroup(Sound):
+    """The completion of a group that stands first has an extra."""
+
+    def change(self, advantages, rewards, group_ids, mask, signals):
+        first = [group not in group_ids[:row] for row, group in enumerate(group_ids)]
+        return advantages + torch.tensor(first)[:, None]
+
+
+class Adjacent(AdvantageAssigner):
+    """Takes neighbours with equal ids for a group."""
+
+    def assign(self, rewards, group_ids, completion_mask, signals):
+        runs = torch.nn.functional.pad((group_ids[1:] != group_ids[:-1]).long().cumsum(0), (1, 0))
+        return GroupRelative(allow_singletons=True)(rewards, runs, completion_mask)
+
+
+class ByLabel(Sound):
+    def change(self, advantages, rewards, group_ids, mask, signals):
+        return advantages + (group_ids % 2)[:, None]
+
+
+class BatchCentred(Sound):
+    def change(self, advantages, rewards, group_ids, mask, signals):
+        return (rewards - rewards.mean())[:, None] * mask
+
+
+class Scaled(Sound):
+    """Divides by the spread of the rewards, whatever it is."""
+
+    def change(self, advantages, rewards, group_ids, mask, signals):
+        return advantages / (rewards.max() - rewards.min())
+
+
+class PerToken(Sound):
+    def assign(self, rewards, group_ids, completion_mask, signals):
+        output = super().assign(rewards, group_ids, completion_mask, signals)
+        mean = float(output.advantages.sum() / completion_mask.sum())
+        return dataclasses.replace(output, metrics={"per_token": mean})
+
+
+class ByDtype(Sound):
+    def change(self, advantages, rewards, group_ids, mask, signals):
+        return advantages + (rewards.dtype == torch.float64)
+
+
+FEW = {"examples": 3}
+BROKEN = [
+    (DoublePrecision(), {"shape"}, r"want float32 for rewards in torch.float32, got torch.float64, sizes \(\d+, \d+\)"),
+    (OutsideTheLoss(), {"loss_mask"}, r"advantages outside the loss mask: differs by [\d.]+ at \(\d+, 0\)"),
+    (Attached(), {"detached"}, r"advantages of sizes \(\d+, \d+\) carry a gradient"),
+    (InPlace(), {"inputs_untouched"}, r"policy_logprobs after the call: differs by"),
+    (SecretlyReads(), {"requires"}, r"with (no|another) policy_entropy, which is not required: advantages: differs by"),
+    (NeverReads(), {"requires"}, r"required information changed no advantage in 12 batches"),
+    (Multiplies(), {"masked_garbage"}, r"raised FloatingPointError: Multiplies.assign: advantages: NaN or infinite"),
+    (MultipliesInMetrics(), {"masked_garbage"}, r"in masked slots of \(\d+, \d+\), metric information: differs by"),
+    (ByWidth(), {"padding"}, r"with [1-3] more slots of padding: advantages: differs by"),
+    (FirstInGroup(), {"batch_order"}, r"rows in the order \[[\d, ]+\]: advantages: differs by"),
+    (Adjacent(), {"batch_order", "groups_independent"}, r"(rows sorted by group|rows in the order|a group alone)"),
+    (ByLabel(), {"group_labels"}, r"with the group labels \[[\d, ]+\]: advantages: differs by"),
+    (BatchCentred(), {"groups_independent"}, r"rows \[[\d, ]+\], a group alone: advantages: differs by"),
+    (Scaled(), {"equal_rewards"}, r"raised FloatingPointError: Scaled.assign: advantages: NaN or infinite"),
+    (
+        PerToken(),
+        {"empty_completions", "equal_rewards"},
+        r"with (completions without tokens|all rewards .*): metric per_token: got nan",
+    ),
+    (ByDtype(), {"float64"}, r"in fp32 against fp64: advantages: differs by"),
+]
+
+
+@pytest.mark.parametrize(("assigner", "names", "message"), BROKEN, ids=lambda value: type(value).__name__)
+def test_each_broken_assigner_fails_its_check(assigner, names, message):
+    # Rewards that differ: a spread of 0 then comes from the check that sets it alone.
+    options = {"ties": False, "groups_independent": False} if isinstance(assigner, Scaled) else {}
+    found = failures(assigner, assigner_checks, names, FEW, **options)
+    owner = type(assigner).__name__
+    assert set(found) == names
+    for name in names:
+        assert re.match(f"{owner}: {name}: ", found[name])
+        assert re.search(message, found[name]), found[name]
+
+
+def test_a_sound_assigner_passes_everything():
+    assert all(check_advantage_assigner(Sound()).values())
+    assert not check_advantage_assigner(BatchCentred(), groups_independent=False)["groups_independent"]
+    assert not check_advantage_assigner(ByWidth(), width_independent=False)["padding"]
+
+
+def test_ties_broken_by_place_need_ties_off():
+    class Shortest(AdvantageAssigner):
+        """Learns from the shortest completion of a group, the first of several."""
+
+        def assign(self, rewards, group_ids, completion_mask, signals):
+            kept = torch.zeros_like(completion_mask)
+            for group in group_ids.unique():
+                rows = (group_ids == group).nonzero().flatten()
+                kept[rows[completion_mask[rows].sum(1).argmin()]] = True
+            kept &= completion_mask
+            return AdvantageOutput(rewards[:, None] * kept, kept, {})
+
+    assert set(failures(Shortest(), assigner_checks, {"batch_order"}, FEW)) == {"batch_order"}
+    assert all(check_advantage_assigner(Shortest(), ties=False).values())
+
+
+def test_an_assigner_that_draws_is_checked_as_far_as_that_goes():
+    class Sampled(Sound):
+        def change(self, advantages, rewards, group_ids, mask, signals):
+            return advantages * (torch.rand(mask.shape) < 0.5)
+
+    names = {"padding", "batch_order"}
+    assert names <= set(failures(Sampled(), assigner_checks, names, FEW))
+    applied = check_advantage_assigner(Sampled(), deterministic=False)
+    assert {name for name in applied if not applied[name]} == {"padding", "batch_order", "groups_independent"}

@@ -1,0 +1,172 @@
+"""Each check of a loss fails on a loss that breaks its property, and the others pass."""
+
+import re
+
+import pytest
+import torch
+from broken import failures
+
+from iapo import LossOutput, PolicyLoss
+from iapo.losses import ClippedPolicyLoss
+from iapo.masked import masked_sum
+from iapo.testing import check_policy_loss, loss_checks
+
+pytestmark = pytest.mark.usefixtures("first_failure")
+
+
+class Sound(PolicyLoss):
+    """``-A pi / pi_old``, summed over the mask, by the normaliser, with a place for one mistake."""
+
+    def normaliser(self, loss_mask):
+        return loss_mask.sum().clamp(min=1).double()
+
+    def compute(self, policy_logprobs, old_logprobs, advantages, loss_mask, normaliser, ref_logprobs):
+        value = self.value(policy_logprobs, (policy_logprobs - old_logprobs).clamp(-20, 20), advantages, loss_mask)
+        loss = masked_sum(value, loss_mask) / normaliser
+        return self.finish(loss, value, policy_logprobs, advantages, loss_mask, normaliser)
+
+    def value(self, policy, change, advantages, mask):
+        return -change.exp() * advantages
+
+    def finish(self, loss, value, policy, advantages, mask, normaliser):
+        return LossOutput(loss, {})
+
+
+class Detached(Sound):
+    def finish(self, loss, value, policy, advantages, mask, normaliser):
+        return LossOutput(loss.detach(), {})
+
+
+class LeaksIntoAdvantages(Sound):
+    def __call__(self, policy_logprobs, old_logprobs, advantages, loss_mask, normaliser, ref_logprobs=None):
+        output = super().__call__(policy_logprobs, old_logprobs, advantages, loss_mask, normaliser)
+        leak = (advantages - advantages.detach()).masked_fill(~loss_mask, 0).sum()
+        return LossOutput(output.loss + 0.5 * leak, {})
+
+
+class AttachedMetric(Sound):
+    def finish(self, loss, value, policy, advantages, mask, normaliser):
+        return LossOutput(loss, {"loss": loss})
+
+
+class NotANumberMetric(Sound):
+    def finish(self, loss, value, policy, advantages, mask, normaliser):
+        return LossOutput(loss, {"mean": (masked_sum(policy.detach(), mask) / mask.sum())})
+
+
+class LongestNormaliser(Sound):
+    def normaliser(self, loss_mask):
+        return loss_mask.sum(1).max().clamp(min=1).double()
+
+
+class UncleanedInputs(Sound):
+    """Multiplies by the mask, which NaN survives, and does not let the interface clean its inputs."""
+
+    def __call__(self, policy_logprobs, old_logprobs, advantages, loss_mask, normaliser, ref_logprobs=None):
+        ratio = (policy_logprobs - old_logprobs.detach()).clamp(-20, 20).exp()
+        return LossOutput((-ratio * advantages.detach() * loss_mask).sum() / normaliser, {})
+
+
+class ByWidth(Sound):
+    def finish(self, loss, value, policy, advantages, mask, normaliser):
+        return LossOutput(loss * mask.shape[1], {})
+
+
+class ByPlace(Sound):
+    def value(self, policy, change, advantages, mask):
+        return -change.exp() * advantages * (1 + torch.arange(len(mask)))[:, None]
+
+
+class OwnNormaliser(Sound):
+    def finish(self, loss, value, policy, advantages, mask, normaliser):
+        return LossOutput(masked_sum(value, mask) / mask.sum().clamp(min=1), {})
+
+
+class MeanMetric(Sound):
+    def finish(self, loss, value, policy, advantages, mask, normaliser):
+        return LossOutput(loss, {"policy": masked_sum(policy.detach(), mask) / mask.sum().clamp(min=1)})
+
+
+class ConstantWhenEmpty(Sound):
+    def finish(self, loss, value, policy, advantages, mask, normaliser):
+        return LossOutput(loss + 0.125 * (not mask.any()), {})
+
+
+class EntropyBonus(Sound):
+    def value(self, policy, change, advantages, mask):
+        return -change.exp() * advantages + 0.01 * policy * policy.detach().exp()
+
+
+class TwiceAsStrong(Sound):
+    def value(self, policy, change, advantages, mask):
+        return -2 * change.exp() * advantages
+
+
+class Overflowing(Sound):
+    def compute(self, policy_logprobs, old_logprobs, advantages, loss_mask, normaliser, ref_logprobs):
+        ratio = (policy_logprobs - old_logprobs).exp()
+        return LossOutput(masked_sum(-ratio * advantages, loss_mask) / normaliser, {})
+
+
+class StopsGradient(Sound):
+    """The weight is kept out of the gradient, as in CISPO."""
+
+    def value(self, policy, change, advantages, mask):
+        return -change.exp().detach() * advantages * policy
+
+
+FEW = {"examples": 5}
+BROKEN = [
+    (LeaksIntoAdvantages(), {"gradient_source"}, r"a gradient of up to 0.5 into advantages, sizes \(\d, \d\)"),
+    (AttachedMetric(), {"metrics"}, r"metric loss carries a gradient, sizes \(\d, \d\)"),
+    (NotANumberMetric(), {"metrics", "micro_batches"}, r"metric mean: (got nan|differs by)"),
+    (LongestNormaliser(), {"normaliser"}, r"sum over rows, sizes \(\d, \d\), \d+ tokens: differs by"),
+    (
+        UncleanedInputs(),
+        {"masked_garbage"},
+        r"with -?(nan|inf|1e\+30) in masked slots of \(\d, \d\): ",
+    ),
+    (
+        ByWidth(),
+        {"padding", "ratio_one"},
+        r"with [1-3] more slots of padding, sizes \(\d, \d\)|against -A",
+    ),
+    (ByPlace(), {"batch_order", "micro_batches", "ratio_one"}, r"in the order|rows in micro-batches of|against -A"),
+    (
+        OwnNormaliser(),
+        {"micro_batches"},
+        r"\d rows in micro-batches of \d: gradient: differs by [\d.e-]+ at",
+    ),
+    (MeanMetric(), {"micro_batches"}, r"\d rows in micro-batches of \d: metric policy: differs by"),
+    (ConstantWhenEmpty(), {"empty_mask", "micro_batches"}, r"loss: differs by 0.1"),
+    (EntropyBonus(), {"zero_advantages", "ratio_one", "finite_differences"}, r"gradient.*: differs by"),
+    (TwiceAsStrong(), {"ratio_one"}, r"gradient against -A / normaliser: differs by"),
+    (Overflowing(), {"extreme_ratios"}, r"raised FloatingPointError: Overflowing.compute: loss: NaN or infinite value"),
+    (StopsGradient(), {"finite_differences"}, r"gradient against central differences: differs by"),
+]
+
+
+@pytest.mark.parametrize(("loss", "names", "message"), BROKEN, ids=lambda value: type(value).__name__)
+def test_each_broken_loss_fails_its_check(loss, names, message):
+    found = failures(loss, loss_checks, names, FEW)
+    owner = type(loss).__name__
+    assert set(found) == names
+    for name in names:
+        assert re.match(f"{owner}: {name}: ", found[name])
+        assert re.search(message, found[name]), found[name]
+
+
+def test_a_loss_without_a_gradient_is_told_first():
+    with pytest.raises(AssertionError, match="Detached: gradient_source: the loss carries no gradient to policy_logp"):
+        check_policy_loss(Detached())
+
+
+def test_a_sound_loss_passes_everything_and_options_turn_off_what_does_not_hold():
+    assert all(check_policy_loss(Sound()).values())
+    assert not check_policy_loss(TwiceAsStrong(), reinforce=False)["ratio_one"]
+    assert not check_policy_loss(StopsGradient(), differentiable=False)["finite_differences"]
+
+
+def test_a_loss_with_a_penalty_gets_its_reference():
+    applied = check_policy_loss(ClippedPolicyLoss(kl_coef=0.1))
+    assert {name for name in applied if not applied[name]} == {"zero_advantages"}
