@@ -1,8 +1,17 @@
 """Samplers of completions, and what turns completions into a `Rollout`. The interface is `iapo.Sampler`."""
 
 from iapo.rollout.collate import collate, with_answers
+from iapo.rollout.compacting import CompactingSampler
 from iapo.rollout.scripted import ScriptedSampler
 from iapo.rollout.spans import Spans, mark_spans
 from iapo.rollout.transformers import TransformersSampler
 
-__all__ = ["ScriptedSampler", "Spans", "TransformersSampler", "collate", "mark_spans", "with_answers"]
+__all__ = [
+    "CompactingSampler",
+    "ScriptedSampler",
+    "Spans",
+    "TransformersSampler",
+    "collate",
+    "mark_spans",
+    "with_answers",
+]

@@ -1,0 +1,389 @@
+"""`CompactingSampler`: all that is demanded of `TransformersSampler`, and what it computes and does not compute."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import product
+
+import pytest
+import test_transformers_sampler as demands
+import torch
+import torch.distributed as dist
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from models import FAMILIES, VOCAB, model_shapes, tiny_model
+from test_transformers_sampler import (  # noqa: F401
+    Adapter,
+    Wrapper,
+    completions,
+    model_of,
+    naive_logits,
+    test_a_model_in_training_is_sampled_without_dropout,
+    test_a_sampled_pad_token_counts,
+    test_all_of_a_vocabulary_larger_than_the_default_top_k_is_sampled,
+    test_every_token_ends_the_sequence,
+    test_greedy_is_the_argmax_loop,
+    test_no_end_of_sequence_and_no_pad_token,
+    test_on_cuda,
+    test_rollouts,
+    test_seed_repeats_and_calls_differ,
+    test_spans_come_with_the_rollout,
+    test_texts_are_encoded_without_special_tokens,
+    test_the_models_own_generation_settings_do_not_apply,
+    test_tokens_come_from_the_stated_distribution,
+    test_what_cannot_generate_is_refused,
+    test_wrong_settings_are_refused,
+    words,
+)
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+from torch.testing._internal.distributed.fake_pg import FakeStore
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+
+from iapo import Rollout
+from iapo.rollout import CompactingSampler, TransformersSampler, growing
+
+
+@pytest.fixture(scope="module", autouse=True)
+def the_demands_are_made_of_this_sampler() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demands, "TransformersSampler", CompactingSampler)
+        yield
+
+
+@pytest.fixture
+def two_ranks() -> Iterator[None]:
+    """Rank 0 of 2, the other one a fake: its collectives return at once."""
+    dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
+    yield
+    dist.destroy_process_group()
+
+
+@dataclasses.dataclass
+class Forward:
+    """What a forward was shown."""
+
+    ids: Tensor
+    mask: Tensor
+    position_ids: Tensor
+
+
+@contextmanager
+def watching(model: nn.Module) -> Iterator[list[Forward]]:
+    """The forwards of ``model`` within the block."""
+    seen: list[Forward] = []
+
+    def note(_: nn.Module, __: tuple[()], inputs: dict[str, Tensor]) -> None:
+        seen.append(Forward(inputs["input_ids"], inputs["attention_mask"], inputs["position_ids"]))
+
+    handle = model.register_forward_pre_hook(note, with_kwargs=True)
+    yield seen
+    handle.remove()
+
+
+def assert_logprobs_are_those_of_full_forwards(
+    model: nn.Module, rollout: Rollout, prompts: list[list[int]], atol: float
+) -> None:
+    assert rollout.sampler_logprobs is not None
+    for index, row in enumerate(completions(rollout)):
+        logits = naive_logits(model, prompts[int(rollout.group_ids[index])], row)
+        expected = logits.log_softmax(-1).gather(1, torch.tensor(row)[:, None])[:, 0]
+        found = rollout.sampler_logprobs[index, : len(row)]
+        torch.testing.assert_close(found, expected.to(found.dtype), atol=atol, rtol=0)
+
+
+RAGGED = st.lists(st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=9), min_size=1, max_size=4)
+
+
+@settings(max_examples=25)
+@given(
+    st.sampled_from(["llama", "qwen2", "gpt2"]),
+    model_shapes(),
+    RAGGED,
+    st.integers(2, 9),
+    st.sampled_from([(2,), (2, 5, 9), tuple(range(0, VOCAB, 2))]),
+)
+def test_logprobs_stay_exact_while_rows_leave(
+    family: str, shape: dict[str, int], prompts: list[list[int]], group: int, eos: tuple[int, ...]
+) -> None:
+    model = model_of(family, eos, **shape)
+    torch.manual_seed(shape["seed"])
+    rollout = CompactingSampler(model, words(), 20)(prompts, group)
+    assert_logprobs_are_those_of_full_forwards(model, rollout, prompts, atol=2e-5)
+
+
+@settings(max_examples=25)
+@given(
+    st.sampled_from(sorted(FAMILIES)),
+    model_shapes(),
+    RAGGED,
+    st.integers(1, 3),
+    st.sampled_from([None, 1, 2, 4, 7]),
+)
+def test_greedy_tokens_are_those_of_generate(
+    family: str, shape: dict[str, int], prompts: list[list[int]], group: int, max_batch: int | None
+) -> None:
+    model = model_of(family, (2, 5, 9, 14), **shape).double()  # no near ties for rounding to decide
+    ours = CompactingSampler(model, words(), 15, temperature=0, max_batch=max_batch)(prompts, group)
+    theirs = TransformersSampler(model, words(), 15, temperature=0)(prompts, group)
+    assert completions(ours) == completions(theirs)
+    assert torch.equal(ours.prompt_ids, theirs.prompt_ids)
+    assert torch.equal(ours.completion_mask, theirs.completion_mask)
+    assert ours.sampler_logprobs is not None
+    assert theirs.sampler_logprobs is not None
+    torch.testing.assert_close(ours.sampler_logprobs, theirs.sampler_logprobs, atol=1e-6, rtol=0)
+
+
+def enumerate_completions(
+    model: nn.Module, prompt: list[int], vocab: int, longest: int, temperature: float, top_p: float
+) -> dict[tuple[int, ...], float]:
+    """The probability of every completion that can be sampled; token 2 ends it."""
+    found: dict[tuple[int, ...], float] = {}
+    for tokens in product(range(vocab), repeat=longest):
+        row = tokens[: tokens.index(2) + 1] if 2 in tokens else tokens
+        if row in found:
+            continue
+        found[row] = 1.0
+        for p, token in zip((naive_logits(model, prompt, list(row)) / temperature).softmax(-1), row, strict=True):
+            order = p.argsort(descending=True)
+            kept = order[: int((p[order].cumsum(0) < top_p).sum()) + 1].tolist() if top_p < 1 else order.tolist()
+            found[row] *= float(p[token] / p[kept].sum()) if token in kept else 0.0
+    assert sum(found.values()) == pytest.approx(1, abs=1e-5)
+    return found
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (3.0, 1.0), (4.0, 0.9)])
+def test_completions_have_their_enumerated_probabilities(temperature: float, top_p: float) -> None:
+    model, vocab, group = model_of(), 4, 4000
+    model.resize_token_embeddings(vocab)
+    torch.manual_seed(0)
+    sampler = CompactingSampler(model, words(), 3, temperature, top_p)
+    prompts = [[3, 1, 3], [1]]
+    rows = completions(sampler(prompts, group))
+    for index, prompt in enumerate(prompts):
+        expected = enumerate_completions(model, prompt, vocab, 3, temperature, top_p)
+        drawn = [tuple(row) for row in rows[index * group : (index + 1) * group]]
+        counts = {row: drawn.count(row) for row in set(drawn)}
+        assert all(expected[row] > 0 for row in counts)
+        common = [row for row, p in expected.items() if p * group >= 5]
+        cells = [(counts.get(row, 0), expected[row] * group) for row in common]
+        rest = group - sum(count for count, _ in cells), group - sum(mean for _, mean in cells)
+        cells += [rest] if rest[1] >= 5 else []
+        freedom = len(cells) - 1
+        assert freedom >= 5
+        statistic = sum((count - mean) ** 2 / mean for count, mean in cells)
+        assert statistic < freedom + 4 * math.sqrt(2 * freedom)
+
+
+@pytest.mark.parametrize("max_new_tokens", [1, 40])
+def test_only_what_is_needed_is_computed(max_new_tokens: int) -> None:
+    model, prompts, group = model_of(eos=(2, 5, 9)), [[4, 8, 9], [4], [7, 6, 5, 4, 3]], 8
+    torch.manual_seed(0)
+    with watching(model) as seen:
+        rollout = CompactingSampler(model, words(), max_new_tokens)(prompts, group)
+    lengths = rollout.completion_lengths
+    assert len(seen) == int(lengths.max())
+    assert seen[0].ids.shape == (3, 5)
+    size = 24
+    for step, forward in enumerate(seen[1:], 1):
+        alive = int((lengths > step).sum())
+        size = alive if size - alive >= 0.25 * size else size
+        assert forward.ids.shape == (size, 1)
+        assert forward.mask.shape == (size, 5 + step)
+        assert torch.equal(forward.position_ids[:, 0], forward.mask.sum(1) - 1)
+    assert len(seen) == 1 or len({len(forward.ids) for forward in seen}) > 3
+
+
+def test_one_forward_if_every_first_token_ends() -> None:
+    model = model_of(eos=range(VOCAB))
+    with watching(model) as seen:
+        rollout = CompactingSampler(model, words(), 9)([[4], [5, 6]], 3)
+    assert rollout.completion_ids.shape == (6, 1)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("group", "max_batch", "prefilled", "decoded"),
+    [
+        (3, None, [5], [15]),
+        (3, 15, [5], [15]),
+        (3, 14, [4, 1], [12, 3]),
+        (3, 7, [2, 2, 1], [6, 6, 3]),
+        (3, 3, [1] * 5, [3] * 5),
+        (3, 2, [1] * 10, [2, 1] * 5),
+        (1, 1, [1] * 5, [1] * 5),
+    ],
+)
+def test_max_batch_splits(group: int, max_batch: int | None, prefilled: list[int], decoded: list[int]) -> None:
+    model = model_of()
+    model.generation_config.eos_token_id = None
+    tok = words()
+    tok.eos_token = None
+    prompts = [[4, 5], [6, 7], [8, 9], [10, 11], [12, 13]]
+    with watching(model) as seen:
+        rollout = CompactingSampler(model, tok, 2, max_batch=max_batch)(prompts, group)
+    assert [len(forward.ids) for forward in seen] == [n for pair in zip(prefilled, decoded, strict=True) for n in pair]
+    assert rollout.prompt_ids.tolist() == [prompt for prompt in prompts for _ in range(group)]
+    assert_logprobs_are_those_of_full_forwards(model, rollout, prompts, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("family", "extra"),
+    [
+        ("mistral", {"sliding_window": 4}),
+        ("gemma3_text", {"sliding_window": 4, "head_dim": 8}),
+        ("bloom", {"n_layer": 2, "n_head": 4}),
+        ("opt", {"ffn_dim": 48, "word_embed_proj_dim": 32}),
+    ],
+)
+def test_sliding_windows_and_other_positions(family: str, extra: dict[str, object]) -> None:
+    model = tiny_model(family, **extra)
+    prompts = [[4, 8, 9, 11, 12, 13, 14], [4], [7, 6, 5]]
+    torch.manual_seed(0)
+    rollout = CompactingSampler(model, words(), 16)(prompts, 6)
+    assert_logprobs_are_those_of_full_forwards(model, rollout, prompts, atol=2e-5)
+
+
+def test_more_tokens_than_a_buffer_has_room_for() -> None:
+    model, prompts = model_of(), [[4, 8, 9], [4]]
+    model.generation_config.eos_token_id = None
+    tok = words()
+    tok.eos_token = None
+    torch.manual_seed(0)
+    rollout = CompactingSampler(model, tok, 150)(prompts, 6)
+    assert rollout.completion_ids.shape[1] > 2 * growing._ROOM
+    assert_logprobs_are_those_of_full_forwards(model, rollout, prompts, atol=2e-5)
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("append"), st.integers(1, 5)),
+            st.tuples(st.just("append"), st.integers(60, 70)),
+            st.tuples(st.just("repeat"), st.integers(1, 2)),
+            st.tuples(st.just("select"), st.integers(0, 99)),
+            st.tuples(st.just("crop"), st.integers(1, 3)),
+        ),
+        max_size=12,
+    )
+)
+def test_growing_layer_is_a_dynamic_layer(steps: list[tuple[str, int]]) -> None:
+    ours, theirs = growing.GrowingLayer(), DynamicLayer()
+    generator = torch.Generator().manual_seed(0)
+    rows = 3
+    for kind, number in [("append", 4), *steps]:
+        if kind == "append":
+            keys, values = torch.rand(2, rows, 2, number, 3, generator=generator)
+            for found, held in zip(ours.update(keys, values), theirs.update(keys, values), strict=True):
+                assert torch.equal(found, held)
+        elif kind == "repeat" and rows < 20:
+            rows *= number
+            for layer in (ours, theirs):
+                layer.batch_repeat_interleave(number)
+        elif kind == "select":
+            kept = torch.randperm(rows, generator=generator)[: 1 + number % rows]
+            rows = len(kept)
+            for layer in (ours, theirs):
+                layer.batch_select_indices(kept)
+        elif kind == "crop" and theirs.get_seq_length() > number:
+            for layer in (ours, theirs):
+                layer.crop(-number)
+        assert torch.equal(ours.keys, theirs.keys)
+        assert torch.equal(ours.values, theirs.values)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_model_is_left_as_it_was(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of()
+    model.train()
+    model.model.layers[0].eval()
+    modes = [module.training for module in model.modules()]
+    config = model.generation_config.to_dict()
+    sampler = CompactingSampler(model, words(), 4, temperature=0.7, top_p=0.9)
+    if fails:
+        monkeypatch.setattr(model, "forward", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            sampler([[4]], 1)
+    else:
+        rollout = sampler([[4]], 1)
+        assert rollout.sampler_logprobs is not None
+        assert not rollout.sampler_logprobs.requires_grad
+    assert [module.training for module in model.modules()] == modes
+    assert model.generation_config.to_dict() == config
+
+
+class CallableWrapper(Wrapper):
+    def forward(self, **inputs: object) -> object:
+        return self.module(**inputs)
+
+
+class CallableAdapter(Adapter):
+    def forward(self, **inputs: object) -> object:
+        return self.base(**inputs)
+
+
+@pytest.mark.parametrize("wrapper", [CallableWrapper, CallableAdapter])
+def test_wrapped_models_are_called_through_the_wrapper(wrapper: type[nn.Module]) -> None:
+    model = model_of()
+    wrapped = wrapper(model)
+    wrapped.train()
+    rollouts = []
+    with watching(wrapped) as seen:
+        for one in (model, wrapped):
+            torch.manual_seed(0)
+            rollouts.append(completions(CompactingSampler(one, words(), 6)([[4, 5]], 4)))
+    assert rollouts[0] == rollouts[1]
+    assert len(seen) == max(map(len, rollouts[1]))
+    assert wrapped.training
+
+
+def test_ddp_is_not_called_so_that_ranks_may_take_different_steps(two_ranks: None) -> None:
+    model = model_of()
+    wrapped = DistributedDataParallel(model)
+    with watching(wrapped) as seen, watching(model) as inside:
+        CompactingSampler(wrapped, words(), 6)([[4, 5]], 4)
+    assert not seen
+    assert inside
+
+
+def test_weights_sharded_over_ranks_are_refused(two_ranks: None) -> None:
+    model = model_of()
+    fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
+    with pytest.raises(RuntimeError, match=r"sharded over 2 ranks.*use TransformersSampler"):
+        CompactingSampler(model, words(), 6)([[4, 5]], 4)
+
+
+def build(auto: type, family: str, **extra: object) -> PreTrainedModel:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1}
+    model: PreTrainedModel = auto.from_config(AutoConfig.for_model(family, vocab_size=VOCAB, **{**sizes, **extra}))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        (lambda: build(AutoModelForCausalLM, "mamba"), r"MambaForCausalLM \(mamba\) has"),
+        (lambda: build(AutoModelForCausalLM, "rwkv"), r"RwkvForCausalLM \(rwkv\) has recurrent layers"),
+        (
+            lambda: build(AutoModelForCausalLM, "lfm2", intermediate_size=32, layer_types=["conv", "full_attention"]),
+            r"Lfm2ForCausalLM \(lfm2\) has layers of type conv",
+        ),
+        (
+            lambda: build(AutoModelForSeq2SeqLM, "t5", d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2),
+            r"T5ForConditionalGeneration \(t5\) has an encoder",
+        ),
+        (
+            lambda: build(AutoModelForCausalLM, "openai-gpt", n_embd=16, n_layer=1, n_head=2),
+            "OpenAIGPTLMHeadModel put 0 of 2 positions",
+        ),
+    ],
+)
+def test_models_whose_rows_cannot_be_dropped_are_refused(model: object, why: str) -> None:
+    assert callable(model)
+    with pytest.raises(TypeError, match=f"model: {why}.*use TransformersSampler"):
+        CompactingSampler(model(), words(), 4)([[4, 5]], 2)
