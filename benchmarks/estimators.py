@@ -189,7 +189,7 @@ def side_by_side(model: nn.Module, length: int, blocks: int, path: str | None, d
 def against_length(model: nn.Module, lengths: list[int], path: Path) -> tuple[list[tuple[int, float]], float]:
     """Seconds of the packed scheme by length, and the exponent fitted to the last half of the lengths."""
     points = [(length, seconds("packed", model, draw(model, length))) for length in lengths]
-    upper = points[len(points) // 2 :]
+    upper = points[-max(2, len(points) // 2) :]
     exponent = statistics.linear_regression(*zip(*((math.log(x), math.log(y)) for x, y in upper), strict=True)).slope
     from matplotlib.figure import Figure
 
@@ -235,6 +235,7 @@ def main() -> None:
     ]
     for length in settings.lengths:
         lines += side_by_side(model, length, settings.blocks, settings.model, device)
+        (settings.output / "estimators.md").write_text("\n".join(lines) + "\n")
     points, exponent = against_length(model, settings.curve, settings.output / "estimators.png")
     curve = ", ".join(f"{length}: {value:.1f} s" for length, value in points)
     lines += ["", f"Packed, by length: {curve}; fitted exponent {exponent:.2f}."]

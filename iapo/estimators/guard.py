@@ -12,7 +12,7 @@ from iapo.forward import scoring
 from iapo.types import Rollout
 
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
-"""Largest difference of a probability between packed and naive forward that rounding explains, by parameter dtype."""
+"""Largest difference of a probability between packed and naive forward that rounding explains, by dtype of compute."""
 
 
 def check_packed(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch block"]) -> None:
@@ -47,7 +47,7 @@ def check_packed(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch blo
         return (logits[:, :, -1].float().softmax(-1) - naive).abs().amax(-1)
 
     worst = float(probe_prefixes(model, one, block, distance, at, chunk=len(prefixes)).max())
-    tolerance = _TOLERANCE.get(next(model.parameters()).dtype, 1e-1)
+    tolerance = _TOLERANCE.get(_compute_dtype(model), 1e-1)
     if not worst <= tolerance:
         raise UnsupportedModelError(
             f"{type(model).__name__}: the packed forward differs from the naive one by {worst:.2g} in probability "
@@ -55,6 +55,12 @@ def check_packed(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch blo
             "the positions it is given. Load it with attn_implementation='eager', or use an estimator without a packed "
             "forward (NextTokenEntropy, NoInformation)."
         )
+
+
+def _compute_dtype(model: nn.Module) -> torch.dtype:
+    parameter = next(model.parameters())
+    kind = parameter.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else parameter.dtype
 
 
 def _naive_probabilities(model: nn.Module, one: Rollout, ids: Tensor, prefix: int) -> Tensor:

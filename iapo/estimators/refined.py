@@ -95,7 +95,7 @@ class Refined(MIEstimator):
                 raise ValueError(
                     f"boundaries: want shape (batch, probe) = {tuple(needed.shape)}, got {tuple(allowed.shape)}"
                 )
-            allowed = allowed & needed | span_ends(rollout)
+            allowed = allowed & needed
         if not bool(needed.any()):
             return RefinedProbes(torch.zeros(needed.shape, device=needed.device), needed, 0)
         with packable_attention(model), scoring(model):

@@ -1,0 +1,202 @@
+"""How few probes are enough? Refinement against probing every token, on the embedded task.
+
+    python benchmarks/refinement.py
+
+Settings are swept on completions of validation problems with recorded probes; for each estimator the one with the
+fewest probes among those whose worst error is below `--limit` is then run on completions of test problems. Error: of a
+token class's total information over all completions, relative to the sum of |total| over classes. Beside it: relative
+to the class's own total (which for some classes is a small difference of large numbers, or 0), and to the sum of the
+class's |information| token by token. The adapters of calibrated estimators are fitted on completions of training
+problems. "computed" counts the prefixes that packed forwards ran over, rows padded to the one with the most.
+
+Prints Markdown.
+"""
+
+import argparse
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from iapo import Rollout
+from iapo.embedded import classify, generate_problems, model_path
+from iapo.embedded.symbols import AGAIN, CHECK, END_ANSWER, FILLERS, FIXED, OK
+from iapo.estimators import AnswerLikelihood, Calibrated, EarlyExitEntropy, Refined, StepBoundaries
+from iapo.estimators.prefixes import PrefixEstimator, needed_probes
+from iapo.rollout import TransformersSampler
+
+
+@dataclass
+class Counted(PrefixEstimator):
+    """Another estimator (or its recorded probes), and how much it was asked."""
+
+    estimator: PrefixEstimator
+    recorded: Tensor | None = None
+    probes: int = 0
+    computed: int = 0
+    information_sign: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.information_sign = self.estimator.information_sign
+
+    def probe_at(self, model, rollout, at, cache=None):
+        self.probes += int(at.sum())
+        self.computed += int(at.sum(1).max()) * len(at)
+        if self.recorded is not None:
+            return self.recorded.masked_fill(~at, 0)
+        return self.estimator.probe_at(model, rollout, at, cache)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Information by token class: the total, and the sum of absolute values."""
+
+    total: Counter
+    absolute: Counter
+
+    @classmethod
+    def of(cls, information: Tensor, rollout: Rollout, labels: list[list[str]]) -> "Totals":
+        total: Counter = Counter()
+        absolute: Counter = Counter()
+        for row, token in rollout.reasoning_mask.nonzero().tolist():
+            value = float(information[row, token])
+            total[labels[row][token]] += value
+            absolute[labels[row][token]] += abs(value)
+        return cls(total, absolute)
+
+    def worst(self, truth: "Totals") -> float:
+        """Largest error of a class, relative to the sum of |total| over classes."""
+        scale = sum(abs(value) for value in truth.total.values())
+        return max(abs(self.total[name] - value) for name, value in truth.total.items()) / scale
+
+
+def draw(model: nn.Module, tokenizer, split: str, count: int, seed: int) -> tuple[Rollout, list[list[str]]]:
+    """One sampled completion of each problem that has an answer, and its tokens' classes."""
+    torch.manual_seed(seed)
+    problems = generate_problems(count, seed, split)
+    rollout = TransformersSampler(model, tokenizer, max_new_tokens=128)([p.prompt for p in problems], 1)
+    kept = (rollout.answer_mask.any(1) & rollout.reasoning_mask.any(1)).nonzero().flatten()
+    rollout = rollout.select(kept)
+    texts = [
+        tokenizer.decode(ids[mask]) for ids, mask in zip(rollout.completion_ids, rollout.completion_mask, strict=True)
+    ]
+    prompts = [problems[group].prompt for group in rollout.group_ids.tolist()]
+    return rollout, [[str(c) for c in classify(p, t)] for p, t in zip(prompts, texts, strict=True)]
+
+
+def estimators(model: nn.Module, tokenizer, fitted: Rollout, steps: int) -> dict[str, PrefixEstimator]:
+    postfix, closing = (
+        tuple(tokenizer(x, add_special_tokens=False)["input_ids"]) for x in ("</think><answer>", END_ANSWER)
+    )
+    likelihood, entropy = AnswerLikelihood(postfix, closing), EarlyExitEntropy(postfix)
+    calibrated = Calibrated(likelihood, model)
+    optimizer = torch.optim.AdamW(calibrated.parameters(), lr=1e-2, weight_decay=0.0)
+    calibrated.fit(model, fitted, optimizer, steps=steps)
+    with_entropy = Calibrated(likelihood, model, entropy)
+    with_entropy.load_state_dict(calibrated.state_dict())
+    return {
+        "AnswerLikelihood": likelihood,
+        "EarlyExitEntropy": entropy,
+        "Calibrated(AnswerLikelihood)": calibrated,
+        "Calibrated(EarlyExitEntropy)": with_entropy,
+    }
+
+
+def boundaries(tokenizer) -> dict[str, StepBoundaries | None]:
+    def ids(*symbols: str) -> tuple[int, ...]:
+        return tuple(tokenizer.convert_tokens_to_ids(list(symbols)))
+
+    steps = {
+        "before_ids": ids(AGAIN, CHECK),
+        "after_ids": ids(OK, FIXED),
+        "run_ids": ids(*FILLERS),
+        "result_ids": ids("="),
+    }
+    return {
+        "every token": None,
+        "steps": StepBoundaries(**steps),
+        "surprisal 0.3": StepBoundaries(run_ids=ids(*FILLERS), surprisal=0.3),
+        "steps, surprisal 0.3": StepBoundaries(**steps, surprisal=0.3),
+        "steps, surprisal 1": StepBoundaries(**steps, surprisal=1.0),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--problems", type=int, default=256)
+    parser.add_argument("--fit_steps", type=int, default=300)
+    parser.add_argument("--limit", type=float, default=0.015, help="worst error allowed on validation")
+    parser.add_argument("--seed", type=int, default=0)
+    settings = parser.parse_args()
+    model = AutoModelForCausalLM.from_pretrained(model_path())
+    tokenizer = AutoTokenizer.from_pretrained(model_path())
+    fitted, _ = draw(model, tokenizer, "train", 4096, settings.seed)
+    validation, validation_labels = draw(model, tokenizer, "validation", settings.problems, settings.seed)
+    test, test_labels = draw(model, tokenizer, "test", settings.problems, settings.seed)
+    places = boundaries(tokenizer)
+
+    sweep = [
+        "| estimator | boundaries | stride | threshold | fewer probes | worst error |",
+        "|---|---|---|---|---|---|",
+    ]
+    chosen = [
+        "| estimator | boundaries, stride, threshold | probes | fewer | computed, fewer | rounds | error | s | all, s |"
+    ]
+    chosen.append("|---|---|---|---|---|---|---|---|---|")
+    classes = [
+        "| estimator | class | total, nats | error, nats | of sum | of own total | of own absolute |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, estimator in estimators(model, tokenizer, fitted, settings.fit_steps).items():
+        probes = estimator.probe(model, validation)
+        truth = Totals.of(estimator.information_sign * probes.diff(dim=1), validation, validation_labels)
+        everything = int(needed_probes(validation).sum())
+        found = []
+        for (place, where), stride, threshold in product(places.items(), (1, 2, 4, 8, 64), (0.03, 0.1, 0.3, 1.0)):
+            if stride == 1 and threshold > 0.03:
+                continue
+            counted = Counted(estimator, probes)
+            information = Refined(counted, stride, threshold, where)(model, validation)
+            error = Totals.of(information, validation, validation_labels).worst(truth)
+            found.append((everything / counted.probes, error, place, stride, threshold))
+        found.sort(reverse=True)
+        front = [f for f in found if not any(g[0] >= f[0] and g[1] < f[1] for g in found) and f[0] > 2 and f[1] < 0.1]
+        sweep += [f"| {name} | {p} | {s} | {t} | {r:.2f} | {e:.2%} |" for r, e, p, s, t in front]
+        allowed = [f for f in found if f[1] < settings.limit]
+        _, _, place, stride, threshold = allowed[0]
+
+        start = time.perf_counter()
+        exact = estimator(model, test)
+        seconds_all = time.perf_counter() - start
+        truth = Totals.of(exact, test, test_labels)
+        counted = Counted(estimator)
+        refined = Refined(counted, stride, threshold, places[place])
+        start = time.perf_counter()
+        result = refined.refine(model, test)
+        seconds = time.perf_counter() - start
+        information = refined.information_sign * result.probes.diff(dim=1)
+        found_totals = Totals.of(information, test, test_labels)
+        everything = int(needed_probes(test).sum())
+        chosen.append(
+            f"| {name} | {place}, {stride}, {threshold} | {int(result.probed.sum())} of {everything} "
+            f"| {everything / int(result.probed.sum()):.2f} "
+            f"| {int(needed_probes(test).sum(1).max()) * len(test) / counted.computed:.2f} | {result.rounds} "
+            f"| {found_totals.worst(truth):.2%} | {seconds:.2f} | {seconds_all:.2f} |"
+        )
+        scale = sum(abs(value) for value in truth.total.values())
+        for label, total in sorted(truth.total.items()):
+            error = found_totals.total[label] - total
+            classes.append(
+                f"| {name} | {label} | {total:.1f} | {error:+.2f} | {abs(error) / scale:.2%} "
+                f"| {abs(error / total):.1%} | {abs(error) / truth.absolute[label]:.1%} |"
+            )
+    print("\n".join(["Chosen on validation, run on test:", "", *chosen, "", "By class, test:", "", *classes]))
+    print("\n".join(["", "Validation, settings that no other beats in both:", "", *sweep]))
+
+
+if __name__ == "__main__":
+    main()
