@@ -6,10 +6,11 @@ from typing import Any
 
 from torch import nn
 
+from iapo.estimators import tiles
 from iapo.forward import unwrap
 
-_EXACT = ("sdpa", "eager")
-"""Attention implementations of transformers that take an additive 4-D mask as it stands."""
+_EXACT = ("sdpa", "eager", tiles.NAME)
+"""Attention implementations that take an additive 4-D mask as it stands."""
 
 
 class UnsupportedModelError(ValueError):
@@ -27,14 +28,24 @@ def packable_attention(model: nn.Module) -> Iterator[Any]:
     config = inner.config.get_text_config()
     _refuse_unmaskable(inner, config)
     before = config._attn_implementation
-    if before in _EXACT:
+    wanted = _wanted(inner, before)
+    if wanted == before:
         yield config
         return
-    inner.set_attn_implementation("sdpa" if getattr(inner, "_supports_sdpa", False) else "eager")
+    inner.set_attn_implementation(wanted)
     try:
         yield config
     finally:
         inner.set_attn_implementation(before)
+
+
+def _wanted(model: Any, before: str) -> str:
+    """What is in force if it is exact, but for sdpa on a CPU the same by tiles."""
+    implementation = before
+    if before not in _EXACT:
+        implementation = "sdpa" if getattr(model, "_supports_sdpa", False) else "eager"
+    tiled = implementation == "sdpa" and model.device.type == "cpu" and model._can_set_attn_implementation()
+    return tiles.NAME if tiled else implementation
 
 
 def mask_windows(config: Any) -> dict[str, int | None]:

@@ -8,9 +8,8 @@ import torch
 
 from iapo.estimators.blocks import Block
 
-_PACKED_TOKENS = {"cpu": 256, "cuda": 2048}
-"""Block tokens of one row beyond which a longer packed forward stops paying: copies do not see each other, but a dense
-attention kernel computes their products all the same."""
+_PACKED_TOKENS = {"cpu": 1024, "cuda": 2048}
+"""Block tokens of one row beyond which a longer packed forward stops paying."""
 _LOGITS = 2**26
 """Logits of one packed forward: 256 MiB in fp32."""
 

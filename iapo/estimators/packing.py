@@ -15,6 +15,7 @@ from einops import rearrange, repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from iapo.estimators import tiles
 from iapo.estimators.attention import packable_attention
 from iapo.estimators.blocks import Block
 from iapo.estimators.masks import additive_mask, packed_mask
@@ -93,11 +94,15 @@ def _packed_logits(
     real = cache.real[:, : cache.limit]
     start = rollout.prompt_mask.sum(1)[:, None] + prefixes
     position_ids = rearrange(start[:, :, None] + block.depths, "batch prefix block -> batch (prefix block)")
-    mask = packed_mask(real, prompt + prefixes, block.visible)
+    seen = packed_mask(real, prompt + prefixes, block.visible)
+    mask = additive_mask(seen, position_ids, real, config, next(model.parameters()).dtype)
+    if config._attn_implementation == tiles.NAME:
+        for each in mask.values() if isinstance(mask, dict) else (mask,):
+            tiles.attach_tiles(each, size, (prompt + prefixes.amax(0)).tolist())
     copies = torch.arange(count, device=prefixes.device)[:, None] * size
     logits = model(
         input_ids=repeat(block.ids, "batch block -> batch (prefix block)", prefix=count),
-        attention_mask=additive_mask(mask, position_ids, real, config, next(model.parameters()).dtype),
+        attention_mask=mask,
         position_ids=position_ids,
         past_key_values=cache,
         use_cache=True,

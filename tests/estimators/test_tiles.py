@@ -1,0 +1,73 @@
+"""Attention by tiles is attention: against the dense mask, on any tiling."""
+
+from unittest.mock import patch
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from models import tiny_model
+from strategies import rollouts
+
+from iapo import Rollout
+from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, tiles
+
+POSTFIX, CLOSING = (5, 6), (7,)
+
+
+@pytest.mark.parametrize("estimator", [EarlyExitEntropy(POSTFIX), AnswerLikelihood(POSTFIX, CLOSING)])
+@given(
+    rollout=rollouts(max_token=9),
+    family=st.sampled_from(["llama", "gpt2", "mistral"]),
+    size=st.integers(1, 12),
+)
+@settings(max_examples=25)
+def test_any_tiling_gives_what_dense_attention_gives(estimator, rollout, family, size):
+    model = tiny_model(family, **({"sliding_window": 3} if family == "mistral" else {}))
+    model.set_attn_implementation("eager")
+    expected = estimator.probe(model, rollout)
+    model.set_attn_implementation("sdpa")
+    with patch.object(tiles, "_TILE", size):
+        found = estimator.probe(model, rollout)
+    torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
+    assert model.config._attn_implementation == "sdpa", "what was in force is in force again"
+
+
+def test_tiles_cover_the_queries_and_show_what_the_longest_copy_needs():
+    mask = torch.zeros(1, 1, 6, 6 + 9)
+    with patch.object(tiles, "_TILE", 4):
+        tiles.attach_tiles(mask, block=2, cached=[5, 9, 3])
+    assert [(tile.begin, tile.end, tile.cached, tuple(tile.mask.shape)) for tile in mask.tiles] == [
+        (0, 4, 9, (1, 1, 4, 4 + 9)),
+        (4, 6, 3, (1, 1, 2, 2 + 3)),
+    ]
+
+
+def test_sdpa_on_a_cpu_goes_by_tiles(monkeypatch):
+    model, seen = tiny_model("llama"), []
+    monkeypatch.setattr(tiles, "_TILE", 4)
+    real = torch.nn.functional.scaled_dot_product_attention
+
+    def spy(query, key, *args, **kwargs):
+        seen.append((query.shape[2], key.shape[2]))
+        return real(query, key, *args, **kwargs)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", spy)
+    rollout = six_tokens()
+    EarlyExitEntropy(POSTFIX, guard=False).probe(model, rollout)
+    layers = model.config.num_hidden_layers
+    # Prompt of 2 and 6 tokens; then seven copies of two tokens, two copies a tile, longest prefixes first.
+    assert seen[:layers] == [(8, 8)] * layers
+    assert seen[layers : layers + 4] == [(4, 4 + 8), (4, 4 + 6), (4, 4 + 4), (2, 2 + 2)]
+
+
+def six_tokens():
+    everywhere = torch.ones(1, 6, dtype=torch.bool)
+    return Rollout(
+        prompt_ids=torch.tensor([[3, 4]]),
+        prompt_mask=torch.ones(1, 2, dtype=torch.bool),
+        completion_ids=torch.arange(8, 14)[None],
+        completion_mask=everywhere,
+        reasoning_mask=everywhere,
+        group_ids=torch.zeros(1, dtype=torch.long),
+    )
