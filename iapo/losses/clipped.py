@@ -1,27 +1,16 @@
 """The clipped policy-gradient surrogate with a KL penalty."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.interfaces import PolicyLoss
-from iapo.masked import masked_sum
+from iapo.losses.aggregate import Aggregation, aggregate, count
+from iapo.losses.ratios import check_clip, clip_shares, log_ratio
 from iapo.types import LossOutput
-
-Aggregation = Literal["token", "sequence", "constant"]
-_LARGEST_LOG_RATIO = 20.0
-"""Beyond this a log-ratio is clamped: e^20 is far outside every clip range, and its square still fits fp32."""
-
-
-def log_ratio(
-    policy_logprobs: Float[Tensor, "batch token"], other_logprobs: Float[Tensor, "batch token"]
-) -> Float[Tensor, "batch token"]:
-    """``log(pi / pi_other)`` of each token in nats, fp32 or better, clamped to +-20 so that ``exp`` cannot overflow."""
-    difference = policy_logprobs.to(torch.promote_types(policy_logprobs.dtype, torch.float32)) - other_logprobs
-    return difference.clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO)
 
 
 def clipped_surrogate(
@@ -89,11 +78,9 @@ class ClippedPolicyLoss(PolicyLoss):
     max_length: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.clip_low <= 1:
-            raise ValueError(f"clip_low: got {self.clip_low}, want a number from 0 to 1")
-        for name, value in (("clip_high", self.clip_high), ("kl_coef", self.kl_coef)):
-            if not 0 <= value < float("inf"):
-                raise ValueError(f"{name}: got {value}, want a finite number of at least 0")
+        check_clip(self.clip_low, self.clip_high)
+        if not 0 <= self.kl_coef < float("inf"):
+            raise ValueError(f"kl_coef: got {self.kl_coef}, want a finite number of at least 0")
         if self.aggregation not in get_args(Aggregation):
             raise ValueError(f"aggregation: got {self.aggregation!r}, want one of {', '.join(get_args(Aggregation))}")
         if (self.aggregation == "constant") != (self.max_length is not None):
@@ -110,12 +97,7 @@ class ClippedPolicyLoss(PolicyLoss):
 
     def normaliser(self, loss_mask: Bool[Tensor, "batch token"]) -> Float[Tensor, ""]:
         """See the table of the class; at least 1."""
-        counts = {
-            "token": loss_mask.sum(),
-            "sequence": loss_mask.any(1).sum(),
-            "constant": loss_mask.any(1).sum() * (self.max_length or 1),
-        }
-        return counts[self.aggregation].clamp(min=1).float()
+        return count(loss_mask, self.aggregation, self.max_length or 1)
 
     def compute(
         self,
@@ -134,21 +116,12 @@ class ClippedPolicyLoss(PolicyLoss):
         ratio = change.detach().exp()
         low = (ratio < 1 - self.clip_low) & (advantages < 0)
         high = (ratio > 1 + self.clip_high) & (advantages > 0)
-        metrics = {
-            "clip_ratio/low_mean": low.float(),
-            "clip_ratio/high_mean": high.float(),
-            "clip_ratio/region_mean": (low | high).float(),
-        }
+        metrics = clip_shares(low, high)
         if ref_logprobs is not None:
             kl = kl_k3(log_ratio(policy_logprobs, ref_logprobs))
             per_token = per_token + self.kl_coef * kl if self.kl_coef else per_token
             metrics["kl"] = kl.detach()
-        loss = self._aggregate(per_token, loss_mask, normaliser)
         return LossOutput(
-            loss, {name: self._aggregate(value, loss_mask, normaliser) for name, value in metrics.items()}
+            aggregate(per_token, loss_mask, normaliser, self.aggregation),
+            {name: aggregate(value, loss_mask, normaliser, self.aggregation) for name, value in metrics.items()},
         )
-
-    def _aggregate(self, values: Tensor, mask: Tensor, normaliser: Tensor) -> Tensor:
-        if self.aggregation != "sequence":
-            return masked_sum(values, mask) / normaliser
-        return (masked_sum(values, mask, dim=1) / mask.sum(1).clamp(min=1)).sum() / normaliser

@@ -5,6 +5,7 @@ import references
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from loss_batches import gradient, inputs
 
 from iapo.losses import ClippedPolicyLoss
 
@@ -13,33 +14,6 @@ LOSSES = [
     ClippedPolicyLoss(aggregation="sequence", kl_coef=0.3),
     ClippedPolicyLoss(aggregation="constant", max_length=5, clip_low=0.1),
 ]
-
-
-@st.composite
-def inputs(draw, dtype=torch.float64):
-    batch, token = draw(st.integers(1, 6)), draw(st.integers(1, 7))
-    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31 - 1)))
-
-    def values(scale=1.0):
-        return torch.randn(batch, token, generator=generator, dtype=dtype) * scale
-
-    density = draw(st.sampled_from([0.0, 0.5, 1.0]))
-    policy = values() - 2
-    return {
-        "policy_logprobs": policy,
-        "old_logprobs": policy.detach() + values(0.3),
-        "advantages": values(),
-        "loss_mask": torch.rand(batch, token, generator=generator) < density,
-        "ref_logprobs": policy.detach() + values(0.3),
-    }
-
-
-def gradient(loss, tensors, normaliser=None):
-    tensors = dict(tensors)
-    tensors["policy_logprobs"] = tensors["policy_logprobs"].detach().requires_grad_()
-    normaliser = loss.normaliser(tensors["loss_mask"]) if normaliser is None else normaliser
-    output = loss(**tensors, normaliser=normaliser)
-    return output, torch.autograd.grad(output.loss, tensors["policy_logprobs"])[0]
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.aggregation)

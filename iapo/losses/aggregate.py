@@ -1,0 +1,43 @@
+"""How the tokens of a step become one number: the averages that losses share."""
+
+from typing import Literal
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from iapo.masked import masked_mean, masked_sum
+
+Aggregation = Literal["token", "sequence", "constant"]
+
+
+def count(loss_mask: Bool[Tensor, "batch token"], aggregation: Aggregation, max_length: int = 1) -> Float[Tensor, ""]:
+    """What a step's sum is divided by, at least 1: tokens, completions with a token, or those times ``max_length``.
+
+    Args:
+        loss_mask: of the whole step.
+        aggregation: see `aggregate`.
+        max_length: tokens, read by ``"constant"`` alone.
+    """
+    if aggregation == "token":
+        return loss_mask.sum().clamp(min=1).float()
+    completions = loss_mask.any(1).sum() * (max_length if aggregation == "constant" else 1)
+    return completions.clamp(min=1).float()
+
+
+def aggregate(
+    values: Float[Tensor, "batch token"],
+    loss_mask: Bool[Tensor, "batch token"],
+    normaliser: Float[Tensor, ""],
+    aggregation: Aggregation,
+) -> Float[Tensor, ""]:
+    """The sum over tokens, for ``"sequence"`` of each completion's mean over its own, divided by ``normaliser``.
+
+    Args:
+        values: of each token; what stands outside the mask does not matter.
+        loss_mask: of the micro-batch.
+        normaliser: `count` of the whole step.
+        aggregation: ``"token"``, ``"sequence"`` or ``"constant"``.
+    """
+    if aggregation == "sequence":
+        return masked_mean(values, loss_mask, dim=1).sum() / normaliser
+    return masked_sum(values, loss_mask) / normaliser

@@ -1,0 +1,40 @@
+"""Log-ratios of two policies, and how often clipping bites: what losses share."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+_LARGEST_LOG_RATIO = 20.0
+"""Beyond this a log-ratio is clamped: e^20 is far outside every clip range, and its square still fits fp32."""
+
+
+def log_ratio(
+    policy_logprobs: Float[Tensor, "batch token"], other_logprobs: Float[Tensor, "batch token"]
+) -> Float[Tensor, "batch token"]:
+    """``log(pi / pi_other)`` of each token in nats, fp32 or better, clamped to +-20 so that ``exp`` cannot overflow."""
+    difference = policy_logprobs.to(torch.promote_types(policy_logprobs.dtype, torch.float32)) - other_logprobs
+    return difference.clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO)
+
+
+def clip_shares(
+    low: Bool[Tensor, "batch token"], high: Bool[Tensor, "batch token"]
+) -> dict[str, Float[Tensor, "batch token"]]:
+    """Metrics by TRL's names, still to be averaged: tokens clipped from below, from above, and either.
+
+    Args:
+        low: clipped from below.
+        high: clipped from above.
+    """
+    return {
+        "clip_ratio/low_mean": low.float(),
+        "clip_ratio/high_mean": high.float(),
+        "clip_ratio/region_mean": (low | high).float(),
+    }
+
+
+def check_clip(clip_low: float, clip_high: float) -> None:
+    """Raise ``ValueError`` unless ``clip_low`` lies in [0, 1] and ``clip_high`` is at least 0 and finite."""
+    if not 0 <= clip_low <= 1:
+        raise ValueError(f"clip_low: got {clip_low}, want a number from 0 to 1")
+    if not 0 <= clip_high < float("inf"):
+        raise ValueError(f"clip_high: got {clip_high}, want a finite number of at least 0")
