@@ -2,13 +2,14 @@
 
     OMP_NUM_THREADS=2 python benchmarks/estimators.py --output docs/benchmarks
 
-A random model of SmolLM2-135M's shape (or `--model`), fp32 on a CPU, bf16 on CUDA; one completion with a prompt of 128
-tokens, the entropy after a postfix of 5 tokens at each of its prefixes. Schemes take turns within a block, and ratios
-are taken within a block. Peak memory is that of a process of its own, less what it held with the model loaded.
+A random model of SmolLM2-135M's shape (or `--model`), fp32 on a CPU, bf16 on CUDA; two completions (`--rows`) with
+prompts of 128 tokens, the entropy after a postfix of 5 tokens at each of their prefixes. Schemes take turns within a
+block, and ratios are taken within a block. Peak memory is that of a process of its own, less what it held with the
+model loaded.
 
 - `packed`: this library.
-- `replicated`: what is usually done: for every 16 positions, 16 copies of the key-value cache, one per position, and
-  one forward over 16 rows of postfix (with explicit positions, so that it gives the right numbers).
+- `replicated`: what is usually done: for every 16 positions, 16 copies of each row's key-value cache, cut to the
+  longest of them, and one forward over 16 postfixes a row (with explicit positions, so that the numbers are right).
 - `dense`: one causal forward over as many tokens as the probes add, no probes: the hardware's limit.
 
 Prints Markdown; writes `estimators.md` and `estimators.png` (cost against length with the fitted exponent).
@@ -57,23 +58,23 @@ def load(path: str | None, device: str) -> nn.Module:
     return model.eval().to(device)
 
 
-def draw(model: nn.Module, length: int) -> Rollout:
+def draw(model: nn.Module, rows: int, length: int) -> Rollout:
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(length)
     vocab = model.config.vocab_size
-    everywhere = torch.ones(1, length, dtype=torch.bool)
+    everywhere = torch.ones(rows, length, dtype=torch.bool)
     return Rollout(
-        prompt_ids=torch.randint(0, vocab, (1, PROMPT), generator=generator),
-        prompt_mask=torch.ones(1, PROMPT, dtype=torch.bool),
-        completion_ids=torch.randint(0, vocab, (1, length), generator=generator),
+        prompt_ids=torch.randint(0, vocab, (rows, PROMPT), generator=generator),
+        prompt_mask=torch.ones(rows, PROMPT, dtype=torch.bool),
+        completion_ids=torch.randint(0, vocab, (rows, length), generator=generator),
         completion_mask=everywhere,
         reasoning_mask=everywhere,
-        group_ids=torch.zeros(1, dtype=torch.long),
+        group_ids=torch.zeros(rows, dtype=torch.long),
     ).to(device)
 
 
 def packed(model: nn.Module, rollout: Rollout) -> Tensor:
-    return EarlyExitEntropy(POSTFIX, guard=False).probe(model, rollout)[0]
+    return EarlyExitEntropy(POSTFIX, guard=False).probe(model, rollout)
 
 
 @torch.no_grad()
@@ -85,37 +86,38 @@ def replicated(model: nn.Module, rollout: Rollout) -> Tensor:
     postfix = torch.tensor(POSTFIX, device=ids.device)
     found = []
     for ends in torch.arange(PROMPT, ids.shape[1] + 1, device=ids.device).split(COPIES):
-        longest = int(ends[-1])
+        longest, rows = int(ends[-1]), len(ids) * len(ends)
         copies = DynamicCache()
         for index, layer in enumerate(cache.layers):
-            kept = (states[:, :, :longest].repeat(len(ends), 1, 1, 1) for states in (layer.keys, layer.values))
+            kept = (s[:, :, :longest].repeat_interleave(len(ends), 0) for s in (layer.keys, layer.values))
             copies.update(*kept, index)
-        seen = torch.arange(longest, device=ids.device) < ends[:, None]
-        mask = torch.cat([seen, torch.ones(len(ends), len(postfix), dtype=torch.bool, device=ids.device)], 1)
+        each = ends.repeat(len(ids))[:, None]
+        seen = torch.arange(longest, device=ids.device) < each
+        mask = torch.cat([seen, torch.ones(rows, len(postfix), dtype=torch.bool, device=ids.device)], 1)
         logits = model(
-            input_ids=postfix.expand(len(ends), -1),
+            input_ids=postfix.expand(rows, -1),
             attention_mask=mask.long(),
-            position_ids=ends[:, None] + torch.arange(len(postfix), device=ids.device),
+            position_ids=each + torch.arange(len(postfix), device=ids.device),
             past_key_values=copies,
             use_cache=True,
             logits_to_keep=1,
         ).logits
-        found.append(entropy(logits[:, -1]))
-    return torch.cat(found)
+        found.append(entropy(logits[:, -1]).reshape(len(ids), -1))
+    return torch.cat(found, 1)
 
 
 @torch.no_grad()
 def dense(model: nn.Module, rollout: Rollout) -> Tensor:
     count = (rollout.completion_ids.shape[1] + 1) * len(POSTFIX)
-    ids = torch.zeros(1, count, dtype=torch.long, device=rollout.prompt_ids.device)
+    ids = torch.zeros(len(rollout), count, dtype=torch.long, device=rollout.prompt_ids.device)
     return model(input_ids=ids, use_cache=False, logits_to_keep=1).logits
 
 
 @torch.no_grad()
 def naive(model: nn.Module, rollout: Rollout, at: list[int]) -> Tensor:
-    postfix = torch.tensor([POSTFIX], device=rollout.prompt_ids.device)
+    postfix = torch.tensor(POSTFIX, device=rollout.prompt_ids.device).expand(len(rollout), -1)
     parts = [torch.cat([rollout.prompt_ids, rollout.completion_ids[:, :t], postfix], 1) for t in at]
-    return torch.cat([entropy(model(input_ids=ids, use_cache=False).logits[:, -1]) for ids in parts])
+    return torch.stack([entropy(model(input_ids=ids, use_cache=False).logits[:, -1]) for ids in parts], 1)
 
 
 SCHEMES: dict[str, Callable[[nn.Module, Rollout], Tensor]] = {
@@ -136,22 +138,22 @@ def seconds(scheme: str, model: nn.Module, rollout: Rollout) -> float:
     return time.perf_counter() - start
 
 
-def peak_memory(scheme: str, path: str | None, device: str, length: int) -> float:
+def peak_memory(scheme: str, path: str | None, device: str, rows: int, length: int) -> float:
     """MiB that a scheme needs beyond the loaded model, in a process of its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak, (scheme, path, device, length))
+        return pool.apply(_peak, (scheme, path, device, rows, length))
 
 
-def _peak(scheme: str, path: str | None, device: str, length: int) -> float:
+def _peak(scheme: str, path: str | None, device: str, rows: int, length: int) -> float:
     model = load(path, device)
-    rollout = draw(model, length)
+    rollout = draw(model, rows, length)
     if device == "cuda":
-        dense(model, draw(model, 1))
+        dense(model, draw(model, rows, 1))
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         SCHEMES[scheme](model, rollout)
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    dense(model, draw(model, 1))
+    dense(model, draw(model, rows, 1))
     # Linux: writing 5 sets the peak back to what is resident now.
     Path("/proc/self/clear_refs").write_text("5")
     before = _status("VmRSS")
@@ -164,9 +166,9 @@ def _status(field: str) -> int:
     return int(line.split()[1])
 
 
-def side_by_side(model: nn.Module, length: int, blocks: int, path: str | None, device: str) -> list[str]:
+def side_by_side(model: nn.Module, rows: int, length: int, blocks: int, path: str | None, device: str) -> list[str]:
     """Rows of the table at one length."""
-    rollout = draw(model, length)
+    rollout = draw(model, rows, length)
     times: dict[str, list[float]] = {scheme: [] for scheme in SCHEMES}
     for _ in range(blocks):
         for scheme, values in times.items():
@@ -174,21 +176,23 @@ def side_by_side(model: nn.Module, length: int, blocks: int, path: str | None, d
     probes = packed(model, rollout)
     at = [0, length // 3, length]
     reference = naive(model, rollout, at)
-    memory = {scheme: peak_memory(scheme, path, device, length) for scheme in SCHEMES}
-    rows = []
+    memory = {scheme: peak_memory(scheme, path, device, rows, length) for scheme in SCHEMES}
+    table = []
     for scheme, values in times.items():
         ratios = ", ".join(f"{v / p:.2f}" for v, p in zip(values, times["packed"], strict=True))
-        rows.append(
+        table.append(
             f"| {length} | {scheme} | {statistics.median(values):.2f} | {ratios} | {memory[scheme]:.0f} "
             f"| {memory[scheme] / memory['packed']:.1f} |"
         )
-    rows.append(f"| {length} | packed against naive | | {(probes[at] - reference).abs().max():.1e} nats | | |")
-    return rows
+    table.append(f"| {length} | packed against naive | | {(probes[:, at] - reference).abs().max():.1e} nats | | |")
+    return table
 
 
-def against_length(model: nn.Module, lengths: list[int], path: Path) -> tuple[list[tuple[int, float]], float]:
+def against_length(
+    model: nn.Module, rows: int, lengths: list[int], path: Path
+) -> tuple[list[tuple[int, float]], float]:
     """Seconds of the packed scheme by length, and the exponent fitted to the last half of the lengths."""
-    points = [(length, seconds("packed", model, draw(model, length))) for length in lengths]
+    points = [(length, seconds("packed", model, draw(model, rows, length))) for length in lengths]
     upper = points[-max(2, len(points) // 2) :]
     exponent = statistics.linear_regression(*zip(*((math.log(x), math.log(y)) for x, y in upper), strict=True)).slope
     from matplotlib.figure import Figure
@@ -216,6 +220,7 @@ def against_length(model: nn.Module, lengths: list[int], path: Path) -> tuple[li
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="directory or .gguf file; left out: random weights of SmolLM2-135M's shape")
+    parser.add_argument("--rows", type=int, default=2, help="completions")
     parser.add_argument("--lengths", type=int, nargs="+", default=[1024, 2048])
     parser.add_argument("--curve", type=int, nargs="+", default=[256, 512, 1024, 2048, 4096])
     parser.add_argument("--blocks", type=int, default=2)
@@ -223,20 +228,20 @@ def main() -> None:
     settings = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = load(settings.model, device)
-    seconds("packed", model, draw(model, 64))
+    seconds("packed", model, draw(model, settings.rows, 64))
     settings.output.mkdir(parents=True, exist_ok=True)
     place = torch.cuda.get_device_name() if device == "cuda" else f"{platform.processor() or 'CPU'}, fp32"
     lines = [
         f"{place}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
-        f"transformers {transformers.__version__}",
+        f"transformers {transformers.__version__}; {settings.rows} completions",
         "",
         "| length | scheme | seconds, median | time by packed, by block | peak MiB beyond model | memory by packed |",
         "|---|---|---|---|---|---|",
     ]
     for length in settings.lengths:
-        lines += side_by_side(model, length, settings.blocks, settings.model, device)
+        lines += side_by_side(model, settings.rows, length, settings.blocks, settings.model, device)
         (settings.output / "estimators.md").write_text("\n".join(lines) + "\n")
-    points, exponent = against_length(model, settings.curve, settings.output / "estimators.png")
+    points, exponent = against_length(model, settings.rows, settings.curve, settings.output / "estimators.png")
     curve = ", ".join(f"{length}: {value:.1f} s" for length, value in points)
     lines += ["", f"Packed, by length: {curve}; fitted exponent {exponent:.2f}."]
     table = "\n".join(lines)
