@@ -1,7 +1,8 @@
 """Tests for components of one's own: the contract of each interface as checks, and what tests are made of.
 
 ``check_estimator``, ``check_advantage_assigner``, ``check_policy_loss`` and ``check_sampler`` run all checks of an
-interface on a component; ``parametrize_with_checks`` makes each of them a test of its own. Needs the extra ``testing``.
+interface on a component; ``parametrize_with_checks`` makes each of them a test of its own; ``check_information`` holds
+an estimator that claims the truth against enumeration. Needs the extra ``testing``.
 """
 
 from importlib.util import find_spec
@@ -14,6 +15,7 @@ if find_spec("hypothesis") is None:
 from iapo.testing.assigners import AssignerContract, assigner_checks, check_advantage_assigner
 from iapo.testing.checks import Check
 from iapo.testing.estimators import EstimatorContract, check_estimator, estimator_checks
+from iapo.testing.information import InformationContract, check_information
 from iapo.testing.losses import LossContract, check_policy_loss, loss_checks
 from iapo.testing.models import VOCAB, tiny_llama, tiny_tokenizer
 from iapo.testing.parametrize import checks_of, parametrize_with_checks
@@ -26,6 +28,7 @@ __all__ = [
     "AssignerContract",
     "Check",
     "EstimatorContract",
+    "InformationContract",
     "LossContract",
     "RewardBatch",
     "SamplerContract",
@@ -33,6 +36,7 @@ __all__ = [
     "assigner_checks",
     "check_advantage_assigner",
     "check_estimator",
+    "check_information",
     "check_policy_loss",
     "check_sampler",
     "checks_of",

@@ -38,7 +38,7 @@ class Check:
 
     def __call__(self, component: object) -> None:
         """Check one component."""
-        owner = type(component).__name__
+        owner = getattr(component, "__name__", type(component).__name__)
         if not self.applies_to(component):
             raise ValueError(f"{owner}: the check {self.name} does not apply, it needs {self.needs}")
         try:

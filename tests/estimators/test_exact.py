@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from collections import defaultdict
 
 import pytest
 import torch
@@ -13,36 +12,19 @@ from iapo import Rollout
 from iapo.estimators import EarlyExitEntropy, ExactInformation, UnsupportedModelError
 from iapo.estimators.exact import continuations
 from iapo.rollout import collate
+from iapo.testing.information import (
+    EOS,
+    PROMPT,
+    READERS,
+    conditional_information,
+    entropy_after,
+    expected_information,
+    worlds,
+)
 from iapo.testing.tabular import TabularLanguageModel, enumerate_completions
 
-EOS, PROMPT = 0, (1, 0)
 LIMIT = 1e-10
 """Nats, float64."""
-
-READERS = {
-    "whole": lambda ids: ids,
-    "last": lambda ids: ids[-1],
-    "last two": lambda ids: ids[-2:],
-    "sum": lambda ids: sum(ids) % 3,
-    "length": len,
-}
-
-
-def coarse(answer):
-    """Merges answers into two."""
-    return hash(answer) % 2
-
-
-@st.composite
-def worlds(draw, orders=(0, 1, 2, None)):
-    """A model, where its completions are cut, and a reader of answers."""
-    model = TabularLanguageModel(
-        vocab_size=draw(st.integers(2, 3)),
-        order=draw(st.sampled_from(orders)),
-        seed=draw(st.integers(0, 2**20)),
-        scale=draw(st.sampled_from([0.5, 1.0, 2.0])),
-    )
-    return model, draw(st.integers(1, 4)), draw(st.sampled_from(sorted(READERS)))
 
 
 def rollout_of(completions, reasoning=None, padding=0) -> Rollout:
@@ -62,54 +44,19 @@ def rollout_of(completions, reasoning=None, padding=0) -> Rollout:
     )
 
 
-def expected_information(completions, information) -> dict[tuple[int, ...], float]:
-    """``E[s_t | prefix]`` over the policy for every prefix that goes on."""
-    sums, masses = defaultdict(float), defaultdict(float)
-    for (ids, p), row in zip(completions, information.tolist(), strict=True):
-        for t in range(len(ids)):
-            sums[ids[:t]] += p * row[t]
-            masses[ids[:t]] += p
-    return {prefix: sums[prefix] / masses[prefix] for prefix in sums}
-
-
-def conditional_information(completions, prefix, answer_of) -> float:
-    """``I(y; o_t | prefix)`` by its definition."""
-    t = len(prefix)
-    inside = [(ids[t], answer_of(ids), p) for ids, p in completions if ids[:t] == prefix and len(ids) > t]
-    total = sum(p for _, _, p in inside)
-    joint, tokens, answers = defaultdict(float), defaultdict(float), defaultdict(float)
-    for token, answer, p in inside:
-        joint[token, answer] += p / total
-        tokens[token] += p / total
-        answers[answer] += p / total
-    return sum(p * math.log(p / (tokens[token] * answers[y])) for (token, y), p in joint.items() if p > 0)
-
-
-def entropy_after(completions, prefix, answer_of) -> float:
-    masses = defaultdict(float)
-    for ids, p in completions:
-        if ids[: len(prefix)] == prefix:
-            masses[answer_of(ids)] += p
-    total = sum(masses.values())
-    return -sum(p / total * math.log(p / total) for p in masses.values() if p > 0)
-
-
-@given(world=worlds(), measure=st.sampled_from(["entropy", "likelihood"]), padding=st.integers(0, 2))
-@settings(max_examples=25, deadline=None)
-def test_expectation_is_conditional_mutual_information(world, measure, padding):
-    model, limit, reader = world
-    completions = enumerate_completions(model, PROMPT, EOS, limit)
-    estimator = ExactInformation(READERS[reader], EOS, limit, measure)
-    information = estimator(model, rollout_of([ids for ids, _ in completions], padding=padding))
-    for prefix, found in expected_information(completions, information).items():
-        assert found == pytest.approx(conditional_information(completions, prefix, READERS[reader]), abs=LIMIT)
-        assert found >= -LIMIT
+@given(world=worlds(), padding=st.integers(0, 2))
+@settings(max_examples=15, deadline=None)
+def test_padding_changes_nothing(world, padding):
+    completions = [ids for ids, _ in world.completions]
+    estimator = ExactInformation(world.answer_of, EOS, world.limit)
+    plain, padded = (estimator(world.model, rollout_of(completions, padding=wide)) for wide in (0, padding))
+    assert torch.equal(plain, padded[:, : plain.shape[1]])
 
 
 @given(world=worlds())
 @settings(max_examples=15, deadline=None)
 def test_no_answer_is_an_outcome_of_the_entropy(world):
-    model, limit, reader = world
+    model, limit, reader = world.model, world.limit, world.reader
 
     def answer_of(ids):
         return None if len(ids) % 2 else READERS[reader](ids)
@@ -127,8 +74,7 @@ def test_no_answer_is_an_outcome_of_the_entropy(world):
 @given(world=worlds(), data=st.data())
 @settings(max_examples=25, deadline=None)
 def test_information_telescopes(world, data):
-    model, limit, reader = world
-    completions = enumerate_completions(model, PROMPT, EOS, limit)
+    model, limit, reader, completions = world.model, world.limit, world.reader, world.completions
     ids = data.draw(st.sampled_from(completions))[0]
     length = data.draw(st.integers(0, len(ids)))
     rollout = rollout_of([ids], reasoning=length)
@@ -145,24 +91,10 @@ def test_information_telescopes(world, data):
     assert float(found) == pytest.approx(math.log(masses[1]) - math.log(masses[0]), abs=LIMIT)
 
 
-@given(world=worlds())
-@settings(max_examples=20, deadline=None)
-def test_a_coarser_answer_is_told_less(world):
-    """Data processing: merging answers never raises the expected information of a token."""
-    model, limit, reader = world
-    completions = enumerate_completions(model, PROMPT, EOS, limit)
-    rollout = rollout_of([ids for ids, _ in completions])
-    fine, merged = (
-        expected_information(completions, ExactInformation(answer_of, EOS, limit)(model, rollout))
-        for answer_of in (READERS[reader], lambda ids: coarse(READERS[reader](ids)))
-    )
-    assert all(merged[prefix] <= fine[prefix] + LIMIT for prefix in fine)
-
-
 @given(world=worlds(), t=st.integers(0, 3), tail=st.lists(st.integers(0, 1), min_size=4, max_size=4))
 @settings(max_examples=20, deadline=None)
 def test_later_tokens_do_not_matter(world, t, tail):
-    model, limit, reader = world
+    model, limit, reader = world.model, world.limit, world.reader
     ids = (1,) * limit
     other = (*ids[: min(t, limit)], *tail)[:limit]
     estimator = ExactInformation(READERS[reader], EOS, limit)
@@ -173,21 +105,10 @@ def test_later_tokens_do_not_matter(world, t, tail):
     torch.testing.assert_close(first, second, atol=0, rtol=0)
 
 
-def test_tokens_that_the_model_ignores_told_nothing():
-    """At order 0 the last token, the answer, is independent of the others; endless, so that only the limit stops it."""
-    model = TabularLanguageModel(vocab_size=4, order=0, seed=3)
-    with torch.no_grad():
-        model.table[:, EOS] = -torch.inf
-    information = ExactInformation(READERS["last"], EOS, 4)(model, rollout_of([(1, 2, 3, 1), (3, 3, 1, 2)]))
-    torch.testing.assert_close(information[:, :3], torch.zeros(2, 3, dtype=torch.float64), atol=1e-14, rtol=0)
-    probabilities = model.table[0].detach().softmax(0)[1:]
-    assert float(information[0, 3]) == pytest.approx(float(-(probabilities * probabilities.log()).sum()), abs=LIMIT)
-
-
 @given(world=worlds(orders=(1, 2)), old=st.sampled_from([(1, 1), (1, 2)]))
 @settings(max_examples=15, deadline=None)
 def test_tokens_older_than_the_order_do_not_matter(world, old):
-    model, _, _ = world
+    model = world.model
     vocab = model.config.vocab_size
     rows = [(min(old[0], vocab - 1), 1, 1, 1), (min(old[1], vocab - 1), 1, 1, 1)]
     order = 1 if len(model.table) == vocab + 1 else 2
@@ -198,7 +119,7 @@ def test_tokens_older_than_the_order_do_not_matter(world, old):
 @given(world=worlds(), prefix=st.lists(st.integers(0, 1), max_size=3).map(tuple))
 @settings(max_examples=25, deadline=None)
 def test_continuations_are_the_completions_that_begin_with_the_prefix(world, prefix):
-    model, limit, _ = world
+    model, limit = world.model, world.limit
     prefix = prefix[:limit]
     prefix = prefix[: prefix.index(EOS) + 1] if EOS in prefix else prefix
     with torch.no_grad():
