@@ -78,14 +78,15 @@ def packed(model: nn.Module, rollout: Rollout) -> Tensor:
 
 
 @torch.no_grad()
-def replicated(model: nn.Module, rollout: Rollout) -> Tensor:
-    """A copy of the cache for each position, `COPIES` at a time."""
+def replicated(model: nn.Module, rollout: Rollout, last: int | None = None) -> Tensor:
+    """A copy of the cache for each of the (``last``) positions, `COPIES` at a time."""
     ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)
     cache = DynamicCache()
     model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
     postfix = torch.tensor(POSTFIX, device=ids.device)
     found = []
-    for ends in torch.arange(PROMPT, ids.shape[1] + 1, device=ids.device).split(COPIES):
+    positions = torch.arange(PROMPT, ids.shape[1] + 1, device=ids.device)
+    for ends in (positions if last is None else positions[-last:]).split(COPIES):
         longest, rows = int(ends[-1]), len(ids) * len(ends)
         copies = DynamicCache()
         for index, layer in enumerate(cache.layers):
@@ -120,6 +121,11 @@ def naive(model: nn.Module, rollout: Rollout, at: list[int]) -> Tensor:
     return torch.stack([entropy(model(input_ids=ids, use_cache=False).logits[:, -1]) for ids in parts], 1)
 
 
+def fullest(model: nn.Module, rollout: Rollout) -> Tensor:
+    """What `replicated` needs the most memory for: its last copies."""
+    return replicated(model, rollout, COPIES)
+
+
 SCHEMES: dict[str, Callable[[nn.Module, Rollout], Tensor]] = {
     "packed": packed,
     "replicated": replicated,
@@ -147,17 +153,18 @@ def peak_memory(scheme: str, path: str | None, device: str, rows: int, length: i
 def _peak(scheme: str, path: str | None, device: str, rows: int, length: int) -> float:
     model = load(path, device)
     rollout = draw(model, rows, length)
+    run = fullest if scheme == "replicated" else SCHEMES[scheme]
     if device == "cuda":
         dense(model, draw(model, rows, 1))
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        SCHEMES[scheme](model, rollout)
+        run(model, rollout)
         return (torch.cuda.max_memory_allocated() - before) / 2**20
     dense(model, draw(model, rows, 1))
     # Linux: writing 5 sets the peak back to what is resident now.
     Path("/proc/self/clear_refs").write_text("5")
     before = _status("VmRSS")
-    SCHEMES[scheme](model, rollout)
+    run(model, rollout)
     return (_status("VmHWM") - before) / 2**10
 
 
