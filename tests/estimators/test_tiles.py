@@ -13,6 +13,7 @@ from iapo import Rollout
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, tiles
 
 POSTFIX, CLOSING = (5, 6), (7,)
+CUDA = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
 
 @pytest.mark.parametrize("estimator", [EarlyExitEntropy(POSTFIX), AnswerLikelihood(POSTFIX, CLOSING)])
@@ -71,3 +72,15 @@ def six_tokens():
         reasoning_mask=everywhere,
         group_ids=torch.zeros(1, dtype=torch.long),
     )
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral"])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=CUDA)])
+def test_back_ends_that_take_no_dense_mask_are_set_aside(family, device):
+    """FlexAttention takes block masks: the probes are computed under an exact back end, and it is in force again."""
+    model, rollout = tiny_model(family).to(device), six_tokens().to(device)
+    expected = EarlyExitEntropy(POSTFIX).probe(model, rollout)
+    model.set_attn_implementation("flex_attention")
+    found = EarlyExitEntropy(POSTFIX, guard=False).probe(model, rollout)
+    torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
+    assert model.config._attn_implementation == "flex_attention"
