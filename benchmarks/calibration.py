@@ -35,7 +35,7 @@ from iapo.estimators import AnswerLikelihood, Calibrated
 from iapo.estimators.attention import packable_attention
 from iapo.estimators.blocks import Block
 from iapo.estimators.calibrated import draw_prefixes
-from iapo.estimators.packing import _packed_logits
+from iapo.estimators.packing import packed_logits
 from iapo.estimators.prefix_cache import fill_cache
 from iapo.estimators.prefixes import needed_probes
 from iapo.forward import scoring
@@ -65,7 +65,7 @@ class Variant(nn.Module):
             cache = fill_cache(self.policy[0], rollout, int(at.max()))
             cache.reserve(at.shape[1] * len(self.postfix))
             with grad, self.active():
-                return _packed_logits(self.answering(), config, rollout, block, cache, at)[:, :, 0]
+                return packed_logits(self.answering(), config, rollout, block, cache, at)[:, :, 0]
 
 
 class Temperature(Variant):

@@ -10,7 +10,7 @@ from iapo.estimators.adapter import LowRankAdapter
 from iapo.estimators.attention import packable_attention
 from iapo.estimators.blocks import Block, repeat_ids
 from iapo.estimators.likelihood import AnswerLikelihood
-from iapo.estimators.packing import _packed_logits
+from iapo.estimators.packing import packed_logits
 from iapo.estimators.prefix_cache import PrefixCache, fill_cache
 from iapo.estimators.prefixes import PrefixEstimator, needed_probes
 from iapo.forward import scoring, unwrap
@@ -153,7 +153,7 @@ class Calibrated(PrefixEstimator, nn.Module):
     def _loss(self, model: nn.Module, rollout: Rollout, prefixes: int) -> Float[Tensor, ""]:
         """Negative log-likelihood of the answers at some positions of each row, with a gradient to the adapter."""
         at, counted = draw_prefixes(needed_probes(rollout), prefixes)
-        targets, counts = self.likelihood._targets(rollout)
+        targets, counts = self.likelihood.targets(rollout)
         ids = torch.cat([repeat_ids(self.likelihood.postfix_ids, rollout), targets[:, :-1]], 1)
         block = Block.chain(ids, kept=targets.shape[1])
         with packable_attention(model) as config, scoring(model):
@@ -161,7 +161,7 @@ class Calibrated(PrefixEstimator, nn.Module):
             cache = fill_cache(model, rollout, int(at.max()))
             cache.reserve(at.shape[1] * ids.shape[1])
             with torch.enable_grad(), self.adapter.active(model):
-                logits = _packed_logits(model, config, rollout, block, cache, at)
+                logits = packed_logits(model, config, rollout, block, cache, at)
                 chosen = repeat(targets, "batch answer -> batch prefix answer", prefix=at.shape[1])
                 values = token_logprobs(logits, chosen).masked_fill(~counts[:, None], 0).sum(-1)
                 return -values[counted].mean()

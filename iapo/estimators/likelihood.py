@@ -5,7 +5,7 @@ from weakref import WeakSet
 
 import torch
 from einops import repeat
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.estimators.blocks import Block, check_chunk, check_ids, repeat_ids
@@ -73,7 +73,7 @@ class AnswerLikelihood(PrefixEstimator):
         if not bool(rollout.answer_mask.any()):
             batch, token = rollout.completion_ids.shape
             return torch.zeros(batch, token + 1, device=rollout.completion_ids.device)
-        targets, counts = self._targets(rollout)
+        targets, counts = self.targets(rollout)
         ids = torch.cat([repeat_ids(self.postfix_ids, rollout), targets[:, :-1]], 1)
         if self.guard and model not in self._guarded:
             check_packed(model, rollout, ids)
@@ -88,7 +88,7 @@ class AnswerLikelihood(PrefixEstimator):
             model, rollout, block, likelihood, at & rollout.answer_mask.any(1)[:, None], self.chunk, cache
         )
 
-    def _targets(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
+    def targets(self, rollout: Rollout) -> tuple[Int[Tensor, "batch answer"], Bool[Tensor, "batch answer"]]:
         """Answer and closing tokens, right-padded, and where they count; a row without an answer counts nowhere."""
         ids, mask = rollout.answer_ids, rollout.answer_mask
         assert ids is not None

@@ -71,7 +71,7 @@ def probe_prefixes(
         def run(size: int) -> None:
             filled.reserve(min(size, width) * len(block.depths))
             for part in prefixes.split(size, 1):
-                found = reduce(_packed_logits(model, config, rollout, block, filled, part.clamp(min=0)))
+                found = reduce(packed_logits(model, config, rollout, block, filled, part.clamp(min=0)))
                 rows, columns = (part >= 0).nonzero(as_tuple=True)
                 values[rows, part[rows, columns]] = found[rows, columns].to(dtype)
 
@@ -79,7 +79,7 @@ def probe_prefixes(
     return values
 
 
-def _packed_logits(
+def packed_logits(
     model: nn.Module,
     config: Any,
     rollout: Rollout,
@@ -87,7 +87,12 @@ def _packed_logits(
     cache: PrefixCache,
     prefixes: Int[Tensor, "batch prefix"],
 ) -> Float[Tensor, "batch prefix kept vocab"]:
-    """Logits that ``block`` keeps after each of ``prefixes`` (completion tokens seen)."""
+    """One packed forward: the logits that ``block`` keeps after each of ``prefixes`` (completion tokens seen).
+
+    For what needs the logits themselves, with a gradient if there is one; `probe_prefixes` goes chunk by chunk. Call it
+    inside `iapo.estimators.attention.packable_attention`, which yields ``config``, with room for the block reserved in
+    ``cache``.
+    """
     count, size = prefixes.shape[1], len(block.depths)
     prompt = rollout.prompt_ids.shape[1]
     cache.limit = prompt + int(prefixes.max())
