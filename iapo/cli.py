@@ -5,8 +5,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-_MAY_CHANGE = ("config", "output", "resume", "override", "steps", "device", "checkpoint_every", "keep_checkpoints")
-"""Settings of a run that may differ when it is taken up again: they do not change what an update computes."""
+_MAY_CHANGE = (
+    *("config", "output", "resume", "override", "device", "checkpoint_every", "keep_checkpoints"),
+    *("steps", "max_tokens"),
+)
+"""Settings of a run that may differ when it is taken up again: they do not change what an update computes (the limits
+do, where a weight has a schedule)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,9 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
+
+from iapo import estimators
+from iapo.commands.flags import inspect_parser, train_parser
+from iapo.comparison.settings import instantiate, resolve
+from iapo.estimators import AnswerLikelihood, Refined
 
 TINY = [
     *("--steps", "4", "--prompts_per_step", "4", "--group_size", "2", "--limit", "64"),
@@ -53,6 +59,7 @@ def test_a_run_leaves_everything_behind(whole):
     wanted |= {"completions/clipped_ratio", "entropy", "num_tokens", "grad_norm", "learning_rate", "loss"}
     wanted |= {"clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean", "iapo/information_per_token"}
     assert wanted <= set(rows[0])
+    assert [row["iapo/tokens_sampled"] for row in rows] == list(accumulate(row["num_tokens"] for row in rows))
     assert json.loads((whole / "config.json").read_text())["group_size"] == 2
     files = {path.suffix for path in (whole / "checkpoint-4").iterdir()}
     assert files <= {".json", ".safetensors", ".jinja", ".txt"}
@@ -98,6 +105,25 @@ def test_a_signal_finishes_the_step_saves_and_says_so(whole, tmp_path):
     assert steps(folder)[:4] == steps(whole)[: len(steps(folder)[:4])]
 
 
+def test_a_token_budget_ends_a_run_that_resamples_and_resumes_to_the_bit(tmp_path):
+    budget = ("--resample", "2", "--steps", "50", "--max_tokens", "1600")
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    done = command("train", "--output", str(whole), *TINY, *budget)
+    assert done.returncode == 0, done.stderr
+    rows = steps(whole)
+    assert rows[-2]["iapo/tokens_sampled"] < 1600 <= rows[-1]["iapo/tokens_sampled"]
+    assert any(row["iapo/resample/rounds"] for row in rows[:2]), "prompts were drawn that no update is named after"
+    assert (whole / f"checkpoint-{rows[-1]['step']}").exists()
+    assert f"tokens sampled: {rows[-1]['iapo/tokens_sampled']}" in (whole / "report.md").read_text()
+    assert command("train", "--output", str(halves), *TINY, *budget, "--steps", "2").returncode == 0
+    (halves / "report.md").unlink()
+    resumed = command("train", "--output", str(halves), "--resume", *TINY, *budget)
+    assert resumed.returncode == 0, resumed.stderr
+    assert steps(halves) == rows
+    last = f"checkpoint-{rows[-1]['step']}"
+    assert weights(halves / last) == weights(whole / last)
+
+
 def test_resuming_with_other_settings_is_refused_field_by_field(whole, tmp_path):
     folder = tmp_path / "run"
     assert command("train", "--output", str(folder), *TINY, "--steps", "2").returncode == 0
@@ -127,9 +153,40 @@ def test_inspect_prints_and_writes_a_page(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "nats" in done.stdout
     assert "</html>" in page.read_text(encoding="utf-8")
-    own = command("inspect", "--prompt", "3+8=", "--samples", "1", "--estimator", "EarlyExitEntropy")
+    refined = ("--estimator", "Refined", "--estimator.estimator", "EarlyExitEntropy")
+    own = command("inspect", "--prompt", "3+8=", "--samples", "1", *refined)
     assert own.returncode == 0, own.stderr
     assert "H(answer | prefix)" in own.stdout
+
+
+@pytest.mark.parametrize("parser", [train_parser, inspect_parser])
+@pytest.mark.parametrize("name", ["AnswerLikelihood", "AnswerEntropy", "EarlyExitEntropy"])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_estimators_get_their_tokens_from_texts(parser, name, wrapped, embedded_tokenizer):
+    texts = {"postfix": "<answer>", "closing": "</answer> "}
+    arguments = [word for flag, text in texts.items() for word in (f"--{flag}", text)]
+    inner = ("--estimator", "Refined", "--estimator.estimator", name, "--estimator.stride", "3")
+    arguments += inner if wrapped else ("--estimator", name)
+    estimator = parser().instantiate(parser().parse_args(arguments)).estimator
+    if wrapped:
+        assert (type(estimator), estimator.stride) == (Refined, 3)
+        estimator = estimator.estimator
+    assert type(estimator) is getattr(estimators, name)
+    found = {text: getattr(estimator, f"{text}_ids") for text in texts if hasattr(estimator, f"{text}_ids")}
+    assert found == {text: tuple(embedded_tokenizer.encode(texts[text])) for text in found}
+    assert len(found) == (1 if name == "EarlyExitEntropy" else 2)
+
+
+def test_a_wrapped_estimator_comes_from_a_file_and_through_a_comparison(tmp_path):
+    inner = "{class_path: AnswerLikelihood, init_args: {chunk: 5}}"
+    file = tmp_path / "settings.yaml"
+    file.write_text(f"estimator: {{class_path: Refined, init_args: {{stride: 4, estimator: {inner}}}}}\n")
+    parts = train_parser().instantiate(train_parser().parse_args(["--config", str(file)]))
+    postfix, closing = parts.estimator.estimator.postfix_ids, parts.estimator.estimator.closing_ids
+    expected = Refined(AnswerLikelihood(postfix, closing, chunk=5), stride=4)
+    assert postfix
+    assert parts.estimator == expected
+    assert instantiate(resolve([f"--config={file}"], "here"))["estimator"] == expected
 
 
 @pytest.mark.parametrize(
@@ -141,6 +198,8 @@ def test_inspect_prints_and_writes_a_page(tmp_path):
         (["--data", "none.jsonl"], 1, "no file none.jsonl"),
         (["--prompt_column", "question"], 1, "no column ['question'], it has ['answer', 'difficulty', 'prompt']"),
         (["--group_size", "1"], 1, "group_size: got 1"),
+        (["--max_tokens", "0"], 1, "max_tokens: got 0"),
+        (["--resample", "-1"], 1, "resample: got -1"),
         (["--prompts_per_step", "100000"], 1, "prompts_per_step: got 100000"),
         (
             ["--rewards", "{gym: {class_path: iapo.rewards.ReasoningGymAnswer, init_args: {task: x}}}"],
@@ -159,10 +218,14 @@ def test_bad_settings_are_named_before_any_work(arguments, code, message, tmp_pa
 
 
 def test_print_config_round_trips_through_yaml(tmp_path):
-    printed = command("train", "--print_config", "--assigner", "GroupRelative", "--estimator", "NoInformation")
+    scheduled = Path(__file__).parents[1] / "configs" / "think_prune.yaml"
+    printed = command("train", f"--config={scheduled}", "--print_config", "--assigner.shaping.limit.end", "1")
     assert printed.returncode == 0, printed.stderr
     assert "iapo.advantages.GroupRelative" in printed.stdout
     (tmp_path / "settings.yaml").write_text(printed.stdout)
     done = command("train", "--config", str(tmp_path / "settings.yaml"), "--output", str(tmp_path / "run"), *TINY)
     assert done.returncode == 0, done.stderr
-    assert "iapo/information_per_token" not in steps(tmp_path / "run")[0]
+    rows = steps(tmp_path / "run")
+    assert "iapo/information_per_token" not in rows[0]
+    assert rows[0]["iapo/shaped_reward"] == rows[0]["reward"], "limit 64"
+    assert rows[3]["iapo/shaped_reward"] == 0, "limit 17"

@@ -21,7 +21,7 @@ _INFORMATION_AWARE = {
     "class_path": "iapo.advantages.InformationAware",
     "init_args": {"outcome": _GROUP_RELATIVE, "alpha": 0.5},
 }
-_SAMPLER = {"class_path": "iapo.rollout.TransformersSampler", "init_args": {"max_new_tokens": 128}}
+_SAMPLER = {"class_path": "iapo.rollout.CompactingSampler", "init_args": {"max_new_tokens": 128}}
 _ADAMW = {"class_path": "torch.optim.AdamW", "init_args": {"lr": 5e-4, "weight_decay": 0.0}}
 
 
@@ -33,11 +33,13 @@ def train_parser() -> ArgumentParser:
     add("--output", type=str, default="runs/embedded", help="run folder")
     add("--resume", action="store_true", help="go on from the newest checkpoint of the run folder, if it has one")
     add("--override", action="store_true", help="resume although settings or versions differ")
-    add("--steps", type=int, default=60, help="updates")
+    add("--steps", type=int, default=60, help="updates, at most")
+    add("--max_tokens", type=int | None, default=None, help="end after the update in which so many tokens are sampled")
     add("--prompts_per_step", type=int, default=32, help="prompts of an update")
     add("--group_size", type=int, default=8, help="completions of a prompt")
     add("--micro_batch", type=int, default=32, help="completions per forward: memory and speed, not the update")
     add("--epochs", type=int, default=1, help="optimizer steps on the same completions")
+    add("--resample", type=int, default=0, help="rounds in which groups of equal rewards give way to fresh prompts")
     add("--answer", type=Answer, default="own", help="what the estimator is asked about: the own or reference answer")
     _component_flags(parser)
     parser.add_subclass_arguments(AdvantageAssigner, "assigner", default=_INFORMATION_AWARE, required=False)
@@ -125,7 +127,11 @@ def _source_flags(parser: ArgumentParser, with_model: bool = True) -> None:
 
 
 def _component_flags(parser: ArgumentParser) -> None:
-    """Sampler, rewards and estimator; the estimator's token ids follow from texts and the model's tokenizer."""
+    """Sampler, rewards and estimator.
+
+    The estimator's token ids follow from texts and the model's tokenizer, and so do those of an estimator inside it,
+    such as that of `Refined`.
+    """
     add = parser.add_argument
     add("--postfix", type=str, default="</think><answer>", help="text that closes the reasoning and opens the answer")
     add("--closing", type=str, default="</answer>", help="text that ends the answer")
@@ -133,8 +139,9 @@ def _component_flags(parser: ArgumentParser) -> None:
     add("--rewards", type=_RewardFunctions, default=_accuracy(), help="reward functions by name")
     default = {"class_path": "iapo.estimators.AnswerLikelihood"}
     parser.add_subclass_arguments(MIEstimator, "estimator", default=default, required=False)
-    for text, ids in (("postfix", "postfix_ids"), ("closing", "closing_ids")):
-        parser.link_arguments(("model", text, "trust_remote_code"), f"estimator.init_args.{ids}", compute_fn=_encode)
+    for owner in ("estimator.init_args", "estimator.init_args.estimator.init_args"):
+        for text, ids in (("postfix", "postfix_ids"), ("closing", "closing_ids")):
+            parser.link_arguments(("model", text, "trust_remote_code"), f"{owner}.{ids}", compute_fn=_encode)
 
 
 @lru_cache

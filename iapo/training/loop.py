@@ -17,13 +17,14 @@ from iapo.rewards.score import Scores
 from iapo.rewards.text import reference_answer
 from iapo.rollout.collate import with_answers
 from iapo.scoring import score_rollout
+from iapo.training.resample import Resampling, Rows, Samples
 from iapo.types import Rollout, TokenSignals
 
 Answer = Literal["own", "reference"]
 
 
 def update(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Rows,
     *,
     model: nn.Module,
     tokenizer: Any,
@@ -39,6 +40,7 @@ def update(
     answer: Answer = "own",
     ref_model: nn.Module | None = None,
     autocast: torch.dtype | None = None,
+    resampling: Resampling | None = None,
 ) -> dict[str, float]:
     """Sample completions for ``rows``, score them, assign advantages, and update the policy.
 
@@ -59,25 +61,37 @@ def update(
             ``answer`` column; of a GSM8K solution what follows ``####``).
         ref_model: reference policy for the KL penalty, if the loss has one.
         autocast: reduced precision of the forwards; ``None``: as the weights are.
+        resampling: replaces groups whose rewards are all equal; ``None``: they stay.
 
     Returns:
-        Metrics of the step by name (those of TRL where TRL has them, ours under ``iapo/``).
+        Metrics of the step by name (those of TRL where TRL has them, ours under ``iapo/``). ``num_tokens`` counts all
+        tokens sampled, those of replaced groups too; rewards and lengths are those of ``rows``, before anything was
+        replaced, so that they compare with a run that replaces nothing.
     """
     metrics: dict[str, float] = {}
     temperature = sampler.temperature
     cast = torch.autocast(next(model.parameters()).device.type, autocast) if autocast else nullcontext()
 
-    with timed(metrics, "iapo/time/sample"), cast:
-        rollout = sampler([row["prompt"] for row in rows], group_size)
+    def draw(rows: Rows) -> Samples:
+        """Completions of these prompts and what they are worth."""
+        with timed(metrics, "iapo/time/sample"), cast:
+            rollout = sampler([row["prompt"] for row in rows], group_size)
+        with timed(metrics, "iapo/time/reward"):
+            columns = [rows[group] for group in rollout.group_ids.tolist()]
+            return Samples(rows, rollout, score_rollout(rollout, columns, tokenizer, rewards))
 
-    with timed(metrics, "iapo/time/reward"):
-        columns = [rows[group] for group in rollout.group_ids.tolist()]
-        scores = score_rollout(rollout, columns, tokenizer, rewards)
-        kept = scores.scored.nonzero().flatten().to(rollout.group_ids.device)
-        if answer == "reference":
-            texts = [reference_answer(str(row["answer"])) for row in columns]
-            rollout = with_answers(rollout, tokenizer(texts, add_special_tokens=False)["input_ids"])
-    metrics |= sampling_metrics(rollout, scores, tokenizer)
+    samples = draw(rows)
+    metrics |= sampling_metrics(samples.rollout, samples.scores, tokenizer)
+    if resampling is not None:
+        resampled = resampling(samples, draw)
+        samples = resampled.samples
+        metrics["num_tokens"] += resampled.tokens
+        metrics |= {"iapo/resample/rounds": resampled.rounds, "iapo/resample/groups": resampled.groups}
+    rollout, scores = samples.rollout, samples.scores
+    kept = scores.scored.nonzero().flatten().to(rollout.group_ids.device)
+    if answer == "reference":
+        texts = [reference_answer(str(samples.rows[group]["answer"])) for group in rollout.group_ids.tolist()]
+        rollout = with_answers(rollout, tokenizer(texts, add_special_tokens=False)["input_ids"])
     if len(kept) == 0:
         return metrics
     # A completion that no reward could judge leaves its group, so that it does not move the baseline.
@@ -215,7 +229,7 @@ def ends_in(rollout: Rollout, token: int) -> Bool[Tensor, " batch"]:
 
 @contextmanager
 def timed(metrics: dict[str, float], name: str) -> Iterator[None]:
-    """Put the seconds that the block took into ``metrics[name]``."""
+    """Add the seconds that the block took to ``metrics[name]``."""
     start = time.perf_counter()
     yield
-    metrics[name] = time.perf_counter() - start
+    metrics[name] = metrics.get(name, 0.0) + time.perf_counter() - start

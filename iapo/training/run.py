@@ -23,6 +23,7 @@ from iapo.training.log import append_metrics, read_metrics, truncate_metrics
 from iapo.training.loop import Answer, update
 from iapo.training.progress import progress_bar
 from iapo.training.report import write_report
+from iapo.training.resample import Resampling
 
 
 def train(
@@ -43,10 +44,12 @@ def train(
     prompt_template: str | None,
     system_prompt: str | None,
     steps: int,
+    max_tokens: int | None,
     prompts_per_step: int,
     group_size: int,
     micro_batch: int,
     epochs: int,
+    resample: int,
     answer: Answer,
     sampler: Callable[[nn.Module, Any], Sampler],
     rewards: Mapping[str, Reward],
@@ -79,6 +82,9 @@ def train(
         raise FileExistsError(f"output: {output} holds a run already; remove it, name another, or go on with --resume")
     if group_size < 2:
         raise ValueError(f"group_size: got {group_size}, want at least 2: a completion needs others to compare with")
+    for name, value, least in (("steps", steps, 1), ("max_tokens", max_tokens, 1), ("resample", resample, 0)):
+        if value is not None and value < least:
+            raise ValueError(f"{name}: got {value}, want at least {least}")
     rows = load_rows(data, split, limit, seed, prompt_column, answer_column)
     check_columns(rewards, rows[0])
     rows = render_prompts(rows, load_tokenizer(model, trust_remote_code), system_prompt, prompt_template)
@@ -102,13 +108,13 @@ def train(
         raise ValueError(
             f"sampler.temperature: got {draw.temperature}, want a positive number: greedy groups are all alike"
         )
-    first = 0
+    step = tokens = 0
     if saved is not None:
-        first = saved.step
+        step, tokens = saved.step, saved.state.counters["tokens_sampled"]
         inner.load_state_dict(dict(saved.state.optimizer))
-        stepper.load_state_dict(dict(saved.state.counters))
+        stepper.load_state_dict(dict(saved.state.counters["optimizer"]))
         stream.restore(dict(saved.state.data))
-        truncate_metrics(folder / "metrics.jsonl", first)
+        truncate_metrics(folder / "metrics.jsonl", step)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(resolved, indent=2) + "\n")
 
@@ -129,15 +135,18 @@ def train(
 
     def save(step: int) -> None:
         state = TrainingState(
-            optimizer=inner.state_dict(), data=stream.state(), config=resolved, counters=stepper.state_dict()
+            optimizer=inner.state_dict(),
+            data=stream.state(),
+            config=resolved,
+            counters={"optimizer": stepper.state_dict(), "tokens_sampled": tokens},
         )
         save_checkpoint(folder, step, state, policy, tokenizer, keep_checkpoints)
 
     before = judge(0)
     if saved is not None:
         restore_rng(saved.state.rng)
-    with listening() as interruption, progress_bar(steps, first) as show:
-        for step in range(first + 1, steps + 1):
+    with listening() as interruption, progress_bar(steps, step) as show:
+        while (done := share_done(step, steps, tokens, max_tokens)) < 1:
             start = time.perf_counter()
             metrics = update(
                 stream.next(),
@@ -146,7 +155,7 @@ def train(
                 sampler=draw,
                 rewards=rewards,
                 estimator=estimator,
-                assigner=assigner,
+                assigner=assigner.at(done),
                 loss=loss,
                 optimizer=stepper,
                 group_size=group_size,
@@ -155,19 +164,32 @@ def train(
                 answer=answer,
                 ref_model=reference,
                 autocast=autocast,
+                resampling=Resampling(resample, stream.next) if resample else None,
             )
-            metrics["step_time"] = time.perf_counter() - start
+            step, tokens = step + 1, tokens + int(metrics["num_tokens"])
+            metrics |= {"iapo/tokens_sampled": tokens, "step_time": time.perf_counter() - start}
             append_metrics(folder / "metrics.jsonl", step, metrics)
             show(step, metrics)
-            if step % checkpoint_every == 0 or step == steps or interruption:
+            ended = share_done(step, steps, tokens, max_tokens) == 1
+            if step % checkpoint_every == 0 or ended or interruption:
                 save(step)
-            if interruption and step < steps:
+            if interruption and not ended:
                 return EXIT_CODE
-    after = judge(steps)
-    facts = {"model": model, "data": data, "updates": steps, "seed": seed, "device": place}
+    after = judge(step)
+    facts = {"model": model, "data": data, "updates": step, "tokens sampled": tokens, "seed": seed, "device": place}
     facts |= {"problems held out": len(held_out), "samples of each": eval_samples}
     write_report(folder, facts, read_metrics(folder / "metrics.jsonl"), before, after)
     return 0
+
+
+def share_done(step: int, steps: int, tokens: int, max_tokens: int | None) -> float:
+    """How much of a run is done, from 0 to 1, by the limit that is nearer: updates or sampled tokens.
+
+    Example:
+        >>> share_done(step=3, steps=4, tokens=900, max_tokens=1000), share_done(1, 4, tokens=1200, max_tokens=1000)
+        (0.9, 1.0)
+    """
+    return min(1.0, max(step / steps, 0.0 if max_tokens is None else tokens / max_tokens))
 
 
 def longest(sampler: Sampler) -> int:

@@ -31,6 +31,10 @@ def test_value_and_gradient_against_the_loop(low, high, tensors):
     loss, slope = naive(tensors, low, high)
     assert output.loss.item() == pytest.approx(loss, abs=1e-10)
     torch.testing.assert_close(found, slope, atol=1e-10, rtol=1e-10)
+    ratios = (tensors["policy_logprobs"] - tensors["old_logprobs"]).exp()[tensors["loss_mask"]].tolist()
+    clipped = {"low": sum(ratio < 1 - low for ratio in ratios), "high": sum(ratio > 1 + high for ratio in ratios)}
+    for name, number in {**clipped, "region": sum(clipped.values())}.items():
+        assert output.metrics[f"clip_ratio/{name}_mean"].item() == pytest.approx(number / max(1, len(ratios)), abs=1e-6)
 
 
 @given(tensors=inputs())

@@ -12,6 +12,7 @@ from iapo.optim import ClippedOptimizer
 from iapo.rewards import MathAnswer
 from iapo.rollout import TransformersSampler
 from iapo.training.loop import update
+from iapo.training.resample import Resampling
 
 TOKENIZER = AutoTokenizer.from_pretrained(model_path())
 POSTFIX = tuple(TOKENIZER.encode("</think><answer>", add_special_tokens=False))
@@ -89,6 +90,61 @@ def test_equal_rewards_are_skipped_and_counted():
     )
     assert metrics["iapo/steps_skipped"] == 2
     assert metrics["frac_reward_zero_std"] == 1
+
+
+def test_groups_of_equal_rewards_give_way_to_fresh_prompts():
+    asked = []
+
+    def by_prompt(prompts, completions, **_):
+        asked.append(list(prompts))
+        return [float(prompt in fresh and index % 4 == 0) for index, prompt in enumerate(prompts)]
+
+    spare = rows(generate_problems(4, seed=9))
+    fresh = {row["prompt"] for row in spare}
+    metrics, after = run(
+        rewards={"r": by_prompt}, assigner=GroupRelative(), resampling=Resampling(5, lambda: list(spare))
+    )
+    assert [sorted(set(prompts)) for prompts in asked] == [
+        sorted(row["prompt"] for row in rows(generate_problems(4, seed=5))),
+        sorted(fresh),
+    ]
+    assert (metrics["iapo/resample/rounds"], metrics["iapo/resample/groups"]) == (1, 4)
+    assert metrics["frac_reward_zero_std"] == 0
+    assert metrics["reward"] == 0, "of the update's own prompts"
+    assert metrics["num_tokens"] > 16 * metrics["completions/mean_length"], "thrown-away ones count"
+    assert metrics["grad_norm"] > 0
+    left, before = run(rewards={"r": by_prompt}, assigner=GroupRelative())
+    assert left["frac_reward_zero_std"] == 1
+    assert not torch.equal(before, after)
+
+
+def test_reference_answers_are_those_of_the_prompts_that_came_in():
+    spare = rows(generate_problems(4, seed=9))
+    fresh = {row["prompt"]: row["answer"] for row in spare}
+    seen = []
+
+    class Watching(EarlyExitEntropy):
+        def probe(self, model, rollout):
+            seen.extend(
+                (TOKENIZER.decode(prompt[mask]), TOKENIZER.decode(answer[kept]))
+                for prompt, mask, answer, kept in zip(
+                    rollout.prompt_ids, rollout.prompt_mask, rollout.answer_ids, rollout.answer_mask, strict=True
+                )
+            )
+            return super().probe(model, rollout)
+
+    def by_prompt(prompts, completions, **_):
+        return [float(prompt in fresh and index % 4 == 0) for index, prompt in enumerate(prompts)]
+
+    run(
+        rewards={"r": by_prompt},
+        estimator=Watching(POSTFIX),
+        answer="reference",
+        resampling=Resampling(1, lambda: list(spare)),
+    )
+    assert {(prompt.replace(" ", ""), answer) for prompt, answer in seen} == {
+        (prompt.replace(" ", ""), answer) for prompt, answer in fresh.items()
+    }
 
 
 def test_several_epochs_leave_the_ratio_of_one():

@@ -1,0 +1,147 @@
+"""Groups that teach nothing give way to groups of other prompts (DAPO's dynamic sampling)."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from iapo.rewards.score import Scores
+from iapo.types import Rollout
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Completions and their scores.
+
+    Args:
+        rows: one mapping per prompt; ``rollout.group_ids`` are indices into it.
+        rollout: the completions.
+        scores: one per completion.
+    """
+
+    rows: Rows
+    rollout: Rollout
+    scores: Scores
+
+
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """What `Resampling` returns.
+
+    Args:
+        samples: as many groups as before.
+        rounds: further rounds of sampling.
+        groups: how many were thrown away.
+        tokens: sampled in those rounds.
+    """
+
+    samples: Samples
+    rounds: int
+    groups: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """Replaces every group whose rewards are all equal by one of a fresh prompt, in at most ``rounds`` rounds.
+
+    Each round samples one group for each that is to go. What is uninformative after the last round is kept: the batch
+    has the same size whatever the rewards.
+
+    *Degenerate cases.* A group with less than two judged completions has nothing to compare, and goes too. Where all
+    groups differ in their rewards nothing is sampled and no prompt is drawn.
+
+    Args:
+        rounds: at least 1.
+        fresh: the next prompts, at least as many as an update has; those that a round does not need are not used.
+
+    Raises:
+        ValueError: ``rounds`` below 1.
+
+    References:
+        DAPO, arXiv 2503.14476, section 3.2 (dynamic sampling; there without a bound).
+    """
+
+    rounds: int
+    fresh: Callable[[], Rows]
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise ValueError(f"rounds: got {self.rounds}, want at least 1")
+
+    def __call__(self, samples: Samples, draw: Callable[[Rows], Samples]) -> Resampled:
+        """Replace what teaches nothing.
+
+        Args:
+            samples: of the update's own prompts.
+            draw: samples and scores completions of the prompts that it is handed.
+        """
+        rounds = groups = tokens = 0
+        while rounds < self.rounds and len(flat := uninformative(samples)):
+            others = draw(self.fresh()[: len(flat)])
+            samples = replace_groups(samples, flat, others)
+            rounds, groups = rounds + 1, groups + len(flat)
+            tokens += int(others.rollout.completion_mask.sum())
+        return Resampled(samples, rounds, groups, tokens)
+
+
+def uninformative(samples: Samples) -> Int[Tensor, " group"]:
+    """Ids of the groups whose judged completions, if there are two, all have the same reward; ascending."""
+    ids = samples.rollout.group_ids.cpu()
+    flat = []
+    for group in ids.unique():
+        rewards = samples.scores.total[(ids == group) & samples.scores.scored]
+        if not bool((rewards[1:] != rewards[:1]).any()):
+            flat.append(int(group))
+    return torch.tensor(flat, dtype=torch.long, device=samples.rollout.group_ids.device)
+
+
+def replace_groups(samples: Samples, flat: Int[Tensor, " group"], others: Samples) -> Samples:
+    """``samples`` without the groups ``flat``, whose ids go to the groups of ``others``, in their order.
+
+    Args:
+        samples: what there is.
+        flat: ids of the groups to be replaced.
+        others: one group for each of them.
+    """
+    rows = list(samples.rows)
+    for group, row in zip(flat.tolist(), others.rows, strict=True):
+        rows[group] = row
+    kept = (~torch.isin(samples.rollout.group_ids, flat)).nonzero().flatten()
+    renamed = dataclasses.replace(others.rollout, group_ids=flat[others.rollout.group_ids])
+    first, second, at = samples.scores, others.scores, kept.tolist()
+    scores = Scores(
+        total=torch.cat([first.total[at], second.total]),
+        scored=torch.cat([first.scored[at], second.scored]),
+        by_function={
+            name: [values[i] for i in at] + second.by_function[name] for name, values in first.by_function.items()
+        },
+    )
+    return Samples(rows, join(samples.rollout.select(kept), renamed), scores)
+
+
+def join(first: Rollout, second: Rollout) -> Rollout:
+    """The completions of both, padded to the wider; a field that one of them lacks is left out."""
+    fields = {}
+    for field in dataclasses.fields(Rollout):
+        pair = getattr(first, field.name), getattr(second, field.name)
+        if pair[0] is None or pair[1] is None:
+            continue
+        left = field.name.startswith("prompt_")
+        fields[field.name] = torch.cat(pair if field.name == "group_ids" else _as_wide(*pair, left=left))
+    return Rollout(**fields)
+
+
+def _as_wide(first: Tensor, second: Tensor, left: bool) -> tuple[Tensor, ...]:
+    width = max(first.shape[1], second.shape[1])
+    missing = [width - each.shape[1] for each in (first, second)]
+    return tuple(
+        nn.functional.pad(each, (more, 0) if left else (0, more))
+        for each, more in zip((first, second), missing, strict=True)
+    )
