@@ -1,0 +1,154 @@
+"""Every file of ``configs/`` is the method that it says: class, numbers, and one update that works."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from iapo.advantages import (
+    GFPO,
+    GRPOS,
+    GTPO,
+    RLOO,
+    SGRPO,
+    AroraZanette,
+    GroupRelative,
+    InformationAware,
+    KimiLength,
+    L1Length,
+    LengthShaped,
+    OfficialCompat,
+    ReinforcePlusPlus,
+    ShorterBetter,
+    SoftOverlong,
+    ThinkPrune,
+)
+from iapo.commands.flags import train_parser
+from iapo.embedded import generate_problems, model_path, rows
+from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NextTokenEntropy, NoInformation
+from iapo.losses import CISPO, GSPO, ClippedPolicyLoss
+from iapo.optim import ClippedOptimizer
+from iapo.rollout import CompactingSampler
+from iapo.schedules import Linear
+from iapo.training.loop import update
+from iapo.training.resample import Resampling
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+GRPO_LOSS = ClippedPolicyLoss(0.2, 0.2, "sequence")
+DAPO_LOSS = ClippedPolicyLoss(0.2, 0.28, "token")
+IAPO_LOSS = ClippedPolicyLoss(0.2, 0.28, "token", kl_coef=1e-3)
+SUM_LOSS = ClippedPolicyLoss(0.2, 0.2, "constant", max_length=128)
+ONE_SIDED = ClippedPolicyLoss(0.2, 0.2, "token")
+
+METHODS: dict[str, tuple[Any, Any, type]] = {
+    "grpo": (GroupRelative(), GRPO_LOSS, NoInformation),
+    "dr_grpo": (GroupRelative(scale="none"), SUM_LOSS, NoInformation),
+    "rloo": (RLOO(), SUM_LOSS, NoInformation),
+    "reinforce_plus_plus": (ReinforcePlusPlus(discount=1.0), ONE_SIDED, NoInformation),
+    "dapo": (LengthShaped(GroupRelative(), SoftOverlong(max_length=128, buffer=26)), DAPO_LOSS, NoInformation),
+    "gfpo": (GFPO(keep=8, by="length"), ONE_SIDED, NoInformation),
+    "gtpo": (GTPO(1.0, 0.1), DAPO_LOSS, NoInformation),
+    "grpo_s": (GRPOS(1.0, 0.1), ClippedPolicyLoss(0.2, 0.28, "sequence"), NoInformation),
+    "sgrpo": (SGRPO(GroupRelative(), first=8, probability=0.25), GRPO_LOSS, NoInformation),
+    "gspo": (GroupRelative(), GSPO(3e-3, 4e-3), NoInformation),
+    "cispo": (GroupRelative(), CISPO(clip_low=1.0, clip_high=4.0), NoInformation),
+    "kimi": (LengthShaped(GroupRelative(scale="none"), KimiLength(weight=1.0)), DAPO_LOSS, NoInformation),
+    "l1": (LengthShaped(GroupRelative(), L1Length(target=24, weight=0.02)), GRPO_LOSS, NoInformation),
+    "arora_zanette": (LengthShaped(RLOO(), AroraZanette(weight=0.2)), ONE_SIDED, NoInformation),
+    "shorter_better": (LengthShaped(GroupRelative(), ShorterBetter(2.0, 0.05)), GRPO_LOSS, NoInformation),
+    "think_prune": (LengthShaped(GroupRelative(), ThinkPrune(Linear(64, 28))), GRPO_LOSS, NoInformation),
+    "iapo": (InformationAware(), DAPO_LOSS, AnswerLikelihood),
+    "iapo_paper": (InformationAware.paper(alpha=1e-2, beta=1e-4), IAPO_LOSS, EarlyExitEntropy),
+    "iapo_official": (OfficialCompat(alpha=1e-2, beta=1e-4), IAPO_LOSS, EarlyExitEntropy),
+    "no_information": (InformationAware.paper(alpha=0.0, beta=1e-4), IAPO_LOSS, NoInformation),
+    "next_token_entropy": (InformationAware.paper(alpha=1e-2, beta=1e-4), IAPO_LOSS, NextTokenEntropy),
+    "no_exploration": (InformationAware.paper(alpha=1e-2, beta=0.0), IAPO_LOSS, EarlyExitEntropy),
+}
+OTHERS = {
+    "dapo": {"resample": 4},
+    "gfpo": {"group_size": 16, "prompts_per_step": 16},
+    "gspo": {"epochs": 2},
+    "cispo": {"epochs": 2},
+}
+"""Settings beside assigner, loss, estimator and output that differ from the defaults of `iapo train`."""
+
+
+def parts_of(name: str) -> dict[str, Any]:
+    parser = train_parser()
+    parser.exit_on_error = False
+    return parser.instantiate(parser.parse_args([f"--config={CONFIGS / name}.yaml"])).as_dict()
+
+
+@pytest.fixture(scope="module")
+def defaults() -> dict[str, Any]:
+    return train_parser().parse_args([]).as_dict()
+
+
+def test_every_file_is_in_the_table():
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(METHODS)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_it_is_the_method_that_it_says(name, defaults, embedded_tokenizer):
+    parts = parts_of(name)
+    assigner, loss, estimator = METHODS[name]
+    assert parts["assigner"] == assigner
+    assert parts["loss"] == loss
+    assert type(parts["estimator"]) is estimator
+    assert parts["output"] == f"runs/{name}"
+    if hasattr(parts["estimator"], "postfix_ids"):
+        assert parts["estimator"].postfix_ids == tuple(embedded_tokenizer.encode("</think><answer>"))
+    own = {key for key in defaults if not isinstance(defaults[key], dict)} - {"config", "output"}
+    assert {key: parts[key] for key in own if parts[key] != defaults[key]} == OTHERS.get(name, {})
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_its_head_says_where_it_comes_from(name):
+    text = (CONFIGS / f"{name}.yaml").read_text()
+    head = " ".join(line.removeprefix("# ") for line in text.splitlines() if line.startswith("#"))
+    assert head.startswith(f"iapo train --config configs/{name}.yaml ")
+    assert re.search(r"arXiv \d{4}\.\d{5}", head)
+    assert "Sized for the embedded task" in head or "is as in iapo_paper.yaml" in head
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_one_update(name, embedded_tokenizer):
+    parts = parts_of(name)
+    model = AutoModelForCausalLM.from_pretrained(model_path())
+    before = torch.cat([parameter.detach().flatten() for parameter in model.parameters()]).clone()
+    torch.manual_seed(0)
+    sampler = parts["sampler"](model, embedded_tokenizer)
+    assert type(sampler) is CompactingSampler
+    problems = rows(generate_problems(8, seed=5))
+    metrics = update(
+        problems[:4],
+        model=model,
+        tokenizer=embedded_tokenizer,
+        sampler=sampler,
+        rewards=parts["rewards"],
+        estimator=parts["estimator"],
+        assigner=parts["assigner"].at(0.5),
+        loss=parts["loss"],
+        optimizer=ClippedOptimizer(parts["optimizer"](model.parameters()), parts["max_grad_norm"]),
+        group_size=8,
+        micro_batch=32,
+        epochs=parts["epochs"],
+        answer=parts["answer"],
+        ref_model=model if parts["loss"].requires_reference else None,
+        resampling=Resampling(1, lambda: problems[4:]) if parts["resample"] else None,
+    )
+    after = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+    assert metrics["grad_norm"] > 0
+    assert metrics["iapo/steps_skipped"] == 0
+    assert after.isfinite().all()
+    assert not torch.equal(before, after)
+
+
+def test_the_default_preset_is_the_default_of_the_command(defaults):
+    parts, plain = parts_of("iapo"), train_parser().instantiate(train_parser().parse_args([])).as_dict()
+    for name in ("assigner", "loss", "estimator"):
+        assert parts[name] == plain[name]
