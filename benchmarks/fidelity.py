@@ -13,8 +13,10 @@ Without `--model`: the embedded model and task, every position of one sampled co
 With it: sums in a few-shot format that a small instruct model keeps to, `--positions` a completion. Problems are of the
 test split; adapters of calibrated estimators are fitted on completions of other problems.
 
-Forced answers are judged as forecasts of the completion's own: NLL of the whole answer; ECE (10 bins) and accuracy of
-the likeliest first token. ms: for all probes of a completion (all its positions, whatever `--positions`).
+AUROC: how often a token of a needed step has more information than a filler, repeated or checking one: what a signal
+must have to shorten, be it the truth or not. Forced answers are judged as forecasts of the completion's own: NLL of the
+whole answer; ECE (10 bins) and accuracy of the likeliest first token. ms: for all probes of a completion (all its
+positions, whatever `--positions`).
 
 Prints Markdown; writes `fidelity-<task>.md` and `fidelity-<task>.png`.
 """
@@ -205,24 +207,58 @@ def spearman(x: Tensor, y: Tensor) -> float:
     return float(torch.corrcoef(torch.stack([ranks(x), ranks(y)]))[0, 1])
 
 
-def forecast(setting: Setting, estimator: MIEstimator, rollout: Rollout, at: Tensor) -> tuple[float, float, float]:
+def forecast(setting: Setting, estimator: MIEstimator, rollout: Rollout, at: Tensor) -> tuple[str, str, str]:
     """NLL of the own answer, ECE and accuracy of the likeliest first token, of the forced answer at the probes."""
     likelihood = estimator.likelihood if isinstance(estimator, Calibrated) else estimator
-    assert isinstance(likelihood, AnswerLikelihood)
     adapted = estimator.adapter.active(setting.model) if isinstance(estimator, Calibrated) else nullcontext()
     nll = -float(estimator.probe_at(setting.model, rollout, at)[at].mean())
     block = Block.chain(repeat_ids(likelihood.postfix_ids, rollout), kept=1)
-    first = rollout.answer_ids[:, 0]
+    first = rollout.answer_ids[:, :1]
+
+    def confidence(logits: Tensor) -> Tensor:
+        return logits[:, :, -1].float().softmax(-1).amax(-1)
+
+    def hit(logits: Tensor) -> Tensor:
+        return (logits[:, :, -1].argmax(-1) == first).float()
+
     with adapted:
-        chances = lambda logits: logits[:, :, -1].float().softmax(-1)  # noqa: E731
-        confidence = probe_prefixes(setting.model, rollout, block, lambda x: chances(x).amax(-1), at)
-        hits = probe_prefixes(
-            setting.model, rollout, block, lambda x: (chances(x).argmax(-1) == first[:, None]).float(), at
-        )
-    confidence, hits = confidence[at], hits[at]
-    bins = (confidence * 10).long().clamp(max=9)
-    ece = sum(float((confidence - hits)[bins == b].sum().abs()) for b in bins.unique()) / len(bins)
-    return nll, ece, float(hits.mean())
+        sure, right = (probe_prefixes(setting.model, rollout, block, each, at)[at] for each in (confidence, hit))
+    bins = (sure * 10).long().clamp(max=9)
+    ece = sum(float((sure - right)[bins == b].sum().abs()) for b in bins.unique()) / len(bins)
+    return f"{nll:.3f}", f"{ece:.3f}", f"{float(right.mean()):.2f}"
+
+
+def row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The class of each stretch between probes, if that is a token of a task with classes; else empty."""
+
+    labels: list[str]
+
+    @property
+    def names(self) -> list[str]:
+        """Classes with enough tokens for a mean."""
+        return [name for name in TokenClass if self.labels.count(name) >= 20]
+
+    def mask(self, *names: str) -> Tensor:
+        return torch.tensor([label in names for label in self.labels])
+
+    def means(self, values: Tensor) -> list[str]:
+        return [f"{float(values[self.mask(name)].mean()):+.3f}" for name in self.names]
+
+    def correlations(self, x: Tensor, y: Tensor) -> list[str]:
+        return [f"{spearman(x[self.mask(name)], y[self.mask(name)]):.2f}" for name in self.names]
+
+    def auroc(self, information: Tensor) -> str:
+        """How often a token of a needed step is told to tell more than one of the others below; ties are half."""
+        if not self.labels:
+            return ""
+        needed, rest = (information[self.mask(*names)] for names in (("needed",), ("filler", "repeated", "check")))
+        above = (needed[:, None] > rest).double() + (needed[:, None] == rest).double() / 2
+        return f"{float(above.mean()):.2f}"
 
 
 def report(
@@ -230,75 +266,40 @@ def report(
 ) -> tuple[list[str], dict[str, Tensor]]:
     """The tables, and every estimator's probes for the figure."""
     between = intervals(at)
-    classes = [] if labels is None else [labels[row][begin] for row, begin, _ in between]
-    names = [name for name in TokenClass if classes.count(name) >= 20]
-    counts = f"{len(rollout)} completions, {int(at.sum())} probes, {len(between)} " + (
-        "tokens" if classes else "stretches"
-    )
-    main = [
-        counts + ".",
-        "",
-        "| estimator | truth | bias of value | RMSE | bias of s | RMSE of s | rank corr. | NLL | ECE | right | ms |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    means = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    classes = Classes([] if labels is None else [labels[r][begin] for r, begin, _ in between])
+    heads = ["estimator", "truth", "bias of value", "RMSE", "bias of s", "RMSE of s", "rank corr.", "AUROC"]
+    main = [row(*heads, "NLL", "ECE", "right", "ms"), "|---" * 12 + "|"]
+    means = [row("", *classes.names), "|---" * (len(classes.names) + 1) + "|"]
     order = list(means)
+    exact = {measure: told(truths[measure].values, sign, between) for sign, measure in TRUTHS.items()}
     for sign, measure in TRUTHS.items():
-        truth = truths[measure]
-        exact = told(truth.values, sign, between)
-        halves = [told(half, sign, between) for half in truth.halves]
-        noise = float(truth.errors[at].square().mean().sqrt())
-        main.append(
-            f"| *truth, standard error* | {measure} | | {noise:.3f} | | {noise * 2**0.5:.3f} | {spearman(*halves):.2f}*"
-            " | | | | |"
-        )
-        chosen = {name: torch.tensor([c == name for c in classes]) for name in names}
-        means.append(
-            f"| *truth, {measure}* | " + " | ".join(f"{float(exact[m].mean()):+.3f}" for m in chosen.values()) + " |"
-        )
-        order.append(
-            f"| *halves of the truth, {measure}* | "
-            + " | ".join(f"{spearman(halves[0][m], halves[1][m]):.2f}" for m in chosen.values())
-            + " |"
-        )
+        halves = [told(half, sign, between) for half in truths[measure].halves]
+        noise = float(truths[measure].errors[at].square().mean().sqrt())
+        cells = ["", f"{noise:.3f}", "", f"{noise * 2**0.5:.3f}", f"{spearman(*halves):.2f}*"]
+        main.append(row("*truth, standard error*", measure, *cells, classes.auroc(exact[measure]), "", "", "", ""))
+        means.append(row(f"*truth, {measure}*", *classes.means(exact[measure])))
+        order.append(row(f"*halves, {measure}*", *classes.correlations(*halves)))
     found = {}
     for name, estimator in estimators(setting, seed).items():
         start = time.perf_counter()
-        values = estimator.probe(setting.model, rollout).double()
-        seconds = time.perf_counter() - start
-        found[name] = values
-        measures = TRUTHS.values() if isinstance(estimator, NoInformation) else [TRUTHS[estimator.information_sign]]
-        forecasts = ""
-        if isinstance(estimator, AnswerLikelihood) or (
-            isinstance(estimator, Calibrated) and estimator.information_sign > 0
-        ):
-            forecasts = "{:.3f} | {:.3f} | {:.2f}".format(*forecast(setting, estimator, rollout, at))
-        for measure in measures:
-            truth, sign = truths[measure], estimator.information_sign if len(measures) == 1 else 1
-            exact = told(truth.values, -1 if measure == "entropy" else 1, between)
-            ours, off = told(values, sign, between), (values - truth.values)[at]
-            gap = ours - exact
-            main.append(
-                f"| {name} | {measure} | {float(off.mean()):+.3f} | {float(off.square().mean().sqrt()):.3f} "
-                f"| {float(gap.mean()):+.3f} | {float(gap.square().mean().sqrt()):.3f} | {spearman(ours, exact):.2f} "
-                f"| {forecasts or ' | | '} | {1000 * seconds / len(rollout):.1f} |"
-            )
-            if len(measures) == 1:
-                chosen = {label: torch.tensor([c == label for c in classes]) for label in names}
-                means.append(
-                    f"| {name} | " + " | ".join(f"{float(ours[m].mean()):+.3f}" for m in chosen.values()) + " |"
-                )
-                order.append(
-                    f"| {name} | " + " | ".join(f"{spearman(ours[m], exact[m]):.2f}" for m in chosen.values()) + " |"
-                )
-    lines = [*main, "", "*: one half of the samples against the other."]
-    if names:
-        lines += [
-            "",
-            f"Mean information per token, nats ({', '.join(f'{n}: {classes.count(n)}' for n in names)}):",
-            "",
-            *means,
-        ]
+        found[name] = estimator.probe(setting.model, rollout).double()
+        cost = f"{1000 * (time.perf_counter() - start) / len(rollout):.1f}"
+        answers = isinstance(estimator, AnswerLikelihood | Calibrated) and estimator.information_sign > 0
+        forecasts = forecast(setting, estimator, rollout, at) if answers else ("", "", "")
+        measure = TRUTHS[estimator.information_sign]
+        ours, off = told(found[name], estimator.information_sign, between), (found[name] - truths[measure].values)[at]
+        gap = ours - exact[measure]
+        errors = [f"{float(e):+.3f}" for x in (off, gap) for e in (x.mean(), x.square().mean().sqrt())]
+        ranks = f"{spearman(ours, exact[measure]):.2f}"
+        main.append(row(name, measure, *errors, ranks, classes.auroc(ours), *forecasts, cost))
+        means.append(row(name, *classes.means(ours)))
+        order.append(row(name, *classes.correlations(ours, exact[measure])))
+    unit = "tokens" if classes.labels else "stretches"
+    lines = [f"{len(rollout)} completions, {int(at.sum())} probes, {len(between)} {unit}.", "", *main]
+    lines += ["", "*: one half of the samples against the other."]
+    if classes.labels:
+        counts = ", ".join(f"{name}: {classes.labels.count(name)}" for name in classes.names)
+        lines += ["", f"Mean information per token, nats ({counts}):", "", *means]
         lines += ["", "Rank correlation with the truth within a class (nan: constant):", "", *order]
     return lines, found
 

@@ -23,7 +23,7 @@ class GrowingLayer(DynamicLayer):
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Append the states of new tokens and return those of all."""
-        if not self.is_initialized:
+        if self.keys is None or self.values is None:
             return super().update(key_states, value_states)
         self._key_buffer = _with_room(self._key_buffer, self.keys, key_states.shape[-2])
         self._value_buffer = _with_room(self._value_buffer, self.values, value_states.shape[-2])
