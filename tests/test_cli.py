@@ -15,7 +15,7 @@ import pytest
 from iapo import estimators
 from iapo.commands.flags import inspect_parser, train_parser
 from iapo.comparison.settings import instantiate, resolve
-from iapo.estimators import AnswerLikelihood, Refined
+from iapo.estimators import AnswerLikelihood, Refined, StepBoundaries
 
 TINY = [
     *("--steps", "4", "--prompts_per_step", "4", "--group_size", "2", "--limit", "64"),
@@ -175,6 +175,13 @@ def test_estimators_get_their_tokens_from_texts(parser, name, wrapped, embedded_
     found = {text: getattr(estimator, f"{text}_ids") for text in texts if hasattr(estimator, f"{text}_ids")}
     assert found == {text: tuple(embedded_tokenizer.encode(texts[text])) for text in found}
     assert len(found) == (1 if name == "EarlyExitEntropy" else 2)
+
+
+def test_boundaries_are_chosen_by_name():
+    arguments = ["--estimator", "Refined", "--estimator.estimator", "AnswerLikelihood"]
+    arguments += ["--estimator.boundaries", "StepBoundaries", "--estimator.boundaries.surprisal", "0.3"]
+    estimator = train_parser().instantiate(train_parser().parse_args(arguments)).estimator
+    assert estimator.boundaries == StepBoundaries(surprisal=0.3)
 
 
 def test_a_wrapped_estimator_comes_from_a_file_and_through_a_comparison(tmp_path):

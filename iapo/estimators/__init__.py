@@ -10,12 +10,13 @@ from iapo.estimators.likelihood import AnswerLikelihood
 from iapo.estimators.monte_carlo import MonteCarloInformation
 from iapo.estimators.next_token import NextTokenEntropy
 from iapo.estimators.none import NoInformation
-from iapo.estimators.refined import Refined, StepBoundaries
+from iapo.estimators.refined import Boundaries, Refined, StepBoundaries
 
 __all__ = [
     "AnswerCounts",
     "AnswerEntropy",
     "AnswerLikelihood",
+    "Boundaries",
     "Calibrated",
     "EarlyExitEntropy",
     "ExactInformation",

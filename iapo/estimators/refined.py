@@ -1,6 +1,6 @@
 """Probes where the value moved, and not where it did not: coarse probes, then bisection."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -15,8 +15,13 @@ from iapo.forward import scoring
 from iapo.interfaces import MIEstimator
 from iapo.types import Rollout
 
-Boundaries = Callable[[Rollout], Tensor]
-"""Where a probe may lie: from a rollout to ``Bool[Tensor, "batch probe"]``."""
+
+class Boundaries(ABC):
+    """Where a probe may lie."""
+
+    @abstractmethod
+    def __call__(self, rollout: Rollout) -> Bool[Tensor, "batch probe"]:
+        """``True`` at those prefixes; entry ``t`` has seen ``t`` tokens."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +115,7 @@ class Refined(MIEstimator):
 
 
 @dataclass(frozen=True)
-class StepBoundaries:
+class StepBoundaries(Boundaries):
     """Where steps begin and end, told by their tokens: boundaries for `Refined`.
 
     Args:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from models import tiny_model
 from strategies import rollouts
 
-from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, Refined, StepBoundaries
+from iapo.estimators import AnswerLikelihood, Boundaries, EarlyExitEntropy, Refined, StepBoundaries
 from iapo.estimators.prefixes import PrefixEstimator, needed_probes
 
 MODEL = tiny_model("llama", layers=1)
@@ -75,13 +76,23 @@ cases = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class Marks(Boundaries):
+    """The same boundaries whatever the rollout."""
+
+    marks: torch.Tensor
+
+    def __call__(self, rollout):
+        return self.marks
+
+
 @given(**cases, marked=st.booleans(), sign=st.sampled_from([1, -1]))
 @settings(max_examples=80)
 def test_probes_and_information_agree_with_the_recursion(rollout, stride, threshold, seed, marked, sign):
     values = random_values(rollout, seed)
     marks = torch.rand(values.shape, generator=torch.Generator().manual_seed(seed)) < 0.4
     recorded = Recorded(values, sign)
-    estimator = Refined(recorded, stride, threshold, (lambda _: marks) if marked else None)
+    estimator = Refined(recorded, stride, threshold, Marks(marks) if marked else None)
     found, information = estimator.refine(MODEL, rollout), estimator(MODEL, rollout)
     token = rollout.completion_ids.shape[1]
     for row in range(len(rollout)):
@@ -223,6 +234,6 @@ def test_boundaries_that_cannot_be_used_are_refused():
     from test_estimators import rollout
 
     with pytest.raises(ValueError, match="boundaries"):
-        Refined(EarlyExitEntropy((4,)), boundaries=lambda r: r.reasoning_mask)(MODEL, rollout())
+        Refined(EarlyExitEntropy((4,)), boundaries=Marks(torch.ones(1, 1, dtype=torch.bool)))(MODEL, rollout())
     with pytest.raises(ValueError, match="sampler_logprobs"):
         Refined(EarlyExitEntropy((4,)), boundaries=StepBoundaries(surprisal=1.0))(MODEL, rollout())
