@@ -18,6 +18,7 @@ Masks are boolean, ``True`` = counts. Entropies and information are in nats. Ten
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar, dataclass_transform
 
@@ -174,11 +175,14 @@ class AdvantageOutput:
         advantages: advantage of each completion token; 0 outside ``loss_mask``.
         loss_mask: tokens that enter the loss; a subset of the completion mask.
         metrics: scalars worth logging, by name. A metric that was not computed is absent.
+        terms: ``advantages`` split into what they are made of, by name: they sum to ``advantages``, and each is 0
+            outside ``loss_mask``. ``None``: not split.
     """
 
     advantages: Float[Tensor, "batch token"]
     loss_mask: Bool[Tensor, "batch token"]
     metrics: dict[str, float]
+    terms: Mapping[str, Float[Tensor, "batch token"]] | None = None
 
 
 @_record

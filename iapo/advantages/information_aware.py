@@ -1,6 +1,7 @@
 """Information-aware advantages: outcome, plus what a token told, plus exploration (IAPO)."""
 
 import dataclasses
+import functools
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -41,6 +42,9 @@ class InformationAware(AdvantageAssigner):
     *Degenerate cases.* ``alpha = beta = 0`` is the outcome's advantage, bitwise. Where all values normalised together
     are equal, their term is 0. Tokens without measured information get no information term, nor do wrong completions
     under ``applies_to="correct"``.
+
+    The output's ``terms`` are ``outcome`` and, where they have a weight, ``information`` and ``exploration``, weights
+    included.
 
     Args:
         outcome: assigns the outcome's part; its loss mask is kept.
@@ -123,7 +127,7 @@ class InformationAware(AdvantageAssigner):
         """See the class."""
         alpha, beta = now("alpha", self.alpha), now("beta", self.beta)
         output = self.outcome(rewards, group_ids, completion_mask, signals)
-        advantages, metrics = output.advantages, dict(output.metrics)
+        terms, metrics = {"outcome": output.advantages}, dict(output.metrics)
         correct = (rewards > self.correct_above)[:, None]
         if alpha and signals.information is not None:
             mask = completion_mask if signals.information_mask is None else signals.information_mask
@@ -131,16 +135,16 @@ class InformationAware(AdvantageAssigner):
             if self.credit == "to_go":
                 credited = information_to_go(credited, mask, self.discount, self.horizon)
             counted = mask if self.applies_to == "all" else mask & correct
-            advantages = advantages + alpha * normalise(credited, counted, group_ids, self.center, self.scale)
+            terms["information"] = alpha * normalise(credited, counted, group_ids, self.center, self.scale)
             metrics["iapo/information_per_token"] = float(masked_mean(signals.information, mask))
             total = float(masked_sum(signals.information, mask))
             metrics["iapo/information_per_completion"] = total / max(1, len(rewards))
         if beta:
             explored = self._explored(signals)
             signed = torch.where(correct, explored, -explored)
-            advantages = advantages + beta * normalise(signed, completion_mask, group_ids, "completion")
-        advantages = advantages.masked_fill(~output.loss_mask, 0)
-        return AdvantageOutput(advantages, output.loss_mask, metrics)
+            terms["exploration"] = beta * normalise(signed, completion_mask, group_ids, "completion")
+        terms = {name: term.masked_fill(~output.loss_mask, 0) for name, term in terms.items()}
+        return AdvantageOutput(functools.reduce(torch.add, terms.values()), output.loss_mask, metrics, terms)
 
     def _explored(self, signals: TokenSignals) -> Float[Tensor, "batch token"]:
         """What is raised in correct completions and lowered in wrong ones."""

@@ -40,6 +40,12 @@ def train_parser() -> ArgumentParser:
     add("--micro_batch", type=int, default=32, help="completions per forward: memory and speed, not the update")
     add("--epochs", type=int, default=1, help="optimizer steps on the same completions")
     add("--resample", type=int, default=0, help="rounds in which groups of equal rewards give way to fresh prompts")
+    add(
+        "--diagnose",
+        type=int,
+        default=10,
+        help="updates from one diagnosis of the length's change to the next; 0: none",
+    )
     add("--answer", type=Answer, default="own", help="what the estimator is asked about: the own or reference answer")
     _component_flags(parser)
     parser.add_subclass_arguments(AdvantageAssigner, "assigner", default=_INFORMATION_AWARE, required=False)

@@ -17,6 +17,7 @@ from iapo.rewards.score import Scores
 from iapo.rewards.text import reference_answer
 from iapo.rollout.collate import with_answers
 from iapo.scoring import score_rollout
+from iapo.training.diagnosis import apart, describe, length_changes, length_gradients
 from iapo.training.resample import Resampling, Rows, Samples
 from iapo.types import Rollout, TokenSignals
 
@@ -41,6 +42,7 @@ def update(
     ref_model: nn.Module | None = None,
     autocast: torch.dtype | None = None,
     resampling: Resampling | None = None,
+    diagnose: bool = False,
 ) -> dict[str, float]:
     """Sample completions for ``rows``, score them, assign advantages, and update the policy.
 
@@ -62,6 +64,8 @@ def update(
         ref_model: reference policy for the KL penalty, if the loss has one.
         autocast: reduced precision of the forwards; ``None``: as the weights are.
         resampling: replaces groups whose rewards are all equal; ``None``: they stay.
+        diagnose: also measure what the update does to the length of completions (`iapo.training.diagnosis`). It takes
+            forwards, backwards and one more sampling of the same prompts, and changes nothing in the training.
 
     Returns:
         Metrics of the step by name (those of TRL where TRL has them, ours under ``iapo/``). ``num_tokens`` counts all
@@ -102,17 +106,26 @@ def update(
         signals = measure(model, rollout, batches, estimator, assigner.requires, temperature)
         assigned = assigner(outcome, rollout.group_ids, rollout.completion_mask, signals)
     metrics |= assigned.metrics
+    if diagnose:
+        with timed(metrics, "iapo/time/diagnose"):
+            metrics |= length_gradients(model, rollout, assigned, loss, micro_batch, temperature, cast)
 
     with timed(metrics, "iapo/time/update"):
         old_logprobs = None if epochs == 1 else logprobs_of(model, rollout, batches, temperature, cast)
         ref_logprobs = None if ref_model is None else logprobs_of(ref_model, rollout, batches, temperature, cast)
         normaliser = loss.normaliser(assigned.loss_mask)
-        for _ in range(epochs):
+        logprobs_before = torch.zeros(rollout.completion_mask.shape, device=rollout.completion_mask.device)
+        entropy_before = torch.zeros_like(logprobs_before)
+        for epoch in range(epochs):
             totals: dict[str, float] = defaultdict(float)
             for index, batch in enumerate(batches):
                 part = rollout.select(batch)
                 with cast:
                     logprobs, entropy = completion_logprobs(model, part, temperature, with_entropy=True)
+                assert entropy is not None
+                if epoch == 0:
+                    logprobs_before[batch, : logprobs.shape[1]] = logprobs.detach().float()
+                    entropy_before[batch, : entropy.shape[1]] = entropy.float()
                 output = loss(
                     policy_logprobs=logprobs,
                     old_logprobs=logprobs.detach() if old_logprobs is None else cut(old_logprobs, batch, part),
@@ -123,9 +136,7 @@ def update(
                 )
                 stats = optimizer(output.loss, boundary=index == len(batches) - 1)
                 totals["loss"] += output.loss.item()
-                totals["entropy"] += (
-                    float(entropy.sum() / rollout.completion_mask.sum()) if entropy is not None else 0.0
-                )
+                totals["entropy"] += float(entropy.sum() / rollout.completion_mask.sum())
                 for name, value in output.metrics.items():
                     totals[name] += value.item()
     metrics |= totals
@@ -135,6 +146,13 @@ def update(
             "learning_rate": stats.learning_rate,
             "iapo/steps_skipped": float(stats.skipped),
         }
+    metrics |= describe(rollout, outcome, signals, entropy_before)
+    if diagnose:
+        with timed(metrics, "iapo/time/diagnose"), cast:
+            logprobs_after = logprobs_of(model, rollout, batches, temperature, cast)
+            with apart(rollout.completion_ids.device):
+                fresh = sampler([row["prompt"] for row in samples.rows], group_size)
+            metrics |= length_changes(rollout, logprobs_before, logprobs_after, fresh)
     return metrics
 
 

@@ -50,6 +50,7 @@ def train(
     micro_batch: int,
     epochs: int,
     resample: int,
+    diagnose: int,
     answer: Answer,
     sampler: Callable[[nn.Module, Any], Sampler],
     rewards: Mapping[str, Reward],
@@ -82,7 +83,8 @@ def train(
         raise FileExistsError(f"output: {output} holds a run already; remove it, name another, or go on with --resume")
     if group_size < 2:
         raise ValueError(f"group_size: got {group_size}, want at least 2: a completion needs others to compare with")
-    for name, value, least in (("steps", steps, 1), ("max_tokens", max_tokens, 1), ("resample", resample, 0)):
+    limits = (("steps", steps, 1), ("max_tokens", max_tokens, 1), ("resample", resample, 0), ("diagnose", diagnose, 0))
+    for name, value, least in limits:
         if value is not None and value < least:
             raise ValueError(f"{name}: got {value}, want at least {least}")
     rows = load_rows(data, split, limit, seed, prompt_column, answer_column)
@@ -165,6 +167,7 @@ def train(
                 ref_model=reference,
                 autocast=autocast,
                 resampling=Resampling(resample, stream.next) if resample else None,
+                diagnose=diagnose > 0 and step % diagnose == 0,
             )
             step, tokens = step + 1, tokens + int(metrics["num_tokens"])
             metrics |= {"iapo/tokens_sampled": tokens, "step_time": time.perf_counter() - start}

@@ -1,0 +1,28 @@
+"""Diagnostics of training: what an update does to the length of completions, where information lies, how sure it is.
+
+Functions of tensors. Estimates come with a standard error over groups (prompts). Where there is nothing to estimate,
+there is no estimate.
+"""
+
+from iapo.diagnostics.entropy import entropy_by_correctness
+from iapo.diagnostics.estimate import Estimate, group_covariances, ratio_of_sums, sum_by_group
+from iapo.diagnostics.information import information_slope
+from iapo.diagnostics.length_change import LengthChange, length_change, realised_length_change
+from iapo.diagnostics.length_gradient import length_gradient, loss_pull
+from iapo.diagnostics.token_classes import classify_completions, information_by_class
+
+__all__ = [
+    "Estimate",
+    "LengthChange",
+    "classify_completions",
+    "entropy_by_correctness",
+    "group_covariances",
+    "information_by_class",
+    "information_slope",
+    "length_change",
+    "length_gradient",
+    "loss_pull",
+    "ratio_of_sums",
+    "realised_length_change",
+    "sum_by_group",
+]

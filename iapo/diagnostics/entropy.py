@@ -1,0 +1,45 @@
+"""How sure the policy is where it is right and where it is wrong."""
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from iapo.diagnostics.estimate import Estimate, ratio_of_sums, sum_by_group
+from iapo.types import shape_checked
+
+
+@shape_checked
+def entropy_by_correctness(
+    policy_entropy: Float[Tensor, "batch token"],
+    completion_mask: Bool[Tensor, "batch token"],
+    group_ids: Int[Tensor, " batch"],
+    correct: Bool[Tensor, " batch"],
+) -> dict[str, Estimate]:
+    """Mean entropy of the policy's next-token distribution over the tokens of correct and of wrong completions.
+
+    The exploration term raises the likely tokens of correct completions and lowers those of wrong ones, so that entropy
+    is to fall on the correct and to rise on the wrong.
+
+    Args:
+        policy_entropy: nats, at every token.
+        completion_mask: ``True`` at the completions' tokens.
+        group_ids: completions with equal ids are a group.
+        correct: of each completion.
+
+    Returns:
+        ``correct`` and ``wrong``, nats, with standard errors over groups; absent without such a token.
+
+    Example:
+        >>> import torch
+        >>> mask, ids, correct = torch.ones(2, 2, dtype=torch.bool), torch.tensor([0, 0]), torch.tensor([True, False])
+        >>> found = entropy_by_correctness(torch.tensor([[1.0, 0.5], [2.0, 2.0]]), mask, ids, correct)
+        >>> {name: estimate.value for name, estimate in found.items()}
+        {'correct': 0.75, 'wrong': 2.0}
+    """
+    result = {}
+    for name, rows in (("correct", correct), ("wrong", ~correct)):
+        mask = completion_mask & rows[:, None]
+        total = policy_entropy.double().masked_fill(~mask, 0).sum(1)
+        mean = ratio_of_sums(sum_by_group(total, group_ids), sum_by_group(mask.sum(1).double(), group_ids))
+        if mean is not None:
+            result[name] = mean
+    return result

@@ -1,0 +1,100 @@
+"""A number with its standard error over groups, and the sums over groups that such numbers are made of."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from iapo.advantages.groups import group_mean, group_sum
+from iapo.types import shape_checked
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An estimate from completions in groups.
+
+    Args:
+        value: the estimate.
+        standard_error: over groups, which are taken to be drawn independently; ``None`` with one group.
+        groups: how many have a part in it.
+    """
+
+    value: float
+    standard_error: float | None
+    groups: int
+
+    def metrics(self, name: str) -> dict[str, float]:
+        """The value as ``name`` and, if there is one, its standard error as ``name_se``.
+
+        Example:
+            >>> Estimate(-0.5, 0.1, groups=32).metrics("iapo/diagnostics/length_change/came")
+            {'iapo/diagnostics/length_change/came': -0.5, 'iapo/diagnostics/length_change/came_se': 0.1}
+        """
+        return {name: self.value} | ({} if self.standard_error is None else {f"{name}_se": self.standard_error})
+
+
+@shape_checked
+def ratio_of_sums(numerators: Float[Tensor, " groups"], denominators: Float[Tensor, " groups"]) -> Estimate | None:
+    """``b = sum_g n_g / sum_g d_g`` with the standard error that ``G`` independent groups give it.
+
+    ``se^2 = G / (G - 1) * sum_g (n_g - b d_g)^2 / (sum_g d_g)^2``, the delta method's. With all ``d_g = 1`` these are a
+    mean and its standard error; with sums over tokens, a token mean; with sums of ``x y`` and ``x^2``, a regression's
+    slope with errors clustered by group.
+
+    Args:
+        numerators: one number per group.
+        denominators: not negative; a group with 0 has no part.
+
+    Returns:
+        ``None`` without a group.
+
+    Example:
+        >>> import torch
+        >>> ratio_of_sums(torch.tensor([1.0, 3.0]), torch.ones(2))
+        Estimate(value=2.0, standard_error=1.0, groups=2)
+    """
+    counted = denominators > 0
+    above, below = numerators[counted].double(), denominators[counted].double()
+    groups = len(below)
+    if groups == 0:
+        return None
+    value = above.sum() / below.sum()
+    if groups == 1:
+        return Estimate(float(value), None, 1)
+    spread = (above - value * below).square().sum() * groups / (groups - 1)
+    return Estimate(float(value), float(spread.sqrt() / below.sum()), groups)
+
+
+@shape_checked
+def sum_by_group(values: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"]) -> Float[Tensor, " groups"]:
+    """Sum of each group's values in float64, the groups in ascending order of their ids."""
+    _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
+    return group_sum(values.double(), group, size)
+
+
+@shape_checked
+def centred(values: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    """``values`` less their group's mean, float64; exactly 0 in a group of equal integers."""
+    _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
+    return values.double() - group_mean(values.double(), group, size)[group]
+
+
+@shape_checked
+def group_covariances(
+    first: Float[Tensor, " batch"], second: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"]
+) -> Float[Tensor, " several"]:
+    """Covariance within each group of at least two: ``sum (x - mean x)(y - mean y) / (n - 1)``, float64.
+
+    Unbiased for the covariance under the distribution that the group's completions were drawn from.
+
+    Args:
+        first: one number per completion.
+        second: likewise.
+        group_ids: completions with equal ids are a group; one completion alone has no covariance and is left out.
+
+    Returns:
+        One number per group of at least two, in ascending order of their ids.
+    """
+    sizes = group_ids.unique(return_counts=True)[1]
+    products = sum_by_group(centred(first, group_ids) * centred(second, group_ids), group_ids)
+    return products[sizes > 1] / (sizes[sizes > 1] - 1)

@@ -1,0 +1,78 @@
+"""How much each kind of token told: information by the class that somebody's rule gives a token."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from iapo.diagnostics.estimate import Estimate, ratio_of_sums, sum_by_group
+from iapo.rollout.text import decode_completions
+from iapo.types import Rollout, shape_checked
+
+
+@shape_checked
+def information_by_class(
+    information: Float[Tensor, "batch token"],
+    information_mask: Bool[Tensor, "batch token"],
+    completion_mask: Bool[Tensor, "batch token"],
+    group_ids: Int[Tensor, " batch"],
+    labels: Sequence[Sequence[str]],
+) -> dict[str, Estimate]:
+    """Mean information of the tokens of each class, nats per token, with its standard error over groups.
+
+    Args:
+        information: nats, as an estimator gives it.
+        information_mask: where it was measured; other tokens do not count, whatever their class.
+        completion_mask: ``True`` at the completions' tokens.
+        group_ids: completions with equal ids are a group.
+        labels: the class of every token of each completion, such as `classify_completions` gives.
+
+    Returns:
+        By class, in alphabetical order; a class without a measured token is absent.
+
+    Raises:
+        ValueError: another number of completions than rows, or of labels than a completion has tokens; the row is
+            named.
+
+    Example:
+        >>> mask = torch.ones(1, 3, dtype=torch.bool)
+        >>> information = torch.tensor([[0.0, 0.5, 0.25]])
+        >>> found = information_by_class(information, mask, mask, torch.tensor([0]), [["filler", "step", "step"]])
+        >>> {name: estimate.value for name, estimate in found.items()}
+        {'filler': 0.0, 'step': 0.375}
+    """
+    lengths = completion_mask.sum(1).tolist()
+    if len(labels) != len(lengths):
+        raise ValueError(f"labels: got {len(labels)} completions, want {len(lengths)}")
+    for row, (own, length) in enumerate(zip(labels, lengths, strict=True)):
+        if len(own) != length:
+            raise ValueError(f"labels[{row}]: got {len(own)} labels for {length} tokens")
+    names = sorted({str(label) for own in labels for label in own})
+    codes = torch.full(completion_mask.shape, -1, device=completion_mask.device)
+    flat = [names.index(str(label)) for own in labels for label in own]
+    codes[completion_mask] = torch.tensor(flat, dtype=codes.dtype, device=codes.device)
+    result = {}
+    for code, name in enumerate(names):
+        mask = information_mask & (codes == code)
+        total = information.double().masked_fill(~mask, 0).sum(1)
+        mean = ratio_of_sums(sum_by_group(total, group_ids), sum_by_group(mask.sum(1).double(), group_ids))
+        if mean is not None:
+            result[name] = mean
+    return result
+
+
+def classify_completions(
+    rollout: Rollout, prompts: Sequence[str], tokenizer: Any, classify: Callable[[str, str], Sequence[str]]
+) -> list[Sequence[str]]:
+    """Labels of every completion's tokens by a rule that reads texts, such as `iapo.embedded.classify`.
+
+    Args:
+        rollout: the completions.
+        prompts: the prompt of each.
+        tokenizer: decodes the completions, their end-of-sequence token included.
+        classify: prompt and completion to one label per token.
+    """
+    texts = decode_completions(tokenizer, rollout, eos_ids=())
+    return [classify(prompt, text) for prompt, text in zip(prompts, texts, strict=True)]

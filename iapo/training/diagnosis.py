@@ -1,0 +1,103 @@
+"""What an update logs about itself beyond its own numbers: where information lies, and what becomes of the length."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from iapo.diagnostics import (
+    entropy_by_correctness,
+    information_slope,
+    length_change,
+    length_gradient,
+    loss_pull,
+    realised_length_change,
+)
+from iapo.forward import scoring
+from iapo.interfaces import PolicyLoss
+from iapo.logprobs import completion_logprobs
+from iapo.types import AdvantageOutput, Rollout, TokenSignals
+
+
+def describe(
+    rollout: Rollout,
+    rewards: Float[Tensor, " batch"],
+    signals: TokenSignals,
+    policy_entropy: Float[Tensor, "batch token"],
+    correct_above: float = 0.5,
+) -> dict[str, float]:
+    """``iapo/diagnostics/entropy/correct`` and ``.../wrong`` and, with information, ``.../information_slope``.
+
+    Args:
+        rollout: the completions of the update.
+        rewards: of each; a completion is correct above ``correct_above``.
+        signals: as measured for the assigner.
+        policy_entropy: of the policy that sampled, nats.
+        correct_above: as of `iapo.evaluation.evaluate`.
+    """
+    metrics: dict[str, float] = {}
+    mask, ids = rollout.completion_mask, rollout.group_ids
+    for name, estimate in entropy_by_correctness(policy_entropy, mask, ids, rewards > correct_above).items():
+        metrics |= estimate.metrics(f"iapo/diagnostics/entropy/{name}")
+    if signals.information is not None and signals.information_mask is not None:
+        slope = information_slope(signals.information, signals.information_mask, mask, ids)
+        metrics |= {} if slope is None else slope.metrics("iapo/diagnostics/information_slope")
+    return metrics
+
+
+def length_gradients(
+    model: nn.Module,
+    rollout: Rollout,
+    assigned: AdvantageOutput,
+    loss: PolicyLoss,
+    micro_batch: int,
+    temperature: float,
+    cast: AbstractContextManager[Any],
+) -> dict[str, float]:
+    """`length_gradient` of each of the advantages' terms, as ``iapo/diagnostics/length_gradient/TERM``.
+
+    Empty for an assigner that does not split its advantages. Gradients of the optimizer's are not touched.
+    """
+
+    def logprobs(part: Rollout) -> Float[Tensor, "batch token"]:
+        with cast:
+            return completion_logprobs(model, part, temperature)[0]
+
+    pulls = {name: loss_pull(loss, term, assigned.loss_mask) for name, term in (assigned.terms or {}).items()}
+    if not pulls:
+        return {}
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    with scoring(model), torch.enable_grad():
+        values = length_gradient(logprobs, parameters, rollout, pulls, micro_batch)
+    return {f"iapo/diagnostics/length_gradient/{name}": value for name, value in values.items()}
+
+
+def length_changes(
+    rollout: Rollout,
+    logprobs_before: Float[Tensor, "batch token"],
+    logprobs_after: Float[Tensor, "batch token"],
+    fresh: Rollout,
+) -> dict[str, float]:
+    """Predicted and realised change: ``iapo/diagnostics/length_change/first_order``, ``exact`` and ``came``.
+
+    Args:
+        rollout: the completions of the update, so that the prediction has the bias that `length_change` tells of.
+        logprobs_before: of its tokens before the update, nats.
+        logprobs_after: and after it.
+        fresh: completions of the same prompts, sampled after the update.
+    """
+    predicted = length_change(logprobs_before, logprobs_after, rollout.completion_mask, rollout.group_ids)
+    came = realised_length_change(rollout.completion_mask, rollout.group_ids, fresh.completion_mask, fresh.group_ids)
+    metrics = {} if predicted is None else predicted.metrics()
+    return metrics | ({} if came is None else came.metrics("iapo/diagnostics/length_change/came"))
+
+
+@contextmanager
+def apart(device: torch.device) -> Iterator[None]:
+    """What is drawn inside leaves torch's generators, the CPU's and ``device``'s, as they were."""
+    others = [] if device.type == "cpu" else [device]
+    with torch.random.fork_rng(devices=others, device_type="cuda" if device.type == "cpu" else device.type):
+        yield

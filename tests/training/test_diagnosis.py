@@ -1,0 +1,148 @@
+"""Diagnosis of an update: it changes nothing, and what it logs is what the update did."""
+
+import json
+import math
+
+import pytest
+import torch
+from test_loop import POSTFIX, TOKENIZER, run
+from transformers import AutoModelForCausalLM
+
+from iapo.advantages import GroupRelative, InformationAware
+from iapo.diagnostics import length_change
+from iapo.cli import main
+from iapo.embedded import generate_problems, model_path, rows
+from iapo.estimators import AnswerLikelihood, NoInformation
+from iapo.logprobs import completion_logprobs
+from iapo.losses import ClippedPolicyLoss
+from iapo.optim import ClippedOptimizer
+from iapo.rewards import MathAnswer
+from iapo.rollout import CompactingSampler, TransformersSampler
+from iapo.training.diagnosis import apart
+from iapo.training.loop import update
+from iapo.training.resample import Resampling
+
+CHANGE, GRADIENT = "iapo/diagnostics/length_change", "iapo/diagnostics/length_gradient"
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_diagnosis_changes_nothing_in_the_training(epochs):
+    settings = {"updates": 3, "epochs": epochs, "micro_batch": 5, "assigner": InformationAware(beta=0.1)}
+    (plain, expected), (metrics, found) = run(**settings), run(**settings, diagnose=True)
+    assert torch.equal(found, expected)
+    assert {name for name in plain if not name.startswith("iapo/time")} <= set(metrics)
+    for name, value in plain.items():
+        assert name.startswith("iapo/time") or metrics[name] == value
+    wanted = {f"{CHANGE}/{name}" for name in ("first_order", "exact", "came")}
+    wanted |= {f"{GRADIENT}/{name}" for name in ("outcome", "information", "exploration")}
+    assert wanted <= set(metrics)
+    assert not wanted & set(plain)
+    assert all(math.isfinite(value) for value in metrics.values())
+
+
+def test_every_update_logs_entropy_and_slope():
+    metrics, _ = run()
+    assert {f"iapo/diagnostics/entropy/{name}" for name in ("correct", "wrong")} <= set(metrics)
+    assert {"iapo/diagnostics/information_slope", "iapo/diagnostics/information_slope_se"} <= set(metrics)
+    shares = [metrics[f"iapo/diagnostics/entropy/{name}"] for name in ("correct", "wrong")]
+    assert min(shares) <= metrics["entropy"] <= max(shares)
+    plain, _ = run(assigner=GroupRelative(), estimator=NoInformation(), diagnose=True)
+    assert "iapo/diagnostics/information_slope" not in plain
+    assert f"{CHANGE}/first_order" in plain
+    assert not any(name.startswith(GRADIENT) for name in plain), "not split"
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_the_prediction_is_of_the_whole_update(epochs):
+    model = AutoModelForCausalLM.from_pretrained(model_path())
+    kept = []
+
+    class Keeping(TransformersSampler):
+        def sample(self, prompts, group_size):
+            rollout = super().sample(prompts, group_size)
+            with torch.no_grad():
+                kept.append((rollout, completion_logprobs(model, rollout)[0]))
+            return rollout
+
+    torch.manual_seed(0)
+    metrics = update(
+        rows(generate_problems(4, seed=5)),
+        model=model,
+        tokenizer=TOKENIZER,
+        sampler=Keeping(model, TOKENIZER, max_new_tokens=40),
+        rewards={"accuracy": MathAnswer()},
+        estimator=AnswerLikelihood(POSTFIX),
+        assigner=InformationAware(),
+        loss=ClippedPolicyLoss(),
+        optimizer=ClippedOptimizer(torch.optim.SGD(model.parameters(), lr=0.1)),
+        group_size=4,
+        micro_batch=3,
+        epochs=epochs,
+        diagnose=True,
+    )
+    (rollout, before), (fresh, _) = kept
+    with torch.no_grad():
+        after = completion_logprobs(model, rollout)[0]
+    expected = length_change(before, after, rollout.completion_mask, rollout.group_ids)
+    assert abs(expected.first_order.value) > 1e-3
+    assert metrics[f"{CHANGE}/first_order"] == pytest.approx(expected.first_order.value, abs=1e-4)
+    assert metrics[f"{CHANGE}/exact"] == pytest.approx(expected.exact.value, abs=1e-4)
+    came = fresh.completion_lengths.double().mean() - rollout.completion_lengths.double().mean()
+    assert metrics[f"{CHANGE}/came"] == pytest.approx(float(came), abs=1e-6)
+
+
+def test_after_resampling_the_prompts_are_those_that_were_trained_on():
+    spare = rows(generate_problems(4, seed=9))
+    asked = []
+
+    class Asked(CompactingSampler):
+        def sample(self, prompts, group_size):
+            asked.append(list(prompts))
+            return super().sample(prompts, group_size)
+
+    def by_prompt(prompts, completions, **_):
+        fresh = {row["prompt"] for row in spare}
+        return [float(prompt in fresh and index % 4 == 0) for index, prompt in enumerate(prompts)]
+
+    model = AutoModelForCausalLM.from_pretrained(model_path())
+    run(
+        sampler=Asked(model, TOKENIZER, max_new_tokens=40),
+        rewards={"r": by_prompt},
+        resampling=Resampling(1, lambda: list(spare)),
+        diagnose=True,
+    )
+    assert asked[2] == asked[1] == [row["prompt"] for row in spare]
+
+
+def test_what_is_drawn_apart_is_not_missed():
+    torch.manual_seed(0)
+    expected = torch.rand(2)
+    torch.manual_seed(0)
+    with apart(torch.device("cpu")):
+        torch.rand(5)
+    assert torch.equal(torch.rand(2), expected)
+
+
+@pytest.mark.parametrize(("every", "diagnosed"), [(2, [1, 3]), (0, [])])
+def test_the_command_line_says_how_often(every, diagnosed, tmp_path):
+    settings = "--steps 3 --prompts_per_step 2 --group_size 4 --limit 32 --eval_problems 2 --eval_samples 1"
+    settings += f" --sampler.max_new_tokens 16 --device cpu --diagnose {every}"
+    assert main(["train", "--output", str(tmp_path / "run"), *settings.split()]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if f"{CHANGE}/first_order" in line] == diagnosed
+
+
+def test_a_negative_interval_is_refused(tmp_path, capsys):
+    assert main(["train", "--output", str(tmp_path / "run"), "--diagnose", "-1"]) == 1
+    assert "diagnose: got -1, want at least 0" in capsys.readouterr().err
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_what_is_drawn_apart_is_not_missed_on_cuda():
+    torch.manual_seed(0)
+    expected = torch.rand(2, device="cuda")
+    torch.manual_seed(0)
+    with apart(torch.device("cuda")):
+        torch.rand(5, device="cuda")
+    assert torch.equal(torch.rand(2, device="cuda"), expected)
