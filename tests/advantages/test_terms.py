@@ -13,7 +13,7 @@ from iapo.advantages import SGRPO, GroupRelative, InformationAware
 @given(batches(), st.sampled_from([0.0, 0.3]), st.sampled_from([0.0, 2.0]), st.booleans())
 def test_terms_are_the_whole_and_each_the_difference_it_makes(batch, alpha, beta, part):
     rewards, ids, mask, signals = batch
-    outcome = SGRPO(GroupRelative(), first=0.5, probability=0.0) if part else GroupRelative()
+    outcome = SGRPO(GroupRelative(), first=2, probability=0.0) if part else GroupRelative()
 
     def assign(alpha, beta):
         return InformationAware(outcome, alpha=alpha, beta=beta)(rewards, ids, mask, signals)

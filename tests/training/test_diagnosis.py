@@ -5,12 +5,12 @@ import math
 
 import pytest
 import torch
+from test_cli import command
 from test_loop import POSTFIX, TOKENIZER, run
 from transformers import AutoModelForCausalLM
 
 from iapo.advantages import GroupRelative, InformationAware
 from iapo.diagnostics import length_change
-from iapo.cli import main
 from iapo.embedded import generate_problems, model_path, rows
 from iapo.estimators import AnswerLikelihood, NoInformation
 from iapo.logprobs import completion_logprobs
@@ -127,14 +127,16 @@ def test_what_is_drawn_apart_is_not_missed():
 def test_the_command_line_says_how_often(every, diagnosed, tmp_path):
     settings = "--steps 3 --prompts_per_step 2 --group_size 4 --limit 32 --eval_problems 2 --eval_samples 1"
     settings += f" --sampler.max_new_tokens 16 --device cpu --diagnose {every}"
-    assert main(["train", "--output", str(tmp_path / "run"), *settings.split()]) == 0
+    done = command("train", "--output", str(tmp_path / "run"), *settings.split())
+    assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if f"{CHANGE}/first_order" in line] == diagnosed
 
 
-def test_a_negative_interval_is_refused(tmp_path, capsys):
-    assert main(["train", "--output", str(tmp_path / "run"), "--diagnose", "-1"]) == 1
-    assert "diagnose: got -1, want at least 0" in capsys.readouterr().err
+def test_a_negative_interval_is_refused(tmp_path):
+    done = command("train", "--output", str(tmp_path / "run"), "--diagnose", "-1")
+    assert done.returncode == 1
+    assert "diagnose: got -1, want at least 0" in done.stderr
 
 
 @pytest.mark.cuda
