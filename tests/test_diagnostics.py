@@ -375,6 +375,7 @@ class TestNothingToEstimate:
         pulls = {"x": torch.ones(mask.shape)}
 
         def logprobs(part):
+            assert len(part), "models do not take an empty batch"
             return parameter * part.completion_mask
 
         return length_gradient(logprobs, [parameter], rollout, pulls, 8)

@@ -61,11 +61,13 @@ def length_gradient(
     if micro_batch < 1:
         raise ValueError(f"micro_batch: got {micro_batch}, want at least 1")
     first = every_other(rollout.group_ids)
-    weights = [covariance_weights(rollout.completion_lengths, rollout.group_ids, half) for half in (first, ~first)]
+    one, two = (covariance_weights(rollout.completion_lengths, rollout.group_ids, half) for half in (first, ~first))
+    if one is None or two is None:
+        return {}
     values = dict.fromkeys(pulls, 0.0)
-    for own, others in zip(weights, (~first, first), strict=True):
-        if own is None:
-            return {}
+    for own, others in ((one, ~first), (two, first)):
+        if not bool(own.any()):
+            continue
         direction = [torch.zeros_like(parameter) for parameter in parameters]
         for part, cut in _parts(rollout, own != 0, micro_batch):
             _, gradient = next(
