@@ -1,10 +1,12 @@
 """Which models can honour a packed mask, and the attention back end under which they do."""
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
+from transformers import PreTrainedModel
 
 from iapo.estimators import tiles
 from iapo.forward import unwrap
@@ -22,7 +24,8 @@ def packable_attention(model: nn.Module) -> Iterator[Any]:
     """Switch to an attention implementation that honours a 4-D mask, yield the model's text config, and switch back.
 
     Raises:
-        UnsupportedModelError: recurrent, convolutional, linear or chunked attention layers.
+        UnsupportedModelError: recurrent, convolutional, linear or chunked attention layers, positions that cannot be
+            given.
     """
     inner = unwrap(model)
     config = inner.config.get_text_config()
@@ -63,11 +66,24 @@ def mask_windows(config: Any) -> dict[str, int | None]:
 
 
 def _refuse_unmaskable(model: Any, config: Any) -> None:
-    odd = sorted(set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"})
-    if odd or getattr(model, "_is_stateful", False):
-        why = f"layers of type {', '.join(odd)}" if odd else "recurrent layers"
+    why = _why_not(model, config)
+    if why:
         raise UnsupportedModelError(
-            f"{type(model).__name__} ({config.model_type}) has {why}: their state cannot be cut back to a prefix, so a "
-            "packed forward would be silently wrong. Use a model with full or sliding-window attention in every layer, "
-            "or an estimator without a packed forward (NextTokenEntropy, NoInformation)."
+            f"{type(model).__name__} ({config.model_type}) {why}, so a packed forward would be silently wrong. Use a "
+            "model with full or sliding-window attention in every layer and positions that can be given, or an "
+            "estimator without a packed forward (NextTokenEntropy, NoInformation)."
         )
+
+
+def _why_not(model: Any, config: Any) -> str:
+    """What keeps a model from honouring a packed mask, as far as its class and its config tell; empty: nothing."""
+    odd = sorted(set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"})
+    if odd:
+        return f"has layers of type {', '.join(odd)}: their state cannot be cut back to a prefix"
+    if getattr(model, "_is_stateful", False):
+        return "has recurrent layers: their state cannot be cut back to a prefix"
+    if getattr(config, "alibi", False):
+        return "biases attention by the distance in the cache (ALiBi), whatever positions it is given"
+    if isinstance(model, PreTrainedModel) and "position_ids" not in inspect.signature(model.forward).parameters:
+        return "takes no position_ids: tokens behind a prefix would stand at the end of the cache"
+    return ""
