@@ -10,7 +10,7 @@ from iapo.estimators.blocks import Block
 
 _PACKED_TOKENS = {"cpu": 1024, "cuda": 2048}
 """Block tokens of one row beyond which a longer packed forward stops paying."""
-_LOGITS = 2**26
+LOGITS = 2**26
 """Logits of one packed forward: 256 MiB in fp32."""
 
 
@@ -30,7 +30,7 @@ def choose_chunk(batch: int, keys: int, block: Block, config: Any, device: torch
     activations = 16 * batch * size * config.hidden_size
     mask = 2 * batch * size * (keys + paying)
     fitting = _free_bytes(device) // 4 // (4 * (3 * logits + activations + mask))
-    return max(1, min(fitting, _LOGITS // logits, paying // size))
+    return max(1, min(fitting, LOGITS // logits, paying // size))
 
 
 def halving_chunk(run: Callable[[int], None], chunk: int) -> None:

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from iapo.estimators.blocks import check_chunk
-from iapo.forward import positions, scoring
+from iapo.estimators.memory import LOGITS
+from iapo.forward import positions, scoring, unwrap
 from iapo.interfaces import MIEstimator
 from iapo.logprobs import entropy
 from iapo.types import Rollout
@@ -23,7 +24,8 @@ class NextTokenEntropy(MIEstimator):
     *Degenerate cases.* An empty reasoning span gives 0.
 
     Args:
-        chunk: completions per forward, which bounds the logits held at once; ``None``: all of the rollout.
+        chunk: prefixes per forward, which bounds the logits held at once; ``None``: what 256 MiB hold in fp32. Where
+            one completion has more, each further forward reads it again, up to where its prefixes end.
 
     Raises:
         ValueError: ``chunk`` below 1.
@@ -42,16 +44,23 @@ class NextTokenEntropy(MIEstimator):
         """Entropy of the next token after each prefix, nats; entry 0 is that of the first completion token."""
         ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)
         mask = torch.cat([rollout.prompt_mask, rollout.completion_mask], 1)
-        keep = rollout.completion_ids.shape[1] + 1
-        parts = []
+        prompt, probes = rollout.prompt_ids.shape[1], rollout.completion_ids.shape[1] + 1
+        most = self.chunk or max(1, LOGITS // unwrap(model).config.get_text_config().vocab_size)
+        rows, width = max(1, most // probes), min(most, probes)
+        values = []
         with scoring(model):
-            for part, seen in zip(ids.split(self.chunk or len(ids)), mask.split(self.chunk or len(ids)), strict=True):
-                output = model(
-                    input_ids=part,
-                    attention_mask=seen.long(),
-                    position_ids=positions(seen),
-                    use_cache=False,
-                    logits_to_keep=keep,
-                )
-                parts.append(entropy(output.logits))
-        return torch.cat(parts)
+            for part, seen in zip(ids.split(rows), mask.split(rows), strict=True):
+                found = []
+                for start in range(0, probes, width):
+                    stop = min(start + width, probes)
+                    upto = seen[:, : prompt + stop - 1]
+                    output = model(
+                        input_ids=part[:, : upto.shape[1]],
+                        attention_mask=upto.long(),
+                        position_ids=positions(upto),
+                        use_cache=False,
+                        logits_to_keep=stop - start,
+                    )
+                    found.append(entropy(output.logits))
+                values.append(torch.cat(found, 1))
+        return torch.cat(values)

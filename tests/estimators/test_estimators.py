@@ -7,7 +7,15 @@ import torch
 from models import tiny_model
 
 from iapo import MIEstimator, Rollout
-from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NextTokenEntropy, NoInformation, UnsupportedModelError
+from iapo.estimators import (
+    AnswerLikelihood,
+    EarlyExitEntropy,
+    NextTokenEntropy,
+    NoInformation,
+    UnsupportedModelError,
+    memory,
+    next_token,
+)
 
 ESTIMATORS = [EarlyExitEntropy((4, 5)), AnswerLikelihood((4, 5), closing_ids=(6,)), NextTokenEntropy(), NoInformation()]
 
@@ -146,6 +154,20 @@ class TestPacked:
     def test_bad_parameters_are_named(self, estimator, arguments):
         with pytest.raises(ValueError, match=next(iter(arguments))):
             dataclasses.replace(estimator, **arguments)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS[:3], ids=lambda e: type(e).__name__)
+def test_no_forward_makes_logits_of_all_tokens(estimator, monkeypatch):
+    sample, model, seen = rollout(), tiny_model("llama"), []
+    model.register_forward_hook(lambda module, inputs, output: seen.append(output.logits[..., 0].numel()))
+    expected = estimator(model, sample)
+    rows = 9
+    for module in (memory, next_token):
+        monkeypatch.setattr(module, "LOGITS", rows * model.config.vocab_size)
+    seen.clear()
+    torch.testing.assert_close(estimator(model, sample), expected, atol=2e-5, rtol=0)
+    assert seen
+    assert max(seen) <= rows < sample.completion_ids.numel()
 
 
 def test_likelihood_without_answers_is_an_error():
