@@ -16,6 +16,7 @@ from iapo.estimators import (
     memory,
     next_token,
 )
+from iapo.estimators.prefixes import needed_probes
 
 ESTIMATORS = [EarlyExitEntropy((4, 5)), AnswerLikelihood((4, 5), closing_ids=(6,)), NextTokenEntropy(), NoInformation()]
 
@@ -156,18 +157,27 @@ class TestPacked:
             dataclasses.replace(estimator, **arguments)
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS[:3], ids=lambda e: type(e).__name__)
-def test_no_forward_makes_logits_of_all_tokens(estimator, monkeypatch):
+@pytest.mark.parametrize(("estimator", "rows"), [(ESTIMATORS[0], 3), (ESTIMATORS[1], 9), (ESTIMATORS[2], 4)])
+def test_no_forward_makes_logits_of_all_tokens(estimator, rows, monkeypatch):
     sample, model, seen = rollout(), tiny_model("llama"), []
     model.register_forward_hook(lambda module, inputs, output: seen.append(output.logits[..., 0].numel()))
     expected = estimator(model, sample)
-    rows = 9
     for module in (memory, next_token):
         monkeypatch.setattr(module, "LOGITS", rows * model.config.vocab_size)
     seen.clear()
     torch.testing.assert_close(estimator(model, sample), expected, atol=2e-5, rtol=0)
     assert seen
     assert max(seen) <= rows < sample.completion_ids.numel()
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 4, 9])
+def test_next_token_entropy_is_that_of_each_prefix_alone(chunk):
+    sample, model = rollout(), tiny_model("gpt2").double()
+    probes = NextTokenEntropy(chunk).probe(model, sample)
+    for row, t in needed_probes(sample).nonzero().tolist():
+        ids = torch.cat([sample.prompt_ids[row][sample.prompt_mask[row]], sample.completion_ids[row, :t]])
+        logp = model(ids[None]).logits[0, -1].log_softmax(-1)
+        torch.testing.assert_close(probes[row, t], -(logp.exp() * logp).sum().detach(), atol=1e-8, rtol=0)
 
 
 def test_likelihood_without_answers_is_an_error():

@@ -5,11 +5,11 @@ import math
 
 import pytest
 import torch
-from test_cli import command
 from test_loop import POSTFIX, TOKENIZER, run
 from transformers import AutoModelForCausalLM
 
 from iapo.advantages import GroupRelative, InformationAware
+from iapo.cli import main
 from iapo.diagnostics import length_change
 from iapo.embedded import generate_problems, model_path, rows
 from iapo.estimators import AnswerLikelihood, NoInformation
@@ -46,6 +46,10 @@ def test_every_update_logs_entropy_and_slope():
     assert {"iapo/diagnostics/information_slope", "iapo/diagnostics/information_slope_se"} <= set(metrics)
     shares = [metrics[f"iapo/diagnostics/entropy/{name}"] for name in ("correct", "wrong")]
     assert min(shares) <= metrics["entropy"] <= max(shares)
+    for reward, present, absent in ((1.0, "correct", "wrong"), (0.5, "wrong", "correct")):
+        alike, _ = run(rewards={"r": lambda completions, value=reward, **_: [value] * len(completions)})
+        assert alike[f"iapo/diagnostics/entropy/{present}"] == pytest.approx(alike["entropy"], rel=1e-5)
+        assert f"iapo/diagnostics/entropy/{absent}" not in alike
     plain, _ = run(assigner=GroupRelative(), estimator=NoInformation(), diagnose=True)
     assert "iapo/diagnostics/information_slope" not in plain
     assert f"{CHANGE}/first_order" in plain
@@ -123,20 +127,20 @@ def test_what_is_drawn_apart_is_not_missed():
     assert torch.equal(torch.rand(2), expected)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize(("every", "diagnosed"), [(2, [1, 3]), (0, [])])
 def test_the_command_line_says_how_often(every, diagnosed, tmp_path):
     settings = "--steps 3 --prompts_per_step 2 --group_size 4 --limit 32 --eval_problems 2 --eval_samples 1"
     settings += f" --sampler.max_new_tokens 16 --device cpu --diagnose {every}"
-    done = command("train", "--output", str(tmp_path / "run"), *settings.split())
-    assert done.returncode == 0, done.stderr
+    assert main(["train", "--output", str(tmp_path / "run"), *settings.split()]) == 0
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if f"{CHANGE}/first_order" in line] == diagnosed
 
 
-def test_a_negative_interval_is_refused(tmp_path):
-    done = command("train", "--output", str(tmp_path / "run"), "--diagnose", "-1")
-    assert done.returncode == 1
-    assert "diagnose: got -1, want at least 0" in done.stderr
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_negative_interval_is_refused(tmp_path, capsys):
+    assert main(["train", "--output", str(tmp_path / "run"), "--diagnose", "-1"]) == 1
+    assert "diagnose: got -1, want at least 0" in capsys.readouterr().err
 
 
 @pytest.mark.cuda
