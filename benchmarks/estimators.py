@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=2 python benchmarks/estimators.py --output docs/benchmarks
 
-A random model of SmolLM2-135M's shape (or `--model`), fp32 on a CPU, bf16 on CUDA; two completions (`--rows`) with
-prompts of 128 tokens, the entropy after a postfix of 5 tokens at each of their prefixes. Schemes take turns within a
+A random model of SmolLM2-135M's shape (or `--model`), fp32 on a CPU, bf16 on CUDA; one completion (`--rows`) with a
+prompt of 128 tokens, the entropy after a postfix of 5 tokens at each of its prefixes. Schemes take turns within a
 block, and ratios are taken within a block. Peak memory is that of a process of its own, less what it held with the
 model loaded.
 
@@ -227,7 +227,7 @@ def against_length(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="directory or .gguf file; left out: random weights of SmolLM2-135M's shape")
-    parser.add_argument("--rows", type=int, default=2, help="completions")
+    parser.add_argument("--rows", type=int, default=1, help="completions")
     parser.add_argument("--lengths", type=int, nargs="+", default=[1024, 2048])
     parser.add_argument("--curve", type=int, nargs="+", default=[256, 512, 1024, 2048, 4096])
     parser.add_argument("--blocks", type=int, default=2)
@@ -240,7 +240,7 @@ def main() -> None:
     place = torch.cuda.get_device_name() if device == "cuda" else f"{platform.processor() or 'CPU'}, fp32"
     lines = [
         f"{place}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
-        f"transformers {transformers.__version__}; {settings.rows} completions",
+        f"transformers {transformers.__version__}; completions: {settings.rows}",
         "",
         "| length | scheme | seconds, median | time by packed, by block | peak MiB beyond model | memory by packed |",
         "|---|---|---|---|---|---|",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 _MAY_CHANGE = (
-    *("config", "output", "resume", "override", "device", "checkpoint_every", "keep_checkpoints"),
+    *("config", "output", "resume", "override", "device", "checkpoint_every", "keep_checkpoints", "diagnose"),
     *("steps", "max_tokens"),
 )
 """Settings of a run that may differ when it is taken up again: they do not change what an update computes (the limits

@@ -35,6 +35,25 @@ def scoring(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
+def sharded(model: nn.Module) -> bool:
+    """Whether weights lie on several ranks (FSDP, ZeRO-3, tensor parallel), so that every forward waits for all."""
+    if not several_ranks():
+        return False
+    from torch.distributed.fsdp import FullyShardedDataParallel
+    from torch.distributed.tensor import DTensor
+
+    # DTensor: FSDP2 and tensor parallel; ds_id: DeepSpeed's ZeRO-3.
+    return any(
+        isinstance(parameter, DTensor) or hasattr(parameter, "ds_id") for parameter in model.parameters()
+    ) or any(isinstance(module, FullyShardedDataParallel) for module in model.modules())
+
+
+def several_ranks() -> bool:
+    """Whether this process is one of several."""
+    distributed = torch.distributed
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
 def positions(mask: Bool[Tensor, "batch width"]) -> Int[Tensor, "batch width"]:
     """Position of every token counted in real tokens, so that left padding moves nothing; 0 at the padding itself."""
     return (mask.long().cumsum(1) - 1).clamp(min=0)

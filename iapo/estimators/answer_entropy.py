@@ -13,6 +13,7 @@ from iapo.estimators.guard import check_packed
 from iapo.estimators.packing import Reduce, probe_prefixes
 from iapo.estimators.prefix_cache import PrefixCache
 from iapo.estimators.prefixes import PrefixEstimator
+from iapo.estimators.ranks import most
 from iapo.logprobs import entropy, token_logprobs
 from iapo.rollout.padding import pad_rows
 from iapo.types import Rollout
@@ -113,7 +114,7 @@ class AnswerEntropy(PrefixEstimator):
         of_likelihoods: Reduce,
     ) -> Float[Tensor, "batch probe"]:
         """``of_likelihoods`` of the candidates' log-likelihoods ``[batch, prefix, candidate]``, absent ones -inf."""
-        if not bool(at.any()):
+        if not most(int(at.any()), model):
             return torch.zeros(at.shape, device=at.device)
         targets, counts = self._targets(rollout)
         branch, first = branches(repeat_ids(self.postfix_ids, rollout), targets)
@@ -143,6 +144,9 @@ class AnswerEntropy(PrefixEstimator):
             for answer in (*group, *[()] * (most - len(group)))
         ]
         ids, mask = pad_rows(flat, 0, device=rollout.completion_ids.device)
+        if ids.shape[1] == 0:
+            # For ranks that have no answer while others do.
+            ids, mask = (torch.nn.functional.pad(each, (0, 1)) for each in (ids, mask))
         both = (rearrange(x, "(batch candidate) answer -> batch candidate answer", candidate=most) for x in (ids, mask))
         return tuple(both)  # type: ignore[return-value]
 

@@ -12,7 +12,8 @@ from iapo.estimators.blocks import Block, repeat_ids
 from iapo.estimators.likelihood import AnswerLikelihood
 from iapo.estimators.packing import packed_logits
 from iapo.estimators.prefix_cache import PrefixCache, fill_cache
-from iapo.estimators.prefixes import PrefixEstimator, needed_probes
+from iapo.estimators.prefixes import PrefixEstimator, longest, needed_probes
+from iapo.estimators.ranks import most
 from iapo.forward import scoring, unwrap
 from iapo.logprobs import token_logprobs
 from iapo.types import Rollout
@@ -84,11 +85,11 @@ class Calibrated(PrefixEstimator, nn.Module):
         cache: PrefixCache | None = None,
     ) -> Float[Tensor, "batch probe"]:
         """The wrapped estimator's value under the adapter after each prefix at ``at``, 0 elsewhere."""
-        if not bool(at.any()):
+        if not most(int(at.any()), model):
             return torch.zeros(at.shape, device=at.device)
         if cache is None:
             with packable_attention(model), scoring(model):
-                cache = fill_cache(model, rollout, int(at.any(0).nonzero().max()))
+                cache = fill_cache(model, rollout, longest(at))
         with self.adapter.active(model):
             return self.estimator.probe_at(model, rollout, at, cache)
 

@@ -8,6 +8,7 @@ from iapo.estimators.attention import UnsupportedModelError, packable_attention
 from iapo.estimators.blocks import Block
 from iapo.estimators.packing import probe_prefixes
 from iapo.estimators.prefixes import needed_probes
+from iapo.estimators.ranks import most
 from iapo.forward import scoring
 from iapo.types import Rollout
 
@@ -31,24 +32,26 @@ def check_packed(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch blo
             difference.
     """
     needed = needed_probes(rollout)
-    if not bool(needed.any()):
+    if not most(int(needed.any()), model):
         return
     row = int(needed.sum(1).argmax())
-    seen = needed[row].nonzero().flatten()
-    prefixes = seen[[0, len(seen) // 2, -1]].unique()
+    seen = needed[row].nonzero().flatten() if bool(needed.any()) else needed.new_zeros(1, dtype=torch.long)
+    # Always three, so that ranks run as many.
+    prefixes = seen[[-1, len(seen) // 2, 0]]
     one = rollout.select(slice(row, row + 1))
     at = torch.zeros(1, one.completion_ids.shape[1] + 1, dtype=torch.bool, device=needed.device)
     at[0, prefixes] = True
     block = Block.chain(ids[row : row + 1], kept=1)
     with packable_attention(model), scoring(model):
-        naive = torch.cat([_naive_probabilities(model, one, block.ids, int(prefix)) for prefix in prefixes.flip(0)])
+        alone = {int(prefix): _naive_probabilities(model, one, block.ids, int(prefix)) for prefix in prefixes}
+        naive = torch.cat(list(alone.values()))
 
     def distance(logits: Tensor) -> Tensor:
         return (logits[:, :, -1].float().softmax(-1) - naive).abs().amax(-1)
 
-    worst = float(probe_prefixes(model, one, block, distance, at, chunk=len(prefixes)).max())
+    worst = float(probe_prefixes(model, one, block, distance, at, chunk=len(alone)).max())
     tolerance = _TOLERANCE.get(_compute_dtype(model), 1e-1)
-    if not worst <= tolerance:
+    if most(int(not worst <= tolerance), model):
         raise UnsupportedModelError(
             f"{type(model).__name__}: the packed forward differs from the naive one by {worst:.2g} in probability "
             f"(rounding explains {tolerance:.0e}), so this model or its attention back end does not honour the mask or "

@@ -13,6 +13,7 @@ from iapo.estimators.guard import check_packed
 from iapo.estimators.packing import probe_prefixes
 from iapo.estimators.prefix_cache import PrefixCache
 from iapo.estimators.prefixes import PrefixEstimator
+from iapo.estimators.ranks import most
 from iapo.logprobs import token_logprobs
 from iapo.types import Rollout
 
@@ -70,7 +71,7 @@ class AnswerLikelihood(PrefixEstimator):
         """``log p(y | q, o_<t)`` in nats after each prefix at ``at``, 0 elsewhere."""
         if rollout.answer_ids is None or rollout.answer_mask is None:
             raise ValueError("rollout.answer_ids: AnswerLikelihood needs the answers to ask about, got None")
-        if not bool(rollout.answer_mask.any()):
+        if not most(int(rollout.answer_mask.any()), model):
             batch, token = rollout.completion_ids.shape
             return torch.zeros(batch, token + 1, device=rollout.completion_ids.device)
         targets, counts = self.targets(rollout)
@@ -94,7 +95,8 @@ class AnswerLikelihood(PrefixEstimator):
         assert ids is not None
         assert mask is not None
         lengths, closing = mask.sum(1), len(self.closing_ids)
-        ids = nn.functional.pad(ids.masked_fill(~mask, 0), (0, closing))
+        # At least one column, for ranks that have no answer while others do.
+        ids = nn.functional.pad(ids.masked_fill(~mask, 0), (0, max(closing, 1 - ids.shape[1])))
         for offset, token in enumerate(self.closing_ids):
             ids = ids.scatter(1, (lengths + offset)[:, None], token)
         lengths = torch.where(lengths > 0, lengths + closing, 0)

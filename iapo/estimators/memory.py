@@ -8,7 +8,7 @@ import torch
 
 from iapo.estimators.blocks import Block
 
-_PACKED_TOKENS = {"cpu": 1024, "cuda": 2048}
+_PACKED_TOKENS = {"cpu": 512, "cuda": 2048}
 """Block tokens of one row beyond which a longer packed forward stops paying."""
 LOGITS = 2**26
 """Logits of one packed forward: 256 MiB in fp32."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from iapo.estimators.blocks import check_chunk
 from iapo.estimators.memory import LOGITS
+from iapo.estimators.ranks import most
 from iapo.forward import positions, scoring, unwrap
 from iapo.interfaces import MIEstimator
 from iapo.logprobs import entropy
@@ -45,22 +46,21 @@ class NextTokenEntropy(MIEstimator):
         ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)
         mask = torch.cat([rollout.prompt_mask, rollout.completion_mask], 1)
         prompt, probes = rollout.prompt_ids.shape[1], rollout.completion_ids.shape[1] + 1
-        most = self.chunk or max(1, LOGITS // unwrap(model).config.get_text_config().vocab_size)
-        rows, width = max(1, most // probes), min(most, probes)
-        values = []
+        most_rows = self.chunk or max(1, LOGITS // unwrap(model).config.get_text_config().vocab_size)
+        rows, width = max(1, most_rows // probes), min(most_rows, probes)
+        dtype = torch.promote_types(next(model.parameters()).dtype, torch.float32)
+        values = torch.zeros(len(ids), probes, device=ids.device, dtype=dtype)
+        parts = [(row, start) for row in range(0, len(ids), rows) for start in range(0, probes, width)]
         with scoring(model):
-            for part, seen in zip(ids.split(rows), mask.split(rows), strict=True):
-                found = []
-                for start in range(0, probes, width):
-                    stop = min(start + width, probes)
-                    upto = seen[:, : prompt + stop - 1]
-                    output = model(
-                        input_ids=part[:, : upto.shape[1]],
-                        attention_mask=upto.long(),
-                        position_ids=positions(upto),
-                        use_cache=False,
-                        logits_to_keep=stop - start,
-                    )
-                    found.append(entropy(output.logits))
-                values.append(torch.cat(found, 1))
-        return torch.cat(values)
+            for row, start in [*parts, *parts[-1:] * (most(len(parts), model) - len(parts))]:
+                stop = min(start + width, probes)
+                seen = mask[row : row + rows, : prompt + stop - 1]
+                output = model(
+                    input_ids=ids[row : row + rows, : prompt + stop - 1],
+                    attention_mask=seen.long(),
+                    position_ids=positions(seen),
+                    use_cache=False,
+                    logits_to_keep=stop - start,
+                )
+                values[row : row + rows, start:stop] = entropy(output.logits).to(dtype)
+        return values

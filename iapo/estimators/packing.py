@@ -21,6 +21,7 @@ from iapo.estimators.blocks import Block
 from iapo.estimators.masks import additive_mask, packed_mask
 from iapo.estimators.memory import choose_chunk, halving_chunk
 from iapo.estimators.prefix_cache import PrefixCache, fill_cache
+from iapo.estimators.ranks import most, together
 from iapo.forward import scoring
 from iapo.types import Rollout
 
@@ -47,7 +48,8 @@ def probe_prefixes(
         block: the tokens appended to each prefix of a row.
         reduce: from logits ``[batch, prefix, kept, vocab]`` to values ``[batch, prefix]``.
         at: which prefixes; a row may have none.
-        chunk: prefixes of a row per forward; ``None``: chosen from the memory there is. Results agree up to rounding.
+        chunk: prefixes of a row per forward; ``None``: chosen from the memory there is. It is halved where that was too
+            little, unless ranks call the model together. Results agree up to rounding.
         cache: keys and values of prompts and completions; ``None``: made here, as long as ``at`` needs.
 
     Raises:
@@ -57,25 +59,31 @@ def probe_prefixes(
     dtype = torch.promote_types(next(model.parameters()).dtype, torch.float32)
     values = torch.zeros(at.shape, device=at.device, dtype=dtype)
     width = int(at.sum(1).max()) if at.numel() else 0
-    if width == 0:
+    if most(width, model) == 0:
         return values
     if rollout.prompt_ids.shape[1] == 0:
         raise ValueError("rollout.prompt_ids: has no columns, want at least one prompt token")
-    # Longest first in every row; a row with fewer prefixes repeats its first (seen 0) and the result is dropped.
+    # Longest first in every row. A row with fewer prefixes repeats its first (seen 0), and the result is dropped; so
+    # does a rank without any while others work.
     steps = torch.arange(at.shape[1], device=at.device)
-    prefixes = torch.where(at, steps, -1).sort(1, descending=True).values[:, :width]
+    prefixes = torch.where(at, steps, -1).sort(1, descending=True).values[:, : max(1, width)]
     with packable_attention(model) as config, scoring(model):
         _check_positions(config, rollout, at, block)
-        filled = fill_cache(model, rollout, int(prefixes.max())) if cache is None else cache
+        filled = fill_cache(model, rollout, max(0, int(prefixes.max()))) if cache is None else cache
 
         def run(size: int) -> None:
-            filled.reserve(min(size, width) * len(block.depths))
-            for part in prefixes.split(size, 1):
+            filled.reserve(min(size, prefixes.shape[1]) * len(block.depths))
+            parts = prefixes.split(size, 1)
+            for part in [*parts, *parts[-1:] * (most(len(parts), model) - len(parts))]:
                 found = reduce(packed_logits(model, config, rollout, block, filled, part.clamp(min=0)))
                 rows, columns = (part >= 0).nonzero(as_tuple=True)
                 values[rows, part[rows, columns]] = found[rows, columns].to(dtype)
 
-        halving_chunk(run, chunk or choose_chunk(len(rollout), filled.real.shape[1], block, config, at.device))
+        size = chunk or choose_chunk(len(rollout), filled.real.shape[1], block, config, at.device)
+        if together(model):
+            run(size)  # smaller chunks of one rank alone would be forwards that the others do not join
+        else:
+            halving_chunk(run, size)
     return values
 
 

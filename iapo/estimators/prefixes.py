@@ -16,6 +16,12 @@ def needed_probes(rollout: Rollout) -> Bool[Tensor, "batch probe"]:
     return mask[:, 1:] | mask[:, :-1]
 
 
+def longest(at: Bool[Tensor, "batch probe"]) -> int:
+    """Completion tokens of the longest prefix at ``at``; 0 if there is none."""
+    columns = at.any(0).nonzero()
+    return int(columns.max()) if len(columns) else 0
+
+
 class PrefixEstimator(MIEstimator):
     """An estimator that can probe chosen prefixes and leave out others, sharing one cache between calls."""
 

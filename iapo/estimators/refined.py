@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from iapo.estimators.attention import packable_attention
 from iapo.estimators.blocks import check_ids
 from iapo.estimators.prefix_cache import fill_cache
-from iapo.estimators.prefixes import PrefixEstimator, needed_probes
+from iapo.estimators.prefixes import PrefixEstimator, longest, needed_probes
+from iapo.estimators.ranks import most
 from iapo.forward import scoring
 from iapo.interfaces import MIEstimator
 from iapo.types import Rollout
@@ -101,14 +102,14 @@ class Refined(MIEstimator):
                     f"boundaries: want shape (batch, probe) = {tuple(needed.shape)}, got {tuple(allowed.shape)}"
                 )
             allowed = allowed & needed
-        if not bool(needed.any()):
+        if not most(int(needed.any()), model):
             return RefinedProbes(torch.zeros(needed.shape, device=needed.device), needed, 0)
         with packable_attention(model), scoring(model):
-            cache = fill_cache(model, rollout, int(needed.any(0).nonzero().max()))
+            cache = fill_cache(model, rollout, longest(needed))
         at = first_round(rollout, allowed, self.stride)
         values = self.estimator.probe_at(model, rollout, at, cache)
         probed, rounds = at, 1
-        while bool((at := next_round(values, probed, allowed, self.threshold)).any()):
+        while most(int((at := next_round(values, probed, allowed, self.threshold)).any()), model):
             values = torch.where(at, self.estimator.probe_at(model, rollout, at, cache), values)
             probed, rounds = probed | at, rounds + 1
         return RefinedProbes(interpolate(values, probed, needed), probed, rounds)

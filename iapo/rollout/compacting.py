@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import DynamicCache, PreTrainedTokenizerBase, TopPLogitsWarper
 from transformers.cache_utils import DynamicLayer
 
-from iapo.forward import positions, scoring, unwrap
+from iapo.forward import positions, scoring, sharded, unwrap
 from iapo.interfaces import Prompts, Sampler
 from iapo.rollout.collate import collate
 from iapo.rollout.growing import GrowingLayer
@@ -221,17 +221,8 @@ def _refuse_uncompactable(model: Any) -> None:
 
 def _refuse_sharded(model: nn.Module) -> None:
     """Every forward of sharded weights is a collective, and ranks whose completions end sooner call fewer."""
-    distributed = torch.distributed
-    if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
-        return
-    from torch.distributed.fsdp import FullyShardedDataParallel
-    from torch.distributed.tensor import DTensor
-
-    # DTensor: FSDP2 and tensor parallel; ds_id: DeepSpeed's ZeRO-3.
-    if any(isinstance(parameter, DTensor) or hasattr(parameter, "ds_id") for parameter in model.parameters()) or any(
-        isinstance(module, FullyShardedDataParallel) for module in model.modules()
-    ):
+    if sharded(model):
         raise RuntimeError(
-            f"model: its weights are sharded over {distributed.get_world_size()} ranks, which would wait for each "
-            "other forever, as the number of forwards follows the completions of each; use TransformersSampler"
+            f"model: its weights are sharded over {torch.distributed.get_world_size()} ranks, which would wait for "
+            "each other forever, as the number of forwards follows the completions of each; use TransformersSampler"
         )

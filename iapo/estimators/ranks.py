@@ -1,0 +1,24 @@
+"""Ranks that wait for each other in every forward must call the model equally often, however ragged their rows are."""
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from iapo.forward import several_ranks, sharded
+
+
+def together(model: nn.Module) -> bool:
+    """Whether a forward of ``model`` is a collective: sharded weights, or DDP, which may broadcast buffers."""
+    return several_ranks() and (isinstance(model, DistributedDataParallel) or sharded(model))
+
+
+def most(count: int, model: nn.Module) -> int:
+    """The largest ``count`` of the ranks that call ``model`` together, ``count`` itself if each calls it alone.
+
+    A collective itself: all ranks call it, or none.
+    """
+    if not together(model):
+        return count
+    value = torch.tensor(count, device=next(model.parameters()).device)
+    torch.distributed.all_reduce(value, torch.distributed.ReduceOp.MAX)
+    return int(value)

@@ -1,0 +1,158 @@
+"""Two gloo processes give what one gives, and call the model equally often, however ragged their rows."""
+
+import os
+from datetime import timedelta
+
+import pytest
+import torch
+import torch.multiprocessing as processes
+from models import tiny_model
+from torch import distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+
+from iapo import Rollout
+from iapo.estimators import (
+    AnswerEntropy,
+    AnswerLikelihood,
+    Calibrated,
+    EarlyExitEntropy,
+    NextTokenEntropy,
+    Refined,
+    UnsupportedModelError,
+)
+
+POSTFIX, CLOSING = (4, 5), (6,)
+
+LENGTHS = {
+    "ragged": ([9, 4], [2, 1]),
+    "nothing to probe": ([7, 3], [0, 0]),
+    "no answer": ([5, 5], [3, 0]),
+}
+"""Completion lengths of the rows of each rank; in ``no answer`` the second rank has none."""
+
+
+def estimators(model: nn.Module) -> dict[str, object]:
+    likelihood = AnswerLikelihood(POSTFIX, CLOSING, chunk=2)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        calibrated = Calibrated(likelihood, model, rank=2)
+        for parameter in calibrated.parameters():
+            nn.init.normal_(parameter, std=0.1)
+    return {
+        "entropy": EarlyExitEntropy(POSTFIX, chunk=2),
+        "likelihood": likelihood,
+        "answers": AnswerEntropy(POSTFIX, closing_ids=CLOSING, chunk=3),
+        "refined": Refined(EarlyExitEntropy(POSTFIX, chunk=2), stride=4, threshold=0.05),
+        "calibrated": calibrated,
+        "next token": NextTokenEntropy(chunk=3),
+    }
+
+
+def rollout(case: str, rank: int) -> Rollout:
+    generator = torch.Generator().manual_seed(10 + rank)
+    lengths = torch.tensor(LENGTHS[case][rank])
+    mask = torch.arange(int(lengths.max()) + 1) < lengths[:, None]
+    answered = torch.ones(2, 2, dtype=torch.bool) if case != "no answer" or rank == 0 else torch.zeros(2, 0).bool()
+    return Rollout(
+        prompt_ids=torch.randint(3, 31, (2, 5), generator=generator),
+        prompt_mask=torch.arange(5) >= torch.tensor([0, 2])[:, None],
+        completion_ids=torch.randint(3, 31, mask.shape, generator=generator),
+        completion_mask=mask,
+        reasoning_mask=mask,
+        group_ids=torch.zeros(2, dtype=torch.long),
+        answer_ids=torch.randint(3, 31, answered.shape, generator=generator),
+        answer_mask=answered,
+    )
+
+
+def counted(model: nn.Module) -> list[int]:
+    calls: list[int] = []
+    model.register_forward_pre_hook(lambda *_: calls.append(1))
+    return calls
+
+
+def work(rank: int, port: int, kind: str, folder: str) -> None:
+    """One rank: every estimator on every case, its results and counts of forwards into a file."""
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", rank=rank, world_size=2, timeout=timedelta(seconds=60))
+    plain = tiny_model("llama")
+    made = estimators(plain)
+    if kind == "ddp":
+        model: nn.Module = DistributedDataParallel(plain)
+    else:
+        mesh = init_device_mesh("cpu", (2,))
+        for layer in plain.model.layers:
+            fully_shard(layer, mesh=mesh)
+        model = fully_shard(plain, mesh=mesh)
+    calls, results = counted(model), {}
+    for name, estimator in made.items():
+        if name == "calibrated" and kind == "fsdp":
+            continue  # its adapter reads the sizes of unsharded layers
+        for case in LENGTHS:
+            calls.clear()
+            found = estimator(model, rollout(case, rank))
+            results[name, case] = (found, len(calls))
+    distributed.barrier()
+    torch.save(results, f"{folder}/{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_two_ranks_agree_with_one_and_call_the_model_equally_often(kind, tmp_path):
+    processes.spawn(work, (free_port(), kind, str(tmp_path)), nprocs=2)
+    ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
+    model = tiny_model("llama")
+    for name, estimator in estimators(model).items():
+        for case in LENGTHS:
+            if (name, case) not in ranks[0]:
+                continue
+            for rank in (0, 1):
+                expected = estimator(model, rollout(case, rank))
+                torch.testing.assert_close(ranks[rank][name, case][0], expected, atol=2e-5, rtol=0)
+            counts = [ranks[rank][name, case][1] for rank in (0, 1)]
+            assert counts[0] == counts[1] > 0, f"{kind}, {name}, {case}: forwards by rank {counts}"
+
+
+def refuse(rank: int, port: int, folder: str) -> None:
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    distributed.init_process_group("gloo", rank=rank, world_size=2, timeout=timedelta(seconds=60))
+
+    class Broken(nn.Module):
+        """On the second rank, one that does not see what it is asked after."""
+
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner, self.config = inner, inner.config
+            self.set_attn_implementation = inner.set_attn_implementation
+            self.device, self._can_set_attn_implementation = inner.device, inner._can_set_attn_implementation
+
+        def forward(self, **inputs):
+            if rank == 1 and inputs["position_ids" if "position_ids" in inputs else "input_ids"].shape[1] > 1:
+                inputs.pop("position_ids", None)
+            return self.inner(**inputs)
+
+    model = DistributedDataParallel(Broken(tiny_model("llama")))
+    try:
+        EarlyExitEntropy(POSTFIX)(model, rollout("ragged", rank))
+        outcome = "passed"
+    except UnsupportedModelError:
+        outcome = "refused"
+    distributed.barrier()
+    torch.save(outcome, f"{folder}/{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def test_what_the_guard_finds_on_one_rank_stops_all(tmp_path):
+    processes.spawn(refuse, (free_port(), str(tmp_path)), nprocs=2)
+    assert [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)] == ["refused", "refused"]
