@@ -9,7 +9,12 @@ from iapo.forward import several_ranks, sharded
 
 def together(model: nn.Module) -> bool:
     """Whether a forward of ``model`` is a collective: sharded weights, or DDP, which may broadcast buffers."""
-    return several_ranks() and (isinstance(model, DistributedDataParallel) or sharded(model))
+    if not several_ranks():
+        return False
+    from torch.distributed.fsdp import FSDPModule
+
+    # By class first: after a forward the root of FSDP2 holds whole weights, of which `sharded` sees nothing.
+    return isinstance(model, DistributedDataParallel | FSDPModule) or sharded(model)
 
 
 def most(count: int, model: nn.Module) -> int:

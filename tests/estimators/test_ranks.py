@@ -87,14 +87,19 @@ def work(rank: int, port: int, kind: str, folder: str) -> None:
         for layer in plain.model.layers:
             fully_shard(layer, mesh=mesh)
         model = fully_shard(plain, mesh=mesh)
-    calls, results = counted(model), {}
-    for name, estimator in made.items():
-        if name == "calibrated" and kind == "fsdp":
-            continue  # its adapter reads the sizes of unsharded layers
-        for case in LENGTHS:
-            calls.clear()
-            found = estimator(model, rollout(case, rank))
-            results[name, case] = (found, len(calls))
+    models = {"whole": model}
+    if kind == "fsdp":
+        models = {"layers": model, "root": fully_shard(tiny_model("llama"), mesh=mesh)}
+    results = {}
+    for sharding, each in models.items():
+        calls = counted(each)
+        for name, estimator in made.items():
+            if name == "calibrated" and kind == "fsdp":
+                continue  # its adapter reads the sizes of unsharded layers
+            for case in LENGTHS:
+                calls.clear()
+                found = estimator(each, rollout(case, rank))
+                results[sharding, name, case] = (found, len(calls))
     distributed.barrier()
     torch.save(results, f"{folder}/{rank}.pt")
     distributed.destroy_process_group()
@@ -113,15 +118,15 @@ def test_two_ranks_agree_with_one_and_call_the_model_equally_often(kind, tmp_pat
     processes.spawn(work, (free_port(), kind, str(tmp_path)), nprocs=2)
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
     model = tiny_model("llama")
-    for name, estimator in estimators(model).items():
-        for case in LENGTHS:
-            if (name, case) not in ranks[0]:
-                continue
-            for rank in (0, 1):
-                expected = estimator(model, rollout(case, rank))
-                torch.testing.assert_close(ranks[rank][name, case][0], expected, atol=2e-5, rtol=0)
-            counts = [ranks[rank][name, case][1] for rank in (0, 1)]
-            assert counts[0] == counts[1] > 0, f"{kind}, {name}, {case}: forwards by rank {counts}"
+    alone = estimators(model)
+    assert ranks[0].keys() == ranks[1].keys()
+    assert {sharding for sharding, _, _ in ranks[0]} == ({"layers", "root"} if kind == "fsdp" else {"whole"})
+    for sharding, name, case in ranks[0]:
+        for rank in (0, 1):
+            expected = alone[name](model, rollout(case, rank))
+            torch.testing.assert_close(ranks[rank][sharding, name, case][0], expected, atol=2e-5, rtol=0)
+        counts = [ranks[rank][sharding, name, case][1] for rank in (0, 1)]
+        assert counts[0] == counts[1] > 0, f"{kind}, {sharding}, {name}, {case}: forwards by rank {counts}"
 
 
 def refuse(rank: int, port: int, folder: str) -> None:
