@@ -179,6 +179,8 @@ def _start(job: Job, first: int, threads: int, descriptors: Sequence[int]) -> _R
     with (job.folder / "output.log").open("ab") as log:
         log.write(f"$ {' '.join(command)}\n".encode())
         log.flush()
+        # Before the process may have written anything: it shares the position in the file.
+        printed_from = log.tell()
         process = subprocess.Popen(
             command,
             env=_environment(os.environ, threads),
@@ -188,7 +190,7 @@ def _start(job: Job, first: int, threads: int, descriptors: Sequence[int]) -> _R
             start_new_session=True,
             pass_fds=tuple(descriptors),
         )
-        return _Running(job, process, stage, log.tell())
+        return _Running(job, process, stage, printed_from)
 
 
 def _environment(before: Mapping[str, str], threads: int) -> dict[str, str]:

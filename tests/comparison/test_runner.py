@@ -47,7 +47,9 @@ def test_no_more_run_at_once_than_allowed(tmp_path):
         nonlocal most
         most = max(most, len(running))
 
-    run_jobs([job(tmp_path, f"{i}", GOOD) for i in range(5)], 2, 1, listener=Listener(poll=poll))
+    # Long enough for two to be there at once on a busy machine.
+    slow = f"import time; time.sleep(0.5); {GOOD}"
+    run_jobs([job(tmp_path, f"{i}", slow) for i in range(4)], 2, 1, listener=Listener(poll=poll))
     assert most == 2
 
 
