@@ -65,6 +65,20 @@ def mask_windows(config: Any) -> dict[str, int | None]:
     return {"": window}
 
 
+def turning_length(config: Any) -> int | None:
+    """Positions beyond which all rotary angles change (``dynamic``, ``longrope`` scaling); ``None``: they never do."""
+    found = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    settings = [found, *(each for each in found.values() if isinstance(each, dict))]
+    lengths = [
+        each.get("original_max_position_embeddings")
+        or getattr(config, "original_max_position_embeddings", None)
+        or config.max_position_embeddings
+        for each in settings
+        if each.get("rope_type", each.get("type")) in ("dynamic", "longrope")
+    ]
+    return min(lengths, default=None)
+
+
 def _refuse_unmaskable(model: Any, config: Any) -> None:
     why = _why_not(model, config)
     if why:

@@ -1,5 +1,7 @@
 """The check that a packed forward means on the model at hand what it should: against the naive forward."""
 
+import dataclasses
+
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
@@ -39,6 +41,12 @@ def check_packed(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch blo
     # Always three, so that ranks run as many.
     prefixes = seen[[-1, len(seen) // 2, 0]]
     one = rollout.select(slice(row, row + 1))
+    # A column of padding, which positions must not count.
+    one = dataclasses.replace(
+        one,
+        prompt_ids=nn.functional.pad(one.prompt_ids, (1, 0)),
+        prompt_mask=nn.functional.pad(one.prompt_mask, (1, 0)),
+    )
     at = torch.zeros(1, one.completion_ids.shape[1] + 1, dtype=torch.bool, device=needed.device)
     at[0, prefixes] = True
     block = Block.chain(ids[row : row + 1], kept=1)

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.estimators import tiles
-from iapo.estimators.attention import packable_attention
+from iapo.estimators.attention import UnsupportedModelError, packable_attention, turning_length
 from iapo.estimators.blocks import Block
 from iapo.estimators.masks import additive_mask, packed_mask
 from iapo.estimators.memory import choose_chunk, halving_chunk
@@ -54,7 +54,8 @@ def probe_prefixes(
 
     Raises:
         ValueError: no prompt token, or texts longer than the model's positions.
-        iapo.estimators.attention.UnsupportedModelError: the model's layers cannot honour the mask.
+        iapo.estimators.attention.UnsupportedModelError: the model's layers cannot honour the mask, or its rotations
+            change with the length of the text.
     """
     dtype = torch.promote_types(next(model.parameters()).dtype, torch.float32)
     values = torch.zeros(at.shape, device=at.device, dtype=dtype)
@@ -132,4 +133,11 @@ def _check_positions(config: Any, rollout: Rollout, at: Bool[Tensor, "batch prob
         raise ValueError(
             f"rollout: prompt, completion and postfix take {longest} positions, the model has {limit} "
             "(config.max_position_embeddings); sample shorter completions or raise it"
+        )
+    turning = turning_length(config)
+    if turning is not None and longest > turning:
+        raise UnsupportedModelError(
+            f"rollout: prompt, completion and postfix take {longest} positions; beyond {turning} this model rotates "
+            "all its keys by other angles (dynamic or longrope scaling), so that prefixes cannot share a cache; "
+            "sample shorter completions, or use an estimator without a packed forward (NextTokenEntropy, NoInformation)"
         )

@@ -220,7 +220,6 @@ def test_what_cannot_work_is_refused_before_any_forward(family, extra, why):
     assert not forwards
 
 
-@pytest.mark.xfail(strict=True, reason="the guard sees it only if its own prefixes lie on both sides")
 def test_rotations_that_change_with_length_are_refused():
     """Beyond a length, longrope turns all keys by other angles: prefixes on both sides of it cannot share a cache."""
     rope = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [4.0, 3.0, 2.0, 5.0]}

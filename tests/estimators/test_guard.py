@@ -89,7 +89,7 @@ BENDS = [
     without_mask,
     one_more_visible,
     behind_the_cache,
-    pytest.param(behind_the_padding, marks=pytest.mark.xfail(strict=True, reason="the guard's row has no padding")),
+    behind_the_padding,
 ]
 
 

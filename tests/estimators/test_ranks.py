@@ -77,7 +77,7 @@ def work(rank: int, port: int, kind: str, folder: str) -> None:
     """One rank: every estimator on every case, its results and counts of forwards into a file."""
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", rank=rank, world_size=2, timeout=timedelta(seconds=60))
+    distributed.init_process_group("gloo", rank=rank, world_size=2, timeout=timedelta(seconds=300))
     plain = tiny_model("llama")
     made = estimators(plain)
     if kind == "ddp":
@@ -131,7 +131,7 @@ def test_two_ranks_agree_with_one_and_call_the_model_equally_often(kind, tmp_pat
 
 def refuse(rank: int, port: int, folder: str) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    distributed.init_process_group("gloo", rank=rank, world_size=2, timeout=timedelta(seconds=60))
+    distributed.init_process_group("gloo", rank=rank, world_size=2, timeout=timedelta(seconds=300))
 
     class Broken(nn.Module):
         """On the second rank, one that does not see what it is asked after."""
