@@ -13,6 +13,8 @@ from iapo.forward import unwrap
 
 _EXACT = ("sdpa", "eager", tiles.NAME)
 """Attention implementations that take an additive 4-D mask as it stands."""
+_GIVEN = ("position_ids", "past_key_values")
+"""What a forward must take; taken for granted where its signature does not tell (wrappers such as PEFT's)."""
 
 
 class UnsupportedModelError(ValueError):
@@ -47,7 +49,9 @@ def _wanted(model: Any, before: str) -> str:
     implementation = before
     if before not in _EXACT:
         implementation = "sdpa" if getattr(model, "_supports_sdpa", False) else "eager"
-    tiled = implementation == "sdpa" and model.device.type == "cpu" and model._can_set_attn_implementation()
+    # Asked of the model inside: of the outer one FSDP2 makes a new class, in a module without attention to find.
+    settable = getattr(model, "base_model", model)._can_set_attn_implementation
+    tiled = implementation == "sdpa" and model.device.type == "cpu" and settable()
     return tiles.NAME if tiled else implementation
 
 
@@ -98,6 +102,11 @@ def _why_not(model: Any, config: Any) -> str:
         return "has recurrent layers: their state cannot be cut back to a prefix"
     if getattr(config, "alibi", False):
         return "biases attention by the distance in the cache (ALiBi), whatever positions it is given"
-    if isinstance(model, PreTrainedModel) and "position_ids" not in inspect.signature(model.forward).parameters:
+    if config.model_type == "gpt_neo":
+        return "masks keys by their place in the cache, whatever mask it is given"
+    takes = inspect.signature(model.forward).parameters if isinstance(model, PreTrainedModel) else _GIVEN
+    if "position_ids" not in takes:
         return "takes no position_ids: tokens behind a prefix would stand at the end of the cache"
+    if "past_key_values" not in takes:
+        return "takes no past_key_values: it cannot go on from a cached prefix"
     return ""

@@ -1,6 +1,8 @@
 """The check that a packed forward means on the model at hand what it should: against the naive forward."""
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Int
@@ -11,7 +13,7 @@ from iapo.estimators.blocks import Block
 from iapo.estimators.packing import probe_prefixes
 from iapo.estimators.prefixes import needed_probes
 from iapo.estimators.ranks import most
-from iapo.forward import scoring
+from iapo.forward import scoring, unwrap
 from iapo.types import Rollout
 
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
@@ -50,15 +52,16 @@ def check_packed(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch blo
     at = torch.zeros(1, one.completion_ids.shape[1] + 1, dtype=torch.bool, device=needed.device)
     at[0, prefixes] = True
     block = Block.chain(ids[row : row + 1], kept=1)
-    with packable_attention(model), scoring(model):
+    with packable_attention(model), scoring(model), _dtypes_of_logits(model) as dtypes:
         alone = {int(prefix): _naive_probabilities(model, one, block.ids, int(prefix)) for prefix in prefixes}
         naive = torch.cat(list(alone.values()))
 
     def distance(logits: Tensor) -> Tensor:
-        return (logits[:, :, -1].float().softmax(-1) - naive).abs().amax(-1)
+        # The first, not the last: a model that ignores `logits_to_keep` returns more than the one asked for.
+        return (logits[:, :, 0].float().softmax(-1) - naive).abs().amax(-1)
 
     worst = float(probe_prefixes(model, one, block, distance, at, chunk=len(alone)).max())
-    tolerance = _TOLERANCE.get(_compute_dtype(model), 1e-1)
+    tolerance = max(_TOLERANCE.get(dtype, 1e-1) for dtype in dtypes)
     if most(int(not worst <= tolerance), model):
         raise UnsupportedModelError(
             f"{type(model).__name__}: the packed forward differs from the naive one by {worst:.2g} in probability "
@@ -68,10 +71,24 @@ def check_packed(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch blo
         )
 
 
-def _compute_dtype(model: nn.Module) -> torch.dtype:
-    parameter = next(model.parameters())
-    kind = parameter.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else parameter.dtype
+@contextmanager
+def _dtypes_of_logits(model: nn.Module) -> Iterator[set[torch.dtype]]:
+    """In what precision the model computes: the weights', and that of the logits where its last layer hands them on.
+
+    There, and not at the end of the forward: autocast inside it (accelerate) and FSDP's mixed precision leave weights
+    and outputs in fp32.
+    """
+    found = {next(model.parameters()).dtype}
+    head = getattr(unwrap(model), "get_output_embeddings", lambda: None)()
+    if head is None:
+        kind = next(model.parameters()).device.type
+        yield found | ({torch.get_autocast_dtype(kind)} if torch.is_autocast_enabled(kind) else set())
+        return
+    hook = head.register_forward_hook(lambda module, inputs, logits: found.add(logits.dtype))
+    try:
+        yield found
+    finally:
+        hook.remove()
 
 
 def _naive_probabilities(model: nn.Module, one: Rollout, ids: Tensor, prefix: int) -> Tensor:
