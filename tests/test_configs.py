@@ -28,7 +28,7 @@ from iapo.advantages import (
 )
 from iapo.commands.flags import train_parser
 from iapo.embedded import generate_problems, model_path, rows
-from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NextTokenEntropy, NoInformation
+from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NextTokenEntropy, NoInformation, Refined
 from iapo.losses import CISPO, GSPO, ClippedPolicyLoss
 from iapo.optim import ClippedOptimizer
 from iapo.rollout import CompactingSampler
@@ -62,6 +62,7 @@ METHODS: dict[str, tuple[Any, Any, type]] = {
     "shorter_better": (LengthShaped(GroupRelative(), ShorterBetter(2.0, 0.05)), GRPO_LOSS, NoInformation),
     "think_prune": (LengthShaped(GroupRelative(), ThinkPrune(Linear(64, 28))), GRPO_LOSS, NoInformation),
     "iapo": (InformationAware(), DAPO_LOSS, AnswerLikelihood),
+    "iapo_steps": (InformationAware(), DAPO_LOSS, Refined),
     "iapo_paper": (InformationAware.paper(alpha=1e-2, beta=1e-4), IAPO_LOSS, EarlyExitEntropy),
     "iapo_official": (OfficialCompat(alpha=1e-2, beta=1e-4), IAPO_LOSS, EarlyExitEntropy),
     "no_information": (InformationAware.paper(alpha=0.0, beta=1e-4), IAPO_LOSS, NoInformation),

@@ -1,5 +1,6 @@
 """A key-value cache that many blocks read and none changes."""
 
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -7,8 +8,13 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from iapo.forward import positions
+from iapo.estimators.ranks import together
+from iapo.forward import positions, unwrap
 from iapo.types import Rollout
+
+
+class _Filled(Exception):  # noqa: N818 - not an error: the way out of a forward that nothing more is wanted from
+    """The last layer's keys and values are there."""
 
 
 class PrefixCache(DynamicCache):
@@ -20,11 +26,13 @@ class PrefixCache(DynamicCache):
 
     Args:
         real: ``True`` at the cached tokens that are not padding.
+        layers: leave the first forward as soon as so many layers have handed over; ``None``: let it end.
     """
 
-    def __init__(self, real: Bool[Tensor, "batch cached"]) -> None:
+    def __init__(self, real: Bool[Tensor, "batch cached"], layers: int | None = None) -> None:
         super().__init__()
         self.real = real
+        self._layers = layers
         self.limit = real.shape[1]
         self._room = 0
         self._keys: list[Tensor] = []
@@ -45,6 +53,8 @@ class PrefixCache(DynamicCache):
         if layer_idx == len(self._keys):
             self._keys.append(key_states)
             self._values.append(value_states)
+            if len(self._keys) == self._layers:
+                raise _Filled
             return key_states, value_states
         return self._seen(self._keys[layer_idx], key_states), self._seen(self._values[layer_idx], value_states)
 
@@ -61,22 +71,25 @@ class PrefixCache(DynamicCache):
 def fill_cache(model: nn.Module, rollout: Rollout, longest: int) -> PrefixCache:
     """One forward over the prompts and the first ``longest`` completion tokens, its keys and values kept.
 
-    Call it in evaluation mode without gradients (`iapo.forward.scoring`).
+    A model that stands alone, neither wrapped, compiled nor sharded, is left once its last layer has its keys: what
+    that layer would make of them is not needed. Call it in evaluation mode without gradients (`iapo.forward.scoring`).
 
     Raises:
         RuntimeError: the model did not hand its keys and values to the cache, one per position.
     """
     ids = torch.cat([rollout.prompt_ids, rollout.completion_ids[:, :longest]], 1)
     real = torch.cat([rollout.prompt_mask, rollout.completion_mask[:, :longest]], 1)
-    cache = PrefixCache(real)
-    model(
-        input_ids=ids,
-        attention_mask=real.long(),
-        position_ids=positions(real),
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
+    alone = unwrap(model) is model and model._compiled_call_impl is None and not together(model)
+    cache = PrefixCache(real, unwrap(model).config.get_text_config().num_hidden_layers if alone else None)
+    with suppress(_Filled):
+        model(
+            input_ids=ids,
+            attention_mask=real.long(),
+            position_ids=positions(real),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
     if cache.get_seq_length() != ids.shape[1]:
         raise RuntimeError(
             f"the model put {cache.get_seq_length()} positions into the key-value cache it was given, want "
