@@ -88,6 +88,7 @@ class Run:
 class Plan:
     """A whole comparison, see `iapo.comparison.read_plan`."""
 
+    task: str
     methods: tuple[Method, ...]
     tuning: Tuning
     reporting_seeds: tuple[int, ...]

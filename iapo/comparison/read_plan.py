@@ -27,8 +27,8 @@ def read_plan(path: Path) -> Plan:
     """Read and check a comparison file.
 
     Args:
-        path: YAML with the keys ``methods``, ``reporting`` and, optional, ``base``, ``tuning``, ``evaluation`` and
-            ``processes``; see the page `compare` of the documentation.
+        path: YAML with the keys ``methods``, ``reporting`` and, optional, ``task``, ``base``, ``tuning``,
+            ``evaluation`` and ``processes``; see the page `compare` of the documentation.
 
     Raises:
         FileNotFoundError: the file, or a method's ``config``, is not there.
@@ -41,7 +41,7 @@ def read_plan(path: Path) -> Plan:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ValueError(f"comparison: {path} is no YAML: {error}") from error
-    file = _section(content, "comparison", ("base", "methods", "tuning", "reporting", "evaluation", "processes"))
+    file = _section(content, "comparison", ("task", "base", "methods", "tuning", "reporting", "evaluation", "processes"))
     base = _mapping(file.get("base", {}), "base")
     common = resolve(flags(base, "base"), "base")
     tuning = _read_tuning(file.get("tuning", {}))
@@ -66,6 +66,7 @@ def read_plan(path: Path) -> Plan:
         raise ValueError(f"reporting.reference: got {reference!r}, want one of {[method.name for method in methods]}")
     processes = _section(file.get("processes", {}), "processes", ("at_once", "threads"))
     return Plan(
+        task=str(file.get("task", common["data"])),
         methods=methods,
         tuning=tuning,
         reporting_seeds=seeds,

@@ -10,7 +10,7 @@ from iapo.inspection.glyphs import printable
 
 def results_json(summary: Summary) -> str:
     """Every finished run as a row: a JSON list, one line each."""
-    rows = ",\n".join(json.dumps(result.row(summary.ks)) for result in summary.results)
+    rows = ",\n".join(json.dumps({"task": summary.task, **result.row(summary.ks)}) for result in summary.results)
     return f"[\n{rows}\n]\n"
 
 

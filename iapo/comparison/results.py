@@ -32,7 +32,6 @@ class RunResult:
         seed: of the run; of the base model, that of the sampling.
         split: whose problems judged it.
         folder: inside that of the comparison.
-        task: the data.
         evaluation: right or wrong and lengths, problem by problem.
         difficulty: of each problem, if the data have a column of numbers ``difficulty``.
         classes: of the embedded task, mean tokens of each class in a completion, problem by problem.
@@ -47,7 +46,6 @@ class RunResult:
     seed: int
     split: Split
     folder: str
-    task: str
     evaluation: EvaluationResult
     difficulty: Float[Tensor, " problem"] | None
     classes: dict[str, Float[Tensor, " problem"]]
@@ -88,7 +86,6 @@ class RunResult:
             "preset": self.preset,
             "setting": self.setting,
             "seed": self.seed,
-            "task": self.task,
             "split": self.split,
             "accuracy": accuracy,
             "mean_length": length,
@@ -155,7 +152,6 @@ def _read(
         seed=seed,
         split=split,
         folder=run,
-        task=content["settings"]["data"],
         evaluation=EvaluationResult(correct, lengths, *greedy),
         difficulty=torch.tensor(difficulty, dtype=torch.float64) if known else None,
         classes=classes,

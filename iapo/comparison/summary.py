@@ -78,6 +78,7 @@ class Summary:
     """All that a comparison's report shows.
 
     Args:
+        task: its name in the rows of `results.json`.
         facts: of the plan, by name.
         ks: values of k.
         reference: the method that differences are taken to.
@@ -89,6 +90,7 @@ class Summary:
         failures: last lines of the runs that failed just now, by folder.
     """
 
+    task: str
     facts: dict[str, str]
     ks: tuple[int, ...]
     reference: str
@@ -126,6 +128,7 @@ def summarise(
     front = pareto_front(lengths, [method.measures["accuracy"].value for method in methods])
     planned = [*plan.tuning_runs(), *plan.reporting_runs(choices)]
     return Summary(
+        task=plan.task,
         facts=_facts(plan),
         ks=plan.judging.ks,
         reference=plan.reference,

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
@@ -20,13 +21,49 @@ from iapo.embedded.symbols import (
 )
 from iapo.embedded.task import Problem, Step, apply
 
-# Chances in demonstrations: a habit's own chance is drawn for each demonstration, uniformly between these two, so that
-# some demonstrations are terse and others are not, and a policy can move between them.
-FILLER, REPEAT, CHECKED, SHORTCUT = (0.1, 1.0), (0.0, 0.6), (0.0, 0.6), (0.0, 0.2)
 MOST_FILLERS = 4
-# A slip is a wrong result: two steps at once go wrong far more often than one. Slips are checked more often than other
-# results; otherwise nearly every check would agree, and a model would learn to copy what it checks.
-SLIP, SHORTCUT_SLIP, NOTICED = 0.02, 0.3, 0.6
+Chances = tuple[float, float]
+"""Lowest and highest: the chance itself is drawn for each demonstration, uniformly between the two, so that some
+demonstrations are terse and others are not, and a policy can move between them."""
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How demonstrations are written.
+
+    A slip is a wrong result: two steps at once go wrong far more often than one. Slips are checked more often than
+    other results; otherwise nearly every check would agree, and a model would learn to copy what it checks.
+
+    Args:
+        filler: chances of each of `MOST_FILLERS` words that say nothing, wherever there may be some.
+        repeat: chances that a step is repeated.
+        checked: chances that a right result is checked.
+        shortcut: chances that two steps are taken at once.
+        slip: chance that the result of one step is wrong.
+        shortcut_slip: chance that the result of a shortcut is wrong.
+        noticed: chance that a wrong result is checked.
+
+    Raises:
+        ValueError: a chance outside 0 to 1, or a lowest above its highest.
+    """
+
+    filler: Chances = (0.1, 1.0)
+    repeat: Chances = (0.0, 0.6)
+    checked: Chances = (0.0, 0.6)
+    shortcut: Chances = (0.0, 0.2)
+    slip: float = 0.02
+    shortcut_slip: float = 0.3
+    noticed: float = 0.6
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            low, high = value if isinstance(value, tuple) else (value, value)
+            if not 0 <= low <= high <= 1:
+                raise ValueError(f"{name}: got {value}, want chances between 0 and 1, the lowest first")
+
+
+HABITS = Habits()
+"""Those of the embedded model."""
 
 
 def worked(value: int, steps: Sequence[Step]) -> str:
@@ -82,25 +119,28 @@ def shortest_length(problem: Problem, tokenizer: PreTrainedTokenizerBase) -> int
     return len(tokenizer.encode(shortest_reasoning(problem) + EOS, add_special_tokens=False))
 
 
-def demonstrate(problem: Problem, rng: random.Random) -> str:
+def demonstrate(problem: Problem, rng: random.Random, habits: Habits = HABITS) -> str:
     """Write a demonstration in a style of its own: worked steps, filler, repetitions, checks and shortcuts.
 
-    - a step: `+8=1`, wrong with chance `SLIP`;
-    - a shortcut, two steps at once: `+8-2=9`, wrong with chance `SHORTCUT_SLIP`;
+    - a step: `+8=1`, or a slip;
+    - a shortcut, two steps at once: `+8-2=9`, or a slip, by default far more often;
     - filler: up to `MOST_FILLERS` words that say nothing;
     - a repetition: the word "again" and the last step or shortcut as it was written, slips included;
-    - a check, with chance `NOTICED` after a slip: the word "check" and the last step or shortcut worked anew, one step
+    - a check: the word "check" and the last step or shortcut worked anew, one step
       at a time, then "ok" or, after a slip, "fixed"; what follows goes on from the check's result: a checked slip does
       no harm.
 
     Args:
         problem: the problem.
         rng: the source of randomness; advanced.
+        habits: how often each of these.
 
     Returns:
         The completion, without the end-of-sequence token. Its answer is wrong only after a slip that no check followed.
     """
-    filler, repeat, checked, shortcut = (rng.uniform(*chance) for chance in (FILLER, REPEAT, CHECKED, SHORTCUT))
+    filler, repeat, checked, shortcut = (
+        rng.uniform(*chances) for chances in (habits.filler, habits.repeat, habits.checked, habits.shortcut)
+    )
 
     def chatter() -> str:
         return "".join(rng.choice(FILLERS) for _ in range(MOST_FILLERS) if rng.random() < filler)
@@ -112,13 +152,13 @@ def demonstrate(problem: Problem, rng: random.Random) -> str:
         width = 2 if done + 1 < len(problem.steps) and rng.random() < shortcut else 1
         steps = problem.steps[done : done + width]
         before, right = value, apply(value, steps)
-        slipped = rng.random() < (SLIP if width == 1 else SHORTCUT_SLIP)
+        slipped = rng.random() < (habits.slip if width == 1 else habits.shortcut_slip)
         value = int(rng.choice([digit for digit in DIGITS if digit != str(right)])) if slipped else right
         step = "".join(f"{operator}{operand}" for operator, operand in steps) + f"={value}"
         text += step + chatter()
         if rng.random() < repeat:
             text += f"{AGAIN}{before}{step}"
-        if rng.random() < (NOTICED if slipped else checked):
+        if rng.random() < (habits.noticed if slipped else checked):
             text += f"{CHECK}{worked(before, steps)}{OK if value == right else FIXED}"
             value = right
         done += width

@@ -6,7 +6,7 @@ import math
 import platform
 import random
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import safetensors
@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from iapo.embedded.measure import measure
-from iapo.embedded.reasoning import demonstrate
+from iapo.embedded.reasoning import HABITS, Habits, demonstrate
 from iapo.embedded.symbols import EOS, build_tokenizer
 from iapo.embedded.task import draw_problem, generate_problems
 
@@ -44,6 +44,7 @@ class Settings:
         hidden: width of the feed-forward layer.
         seed: of the weights, the problems and the demonstrations.
         threads: intra-operation threads of torch; sums are rounded differently with another number.
+        habits: of the demonstrations.
     """
 
     steps: int = 3000
@@ -57,6 +58,7 @@ class Settings:
     hidden: int = 256
     seed: int = 0
     threads: int = 2
+    habits: Habits = HABITS
 
 
 def build_model(settings: Settings, tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:
@@ -109,7 +111,9 @@ def batches(settings: Settings, tokenizer: PreTrainedTokenizerBase) -> Iterator[
     while True:
         problems = [draw_problem(rng, "train") for _ in range(_POOL * settings.batch)]
         prompts = tokenizer([p.prompt for p in problems], add_special_tokens=False)["input_ids"]
-        completions = tokenizer([demonstrate(p, rng) + EOS for p in problems], add_special_tokens=False)["input_ids"]
+        completions = tokenizer(
+            [demonstrate(p, rng, settings.habits) + EOS for p in problems], add_special_tokens=False
+        )["input_ids"]
         pairs = sorted(zip(prompts, completions, strict=True), key=lambda pair: len(pair[0]) + len(pair[1]))
         pool = [pairs[i : i + settings.batch] for i in range(0, len(pairs), settings.batch)]
         rng.shuffle(pool)
@@ -184,7 +188,6 @@ def build(out: Path, settings: Settings, problems: int = 500) -> None:
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     record = {
-        "command": f"python -m iapo.embedded.recipe --seed {settings.seed}",
         "settings": asdict(settings),
         "versions": {
             "python": platform.python_version(),
@@ -208,9 +211,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=Settings.seed)
     parser.add_argument("--steps", type=int, default=Settings.steps)
     parser.add_argument("--threads", type=int, default=Settings.threads, help="another number rounds differently")
+    parser.add_argument(
+        "--shortcut", type=float, nargs=2, default=HABITS.shortcut, help="lowest and highest chance of a shortcut"
+    )
+    parser.add_argument(
+        "--shortcut_slip", type=float, default=HABITS.shortcut_slip, help="chance that a shortcut goes wrong"
+    )
     arguments = parser.parse_args()
+    habits = replace(HABITS, shortcut=tuple(arguments.shortcut), shortcut_slip=arguments.shortcut_slip)
     torch.set_num_threads(arguments.threads)
-    build(arguments.out, Settings(steps=arguments.steps, seed=arguments.seed, threads=arguments.threads))
+    build(
+        arguments.out,
+        Settings(steps=arguments.steps, seed=arguments.seed, threads=arguments.threads, habits=habits),
+    )
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ def made_up_plan(methods: tuple[Method, ...] | None = None) -> Plan:
             Method("iapo-paper", "iapo", "paper", {"default": SETTINGS}),
         )
     return Plan(
+        task="sums",
         methods=methods,
         tuning=Tuning(seeds=(7,), problems=4, samples=2),
         reporting_seeds=(0, 1),

@@ -164,6 +164,11 @@ def test_the_embedded_task_is_tuned_on_validation_and_reported_on_test(tmp_path)
     assert len(chosen["test"]) == 30
 
 
+def test_the_task_is_named_after_the_data_unless_it_has_a_name(tmp_path):
+    assert read_plan(written(tmp_path, GOOD)).task == "embedded"
+    assert read_plan(written(tmp_path, {**GOOD, "task": "sums"})).task == "sums"
+
+
 def test_problems_of_a_file_are_those_that_training_holds_out(tmp_path):
     data = tmp_path / "problems.jsonl"
     data.write_text("".join(json.dumps({"prompt": f"{i}+1=", "answer": str(i + 1)}) + "\n" for i in range(60)))

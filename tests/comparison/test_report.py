@@ -105,7 +105,7 @@ def test_rows_have_their_fields_and_numbers(made_up):
         assert row["accuracy_hard"] == pytest.approx(sum(hard) / len(hard))
         assert row["shortest_length"] == 16
         assert sum(row["token_classes"].values()) == pytest.approx(row["mean_length"])
-        assert row["task"] == "embedded"
+        assert row["task"] == "sums"
         assert not Path(row["run"]).is_absolute()
     grpo = next(row for row in rows if row["method"] == "grpo" and row["seed"] == 1)
     assert (grpo["tokens_sampled"], grpo["seconds"], grpo["split"]) == (9000, 1.5, "test")

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -87,4 +88,4 @@ def test_recipe_builds_a_folder_that_loads_and_again_the_same(tmp_path, monkeypa
 def test_recipe_record_is_of_the_shipped_weights(model):
     record = json.loads((model_path() / "recipe.json").read_text())
     assert record["parameters"] == model.num_parameters()
-    assert record["settings"] == vars(Settings())
+    assert record["settings"] == json.loads(json.dumps(asdict(Settings())))

@@ -18,7 +18,7 @@ from iapo.embedded import (
     shortest_reasoning,
     split_symbols,
 )
-from iapo.embedded.reasoning import SHORTCUT_SLIP, SLIP
+from iapo.embedded.reasoning import HABITS, Habits
 from iapo.embedded.symbols import ANSWER, END_THINK, SYMBOLS
 
 TOKENIZER = build_tokenizer(256)
@@ -90,18 +90,34 @@ def test_demonstrations_are_twice_as_long_as_needed_and_have_every_habit():
     assert {label for one in labels for label in one} == set(TokenClass) - {TokenClass.OTHER}
 
 
-def test_slips_come_at_the_stated_rates():
+@pytest.mark.parametrize("habits", [HABITS, Habits(shortcut=(0.2, 0.8), slip=0.1, shortcut_slip=0.15)])
+def test_slips_come_at_the_stated_rates(habits):
     rng = random.Random(0)
     wrong, results = {"needed": 0, "shortcut": 0}, {"needed": 0, "shortcut": 0}
     for problem in generate_problems(2000, 1):
-        text = demonstrate(problem, rng)
+        text = demonstrate(problem, rng, habits)
         labels, parts = classify(problem.prompt, text), split_symbols(text)
         for i in range(1, len(parts)):
             if parts[i - 1] == "=" and labels[i - 1] in results:
                 results[labels[i - 1]] += 1
                 wrong[labels[i - 1]] += labels[i] is TokenClass.SLIP
-    assert wrong["needed"] / results["needed"] == pytest.approx(SLIP, abs=0.01)
-    assert wrong["shortcut"] / results["shortcut"] == pytest.approx(SHORTCUT_SLIP, abs=0.05)
+    assert wrong["needed"] / results["needed"] == pytest.approx(habits.slip, abs=0.01)
+    assert wrong["shortcut"] / results["shortcut"] == pytest.approx(habits.shortcut_slip, abs=0.05)
+
+
+def test_habits_are_followed():
+    rng = random.Random(0)
+    habits = Habits(filler=(0, 0), repeat=(0, 0), checked=(0, 0), shortcut=(0, 0), slip=0.0)
+    for problem in generate_problems(50, 1):
+        assert demonstrate(problem, rng, habits) == shortest_reasoning(problem)
+    with_shortcuts = Habits(shortcut=(1, 1))
+    assert "shortcut" in classify("3+8-2=", demonstrate(parse_prompt("3+8-2="), rng, with_shortcuts))
+
+
+@pytest.mark.parametrize("chances", [{"shortcut": (0.5, 0.2)}, {"slip": 1.5}, {"filler": (-0.1, 0.2)}])
+def test_impossible_chances_are_refused(chances):
+    with pytest.raises(ValueError, match=f"^{next(iter(chances))}: got"):
+        Habits(**chances)
 
 
 @given(seed=seeds)
