@@ -7,11 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import tiny_model
-from strategies import rollouts
 
 import iapo.logprobs
 from iapo import Rollout
 from iapo.logprobs import completion_logprobs, entropy, token_logprobs
+from iapo.testing import rollouts
 
 
 @given(

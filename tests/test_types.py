@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import rollouts
 
 from iapo import LossOutput, Rollout, StepStats, TokenSignals
+from iapo.testing import rollouts
 
 
 def fields(batch: int = 2) -> dict[str, torch.Tensor]:

@@ -1,17 +1,67 @@
 """Rewards shared out by policy entropy, the common part of GTPO and GRPO-S."""
 
+from abc import abstractmethod
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.advantages.groups import group_sum
 from iapo.advantages.normalise import normalise
+from iapo.advantages.parameters import check_weights
+from iapo.interfaces import AdvantageAssigner
+from iapo.types import AdvantageOutput, TokenSignals
 
 _LEAST_ENTROPY = 1e-6
 """Nats. Entropies are raised to it: a wrong token's weight is the reciprocal."""
 
 _EPS = 1e-6
 """Added to the standard deviation: float64 rounding of equal rewards must not be scaled up to 1."""
+
+
+@dataclass(frozen=True)
+class EntropyWeighted(AdvantageAssigner):
+    """Base of `GTPO` and `GRPOS`, where the arguments are described; they differ in what is one column."""
+
+    outcome_weight: float = 1.0
+    entropy_weight: float = 0.1
+    correct_above: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_weights(outcome_weight=self.outcome_weight, entropy_weight=self.entropy_weight)
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """The policy's entropy."""
+        return frozenset({"policy_entropy"})
+
+    def assign(
+        self,
+        rewards: Float[Tensor, " batch"],
+        group_ids: Int[Tensor, " batch"],
+        completion_mask: Bool[Tensor, "batch token"],
+        signals: TokenSignals,
+    ) -> AdvantageOutput:
+        """See the class."""
+        assert signals.policy_entropy is not None
+        entropy, mask = self.columns(signals.policy_entropy, completion_mask)
+        advantages = entropy_weighted(
+            rewards,
+            group_ids,
+            entropy=entropy,
+            mask=mask,
+            correct=rewards > self.correct_above,
+            outcome_weight=self.outcome_weight,
+            entropy_weight=self.entropy_weight,
+        )
+        return AdvantageOutput(advantages.to(rewards.dtype) * completion_mask, completion_mask, {})
+
+    @abstractmethod
+    def columns(
+        self, entropy: Float[Tensor, "batch token"], completion_mask: Bool[Tensor, "batch token"]
+    ) -> tuple[Float[Tensor, "batch column"], Bool[Tensor, "batch column"]]:
+        """Hook: the entropy of each column that is rewarded, and which exist; one column stands for all tokens."""
 
 
 def entropy_weighted(

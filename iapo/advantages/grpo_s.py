@@ -2,18 +2,15 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from iapo.advantages.entropy_weighting import entropy_weighted
-from iapo.advantages.parameters import check_weights
-from iapo.interfaces import AdvantageAssigner
+from iapo.advantages.entropy_weighting import EntropyWeighted
 from iapo.masked import masked_mean
-from iapo.types import AdvantageOutput, TokenSignals
 
 
 @dataclass(frozen=True)
-class GRPOS(AdvantageAssigner):
+class GRPOS(EntropyWeighted):
     """GRPO-S: `GTPO` for whole completions, by their mean policy entropy ``Hbar``; all tokens of one get the same.
 
     With ``n`` the number of the group's correct completions, and of its wrong ones, and sums over the same::
@@ -43,34 +40,9 @@ class GRPOS(AdvantageAssigner):
         Tan et al., "GTPO and GRPO-S", arXiv 2508.04349, GRPO-S.
     """
 
-    outcome_weight: float = 1.0
-    entropy_weight: float = 0.1
-    correct_above: float = 0.5
-
-    def __post_init__(self) -> None:
-        check_weights(outcome_weight=self.outcome_weight, entropy_weight=self.entropy_weight)
-
-    @property
-    def requires(self) -> frozenset[str]:
-        """The policy's entropy."""
-        return frozenset({"policy_entropy"})
-
-    def assign(
-        self,
-        rewards: Float[Tensor, " batch"],
-        group_ids: Int[Tensor, " batch"],
-        completion_mask: Bool[Tensor, "batch token"],
-        signals: TokenSignals,
-    ) -> AdvantageOutput:
-        """See the class."""
-        assert signals.policy_entropy is not None
-        advantage = entropy_weighted(
-            rewards,
-            group_ids,
-            entropy=masked_mean(signals.policy_entropy.double(), completion_mask, dim=1)[:, None],
-            mask=completion_mask.any(1, keepdim=True),
-            correct=rewards > self.correct_above,
-            outcome_weight=self.outcome_weight,
-            entropy_weight=self.entropy_weight,
-        )
-        return AdvantageOutput(advantage.to(rewards.dtype) * completion_mask, completion_mask, {})
+    def columns(
+        self, entropy: Float[Tensor, "batch token"], completion_mask: Bool[Tensor, "batch token"]
+    ) -> tuple[Float[Tensor, "batch 1"], Bool[Tensor, "batch 1"]]:
+        """One column: the mean over the completion."""
+        mean = masked_mean(entropy.double(), completion_mask, dim=1)
+        return mean[:, None], completion_mask.any(1, keepdim=True)

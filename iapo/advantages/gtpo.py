@@ -2,17 +2,14 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from iapo.advantages.entropy_weighting import entropy_weighted
-from iapo.advantages.parameters import check_weights
-from iapo.interfaces import AdvantageAssigner
-from iapo.types import AdvantageOutput, TokenSignals
+from iapo.advantages.entropy_weighting import EntropyWeighted
 
 
 @dataclass(frozen=True)
-class GTPO(AdvantageAssigner):
+class GTPO(EntropyWeighted):
     """GTPO: token rewards that grow with policy entropy where the answer is right, and cost more where it is low.
 
     With ``d_t`` and ``n_t`` the number of the group's correct and wrong completions that still run at position ``t``,
@@ -43,34 +40,8 @@ class GTPO(AdvantageAssigner):
         Tan et al., "GTPO and GRPO-S", arXiv 2508.04349, GTPO.
     """
 
-    outcome_weight: float = 1.0
-    entropy_weight: float = 0.1
-    correct_above: float = 0.5
-
-    def __post_init__(self) -> None:
-        check_weights(outcome_weight=self.outcome_weight, entropy_weight=self.entropy_weight)
-
-    @property
-    def requires(self) -> frozenset[str]:
-        """The policy's entropy."""
-        return frozenset({"policy_entropy"})
-
-    def assign(
-        self,
-        rewards: Float[Tensor, " batch"],
-        group_ids: Int[Tensor, " batch"],
-        completion_mask: Bool[Tensor, "batch token"],
-        signals: TokenSignals,
-    ) -> AdvantageOutput:
-        """See the class."""
-        assert signals.policy_entropy is not None
-        advantages = entropy_weighted(
-            rewards,
-            group_ids,
-            entropy=signals.policy_entropy,
-            mask=completion_mask,
-            correct=rewards > self.correct_above,
-            outcome_weight=self.outcome_weight,
-            entropy_weight=self.entropy_weight,
-        )
-        return AdvantageOutput(advantages.to(rewards.dtype), completion_mask, {})
+    def columns(
+        self, entropy: Float[Tensor, "batch token"], completion_mask: Bool[Tensor, "batch token"]
+    ) -> tuple[Float[Tensor, "batch token"], Bool[Tensor, "batch token"]]:
+        """A column a token."""
+        return entropy, completion_mask

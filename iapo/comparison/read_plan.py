@@ -41,7 +41,9 @@ def read_plan(path: Path) -> Plan:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ValueError(f"comparison: {path} is no YAML: {error}") from error
-    file = _section(content, "comparison", ("task", "base", "methods", "tuning", "reporting", "evaluation", "processes"))
+    file = _section(
+        content, "comparison", ("task", "base", "methods", "tuning", "reporting", "evaluation", "processes")
+    )
     base = _mapping(file.get("base", {}), "base")
     common = resolve(flags(base, "base"), "base")
     tuning = _read_tuning(file.get("tuning", {}))

@@ -2,12 +2,14 @@
 
 from iapo.rollout.collate import collate, with_answers
 from iapo.rollout.compacting import CompactingSampler
+from iapo.rollout.language_model import LanguageModelSampler
 from iapo.rollout.scripted import ScriptedSampler
 from iapo.rollout.spans import Spans, mark_spans
 from iapo.rollout.transformers import TransformersSampler
 
 __all__ = [
     "CompactingSampler",
+    "LanguageModelSampler",
     "ScriptedSampler",
     "Spans",
     "TransformersSampler",

@@ -1,25 +1,19 @@
 """Samples from a language model with a decoding loop of its own that drops completions from the batch as they end."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from transformers import DynamicCache, PreTrainedTokenizerBase, TopPLogitsWarper
+from transformers import DynamicCache, TopPLogitsWarper
 from transformers.cache_utils import DynamicLayer
 
-from iapo.forward import positions, scoring, sharded, unwrap
-from iapo.interfaces import Prompts, Sampler
-from iapo.rollout.collate import collate
+from iapo.forward import positions, sharded
 from iapo.rollout.growing import GrowingLayer
+from iapo.rollout.language_model import Generated, LanguageModelSampler
 from iapo.rollout.padding import pad_rows
-from iapo.rollout.prompts import encode_prompts
-from iapo.rollout.spans import check_markers
-from iapo.rollout.transformers import _eos_ids
-from iapo.types import Rollout
 
 _DROP = 0.25
 """Share of ended rows at which they are dropped: dropping copies the cache, keeping them computes for nothing."""
@@ -28,107 +22,37 @@ _SELECTABLE = {"full_attention", "sliding_attention", "chunked_attention"}
 """Layer types of transformers whose cache is one row of keys and values per row of the batch."""
 
 
-@dataclass(frozen=True, eq=False)
-class CompactingSampler(Sampler):
-    """Samples completions from a causal language model: ``o_t ~ softmax(logits_t / temperature)``, cut to ``top_p``.
+class CompactingSampler(LanguageModelSampler):
+    """Samples from a causal language model; a prompt runs through it once, and ended completions leave the batch.
 
-    The distribution is that of `TransformersSampler`, and so are the arguments; what differs is the work. A prompt runs
-    through the model once for its whole group, and completions that have ended leave the batch, so that the cost
-    follows the mean length of completions instead of the longest. The same seed gives other completions than there.
-
-    The model is sampled as it is: penalties, top-k and the like in its ``generation_config`` do not apply; only its
-    end-of-sequence ids are read, with the tokenizer's. It runs in evaluation mode without gradients; its training mode
-    is put back. A completion ends with its first end-of-sequence token, which belongs to it, or at ``max_new_tokens``.
-
-    *Randomness.* Tokens are drawn from torch's global generator of the model's device. ``torch.manual_seed`` makes
-    a call repeatable; to resume a run, save and restore ``torch.get_rng_state()`` (on CUDA, ``torch.cuda``'s too).
-
-    *Log-probabilities.* ``sampler_logprobs`` are those of the sampled tokens in nats, after the temperature and
-    before ``top_p`` cuts the tail off. At temperature 0 (the likeliest token every time, which has no distribution)
-    they are those at temperature 1.
+    So the cost follows the mean length of completions instead of the longest. The distribution is that of
+    `TransformersSampler`; the same seed gives other completions than there. Arguments, randomness and log-probabilities
+    are those of `LanguageModelSampler`; ``max_batch`` counts whole groups if one fits.
 
     *Several ranks.* Ranks take different numbers of steps. Under DDP the module inside is called, which holds all
     weights; weights sharded over ranks (FSDP, ZeRO-3, tensor parallel) are refused, as every forward waits for all.
 
-    Args:
-        model: a causal language model of transformers with full or sliding-window attention in every layer, possibly
-            wrapped.
-        tokenizer: of the model. Texts are encoded without adding special tokens: apply a chat template before.
-        max_new_tokens: where a completion is cut, tokens.
-        temperature: logits are divided by it; 0 takes the likeliest token.
-        top_p: tokens are drawn from the smallest set that holds this probability.
-        max_batch: completions sampled at once, whole groups if one fits; ``None``: all.
-        reasoning_start: text that opens the reasoning.
-        reasoning_end: text that closes it.
-        answer_start: text that opens the answer.
-        answer_end: text that closes it.
-
     Raises:
-        ValueError: a number outside its range, an empty marker; on a call, a prompt of which no token is made.
-        TypeError: on a call, a model that cannot generate, or whose cache cannot lose rows: recurrent, convolutional,
-            linear-attention or encoder-decoder models, and models that keep no cache or a part of it.
+        TypeError: on a call, a model whose cache cannot lose rows: recurrent, convolutional, linear-attention or
+            encoder-decoder models, and models that keep no cache or a part of it.
         RuntimeError: on a call, weights sharded over several ranks.
     """
 
-    model: nn.Module
-    tokenizer: PreTrainedTokenizerBase
-    max_new_tokens: int
-    temperature: float = 1.0
-    top_p: float = 1.0
-    max_batch: int | None = None
-    reasoning_start: str = "<think>"
-    reasoning_end: str = "</think>"
-    answer_start: str = "<answer>"
-    answer_end: str = "</answer>"
-
-    def __post_init__(self) -> None:
-        check_markers(self.reasoning_start, self.reasoning_end, self.answer_start, self.answer_end)
-        if self.max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens: got {self.max_new_tokens}, want at least 1")
-        if not 0 <= self.temperature < float("inf"):
-            raise ValueError(f"temperature: got {self.temperature}, want a number of at least 0")
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p: got {self.top_p}, want a number above 0 and at most 1")
-        if self.max_batch is not None and self.max_batch < 1:
-            raise ValueError(f"max_batch: got {self.max_batch}, want at least 1, or None")
-
-    def sample(self, prompts: Prompts, group_size: int) -> Rollout:
-        """Sample ``group_size`` completions of each prompt, one prompt after the other."""
-        model = unwrap(self.model)
+    def check_model(self, model: Any) -> None:
+        """Also refuse what rows cannot be dropped from."""
+        super().check_model(model)
         _refuse_uncompactable(model)
         _refuse_sharded(self.model)
-        prompt_ids = encode_prompts(prompts, self.tokenizer)
-        eos_ids = _eos_ids(model, self.tokenizer)
-        pad_id = self.tokenizer.pad_token_id
-        pad_id = pad_id if pad_id is not None else next(iter(eos_ids), 0)
-        completion_ids: list[list[int]] = []
-        logprobs: list[list[float]] = []
-        with scoring(self.model):
-            for part, copies in _batches(prompt_ids, group_size, self.max_batch):
-                ids, mask = pad_rows(part, pad_id, left=True, device=model.device)
-                tokens, values = self._decode(model, ids, mask, copies, eos_ids)
-                for row, row_values in zip(tokens.tolist(), values.tolist(), strict=True):
-                    length = next((t + 1 for t, token in enumerate(row) if token in eos_ids), len(row))
-                    completion_ids.append(row[:length])
-                    logprobs.append(row_values[:length])
-        return collate(
-            prompt_ids=[ids for ids in prompt_ids for _ in range(group_size)],
-            completion_ids=completion_ids,
-            group_ids=[group for group in range(len(prompts)) for _ in range(group_size)],
-            pad_id=pad_id,
-            tokenizer=self.tokenizer,
-            reasoning_start=self.reasoning_start,
-            reasoning_end=self.reasoning_end,
-            answer_start=self.answer_start,
-            answer_end=self.answer_end,
-            eos_ids=eos_ids,
-            sampler_logprobs=logprobs,
-            device=model.device,
-        )
 
-    def _decode(
-        self, model: Any, ids: Tensor, mask: Tensor, copies: int, eos_ids: Sequence[int]
-    ) -> tuple[Int[Tensor, "batch token"], Float[Tensor, "batch token"]]:
+    def generate(
+        self, model: Any, prompt_ids: list[list[int]], group_size: int, eos_ids: Sequence[int], pad_id: int
+    ) -> Iterator[Generated]:
+        """See the class."""
+        for part, copies in _batches(prompt_ids, group_size, self.max_batch):
+            ids, mask = pad_rows(part, pad_id, left=True, device=model.device)
+            yield self._decode(model, ids, mask, copies, eos_ids)
+
+    def _decode(self, model: Any, ids: Tensor, mask: Tensor, copies: int, eos_ids: Sequence[int]) -> Generated:
         """Tokens of ``copies`` completions of each prompt and their log-probabilities; of no meaning after an end."""
         # DDP broadcasts buffers at every forward, which would pair forwards of ranks that take different steps.
         forward = model if isinstance(self.model, DistributedDataParallel) else self.model
@@ -206,8 +130,6 @@ def _batches(
 
 
 def _refuse_uncompactable(model: Any) -> None:
-    if not hasattr(model, "generate"):
-        raise TypeError(f"model: want a model of transformers that can generate, got {type(model).__name__}")
     config = model.config.get_text_config(decoder=True)
     odd = sorted(set(getattr(config, "layer_types", None) or ()) - _SELECTABLE)
     why = "an encoder" if model.config.is_encoder_decoder else f"layers of type {', '.join(odd)}" if odd else ""

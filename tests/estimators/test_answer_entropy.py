@@ -8,13 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import tiny_model
-from strategies import rollouts
 
 from iapo import Rollout
 from iapo.estimators import AnswerEntropy
 from iapo.estimators.answer_entropy import group_answers
 from iapo.estimators.packing import probe_prefixes
 from iapo.estimators.prefixes import needed_probes
+from iapo.testing import rollouts
 
 POSTFIX = (4, 5, 6)
 LIMIT = 2e-5

@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import tiny_model
-from strategies import rollouts
 from transformers import AutoModelForCausalLM, DynamicCache
 
 from iapo.embedded import generate_problems, model_path
@@ -17,6 +16,7 @@ from iapo.estimators import AnswerLikelihood, Calibrated, EarlyExitEntropy, Refi
 from iapo.estimators.calibrated import draw_prefixes
 from iapo.estimators.prefixes import needed_probes
 from iapo.rollout import TransformersSampler
+from iapo.testing import rollouts
 
 POSTFIX, CLOSING = (4, 5, 6), (7,)
 LIKELIHOOD = AnswerLikelihood(POSTFIX, CLOSING)

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import FAMILIES, model_shapes, tiny_model
-from strategies import rollouts
 
 from iapo import Rollout
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy
+from iapo.testing import rollouts
 
 POSTFIX = (4, 5, 6)
 LIMIT = 2e-5

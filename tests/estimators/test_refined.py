@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import tiny_model
-from strategies import rollouts
 
 from iapo.estimators import AnswerLikelihood, Boundaries, EarlyExitEntropy, Refined, StepBoundaries
 from iapo.estimators.prefixes import PrefixEstimator, needed_probes
+from iapo.testing import rollouts
 
 MODEL = tiny_model("llama", layers=1)
 

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import tiny_model
-from strategies import rollouts
 
 from iapo import Rollout
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, tiles
+from iapo.testing import rollouts
 
 POSTFIX, CLOSING = (5, 6), (7,)
 CUDA = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]

@@ -7,13 +7,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inspections import LABEL, inspections, trace_of
-from strategies import rollouts
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from iapo import Rollout
 from iapo.embedded import build_tokenizer, split_symbols
 from iapo.inspection import CompletionTrace, Inspection, strongest, summarise, token_pieces, trace_from_rollout
+from iapo.testing import rollouts
 
 EDGES = (0.01, 0.03, 0.1, 0.3, 1.0)
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import rollouts
 
 from iapo.rewards.score import Scores
+from iapo.testing import rollouts
 from iapo.training.resample import Resampling, Samples, join, uninformative
 
 GROUP = 3

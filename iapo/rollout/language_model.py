@@ -1,0 +1,133 @@
+"""What samplers of a language model share: their arguments, where a completion ends, and the rollout they return."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from iapo.forward import scoring, unwrap
+from iapo.interfaces import Prompts, Sampler
+from iapo.rollout.collate import collate
+from iapo.rollout.prompts import encode_prompts
+from iapo.rollout.spans import check_markers
+from iapo.types import Rollout
+
+Generated = tuple[Int[Tensor, "batch token"], Float[Tensor, "batch token"]]
+"""Sampled tokens and their log-probabilities (nats); of no meaning behind a row's first end of sequence."""
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageModelSampler(Sampler):
+    """Base of what samples from a causal language model: ``o_t ~ softmax(logits_t / temperature)``, cut to ``top_p``.
+
+    The model is sampled as it is: penalties, top-k and the like in its ``generation_config`` do not apply; only its
+    end-of-sequence ids are read, with the tokenizer's. It runs in evaluation mode without gradients; its training mode
+    is put back. A completion ends with its first end-of-sequence token, which belongs to it, or at ``max_new_tokens``.
+
+    *Randomness.* Tokens are drawn from torch's global generator of the model's device. ``torch.manual_seed`` makes
+    a call repeatable; to resume a run, save and restore ``torch.get_rng_state()`` (on CUDA, ``torch.cuda``'s too).
+
+    *Log-probabilities.* ``sampler_logprobs`` are those of the sampled tokens in nats, after the temperature and
+    before ``top_p`` cuts the tail off. At temperature 0 (the likeliest token every time, which has no distribution)
+    they are those at temperature 1.
+
+    Args:
+        model: a causal language model of transformers, possibly wrapped (DDP).
+        tokenizer: of the model. Texts are encoded without adding special tokens: apply a chat template before.
+        max_new_tokens: where a completion is cut, tokens.
+        temperature: logits are divided by it; 0 takes the likeliest token.
+        top_p: tokens are drawn from the smallest set that holds this probability.
+        max_batch: completions sampled at once; ``None``: all.
+        reasoning_start: text that opens the reasoning.
+        reasoning_end: text that closes it.
+        answer_start: text that opens the answer.
+        answer_end: text that closes it.
+
+    Raises:
+        ValueError: a number outside its range, an empty marker; on a call, a prompt of which no token is made.
+        TypeError: on a call, a model that cannot generate.
+    """
+
+    model: nn.Module
+    tokenizer: PreTrainedTokenizerBase
+    max_new_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_batch: int | None = None
+    reasoning_start: str = "<think>"
+    reasoning_end: str = "</think>"
+    answer_start: str = "<answer>"
+    answer_end: str = "</answer>"
+
+    def __post_init__(self) -> None:
+        check_markers(self.reasoning_start, self.reasoning_end, self.answer_start, self.answer_end)
+        if self.max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens: got {self.max_new_tokens}, want at least 1")
+        if not 0 <= self.temperature < float("inf"):
+            raise ValueError(f"temperature: got {self.temperature}, want a number of at least 0")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p: got {self.top_p}, want a number above 0 and at most 1")
+        if self.max_batch is not None and self.max_batch < 1:
+            raise ValueError(f"max_batch: got {self.max_batch}, want at least 1, or None")
+
+    def sample(self, prompts: Prompts, group_size: int) -> Rollout:
+        """Sample ``group_size`` completions of each prompt, one prompt after the other."""
+        model = unwrap(self.model)
+        self.check_model(model)
+        prompt_ids = encode_prompts(prompts, self.tokenizer)
+        eos_ids = _eos_ids(model, self.tokenizer)
+        pad_id = self.tokenizer.pad_token_id
+        pad_id = pad_id if pad_id is not None else next(iter(eos_ids), 0)
+        completion_ids: list[list[int]] = []
+        logprobs: list[list[float]] = []
+        with scoring(self.model):
+            for tokens, values in self.generate(model, prompt_ids, group_size, eos_ids, pad_id):
+                for row, row_values in zip(tokens.tolist(), values.tolist(), strict=True):
+                    length = next((t + 1 for t, token in enumerate(row) if token in eos_ids), len(row))
+                    completion_ids.append(row[:length])
+                    logprobs.append(row_values[:length])
+        return collate(
+            prompt_ids=[ids for ids in prompt_ids for _ in range(group_size)],
+            completion_ids=completion_ids,
+            group_ids=[group for group in range(len(prompts)) for _ in range(group_size)],
+            pad_id=pad_id,
+            tokenizer=self.tokenizer,
+            reasoning_start=self.reasoning_start,
+            reasoning_end=self.reasoning_end,
+            answer_start=self.answer_start,
+            answer_end=self.answer_end,
+            eos_ids=eos_ids,
+            sampler_logprobs=logprobs,
+            device=model.device,
+        )
+
+    def check_model(self, model: Any) -> None:
+        """Raise for a model, wrappers taken off, that cannot be sampled this way."""
+        if not hasattr(model, "generate"):
+            raise TypeError(f"model: want a model of transformers that can generate, got {type(model).__name__}")
+
+    @abstractmethod
+    def generate(
+        self, model: Any, prompt_ids: list[list[int]], group_size: int, eos_ids: Sequence[int], pad_id: int
+    ) -> Iterator[Generated]:
+        """Hook: batches of completions that follow each other in the order of the prompts, groups together.
+
+        Args:
+            model: wrappers taken off; in evaluation mode, gradients off.
+            prompt_ids: one row of tokens a prompt.
+            group_size: completions of each.
+            eos_ids: what ends a completion.
+            pad_id: what to pad with.
+        """
+
+
+def _eos_ids(model: Any, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    own = model.generation_config.eos_token_id
+    ids = [own] if isinstance(own, int) else list(own or [])
+    if tokenizer.eos_token_id is not None:
+        ids.append(tokenizer.eos_token_id)
+    return tuple(dict.fromkeys(ids))
