@@ -23,6 +23,13 @@ class Interval:
     low: float
     high: float
 
+    @classmethod
+    def of_resamples(cls, value: Float[Tensor, ""], resamples: Float[Tensor, " resample"]) -> "Interval":
+        """An estimate with the percentiles of what resamples gave in its place."""
+        ends = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=resamples.dtype)
+        low, high = resamples.quantile(ends).tolist()
+        return cls(float(value), low, high)
+
     def __str__(self) -> str:
         return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
 
@@ -132,8 +139,7 @@ def interval(
     below = torch.ones_like(values) if divisors is None else divisors
     value = values.mean() / below.mean()
     spread = values[drawn].mean(1) / below[drawn].mean(1)
-    low, high = spread.quantile(torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=spread.dtype)).tolist()
-    return Interval(float(value), low, high)
+    return Interval.of_resamples(value, spread)
 
 
 def change(before: EvaluationResult, after: EvaluationResult) -> dict[str, Interval]:

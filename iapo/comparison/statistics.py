@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from iapo.evaluation import LEVEL, RESAMPLES, Interval
+from iapo.evaluation import RESAMPLES, Interval
 
 
 def mean_interval(
@@ -52,7 +52,7 @@ def mean_interval(
     if divisors is not None:
         spread = spread / _resampled(divisors, runs, problems)
         value = value / divisors.double().mean()
-    return _interval(value, spread)
+    return Interval.of_resamples(value, spread)
 
 
 def difference_interval(
@@ -82,8 +82,8 @@ def difference_interval(
     below = _resampled(second, _weights(second.shape[0], generator), problems)
     means = first.double().mean(), second.double().mean()
     if relative:
-        return _interval(means[0] / means[1] - 1, above / below - 1)
-    return _interval(means[0] - means[1], above - below)
+        return Interval.of_resamples(means[0] / means[1] - 1, above / below - 1)
+    return Interval.of_resamples(means[0] - means[1], above - below)
 
 
 def pareto_front(lengths: Sequence[float], accuracies: Sequence[float]) -> list[int]:
@@ -156,8 +156,3 @@ def _resampled(
     problems: Float[Tensor, "resample problem"],
 ) -> Float[Tensor, " resample"]:
     return ((runs @ values.double()) * problems).sum(1)
-
-
-def _interval(value: Float[Tensor, ""], spread: Float[Tensor, " resample"]) -> Interval:
-    low, high = spread.quantile(torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=spread.dtype)).tolist()
-    return Interval(float(value), low, high)
