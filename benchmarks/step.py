@@ -1,8 +1,8 @@
 """Seconds per update: this library's loop against TRL's GRPOTrainer, and estimators against none, paired in one run.
 
 Same model, prompts, group size, longest completion, optimizer, loss normalisation and micro-batch. Blocks of updates
-alternate (TRL, none, entropy, likelihood, TRL, ...); each block starts from the same weights and its first update is
-not counted. The learning rate is small, so that lengths stay those of the base.
+alternate (TRL, none, entropy, likelihood, likelihood at steps, TRL, ...); each block starts from the same weights and
+its first update is not counted. The learning rate is small, so that lengths stay those of the base.
 
 Run: pip install 'trl>=1.16' && python benchmarks/step.py
 """
@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 import warnings
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -22,12 +23,14 @@ from trl import GRPOConfig, GRPOTrainer
 
 from iapo.advantages import GroupRelative, InformationAware
 from iapo.embedded import generate_problems, rows
-from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NoInformation
+from iapo.embedded.symbols import AGAIN, CHECK, FILLERS, FIXED, OK
+from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NoInformation, Refined, StepBoundaries
+from iapo.interfaces import MIEstimator
 from iapo.losses import ClippedPolicyLoss
 from iapo.models import choose_autocast, choose_device, load_model
 from iapo.optim import ClippedOptimizer
 from iapo.rewards import MathAnswer
-from iapo.rollout import TransformersSampler
+from iapo.rollout import CompactingSampler
 from iapo.training.loop import update
 
 LEARNING_RATE = 1e-6
@@ -90,13 +93,31 @@ def trl_block(arguments: argparse.Namespace, seed: int) -> Block:
     return [b - a for a, b in zip(clock.ends, clock.ends[1:], strict=False)], clock.lengths[1 : arguments.updates]
 
 
-def our_block(arguments: argparse.Namespace, seed: int, estimator_type: type) -> Block:
+def make_estimator(name: str, tokenizer: Any) -> MIEstimator:
+    """An estimator as `iapo train` makes it for the embedded model."""
+
+    def ids(*texts: str) -> tuple[int, ...]:
+        return tuple(token for text in texts for token in tokenizer.encode(text, add_special_tokens=False))
+
+    postfix = ids("</think>", "<answer>")
+    likelihood = AnswerLikelihood(postfix, ids("</answer>"))
+    steps = StepBoundaries(
+        before_ids=ids(AGAIN, CHECK), after_ids=ids(OK, FIXED), run_ids=ids(*FILLERS), result_ids=ids("=")
+    )
+    return {
+        "NoInformation": NoInformation(),
+        "EarlyExitEntropy": EarlyExitEntropy(postfix),
+        "AnswerLikelihood": likelihood,
+        "AnswerLikelihood at steps": Refined(likelihood, stride=1, boundaries=steps),
+    }[name]
+
+
+def our_block(arguments: argparse.Namespace, seed: int, estimator_name: str) -> Block:
     """One block of our updates."""
     model, tokenizer = load_model("embedded", arguments.device)
-    postfix = tuple(tokenizer.encode("</think><answer>", add_special_tokens=False))
-    estimator = NoInformation() if estimator_type is NoInformation else estimator_type(postfix)
-    assigner = GroupRelative() if estimator_type is NoInformation else InformationAware(alpha=0.5)
-    sampler = arguments.sampler(model, tokenizer, max_new_tokens=arguments.tokens)
+    estimator = make_estimator(estimator_name, tokenizer)
+    assigner = GroupRelative() if isinstance(estimator, NoInformation) else InformationAware(alpha=0.5)
+    sampler = CompactingSampler(model, tokenizer, max_new_tokens=arguments.tokens)
     stepper = ClippedOptimizer(torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE))
     data = rows(generate_problems(arguments.prompts * arguments.updates, seed))
     seconds, lengths = [], []
@@ -132,18 +153,15 @@ def main() -> None:
     parser.add_argument("--micro_batch", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
-    arguments.device, arguments.sampler = choose_device(), TransformersSampler
+    arguments.device = choose_device()
     torch.set_num_threads(arguments.threads)
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     disable_progress_bar()
     set_verbosity_error()
-    methods = {
-        "TRL GRPOTrainer": lambda seed: trl_block(arguments, seed),
-        "iapo, NoInformation": lambda seed: our_block(arguments, seed, NoInformation),
-        "iapo, EarlyExitEntropy": lambda seed: our_block(arguments, seed, EarlyExitEntropy),
-        "iapo, AnswerLikelihood": lambda seed: our_block(arguments, seed, AnswerLikelihood),
-    }
+    methods = {"TRL GRPOTrainer": lambda seed: trl_block(arguments, seed)}
+    for name in ("NoInformation", "EarlyExitEntropy", "AnswerLikelihood", "AnswerLikelihood at steps"):
+        methods[f"iapo, {name}"] = lambda seed, name=name: our_block(arguments, seed, name)
     found: dict[str, list[Block]] = {name: [] for name in methods}
     for seed in range(arguments.blocks):
         for name, block in methods.items():
@@ -151,7 +169,7 @@ def main() -> None:
             found[name].append(block(seed))
     medians = {name: [statistics.median(seconds) for seconds, _ in blocks] for name, blocks in found.items()}
     device = torch.cuda.get_device_name() if arguments.device.type == "cuda" else f"CPU, {arguments.threads} threads"
-    print(f"{device}; {vars(arguments) | {'device': str(arguments.device), 'sampler': arguments.sampler.__name__}}\n")
+    print(f"{device}; {vars(arguments) | {'device': str(arguments.device)}}\n")
     print("| | seconds per update, median | mean length | to TRL, by block | to NoInformation |\n|---|---|---|---|---|")
     for name, blocks in found.items():
         lengths = statistics.fmean(length for _, block in blocks for length in block)
