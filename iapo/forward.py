@@ -9,6 +9,10 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 
+class UnsupportedModelError(ValueError):
+    """A component cannot work with a model of this kind; the message says why and what to do."""
+
+
 def unwrap(model: nn.Module) -> Any:
     """The model inside wrappers such as DDP, FSDP or ``torch.compile``: where its ``config`` is read from."""
     while not hasattr(model, "config"):

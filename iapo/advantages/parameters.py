@@ -20,9 +20,9 @@ def check_choice(name: str, value: str, choices: Any) -> None:
 
 
 def check_length(name: str, value: int, least: int = 1) -> None:
-    """Raise ``ValueError`` unless ``value`` is at least ``least``."""
-    if value < least:
-        raise ValueError(f"{name}: got {value}, want at least {least}")
+    """Raise ``ValueError`` unless ``value`` is an integer of at least ``least``."""
+    if not isinstance(value, int) or value < least:
+        raise ValueError(f"{name}: got {value}, want an integer of at least {least}")
 
 
 def now(name: str, weight: float | Schedule) -> float:

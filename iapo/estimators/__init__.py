@@ -2,7 +2,6 @@
 
 from iapo.estimators.answer_counts import AnswerCounts
 from iapo.estimators.answer_entropy import AnswerEntropy
-from iapo.estimators.attention import UnsupportedModelError
 from iapo.estimators.calibrated import Calibrated
 from iapo.estimators.early_exit import EarlyExitEntropy
 from iapo.estimators.exact import ExactInformation
@@ -11,6 +10,7 @@ from iapo.estimators.monte_carlo import MonteCarloInformation
 from iapo.estimators.next_token import NextTokenEntropy
 from iapo.estimators.none import NoInformation
 from iapo.estimators.refined import Boundaries, Refined, StepBoundaries
+from iapo.forward import UnsupportedModelError
 
 __all__ = [
     "AnswerCounts",

@@ -53,7 +53,7 @@ class AnswerEntropy(PrefixEstimator):
     Raises:
         ValueError: empty or negative ids, no candidates or the same one twice, ``chunk`` below 1, or, on a call, no
             ``candidates`` and a rollout without ``answer_ids``.
-        iapo.estimators.attention.UnsupportedModelError: on a call, for a model whose attention cannot honour the mask.
+        iapo.forward.UnsupportedModelError: on a call, for a model whose attention cannot honour the mask.
 
     Example:
         >>> AnswerEntropy(postfix_ids=(4, 5), candidates=((1, 2), (1, 7)), closing_ids=(6,)).information_sign

@@ -9,16 +9,12 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from iapo.estimators import tiles
-from iapo.forward import unwrap
+from iapo.forward import UnsupportedModelError, unwrap
 
 _EXACT = ("sdpa", "eager", tiles.NAME)
 """Attention implementations that take an additive 4-D mask as it stands."""
 _GIVEN = ("position_ids", "past_key_values")
 """What a forward must take; taken for granted where its signature does not tell (wrappers such as PEFT's)."""
-
-
-class UnsupportedModelError(ValueError):
-    """The model cannot be probed with a packed forward; the message says why and what to do."""
 
 
 @contextmanager

@@ -38,7 +38,7 @@ class EarlyExitEntropy(PrefixEstimator):
 
     Raises:
         ValueError: empty or negative ``postfix_ids``, ``chunk`` below 1.
-        iapo.estimators.attention.UnsupportedModelError: on a call, for a model whose attention cannot honour the mask.
+        iapo.forward.UnsupportedModelError: on a call, for a model whose attention cannot honour the mask.
 
     Example:
         >>> EarlyExitEntropy(postfix_ids=(4, 5)).information_sign

@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from iapo.estimators.attention import UnsupportedModelError, packable_attention
+from iapo.estimators.attention import packable_attention
 from iapo.estimators.blocks import Block
 from iapo.estimators.packing import probe_prefixes
 from iapo.estimators.prefixes import needed_probes
 from iapo.estimators.ranks import most
-from iapo.forward import scoring, unwrap
+from iapo.forward import UnsupportedModelError, scoring, unwrap
 from iapo.types import Rollout
 
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}

@@ -43,7 +43,7 @@ class AnswerLikelihood(PrefixEstimator):
 
     Raises:
         ValueError: empty or negative ids, ``chunk`` below 1, or, on a call, a rollout without ``answer_ids``.
-        iapo.estimators.attention.UnsupportedModelError: on a call, for a model whose attention cannot honour the mask.
+        iapo.forward.UnsupportedModelError: on a call, for a model whose attention cannot honour the mask.
 
     References:
         IGPO, arXiv 2510.14967 (information gain of a turn); IAPO, arXiv 2602.19049 (per-token information).

@@ -16,13 +16,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.estimators import tiles
-from iapo.estimators.attention import UnsupportedModelError, packable_attention, turning_length
+from iapo.estimators.attention import packable_attention, turning_length
 from iapo.estimators.blocks import Block
 from iapo.estimators.masks import additive_mask, packed_mask
 from iapo.estimators.memory import choose_chunk, halving_chunk
 from iapo.estimators.prefix_cache import PrefixCache, fill_cache
 from iapo.estimators.ranks import most, together
-from iapo.forward import scoring
+from iapo.forward import UnsupportedModelError, scoring
 from iapo.types import Rollout
 
 Reduce = Callable[[Tensor], Tensor]
@@ -54,7 +54,7 @@ def probe_prefixes(
 
     Raises:
         ValueError: no prompt token, or texts longer than the model's positions.
-        iapo.estimators.attention.UnsupportedModelError: the model's layers cannot honour the mask, or its rotations
+        iapo.forward.UnsupportedModelError: the model's layers cannot honour the mask, or its rotations
             change with the length of the text.
     """
     dtype = torch.promote_types(next(model.parameters()).dtype, torch.float32)

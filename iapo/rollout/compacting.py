@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import DynamicCache, TopPLogitsWarper
 from transformers.cache_utils import DynamicLayer
 
-from iapo.forward import positions, sharded
+from iapo.forward import UnsupportedModelError, positions, sharded
 from iapo.rollout.growing import GrowingLayer
 from iapo.rollout.language_model import Generated, LanguageModelSampler
 from iapo.rollout.padding import pad_rows
@@ -33,8 +33,8 @@ class CompactingSampler(LanguageModelSampler):
     weights; weights sharded over ranks (FSDP, ZeRO-3, tensor parallel) are refused, as every forward waits for all.
 
     Raises:
-        TypeError: on a call, a model whose cache cannot lose rows: recurrent, convolutional, linear-attention or
-            encoder-decoder models, and models that keep no cache or a part of it.
+        iapo.forward.UnsupportedModelError: on a call, a model whose cache cannot lose rows: recurrent, convolutional,
+            linear-attention or encoder-decoder models, and models that keep no cache or a part of it.
         RuntimeError: on a call, weights sharded over several ranks.
     """
 
@@ -61,7 +61,7 @@ class CompactingSampler(LanguageModelSampler):
         cache.layers = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
         logits = _last_logits(forward, cache, ids, mask, positions(mask))
         if cache.get_seq_length() != width:
-            raise TypeError(
+            raise UnsupportedModelError(
                 f"model: {type(model).__name__} put {cache.get_seq_length()} of {width} positions into the key-value "
                 "cache it was given, so that no row can be dropped from it; use TransformersSampler"
             )
@@ -134,7 +134,7 @@ def _refuse_uncompactable(model: Any) -> None:
     odd = sorted(set(getattr(config, "layer_types", None) or ()) - _SELECTABLE)
     why = "an encoder" if model.config.is_encoder_decoder else f"layers of type {', '.join(odd)}" if odd else ""
     if why or getattr(model, "_is_stateful", False):
-        raise TypeError(
+        raise UnsupportedModelError(
             f"model: {type(model).__name__} ({config.model_type}) has {why or 'recurrent layers'}, want full or "
             "sliding-window attention in every layer, so that rows can be dropped from its cache; use "
             "TransformersSampler"

@@ -137,6 +137,7 @@ def test_sgrpo_keeps_the_mask_of_what_it_wraps():
         (lambda: GFPO(2, eps=-1.0), "eps: got -1.0"),
         (lambda: OverlongFiltered(GroupRelative(), 0), "max_length: got 0"),
         (lambda: SGRPO(GroupRelative(), -1, 0.5), "first: got -1"),
+        (lambda: SGRPO(GroupRelative(), 0.5, 0.5), "first: got 0.5, want an integer"),
         (lambda: SGRPO(GroupRelative(), 1, 1.5), "probability: got 1.5"),
         (lambda: SGRPO(GroupRelative(), 0, 0.0), "first and probability: got 0 for both"),
     ],

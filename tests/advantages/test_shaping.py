@@ -123,7 +123,7 @@ def test_what_the_hook_returns_is_checked():
         (lambda: ShorterBetter(correct_weight=-2.0), "correct_weight: got -2.0"),
         (lambda: ThinkPrune(limit=Linear(5, 0)), "limit: got Linear"),
         (lambda: SoftOverlong(max_length=4, buffer=0), "buffer: got 0"),
-        (lambda: SoftOverlong(max_length=4, buffer=5), "max_length: got 4, want at least 5"),
+        (lambda: SoftOverlong(max_length=4, buffer=5), "max_length: got 4, want an integer of at least 5"),
     ],
 )
 def test_bad_parameters_are_named(make, message):

@@ -45,6 +45,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.cache_utils import DynamicLayer
 
 from iapo import Rollout
+from iapo.forward import UnsupportedModelError
 from iapo.rollout import CompactingSampler, TransformersSampler, growing
 
 
@@ -385,5 +386,5 @@ def build(auto: type, family: str, **extra: object) -> PreTrainedModel:
 )
 def test_models_whose_rows_cannot_be_dropped_are_refused(model: object, why: str) -> None:
     assert callable(model)
-    with pytest.raises(TypeError, match=f"model: {why}.*use TransformersSampler"):
+    with pytest.raises(UnsupportedModelError, match=f"model: {why}.*use TransformersSampler"):
         CompactingSampler(model(), words(), 4)([[4, 5]], 2)
