@@ -21,8 +21,9 @@ class GRPOS(EntropyWeighted):
     A group's correct completions are then z-scored together, and its wrong ones.
 
     *Degenerate cases.* Each set's advantages have mean 0, so that one correct completion alone, or completions of equal
-    entropy, have advantage 0. A group without correct, or without wrong, completions lacks that set. A mean entropy
-    below 1e-6 nats counts as that. A completion without tokens has no part in anything.
+    entropy, have advantage 0. Equal rewards of the correct ones cancel, as in `GTPO`. A group without correct, or
+    without wrong, completions lacks that set. A mean entropy below 1e-6 nats counts as that. A completion without
+    tokens has no part in anything.
 
     Args:
         outcome_weight: weight of the reward.

@@ -21,8 +21,10 @@ class GTPO(EntropyWeighted):
     The tokens of a group's correct completions are then z-scored together, and those of its wrong ones.
 
     *Degenerate cases.* Each set's advantages have mean 0, so that a set whose shaped rewards are all equal, such as one
-    completion alone, has advantage 0. A group without correct, or without wrong, completions lacks that set. Entropies
-    below 1e-6 nats count as that. A completion without tokens has no part in anything.
+    completion alone, has advantage 0. Where the correct completions of a group have equal rewards, as with rewards of 0
+    and 1, z-scoring takes reward and weights out again: the entropy alone is left, whatever its weight. A group without
+    correct, or without wrong, completions lacks that set. Entropies below 1e-6 nats count as that. A completion without
+    tokens has no part in anything.
 
     Args:
         outcome_weight: weight of the reward.

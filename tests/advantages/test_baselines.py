@@ -88,6 +88,18 @@ def test_gtpo_raises_uncertain_tokens_where_right_and_lowers_certain_ones_where_
     assert found[2, 0] > found[2, 1] > found[3, 0]
 
 
+@pytest.mark.parametrize("assigner", [GTPO, GRPOS])
+def test_rewards_of_0_and_1_leave_the_entropy_alone(assigner):
+    generator = torch.Generator().manual_seed(0)
+    rewards, ids = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]), torch.zeros(6, dtype=torch.long)
+    entropy = TokenSignals(policy_entropy=torch.rand(6, 5, generator=generator, dtype=torch.float64))
+    mask = torch.ones(6, 5, dtype=torch.bool)
+    found = [assigner(*weights)(rewards, ids, mask, entropy).advantages for weights in ((1.0, 0.1), (3.0, 0.7))]
+    torch.testing.assert_close(found[0], found[1], atol=1e-3, rtol=1e-3)
+    assert found[0].abs().max() > 0.5
+    assert abs(float(found[0][:3].mean())) < 1e-6
+
+
 @pytest.mark.parametrize("assigner", [GTPO(), GRPOS()])
 @pytest.mark.parametrize("rewards", [[1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
 @pytest.mark.parametrize("entropy", [0.0, 0.7])
