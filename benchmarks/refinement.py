@@ -2,21 +2,21 @@
 
     python benchmarks/refinement.py
 
-Settings are swept on completions of validation problems with recorded probes; for each estimator the one with the
-fewest probes among those whose worst error is below `--limit` is then run on completions of test problems. Error: of a
-token class's total information over all completions, relative to the sum of |total| over classes. Beside it: relative
-to the class's own total (which for some classes is a small difference of large numbers, or 0), and to the sum of the
-class's |information| token by token. The adapters of calibrated estimators are fitted on completions of training
-problems. "computed" counts the prefixes that packed forwards ran over, rows padded to the one with the most.
+Settings are swept on completions of validation problems, each probed once and the probes replayed; for each estimator
+the one with the fewest probes among those whose worst error is below `--limit` is then run on completions of test
+problems. Error: of a token class's total information over all completions, relative to the sum of |total| over classes.
+Beside it: relative to the class's own total (which for some classes is a small difference of large numbers, or 0), and
+to the sum of the class's |information| token by token. The adapters of calibrated estimators are fitted on completions
+of training problems. "computed" counts the prefixes that packed forwards ran over, rows padded to the widest.
 
-Prints Markdown.
+Prints Markdown and writes `refinement.md`.
 """
 
 import argparse
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 from itertools import product
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -27,16 +27,17 @@ from iapo.embedded import classify, generate_problems, model_path
 from iapo.embedded.symbols import AGAIN, CHECK, END_ANSWER, FILLERS, FIXED, OK
 from iapo.estimators import AnswerLikelihood, Calibrated, EarlyExitEntropy, Refined, StepBoundaries
 from iapo.estimators.prefixes import PrefixEstimator, needed_probes
+from iapo.estimators.refined import first_round, interpolate, next_round
 from iapo.rollout import TransformersSampler
+
+STRIDES, THRESHOLDS = (1, 2, 3, 4, 6, 8, 64), (0.03, 0.1, 0.2, 0.3, 0.5, 1.0)
 
 
 @dataclass
 class Counted(PrefixEstimator):
-    """Another estimator (or its recorded probes), and how much it was asked."""
+    """Another estimator, and how much it was asked."""
 
     estimator: PrefixEstimator
-    recorded: Tensor | None = None
-    probes: int = 0
     computed: int = 0
     information_sign: int = field(init=False)
 
@@ -44,29 +45,40 @@ class Counted(PrefixEstimator):
         self.information_sign = self.estimator.information_sign
 
     def probe_at(self, model, rollout, at, cache=None):
-        self.probes += int(at.sum())
         self.computed += int(at.sum(1).max()) * len(at)
-        if self.recorded is not None:
-            return self.recorded.masked_fill(~at, 0)
         return self.estimator.probe_at(model, rollout, at, cache)
+
+
+def replay(
+    probes: Tensor, rollout: Rollout, where: StepBoundaries | None, stride: int, threshold: float
+) -> tuple[Tensor, int]:
+    """What `Refined` would return if these were the probes of its estimator, and how many it would ask for."""
+    needed = needed_probes(rollout)
+    allowed = needed if where is None else where(rollout) & needed
+    probed = at = first_round(rollout, allowed, stride)
+    while at.any():
+        at = next_round(probes.masked_fill(~probed, 0), probed, allowed, threshold)
+        probed = probed | at
+    return interpolate(probes.masked_fill(~probed, 0), probed, needed), int(probed.sum())
 
 
 @dataclass(frozen=True)
 class Totals:
     """Information by token class: the total, and the sum of absolute values."""
 
-    total: Counter
-    absolute: Counter
+    total: dict[str, float]
+    absolute: dict[str, float]
 
     @classmethod
     def of(cls, information: Tensor, rollout: Rollout, labels: list[list[str]]) -> "Totals":
-        total: Counter = Counter()
-        absolute: Counter = Counter()
-        for row, token in rollout.reasoning_mask.nonzero().tolist():
-            value = float(information[row, token])
-            total[labels[row][token]] += value
-            absolute[labels[row][token]] += abs(value)
-        return cls(total, absolute)
+        names = sorted({label for row in labels for label in row})
+        flat = torch.tensor(
+            [names.index(labels[row][token]) for row, token in rollout.reasoning_mask.nonzero().tolist()]
+        )
+        values = information[rollout.reasoning_mask].double()
+        sums = (torch.bincount(flat, each, len(names)).tolist() for each in (values, values.abs()))
+        present = flat.unique().tolist()
+        return cls(*({names[i]: each[i] for i in present} for each in sums))
 
     def worst(self, truth: "Totals") -> float:
         """Largest error of a class, relative to the sum of |total| over classes."""
@@ -120,17 +132,17 @@ def boundaries(tokenizer) -> dict[str, StepBoundaries | None]:
         "every token": None,
         "steps": StepBoundaries(**steps),
         "surprisal 0.3": StepBoundaries(run_ids=ids(*FILLERS), surprisal=0.3),
-        "steps, surprisal 0.3": StepBoundaries(**steps, surprisal=0.3),
         "steps, surprisal 1": StepBoundaries(**steps, surprisal=1.0),
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--problems", type=int, default=256)
+    parser.add_argument("--problems", type=int, default=1024)
     parser.add_argument("--fit_steps", type=int, default=300)
     parser.add_argument("--limit", type=float, default=0.015, help="worst error allowed on validation")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=Path("docs/benchmarks"))
     settings = parser.parse_args()
     model = AutoModelForCausalLM.from_pretrained(model_path())
     tokenizer = AutoTokenizer.from_pretrained(model_path())
@@ -156,13 +168,13 @@ def main() -> None:
         truth = Totals.of(estimator.information_sign * probes.diff(dim=1), validation, validation_labels)
         everything = int(needed_probes(validation).sum())
         found = []
-        for (place, where), stride, threshold in product(places.items(), (1, 2, 4, 8, 64), (0.03, 0.1, 0.3, 1.0)):
-            if stride == 1 and threshold > 0.03:
+        for (place, where), stride, threshold in product(places.items(), STRIDES, THRESHOLDS):
+            if stride == 1 and threshold > THRESHOLDS[0]:
                 continue
-            counted = Counted(estimator, probes)
-            information = Refined(counted, stride, threshold, where)(model, validation)
+            values, count = replay(probes, validation, where, stride, threshold)
+            information = estimator.information_sign * values.diff(dim=1)
             error = Totals.of(information, validation, validation_labels).worst(truth)
-            found.append((everything / counted.probes, error, place, stride, threshold))
+            found.append((everything / count, error, place, stride, threshold))
         found.sort(reverse=True)
         front = [f for f in found if not any(g[0] >= f[0] and g[1] < f[1] for g in found) and f[0] > 2 and f[1] < 0.1]
         sweep += [f"| {name} | {p} | {s} | {t} | {r:.2f} | {e:.2%} |" for r, e, p, s, t in front]
@@ -194,8 +206,12 @@ def main() -> None:
                 f"| {name} | {label} | {total:.1f} | {error:+.2f} | {abs(error) / scale:.2%} "
                 f"| {abs(error / total):.1%} | {abs(error) / truth.absolute[label]:.1%} |"
             )
-    print("\n".join(["Chosen on validation, run on test:", "", *chosen, "", "By class, test:", "", *classes]))
-    print("\n".join(["", "Validation, settings that no other beats in both:", "", *sweep]))
+    head = f"{settings.problems} problems each. Chosen on validation, run on test:"
+    text = "\n".join([head, "", *chosen, "", "By class, test:", "", *classes])
+    text += "\n".join(["\n", "Validation, settings that no other beats in both:", "", *sweep, ""])
+    settings.output.mkdir(parents=True, exist_ok=True)
+    (settings.output / "refinement.md").write_text(text)
+    print(text)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,142 @@
+"""The study's figures from the runs of `iapo compare`: one list of results, the targets, and accuracy against length.
+
+    iapo compare configs/compare/study.yaml --output runs/study
+    python -m iapo.embedded.recipe --out runs/models/shortcuts --shortcut 0.2 0.8 --shortcut_slip 0.12 --threads 1
+    iapo compare configs/compare/study_shortcuts.yaml --output runs/study_shortcuts
+    python benchmarks/study.py runs/study runs/study_shortcuts --output docs/study
+
+Writes `results.json` (the rows of both), for each task the report of `iapo compare` and `TASK-targets.md`, and
+`accuracy_length.png`. Intervals are those of `iapo compare`: 95%, bootstrapped over seeds and problems.
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from iapo.comparison.problems import judging_path
+from iapo.comparison.report import ranged
+from iapo.comparison.statistics import difference_interval, hardest_third, mean_interval
+from iapo.evaluation import Interval, pass_at_k
+
+LENGTH_REWARDS = ("kimi", "l1", "arora_zanette", "shorter_better")
+RIVALS = ("dapo", "gfpo", "gtpo", "s_grpo")
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """The reporting runs of a method, run by problem."""
+
+    accuracy: Tensor
+    length: Tensor
+    passed: Tensor
+    shortest: Tensor
+    hard: Tensor
+
+    @classmethod
+    def of(cls, folder: Path, runs: list[str]) -> "Judged":
+        found = [json.loads((folder / run / "judged-test.json").read_text()) for run in runs]
+        rows = json.loads(judging_path(folder, "test").read_text())["rows"]
+        correct = torch.stack([torch.tensor(each["correct"]).bool() for each in found])
+        samples = correct.shape[2]
+        return cls(
+            accuracy=correct.double().mean(2),
+            length=torch.stack([torch.tensor(each["lengths"]).double().mean(1) for each in found]),
+            passed=torch.stack([pass_at_k(each.sum(1), samples, samples) for each in correct]),
+            shortest=torch.tensor(found[0]["shortest"], dtype=torch.float64),
+            hard=hardest_third(torch.tensor([float(row["difficulty"]) for row in rows])),
+        )
+
+    @property
+    def ratio(self) -> Interval:
+        return mean_interval(self.passed, self.length)
+
+
+def read(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Judged]]:
+    """The rows of ``results.json``, their runs named from here, and what was judged of each method and preset."""
+    rows = json.loads((folder / "results.json").read_text())
+    runs = defaultdict(list)
+    for row in rows:
+        if row["split"] == "test":
+            name = row["method"] if row["preset"] == "default" else f"{row['method']}, {row['preset']}"
+            runs[name].append(row["run"])
+    judged = {name: Judged.of(folder, each) for name, each in runs.items()}
+    return [row | {"run": str(folder / row["run"])} for row in rows], judged
+
+
+def targets(judged: dict[str, Judged]) -> list[str]:
+    """What the information-aware default was to reach, as Markdown."""
+    ours, base, grpo = judged["iapo"], judged["base"], judged["grpo"]
+    excess = difference_interval(ours.length - ours.shortest, grpo.length - grpo.shortest, relative=True)
+    fewer = difference_interval(ours.length, base.length, relative=True)
+    lines = ["| | wanted | found |", "|---|---|---|"]
+    found = ranged(difference_interval(ours.accuracy, grpo.accuracy), sign=True)
+    lines.append(f"| accuracy, less that of GRPO | no loss | {found} |")
+    lines.append(f"| length against the base | at most -36% | {ranged(fewer, 1, sign=True, percent=True)} |")
+    lines.append(
+        f"| excess over the shortest sufficient reasoning against GRPO's | at most -50% "
+        f"| {ranged(excess, 1, sign=True, percent=True)} |"
+    )
+    for name in (name for name in RIVALS if name in judged):
+        apart = ours.ratio.low > judged[name].ratio.high
+        found = f"{ranged(ours.ratio, 4)} against {ranged(judged[name].ratio, 4)}: {'apart' if apart else 'not apart'}"
+        lines.append(f"| Ratio@32 against {name} | higher, intervals apart | {found} |")
+    for name in (name for name in LENGTH_REWARDS if name in judged):
+        other = judged[name]
+        hard = difference_interval(ours.accuracy[:, ours.hard], other.accuracy[:, other.hard])
+        length = difference_interval(ours.length, other.length)
+        found = f"{ranged(hard, sign=True)}, tokens {ranged(length, 2, sign=True)}"
+        lines.append(f"| accuracy on the hardest third, less that of {name} | at least 0 at equal length | {found} |")
+    return lines
+
+
+def draw(tasks: dict[str, dict[str, Judged]], path: Path) -> None:
+    """Accuracy against length of every method, a panel a task."""
+    figure = Figure(figsize=(6.2 * len(tasks), 5), layout="constrained")
+    for axes, (task, judged) in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks.items(), strict=True):
+        for number, (name, each) in enumerate(judged.items()):
+            length, accuracy = mean_interval(each.length), mean_interval(each.accuracy)
+            axes.errorbar(
+                length.value,
+                accuracy.value,
+                xerr=[[length.value - length.low], [length.high - length.value]],
+                yerr=[[accuracy.value - accuracy.low], [accuracy.high - accuracy.value]],
+                fmt="osD^"[number // 10 % 4],
+                color=f"C{number % 10}",
+                capsize=2,
+                label=name,
+            )
+        shortest = float(next(iter(judged.values())).shortest.mean())
+        axes.axvline(shortest, color="grey", linestyle=":", label="shortest sufficient")
+        axes.set(title=task, xlabel="mean length, tokens", ylabel="accuracy")
+        axes.legend(fontsize="x-small")
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Write everything."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs="+", help="folders of `iapo compare`")
+    parser.add_argument("--output", type=Path, default=Path("docs/study"))
+    settings = parser.parse_args()
+    settings.output.mkdir(parents=True, exist_ok=True)
+    rows, tasks = [], {}
+    for folder in settings.folders:
+        found, judged = read(folder)
+        rows += found
+        tasks[found[0]["task"]] = judged
+        report = (folder / "report.md").read_text().split("\n", 2)[2].replace("\n## ", "\n### ")
+        (settings.output / f"{found[0]['task']}.md").write_text(report)
+        (settings.output / f"{found[0]['task']}-targets.md").write_text("\n".join(targets(judged)) + "\n")
+    (settings.output / "results.json").write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
+    draw(tasks, settings.output / "accuracy_length.png")
+
+
+if __name__ == "__main__":
+    main()
