@@ -10,6 +10,7 @@ from models import FAMILIES, model_shapes, tiny_model
 
 from iapo import Rollout
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy
+from iapo.estimators.prefix_cache import fill_cache
 from iapo.testing import rollouts
 
 POSTFIX = (4, 5, 6)
@@ -129,3 +130,29 @@ def test_information_ignores_later_tokens(rollout, cut):
     for estimator in (EarlyExitEntropy(POSTFIX), AnswerLikelihood(POSTFIX)):
         before, after = estimator(model, rollout), estimator(model, changed)
         torch.testing.assert_close(after[:, :cut], before[:, :cut], atol=LIMIT, rtol=0)
+
+
+class Wrapper(torch.nn.Module):
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, **arguments):
+        return self.module(**arguments)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_filling_the_cache_ends_at_the_last_keys_unless_the_model_is_wrapped(family, wrapped):
+    model, ends = tiny_model(family), []
+    model.register_forward_hook(lambda *_: ends.append("model"))
+    ids, mask = torch.randint(3, 30, (2, 7)), torch.ones(2, 7, dtype=torch.bool)
+    rollout = Rollout(ids[:, :3], mask[:, :3], ids[:, 3:], mask[:, 3:], mask[:, 3:], torch.zeros(2, dtype=torch.long))
+    with torch.no_grad():
+        cache = fill_cache(Wrapper(model) if wrapped else model, rollout, 4)
+        whole = model(input_ids=ids).past_key_values
+    assert ends == ["model"] * (1 + wrapped)
+    assert cache.get_seq_length() == 7
+    for layer, (keys, values) in enumerate(zip(cache._keys, cache._values, strict=True)):
+        torch.testing.assert_close(keys, whole.layers[layer].keys)
+        torch.testing.assert_close(values, whole.layers[layer].values)
