@@ -72,17 +72,18 @@ def read(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Judged]]:
 
 def targets(judged: dict[str, Judged]) -> list[str]:
     """What the information-aware default was to reach, as Markdown."""
-    ours, base, grpo = judged["iapo"], judged["base"], judged["grpo"]
-    excess = difference_interval(ours.length - ours.shortest, grpo.length - grpo.shortest, relative=True)
-    fewer = difference_interval(ours.length, base.length, relative=True)
+    ours, base = judged["iapo"], judged["base"]
     lines = ["| | wanted | found |", "|---|---|---|"]
-    found = ranged(difference_interval(ours.accuracy, grpo.accuracy), sign=True)
-    lines.append(f"| accuracy, less that of GRPO | no loss | {found} |")
+    fewer = difference_interval(ours.length, base.length, relative=True)
     lines.append(f"| length against the base | at most -36% | {ranged(fewer, 1, sign=True, percent=True)} |")
-    lines.append(
-        f"| excess over the shortest sufficient reasoning against GRPO's | at most -50% "
-        f"| {ranged(excess, 1, sign=True, percent=True)} |"
-    )
+    if (grpo := judged.get("grpo")) is not None:
+        found = ranged(difference_interval(ours.accuracy, grpo.accuracy), sign=True)
+        lines.append(f"| accuracy, less that of GRPO | no loss | {found} |")
+        excess = difference_interval(ours.length - ours.shortest, grpo.length - grpo.shortest, relative=True)
+        lines.append(
+            f"| excess over the shortest sufficient reasoning against GRPO's | at most -50% "
+            f"| {ranged(excess, 1, sign=True, percent=True)} |"
+        )
     for name in (name for name in RIVALS if name in judged):
         apart = ours.ratio.low > judged[name].ratio.high
         found = f"{ranged(ours.ratio, 4)} against {ranged(judged[name].ratio, 4)}: {'apart' if apart else 'not apart'}"
