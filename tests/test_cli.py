@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -71,7 +72,8 @@ def test_a_finished_run_is_not_overwritten(whole):
     assert "holds a run already" in again.stderr
 
 
-def test_killed_and_resumed_it_is_the_same_run_to_the_bit(whole, tmp_path):
+@pytest.mark.parametrize("saved", [True, False], ids=["", "before the first checkpoint"])
+def test_killed_and_resumed_it_is_the_same_run_to_the_bit(whole, tmp_path, saved):
     folder = tmp_path / "killed"
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     line = [sys.executable, "-m", "iapo.cli", "train", "--output", str(folder), *TINY]
@@ -82,6 +84,9 @@ def test_killed_and_resumed_it_is_the_same_run_to_the_bit(whole, tmp_path):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    if not saved:
+        for checkpoint in folder.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
     resumed = command("train", "--output", str(folder), "--resume", *TINY)
     assert resumed.returncode == 0, resumed.stderr
     assert steps(folder) == steps(whole)

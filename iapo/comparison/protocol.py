@@ -12,10 +12,11 @@ import yaml  # type: ignore[import-untyped]
 
 from iapo.comparison.plan import Method, Plan, Run, Split
 from iapo.comparison.problems import judging_path
-from iapo.comparison.results import BASE_FOLDER, is_judged, read_run, steps_of
+from iapo.comparison.results import BASE_FOLDER, is_judged, read_run
 from iapo.comparison.runner import Job, Outcome, Stage
 from iapo.comparison.settings import Settings
 from iapo.comparison.statistics import choose_setting
+from iapo.training.log import read_metrics
 from iapo.training.progress import summary
 
 Execute = Callable[[str, Sequence[Job]], Mapping[str, Outcome]]
@@ -80,7 +81,7 @@ def run_job(plan: Plan, folder: Path, run: Run) -> Job:
     train = Stage((*command, "--resume"), (place / "report.md").exists)
 
     def progress() -> tuple[float, str]:
-        steps = steps_of(place)
+        steps = read_metrics(place / "metrics.jsonl")
         if not steps:
             return 0.0, "starting"
         if train.finished():

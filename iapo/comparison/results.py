@@ -111,11 +111,6 @@ def is_judged(folder: Path, run: str, split: Split) -> bool:
     return path.exists() and problems.exists() and json.loads(path.read_text())["problems"] == digest(problems)
 
 
-def steps_of(place: Path) -> tuple[dict[str, float], ...]:
-    """The metrics of each update in a run folder; of an update that was done again, the last."""
-    return tuple({int(row["step"]): row for row in read_metrics(place / "metrics.jsonl")}.values())
-
-
 def read_run(folder: Path, run: Run) -> RunResult:
     """Read a run that `is_judged`."""
     method = run.method
@@ -156,5 +151,5 @@ def _read(
         difficulty=torch.tensor(difficulty, dtype=torch.float64) if known else None,
         classes=classes,
         shortest=torch.tensor(judged["shortest"], dtype=torch.float64) if "shortest" in judged else None,
-        steps=steps_of(folder / run),
+        steps=tuple(read_metrics(folder / run / "metrics.jsonl")),
     )

@@ -116,8 +116,8 @@ def train(
         inner.load_state_dict(dict(saved.state.optimizer))
         stepper.load_state_dict(dict(saved.state.counters["optimizer"]))
         stream.restore(dict(saved.state.data))
-        truncate_metrics(folder / "metrics.jsonl", step)
     folder.mkdir(parents=True, exist_ok=True)
+    truncate_metrics(folder / "metrics.jsonl", step)
     (folder / "config.json").write_text(json.dumps(resolved, indent=2) + "\n")
 
     def judge(step: int) -> EvaluationResult:

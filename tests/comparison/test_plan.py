@@ -10,7 +10,7 @@ import yaml
 from iapo.comparison.problems import choose_problems
 from iapo.comparison.read_plan import read_plan, setting_name
 from iapo.data import hold_out, load_rows
-from iapo.embedded import split_of
+from iapo.embedded import model_path, split_of
 
 GOOD = {
     "base": {"steps": 2, "prompts_per_step": 4, "sampler.max_new_tokens": 24},
@@ -207,5 +207,10 @@ def test_too_few_problems_are_told(tmp_path):
 
 
 @pytest.mark.parametrize("path", sorted(Path("configs/compare").glob("*.yaml")), ids=lambda path: path.stem)
-def test_the_ready_comparisons_can_be_read(path):
+def test_the_ready_comparisons_can_be_read(path, tmp_path, monkeypatch):
+    path, model = path.resolve(), yaml.safe_load(path.read_text()).get("base", {}).get("model", "embedded")
+    monkeypatch.chdir(tmp_path)
+    if model != "embedded":  # made by the command in the file's first line, at a path from where it is called
+        Path(model).parent.mkdir(parents=True)
+        Path(model).symlink_to(model_path())
     assert read_plan(path).reporting_seeds

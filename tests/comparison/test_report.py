@@ -16,7 +16,7 @@ from iapo.comparison.plan import Method, Plan, Run
 from iapo.comparison.problems import judging_path
 from iapo.comparison.protocol import check_folders, choose, run_plan, run_settings
 from iapo.comparison.report import render_report, results_json
-from iapo.comparison.results import BASE_FOLDER, is_judged, read_all, read_run
+from iapo.comparison.results import BASE_FOLDER, is_judged, read_all
 from iapo.comparison.runner import Job, Outcome
 from iapo.comparison.summary import Summary, summarise
 
@@ -193,15 +193,6 @@ def test_a_folder_with_other_settings_is_refused(tmp_path):
     (tmp_path / run.folder / "settings.yaml").write_text(yaml.safe_dump({**run_settings(run), "steps": 4}))
     with pytest.raises(ValueError, match=r"grpo/default/seed-0 holds a run with other settings \(steps is 4, not 3\)"):
         check_folders(plan, tmp_path)
-
-
-def test_a_step_that_was_done_again_counts_once(tmp_path):
-    plan = write_comparison(tmp_path)
-    run = plan.reporting_runs(plan.untuned())[0]
-    path = tmp_path / run.folder / "metrics.jsonl"
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join([lines[0], *lines]))
-    assert read_run(tmp_path, run).tokens_sampled == 9000
 
 
 def test_data_without_difficulty_or_classes_have_fewer_sections(tmp_path):

@@ -91,7 +91,8 @@ def test_padding_and_garbage_change_nothing(rollout, answers, width, seed):
         mask = torch.nn.functional.pad(mask, pad)
         garbage = torch.randint(0, 31, mask.shape, generator=generator)
         fields |= {f"{name}_mask": mask, f"{name}_ids": torch.where(mask, torch.nn.functional.pad(ids, pad), garbage)}
-    fields["reasoning_mask"] = torch.nn.functional.pad(rollout.reasoning_mask, (0, width))
+    for name in ("reasoning_mask", "sampler_logprobs"):
+        fields[name] = torch.nn.functional.pad(getattr(rollout, name), (0, width))
     wide = estimator(model, dataclasses.replace(rollout, **fields))
     torch.testing.assert_close(wide[:, :-width], estimator(model, rollout), atol=LIMIT, rtol=LIMIT)
     assert not wide[:, -width:].any()

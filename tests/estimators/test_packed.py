@@ -97,6 +97,7 @@ def test_padding_width_and_garbage_change_nothing(rollout, width, seed):
         completion_ids=completion_ids,
         completion_mask=completion_mask,
         reasoning_mask=torch.nn.functional.pad(rollout.reasoning_mask, (0, width)),
+        sampler_logprobs=torch.nn.functional.pad(rollout.sampler_logprobs, (0, width)),
     )
     for estimator in (EarlyExitEntropy(POSTFIX), AnswerLikelihood(POSTFIX)):
         narrow_information, wide_information = estimator(model, rollout), estimator(model, wider)

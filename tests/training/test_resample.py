@@ -154,7 +154,9 @@ def test_joined_rows_are_the_rows(first, second):
             assert ids[row][mask[row]].tolist() == own.tolist()
     spans = [part.reasoning_mask[i].nonzero().flatten().tolist() for part, i in parts]
     assert [row.nonzero().flatten().tolist() for row in joined.reasoning_mask] == spans
-    assert joined.sampler_logprobs is None
+    logprobs = [row[mask].tolist() for row, mask in zip(joined.sampler_logprobs, joined.completion_mask, strict=True)]
+    assert logprobs == [part.sampler_logprobs[i][part.completion_mask[i]].tolist() for part, i in parts]
+    assert join(first, dataclasses.replace(second, sampler_logprobs=None)).sampler_logprobs is None
 
 
 def test_no_rounds_is_an_error():
