@@ -71,7 +71,9 @@ ASSIGNERS = [
     advantages.InformationAware(alpha=0.5, beta=0.1),
     advantages.InformationAware.paper(alpha=1.0, beta=0.1),
     (advantages.InformationAware(center="batch"), {"groups_independent": False}),
-    advantages.InformationAware(beta=0.1, applies_to="correct", exploration="policy_entropy", horizon=2),
+    advantages.InformationAware(
+        beta=0.1, applies_to="correct", covers="completion", exploration="policy_entropy", horizon=2
+    ),
     (advantages.OfficialCompat(alpha=1.0, beta=0.1), {"width_independent": False}),
     advantages.GTPO(),
     advantages.GRPOS(),

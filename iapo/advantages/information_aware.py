@@ -20,6 +20,7 @@ from iapo.types import AdvantageOutput, TokenSignals
 
 Credit = Literal["own", "to_go"]
 AppliesTo = Literal["all", "correct"]
+Covers = Literal["measured", "completion"]
 Exploration = Literal["policy_probability", "policy_entropy"]
 
 
@@ -56,6 +57,9 @@ class InformationAware(AdvantageAssigner):
         center: the tokens over which the information term is normalised.
         scale: ``"std"`` divides the information term by the standard deviation, ``"none"`` leaves it in nats.
         applies_to: the completions that get an information term; it is normalised over theirs alone.
+        covers: the tokens that get an information term: those where information was ``"measured"``, or all of the
+            ``"completion"``, as having told nothing where it was not; so that tokens behind the reasoning, an answer
+            given twice, have their price too.
         exploration: what ``c_t`` is made of.
         correct_above: a completion is correct if its reward is above this.
 
@@ -81,6 +85,7 @@ class InformationAware(AdvantageAssigner):
     center: Center = "group"
     scale: Scale = "std"
     applies_to: AppliesTo = "all"
+    covers: Covers = "measured"
     exploration: Exploration = "policy_probability"
     correct_above: float = 0.5
 
@@ -94,6 +99,7 @@ class InformationAware(AdvantageAssigner):
         check_choice("center", self.center, Center)
         check_choice("scale", self.scale, Scale)
         check_choice("applies_to", self.applies_to, AppliesTo)
+        check_choice("covers", self.covers, Covers)
         check_choice("exploration", self.exploration, Exploration)
 
     @classmethod
@@ -131,10 +137,11 @@ class InformationAware(AdvantageAssigner):
         correct = (rewards > self.correct_above)[:, None]
         if alpha and signals.information is not None:
             mask = completion_mask if signals.information_mask is None else signals.information_mask
-            credited = signals.information
+            credited = signals.information.masked_fill(~mask, 0)
             if self.credit == "to_go":
                 credited = information_to_go(credited, mask, self.discount, self.horizon)
-            counted = mask if self.applies_to == "all" else mask & correct
+            counted = mask if self.covers == "measured" else completion_mask
+            counted = counted if self.applies_to == "all" else counted & correct
             terms["information"] = alpha * normalise(credited, counted, group_ids, self.center, self.scale)
             metrics["iapo/information_per_token"] = float(masked_mean(signals.information, mask))
             total = float(masked_sum(signals.information, mask))

@@ -31,15 +31,19 @@ def test_group_relative_against_the_loop(batch, eps):
     st.sampled_from([None, 0, 2]),
     st.sampled_from(["std", "none"]),
     st.sampled_from(["all", "correct"]),
+    st.sampled_from(["measured", "completion"]),
 )
-def test_information_term_against_the_loop(batch, credit, center, discount, horizon, scale, applies_to):
+def test_information_term_against_the_loop(batch, credit, center, discount, horizon, scale, applies_to, covers):
     rewards, ids, mask, signals = batch
     choices = {"credit": credit, "center": center, "discount": discount, "horizon": horizon, "scale": scale}
-    assigner = InformationAware(GroupRelative(), alpha=0.7, applies_to=applies_to, **choices)
+    assigner = InformationAware(GroupRelative(), alpha=0.7, applies_to=applies_to, covers=covers, **choices)
     output = assigner(rewards, ids, mask, signals)
     information, measured = signals.information.double().tolist(), signals.information_mask.tolist()
     if credit == "to_go":
         information = references.to_go(information, measured, discount, horizon)
+    if covers == "completion":
+        pairs = [zip(values, row, strict=True) for values, row in zip(information, measured, strict=True)]
+        information, measured = [[value if m else 0.0 for value, m in row] for row in pairs], mask.tolist()
     if applies_to == "correct":
         measured = [[m and float(r) > 0.5 for m in row] for row, r in zip(measured, rewards, strict=True)]
     keys = {"completion": lambda i: i, "group": lambda i: int(ids[i]), "batch": lambda i: 0}
@@ -111,6 +115,18 @@ def test_signals_in_half_precision(center):
     assert output.advantages.dtype == torch.float32
 
 
+def test_behind_the_reasoning_every_token_has_its_price_where_the_completion_is_covered():
+    mask = torch.tensor([[True] * 4, [True] * 4, [True] * 4, [True, True, True, False]])
+    signals = TokenSignals(
+        information=torch.tensor([[1.0, 1.0, 0.0, 0.0]] * 4), information_mask=torch.arange(4).expand(4, 4) < 2
+    )
+    rewards, ids = torch.ones(4), torch.zeros(4, dtype=torch.long)
+    assert not InformationAware()(rewards, ids, mask, signals).advantages[:, 2:].any()
+    covered = InformationAware(covers="completion")(rewards, ids, mask, signals).advantages
+    assert (covered[:, 2:][mask[:, 2:]] < 0).all()
+    assert (covered[:, :2] > 0).all()
+
+
 def test_without_a_correct_completion_there_is_no_information_term():
     mask = torch.ones(2, 3, dtype=torch.bool)
     signals = TokenSignals(information=torch.randn(2, 3))
@@ -154,6 +170,7 @@ def test_an_empty_batch_is_fine():
         (lambda: InformationAware(center="row"), "center: got 'row'"),
         (lambda: InformationAware(scale="l2"), "scale: got 'l2'"),
         (lambda: InformationAware(applies_to="wrong"), "applies_to: got 'wrong'"),
+        (lambda: InformationAware(covers="answer"), "covers: got 'answer'"),
         (lambda: InformationAware(exploration="none"), "exploration: got 'none'"),
         (lambda: InformationAware(horizon=-1), "horizon: got -1"),
         (lambda: InformationAware(alpha=Linear(1.0, -1.0)), r"alpha: got Linear\(start=1.0, end=-1.0\)"),

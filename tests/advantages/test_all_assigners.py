@@ -42,7 +42,9 @@ DETERMINISTIC = [
     OverlongFiltered(GroupRelative(), 6),
     InformationAware(beta=0.2),
     InformationAware.paper(1.0, 0.1),
-    InformationAware(scale="none", horizon=2, applies_to="correct", exploration="policy_entropy", beta=0.2),
+    InformationAware(
+        scale="none", horizon=2, applies_to="correct", covers="completion", exploration="policy_entropy", beta=0.2
+    ),
     *(LengthShaped(GroupRelative(), shaping) for shaping in SHAPINGS),
 ]
 # Ties of GFPO go by order, S-GRPO's draws and the released code's statistics run over the padding.
