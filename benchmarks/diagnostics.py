@@ -33,7 +33,7 @@ from iapo.training.loop import update
 PROMPTS, GROUP, OTHERS = 32, 8, 32
 TERMS = ("outcome", "information", "exploration")
 RATES = (5e-4, 1e-4)
-ASSIGNER = InformationAware(alpha=0.5, beta=0.1)
+ASSIGNER = InformationAware(alpha=0.5, beta=0.1, applies_to="all")
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def our_block(arguments: argparse.Namespace, seed: int, estimator_name: str) -> 
     """One block of our updates."""
     model, tokenizer = load_model("embedded", arguments.device)
     estimator = make_estimator(estimator_name, tokenizer)
-    assigner = GroupRelative() if isinstance(estimator, NoInformation) else InformationAware(alpha=0.5)
+    assigner = GroupRelative() if isinstance(estimator, NoInformation) else InformationAware()
     sampler = CompactingSampler(model, tokenizer, max_new_tokens=arguments.tokens)
     stepper = ClippedOptimizer(torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE))
     data = rows(generate_problems(arguments.prompts * arguments.updates, seed))

@@ -3,13 +3,16 @@
     iapo compare configs/compare/study.yaml --output runs/study
     python -m iapo.embedded.recipe --out runs/models/shortcuts --shortcut 0.2 0.8 --shortcut_slip 0.12 --threads 1
     iapo compare configs/compare/study_shortcuts.yaml --output runs/study_shortcuts
-    python benchmarks/study.py runs/study runs/study_shortcuts --output docs/study
+    iapo compare configs/compare/study_choices.yaml --output runs/study_choices
+    python benchmarks/study.py runs/study runs/study_shortcuts runs/study_choices --output docs/study
 
-Writes `results.json` (the rows of both), for each task the report of `iapo compare` and `TASK-targets.md`, and
-`accuracy_length.png`. Intervals are those of `iapo compare`: 95%, bootstrapped over seeds and problems.
+Writes `results.json` (the rows of all), for each folder the report of `iapo compare` as `TASK.md` and, where GRPO is in
+it, `TASK-targets.md`, and `accuracy_length.png`. Intervals are those of `iapo compare`: 95%, bootstrapped over seeds
+and problems.
 """
 
 import argparse
+import itertools
 import json
 from collections import defaultdict
 from dataclasses import dataclass
@@ -72,28 +75,30 @@ def read(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Judged]]:
 
 def targets(judged: dict[str, Judged]) -> list[str]:
     """What the information-aware default was to reach, as Markdown."""
-    ours, base = judged["iapo"], judged["base"]
+    ours, base, grpo = judged["iapo"], judged["base"], judged["grpo"]
     lines = ["| | wanted | found |", "|---|---|---|"]
     fewer = difference_interval(ours.length, base.length, relative=True)
     lines.append(f"| length against the base | at most -36% | {ranged(fewer, 1, sign=True, percent=True)} |")
-    if (grpo := judged.get("grpo")) is not None:
-        found = ranged(difference_interval(ours.accuracy, grpo.accuracy), sign=True)
-        lines.append(f"| accuracy, less that of GRPO | no loss | {found} |")
-        excess = difference_interval(ours.length - ours.shortest, grpo.length - grpo.shortest, relative=True)
-        lines.append(
-            f"| excess over the shortest sufficient reasoning against GRPO's | at most -50% "
-            f"| {ranged(excess, 1, sign=True, percent=True)} |"
-        )
+    found = ranged(difference_interval(ours.accuracy, grpo.accuracy), sign=True)
+    lines.append(f"| accuracy, less that of GRPO | no loss | {found} |")
+    excess = difference_interval(ours.length - ours.shortest, grpo.length - grpo.shortest, relative=True)
+    lines.append(
+        f"| excess over the shortest sufficient reasoning against GRPO's | at most -50% "
+        f"| {ranged(excess, 1, sign=True, percent=True)} |"
+    )
     for name in (name for name in RIVALS if name in judged):
         apart = ours.ratio.low > judged[name].ratio.high
         found = f"{ranged(ours.ratio, 4)} against {ranged(judged[name].ratio, 4)}: {'apart' if apart else 'not apart'}"
         lines.append(f"| Ratio@32 against {name} | higher, intervals apart | {found} |")
-    for name in (name for name in LENGTH_REWARDS if name in judged):
-        other = judged[name]
-        hard = difference_interval(ours.accuracy[:, ours.hard], other.accuracy[:, other.hard])
-        length = difference_interval(ours.length, other.length)
-        found = f"{ranged(hard, sign=True)}, tokens {ranged(length, 2, sign=True)}"
-        lines.append(f"| accuracy on the hardest third, less that of {name} | at least 0 at equal length | {found} |")
+    for name, preset in itertools.product(LENGTH_REWARDS, ("", ", mild")):
+        if (other := judged.get(name + preset)) is None or (mine := judged.get("iapo" + preset)) is None:
+            continue
+        hard = difference_interval(mine.accuracy[:, mine.hard], other.accuracy[:, other.hard])
+        every = difference_interval(mine.accuracy, other.accuracy)
+        length = difference_interval(mine.length, other.length)
+        found = f"{ranged(hard, sign=True)}, on all {ranged(every, sign=True)}, tokens {ranged(length, 2, sign=True)}"
+        of = f"{name} (both {preset[2:]})" if preset else name
+        lines.append(f"| accuracy on the hardest third, less that of {of} | at least 0 at equal length | {found} |")
     return lines
 
 
@@ -134,7 +139,8 @@ def main() -> None:
         tasks[found[0]["task"]] = judged
         report = (folder / "report.md").read_text().split("\n", 2)[2].replace("\n## ", "\n### ")
         (settings.output / f"{found[0]['task']}.md").write_text(report)
-        (settings.output / f"{found[0]['task']}-targets.md").write_text("\n".join(targets(judged)) + "\n")
+        if "grpo" in judged:
+            (settings.output / f"{found[0]['task']}-targets.md").write_text("\n".join(targets(judged)) + "\n")
     (settings.output / "results.json").write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
     draw(tasks, settings.output / "accuracy_length.png")
 

@@ -35,10 +35,11 @@ class InformationAware(AdvantageAssigner):
     completion and ``-pi_old(o_t)`` in a wrong one (``"policy_probability"``), or minus and plus the policy's entropy
     (``"policy_entropy"``); its z-score is always within the completion.
 
-    The defaults depart from the paper: it credits the token's own information, centred in the completion
-    (``InformationAware.paper``); what its released code computes is `OfficialCompat`. On the embedded task in a lab,
-    information to go with discount 0.9, centred over the group, and no exploration term, was shorter at no loss of
-    accuracy, and the paper's setting was not.
+    The defaults depart from the paper: it credits the token's own information, centred in the completion, right or
+    wrong (``InformationAware.paper``); what its released code computes is `OfficialCompat`. In the study of the
+    documentation the defaults were shorter at no loss of accuracy, and the paper's setting was no shorter. Information
+    about a completion's own answer says nothing of whether that answer is right: paid in wrong completions too, it can
+    outweigh the reward.
 
     *Degenerate cases.* ``alpha = beta = 0`` is the outcome's advantage, bitwise. Where all values normalised together
     are equal, their term is 0. Tokens without measured information get no information term, nor do wrong completions
@@ -61,7 +62,7 @@ class InformationAware(AdvantageAssigner):
             ``"completion"``, as having told nothing where it was not; so that tokens behind the reasoning, an answer
             given twice, have their price too.
         exploration: what ``c_t`` is made of.
-        correct_above: a completion is correct if its reward is above this.
+        correct_above: a completion is correct if its reward, the sum over all reward functions, is above this.
 
     Raises:
         ValueError: a weight that is negative or not finite, a discount outside [0, 1], a negative horizon, an unknown
@@ -77,14 +78,14 @@ class InformationAware(AdvantageAssigner):
     """
 
     outcome: AdvantageAssigner = field(default_factory=GroupRelative)
-    alpha: float | Schedule = 0.5
+    alpha: float | Schedule = 1.0
     beta: float | Schedule = 0.0
     credit: Credit = "to_go"
     discount: float = 0.9
     horizon: int | None = None
     center: Center = "group"
     scale: Scale = "std"
-    applies_to: AppliesTo = "all"
+    applies_to: AppliesTo = "correct"
     covers: Covers = "measured"
     exploration: Exploration = "policy_probability"
     correct_above: float = 0.5
@@ -105,7 +106,7 @@ class InformationAware(AdvantageAssigner):
     @classmethod
     def paper(cls, alpha: float, beta: float) -> "InformationAware":
         """The paper's choices; it searches both weights in {1e-6, 1e-4, 1e-2, 1}."""
-        return cls(GroupRelative(), alpha=alpha, beta=beta, credit="own", center="completion")
+        return cls(GroupRelative(), alpha=alpha, beta=beta, credit="own", center="completion", applies_to="all")
 
     @property
     def requires(self) -> frozenset[str]:

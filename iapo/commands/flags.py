@@ -19,7 +19,7 @@ _RewardFunctions = dict[str, Callable[..., list]]
 _GROUP_RELATIVE = {"class_path": "iapo.advantages.GroupRelative"}
 _INFORMATION_AWARE = {
     "class_path": "iapo.advantages.InformationAware",
-    "init_args": {"outcome": _GROUP_RELATIVE, "alpha": 0.5},
+    "init_args": {"outcome": _GROUP_RELATIVE},
 }
 _SAMPLER = {"class_path": "iapo.rollout.CompactingSampler", "init_args": {"max_new_tokens": 128}}
 _ADAMW = {"class_path": "torch.optim.AdamW", "init_args": {"lr": 5e-4, "weight_decay": 0.0}}
