@@ -20,7 +20,7 @@ extensions = [
 ]
 html_theme = "furo"
 html_title = "iapo"
-exclude_patterns = ["_build", "benchmarks"]
+exclude_patterns = ["_build", "benchmarks", "study/embedded*"]
 default_role = "code"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False

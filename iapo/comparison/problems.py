@@ -20,6 +20,9 @@ _SPARE = 8
 _OTHER_SEED = 7_919_000
 """Added to the seed of generated problems that judge, away from the seeds of runs."""
 
+_OF_JUDGING = ("model", "trust_remote_code", "device", "precision", "data", "sampler", "rewards")
+"""The settings that judging goes by; others may change without anything being judged again."""
+
 
 def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
     """Write ``judging-validation.json`` (if anything is tuned) and ``judging-test.json``: all that judging needs.
@@ -47,7 +50,7 @@ def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
             "seed": plan.judging.seed,
             "samples": plan.judging.samples if split == "test" else plan.tuning.samples,
             "batch": plan.judging.batch,
-            "settings": settings,
+            "settings": {name: settings[name] for name in _OF_JUDGING},
             "problems": [row["prompt"] for row in rows],
             "rows": render_prompts(rows, tokenizer, settings["system_prompt"], settings["prompt_template"]),
         }
