@@ -56,7 +56,7 @@ def test_gfpo_of_one_is_an_error():
 @given(batches(), st.integers(1, 10))
 def test_overlong_completions_might_as_well_not_have_been_sampled(batch, limit):
     rewards, ids, mask, signals = batch
-    assigner = OverlongFiltered(InformationAware(RLOO()), limit)
+    assigner = OverlongFiltered(InformationAware(RLOO(), alpha=0.5, applies_to="all"), limit)
     assert assigner.requires == {"information"}
     output = assigner(rewards, ids, mask, signals)
     lengths = mask.sum(1).tolist()

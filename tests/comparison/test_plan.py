@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from iapo.comparison.problems import choose_problems
+from iapo.comparison.problems import choose_problems, digest, judging_path, write_problems
 from iapo.comparison.read_plan import read_plan, setting_name
+from iapo.comparison.settings import instantiate
 from iapo.data import hold_out, load_rows
 from iapo.embedded import model_path, split_of
 
@@ -214,3 +215,13 @@ def test_the_ready_comparisons_can_be_read(path, tmp_path, monkeypatch):
         Path(model).parent.mkdir(parents=True)
         Path(model).symlink_to(model_path())
     assert read_plan(path).reporting_seeds
+
+
+def test_only_what_judging_goes_by_makes_it_another_judging(tmp_path):
+    def judged_on(**base) -> str:
+        plan = read_plan(written(tmp_path, GOOD | {"base": GOOD["base"] | base}))
+        write_problems(plan, tmp_path, instantiate(plan.judging.settings)["rewards"])
+        return digest(judging_path(tmp_path, "test"))
+
+    assert judged_on() == judged_on(**{"optimizer.lr": 0.5})
+    assert judged_on() != judged_on(**{"sampler.max_new_tokens": 23})
