@@ -14,6 +14,7 @@ and problems.
 import argparse
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from iapo.comparison.statistics import difference_interval, hardest_third, mean_
 from iapo.evaluation import Interval, pass_at_k
 
 LENGTH_REWARDS = ("kimi", "l1", "arora_zanette", "shorter_better")
+OURS = ("iapo", "iapo, default weight", "iapo, mild")
 RIVALS = ("dapo", "gfpo", "gtpo", "s_grpo")
 
 
@@ -72,31 +74,36 @@ def read(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Judged]]:
     return [row | {"run": str(folder / row["run"])} for row in rows], judged
 
 
-def targets(judged: dict[str, Judged]) -> list[str]:
-    """What the information-aware default was to reach, as Markdown."""
-    ours, base, grpo = judged["iapo"], judged["base"], judged["grpo"]
-    lines = ["| | wanted | found |", "|---|---|---|"]
+def targets(judged: dict[str, Judged], ours: Judged) -> Iterator[tuple[str, str, str]]:
+    """What the information-aware default was to reach: of what, what was wanted, what ``ours`` reached."""
+    base, grpo = judged["base"], judged["grpo"]
     fewer = difference_interval(ours.length, base.length, relative=True)
-    lines.append(f"| length against the base | at most -36% | {ranged(fewer, 1, sign=True, percent=True)} |")
-    found = ranged(difference_interval(ours.accuracy, grpo.accuracy), sign=True)
-    lines.append(f"| accuracy, less that of GRPO | no loss | {found} |")
+    yield "length against the base", "at most -36%", ranged(fewer, 1, sign=True, percent=True)
+    yield "accuracy, less that of GRPO", "no loss", ranged(difference_interval(ours.accuracy, grpo.accuracy), sign=True)
     excess = difference_interval(ours.length - ours.shortest, grpo.length - grpo.shortest, relative=True)
-    lines.append(
-        f"| excess over the shortest sufficient reasoning against GRPO's | at most -50% "
-        f"| {ranged(excess, 1, sign=True, percent=True)} |"
-    )
+    of = "excess over the shortest sufficient reasoning against GRPO's"
+    yield of, "at most -50%", ranged(excess, 1, sign=True, percent=True)
     for name in (name for name in RIVALS if name in judged):
         apart = ours.ratio.low > judged[name].ratio.high
         found = f"{ranged(ours.ratio, 4)} against {ranged(judged[name].ratio, 4)}: {'apart' if apart else 'not apart'}"
-        lines.append(f"| Ratio@32 against {name} | higher, intervals apart | {found} |")
+        yield f"Ratio@32 against {name}", "higher, intervals apart", found
     for name in (name for name in judged if name.split(",")[0] in LENGTH_REWARDS):
         other = judged[name]
         hard = difference_interval(ours.accuracy[:, ours.hard], other.accuracy[:, other.hard])
         every = difference_interval(ours.accuracy, other.accuracy)
         length = difference_interval(ours.length, other.length)
         found = f"{ranged(hard, sign=True)}, on all {ranged(every, sign=True)}, tokens {ranged(length, 2, sign=True)}"
-        lines.append(f"| accuracy on the hardest third, less that of {name} | at least 0 at equal length | {found} |")
-    return lines
+        yield f"accuracy on the hardest third, less that of {name}", "at least 0 at equal length", found
+
+
+def targets_table(judged: dict[str, Judged]) -> str:
+    """The targets as Markdown, a column for each of our weights."""
+    ours = [name for name in OURS if name in judged]
+    lines = [f"| | wanted | {' | '.join(ours)} |", "|---|---|" + "---|" * len(ours)]
+    for each in zip(*(targets(judged, judged[name]) for name in ours), strict=True):
+        of, wanted, _ = each[0]
+        lines.append(f"| {of} | {wanted} | {' | '.join(found for _, _, found in each)} |")
+    return "\n".join(lines) + "\n"
 
 
 def draw(tasks: dict[str, dict[str, Judged]], path: Path) -> None:
@@ -137,7 +144,7 @@ def main() -> None:
         report = (folder / "report.md").read_text().split("\n", 2)[2].replace("\n## ", "\n### ")
         (settings.output / f"{found[0]['task']}.md").write_text(report)
         if "grpo" in judged:
-            (settings.output / f"{found[0]['task']}-targets.md").write_text("\n".join(targets(judged)) + "\n")
+            (settings.output / f"{found[0]['task']}-targets.md").write_text(targets_table(judged))
     (settings.output / "results.json").write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
     draw(tasks, settings.output / "accuracy_length.png")
 

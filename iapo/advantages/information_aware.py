@@ -78,7 +78,7 @@ class InformationAware(AdvantageAssigner):
     """
 
     outcome: AdvantageAssigner = field(default_factory=GroupRelative)
-    alpha: float | Schedule = 1.0
+    alpha: float | Schedule = 0.5
     beta: float | Schedule = 0.0
     credit: Credit = "to_go"
     discount: float = 0.9
