@@ -233,6 +233,7 @@ def main() -> None:
     parser.add_argument("--completions", type=int, default=8192, help="to fit on")
     parser.add_argument("--held_out", type=int, default=256, help="test problems")
     parser.add_argument("--marks", type=int, nargs="+", default=[30, 100, 300], help="steps after which to report")
+    parser.add_argument("--variants", nargs="+", help="the rows to make; all if not given")
     parser.add_argument("--seed", type=int, default=0)
     settings = parser.parse_args()
     policy = AutoModelForCausalLM.from_pretrained(model_path())
@@ -256,7 +257,8 @@ def main() -> None:
     print("| variant | parameters | learning rate | steps | NLL | ECE | right | H right | H wrong | AUROC |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     print(f"| none | 0 | | | {evaluate(Variant(policy, postfix), test).row()} |", flush=True)
-    for name, (lr, make) in variants.items():
+    for name in settings.variants or variants:
+        lr, make = variants[name]
         torch.manual_seed(settings.seed)
         variant = make()
         count = sum(parameter.numel() for parameter in variant.parameters())

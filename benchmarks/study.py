@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
 from torch import Tensor
 
 from iapo.comparison.problems import judging_path
@@ -107,9 +108,9 @@ def targets_table(judged: dict[str, Judged]) -> str:
 
 
 def draw(tasks: dict[str, dict[str, Judged]], path: Path) -> None:
-    """Accuracy against length of every method, a panel a task."""
-    figure = Figure(figsize=(6.2 * len(tasks), 5), layout="constrained")
-    for axes, (task, judged) in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks.items(), strict=True):
+    """Accuracy against length of every method, a panel a task; accuracy by its log odds, as most are near 1."""
+    figure = Figure(figsize=(9, 4.6 * len(tasks)), layout="constrained")
+    for axes, (task, judged) in zip(figure.subplots(len(tasks), 1, squeeze=False)[:, 0], tasks.items(), strict=True):
         for number, (name, each) in enumerate(judged.items()):
             length, accuracy = mean_interval(each.length), mean_interval(each.accuracy)
             axes.errorbar(
@@ -124,8 +125,12 @@ def draw(tasks: dict[str, dict[str, Judged]], path: Path) -> None:
             )
         shortest = float(next(iter(judged.values())).shortest.mean())
         axes.axvline(shortest, color="grey", linestyle=":", label="shortest sufficient")
+        axes.set_yscale("logit")
+        axes.yaxis.set_major_locator(FixedLocator([0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98]))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
         axes.set(title=task, xlabel="mean length, tokens", ylabel="accuracy")
-        axes.legend(fontsize="x-small")
+        axes.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(path, dpi=110)
 
 
