@@ -198,11 +198,12 @@ def side_by_side(model: nn.Module, rows: int, length: int, blocks: int, path: st
 def against_length(
     model: nn.Module, rows: int, lengths: list[int], path: Path
 ) -> tuple[list[tuple[int, float]], float]:
-    """Seconds of the packed scheme by length, and the exponent fitted to the last half of the lengths."""
+    """Seconds of the packed scheme by length, and the exponent fitted to the longer half of the lengths."""
     points = [(length, seconds("packed", model, draw(model, rows, length))) for length in lengths]
-    upper = points[-max(2, len(points) // 2) :]
+    upper = points[-max(2, (len(points) + 1) // 2) :]
     exponent = statistics.linear_regression(*zip(*((math.log(x), math.log(y)) for x, y in upper), strict=True)).slope
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     figure = Figure(figsize=(4.6, 3.4), layout="constrained")
     axis = figure.subplots()
@@ -218,6 +219,8 @@ def against_length(
     axis.set_xlabel("completion length, tokens")
     axis.set_ylabel("seconds")
     axis.set_xticks(lengths, [str(length) for length in lengths])
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter("{x:g}")
     axis.minorticks_off()
     axis.legend(frameon=False)
     figure.savefig(path, dpi=120)
@@ -228,8 +231,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="directory or .gguf file; left out: random weights of SmolLM2-135M's shape")
     parser.add_argument("--rows", type=int, default=1, help="completions")
-    parser.add_argument("--lengths", type=int, nargs="+", default=[1024, 2048])
-    parser.add_argument("--curve", type=int, nargs="+", default=[256, 512, 1024, 2048, 4096])
+    parser.add_argument("--lengths", type=int, nargs="*", default=[1024, 2048])
+    parser.add_argument("--curve", type=int, nargs="*", default=[256, 512, 1024, 2048, 4096], help="none: no plot")
     parser.add_argument("--blocks", type=int, default=2)
     parser.add_argument("--output", type=Path, default=Path("docs/benchmarks"))
     settings = parser.parse_args()
@@ -248,9 +251,10 @@ def main() -> None:
     for length in settings.lengths:
         lines += side_by_side(model, settings.rows, length, settings.blocks, settings.model, device)
         (settings.output / "estimators.md").write_text("\n".join(lines) + "\n")
-    points, exponent = against_length(model, settings.rows, settings.curve, settings.output / "estimators.png")
-    curve = ", ".join(f"{length}: {value:.1f} s" for length, value in points)
-    lines += ["", f"Packed, by length: {curve}; fitted exponent {exponent:.2f}."]
+    if settings.curve:
+        points, exponent = against_length(model, settings.rows, settings.curve, settings.output / "estimators.png")
+        curve = ", ".join(f"{length}: {value:.1f} s" for length, value in points)
+        lines += ["", f"Packed, by length: {curve}; exponent fitted to the longer half: {exponent:.2f}."]
     table = "\n".join(lines)
     (settings.output / "estimators.md").write_text(table + "\n")
     print(table)
