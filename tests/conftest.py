@@ -1,10 +1,10 @@
-"""Settings of all tests: one seedless hypothesis profile without deadlines (a first call pays for imports)."""
+"""Settings of all tests: the same random state before each, hypothesis without deadlines (a first call pays for imports)."""
 
 import os
 
 import pytest
 from hypothesis import Phase, settings
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, set_seed
 
 from iapo.embedded import model_path
 
@@ -12,6 +12,12 @@ settings.register_profile("local", deadline=None, max_examples=50)
 settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True, print_blob=True)
 settings.register_profile("first failure", settings.get_profile("local"), phases=[Phase.generate])
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Python's, NumPy's and torch's generators: a test draws the same whatever ran before it in its process."""
+    set_seed(0)
 
 
 @pytest.fixture(scope="session")
