@@ -2,7 +2,9 @@
 
 Same model, prompts, group size, longest completion, optimizer, loss normalisation and micro-batch. Blocks of updates
 alternate (TRL, none, entropy, likelihood, likelihood at steps, TRL, ...); each block starts from the same weights and
-its first update is not counted. The learning rate is small, so that lengths stay those of the base.
+its first update is not counted. The learning rate is small, so that lengths stay those of the base. The last column is
+taken within each update, so that what else the machine does cancels out: seconds from the sampled completions to their
+advantages, by the seconds of the rest; its median, and the lowest and highest block's.
 
 Run: pip install 'trl>=1.16' && python benchmarks/step.py
 """
@@ -34,8 +36,8 @@ from iapo.rollout import CompactingSampler
 from iapo.training.loop import update
 
 LEARNING_RATE = 1e-6
-Block = tuple[list[float], list[float]]
-"""Seconds and mean completion length of each counted update."""
+Block = tuple[list[float], list[float], list[float]]
+"""Seconds, mean completion length and the estimate's share of the rest, of each counted update."""
 
 
 class Clock(TrainerCallback):
@@ -90,7 +92,8 @@ def trl_block(arguments: argparse.Namespace, seed: int) -> Block:
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-    return [b - a for a, b in zip(clock.ends, clock.ends[1:], strict=False)], clock.lengths[1 : arguments.updates]
+    seconds = [b - a for a, b in zip(clock.ends, clock.ends[1:], strict=False)]
+    return seconds, clock.lengths[1 : arguments.updates], []
 
 
 def make_estimator(name: str, tokenizer: Any) -> MIEstimator:
@@ -120,7 +123,7 @@ def our_block(arguments: argparse.Namespace, seed: int, estimator_name: str) -> 
     sampler = CompactingSampler(model, tokenizer, max_new_tokens=arguments.tokens)
     stepper = ClippedOptimizer(torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE))
     data = rows(generate_problems(arguments.prompts * arguments.updates, seed))
-    seconds, lengths = [], []
+    seconds, lengths, shares = [], [], []
     for index in range(arguments.updates):
         start = time.perf_counter()
         metrics = update(
@@ -139,7 +142,8 @@ def our_block(arguments: argparse.Namespace, seed: int, estimator_name: str) -> 
         )
         seconds.append(time.perf_counter() - start)
         lengths.append(metrics["completions/mean_length"])
-    return seconds[1:], lengths[1:]
+        shares.append(metrics["iapo/time/estimate"] / (seconds[-1] - metrics["iapo/time/estimate"]))
+    return seconds[1:], lengths[1:], shares[1:]
 
 
 def main() -> None:
@@ -167,17 +171,21 @@ def main() -> None:
         for name, block in methods.items():
             set_seed(seed)
             found[name].append(block(seed))
-    medians = {name: [statistics.median(seconds) for seconds, _ in blocks] for name, blocks in found.items()}
+    medians = {name: [statistics.median(seconds) for seconds, _, _ in blocks] for name, blocks in found.items()}
     device = torch.cuda.get_device_name() if arguments.device.type == "cuda" else f"CPU, {arguments.threads} threads"
     print(f"{device}; {vars(arguments) | {'device': str(arguments.device)}}\n")
-    print("| | seconds per update, median | mean length | to TRL, by block | to NoInformation |\n|---|---|---|---|---|")
+    columns = ("", "seconds per update, median", "mean length", "to TRL, by block", "to NoInformation", "estimate")
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for name, blocks in found.items():
-        lengths = statistics.fmean(length for _, block in blocks for length in block)
+        lengths = statistics.fmean(length for _, block, _ in blocks for length in block)
+        shares = [statistics.median(block) for _, _, block in blocks if block]
+        estimate = f"{statistics.median(shares):+.0%} ({min(shares):+.0%} to {max(shares):+.0%})" if shares else ""
         ratios = [
             ", ".join(f"{a / b:.2f}" for a, b in zip(medians[name], medians[base], strict=True))
             for base in ("TRL GRPOTrainer", "iapo, NoInformation")
         ]
-        print(f"| {name} | {statistics.median(medians[name]):.2f} | {lengths:.1f} | {ratios[0]} | {ratios[1]} |")
+        seconds = f"{statistics.median(medians[name]):.2f}"
+        print(f"| {' | '.join((name, seconds, f'{lengths:.1f}', *ratios, estimate))} |")
 
 
 if __name__ == "__main__":

@@ -137,6 +137,19 @@ class AdvantageAssigner(ABC):
         """Names of the `TokenSignals` fields that the hook reads, so that a loop computes those and no others."""
         return frozenset()
 
+    def wants_information(
+        self,
+        rewards: Float[Tensor, " batch"],
+        group_ids: Int[Tensor, " batch"],
+        completion_mask: Bool[Tensor, "batch token"],
+    ) -> Bool[Tensor, " batch"]:
+        """The completions whose information the hook reads, so that a loop estimates it for no others: all.
+
+        An assigner that wraps another passes the question on. Arguments are those of `__call__`. It matters only where
+        `requires` names the information; where it was not estimated, the loop's ``information_mask`` is ``False``.
+        """
+        return torch.ones_like(rewards, dtype=torch.bool)
+
     def at(self, progress: float) -> "AdvantageAssigner":
         """The assigner with its weights of a moment of training: itself, unless a weight is scheduled.
 

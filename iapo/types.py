@@ -148,8 +148,8 @@ class TokenSignals:
 
     Args:
         information: what each token told about the answer, nats; 0 where it was not measured.
-        information_mask: where information was measured (a rollout's ``reasoning_mask``). ``None``: at every token of
-            the completion.
+        information_mask: where information was measured (a rollout's ``reasoning_mask``, in the completions that the
+            assigner asks for). ``None``: at every token of the completion.
         policy_entropy: entropy of the sampling policy's next-token distribution, nats.
         policy_logprobs: log-probability of the sampled token under the sampling policy, nats.
 

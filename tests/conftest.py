@@ -1,4 +1,4 @@
-"""Settings of all tests: the same random state before each, hypothesis without deadlines (a first call pays for imports)."""
+"""Settings of all tests: one random state before each, hypothesis without deadlines (a first call pays for imports)."""
 
 import os
 

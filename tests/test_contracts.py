@@ -81,6 +81,10 @@ ASSIGNERS = [
     (advantages.SGRPO(GroupRelative(), first=2, probability=0.5), {"deterministic": False}),
     advantages.OverlongFiltered(GroupRelative(), max_length=5),
     advantages.LengthShaped(GroupRelative(), advantages.KimiLength()),
+    (advantages.SGRPO(advantages.InformationAware(), first=2, probability=0.5), {"deterministic": False}),
+    advantages.OverlongFiltered(advantages.InformationAware(beta=0.1), max_length=5),
+    advantages.LengthShaped(advantages.InformationAware(), advantages.KimiLength()),
+    advantages.InformationAware(outcome=advantages.InformationAware.paper(alpha=1.0, beta=0.1)),
 ]
 
 LOSSES = [

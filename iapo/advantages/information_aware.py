@@ -115,6 +115,18 @@ class InformationAware(AdvantageAssigner):
         own = {"information": self.alpha, explored: self.beta}
         return self.outcome.requires | {name for name, weight in own.items() if weight}
 
+    def wants_information(
+        self,
+        rewards: Float[Tensor, " batch"],
+        group_ids: Int[Tensor, " batch"],
+        completion_mask: Bool[Tensor, "batch token"],
+    ) -> Bool[Tensor, " batch"]:
+        """Those that get an information term, and those that the outcome asks for."""
+        wanted = self._paid(rewards)
+        if "information" in self.outcome.requires:
+            wanted = wanted | self.outcome.wants_information(rewards, group_ids, completion_mask)
+        return wanted
+
     def at(self, progress: float) -> AdvantageAssigner:
         """With its own weights and the outcome's of the moment."""
         return dataclasses.replace(
@@ -135,24 +147,30 @@ class InformationAware(AdvantageAssigner):
         alpha, beta = now("alpha", self.alpha), now("beta", self.beta)
         output = self.outcome(rewards, group_ids, completion_mask, signals)
         terms, metrics = {"outcome": output.advantages}, dict(output.metrics)
-        correct = (rewards > self.correct_above)[:, None]
         if alpha and signals.information is not None:
             mask = completion_mask if signals.information_mask is None else signals.information_mask
             credited = signals.information.masked_fill(~mask, 0)
             if self.credit == "to_go":
                 credited = information_to_go(credited, mask, self.discount, self.horizon)
             counted = mask if self.covers == "measured" else completion_mask
-            counted = counted if self.applies_to == "all" else counted & correct
+            counted = counted & self._paid(rewards)[:, None]
             terms["information"] = alpha * normalise(credited, counted, group_ids, self.center, self.scale)
-            metrics["iapo/information_per_token"] = float(masked_mean(signals.information, mask))
-            total = float(masked_sum(signals.information, mask))
-            metrics["iapo/information_per_completion"] = total / max(1, len(rewards))
+            if measured := int(mask.any(1).sum()):
+                metrics["iapo/information_per_token"] = float(masked_mean(signals.information, mask))
+                metrics["iapo/information_per_completion"] = float(masked_sum(signals.information, mask)) / measured
         if beta:
             explored = self._explored(signals)
-            signed = torch.where(correct, explored, -explored)
+            signed = torch.where(self._correct(rewards)[:, None], explored, -explored)
             terms["exploration"] = beta * normalise(signed, completion_mask, group_ids, "completion")
         terms = {name: term.masked_fill(~output.loss_mask, 0) for name, term in terms.items()}
         return AdvantageOutput(functools.reduce(torch.add, terms.values()), output.loss_mask, metrics, terms)
+
+    def _paid(self, rewards: Float[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        """The completions that get an information term."""
+        return torch.ones_like(rewards, dtype=torch.bool) if self.applies_to == "all" else self._correct(rewards)
+
+    def _correct(self, rewards: Float[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        return rewards > self.correct_above
 
     def _explored(self, signals: TokenSignals) -> Float[Tensor, "batch token"]:
         """What is raised in correct completions and lowered in wrong ones."""

@@ -41,6 +41,16 @@ class LengthShaped(AdvantageAssigner):
         """The outcome's signals."""
         return self.outcome.requires
 
+    def wants_information(
+        self,
+        rewards: Float[Tensor, " batch"],
+        group_ids: Int[Tensor, " batch"],
+        completion_mask: Bool[Tensor, "batch token"],
+    ) -> Bool[Tensor, " batch"]:
+        """The outcome's answer, given the shaped rewards."""
+        shaped = self.shaping(rewards, group_ids, completion_mask.sum(1))
+        return self.outcome.wants_information(shaped, group_ids, completion_mask)
+
     def at(self, progress: float) -> AdvantageAssigner:
         """With the outcome's and the shaping's weights of the moment."""
         return LengthShaped(self.outcome.at(progress), self.shaping.at(progress))

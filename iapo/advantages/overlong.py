@@ -54,6 +54,16 @@ class OverlongFiltered(AdvantageAssigner):
         """The outcome's signals."""
         return self.outcome.requires
 
+    def wants_information(
+        self,
+        rewards: Float[Tensor, " batch"],
+        group_ids: Int[Tensor, " batch"],
+        completion_mask: Bool[Tensor, "batch token"],
+    ) -> Bool[Tensor, " batch"]:
+        """Of those that are not left out, the outcome's answer."""
+        kept = self._kept(group_ids, completion_mask)
+        return kept & self.outcome.wants_information(rewards, group_ids, completion_mask)
+
     def at(self, progress: float) -> AdvantageAssigner:
         """With the outcome's weights of the moment."""
         return dataclasses.replace(self, outcome=self.outcome.at(progress))
@@ -66,7 +76,13 @@ class OverlongFiltered(AdvantageAssigner):
         signals: TokenSignals,
     ) -> AdvantageOutput:
         """See the class."""
+        kept = self._kept(group_ids, completion_mask)
+        return assign_subset(self.outcome, kept, rewards, group_ids, completion_mask, signals)
+
+    def _kept(
+        self, group_ids: Int[Tensor, " batch"], completion_mask: Bool[Tensor, "batch token"]
+    ) -> Bool[Tensor, " batch"]:
         _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
         whole = completion_mask.sum(1) < self.max_length
         bereft = (group_sum(whole.float(), group, size) == 1) & (size > 1)
-        return assign_subset(self.outcome, whole & ~bereft[group], rewards, group_ids, completion_mask, signals)
+        return whole & ~bereft[group]

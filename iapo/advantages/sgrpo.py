@@ -57,6 +57,15 @@ class SGRPO(AdvantageAssigner):
         """The outcome's signals."""
         return self.outcome.requires
 
+    def wants_information(
+        self,
+        rewards: Float[Tensor, " batch"],
+        group_ids: Int[Tensor, " batch"],
+        completion_mask: Bool[Tensor, "batch token"],
+    ) -> Bool[Tensor, " batch"]:
+        """The outcome's answer."""
+        return self.outcome.wants_information(rewards, group_ids, completion_mask)
+
     def at(self, progress: float) -> AdvantageAssigner:
         """With the outcome's weights of the moment."""
         return dataclasses.replace(self, outcome=self.outcome.at(progress))

@@ -88,6 +88,7 @@ class AssignerContract:
             Check("detached", self.detached),
             Check("inputs_untouched", self.inputs_untouched),
             Check("requires", self.requires),
+            Check("wants_information", self.wants_information),
             Check("masked_garbage", self.masked_garbage),
             Check(
                 "padding",
@@ -182,6 +183,26 @@ class AssignerContract:
         self._for_all(holds, _SEEDS)
         if unread := sorted(set(assigner.requires) - matter):
             raise AssertionError(f"required {', '.join(unread)} changed no advantage in {self.examples} batches")
+
+    def wants_information(self, assigner: AdvantageAssigner) -> None:
+        """Information that is not wanted may be left out, its mask says so, and no advantage changes."""
+
+        def holds(batch: RewardBatch, garbage: float) -> None:
+            with seeded():
+                wanted = assigner.wants_information(batch.rewards, batch.group_ids, batch.completion_mask)
+            if wanted.shape != batch.rewards.shape or wanted.dtype != torch.bool:
+                raise AssertionError(
+                    f"want bool {tuple(batch.rewards.shape)}, got {wanted.dtype} {tuple(wanted.shape)}"
+                )
+            information, mask = batch.signals.information, batch.signals.information_mask
+            assert information is not None
+            measured = (batch.completion_mask if mask is None else mask) & wanted[:, None]
+            skipped = information.masked_fill(~measured, garbage)
+            found = _assign(assigner, _with_signals(batch, information=skipped, information_mask=measured))
+            what = f"with information estimated in rows {wanted.nonzero().flatten().tolist()} alone"
+            _same(what, found, _assign(assigner, batch), atol=0)
+
+        self._for_all(holds, st.sampled_from([torch.nan, 0.0]))
 
     def masked_garbage(self, assigner: AdvantageAssigner) -> None:
         """What signals hold outside their masks, NaN included, changes no bit of the output, metrics included."""

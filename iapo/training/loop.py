@@ -103,7 +103,8 @@ def update(
 
     with timed(metrics, "iapo/time/estimate"), cast:
         batches = by_length(rollout, micro_batch)
-        signals = measure(model, rollout, batches, estimator, assigner.requires, temperature)
+        informed = assigner.wants_information(outcome, rollout.group_ids, rollout.completion_mask)
+        signals = measure(model, rollout, batches, estimator, assigner.requires, informed, temperature)
         assigned = assigner(outcome, rollout.group_ids, rollout.completion_mask, signals)
     metrics |= assigned.metrics
     if diagnose:
@@ -162,15 +163,16 @@ def measure(
     batches: Sequence[Int[Tensor, " rows"]],
     estimator: MIEstimator,
     requires: frozenset[str],
+    informed: Bool[Tensor, " batch"],
     temperature: float,
 ) -> TokenSignals:
-    """The signals that an assigner requires, and no others, measured batch by batch."""
+    """The signals that an assigner requires, and no others, measured batch by batch; information where ``informed``."""
     signals: dict[str, Tensor] = {}
     shape, device = rollout.completion_mask.shape, rollout.completion_mask.device
     if "information" in requires:
         signals["information"] = torch.zeros(shape, device=device)
-        signals["information_mask"] = rollout.reasoning_mask
-        for batch in batches:
+        signals["information_mask"] = rollout.reasoning_mask & informed[:, None]
+        for batch in by_length(rollout, len(batches[0]), informed):
             part = rollout.select(batch)
             signals["information"][batch, : part.completion_ids.shape[1]] = estimator(model, part).float()
     if "policy_logprobs" in requires and rollout.sampler_logprobs is not None:
@@ -204,15 +206,23 @@ def logprobs_of(
     return logprobs
 
 
-def by_length(rollout: Rollout, size: int) -> list[Int[Tensor, " rows"]]:
+def by_length(rollout: Rollout, size: int, among: Bool[Tensor, " batch"] | None = None) -> list[Int[Tensor, " rows"]]:
     """Rows in batches of ``size``, longest completions first, so that little of a batch is padding.
+
+    Args:
+        rollout: the completions.
+        size: rows of a batch.
+        among: the rows that are wanted; ``None``: all.
 
     Raises:
         ValueError: ``size`` below 1.
     """
     if size < 1:
         raise ValueError(f"micro_batch: got {size}, want at least 1")
-    return list(rollout.completion_lengths.argsort(descending=True, stable=True).split(size))
+    order = rollout.completion_lengths.argsort(descending=True, stable=True)
+    if among is not None:
+        order = order[among[order]]
+    return [batch for batch in order.split(size) if len(batch)]
 
 
 def cut(values: Tensor, batch: Int[Tensor, " rows"], part: Rollout) -> Tensor:

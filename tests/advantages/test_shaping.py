@@ -129,3 +129,13 @@ def test_what_the_hook_returns_is_checked():
 def test_bad_parameters_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_information_is_asked_for_by_the_shaped_rewards():
+    class Inverted(RewardShaping):
+        def shape(self, rewards, group_ids, lengths):
+            return 1 - rewards
+
+    assigner = LengthShaped(InformationAware(), Inverted())
+    mask = torch.ones(2, 3, dtype=torch.bool)
+    assert assigner.wants_information(torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), mask).tolist() == [False, True]

@@ -63,6 +63,30 @@ class NeverReads(Sound):
     requires = frozenset({"information"})
 
 
+class ReadsUnasked(Sound):
+    """Asks for the information of right completions, and pays for that of all."""
+
+    requires = frozenset({"information"})
+
+    def wants_information(self, rewards, group_ids, completion_mask):
+        return rewards > 0.5
+
+    def change(self, advantages, rewards, group_ids, mask, signals):
+        measured = mask if signals.information_mask is None else mask & signals.information_mask
+        return advantages + signals.information.masked_fill(~measured, 0)
+
+
+class AsksByToken(Sound):
+    requires = frozenset({"information"})
+
+    def wants_information(self, rewards, group_ids, completion_mask):
+        return completion_mask
+
+    def change(self, advantages, rewards, group_ids, mask, signals):
+        measured = mask if signals.information_mask is None else mask & signals.information_mask
+        return advantages + signals.information.masked_fill(~measured, 0)
+
+
 class Multiplies(Sound):
     """Masks by a product, which NaN survives."""
 
@@ -138,6 +162,12 @@ BROKEN = [
     (InPlace(), {"inputs_untouched"}, r"policy_logprobs after the call: differs by"),
     (SecretlyReads(), {"requires"}, r"with (no|another) policy_entropy, which is not required: advantages: differs by"),
     (NeverReads(), {"requires"}, r"required information changed no advantage in 12 batches"),
+    (
+        ReadsUnasked(),
+        {"wants_information"},
+        r"with information estimated in rows \[[\d, ]*\] alone: advantages: differs by",
+    ),
+    (AsksByToken(), {"wants_information"}, r"want bool \(\d+,\), got torch.bool \(\d+, \d+\)"),
     (Multiplies(), {"masked_garbage"}, r"raised FloatingPointError: Multiplies.assign: advantages: NaN or infinite"),
     (MultipliesInMetrics(), {"masked_garbage"}, r"in masked slots of \(\d+, \d+\), metric information: differs by"),
     (ByWidth(), {"padding"}, r"with [1-3] more slots of padding: advantages: differs by"),

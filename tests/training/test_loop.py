@@ -63,6 +63,39 @@ def test_without_weights_information_is_neither_measured_nor_felt():
     assert torch.equal(grpo, shaped)
 
 
+@pytest.mark.parametrize("micro_batch", [64, 3])
+def test_only_the_completions_that_the_assigner_asks_for_are_probed(micro_batch):
+    class AsksForAll(InformationAware):
+        def wants_information(self, rewards, group_ids, completion_mask):
+            return torch.ones_like(rewards, dtype=torch.bool)
+
+    class Counting(AnswerLikelihood):
+        def probe(self, model, rollout):
+            asked.append(len(rollout))
+            return super().probe(model, rollout)
+
+    asked: list[int] = []
+    metrics, found = run(micro_batch, double=True, assigner=InformationAware(), estimator=Counting(POSTFIX))
+    correct = round(16 * metrics["rewards/accuracy/mean"])
+    assert 0 < correct < 16
+    assert sum(asked) == correct
+    assert max(asked) <= micro_batch
+    asked.clear()
+    _, expected = run(micro_batch, double=True, assigner=AsksForAll(), estimator=Counting(POSTFIX))
+    assert sum(asked) == 16
+    torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
+
+
+def test_without_a_right_completion_nothing_is_probed():
+    class Forbidden(EarlyExitEntropy):
+        def probe(self, model, rollout):
+            raise AssertionError("nobody asked")
+
+    metrics, _ = run(rewards={"none": lambda completions, **_: [0.0] * len(completions)}, estimator=Forbidden(POSTFIX))
+    assert metrics["grad_norm"] == 0
+    assert "iapo/information_per_token" not in metrics
+
+
 def test_a_completion_that_nobody_can_judge_moves_no_baseline():
     def judged(completions, answer, **_):
         found = MathAnswer()([""] * len(completions), completions, [[]] * len(completions), answer=answer)
