@@ -1,7 +1,8 @@
 """Does an estimator's signal say what it claims? Every estimator against Monte Carlo truth.
 
     python benchmarks/fidelity.py --output docs/benchmarks
-    python benchmarks/fidelity.py --output docs/benchmarks --model SmolLM2-135M-Instruct.Q4_1.gguf
+    python benchmarks/fidelity.py --output docs/benchmarks --model SmolLM2-135M-Instruct.Q4_1.gguf \
+        --problems 14 --samples 96 --batch 288
 
 Truth: from every probed prefix the policy itself goes on to its end, `--samples` times, and its answers are counted.
 That gives the entropy of the answer, `H_t`, and the log-likelihood of the completion's own answer, `log p_t`, with
@@ -10,8 +11,8 @@ a token told (or, with `--model`, the tokens between two probes): positive is in
 prefix against the other half is the ceiling of a rank correlation.
 
 Without `--model`: the embedded model and task, every position of one sampled completion a problem, by token class.
-With it: sums in a few-shot format that a small instruct model keeps to, `--positions` a completion. Problems are of the
-test split; adapters of calibrated estimators are fitted on completions of other problems.
+With it: sums of three numbers in a few-shot format that a small instruct model keeps to, `--positions` a completion.
+Problems are of the test split; adapters of calibrated estimators are fitted on completions of other problems.
 
 AUROC: how often a token of a needed step has more information than a filler, repeated or checking one: what a signal
 must have to shorten, be it the truth or not. Forced answers are judged as forecasts of the completion's own: NLL of the
@@ -57,7 +58,7 @@ from iapo.rollout import CompactingSampler
 
 POSTFIX, CLOSING = "</think><answer>", "</answer>"
 TRUTHS = {-1: "entropy", 1: "likelihood"}
-SHOTS = 8
+SHOTS = 6
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,8 @@ def sums(path: str) -> Setting:
         return f"<think>{', '.join(steps)}{POSTFIX}{total}{CLOSING}\n"
 
     def draw(generator: random.Random) -> list[int]:
-        return [generator.randint(2, 19) for _ in range(generator.randint(3, 5))]
+        # Always as many: whether to go on adding is then no question, and a result decides the answer.
+        return [generator.randint(2, 19) for _ in range(3)]
 
     def prompts(split: str, count: int, seed: int) -> list[str]:
         shots, generator = random.Random("shots"), random.Random(f"{split} {seed}")
@@ -116,7 +118,7 @@ def sums(path: str) -> Setting:
         return [f"{opening}{' + '.join(map(str, draw(generator)))}\n<think>" for _ in range(count)]
 
     fit = {"completions": 48, "steps": 40, "rows": 6, "prefixes": 4, "lr": 3e-3}
-    return Setting("sums", model, tokenizer, prompts, 64, None, fit)
+    return Setting("sums", model, tokenizer, prompts, 40, None, fit)
 
 
 def sample(setting: Setting, split: str, count: int, seed: int) -> Rollout:

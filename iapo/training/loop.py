@@ -104,6 +104,11 @@ def update(
     with timed(metrics, "iapo/time/estimate"), cast:
         batches = by_length(rollout, micro_batch)
         informed = assigner.wants_information(outcome, rollout.group_ids, rollout.completion_mask)
+        if informed.dtype != torch.bool or informed.shape != outcome.shape:
+            raise ValueError(
+                f"{type(assigner).__name__}.wants_information: want bool of shape (batch,) = {tuple(outcome.shape)}, "
+                f"got {informed.dtype} of shape {tuple(informed.shape)}"
+            )
         signals = measure(model, rollout, batches, estimator, assigner.requires, informed, temperature)
         assigned = assigner(outcome, rollout.group_ids, rollout.completion_mask, signals)
     metrics |= assigned.metrics

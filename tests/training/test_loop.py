@@ -86,6 +86,15 @@ def test_only_the_completions_that_the_assigner_asks_for_are_probed(micro_batch)
     torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
 
 
+def test_what_is_asked_for_must_be_one_flag_a_completion():
+    class PerToken(InformationAware):
+        def wants_information(self, rewards, group_ids, completion_mask):
+            return completion_mask
+
+    with pytest.raises(ValueError, match=r"PerToken.wants_information: want bool of shape \(batch,\) = \(16,\), got"):
+        run(assigner=PerToken())
+
+
 def test_without_a_right_completion_nothing_is_probed():
     class Forbidden(EarlyExitEntropy):
         def probe(self, model, rollout):
