@@ -41,7 +41,8 @@ def test_diagnosis_changes_nothing_in_the_training(epochs):
 
 
 def test_every_update_logs_entropy_and_slope():
-    metrics, _ = run()
+    every_other = {"r": lambda completions, **_: [float(index % 2) for index in range(len(completions))]}
+    metrics, _ = run(assigner=InformationAware(applies_to="all"), rewards=every_other)
     assert {f"iapo/diagnostics/entropy/{name}" for name in ("correct", "wrong")} <= set(metrics)
     assert {"iapo/diagnostics/information_slope", "iapo/diagnostics/information_slope_se"} <= set(metrics)
     shares = [metrics[f"iapo/diagnostics/entropy/{name}"] for name in ("correct", "wrong")]
