@@ -4,11 +4,12 @@
     python -m iapo.embedded.recipe --out runs/models/shortcuts --shortcut 0.2 0.8 --shortcut_slip 0.12 --threads 1
     iapo compare configs/compare/study_shortcuts.yaml --output runs/study_shortcuts
     iapo compare configs/compare/study_choices.yaml --output runs/study_choices
-    python benchmarks/study.py runs/study runs/study_shortcuts runs/study_choices --output docs/study
+    python benchmarks/study.py runs/study runs/study_shortcuts runs/study_choices
+    python benchmarks/study.py runs/smollm2_small --figure smollm2.png
 
-Writes `results.json` (the rows of all), for each folder the report of `iapo compare` as `TASK.md` and, where GRPO is in
-it, `TASK-targets.md`, and `accuracy_length.png`. Intervals are those of `iapo compare`: 95%, bootstrapped over seeds
-and problems.
+Writes `results.json` (the rows of these tasks in place of those that it had, other tasks' rows stay), for each folder
+the report of `iapo compare` as `TASK.md` and, where GRPO is in it, `TASK-targets.md`, and the figure. Intervals are
+those of `iapo compare`: 95%, bootstrapped over seeds and problems.
 """
 
 import argparse
@@ -36,12 +37,12 @@ RIVALS = ("dapo", "gfpo", "gtpo", "s_grpo")
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """The reporting runs of a method, run by problem."""
+    """The reporting runs of a method, run by problem; ``shortest`` is `None` for problems that do not say it."""
 
     accuracy: Tensor
     length: Tensor
     passed: Tensor
-    shortest: Tensor
+    shortest: Tensor | None
     hard: Tensor
 
     @classmethod
@@ -49,12 +50,12 @@ class Judged:
         found = [json.loads((folder / run / "judged-test.json").read_text()) for run in runs]
         rows = json.loads(judging_path(folder, "test").read_text())["rows"]
         correct = torch.stack([torch.tensor(each["correct"]).bool() for each in found])
-        samples = correct.shape[2]
+        samples, shortest = correct.shape[2], found[0].get("shortest")
         return cls(
             accuracy=correct.double().mean(2),
             length=torch.stack([torch.tensor(each["lengths"]).double().mean(1) for each in found]),
             passed=torch.stack([pass_at_k(each.sum(1), samples, samples) for each in correct]),
-            shortest=torch.tensor(found[0]["shortest"], dtype=torch.float64),
+            shortest=None if shortest is None else torch.tensor(shortest, dtype=torch.float64),
             hard=hardest_third(torch.tensor([float(row["difficulty"]) for row in rows])),
         )
 
@@ -78,12 +79,16 @@ def read(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Judged]]:
 def targets(judged: dict[str, Judged], ours: Judged) -> Iterator[tuple[str, str, str]]:
     """What the information-aware default was to reach: of what, what was wanted, what ``ours`` reached."""
     base, grpo = judged["base"], judged["grpo"]
-    fewer = difference_interval(ours.length, base.length, relative=True)
-    yield "length against the base", "at most -36%", ranged(fewer, 1, sign=True, percent=True)
+    shorter = difference_interval(ours.length, base.length, relative=True)
+    yield "length against the base", "at most -36%", ranged(shorter, 1, sign=True, percent=True)
     yield "accuracy, less that of GRPO", "no loss", ranged(difference_interval(ours.accuracy, grpo.accuracy), sign=True)
-    excess = difference_interval(ours.length - ours.shortest, grpo.length - grpo.shortest, relative=True)
-    of = "excess over the shortest sufficient reasoning against GRPO's"
-    yield of, "at most -50%", ranged(excess, 1, sign=True, percent=True)
+    if ours.shortest is not None and grpo.shortest is not None:
+        excess = difference_interval(ours.length - ours.shortest, grpo.length - grpo.shortest, relative=True)
+        of = "excess over the shortest sufficient reasoning against GRPO's"
+        yield of, "at most -50%", ranged(excess, 1, sign=True, percent=True)
+    else:
+        shorter = difference_interval(ours.length, grpo.length, relative=True)
+        yield "length against that of GRPO", "at most -36%", ranged(shorter, 1, sign=True, percent=True)
     for name in (name for name in RIVALS if name in judged):
         apart = ours.ratio.low > judged[name].ratio.high
         found = f"{ranged(ours.ratio, 4)} against {ranged(judged[name].ratio, 4)}: {'apart' if apart else 'not apart'}"
@@ -98,8 +103,8 @@ def targets(judged: dict[str, Judged], ours: Judged) -> Iterator[tuple[str, str,
 
 
 def targets_table(judged: dict[str, Judged]) -> str:
-    """The targets as Markdown, a column for each of our weights."""
-    ours = [name for name in OURS if name in judged]
+    """The targets as Markdown, a column for each of our weights, or for what else there is of ours."""
+    ours = [name for name in OURS if name in judged] or [name for name in judged if name.startswith("iapo")]
     lines = [f"| | wanted | {' | '.join(ours)} |", "|---|---|" + "---|" * len(ours)]
     for each in zip(*(targets(judged, judged[name]) for name in ours), strict=True):
         of, wanted, _ = each[0]
@@ -123,8 +128,9 @@ def draw(tasks: dict[str, dict[str, Judged]], path: Path) -> None:
                 capsize=2,
                 label=name,
             )
-        shortest = float(next(iter(judged.values())).shortest.mean())
-        axes.axvline(shortest, color="grey", linestyle=":", label="shortest sufficient")
+        shortest = next(iter(judged.values())).shortest
+        if shortest is not None:
+            axes.axvline(float(shortest.mean()), color="grey", linestyle=":", label="shortest sufficient")
         axes.set_yscale("logit")
         axes.yaxis.set_major_locator(FixedLocator([0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98]))
         axes.yaxis.set_major_formatter("{x:g}")
@@ -139,9 +145,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+", help="folders of `iapo compare`")
     parser.add_argument("--output", type=Path, default=Path("docs/study"))
+    parser.add_argument("--figure", default="accuracy_length.png", help="its file, in --output")
     settings = parser.parse_args()
     settings.output.mkdir(parents=True, exist_ok=True)
-    rows, tasks = [], {}
+    rows: list[dict[str, Any]] = []
+    tasks = {}
     for folder in settings.folders:
         found, judged = read(folder)
         rows += found
@@ -150,8 +158,10 @@ def main() -> None:
         (settings.output / f"{found[0]['task']}.md").write_text(report)
         if "grpo" in judged:
             (settings.output / f"{found[0]['task']}-targets.md").write_text(targets_table(judged))
-    (settings.output / "results.json").write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
-    draw(tasks, settings.output / "accuracy_length.png")
+    results = settings.output / "results.json"
+    kept = [row for row in json.loads(results.read_text()) if row["task"] not in tasks] if results.exists() else []
+    results.write_text("[\n" + ",\n".join(map(json.dumps, kept + rows)) + "\n]\n")
+    draw(tasks, settings.output / settings.figure)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
     python benchmarks/warm_start.py --model SmolLM2-135M-Instruct.Q4_1.gguf --out runs/models/smollm2
 
-The task is reasoning-gym's `chain_sum`, two to four numbers of one or two digits. The demonstrations have the habits of
-the embedded model's (`iapo.embedded.reasoning`), in words: a line a step, lines that say nothing, repeated steps,
-checks, slips. Writes the model's folder; `problems.jsonl` in it, none of them demonstrated, with the columns `prompt`,
-`answer` and `difficulty` (operations); and `warm_start.json`: the settings and what the result was measured to do.
+The task is reasoning-gym's `chain_sum`, two to four numbers of at most `--digits` digits. The demonstrations have the
+habits of the embedded model's (`iapo.embedded.reasoning`), in words: a line a step, lines that say nothing, repeated
+steps, checks, slips. Writes the model's folder; `problems.jsonl` in it, none of them demonstrated, with the columns
+`prompt`, `answer` and `difficulty` (operations); and `warm_start.json`: the settings and what the result was measured
+to do.
 
-Needs the extras `train` and `tasks`, and `gguf` for a GGUF file. Eleven minutes on 2 cores, with `--precision bf16`.
+Needs the extras `train` and `tasks`, and `gguf` for a GGUF file. On a CPU `--precision bf16` is faster.
 """
 
 import argparse
@@ -67,10 +68,10 @@ def demonstrate(numbers: Sequence[int], rng: random.Random) -> str:
     return "\n".join([*lines, f"</think><answer>{value}</answer>"])
 
 
-def draw(count: int, seed: int) -> list[dict[str, str | int | list[int]]]:
-    """Distinct problems; ``numbers`` are the signed terms."""
+def draw(count: int, digits: int, seed: int) -> list[dict[str, str | int | list[int]]]:
+    """Distinct problems; ``numbers`` are the signed terms. `ValueError` where there are too few."""
     entries = reasoning_gym.create_dataset(
-        "chain_sum", size=2 * count, seed=seed, min_terms=2, max_terms=4, min_digits=1, max_digits=2
+        "chain_sum", size=2 * count, seed=seed, min_terms=2, max_terms=4, min_digits=1, max_digits=digits
     )
     rows = {}
     for entry in entries:
@@ -82,6 +83,8 @@ def draw(count: int, seed: int) -> list[dict[str, str | int | list[int]]]:
             "difficulty": len(numbers) - 1,
             "numbers": numbers,
         }
+    if len(rows) < count:
+        raise ValueError(f"--problems and --demonstrations ask for {count} distinct sums; there are {len(rows)}")
     return list(rows.values())[:count]
 
 
@@ -90,7 +93,8 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="as `iapo train --model` takes it")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--problems", type=int, default=12000, help="to train a policy on")
-    parser.add_argument("--demonstrations", type=int, default=1000)
+    parser.add_argument("--demonstrations", type=int, default=8000)
+    parser.add_argument("--digits", type=int, default=2, help="of a number, at most")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lr", type=float, default=2e-4)
     parser.add_argument("--measured", type=int, default=128, help="problems, one sampled completion each")
@@ -106,7 +110,7 @@ def main() -> None:
         do_sample=True, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
     rng = random.Random(arguments.seed)
-    rows = draw(arguments.demonstrations + arguments.problems, arguments.seed)
+    rows = draw(arguments.demonstrations + arguments.problems, arguments.digits, arguments.seed)
     rng.shuffle(rows)
     shown, kept = rows[: arguments.demonstrations], rows[arguments.demonstrations :]
 
