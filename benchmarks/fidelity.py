@@ -291,7 +291,9 @@ def report(
         measure = TRUTHS[estimator.information_sign]
         ours, off = told(found[name], estimator.information_sign, between), (found[name] - truths[measure].values)[at]
         gap = ours - exact[measure]
-        errors = [f"{float(e):+.3f}" for x in (off, gap) for e in (x.mean(), x.square().mean().sqrt())]
+        errors = [
+            text for x in (off, gap) for text in (f"{float(x.mean()):+.3f}", f"{float(x.square().mean().sqrt()):.3f}")
+        ]
         ranks = f"{spearman(ours, exact[measure]):.2f}"
         main.append(row(name, measure, *errors, ranks, classes.auroc(ours), *forecasts, cost))
         means.append(row(name, *classes.means(ours)))

@@ -101,6 +101,6 @@ def _locate(source: str) -> tuple[str, dict[str, Any]]:
         if not path.is_file():
             raise FileNotFoundError(f"model: no file {source}")
         return str(path.parent), {"gguf_file": path.name}
-    if source.startswith((".", "/", "~")) and not path.is_dir():
-        raise FileNotFoundError(f"model: no directory {source}")
+    if (source.startswith((".", "/", "~")) or source.count("/") > 1) and not path.is_dir():
+        raise FileNotFoundError(f"model: no directory {source}")  # a hub id has one slash at most
     return str(path) if path.is_dir() else source, {}

@@ -42,6 +42,8 @@ def test_tokenizer_without_padding_token_pads_with_the_end_of_sequence(copy: Pat
 def test_missing_places_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no directory .*nowhere"):
         load_model(str(tmp_path / "nowhere"))
+    with pytest.raises(FileNotFoundError, match="no directory runs/models/nowhere"):
+        load_model("runs/models/nowhere")
     with pytest.raises(FileNotFoundError, match=r"no file .*nothing\.gguf"):
         load_model(str(tmp_path / "nothing.gguf"))
 
