@@ -1,6 +1,7 @@
 """The advantage that the IAPO authors' released code computes, faults included, for comparison."""
 
 import dataclasses
+import functools
 from dataclasses import dataclass, field
 
 import torch
@@ -29,7 +30,7 @@ class OfficialCompat(AdvantageAssigner):
 
     One difference remains: beyond the ends the released code takes ``H`` as 0, which ``s_t`` does not tell. Here the
     information before the first token and outside the measured span is 0. The standard deviation divides by the count
-    minus one.
+    minus one. The output's ``terms`` are those of `InformationAware`.
 
     *Degenerate cases.* Where a row is all equal, ``mean / std`` counts as 0; a row of zeros stays so. ``alpha = beta =
     0`` is the outcome's advantage, bitwise. The batch's order does not matter, its width does.
@@ -76,17 +77,20 @@ class OfficialCompat(AdvantageAssigner):
     ) -> AdvantageOutput:
         """See the class."""
         output = self.outcome(rewards, group_ids, completion_mask, signals)
-        advantages = output.advantages
+        dtype, terms = output.advantages.dtype, {"outcome": output.advantages}
         if self.alpha and signals.information is not None:
             mask = completion_mask if signals.information_mask is None else signals.information_mask
-            information = signals.information.to(advantages.dtype).masked_fill(~mask, 0)
+            information = signals.information.to(dtype).masked_fill(~mask, 0)
             before = torch.nn.functional.pad(information, (1, 0))[:, :-1]
             signal = (information + before / 2).masked_fill(~mask, 0)
-            advantages = advantages + self.alpha * released_normalisation(signal)
+            terms["information"] = self.alpha * released_normalisation(signal)
         if self.beta and signals.policy_entropy is not None:
-            entropy = signals.policy_entropy.to(advantages.dtype).masked_fill(~completion_mask, 0)
-            advantages = advantages - self.beta * rewards.sign()[:, None] * released_normalisation(entropy)
-        return AdvantageOutput(advantages.masked_fill(~output.loss_mask, 0), output.loss_mask, dict(output.metrics))
+            entropy = signals.policy_entropy.to(dtype).masked_fill(~completion_mask, 0)
+            terms["exploration"] = -self.beta * rewards.sign()[:, None] * released_normalisation(entropy)
+        terms = {name: term.masked_fill(~output.loss_mask, 0) for name, term in terms.items()}
+        return AdvantageOutput(
+            functools.reduce(torch.add, terms.values()), output.loss_mask, dict(output.metrics), terms
+        )
 
 
 def released_normalisation(values: Float[Tensor, "batch token"]) -> Float[Tensor, "batch token"]:

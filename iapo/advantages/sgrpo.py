@@ -82,4 +82,5 @@ class SGRPO(AdvantageAssigner):
         drawn = (torch.rand(completion_mask.shape) < self.probability).to(completion_mask.device)
         drawn[:, : self.first] = True
         loss_mask = output.loss_mask & drawn
-        return AdvantageOutput(output.advantages * loss_mask, loss_mask, output.metrics)
+        terms = None if output.terms is None else {name: term * loss_mask for name, term in output.terms.items()}
+        return AdvantageOutput(output.advantages * loss_mask, loss_mask, output.metrics, terms)

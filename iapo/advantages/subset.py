@@ -3,7 +3,7 @@
 import dataclasses
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from iapo.interfaces import AdvantageAssigner
@@ -26,7 +26,7 @@ def assign_subset(
         rewards: and what follows: of the whole batch, as in `iapo.AdvantageAssigner`.
 
     Returns:
-        Advantages and loss mask of the whole batch; ``assigner``'s metrics and ``iapo/frac_kept``.
+        Advantages, their terms and loss mask of the whole batch; ``assigner``'s metrics and ``iapo/frac_kept``.
     """
     rows = kept.nonzero().flatten()
     fields = {field.name: getattr(signals, field.name) for field in dataclasses.fields(signals)}
@@ -36,12 +36,16 @@ def assign_subset(
         completion_mask[rows],
         TokenSignals(**{name: None if value is None else value[rows] for name, value in fields.items()}),
     )
-    advantages = torch.zeros_like(completion_mask, dtype=part.advantages.dtype)
+
+    def whole(values: Shaped[Tensor, "kept token"]) -> Shaped[Tensor, "batch token"]:
+        return torch.zeros_like(completion_mask, dtype=values.dtype).index_copy(0, rows, values)
+
     metrics = dict(part.metrics)
     if len(kept):
         metrics["iapo/frac_kept"] = float(kept.float().mean())
     return AdvantageOutput(
-        advantages=advantages.index_copy(0, rows, part.advantages),
-        loss_mask=torch.zeros_like(completion_mask).index_copy(0, rows, part.loss_mask),
+        advantages=whole(part.advantages),
+        loss_mask=whole(part.loss_mask),
         metrics=metrics,
+        terms=None if part.terms is None else {name: whole(term) for name, term in part.terms.items()},
     )

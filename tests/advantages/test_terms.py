@@ -7,16 +7,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iapo import AdvantageOutput
-from iapo.advantages import SGRPO, GroupRelative, InformationAware
+from iapo.advantages import (
+    SGRPO,
+    GroupRelative,
+    InformationAware,
+    KimiLength,
+    LengthShaped,
+    OfficialCompat,
+    OverlongFiltered,
+)
+
+OUTCOMES = [GroupRelative(), SGRPO(GroupRelative(), first=2, probability=0.0)]
 
 
-@given(batches(), st.sampled_from([0.0, 0.3]), st.sampled_from([0.0, 2.0]), st.booleans())
-def test_terms_are_the_whole_and_each_the_difference_it_makes(batch, alpha, beta, part):
+@pytest.mark.parametrize("made", [InformationAware, OfficialCompat])
+@given(
+    batch=batches(),
+    alpha=st.sampled_from([0.0, 0.3]),
+    beta=st.sampled_from([0.0, 2.0]),
+    outcome=st.sampled_from(OUTCOMES),
+)
+def test_terms_are_the_whole_and_each_the_difference_it_makes(made, batch, alpha, beta, outcome):
     rewards, ids, mask, signals = batch
-    outcome = SGRPO(GroupRelative(), first=2, probability=0.0) if part else GroupRelative()
 
     def assign(alpha, beta):
-        return InformationAware(outcome, alpha=alpha, beta=beta)(rewards, ids, mask, signals)
+        return made(outcome=outcome, alpha=alpha, beta=beta)(rewards, ids, mask, signals)
 
     output = assign(alpha, beta)
     names = ["outcome"] + ["information"] * (alpha > 0) + ["exploration"] * (beta > 0)
@@ -33,9 +48,35 @@ def test_terms_are_the_whole_and_each_the_difference_it_makes(batch, alpha, beta
         torch.testing.assert_close(output.terms[name], alone[name].advantages - plain, atol=1e-5, rtol=1e-5)
 
 
-def test_other_assigners_do_not_split():
+@given(batches(), st.sampled_from([SGRPO, OverlongFiltered, LengthShaped]))
+def test_wrappers_pass_the_terms_on(batch, wrapper):
+    rewards, ids, mask, signals = batch
+    parameters = {
+        SGRPO: {"first": 2, "probability": 0.5},
+        OverlongFiltered: {"max_length": 3},
+        LengthShaped: {"shaping": KimiLength()},
+    }[wrapper]
+
+    def wrapped(alpha, beta):
+        torch.manual_seed(0)
+        return wrapper(InformationAware(alpha=alpha, beta=beta), **parameters)(rewards, ids, mask, signals)
+
+    output, plain = wrapped(0.3, 2.0), wrapped(0.0, 0.0)
+    assert list(output.terms) == ["outcome", "information", "exploration"]
+    assert torch.equal(output.terms["outcome"], plain.advantages)
+    torch.testing.assert_close(sum(output.terms.values()), output.advantages, atol=0, rtol=0)
+    information = wrapped(0.3, 0.0).advantages - plain.advantages
+    torch.testing.assert_close(output.terms["information"], information, atol=1e-5, rtol=1e-5)
+    for term in output.terms.values():
+        assert not term[~output.loss_mask].any()
+
+
+@pytest.mark.parametrize(
+    "assigner", [GroupRelative(), SGRPO(GroupRelative(), 1, 0.5), OverlongFiltered(GroupRelative(), 4)]
+)
+def test_what_has_one_term_is_not_split(assigner):
     rewards, ids, mask = torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), torch.ones(2, 3, dtype=torch.bool)
-    assert GroupRelative()(rewards, ids, mask).terms is None
+    assert assigner(rewards, ids, mask).terms is None
 
 
 def test_a_term_of_another_shape_is_named():
