@@ -31,6 +31,7 @@ from transformers import AutoModelForCausalLM, DynamicCache, LlamaConfig
 
 from iapo import Rollout
 from iapo.estimators import EarlyExitEntropy
+from iapo.forward import cache_argument
 from iapo.logprobs import entropy
 
 PROMPT, POSTFIX, COPIES = 128, (11, 12, 13, 14, 15), 16
@@ -82,7 +83,7 @@ def replicated(model: nn.Module, rollout: Rollout, last: int | None = None) -> T
     """A copy of the cache for each of the (``last``) positions, `COPIES` at a time."""
     ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)
     cache = DynamicCache()
-    model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    model(input_ids=ids, use_cache=True, logits_to_keep=1, **{cache_argument(model): cache})
     postfix = torch.tensor(POSTFIX, device=ids.device)
     found = []
     positions = torch.arange(PROMPT, ids.shape[1] + 1, device=ids.device)
@@ -99,9 +100,9 @@ def replicated(model: nn.Module, rollout: Rollout, last: int | None = None) -> T
             input_ids=postfix.expand(rows, -1),
             attention_mask=mask.long(),
             position_ids=each + torch.arange(len(postfix), device=ids.device),
-            past_key_values=copies,
             use_cache=True,
             logits_to_keep=1,
+            **{cache_argument(model): copies},
         ).logits
         found.append(entropy(logits[:, -1]).reshape(len(ids), -1))
     return torch.cat(found, 1)

@@ -1,5 +1,6 @@
 """How the library calls a language model: through the module it was given, in evaluation mode, explicit positions."""
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 
 class UnsupportedModelError(ValueError):
@@ -21,6 +23,18 @@ def unwrap(model: nn.Module) -> Any:
             raise TypeError(f"model: want a causal language model with a `config`, got {type(model).__name__}")
         model = inner
     return model
+
+
+def cache_argument(model: nn.Module) -> str:
+    """What the forward of a model, or of the one inside wrappers such as DDP or PEFT, calls its key-value cache.
+
+    ``cache`` where the signature has one that is typed as a `transformers.Cache` (transformers from 5.24 on; XLM's is a
+    dictionary of its own), else ``past_key_values``.
+    """
+    inner = unwrap(model)
+    named = next((module for module in inner.modules() if isinstance(module, PreTrainedModel)), inner)
+    cache = inspect.signature(named.forward).parameters.get("cache")
+    return "cache" if cache is not None and "Cache" in str(cache.annotation) else "past_key_values"
 
 
 @contextmanager

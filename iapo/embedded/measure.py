@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
@@ -39,6 +39,7 @@ def sample(
     style: dict[str, Any] = {"do_sample": False}
     if seed is not None:
         style = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
+    generate = cast(Any, model).generate
     completions = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed or 0)
@@ -46,7 +47,7 @@ def sample(
             prompts = [problem.prompt for problem in problems[start : start + batch]]
             inputs = tokenizer(prompts, add_special_tokens=False, padding=True, return_tensors="pt")
             with torch.no_grad():
-                ids = model.generate(**inputs, max_new_tokens=max_new_tokens, **style)  # type: ignore[misc]
+                ids = generate(**inputs, max_new_tokens=max_new_tokens, **style)
             texts = tokenizer.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=False)
             completions += [text.replace(str(tokenizer.pad_token), "") for text in texts]
     return completions

@@ -9,12 +9,10 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from iapo.estimators import tiles
-from iapo.forward import UnsupportedModelError, unwrap
+from iapo.forward import UnsupportedModelError, cache_argument, unwrap
 
 _EXACT = ("sdpa", "eager", tiles.NAME)
 """Attention implementations that take an additive 4-D mask as it stands."""
-_GIVEN = ("position_ids", "past_key_values")
-"""What a forward must take; taken for granted where its signature does not tell (wrappers such as PEFT's)."""
 
 
 @contextmanager
@@ -100,9 +98,11 @@ def _why_not(model: Any, config: Any) -> str:
         return "biases attention by the distance in the cache (ALiBi), whatever positions it is given"
     if config.model_type == "gpt_neo":
         return "masks keys by their place in the cache, whatever mask it is given"
-    takes = inspect.signature(model.forward).parameters if isinstance(model, PreTrainedModel) else _GIVEN
+    if not isinstance(model, PreTrainedModel):
+        return ""  # The signature of a wrapper such as PEFT's does not tell what it takes.
+    takes = inspect.signature(model.forward).parameters
     if "position_ids" not in takes:
         return "takes no position_ids: tokens behind a prefix would stand at the end of the cache"
-    if "past_key_values" not in takes:
-        return "takes no past_key_values: it cannot go on from a cached prefix"
+    if cache_argument(model) not in takes:
+        return "takes no key-value cache (`past_key_values` or `cache`): it cannot go on from a cached prefix"
     return ""

@@ -22,7 +22,7 @@ from iapo.estimators.masks import additive_mask, packed_mask
 from iapo.estimators.memory import choose_chunk, halving_chunk
 from iapo.estimators.prefix_cache import PrefixCache, fill_cache
 from iapo.estimators.ranks import most, together
-from iapo.forward import UnsupportedModelError, scoring
+from iapo.forward import UnsupportedModelError, cache_argument, scoring
 from iapo.types import Rollout
 
 Reduce = Callable[[Tensor], Tensor]
@@ -118,9 +118,9 @@ def packed_logits(
         input_ids=repeat(block.ids, "batch block -> batch (prefix block)", prefix=count),
         attention_mask=mask,
         position_ids=position_ids,
-        past_key_values=cache,
         use_cache=True,
         logits_to_keep=(copies + block.kept).flatten(),
+        **{cache_argument(model): cache},
     ).logits
     return rearrange(logits, "batch (prefix kept) vocab -> batch prefix kept vocab", prefix=count)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from iapo.estimators.ranks import together
-from iapo.forward import positions, unwrap
+from iapo.forward import cache_argument, positions, unwrap
 from iapo.types import Rollout
 
 
@@ -86,9 +86,9 @@ def fill_cache(model: nn.Module, rollout: Rollout, longest: int) -> PrefixCache:
             input_ids=ids,
             attention_mask=real.long(),
             position_ids=positions(real),
-            past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
+            **{cache_argument(model): cache},
         )
     if cache.get_seq_length() != ids.shape[1]:
         raise RuntimeError(

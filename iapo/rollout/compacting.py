@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import DynamicCache, TopPLogitsWarper
 from transformers.cache_utils import DynamicLayer
 
-from iapo.forward import UnsupportedModelError, positions, sharded
+from iapo.forward import UnsupportedModelError, cache_argument, positions, sharded
 from iapo.rollout.growing import GrowingLayer
 from iapo.rollout.language_model import Generated, LanguageModelSampler
 from iapo.rollout.padding import pad_rows
@@ -108,9 +108,9 @@ def _last_logits(
         input_ids=ids,
         attention_mask=mask.long(),
         position_ids=position_ids,
-        past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,
+        **{cache_argument(forward): cache},
     ).logits[:, -1]
 
 

@@ -15,6 +15,7 @@ from iapo.embedded import generate_problems, model_path
 from iapo.estimators import AnswerLikelihood, Calibrated, EarlyExitEntropy, Refined
 from iapo.estimators.calibrated import draw_prefixes
 from iapo.estimators.prefixes import needed_probes
+from iapo.forward import cache_argument
 from iapo.rollout import TransformersSampler
 from iapo.testing import rollouts
 
@@ -42,9 +43,9 @@ def naive_likelihood(estimator, model, rollout, row, t) -> torch.Tensor:
     answer = [*rollout.answer_ids[row][rollout.answer_mask[row]].tolist(), *CLOSING]
     cache = DynamicCache()
     with torch.no_grad():
-        model(prefix[None], past_key_values=cache, use_cache=True)
+        model(prefix[None], use_cache=True, **{cache_argument(model): cache})
     with estimator.adapter.active(model):
-        logits = model(torch.tensor([[*POSTFIX, *answer]]), past_key_values=cache, use_cache=True).logits[0]
+        logits = model(torch.tensor([[*POSTFIX, *answer]]), use_cache=True, **{cache_argument(model): cache}).logits[0]
     logp = logits.log_softmax(-1)[len(POSTFIX) - 1 : -1]
     return logp[torch.arange(len(answer)), answer].sum()
 

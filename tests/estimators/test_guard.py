@@ -51,6 +51,10 @@ def packed(inputs) -> bool:
     return inputs["attention_mask"].ndim == 4
 
 
+def cache_of(inputs):
+    return inputs["cache" if "cache" in inputs else "past_key_values"]
+
+
 def without_mask(inputs):
     """Every packed token sees everything."""
     if packed(inputs):
@@ -72,7 +76,7 @@ def behind_the_cache(inputs):
     """Positions count on from the end of the cache, as they do without ``position_ids``."""
     if packed(inputs):
         queries = inputs["input_ids"].shape[1]
-        start = inputs["past_key_values"].get_seq_length()
+        start = cache_of(inputs).get_seq_length()
         inputs["position_ids"] = torch.arange(start, start + queries).expand_as(inputs["input_ids"])
     return inputs
 
@@ -80,7 +84,7 @@ def behind_the_cache(inputs):
 def behind_the_padding(inputs):
     """Positions count the padding in front of the prompt."""
     if packed(inputs):
-        padding = (~inputs["past_key_values"].real).sum(1, keepdim=True)
+        padding = (~cache_of(inputs).real).sum(1, keepdim=True)
         inputs["position_ids"] = inputs["position_ids"] + padding
     return inputs
 

@@ -7,10 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import FAMILIES, model_shapes, tiny_model
+from transformers import DynamicCache
 
 from iapo import Rollout
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy
 from iapo.estimators.prefix_cache import fill_cache
+from iapo.forward import cache_argument
 from iapo.testing import rollouts
 
 POSTFIX = (4, 5, 6)
@@ -151,7 +153,8 @@ def test_filling_the_cache_ends_at_the_last_keys_unless_the_model_is_wrapped(fam
     rollout = Rollout(ids[:, :3], mask[:, :3], ids[:, 3:], mask[:, 3:], mask[:, 3:], torch.zeros(2, dtype=torch.long))
     with torch.no_grad():
         cache = fill_cache(Wrapper(model) if wrapped else model, rollout, 4)
-        whole = model(input_ids=ids).past_key_values
+        whole = DynamicCache(config=model.config)
+        model(input_ids=ids, use_cache=True, **{cache_argument(model): whole})
     assert ends == ["model"] * (1 + wrapped)
     assert cache.get_seq_length() == 7
     for layer, (keys, values) in enumerate(zip(cache._keys, cache._values, strict=True)):
