@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from iapo import estimators
+from iapo.cli import main
 from iapo.commands.flags import inspect_parser, train_parser
 from iapo.comparison.settings import instantiate, resolve
 from iapo.estimators import AnswerLikelihood, Refined, StepBoundaries
@@ -226,6 +227,26 @@ def test_bad_settings_are_named_before_any_work(arguments, code, message, tmp_pa
     done = command("train", "--output", str(tmp_path / "run"), "--limit", "64", "--eval_problems", "8", *arguments)
     assert done.returncode == code, done.stderr
     assert message in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        *((name, 0, "at least 1") for name in ("steps", "prompts_per_step", "micro_batch", "epochs")),
+        *(
+            (name, 0, "at least 1")
+            for name in ("eval_problems", "eval_samples", "checkpoint_every", "keep_checkpoints")
+        ),
+        ("warmup_steps", -1, "at least 0"),
+        ("diagnose", -1, "at least 0"),
+        ("max_grad_norm", 0.0, "a positive number"),
+    ],
+)
+def test_a_number_that_cannot_be_is_named_before_any_work(name, value, wanted, tmp_path, capsys):
+    assert main(["train", "--output", str(tmp_path / "run"), f"--{name}", str(value)]) == 1
+    assert f"{name}: got {value}, want {wanted}" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

@@ -83,10 +83,16 @@ def train(
         raise FileExistsError(f"output: {output} holds a run already; remove it, name another, or go on with --resume")
     if group_size < 2:
         raise ValueError(f"group_size: got {group_size}, want at least 2: a completion needs others to compare with")
-    limits = (("steps", steps, 1), ("max_tokens", max_tokens, 1), ("resample", resample, 0), ("diagnose", diagnose, 0))
+    limits = [("max_tokens", max_tokens, 1), ("warmup_steps", warmup_steps, 0)]
+    limits += [("resample", resample, 0), ("diagnose", diagnose, 0)]
+    limits += [("steps", steps, 1), ("prompts_per_step", prompts_per_step, 1), ("micro_batch", micro_batch, 1)]
+    limits += [("epochs", epochs, 1), ("eval_problems", eval_problems, 1), ("eval_samples", eval_samples, 1)]
+    limits += [("checkpoint_every", checkpoint_every, 1), ("keep_checkpoints", keep_checkpoints, 1)]
     for name, value, least in limits:
         if value is not None and value < least:
             raise ValueError(f"{name}: got {value}, want at least {least}")
+    if not max_grad_norm > 0:
+        raise ValueError(f"max_grad_norm: got {max_grad_norm}, want a positive number")
     rows = load_rows(data, split, limit, seed, prompt_column, answer_column)
     check_columns(rewards, rows[0])
     rows = render_prompts(rows, load_tokenizer(model, trust_remote_code), system_prompt, prompt_template)

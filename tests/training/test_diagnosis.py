@@ -138,12 +138,6 @@ def test_the_command_line_says_how_often(every, diagnosed, tmp_path):
     assert [line["step"] for line in lines if f"{CHANGE}/first_order" in line] == diagnosed
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_negative_interval_is_refused(tmp_path, capsys):
-    assert main(["train", "--output", str(tmp_path / "run"), "--diagnose", "-1"]) == 1
-    assert "diagnose: got -1, want at least 0" in capsys.readouterr().err
-
-
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_what_is_drawn_apart_is_not_missed_on_cuda():
