@@ -20,7 +20,7 @@ extensions = [
 ]
 html_theme = "furo"
 html_title = "iapo"
-exclude_patterns = ["_build", "benchmarks", "study/embedded*"]
+exclude_patterns = ["_build", "benchmarks", "study/embedded*", "study/smollm2*"]
 default_role = "code"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
