@@ -11,13 +11,17 @@ from transformers import PreTrainedModel
 from iapo.estimators import tiles
 from iapo.forward import UnsupportedModelError, cache_argument, unwrap
 
+FLEX = "flex_attention"
+"""FlexAttention's name in transformers; it takes a block mask."""
 _EXACT = ("sdpa", "eager", tiles.NAME)
 """Attention implementations that take an additive 4-D mask as it stands."""
+_FLEX_DEVICES = ("cuda",)
+"""Where FlexAttention stays in force for a model that was loaded with it: where it is a fused kernel that pays."""
 
 
 @contextmanager
 def packable_attention(model: nn.Module) -> Iterator[Any]:
-    """Switch to an attention implementation that honours a 4-D mask, yield the model's text config, and switch back.
+    """Switch to an attention implementation that honours the mask, yield the model's text config, and switch back.
 
     Raises:
         UnsupportedModelError: recurrent, convolutional, linear or chunked attention layers, positions that cannot be
@@ -40,6 +44,8 @@ def packable_attention(model: nn.Module) -> Iterator[Any]:
 
 def _wanted(model: Any, before: str) -> str:
     """What is in force if it is exact, but for sdpa on a CPU the same by tiles."""
+    if before == FLEX and model.device.type in _FLEX_DEVICES:
+        return FLEX
     implementation = before
     if before not in _EXACT:
         implementation = "sdpa" if getattr(model, "_supports_sdpa", False) else "eager"

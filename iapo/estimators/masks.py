@@ -4,10 +4,11 @@ from typing import Any
 
 import torch
 from einops import rearrange, repeat
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
-from iapo.estimators.attention import mask_windows
+from iapo.estimators.attention import FLEX, mask_windows
 from iapo.forward import positions
 
 
@@ -35,33 +36,45 @@ def packed_mask(
     return torch.cat([own.expand(batch, -1, -1), prefix], 2)
 
 
-def additive_mask(
+def attention_mask(
     mask: Bool[Tensor, "batch query key"],
     position_ids: Int[Tensor, "batch query"],
     real: Bool[Tensor, "batch cached"],
     config: Any,
     dtype: torch.dtype,
-) -> Float[Tensor, "batch 1 query key"] | dict[str, Tensor]:
-    """The mask as one additive 4-D tensor, or one per layer type where layers differ, windows in positions.
+) -> Tensor | BlockMask | dict[str, Tensor] | dict[str, BlockMask]:
+    """The mask as the attention back end takes it, or one per layer type where layers differ, windows in positions.
+
+    An additive tensor ``[batch, 1, query, key]``; for FlexAttention a block mask, so that blocks without a visible key,
+    which are most where copies would see each other, are skipped.
 
     Args:
         mask: as `packed_mask` returns it.
         position_ids: of the packed tokens.
         real: as for `packed_mask`.
-        config: the model's text config.
+        config: the model's text config, whose attention implementation is the one in force.
         dtype: of the model's activations.
     """
     windows = mask_windows(config)
     if windows == {"": None}:
-        return _additive(mask, dtype)
+        return _as_taken(mask, config, dtype)
     distance = position_ids[:, :, None] - torch.cat([position_ids, positions(real)], 1)[:, None]
     masks = {
-        layer: _additive(mask if window is None else mask & (distance < window), dtype)
+        layer: _as_taken(mask if window is None else mask & (distance < window), config, dtype)
         for layer, window in windows.items()
     }
     return masks.get("", masks)
 
 
-def _additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
+def _as_taken(allowed: Bool[Tensor, "batch query key"], config: Any, dtype: torch.dtype) -> Any:
+    if config._attn_implementation == FLEX:
+        return create_block_mask(
+            lambda row, head, query, key: allowed[row, query, key],
+            B=allowed.shape[0],
+            H=None,
+            Q_LEN=allowed.shape[1],
+            KV_LEN=allowed.shape[2],
+            device=allowed.device,
+        )
     zeros = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
     return zeros.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]

@@ -2,7 +2,7 @@
 
 One forward over prompt and completion fills the key-value cache (`prefix_cache`). Then, for a chunk of ``n`` prefixes,
 one forward runs over ``n`` copies of a block (postfix, and answer tokens where they are teacher-forced) against that
-cache, un-copied: an additive mask (`masks`) lets each token see the cache up to the end of its prefix, padding
+cache, un-copied: a mask (`masks`) lets each token see the cache up to the end of its prefix, padding
 excluded, and the tokens of its own copy; explicit positions say that it stands behind its prefix. Chunks go from the
 longest prefixes to the shortest, and no forward is shown keys that none of its prefixes has.
 """
@@ -16,9 +16,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.estimators import tiles
-from iapo.estimators.attention import packable_attention, turning_length
+from iapo.estimators.attention import FLEX, packable_attention, turning_length
 from iapo.estimators.blocks import Block
-from iapo.estimators.masks import additive_mask, packed_mask
+from iapo.estimators.masks import attention_mask, packed_mask
 from iapo.estimators.memory import choose_chunk, halving_chunk
 from iapo.estimators.prefix_cache import PrefixCache, fill_cache
 from iapo.estimators.ranks import most, together
@@ -104,14 +104,17 @@ def packed_logits(
     """
     count, size = prefixes.shape[1], len(block.depths)
     prompt = rollout.prompt_ids.shape[1]
-    cache.limit = prompt + int(prefixes.max())
+    # FlexAttention skips the keys that no prefix has, and would be compiled anew for another number of them.
+    flex = config._attn_implementation == FLEX
+    cache.limit = cache.real.shape[1] if flex else prompt + int(prefixes.max())
     real = cache.real[:, : cache.limit]
     start = rollout.prompt_mask.sum(1)[:, None] + prefixes
     position_ids = rearrange(start[:, :, None] + block.depths, "batch prefix block -> batch (prefix block)")
     seen = packed_mask(real, prompt + prefixes, block.visible)
-    mask = additive_mask(seen, position_ids, real, config, next(model.parameters()).dtype)
+    mask = attention_mask(seen, position_ids, real, config, next(model.parameters()).dtype)
     if config._attn_implementation == tiles.NAME:
         for each in mask.values() if isinstance(mask, dict) else (mask,):
+            assert isinstance(each, Tensor)
             tiles.attach_tiles(each, size, (prompt + prefixes.amax(0)).tolist())
     copies = torch.arange(count, device=prefixes.device)[:, None] * size
     logits = model(
