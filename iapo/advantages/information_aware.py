@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -42,8 +43,9 @@ class InformationAware(AdvantageAssigner):
     outweigh the reward.
 
     *Degenerate cases.* ``alpha = beta = 0`` is the outcome's advantage, bitwise. Where all values normalised together
-    are equal, their term is 0. Tokens without measured information get no information term, nor do wrong completions
-    under ``applies_to="correct"``.
+    are equal, up to ``resolution``, their term is 0. Tokens without measured information get no information term, nor
+    do wrong completions under ``applies_to="correct"``, nor completions that the outcome leaves out altogether (GFPO,
+    overlong ones), which are not in the statistics of the others either.
 
     The output's ``terms`` are ``outcome`` and, where they have a weight, ``information`` and ``exploration``, weights
     included.
@@ -57,6 +59,8 @@ class InformationAware(AdvantageAssigner):
         horizon: how many following tokens information to go counts; ``None``: all.
         center: the tokens over which the information term is normalised.
         scale: ``"std"`` divides the information term by the standard deviation, ``"none"`` leaves it in nats.
+        resolution: nats; under ``"std"``, information that spreads by no more than this is equal. An estimate has
+            rounding errors (2e-5 nats in fp32), which would be scaled to full size where the answer is already certain.
         applies_to: the completions that get an information term; it is normalised over theirs alone.
         covers: the tokens that get an information term: those where information was ``"measured"``, or all of the
             ``"completion"``, as having told nothing where it was not; so that tokens behind the reasoning, an answer
@@ -65,8 +69,8 @@ class InformationAware(AdvantageAssigner):
         correct_above: a completion is correct if its reward, the sum over all reward functions, is above this.
 
     Raises:
-        ValueError: a weight that is negative or not finite, a discount outside [0, 1], a negative horizon, an unknown
-            choice; on a call, a schedule without `at`.
+        ValueError: a weight that is negative or not finite, a discount outside [0, 1], a negative horizon or
+            resolution, an unknown choice; on a call, a schedule without `at`.
 
     Example:
         >>> sorted(InformationAware(beta=0.01).requires)
@@ -85,6 +89,7 @@ class InformationAware(AdvantageAssigner):
     horizon: int | None = None
     center: Center = "group"
     scale: Scale = "std"
+    resolution: float = 1e-4
     applies_to: AppliesTo = "correct"
     covers: Covers = "measured"
     exploration: Exploration = "policy_probability"
@@ -92,6 +97,8 @@ class InformationAware(AdvantageAssigner):
 
     def __post_init__(self) -> None:
         check_weights(alpha=self.alpha, beta=self.beta)
+        if not 0 <= self.resolution < math.inf:
+            raise ValueError(f"resolution: got {self.resolution}, want a number of nats of at least 0")
         if not 0 <= self.discount <= 1:
             raise ValueError(f"discount: got {self.discount}, want a number from 0 to 1")
         if self.horizon is not None:
@@ -106,7 +113,15 @@ class InformationAware(AdvantageAssigner):
     @classmethod
     def paper(cls, alpha: float, beta: float) -> "InformationAware":
         """The paper's choices; it searches both weights in {1e-6, 1e-4, 1e-2, 1}."""
-        return cls(GroupRelative(), alpha=alpha, beta=beta, credit="own", center="completion", applies_to="all")
+        return cls(
+            GroupRelative(),
+            alpha=alpha,
+            beta=beta,
+            credit="own",
+            center="completion",
+            resolution=0.0,
+            applies_to="all",
+        )
 
     @property
     def requires(self) -> frozenset[str]:
@@ -153,8 +168,10 @@ class InformationAware(AdvantageAssigner):
             if self.credit == "to_go":
                 credited = information_to_go(credited, mask, self.discount, self.horizon)
             counted = mask if self.covers == "measured" else completion_mask
-            counted = counted & self._paid(rewards)[:, None]
-            terms["information"] = alpha * normalise(credited, counted, group_ids, self.center, self.scale)
+            counted = counted & (self._paid(rewards) & output.loss_mask.any(1))[:, None]
+            resolution = self.resolution if self.scale == "std" else 0.0
+            informed = normalise(credited, counted, group_ids, self.center, self.scale, resolution=resolution)
+            terms["information"] = alpha * informed
             if measured := int(mask.any(1).sum()):
                 metrics["iapo/information_per_token"] = float(masked_mean(signals.information, mask))
                 metrics["iapo/information_per_completion"] = float(masked_sum(signals.information, mask)) / measured

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iapo import AdvantageAssigner, AdvantageOutput, TokenSignals
-from iapo.advantages import GroupRelative, InformationAware, information_to_go
+from iapo.advantages import GFPO, GroupRelative, InformationAware, information_to_go
 from iapo.schedules import Linear
 
 
@@ -99,12 +99,26 @@ def test_a_horizon_ends_the_sum():
     assert ones.tolist() == [[3.0, 3.0, 3.0, 2.0, 1.0]]
 
 
-def test_nearly_equal_information_is_scaled_without_rounding_noise():
+@pytest.mark.parametrize(("resolution", "expected"), [(0.0, [[-1.0, 1.0]]), (1e-4, [[0.0, 0.0]])])
+def test_information_within_the_resolution_is_equal_else_scaled_without_rounding_noise(resolution, expected):
     information = torch.tensor([[1.4439, 1.4439 + 2e-7]])
     mask = torch.ones(1, 2, dtype=torch.bool)
-    assigner = InformationAware(GroupRelative(allow_singletons=True), alpha=1.0, credit="own", center="completion")
+    outcome = GroupRelative(allow_singletons=True)
+    assigner = InformationAware(outcome, alpha=1.0, credit="own", center="completion", resolution=resolution)
     found = assigner(torch.tensor([1.0]), torch.tensor([0]), mask, TokenSignals(information=information)).advantages
-    torch.testing.assert_close(found, torch.tensor([[-1.0, 1.0]]), atol=1e-6, rtol=0)
+    torch.testing.assert_close(found, torch.tensor(expected), atol=1e-6, rtol=0)
+
+
+@given(batches(), st.sampled_from(["all", "correct"]), st.integers(0, 10))
+def test_completions_that_the_outcome_leaves_out_change_nothing_for_the_others(batch, applies_to, seed):
+    rewards, ids, mask, signals = batch
+    assigner = InformationAware(GFPO(keep=2), alpha=1.0, applies_to=applies_to)
+    expected = assigner(rewards, ids, mask, signals)
+    left_out = ~expected.loss_mask.any(1)
+    other = torch.randn(mask.shape, generator=torch.Generator().manual_seed(seed)) * 100
+    information = torch.where(left_out[:, None], other, signals.information)
+    found = assigner(rewards, ids, mask, dataclasses.replace(signals, information=information))
+    assert torch.equal(found.advantages, expected.advantages)
 
 
 @pytest.mark.parametrize("center", ["completion", "group", "batch"])
@@ -166,6 +180,7 @@ def test_an_empty_batch_is_fine():
         (lambda: InformationAware(alpha=-1.0), "alpha: got -1.0"),
         (lambda: InformationAware(beta=float("nan")), "beta: got nan"),
         (lambda: InformationAware(discount=1.5), "discount: got 1.5"),
+        (lambda: InformationAware(resolution=-1.0), "resolution: got -1.0"),
         (lambda: InformationAware(credit="all"), "credit: got 'all'"),
         (lambda: InformationAware(center="row"), "center: got 'row'"),
         (lambda: InformationAware(scale="l2"), "scale: got 'l2'"),
