@@ -12,6 +12,10 @@ model loaded.
   longest of them, and one forward over 16 postfixes a row (with explicit positions, so that the numbers are right).
 - `dense`: one causal forward over as many tokens as the probes add, no probes: the hardware's limit.
 
+`--least` prints only how long the products of matrices take that probing every prefix cannot do without (the layers'
+weights and attention for the cache and for every postfix token, the head for every probe), at the highest rate that
+one large product reaches here.
+
 Prints Markdown; writes `estimators.md` and `estimators.png` (cost against length with the fitted exponent).
 """
 
@@ -196,6 +200,37 @@ def side_by_side(model: nn.Module, rows: int, length: int, blocks: int, path: st
     return table
 
 
+def rate(model: nn.Module) -> float:
+    """Operations a second of one large product of matrices, the fastest of several."""
+    device, dtype = next(model.parameters()).device, next(model.parameters()).dtype
+    config = model.config
+    left = torch.ones(4096, config.hidden_size, device=device, dtype=dtype)
+    right = torch.ones(config.hidden_size, config.intermediate_size, device=device, dtype=dtype)
+    times = []
+    for _ in range(30):
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        for _ in range(4):
+            left @ right
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append((time.perf_counter() - start) / 4)
+    return 2 * left.shape[0] * right.numel() / min(times)
+
+
+def least(model: nn.Module, rows: int, length: int) -> float:
+    """Operations of the products of matrices behind one estimate: a multiplication and an addition are two."""
+    config = model.config
+    weights = sum(module.weight.numel() for module in model.modules() if isinstance(module, nn.Linear))
+    weights -= config.vocab_size * config.hidden_size
+    cached, probes = PROMPT + length, length + 1
+    filling = 2 * weights * cached + 4 * config.num_hidden_layers * config.hidden_size * cached * cached // 2
+    shown = sum(PROMPT + t for t in range(probes)) * len(POSTFIX)
+    asking = 2 * weights * probes * len(POSTFIX) + 4 * config.num_hidden_layers * config.hidden_size * shown
+    return rows * (filling + asking + 2 * probes * config.vocab_size * config.hidden_size)
+
+
 def against_length(
     model: nn.Module, rows: int, lengths: list[int], path: Path
 ) -> tuple[list[tuple[int, float]], float]:
@@ -235,10 +270,17 @@ def main() -> None:
     parser.add_argument("--lengths", type=int, nargs="*", default=[1024, 2048])
     parser.add_argument("--curve", type=int, nargs="*", default=[256, 512, 1024, 2048, 4096], help="none: no plot")
     parser.add_argument("--blocks", type=int, default=2)
+    parser.add_argument("--least", action="store_true", help="only print what the products of matrices take")
     parser.add_argument("--output", type=Path, default=Path("docs/benchmarks"))
     settings = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = load(settings.model, device)
+    if settings.least:
+        speed = rate(model)
+        for length in settings.lengths:
+            operations = least(model, settings.rows, length)
+            print(f"{length}: {operations:.3g} operations, {operations / speed:.1f} s at {speed:.3g} a second")
+        return
     seconds("packed", model, draw(model, settings.rows, 64))
     settings.output.mkdir(parents=True, exist_ok=True)
     place = torch.cuda.get_device_name() if device == "cuda" else f"{platform.processor() or 'CPU'}, fp32"
