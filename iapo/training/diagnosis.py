@@ -1,6 +1,6 @@
 """What an update logs about itself beyond its own numbers: where information lies, and what becomes of the length."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -20,6 +20,9 @@ from iapo.forward import scoring
 from iapo.interfaces import PolicyLoss
 from iapo.logprobs import completion_logprobs
 from iapo.types import AdvantageOutput, Rollout, TokenSignals
+
+Cast = Callable[[], AbstractContextManager[Any]]
+"""A context, made anew by every call, in which forwards run in reduced precision."""
 
 
 def describe(
@@ -55,7 +58,7 @@ def length_gradients(
     loss: PolicyLoss,
     micro_batch: int,
     temperature: float,
-    cast: AbstractContextManager[Any],
+    cast: Cast,
 ) -> dict[str, float]:
     """`length_gradient` of each of the advantages' terms, as ``iapo/diagnostics/length_gradient/TERM``.
 
@@ -63,7 +66,7 @@ def length_gradients(
     """
 
     def logprobs(part: Rollout) -> Float[Tensor, "batch token"]:
-        with cast:
+        with cast():
             return completion_logprobs(model, part, temperature)[0]
 
     pulls = {name: loss_pull(loss, term, assigned.loss_mask) for name, term in (assigned.terms or {}).items()}

@@ -3,7 +3,8 @@
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -17,7 +18,7 @@ from iapo.rewards.score import Scores
 from iapo.rewards.text import reference_answer
 from iapo.rollout.collate import with_answers
 from iapo.scoring import score_rollout
-from iapo.training.diagnosis import apart, describe, length_changes, length_gradients
+from iapo.training.diagnosis import Cast, apart, describe, length_changes, length_gradients
 from iapo.training.resample import Resampling, Rows, Samples
 from iapo.types import Rollout, TokenSignals
 
@@ -74,11 +75,12 @@ def update(
     """
     metrics: dict[str, float] = {}
     temperature = sampler.temperature
-    cast = torch.autocast(next(model.parameters()).device.type, autocast) if autocast else nullcontext()
+    # A fresh context for every block: torch.autocast cannot be entered twice, the second exit would leave it on.
+    cast: Cast = partial(torch.autocast, next(model.parameters()).device.type, autocast) if autocast else nullcontext
 
     def draw(rows: Rows) -> Samples:
         """Completions of these prompts and what they are worth."""
-        with timed(metrics, "iapo/time/sample"), cast:
+        with timed(metrics, "iapo/time/sample"), cast():
             rollout = sampler([row["prompt"] for row in rows], group_size)
         with timed(metrics, "iapo/time/reward"):
             columns = [rows[group] for group in rollout.group_ids.tolist()]
@@ -101,7 +103,7 @@ def update(
     # A completion that no reward could judge leaves its group, so that it does not move the baseline.
     rollout, outcome = rollout.select(kept), scores.total.to(rollout.group_ids.device)[kept]
 
-    with timed(metrics, "iapo/time/estimate"), cast:
+    with timed(metrics, "iapo/time/estimate"), cast():
         batches = by_length(rollout, micro_batch)
         informed = assigner.wants_information(outcome, rollout.group_ids, rollout.completion_mask)
         if informed.dtype != torch.bool or informed.shape != outcome.shape:
@@ -126,7 +128,7 @@ def update(
             totals: dict[str, float] = defaultdict(float)
             for index, batch in enumerate(batches):
                 part = rollout.select(batch)
-                with cast:
+                with cast():
                     logprobs, entropy = completion_logprobs(model, part, temperature, with_entropy=True)
                 assert entropy is not None
                 if epoch == 0:
@@ -154,9 +156,9 @@ def update(
         }
     metrics |= describe(rollout, outcome, signals, entropy_before)
     if diagnose:
-        with timed(metrics, "iapo/time/diagnose"), cast:
+        with timed(metrics, "iapo/time/diagnose"):
             logprobs_after = logprobs_of(model, rollout, batches, temperature, cast)
-            with apart(rollout.completion_ids.device):
+            with cast(), apart(rollout.completion_ids.device):
                 fresh = sampler([row["prompt"] for row in samples.rows], group_size)
             metrics |= length_changes(rollout, logprobs_before, logprobs_after, fresh)
     return metrics
@@ -200,11 +202,11 @@ def logprobs_of(
     rollout: Rollout,
     batches: Sequence[Int[Tensor, " rows"]],
     temperature: float,
-    cast: AbstractContextManager[Any],
+    cast: Cast,
 ) -> Float[Tensor, "batch token"]:
     """Log-probabilities (nats) of a rollout's completion tokens, without gradients, batch by batch."""
     logprobs = torch.zeros(rollout.completion_mask.shape, device=rollout.completion_mask.device)
-    with scoring(model), cast:
+    with scoring(model), cast():
         for batch in batches:
             part = rollout.select(batch)
             logprobs[batch, : part.completion_ids.shape[1]] = completion_logprobs(model, part, temperature)[0].float()

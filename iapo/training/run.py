@@ -127,19 +127,20 @@ def train(
     (folder / "config.json").write_text(json.dumps(resolved, indent=2) + "\n")
 
     def judge(step: int) -> EvaluationResult:
-        """Evaluate the policy with random numbers of its own, and keep the result."""
-        return kept_evaluation(
-            folder / f"evaluation-{step}.json",
-            lambda: evaluate(
-                held_out,
-                tokenizer=tokenizer,
-                sampler=draw,
-                greedy=TransformersSampler(policy, tokenizer, max_new_tokens=longest(draw), temperature=0.0),
-                rewards=rewards,
-                samples=eval_samples,
-            ),
-            seed,
-        )
+        """Evaluate the policy in the precision of training, with random numbers of its own, and keep the result."""
+
+        def run() -> EvaluationResult:
+            with torch.autocast(place.type, autocast, enabled=autocast is not None):
+                return evaluate(
+                    held_out,
+                    tokenizer=tokenizer,
+                    sampler=draw,
+                    greedy=TransformersSampler(policy, tokenizer, max_new_tokens=longest(draw), temperature=0.0),
+                    rewards=rewards,
+                    samples=eval_samples,
+                )
+
+        return kept_evaluation(folder / f"evaluation-{step}.json", run, seed)
 
     def save(step: int) -> None:
         state = TrainingState(

@@ -13,6 +13,7 @@ from iapo.cli import main
 from iapo.diagnostics import length_change
 from iapo.embedded import generate_problems, model_path, rows
 from iapo.estimators import AnswerLikelihood, NoInformation
+from iapo.evaluation import evaluate
 from iapo.logprobs import completion_logprobs
 from iapo.losses import ClippedPolicyLoss
 from iapo.optim import ClippedOptimizer
@@ -25,9 +26,20 @@ from iapo.training.resample import Resampling
 CHANGE, GRADIENT = "iapo/diagnostics/length_change", "iapo/diagnostics/length_gradient"
 
 
+@pytest.fixture(autouse=True)
+def no_autocast_left_on():
+    """Autocast that an update left on would go on to every later test."""
+    yield
+    left_on = torch.is_autocast_enabled("cpu")
+    torch.set_autocast_enabled("cpu", False)
+    assert not left_on
+
+
+@pytest.mark.parametrize("autocast", [None, torch.bfloat16])
 @pytest.mark.parametrize("epochs", [1, 2])
-def test_diagnosis_changes_nothing_in_the_training(epochs):
+def test_diagnosis_changes_nothing_in_the_training(epochs, autocast):
     settings = {"updates": 3, "epochs": epochs, "micro_batch": 5, "assigner": InformationAware(beta=0.1)}
+    settings |= {"autocast": autocast}
     (plain, expected), (metrics, found) = run(**settings), run(**settings, diagnose=True)
     assert torch.equal(found, expected)
     assert {name for name in plain if not name.startswith("iapo/time")} <= set(metrics)
@@ -136,6 +148,24 @@ def test_the_command_line_says_how_often(every, diagnosed, tmp_path):
     assert main(["train", "--output", str(tmp_path / "run"), *settings.split()]) == 0
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if f"{CHANGE}/first_order" in line] == diagnosed
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_a_run_is_evaluated_before_and_after_in_the_precision_of_training(precision, tmp_path, monkeypatch):
+    found = []
+
+    def watched(*arguments, **settings):
+        found.append(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32)
+        return evaluate(*arguments, **settings)
+
+    monkeypatch.setattr("iapo.training.run.evaluate", watched)
+    settings = "--steps 1 --prompts_per_step 2 --group_size 4 --limit 64 --eval_problems 16 --eval_samples 2"
+    settings += f" --optimizer.lr 0 --sampler.max_new_tokens 40 --device cpu --diagnose 1 --precision {precision}"
+    assert main(["train", "--output", str(tmp_path / "run"), *settings.split()]) == 0
+    assert found == [{"bf16": torch.bfloat16, "fp32": torch.float32}[precision]] * 2
+    before, after = (json.loads((tmp_path / "run" / f"evaluation-{step}.json").read_text()) for step in (0, 1))
+    assert before == after, "nothing was learned"
 
 
 @pytest.mark.cuda
