@@ -71,7 +71,9 @@ def update(
     Returns:
         Metrics of the step by name (those of TRL where TRL has them, ours under ``iapo/``). ``num_tokens`` counts all
         tokens sampled, those of replaced groups too; rewards and lengths are those of ``rows``, before anything was
-        replaced, so that they compare with a run that replaces nothing.
+        replaced, so that they compare with a run that replaces nothing. Completions that no reward could judge
+        (``iapo/completions/unjudged``), and those that are then alone in their group (``.../left_alone``), have no part
+        in the update; where none is left there is no update, and no metric of one.
     """
     metrics: dict[str, float] = {}
     temperature = sampler.temperature
@@ -94,13 +96,20 @@ def update(
         metrics["num_tokens"] += resampled.tokens
         metrics |= {"iapo/resample/rounds": resampled.rounds, "iapo/resample/groups": resampled.groups}
     rollout, scores = samples.rollout, samples.scores
-    kept = scores.scored.nonzero().flatten().to(rollout.group_ids.device)
+    judged = scores.scored.to(rollout.group_ids.device)
+    alone = left_alone(judged, rollout.group_ids)
+    kept = (judged & ~alone).nonzero().flatten()
+    metrics |= {
+        "iapo/completions/unjudged": float((~judged).sum()),
+        "iapo/completions/left_alone": float(alone.sum()),
+    }
     if answer == "reference":
         texts = [reference_answer(str(samples.rows[group]["answer"])) for group in rollout.group_ids.tolist()]
         rollout = with_answers(rollout, tokenizer(texts, add_special_tokens=False)["input_ids"])
     if len(kept) == 0:
         return metrics
-    # A completion that no reward could judge leaves its group, so that it does not move the baseline.
+    # A completion that no reward could judge leaves its group, so that it does not move the baseline; one that is left
+    # alone by the others has no baseline, and goes too.
     rollout, outcome = rollout.select(kept), scores.total.to(rollout.group_ids.device)[kept]
 
     with timed(metrics, "iapo/time/estimate"), cast():
@@ -162,6 +171,18 @@ def update(
                 fresh = sampler([row["prompt"] for row in samples.rows], group_size)
             metrics |= length_changes(rollout, logprobs_before, logprobs_after, fresh)
     return metrics
+
+
+def left_alone(judged: Bool[Tensor, " batch"], group_ids: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+    """Judged completions whose group had others, none of them judged. One that came alone is not left alone.
+
+    Example:
+        >>> left_alone(torch.tensor([True, False, True, True, True]), torch.tensor([0, 0, 1, 1, 2])).tolist()
+        [True, False, False, False, False]
+    """
+    _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
+    remaining = torch.zeros_like(size).index_add(0, group, judged.to(size.dtype))
+    return judged & ((remaining == 1) & (size > 1))[group]
 
 
 def measure(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from iapo.advantages import GroupRelative, InformationAware
+from iapo.advantages import RLOO, GroupRelative, InformationAware
 from iapo.embedded import generate_problems, model_path, rows
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NoInformation
 from iapo.losses import ClippedPolicyLoss
@@ -30,6 +30,7 @@ def run(micro_batch=64, updates=1, double=False, reference=False, **changes):
         "loss": ClippedPolicyLoss(),
         "optimizer": ClippedOptimizer(torch.optim.SGD(model.parameters(), lr=0.1)),
         "ref_model": AutoModelForCausalLM.from_pretrained(model_path()).to(model.dtype) if reference else None,
+        "group_size": 4,
     } | changes
     torch.manual_seed(0)
     for _ in range(updates):
@@ -37,7 +38,6 @@ def run(micro_batch=64, updates=1, double=False, reference=False, **changes):
             rows(generate_problems(4, seed=5)),
             model=model,
             tokenizer=TOKENIZER,
-            group_size=4,
             micro_batch=micro_batch,
             **parts,
         )
@@ -124,6 +124,43 @@ def test_when_nobody_can_be_judged_nothing_moves():
     metrics, after = run(rewards={"accuracy": lambda completions, **_: [None] * len(completions)})
     assert torch.equal(before, after)
     assert "loss" not in metrics
+
+
+@pytest.mark.parametrize("assigner", [GroupRelative(), RLOO(), InformationAware()])
+def test_a_completion_that_is_left_alone_in_its_group_leaves_too(assigner):
+    def judging(*judged):
+        """Every other completion is right; of the first group only these are judged."""
+        return lambda completions, **_: [
+            float(index % 2) if index >= 4 or index in judged else None for index in range(len(completions))
+        ]
+
+    metrics, found = run(rewards={"r": judging(1)}, assigner=assigner)
+    without, expected = run(rewards={"r": judging()}, assigner=assigner)
+    assert torch.equal(found, expected)
+    assert (metrics["iapo/completions/unjudged"], metrics["iapo/completions/left_alone"]) == (3, 1)
+    assert (without["iapo/completions/unjudged"], without["iapo/completions/left_alone"]) == (4, 0)
+    assert metrics["grad_norm"] > 0
+    pair, moved = run(rewards={"r": judging(1, 2)}, assigner=assigner)
+    assert (pair["iapo/completions/unjudged"], pair["iapo/completions/left_alone"]) == (2, 0)
+    assert not torch.equal(moved, expected), "two have a baseline"
+
+
+def test_when_all_are_left_alone_nothing_moves():
+    before = run(rewards={"one": lambda completions, **_: [1.0] * len(completions)}, assigner=GroupRelative())[1]
+    first = {"r": lambda completions, **_: [1.0 if index % 4 == 0 else None for index in range(len(completions))]}
+    metrics, after = run(rewards=first, assigner=GroupRelative(), diagnose=True)
+    assert torch.equal(before, after)
+    assert "loss" not in metrics
+    assert (metrics["iapo/completions/unjudged"], metrics["iapo/completions/left_alone"]) == (12, 4)
+    assert metrics["reward"] == 1
+
+
+def test_groups_of_one_are_for_the_assigner_to_judge():
+    with pytest.raises(ValueError, match="allow_singletons=True"):
+        run(group_size=1, assigner=GroupRelative())
+    metrics, _ = run(group_size=1, assigner=GroupRelative(allow_singletons=True))
+    assert metrics["iapo/completions/left_alone"] == 0
+    assert "loss" in metrics
 
 
 def test_equal_rewards_are_skipped_and_counted():
