@@ -19,7 +19,7 @@ from iapo.diagnostics import (
 from iapo.forward import scoring
 from iapo.interfaces import PolicyLoss
 from iapo.logprobs import completion_logprobs
-from iapo.types import AdvantageOutput, Rollout, TokenSignals
+from iapo.types import AdvantageOutput, Rollout
 
 Cast = Callable[[], AbstractContextManager[Any]]
 """A context, made anew by every call, in which forwards run in reduced precision."""
@@ -28,16 +28,14 @@ Cast = Callable[[], AbstractContextManager[Any]]
 def describe(
     rollout: Rollout,
     rewards: Float[Tensor, " batch"],
-    signals: TokenSignals,
     policy_entropy: Float[Tensor, "batch token"],
     correct_above: float = 0.5,
 ) -> dict[str, float]:
-    """``iapo/diagnostics/entropy/correct`` and ``.../wrong`` and, with information, ``.../information_slope``.
+    """``iapo/diagnostics/entropy/correct`` and ``.../wrong``.
 
     Args:
         rollout: the completions of the update.
         rewards: of each; a completion is correct above ``correct_above``.
-        signals: as measured for the assigner.
         policy_entropy: of the policy that sampled, nats.
         correct_above: as of `iapo.evaluation.evaluate`.
     """
@@ -45,10 +43,25 @@ def describe(
     mask, ids = rollout.completion_mask, rollout.group_ids
     for name, estimate in entropy_by_correctness(policy_entropy, mask, ids, rewards > correct_above).items():
         metrics |= estimate.metrics(f"iapo/diagnostics/entropy/{name}")
-    if signals.information is not None and signals.information_mask is not None:
-        slope = information_slope(signals.information, signals.information_mask, mask, ids)
-        metrics |= {} if slope is None else slope.metrics("iapo/diagnostics/information_slope")
     return metrics
+
+
+def describe_information(rollout: Rollout, information: Float[Tensor, "batch token"]) -> dict[str, float]:
+    """``iapo/diagnostics/information_slope``, over all completions, whichever the assigner asks for.
+
+    A completion without an answer of which the estimator tells nothing (0 throughout) has no part: an estimator that
+    asks about the answer has measured nothing there, and such completions are the long ones that were cut off.
+
+    Args:
+        rollout: the completions of the update.
+        information: of all of them before the update, nats, 0 outside the reasoning.
+    """
+    told = torch.ones(len(rollout), dtype=torch.bool, device=information.device)
+    if rollout.answer_mask is not None:
+        told = rollout.answer_mask.any(1) | (information != 0).any(1)
+    measured = rollout.reasoning_mask & told[:, None]
+    slope = information_slope(information, measured, rollout.completion_mask, rollout.group_ids)
+    return {} if slope is None else slope.metrics("iapo/diagnostics/information_slope")
 
 
 def length_gradients(

@@ -18,7 +18,7 @@ from iapo.rewards.score import Scores
 from iapo.rewards.text import reference_answer
 from iapo.rollout.collate import with_answers
 from iapo.scoring import score_rollout
-from iapo.training.diagnosis import Cast, apart, describe, length_changes, length_gradients
+from iapo.training.diagnosis import Cast, apart, describe, describe_information, length_changes, length_gradients
 from iapo.training.resample import Resampling, Rows, Samples
 from iapo.types import Rollout, TokenSignals
 
@@ -65,8 +65,9 @@ def update(
         ref_model: reference policy for the KL penalty, if the loss has one.
         autocast: reduced precision of the forwards; ``None``: as the weights are.
         resampling: replaces groups whose rewards are all equal; ``None``: they stay.
-        diagnose: also measure what the update does to the length of completions (`iapo.training.diagnosis`). It takes
-            forwards, backwards and one more sampling of the same prompts, and changes nothing in the training.
+        diagnose: also measure what the update does to the length of completions and, if ``assigner`` requires
+            information, where it lies in all completions (`iapo.training.diagnosis`). It takes probes, forwards,
+            backwards and one more sampling of the same prompts, and changes nothing in the training.
 
     Returns:
         Metrics of the step by name (those of TRL where TRL has them, ours under ``iapo/``). ``num_tokens`` counts all
@@ -126,6 +127,12 @@ def update(
     if diagnose:
         with timed(metrics, "iapo/time/diagnose"):
             metrics |= length_gradients(model, rollout, assigned, loss, micro_batch, temperature, cast)
+            if signals.information is not None:
+                # Completions that the assigner did not ask for are probed in batches of their own: in its batches they
+                # would move the rounding of what it reads.
+                with cast(), apart(rollout.completion_ids.device):
+                    others = information_of(model, rollout, estimator, ~informed, micro_batch)
+                metrics |= describe_information(rollout, signals.information + others)
 
     with timed(metrics, "iapo/time/update"):
         old_logprobs = None if epochs == 1 else logprobs_of(model, rollout, batches, temperature, cast)
@@ -163,7 +170,7 @@ def update(
             "learning_rate": stats.learning_rate,
             "iapo/steps_skipped": float(stats.skipped),
         }
-    metrics |= describe(rollout, outcome, signals, entropy_before)
+    metrics |= describe(rollout, outcome, entropy_before)
     if diagnose:
         with timed(metrics, "iapo/time/diagnose"):
             logprobs_after = logprobs_of(model, rollout, batches, temperature, cast)
@@ -198,11 +205,8 @@ def measure(
     signals: dict[str, Tensor] = {}
     shape, device = rollout.completion_mask.shape, rollout.completion_mask.device
     if "information" in requires:
-        signals["information"] = torch.zeros(shape, device=device)
+        signals["information"] = information_of(model, rollout, estimator, informed, len(batches[0]))
         signals["information_mask"] = rollout.reasoning_mask & informed[:, None]
-        for batch in by_length(rollout, len(batches[0]), informed):
-            part = rollout.select(batch)
-            signals["information"][batch, : part.completion_ids.shape[1]] = estimator(model, part).float()
     if "policy_logprobs" in requires and rollout.sampler_logprobs is not None:
         signals["policy_logprobs"] = rollout.sampler_logprobs
     missing = {"policy_logprobs", "policy_entropy"} & requires - set(signals)
@@ -216,6 +220,17 @@ def measure(
                 if name in missing and values is not None:
                     signals[name][batch, : values.shape[1]] = values.float()
     return TokenSignals(**signals)
+
+
+def information_of(
+    model: nn.Module, rollout: Rollout, estimator: MIEstimator, among: Bool[Tensor, " batch"], size: int
+) -> Float[Tensor, "batch token"]:
+    """Information (nats) of the tokens of the completions ``among``, in batches of ``size``; 0 in the others."""
+    information = torch.zeros(rollout.completion_mask.shape, device=rollout.completion_mask.device)
+    for batch in by_length(rollout, size, among):
+        part = rollout.select(batch)
+        information[batch, : part.completion_ids.shape[1]] = estimator(model, part).float()
+    return information
 
 
 def logprobs_of(

@@ -1,5 +1,6 @@
 """Diagnosis of an update: it changes nothing, and what it logs is what the update did."""
 
+import dataclasses
 import json
 import math
 
@@ -8,9 +9,10 @@ import torch
 from test_loop import POSTFIX, TOKENIZER, run
 from transformers import AutoModelForCausalLM
 
+from iapo import Rollout
 from iapo.advantages import GroupRelative, InformationAware
 from iapo.cli import main
-from iapo.diagnostics import length_change
+from iapo.diagnostics import information_slope, length_change
 from iapo.embedded import generate_problems, model_path, rows
 from iapo.estimators import AnswerLikelihood, NoInformation
 from iapo.evaluation import evaluate
@@ -19,11 +21,12 @@ from iapo.losses import ClippedPolicyLoss
 from iapo.optim import ClippedOptimizer
 from iapo.rewards import MathAnswer
 from iapo.rollout import CompactingSampler, TransformersSampler
-from iapo.training.diagnosis import apart
+from iapo.training.diagnosis import apart, describe_information
 from iapo.training.loop import update
 from iapo.training.resample import Resampling
 
 CHANGE, GRADIENT = "iapo/diagnostics/length_change", "iapo/diagnostics/length_gradient"
+SLOPE = "iapo/diagnostics/information_slope"
 
 
 @pytest.fixture(autouse=True)
@@ -46,17 +49,71 @@ def test_diagnosis_changes_nothing_in_the_training(epochs, autocast):
     for name, value in plain.items():
         assert name.startswith("iapo/time") or metrics[name] == value
     wanted = {f"{CHANGE}/{name}" for name in ("first_order", "exact", "came")}
-    wanted |= {f"{GRADIENT}/{name}" for name in ("outcome", "information", "exploration")}
+    wanted |= {f"{GRADIENT}/{name}" for name in ("outcome", "information", "exploration")} | {SLOPE}
     assert wanted <= set(metrics)
     assert not wanted & set(plain)
     assert all(math.isfinite(value) for value in metrics.values())
 
 
-def test_every_update_logs_entropy_and_slope():
+def test_an_estimator_that_draws_numbers_draws_others_for_the_diagnosis():
+    class Drawing(AnswerLikelihood):
+        def probe(self, model, rollout):
+            probes = super().probe(model, rollout)
+            return probes + torch.rand_like(probes)
+
+    settings = {"updates": 2, "estimator": Drawing(POSTFIX)}
+    assert torch.equal(run(**settings)[1], run(**settings, diagnose=True)[1])
+
+
+def test_the_slope_is_over_all_completions_whichever_the_assigner_asks_for():
+    kept, asked = [], []
+
+    class Keeping(TransformersSampler):
+        def sample(self, prompts, group_size):
+            kept.append(super().sample(prompts, group_size))
+            return kept[-1]
+
+    class Counting(AnswerLikelihood):
+        def probe(self, model, rollout):
+            asked.append(len(rollout))
+            return super().probe(model, rollout)
+
+    model = AutoModelForCausalLM.from_pretrained(model_path())
+    settings = {"sampler": Keeping(model, TOKENIZER, max_new_tokens=60), "estimator": Counting(POSTFIX)}
+    some, _ = run(micro_batch=3, assigner=InformationAware(), diagnose=True, **settings)
+    assert max(asked) <= 3
+    assert sum(asked) == 16
+    whole, _ = run(assigner=InformationAware(applies_to="all"), diagnose=True, **settings)
+    assert sum(asked) == 32
+    assert 0 < some["rewards/accuracy/mean"] < 1
+    rollout = kept[0]
+    answered = rollout.answer_mask.any(1)
+    assert 0 < answered.sum() < 16
+    measured = rollout.reasoning_mask & answered[:, None]
+    information = AnswerLikelihood(POSTFIX)(model, rollout)
+    expected = information_slope(information, measured, rollout.completion_mask, rollout.group_ids)
+    for metrics in (some, whole):
+        assert metrics[SLOPE] == pytest.approx(expected.value, rel=1e-3)
+        assert metrics[f"{SLOPE}_se"] == pytest.approx(expected.standard_error, rel=1e-3)
+    assert SLOPE not in run(assigner=InformationAware(applies_to="all"))[0]
+
+
+def test_a_completion_without_an_answer_counts_if_the_estimator_tells_of_it():
+    mask = torch.tensor([[True, True, True], [True, False, False], [True, True, False]])
+    answered = torch.tensor([[False], [True], [False]])
+    prompt, ids = torch.ones(3, 1), torch.zeros(3).long()
+    rollout = Rollout(prompt.long(), prompt.bool(), mask.long(), mask, mask, ids, None, answered.long(), answered)
+    silent = torch.tensor([[0.0, 0.0, 0.0], [0.5, 0.0, 0.0], [0.4, 0.4, 0.0]])
+    assert describe_information(rollout, silent)[SLOPE] == pytest.approx(-0.1), "of the second and the third"
+    for unanswered in ({"answer_ids": None, "answer_mask": None}, {"answer_mask": torch.ones_like(answered)}):
+        found = describe_information(dataclasses.replace(rollout, **unanswered), silent)
+        assert found[SLOPE] == pytest.approx(-0.25), "of all three"
+
+
+def test_every_update_logs_entropy():
     every_other = {"r": lambda completions, **_: [float(index % 2) for index in range(len(completions))]}
-    metrics, _ = run(assigner=InformationAware(applies_to="all"), rewards=every_other)
+    metrics, _ = run(rewards=every_other)
     assert {f"iapo/diagnostics/entropy/{name}" for name in ("correct", "wrong")} <= set(metrics)
-    assert {"iapo/diagnostics/information_slope", "iapo/diagnostics/information_slope_se"} <= set(metrics)
     shares = [metrics[f"iapo/diagnostics/entropy/{name}"] for name in ("correct", "wrong")]
     assert min(shares) <= metrics["entropy"] <= max(shares)
     for reward, present, absent in ((1.0, "correct", "wrong"), (0.5, "wrong", "correct")):
@@ -64,7 +121,7 @@ def test_every_update_logs_entropy_and_slope():
         assert alike[f"iapo/diagnostics/entropy/{present}"] == pytest.approx(alike["entropy"], rel=1e-5)
         assert f"iapo/diagnostics/entropy/{absent}" not in alike
     plain, _ = run(assigner=GroupRelative(), estimator=NoInformation(), diagnose=True)
-    assert "iapo/diagnostics/information_slope" not in plain
+    assert SLOPE not in plain
     assert f"{CHANGE}/first_order" in plain
     assert not any(name.startswith(GRADIENT) for name in plain), "not split"
 
