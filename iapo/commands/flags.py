@@ -44,7 +44,7 @@ def train_parser() -> ArgumentParser:
         "--diagnose",
         type=int,
         default=10,
-        help="every how many updates the change of the length is diagnosed; 0: never",
+        help="every how many updates the length and the information are diagnosed; 0: never",
     )
     add("--answer", type=Answer, default="own", help="what the estimator is asked about: the own or reference answer")
     _component_flags(parser)

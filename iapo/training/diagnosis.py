@@ -1,6 +1,6 @@
 """What an update logs about itself beyond its own numbers: where information lies, and what becomes of the length."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from iapo.diagnostics import (
     entropy_by_correctness,
+    information_by_class,
     information_slope,
     length_change,
     length_gradient,
@@ -46,8 +47,12 @@ def describe(
     return metrics
 
 
-def describe_information(rollout: Rollout, information: Float[Tensor, "batch token"]) -> dict[str, float]:
-    """``iapo/diagnostics/information_slope``, over all completions, whichever the assigner asks for.
+def describe_information(
+    rollout: Rollout, information: Float[Tensor, "batch token"], labels: Sequence[Sequence[str]] | None = None
+) -> dict[str, float]:
+    """``iapo/diagnostics/information_slope`` and ``iapo/diagnostics/information/CLASS``, over all completions.
+
+    All: right and wrong, whichever the assigner asks for.
 
     A completion without an answer of which the estimator tells nothing (0 throughout) has no part: an estimator that
     asks about the answer has measured nothing there, and such completions are the long ones that were cut off.
@@ -55,13 +60,19 @@ def describe_information(rollout: Rollout, information: Float[Tensor, "batch tok
     Args:
         rollout: the completions of the update.
         information: of all of them before the update, nats, 0 outside the reasoning.
+        labels: the class of every token of each completion; ``None``: no classes.
     """
     told = torch.ones(len(rollout), dtype=torch.bool, device=information.device)
     if rollout.answer_mask is not None:
         told = rollout.answer_mask.any(1) | (information != 0).any(1)
     measured = rollout.reasoning_mask & told[:, None]
-    slope = information_slope(information, measured, rollout.completion_mask, rollout.group_ids)
-    return {} if slope is None else slope.metrics("iapo/diagnostics/information_slope")
+    mask, ids = rollout.completion_mask, rollout.group_ids
+    slope = information_slope(information, measured, mask, ids)
+    metrics = {} if slope is None else slope.metrics("iapo/diagnostics/information_slope")
+    classes = {} if labels is None else information_by_class(information, measured, mask, ids, labels)
+    for name, estimate in classes.items():
+        metrics |= estimate.metrics(f"iapo/diagnostics/information/{name}")
+    return metrics
 
 
 def length_gradients(

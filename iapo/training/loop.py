@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, Literal
@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from iapo.diagnostics import classify_completions
 from iapo.forward import scoring
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, PolicyOptimizer, Reward, Sampler
 from iapo.logprobs import completion_logprobs
@@ -44,6 +45,7 @@ def update(
     autocast: torch.dtype | None = None,
     resampling: Resampling | None = None,
     diagnose: bool = False,
+    classify: Callable[[str, str], Sequence[str]] | None = None,
 ) -> dict[str, float]:
     """Sample completions for ``rows``, score them, assign advantages, and update the policy.
 
@@ -68,6 +70,8 @@ def update(
         diagnose: also measure what the update does to the length of completions and, if ``assigner`` requires
             information, where it lies in all completions (`iapo.training.diagnosis`). It takes probes, forwards,
             backwards and one more sampling of the same prompts, and changes nothing in the training.
+        classify: prompt and completion, its end of sequence included, to the class of each of its tokens, such as
+            `iapo.embedded.classify`; a diagnosed update then logs information by class. ``None``: no classes.
 
     Returns:
         Metrics of the step by name (those of TRL where TRL has them, ours under ``iapo/``). ``num_tokens`` counts all
@@ -132,7 +136,9 @@ def update(
                 # would move the rounding of what it reads.
                 with cast(), apart(rollout.completion_ids.device):
                     others = information_of(model, rollout, estimator, ~informed, micro_batch)
-                metrics |= describe_information(rollout, signals.information + others)
+                prompts = [samples.rows[group]["prompt"] for group in rollout.group_ids.tolist()]
+                labels = None if classify is None else classify_completions(rollout, prompts, tokenizer, classify)
+                metrics |= describe_information(rollout, signals.information + others, labels)
 
     with timed(metrics, "iapo/time/update"):
         old_logprobs = None if epochs == 1 else logprobs_of(model, rollout, batches, temperature, cast)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from iapo.data import PromptStream, hold_out, load_rows, render_prompts
+from iapo.embedded import classify, parse_prompt
+from iapo.embedded.symbols import SYMBOLS
 from iapo.evaluation import EvaluationResult, evaluate
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, Reward, Sampler
 from iapo.models import choose_autocast, choose_device, load_model, load_tokenizer
@@ -108,6 +110,7 @@ def train(
     reference = None
     if loss.requires_reference:
         reference, _ = load_model(model, place, trust_remote_code=trust_remote_code)
+    classify_tokens = token_classes(data, rows, tokenizer)
     inner = optimizer(policy.parameters())
     schedule = torch.optim.lr_scheduler.LambdaLR(inner, lambda step: min(1.0, (step + 1) / max(1, warmup_steps)))
     stepper = ClippedOptimizer(inner, max_grad_norm, schedule)
@@ -175,6 +178,7 @@ def train(
                 autocast=autocast,
                 resampling=Resampling(resample, stream.next) if resample else None,
                 diagnose=diagnose > 0 and step % diagnose == 0,
+                classify=classify_tokens,
             )
             step, tokens = step + 1, tokens + int(metrics["num_tokens"])
             metrics |= {"iapo/tokens_sampled": tokens, "step_time": time.perf_counter() - start}
@@ -200,6 +204,23 @@ def share_done(step: int, steps: int, tokens: int, max_tokens: int | None) -> fl
         (0.9, 1.0)
     """
     return min(1.0, max(step / steps, 0.0 if max_tokens is None else tokens / max_tokens))
+
+
+def token_classes(
+    data: str, rows: Sequence[Mapping[str, Any]], tokenizer: Any
+) -> Callable[[str, str], Sequence[str]] | None:
+    """The rule that says what each token of a completion does, or ``None`` where there is none.
+
+    There is one for the embedded task, its prompts as they are, in tokens of its own language.
+    """
+    if data != "embedded" or set(tokenizer.get_vocab()) != set(SYMBOLS):
+        return None
+    try:
+        for row in rows:
+            parse_prompt(row["prompt"])
+    except ValueError:
+        return None
+    return classify
 
 
 def longest(sampler: Sampler) -> int:

@@ -7,13 +7,15 @@ import math
 import pytest
 import torch
 from test_loop import POSTFIX, TOKENIZER, run
-from transformers import AutoModelForCausalLM
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from iapo import Rollout
 from iapo.advantages import GroupRelative, InformationAware
 from iapo.cli import main
-from iapo.diagnostics import information_slope, length_change
-from iapo.embedded import generate_problems, model_path, rows
+from iapo.diagnostics import classify_completions, information_by_class, information_slope, length_change
+from iapo.embedded import classify, generate_problems, model_path, rows
 from iapo.estimators import AnswerLikelihood, NoInformation
 from iapo.evaluation import evaluate
 from iapo.logprobs import completion_logprobs
@@ -24,8 +26,10 @@ from iapo.rollout import CompactingSampler, TransformersSampler
 from iapo.training.diagnosis import apart, describe_information
 from iapo.training.loop import update
 from iapo.training.resample import Resampling
+from iapo.training.run import token_classes
 
 CHANGE, GRADIENT = "iapo/diagnostics/length_change", "iapo/diagnostics/length_gradient"
+CLASSES = "iapo/diagnostics/information/"
 SLOPE = "iapo/diagnostics/information_slope"
 
 
@@ -96,6 +100,63 @@ def test_the_slope_is_over_all_completions_whichever_the_assigner_asks_for():
         assert metrics[SLOPE] == pytest.approx(expected.value, rel=1e-3)
         assert metrics[f"{SLOPE}_se"] == pytest.approx(expected.standard_error, rel=1e-3)
     assert SLOPE not in run(assigner=InformationAware(applies_to="all"))[0]
+
+
+def test_information_is_logged_by_the_class_of_the_token():
+    kept = []
+
+    class Keeping(TransformersSampler):
+        def sample(self, prompts, group_size):
+            kept.append(super().sample(prompts, group_size))
+            return kept[-1]
+
+    model = AutoModelForCausalLM.from_pretrained(model_path())
+    settings = {"sampler": Keeping(model, TOKENIZER, max_new_tokens=60), "diagnose": True}
+    metrics, weights = run(classify=classify, **settings)
+    rollout = kept[0]
+    prompts = [generate_problems(4, seed=5)[group].prompt for group in rollout.group_ids.tolist()]
+    labels = classify_completions(rollout, prompts, TOKENIZER, classify)
+    measured = rollout.reasoning_mask & rollout.answer_mask.any(1)[:, None]
+    information = AnswerLikelihood(POSTFIX)(model, rollout)
+    expected = information_by_class(information, measured, rollout.completion_mask, rollout.group_ids, labels)
+    assert {"needed", "filler"} <= set(expected)
+    assert {name for name in metrics if name.startswith(CLASSES) and not name.endswith("_se")} == {
+        CLASSES + name for name in expected
+    }
+    for name, estimate in expected.items():
+        assert metrics[CLASSES + name] == pytest.approx(estimate.value, abs=1e-4)
+    without, same = run(**settings)
+    assert not any(name.startswith(CLASSES) for name in without)
+    assert torch.equal(weights, same)
+    assert not any(name.startswith(CLASSES) for name in run(classify=classify)[0]), "not diagnosed"
+    plain, _ = run(assigner=GroupRelative(), estimator=NoInformation(), classify=classify, diagnose=True)
+    assert not any(name.startswith(CLASSES) for name in plain), "nothing was measured"
+
+
+def test_classes_follow_the_completions_that_are_left():
+    def judged(completions, answer, **_):
+        found = MathAnswer()([""] * len(completions), completions, [[]] * len(completions), answer=answer)
+        return [None if index < 4 or index % 4 == 3 else value for index, value in enumerate(found)]
+
+    seen = []
+
+    def own(prompt, completion):
+        seen.append(prompt)
+        return ["any"] * len(classify(prompt, completion))
+
+    metrics, _ = run(rewards={"r": judged}, classify=own, diagnose=True)
+    assert seen == [problem.prompt for problem in generate_problems(4, seed=5)[1:] for _ in range(3)]
+    assert f"{CLASSES}any" in metrics
+
+
+def test_only_the_embedded_task_in_its_own_tokens_has_classes():
+    problems = rows(generate_problems(4, seed=5))
+    assert token_classes("embedded", problems, TOKENIZER) is classify
+    assert token_classes("sums.jsonl", problems, TOKENIZER) is None
+    asked = [{**row, "prompt": f"What is {row['prompt']}"} for row in problems]
+    assert token_classes("embedded", asked, TOKENIZER) is None
+    other = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"<unk>": 0}, unk_token="<unk>")))
+    assert token_classes("embedded", problems, other) is None
 
 
 def test_a_completion_without_an_answer_counts_if_the_estimator_tells_of_it():
@@ -201,10 +262,11 @@ def test_what_is_drawn_apart_is_not_missed():
 @pytest.mark.parametrize(("every", "diagnosed"), [(2, [1, 3]), (0, [])])
 def test_the_command_line_says_how_often(every, diagnosed, tmp_path):
     settings = "--steps 3 --prompts_per_step 2 --group_size 4 --limit 32 --eval_problems 2 --eval_samples 1"
-    settings += f" --sampler.max_new_tokens 16 --device cpu --diagnose {every}"
+    settings += f" --sampler.max_new_tokens 60 --device cpu --diagnose {every}"
     assert main(["train", "--output", str(tmp_path / "run"), *settings.split()]) == 0
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines if f"{CHANGE}/first_order" in line] == diagnosed
+    for name in (f"{CHANGE}/first_order", f"{CLASSES}needed"):
+        assert [line["step"] for line in lines if name in line] == diagnosed
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
