@@ -1,20 +1,19 @@
 """Entropy over whole answers: a set of candidates, each teacher-forced after every prefix of the reasoning."""
 
 from dataclasses import dataclass, field
-from weakref import WeakSet
 
 import torch
-from einops import rearrange, repeat
+from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from iapo.estimators.blocks import Block, check_chunk, check_ids, repeat_ids
-from iapo.estimators.guard import check_packed
+from iapo.estimators.blocks import Block, check_chunk, check_ids, check_vocabulary, repeat_ids
+from iapo.estimators.guard import CheckedModels
 from iapo.estimators.packing import Reduce, probe_prefixes
 from iapo.estimators.prefix_cache import PrefixCache
 from iapo.estimators.prefixes import PrefixEstimator
 from iapo.estimators.ranks import most
-from iapo.logprobs import entropy, token_logprobs
+from iapo.logprobs import entropy
 from iapo.rollout.padding import pad_rows
 from iapo.types import Rollout
 
@@ -31,8 +30,9 @@ class AnswerEntropy(PrefixEstimator):
 
     All candidates go through one packed forward: they are branches behind one postfix that do not see each other.
 
-    *What it estimates.* The mutual information ``I(y; o_t | q, o_<t)`` of the token with the model's own forced answer,
-    given that the answer is in the set, in nats; "12" and "17" are two answers here and one to `EarlyExitEntropy`.
+    *What it estimates.* The mutual information ``I(y; o_t | q, o_<t)`` of the token with the answer, given that the
+    answer is in the set, in nats, as far as forced answers are consistent (`EarlyExitEntropy`); "12" and "17" are two
+    answers here and one there.
 
     *Bias.* Answers outside the set are left out: what the model is unsure about among them is missed (`missed_mass`
     says how much probability they have). Candidates taken from a group were chosen by its completions, so a group that
@@ -68,7 +68,7 @@ class AnswerEntropy(PrefixEstimator):
     closing_ids: tuple[int, ...] = ()
     chunk: int | None = None
     guard: bool = True
-    _guarded: WeakSet = field(default_factory=WeakSet, init=False, repr=False, compare=False)
+    _checked: CheckedModels = field(default_factory=CheckedModels, init=False, repr=False, compare=False)
 
     information_sign = -1
 
@@ -117,17 +117,21 @@ class AnswerEntropy(PrefixEstimator):
         if not most(int(at.any()), model):
             return torch.zeros(at.shape, device=at.device)
         targets, counts = self._targets(rollout)
+        check_vocabulary(model, postfix_ids=self.postfix_ids, candidates=targets[counts])
         branch, first = branches(repeat_ids(self.postfix_ids, rollout), targets)
-        if self.guard and model not in self._guarded:
-            check_packed(model, rollout, branch.ids[:, : len(self.postfix_ids)])
-            self._guarded.add(model)
+        if self.guard:
+            self._checked.check(model, rollout, branch.ids[:, : len(self.postfix_ids)])
         present = counts.any(2)
 
         def value(logits: Tensor) -> Tensor:
-            # The first token of every candidate is predicted at the end of the postfix, the others on its branch.
-            rows = logits[:, :, first]
-            chosen = repeat(targets, "batch candidate answer -> batch prefix candidate answer", prefix=rows.shape[1])
-            likelihoods = token_logprobs(rows, chosen).masked_fill(~counts[:, None], 0).sum(-1)
+            # The first token of every candidate is predicted at the end of the postfix, the others on its branch. No
+            # row of the vocabulary is copied for a candidate.
+            prefixes, vocab = logits.shape[1], logits.shape[3]
+            places = rearrange(first * vocab + targets, "batch candidate answer -> batch 1 (candidate answer)")
+            chosen = logits.flatten(2).gather(2, places.expand(-1, prefixes, -1))
+            total = logits.to(torch.promote_types(logits.dtype, torch.float32)).logsumexp(-1)
+            tokens = chosen.unflatten(2, targets.shape[1:]) - total[:, :, first]
+            likelihoods = tokens.masked_fill(~counts[:, None], 0).sum(-1)
             return of_likelihoods(likelihoods.masked_fill(~present[:, None], -torch.inf))
 
         return probe_prefixes(model, rollout, branch, value, at & present.any(1)[:, None], self.chunk, cache)

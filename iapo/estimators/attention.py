@@ -83,6 +83,32 @@ def turning_length(config: Any) -> int | None:
     return min(lengths, default=None)
 
 
+def check_length(config: Any, longest: int) -> None:
+    """Raise unless the model has positions for ``longest`` tokens: prompt, completion and what is appended.
+
+    Args:
+        config: the model's text config.
+        longest: tokens of the longest text, padding excluded.
+
+    Raises:
+        ValueError: more than ``config.max_position_embeddings``.
+        UnsupportedModelError: from that length on, the model turns all its keys by other angles.
+    """
+    limit = getattr(config, "max_position_embeddings", None)
+    if limit is not None and longest > limit:
+        raise ValueError(
+            f"rollout: prompt, completion and postfix take {longest} positions, the model has {limit} "
+            "(config.max_position_embeddings); sample shorter completions or raise it"
+        )
+    turning = turning_length(config)
+    if turning is not None and longest > turning:
+        raise UnsupportedModelError(
+            f"rollout: prompt, completion and postfix take {longest} positions; beyond {turning} this model rotates "
+            "all its keys by other angles (dynamic or longrope scaling), so that prefixes cannot share a cache; "
+            "sample shorter completions, or use an estimator without a packed forward (NextTokenEntropy, NoInformation)"
+        )
+
+
 def _refuse_unmaskable(model: Any, config: Any) -> None:
     why = _why_not(model, config)
     if why:

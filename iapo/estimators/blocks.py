@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Int
-from torch import Tensor
+from torch import Tensor, nn
 
+from iapo.forward import unwrap
 from iapo.types import Rollout
 
 
@@ -40,6 +41,15 @@ def check_ids(name: str, ids: tuple[int, ...]) -> None:
     """Raise ``ValueError`` unless ``ids`` is a non-empty tuple of non-negative integers."""
     if not isinstance(ids, tuple) or not ids or any(not isinstance(i, int) or i < 0 for i in ids):
         raise ValueError(f"{name}: got {ids!r}, want a non-empty tuple of non-negative token ids")
+
+
+def check_vocabulary(model: nn.Module, **ids: tuple[int, ...] | Tensor) -> None:
+    """Raise ``ValueError`` if an id is none of the model's; on CUDA the embedding would only stop the device."""
+    size = unwrap(model).config.get_text_config().vocab_size
+    for name, each in ids.items():
+        largest = int(max(each, default=-1)) if isinstance(each, tuple) else int(each.max()) if each.numel() else -1
+        if largest >= size:
+            raise ValueError(f"{name}: got token id {largest}, the model's vocabulary has {size} entries")
 
 
 def check_chunk(chunk: int | None) -> None:

@@ -1,13 +1,12 @@
 """The paper's estimator: entropy of the answer when the reasoning is stopped early."""
 
 from dataclasses import dataclass, field
-from weakref import WeakSet
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from iapo.estimators.blocks import Block, check_chunk, check_ids, repeat_ids
-from iapo.estimators.guard import check_packed
+from iapo.estimators.blocks import Block, check_chunk, check_ids, check_vocabulary, repeat_ids
+from iapo.estimators.guard import CheckedModels
 from iapo.estimators.packing import probe_prefixes
 from iapo.estimators.prefix_cache import PrefixCache
 from iapo.estimators.prefixes import PrefixEstimator
@@ -22,8 +21,11 @@ class EarlyExitEntropy(PrefixEstimator):
     ``H_t`` is the entropy of the next-token distribution after prompt, the first ``t`` completion tokens, and a postfix
     that closes the reasoning and opens the answer. Summed over the reasoning span, ``sum_t s_t = H_0 - H_L``.
 
-    *What it estimates.* The mutual information ``I(y; o_t | q, o_<t)`` of the token with the model's own forced answer,
-    in nats: in expectation over the token it is that and not negative; a single value may be negative.
+    *What it estimates.* The mutual information ``I(y; o_t | q, o_<t)`` of the token with the answer, in nats, as far as
+    forced answers are consistent: the answer's distribution after a prefix is the mean of those after its next tokens,
+    as it is for the answer that the policy reaches by going on. Then the expectation over the token is that information
+    and not negative, and a single value may be negative. Of a model that is only asked, the expectation may be negative
+    too.
 
     *Bias.* Only the answer's first token is seen, so that uncertainty about later tokens is missed (biased low). A
     policy that was never stopped early may answer confidently and wrongly when forced: entropy near 0 everywhere, the
@@ -52,7 +54,7 @@ class EarlyExitEntropy(PrefixEstimator):
     postfix_ids: tuple[int, ...]
     chunk: int | None = None
     guard: bool = True
-    _guarded: WeakSet = field(default_factory=WeakSet, init=False, repr=False, compare=False)
+    _checked: CheckedModels = field(default_factory=CheckedModels, init=False, repr=False, compare=False)
 
     information_sign = -1
 
@@ -68,10 +70,10 @@ class EarlyExitEntropy(PrefixEstimator):
         cache: PrefixCache | None = None,
     ) -> Float[Tensor, "batch probe"]:
         """``H_t`` in nats after each prefix at ``at``, 0 elsewhere."""
+        check_vocabulary(model, postfix_ids=self.postfix_ids)
         ids = repeat_ids(self.postfix_ids, rollout)
-        if self.guard and model not in self._guarded:
-            check_packed(model, rollout, ids)
-            self._guarded.add(model)
+        if self.guard:
+            self._checked.check(model, rollout, ids)
 
         def first_token(logits: Tensor) -> Tensor:
             return entropy(logits[:, :, 0])

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
+from weakref import WeakSet
 
 import torch
 from jaxtyping import Int
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from iapo.estimators.attention import packable_attention
 from iapo.estimators.blocks import Block
-from iapo.estimators.packing import probe_prefixes
+from iapo.estimators.packing import check_positions, probe_prefixes
 from iapo.estimators.prefixes import needed_probes
 from iapo.estimators.ranks import most
 from iapo.forward import UnsupportedModelError, scoring, unwrap
@@ -20,7 +21,22 @@ _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, tor
 """Largest difference of a probability between packed and naive forward that rounding explains, by dtype of compute."""
 
 
-def check_packed(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch block"]) -> None:
+class CheckedModels(WeakSet):
+    """The models that an estimator has compared already, so that it does so once a model.
+
+    A copy, also a pickled one, knows none.
+    """
+
+    def __reduce__(self) -> tuple[type["CheckedModels"], tuple[()]]:
+        return CheckedModels, ()
+
+    def check(self, model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch block"]) -> None:
+        """`check_packed`, unless it has passed on this model."""
+        if model not in self and check_packed(model, rollout, ids):
+            self.add(model)
+
+
+def check_packed(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch block"]) -> bool:
     """Compare the packed with the naive forward at three prefixes of the row with the longest reasoning.
 
     A back end that ignores masks or positions fails silently: probes are numbers of the right size, and wrong. Three
@@ -31,13 +47,16 @@ def check_packed(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch blo
         rollout: any rollout of it; one with nothing to probe is not checked.
         ids: tokens appended to each prefix of a row, one after the other.
 
+    Returns:
+        Whether there was anything to compare; the same on all ranks.
+
     Raises:
         UnsupportedModelError: next-token probabilities differ by more than rounding explains; the message gives the
             difference.
     """
     needed = needed_probes(rollout)
     if not most(int(needed.any()), model):
-        return
+        return False
     row = int(needed.sum(1).argmax())
     seen = needed[row].nonzero().flatten() if bool(needed.any()) else needed.new_zeros(1, dtype=torch.long)
     # Always three, so that ranks run as many.
@@ -52,7 +71,8 @@ def check_packed(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch blo
     at = torch.zeros(1, one.completion_ids.shape[1] + 1, dtype=torch.bool, device=needed.device)
     at[0, prefixes] = True
     block = Block.chain(ids[row : row + 1], kept=1)
-    with packable_attention(model), scoring(model), _dtypes_of_logits(model) as dtypes:
+    with packable_attention(model) as config, scoring(model), _dtypes_of_logits(model) as dtypes:
+        check_positions(config, one, at, block)
         alone = {int(prefix): _naive_probabilities(model, one, block.ids, int(prefix)) for prefix in prefixes}
         naive = torch.cat(list(alone.values()))
 
@@ -69,6 +89,7 @@ def check_packed(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch blo
             "the positions it is given. Load it with attn_implementation='eager', or use an estimator without a packed "
             "forward (NextTokenEntropy, NoInformation)."
         )
+    return True
 
 
 @contextmanager
@@ -94,6 +115,5 @@ def _dtypes_of_logits(model: nn.Module) -> Iterator[set[torch.dtype]]:
 def _naive_probabilities(model: nn.Module, one: Rollout, ids: Tensor, prefix: int) -> Tensor:
     prompt = one.prompt_ids[:, one.prompt_mask[0]]
     whole = torch.cat([prompt, one.completion_ids[:, :prefix], ids], 1)
-    return (
-        model(input_ids=whole, attention_mask=torch.ones_like(whole), use_cache=False).logits[:, -1].float().softmax(-1)
-    )
+    output = model(input_ids=whole, attention_mask=torch.ones_like(whole), use_cache=False, logits_to_keep=1)
+    return output.logits[:, -1].float().softmax(-1)

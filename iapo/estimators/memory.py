@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from iapo.estimators.blocks import Block
 
 _PACKED_TOKENS = {"cpu": 512, "cuda": 2048}
 """Block tokens of one row beyond which a longer packed forward stops paying."""
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""What errors other than ``torch.OutOfMemoryError`` say: the allocators of CPUs and of MPS, and cuBLAS."""
 LOGITS = 2**26
 """Logits of one packed forward: 256 MiB in fp32."""
 
@@ -52,14 +55,33 @@ def halving_chunk(run: Callable[[int], None], chunk: int) -> None:
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 def _free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    found = [free for free in (_available(), _left_in_cgroup()) if free is not None]
+    return max(0, min(found, default=2**32))
+
+
+def _available() -> int | None:
+    """Bytes that processes may have without swapping, reclaimable caches included; ``None``: not told here."""
+    try:
+        told = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        return 1024 * int(told["MemAvailable"].split()[0])
+    except (OSError, ValueError, KeyError):
+        pass
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
-        return 2**32
+        return None
+
+
+def _left_in_cgroup(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Bytes up to the limit of a container; ``None``: there is none."""
+    try:
+        return int((root / "memory.max").read_text()) - int((root / "memory.current").read_text())
+    except (OSError, ValueError):
+        return None

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from iapo.estimators.blocks import check_chunk
 from iapo.estimators.memory import LOGITS
 from iapo.estimators.ranks import most
-from iapo.forward import positions, scoring, unwrap
+from iapo.forward import scoring, unwrap
 from iapo.interfaces import MIEstimator
 from iapo.logprobs import entropy
 from iapo.types import Rollout
@@ -20,7 +20,11 @@ class NextTokenEntropy(MIEstimator):
     """Reduction of the policy's next-token entropy: ``s_t = H(o_t | q, o_<t) - H(o_{t+1} | q, o_<=t)``, in nats.
 
     *What it estimates.* Not information about the answer: the ablation IAPO-NE, to be compared with estimators that do.
-    Works with any causal language model, recurrent ones included.
+    Works with any causal language model, recurrent ones included: texts are aligned at their first token, so that
+    padding comes behind them and none reaches a model's state.
+
+    *Bias.* As a measure of information about the answer, of no one direction: a choice between wordings counts as much
+    as one between answers.
 
     *Degenerate cases.* An empty reasoning span gives 0.
 
@@ -44,23 +48,29 @@ class NextTokenEntropy(MIEstimator):
     def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
         """Entropy of the next token after each prefix, nats; entry 0 is that of the first completion token."""
         ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)
-        mask = torch.cat([rollout.prompt_mask, rollout.completion_mask], 1)
         prompt, probes = rollout.prompt_ids.shape[1], rollout.completion_ids.shape[1] + 1
+        padding = prompt - rollout.prompt_mask.sum(1)
+        places = torch.arange(ids.shape[1], device=ids.device) + padding[:, None]
+        ids = ids.gather(1, places.clamp(max=ids.shape[1] - 1))
+        uneven = int(padding.max() - padding.min()) if len(ids) else 0
         most_rows = self.chunk or max(1, LOGITS // unwrap(model).config.get_text_config().vocab_size)
-        rows, width = max(1, most_rows // probes), min(most_rows, probes)
+        rows, width = max(1, most_rows // (probes + uneven)), min(most_rows, probes)
         dtype = torch.promote_types(next(model.parameters()).dtype, torch.float32)
         values = torch.zeros(len(ids), probes, device=ids.device, dtype=dtype)
         parts = [(row, start) for row in range(0, len(ids), rows) for start in range(0, probes, width)]
         with scoring(model):
             for row, start in [*parts, *parts[-1:] * (most(len(parts), model) - len(parts))]:
                 stop = min(start + width, probes)
-                seen = mask[row : row + rows, : prompt + stop - 1]
+                some = slice(row, row + rows)
+                least, spread = int(padding[some].min()), int(padding[some].max() - padding[some].min())
+                length, kept = prompt - least + stop - 1, stop - start + spread
                 output = model(
-                    input_ids=ids[row : row + rows, : prompt + stop - 1],
-                    attention_mask=seen.long(),
-                    position_ids=positions(seen),
+                    input_ids=ids[some, :length],
+                    position_ids=torch.arange(length, device=ids.device).expand(len(ids[some]), -1),
                     use_cache=False,
-                    logits_to_keep=stop - start,
+                    logits_to_keep=kept,
                 )
-                values[row : row + rows, start:stop] = entropy(output.logits).to(dtype)
+                # What is wanted of a shorter prompt stands as much further to the left.
+                columns = torch.arange(stop - start, device=ids.device) + spread + least - padding[some, None]
+                values[some, start:stop] = entropy(output.logits[:, -kept:]).gather(1, columns).to(dtype)
         return values

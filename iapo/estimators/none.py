@@ -12,7 +12,11 @@ from iapo.types import Rollout
 
 @dataclass(frozen=True)
 class NoInformation(MIEstimator):
-    """No token told anything: information 0 everywhere, no forward pass. Turns information-aware methods off.
+    """No token told anything: information 0 everywhere, in nats, no forward pass. Turns information-aware methods off.
+
+    *What it estimates.* Nothing; as an estimate of information it is low by all there is.
+
+    *Degenerate cases.* None: it is 0 whatever the rollout.
 
     References:
         IAPO, arXiv 2602.19049, ablation without the information term (NI).

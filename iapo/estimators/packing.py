@@ -16,13 +16,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.estimators import tiles
-from iapo.estimators.attention import FLEX, packable_attention, turning_length
+from iapo.estimators.attention import FLEX, check_length, packable_attention
 from iapo.estimators.blocks import Block
 from iapo.estimators.masks import attention_mask, packed_mask
 from iapo.estimators.memory import choose_chunk, halving_chunk
 from iapo.estimators.prefix_cache import PrefixCache, fill_cache
 from iapo.estimators.ranks import most, together
-from iapo.forward import UnsupportedModelError, cache_argument, scoring
+from iapo.forward import cache_argument, scoring
 from iapo.types import Rollout
 
 Reduce = Callable[[Tensor], Tensor]
@@ -69,7 +69,7 @@ def probe_prefixes(
     steps = torch.arange(at.shape[1], device=at.device)
     prefixes = torch.where(at, steps, -1).sort(1, descending=True).values[:, : max(1, width)]
     with packable_attention(model) as config, scoring(model):
-        _check_positions(config, rollout, at, block)
+        check_positions(config, rollout, at, block)
         filled = fill_cache(model, rollout, max(0, int(prefixes.max()))) if cache is None else cache
 
         def run(size: int) -> None:
@@ -128,19 +128,7 @@ def packed_logits(
     return rearrange(logits, "batch (prefix kept) vocab -> batch prefix kept vocab", prefix=count)
 
 
-def _check_positions(config: Any, rollout: Rollout, at: Bool[Tensor, "batch probe"], block: Block) -> None:
-    limit = getattr(config, "max_position_embeddings", None)
+def check_positions(config: Any, rollout: Rollout, at: Bool[Tensor, "batch probe"], block: Block) -> None:
+    """Raise unless ``block`` behind every prefix at ``at`` has positions in the model; see `check_length`."""
     steps = torch.arange(at.shape[1], device=at.device)
-    longest = int((rollout.prompt_mask.sum(1) + (at * steps).amax(1)).max()) + int(block.depths.max()) + 1
-    if limit is not None and longest > limit:
-        raise ValueError(
-            f"rollout: prompt, completion and postfix take {longest} positions, the model has {limit} "
-            "(config.max_position_embeddings); sample shorter completions or raise it"
-        )
-    turning = turning_length(config)
-    if turning is not None and longest > turning:
-        raise UnsupportedModelError(
-            f"rollout: prompt, completion and postfix take {longest} positions; beyond {turning} this model rotates "
-            "all its keys by other angles (dynamic or longrope scaling), so that prefixes cannot share a cache; "
-            "sample shorter completions, or use an estimator without a packed forward (NextTokenEntropy, NoInformation)"
-        )
+    check_length(config, int((rollout.prompt_mask.sum(1) + (at * steps).amax(1)).max()) + int(block.depths.max()) + 1)

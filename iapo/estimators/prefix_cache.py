@@ -8,6 +8,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 from transformers import DynamicCache
 
+from iapo.estimators.attention import check_length
 from iapo.estimators.ranks import together
 from iapo.forward import cache_argument, positions, unwrap
 from iapo.types import Rollout
@@ -34,17 +35,18 @@ class PrefixCache(DynamicCache):
         self.real = real
         self._layers = layers
         self.limit = real.shape[1]
-        self._room = 0
+        self._rooms: list[int] = []
         self._keys: list[Tensor] = []
         self._values: list[Tensor] = []
 
     def reserve(self, room: int) -> None:
         """Make room for blocks of up to ``room`` tokens."""
-        if room > self._room:
-            for buffers in (self._keys, self._values):
-                for layer, buffer in enumerate(buffers):
-                    buffers[layer] = _with_room(buffer[:, :, self._room :], room)
-            self._room = room
+        for layer, there in enumerate(self._rooms):
+            if room > there:
+                # Both, then the change: memory may run out in between, and the caller try again with less.
+                grown = [_with_room(buffers[layer][:, :, there:], room) for buffers in (self._keys, self._values)]
+                self._keys[layer], self._values[layer] = grown
+                self._rooms[layer] = room
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
@@ -53,19 +55,22 @@ class PrefixCache(DynamicCache):
         if layer_idx == len(self._keys):
             self._keys.append(key_states)
             self._values.append(value_states)
+            self._rooms.append(0)
             if len(self._keys) == self._layers:
                 raise _Filled
             return key_states, value_states
-        return self._seen(self._keys[layer_idx], key_states), self._seen(self._values[layer_idx], value_states)
+        room = self._rooms[layer_idx]
+        keys, values = self._keys[layer_idx], self._values[layer_idx]
+        return self._seen(keys, key_states, room), self._seen(values, value_states, room)
 
-    def _seen(self, buffer: Tensor, own: Tensor) -> Tensor:
-        start = self._room - own.shape[-2]
-        buffer[:, :, start : self._room] = own
-        return buffer[:, :, start : self._room + self.limit]
+    def _seen(self, buffer: Tensor, own: Tensor, room: int) -> Tensor:
+        start = room - own.shape[-2]
+        buffer[:, :, start:room] = own
+        return buffer[:, :, start : room + self.limit]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Cached tokens that are shown."""
-        return min(self.limit, self._keys[layer_idx].shape[-2] - self._room) if self._keys else 0
+        return min(self.limit, self._keys[layer_idx].shape[-2] - self._rooms[layer_idx]) if self._keys else 0
 
 
 def fill_cache(model: nn.Module, rollout: Rollout, longest: int) -> PrefixCache:
@@ -76,9 +81,11 @@ def fill_cache(model: nn.Module, rollout: Rollout, longest: int) -> PrefixCache:
 
     Raises:
         RuntimeError: the model did not hand its keys and values to the cache, one per position.
+        ValueError: a text is longer than the model's positions; see `iapo.estimators.attention.check_length`.
     """
     ids = torch.cat([rollout.prompt_ids, rollout.completion_ids[:, :longest]], 1)
     real = torch.cat([rollout.prompt_mask, rollout.completion_mask[:, :longest]], 1)
+    check_length(unwrap(model).config.get_text_config(), int(real.sum(1).max()))
     alone = unwrap(model) is model and model._compiled_call_impl is None and not together(model)
     cache = PrefixCache(real, unwrap(model).config.get_text_config().num_hidden_layers if alone else None)
     with suppress(_Filled):

@@ -5,13 +5,16 @@ import dataclasses
 import pytest
 import torch
 from models import tiny_model
+from ragged_rollouts import rollout
 
 from iapo import MIEstimator, Rollout
 from iapo.estimators import (
+    AnswerEntropy,
     AnswerLikelihood,
     EarlyExitEntropy,
     NextTokenEntropy,
     NoInformation,
+    Refined,
     UnsupportedModelError,
     memory,
     next_token,
@@ -19,22 +22,6 @@ from iapo.estimators import (
 from iapo.estimators.prefixes import needed_probes
 
 ESTIMATORS = [EarlyExitEntropy((4, 5)), AnswerLikelihood((4, 5), closing_ids=(6,)), NextTokenEntropy(), NoInformation()]
-
-
-def rollout(batch: int = 3, prompt: int = 4, token: int = 6, padding: int = 2) -> Rollout:
-    generator = torch.Generator().manual_seed(3)
-    lengths = torch.tensor([token, 0, 2])[:batch]
-    mask = torch.arange(token) < lengths[:, None]
-    return Rollout(
-        prompt_ids=torch.randint(0, 31, (batch, prompt + padding), generator=generator),
-        prompt_mask=(torch.arange(prompt + padding) >= padding).expand(batch, -1),
-        completion_ids=torch.randint(0, 31, (batch, token), generator=generator),
-        completion_mask=mask,
-        reasoning_mask=mask & (torch.arange(token) < token - 2),
-        group_ids=torch.zeros(batch, dtype=torch.long),
-        answer_ids=torch.randint(0, 31, (batch, 2), generator=generator),
-        answer_mask=torch.tensor([[True, True], [True, False], [False, False]])[:batch],
-    )
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
@@ -178,6 +165,52 @@ def test_next_token_entropy_is_that_of_each_prefix_alone(chunk):
         ids = torch.cat([sample.prompt_ids[row][sample.prompt_mask[row]], sample.completion_ids[row, :t]])
         logp = model(ids[None]).logits[0, -1].log_softmax(-1)
         torch.testing.assert_close(probes[row, t], -(logp.exp() * logp).sum().detach(), atol=1e-8, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "name"),
+    [
+        (EarlyExitEntropy((4, 999)), "postfix_ids"),
+        (AnswerLikelihood((999,)), "postfix_ids"),
+        (AnswerLikelihood((4,), (999,)), "closing_ids"),
+        (AnswerEntropy((4,), candidates=((3,), (999,))), "candidates"),
+        (AnswerEntropy((4,), candidates=((3,), (7,)), closing_ids=(999,)), "candidates"),
+    ],
+)
+def test_ids_beyond_the_vocabulary_are_named(estimator, name):
+    with pytest.raises(ValueError, match=f"{name}: got token id 999, the model's vocabulary has 31 entries"):
+        estimator.probe(tiny_model("llama"), rollout())
+
+
+@pytest.mark.parametrize("wrapped", [EarlyExitEntropy((4, 5)), Refined(EarlyExitEntropy((4, 5)))])
+def test_a_text_longer_than_the_table_of_positions_is_named(wrapped):
+    """By the guard too, whose forward comes first, and where the cache is filled outside."""
+    model = tiny_model("gpt2")
+    model.transformer.wpe = torch.nn.Embedding(8, model.config.n_embd)
+    model.config.n_positions = 8
+    with pytest.raises(ValueError, match="max_position_embeddings"):
+        wrapped.probe(model, rollout())
+
+
+def test_forced_answers_need_not_be_consistent():
+    """The mean of a token's information over the policy is no mutual information: it can be negative."""
+    sample = rollout()
+    prompt = sample.prompt_ids[:1][:, sample.prompt_mask[0]]
+    everywhere = torch.ones(31, 1, dtype=torch.bool)
+    every = Rollout(
+        prompt_ids=prompt.expand(31, -1),
+        prompt_mask=torch.ones(31, prompt.shape[1], dtype=torch.bool),
+        completion_ids=torch.arange(31)[:, None],
+        completion_mask=everywhere,
+        reasoning_mask=everywhere,
+        group_ids=torch.zeros(31, dtype=torch.long),
+    )
+    means = []
+    for seed in range(6):
+        model = tiny_model("llama", seed=seed)
+        policy = model(prompt).logits[0, -1].detach().softmax(-1)
+        means.append(float((policy * EarlyExitEntropy((4, 5))(model, every)[:, 0]).sum()))
+    assert min(means) < -0.05
 
 
 def test_likelihood_without_answers_is_an_error():

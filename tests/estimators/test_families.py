@@ -7,7 +7,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from iapo import Rollout
-from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, UnsupportedModelError, masks
+from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NextTokenEntropy, UnsupportedModelError, masks
 from iapo.estimators.attention import mask_windows
 from iapo.estimators.prefixes import needed_probes
 
@@ -218,3 +218,14 @@ def test_rotations_that_change_with_length_are_refused():
     torch.testing.assert_close(estimator.probe(model, short).double(), naive(model, short, ())[0], atol=LIMIT, rtol=0)
     with pytest.raises(ValueError, match=f"beyond {limit}"):
         estimator.probe(model, rollout)
+
+
+@pytest.mark.parametrize("family", ["mamba", "mamba2", "rwkv", "recurrent_gemma", "jamba", "lfm2", "bloom", "falcon"])
+def test_next_token_entropy_works_where_a_packed_forward_cannot(family):
+    """Padding comes behind a text, where no state has it in front."""
+    model, rollout = build(family, **REFUSED[family][0]), ragged()
+    probes = NextTokenEntropy().probe(model, rollout)
+    for row, t in needed_probes(rollout).nonzero().tolist():
+        ids = torch.cat([rollout.prompt_ids[row][rollout.prompt_mask[row]], rollout.completion_ids[row, :t]])
+        logp = model(ids[None], use_cache=False).logits[0, -1].double().log_softmax(-1)
+        torch.testing.assert_close(probes[row, t].double(), -(logp.exp() * logp).sum().detach(), atol=LIMIT, rtol=0)

@@ -222,4 +222,7 @@ def test_nothing_to_probe_needs_no_check():
             "reasoning_mask": torch.zeros_like(sample.reasoning_mask),
         }
     )
-    EarlyExitEntropy(POSTFIX)(model, empty)
+    estimator = EarlyExitEntropy(POSTFIX)
+    estimator(model, empty)
+    with pytest.raises(UnsupportedModelError):
+        estimator(model, sample)  # Nothing was checked yet.
