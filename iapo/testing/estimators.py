@@ -350,7 +350,7 @@ class EstimatorContract:
 
 
 def other_padding(rollout: Rollout, left: int, right: int, vocab: int, seed: int) -> Rollout:
-    """The same texts in wider tensors, with other ids in their padding.
+    """The same texts in wider tensors, with other ids and log-probabilities in their padding.
 
     Args:
         rollout: the texts.
@@ -371,6 +371,9 @@ def other_padding(rollout: Rollout, left: int, right: int, vocab: int, seed: int
     if rollout.answer_ids is not None and rollout.answer_mask is not None:
         answers = widen(rollout.answer_ids, rollout.answer_mask, 0, right)
     logprobs = rollout.sampler_logprobs
+    if logprobs is not None:
+        anything = -torch.rand(completion_mask.shape, generator=generator).to(logprobs)
+        logprobs = torch.where(completion_mask, nn.functional.pad(logprobs, (0, right)), anything)
     return Rollout(
         prompt_ids=prompt_ids,
         prompt_mask=prompt_mask,
@@ -378,7 +381,7 @@ def other_padding(rollout: Rollout, left: int, right: int, vocab: int, seed: int
         completion_mask=completion_mask,
         reasoning_mask=nn.functional.pad(rollout.reasoning_mask, (0, right)),
         group_ids=rollout.group_ids,
-        sampler_logprobs=None if logprobs is None else nn.functional.pad(logprobs, (0, right)),
+        sampler_logprobs=logprobs,
         answer_ids=answers[0],
         answer_mask=answers[1],
     )

@@ -127,6 +127,18 @@ class ByWidth(Table):
         return super().probe(model, rollout) * rollout.prompt_ids.shape[1]
 
 
+class ReadsPaddedIds(Table):
+    def probe(self, model, rollout):
+        padded = rollout.completion_ids.masked_fill(rollout.completion_mask, 0).sum(1, keepdim=True)
+        return super().probe(model, rollout) * (1 + padded)
+
+
+class ReadsPaddedLogprobs(Table):
+    def probe(self, model, rollout):
+        padded = rollout.sampler_logprobs.masked_fill(rollout.completion_mask, 0).sum(1, keepdim=True)
+        return super().probe(model, rollout) * (1 + padded)
+
+
 class ByPlace(Table):
     def probe(self, model, rollout):
         return super().probe(model, rollout) * (1 + torch.arange(len(rollout)))[:, None]
@@ -177,6 +189,8 @@ BROKEN = [
     (PerLength(), {"causality"}, r"with no tokens from \d on, information before: differs by"),
     (FromTheEnd(), {"causality"}, r"with other tokens from \d on, information before: differs by"),
     (ByWidth(), {"padding"}, r"with [1-3] more slots of padding left and \d right: differs by"),
+    (ReadsPaddedIds(), {"padding"}, r"with [0-3] more slots of padding left and \d right: differs by"),
+    (ReadsPaddedLogprobs(), {"padding"}, r"with [0-3] more slots of padding left and \d right: differs by"),
     (ByPlace(), {"batch_order"}, r"rows in the order \[[\d, ]+\]: differs by"),
     (ByBatch(), {"micro_batches"}, r"rows \[\d\] of [2-4] alone: differs by"),
     (Chunked(), {"chunk"}, r"with chunk=\d+: differs by"),
@@ -188,6 +202,8 @@ ALSO = {
     # What breaks one of these properties cannot have the others.
     "NeverNothing": {"zero_outside_reasoning", "causality", "padding", "micro_batches"},
     "ByWidth": {"batch_order", "micro_batches"},
+    "ReadsPaddedIds": {"causality"},
+    "ReadsPaddedLogprobs": {"causality"},
     "ByPlace": {"micro_batches"},
     "LeavesHooks": {"repeatable"},
 }
