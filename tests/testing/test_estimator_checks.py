@@ -202,7 +202,7 @@ ALSO = {
     # What breaks one of these properties cannot have the others.
     "NeverNothing": {"zero_outside_reasoning", "causality", "padding", "micro_batches"},
     "ByWidth": {"batch_order", "micro_batches"},
-    "ReadsPaddedIds": {"causality"},
+    "ReadsPaddedIds": {"causality", "batch_order", "micro_batches"},
     "ReadsPaddedLogprobs": {"causality"},
     "ByPlace": {"micro_batches"},
     "LeavesHooks": {"repeatable"},
