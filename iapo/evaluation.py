@@ -173,16 +173,16 @@ def evaluate(
         tokenizer: decodes completions for the rewards.
         sampler: draws ``samples`` completions per problem.
         greedy: gives the likeliest completion.
-        rewards: their sum judges a completion.
+        rewards: the first judges whether a completion is right; others, for form or length, do not.
         samples: completions per problem.
-        correct_above: a completion is right if its reward is above this.
+        correct_above: a completion is right if its first reward is above this.
     """
 
     def judged(source: Sampler, count: int) -> tuple[Tensor, Tensor]:
         rollout = source([row["prompt"] for row in rows], count)
         order = rollout.group_ids.argsort(stable=True).cpu()
         scores = score_rollout(rollout, [rows[group] for group in rollout.group_ids.tolist()], tokenizer, rewards)
-        correct = (scores.total > correct_above)[order].view(len(rows), count)
+        correct = scores.correct(correct_above)[order].view(len(rows), count)
         return correct, rollout.completion_lengths.cpu()[order].view(len(rows), count)
 
     correct, lengths = judged(sampler, samples)

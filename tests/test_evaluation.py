@@ -79,16 +79,27 @@ def test_shapes_must_agree():
         EvaluationResult(*(torch.zeros(0, 2).bool() for _ in range(4)))
 
 
+def exact(completions, answer, **_):
+    return [float(f"<answer>{a}</answer>" in text) for text, a in zip(completions, answer, strict=True)]
+
+
+def test_a_reward_for_form_makes_no_answer_right(embedded_tokenizer):
+    wrong = "<think>1+2</think><answer>4</answer>"
+    sampler = ScriptedSampler({"1+2=": [wrong, wrong]}, embedded_tokenizer, append_eos=True)
+    once = ScriptedSampler({"1+2=": [wrong]}, embedded_tokenizer, append_eos=True)
+    rewards = {"exact": exact, "form": lambda completions, **_: [1.0] * len(completions)}
+    rows = [{"prompt": "1+2=", "answer": "3"}]
+    found = evaluate(rows, tokenizer=embedded_tokenizer, sampler=sampler, greedy=once, rewards=rewards, samples=2)
+    assert not found.correct.any()
+    assert not found.greedy_correct.any()
+
+
 def test_evaluate_keeps_problems_apart(embedded_tokenizer):
     tokenizer = embedded_tokenizer
     right, wrong = "<think>1</think><answer>3</answer>", "<think>1+2</think><answer>4</answer>"
     sampler = ScriptedSampler({"1+2=": [right, wrong], "2+2=": [wrong, wrong]}, tokenizer, append_eos=True)
     greedy = ScriptedSampler({"1+2=": [right], "2+2=": [wrong]}, tokenizer, append_eos=True)
     rows = [{"prompt": "1+2=", "answer": "3"}, {"prompt": "2+2=", "answer": "4"}]
-
-    def exact(completions, answer, **_):
-        return [float(f"<answer>{a}</answer>" in text) for text, a in zip(completions, answer, strict=True)]
-
     found = evaluate(rows, tokenizer=tokenizer, sampler=sampler, greedy=greedy, rewards={"exact": exact}, samples=2)
     assert found.correct.tolist() == [[True, False], [True, True]]
     assert found.greedy_correct.tolist() == [True, True]

@@ -22,19 +22,20 @@ from iapo.scoring import score_rollout
 from iapo.training.checkpoint import latest_checkpoint
 from iapo.training.run import longest
 
-CORRECT_ABOVE = 0.5
-"""A completion is right if its rewards sum to more than this."""
-
 
 def judge(problems: Path, run: Path) -> None:
     """Sample completions of every problem from a run's last checkpoint, judge them, and keep what came.
 
     Args:
         problems: a file of `iapo.comparison.problems.write_problems`.
-        run: the run folder; without a checkpoint in it the model is the one that training starts from.
+        run: the run folder; one that nothing was trained in has no checkpoint, and the model is the one that training
+            starts from.
             ``judged-SPLIT.json`` is written there: per problem and sample whether it was right and its length, the
             same of the greedy completion, and, of the embedded task, mean tokens of each class per completion and the
             length of the shortest sufficient reasoning.
+
+    Raises:
+        FileNotFoundError: a trained run whose checkpoints are gone.
     """
     start = time.perf_counter()
     content = json.loads(problems.read_text(encoding="utf-8"))
@@ -43,6 +44,11 @@ def judge(problems: Path, run: Path) -> None:
     place = choose_device(settings["device"])
     autocast = choose_autocast(settings["precision"], place)
     checkpoint = latest_checkpoint(run)
+    if checkpoint is None and (run / "report.md").exists():
+        raise FileNotFoundError(
+            f"{run}: this run was trained and has no checkpoint left to judge; put it back, or delete the folder to "
+            "train again"
+        )
     source = settings["model"] if checkpoint is None else str(checkpoint)
     model, tokenizer = load_model(source, place, trust_remote_code=settings["trust_remote_code"])
     draw = parts["sampler"](model, tokenizer)
@@ -105,12 +111,12 @@ def _sampled(
         part = rows[start : start + size]
         rollout = sampler([row["prompt"] for row in part], samples)
         groups = rollout.group_ids.tolist()
-        total = score_rollout(rollout, [part[group] for group in groups], tokenizer, rewards).total.tolist()
+        right = score_rollout(rollout, [part[group] for group in groups], tokenizer, rewards).correct().tolist()
         lengths = rollout.completion_lengths.tolist()
         texts = decode_completions(tokenizer, rollout, eos_ids=())
         found: list[list[tuple[int, int, str]]] = [[] for _ in part]
-        for group, reward, length, text in zip(groups, total, lengths, texts, strict=True):
-            found[group].append((int(reward > CORRECT_ABOVE), length, text))
+        for group, correct, length, text in zip(groups, right, lengths, texts, strict=True):
+            found[group].append((int(correct), length, text))
         judged += found
     return judged
 

@@ -29,6 +29,14 @@ class Scores:
     scored: Bool[Tensor, " batch"]
     by_function: dict[str, list[float | None]]
 
+    def correct(self, above: float = 0.5) -> Bool[Tensor, " batch"]:
+        """Which completions are right: those that the first function gave more than ``above``.
+
+        The others may be for form or length: a wrong answer in the right form is not right, whatever the sum.
+        """
+        first = next(iter(self.by_function.values()))
+        return torch.tensor([value is not None and value > above for value in first], dtype=torch.bool)
+
 
 def score(
     rewards: Mapping[str, RewardFunction],

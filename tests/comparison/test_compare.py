@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 import yaml
 
 from iapo.commands.compare import compare
-from iapo.comparison.problems import write_problems
+from iapo.comparison.evaluate import judge
+from iapo.comparison.problems import judging_path, write_problems
 from iapo.comparison.protocol import run_job
 from iapo.comparison.read_plan import read_plan
 from iapo.comparison.runner import Listener, Outcome, run_jobs
@@ -94,6 +96,15 @@ def test_runs_are_judged_from_their_last_checkpoint(finished):
     assert json.loads((folder / "base/judged-test.json").read_text())["model"] == "embedded"
     judged = json.loads((folder / "grpo/default/seed-0/judged-test.json").read_text())
     assert [len(row) for row in judged["correct"]] == [4] * 6
+
+
+def test_a_trained_run_without_checkpoints_is_not_judged_as_its_base(finished, tmp_path):
+    _, folder, _ = finished
+    run = tmp_path / "seed-0"
+    shutil.copytree(folder / "grpo/default/seed-0", run, ignore=shutil.ignore_patterns("checkpoint-*", "judged-*"))
+    with pytest.raises(FileNotFoundError, match=r"seed-0: this run was trained and has no checkpoint left"):
+        judge(judging_path(folder, "test"), run)
+    assert not list(run.glob("judged-*"))
 
 
 def test_finished_runs_are_kept_and_the_page_is_made_again(finished, monkeypatch):
