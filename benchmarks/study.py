@@ -31,7 +31,7 @@ from iapo.comparison.statistics import difference_interval, hardest_third, mean_
 from iapo.evaluation import Interval, pass_at_k
 
 LENGTH_REWARDS = ("kimi", "l1", "arora_zanette", "shorter_better")
-OURS = ("iapo", "iapo, default weight", "iapo, mild")
+OURS = ("iapo, tuned", "iapo", "iapo, mild")
 RIVALS = ("dapo", "gfpo", "gtpo", "s_grpo")
 
 
