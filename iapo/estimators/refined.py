@@ -53,9 +53,11 @@ class Refined(MIEstimator):
     ``s_t = (V_b - V_a) / (b - a)``. So sums telescope: over every probed interval, and over every span, they are those
     of the wrapped estimator, exactly.
 
-    *Bias.* A value that moves and returns between two probes is missed: what its tokens told, which cancels out, is
-    set to what remains, evenly. Tokens of an interval that has no boundary inside share what the interval tells. A
-    smaller stride cures the first, more boundaries the second.
+    *What it estimates.* What the wrapped estimator estimates, in nats, at a fraction of its probes.
+
+    *Bias.* That of the wrapped estimator, and of no one direction beyond it. A value that moves and returns between two
+    probes is missed: what its tokens told, which cancels out, is set to what remains, evenly. Tokens of an interval that
+    has no boundary inside share what the interval tells. A smaller stride cures the first, more boundaries the second.
 
     *Degenerate cases.* ``stride=1`` without ``boundaries`` is the wrapped estimator; an infinite threshold never
     refines; an empty reasoning span gives 0.
