@@ -56,8 +56,9 @@ class Refined(MIEstimator):
     *What it estimates.* What the wrapped estimator estimates, in nats, at a fraction of its probes.
 
     *Bias.* That of the wrapped estimator, and of no one direction beyond it. A value that moves and returns between two
-    probes is missed: what its tokens told, which cancels out, is set to what remains, evenly. Tokens of an interval that
-    has no boundary inside share what the interval tells. A smaller stride cures the first, more boundaries the second.
+    probes is missed: what its tokens told, which cancels out, is set to what remains, evenly. Tokens of an interval
+    that has no boundary inside share what the interval tells. A smaller stride cures the first, more boundaries the
+    second.
 
     *Degenerate cases.* ``stride=1`` without ``boundaries`` is the wrapped estimator; an infinite threshold never
     refines; an empty reasoning span gives 0.
