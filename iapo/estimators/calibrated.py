@@ -41,8 +41,8 @@ class Calibrated(PrefixEstimator, nn.Module):
     backward at ``prefixes`` of their positions. Nothing is fitted anew: each update of the policy is followed by a few
     steps from where the adapter stands. Save `state_dict` (tensors only) and the optimizer's.
 
-    *Several ranks.* `fit` knows of no other rank: each fits its adapter on its own rows. Start all from one state and share
-    the adapter's weights after `fit`, or the ranks' estimators differ. `fit` takes no sharded policy (FSDP2).
+    *Several ranks.* `fit` knows of no other rank: each fits its adapter on its own rows. Start all from one state and
+    share the adapter's weights after `fit`, or the ranks' estimators differ. `fit` takes no sharded policy (FSDP2).
 
     *Degenerate cases.* Not fitted, it is the wrapped estimator. Rows without an answer are not fitted.
 
