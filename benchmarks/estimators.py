@@ -11,6 +11,8 @@ model loaded.
 - `replicated`: what is usually done: for every 16 positions, 16 copies of each row's key-value cache, cut to the
   longest of them, and one forward over 16 postfixes a row (with explicit positions, so that the numbers are right).
 - `dense`: one causal forward over as many tokens as the probes add, no probes: the hardware's limit.
+- `..., our products`: the same, given the library's products of matrices (`iapo.estimators.products`), which the packed
+  forward has; where those are PyTorch's own, as on a GPU, it is the same scheme once more.
 
 `--least` prints only how long the products of matrices take that probing every prefix cannot do without (the layers'
 weights and attention for the cache and for every postfix token, the head for every probe), at the highest rate that
@@ -35,6 +37,7 @@ from transformers import AutoModelForCausalLM, DynamicCache, LlamaConfig
 
 from iapo import Rollout
 from iapo.estimators import EarlyExitEntropy
+from iapo.estimators.products import fast_products
 from iapo.forward import cache_argument
 from iapo.logprobs import entropy
 
@@ -131,10 +134,22 @@ def fullest(model: nn.Module, rollout: Rollout) -> Tensor:
     return replicated(model, rollout, COPIES)
 
 
+def replicated_fast(model: nn.Module, rollout: Rollout) -> Tensor:
+    with fast_products(model):
+        return replicated(model, rollout)
+
+
+def dense_fast(model: nn.Module, rollout: Rollout) -> Tensor:
+    with fast_products(model):
+        return dense(model, rollout)
+
+
 SCHEMES: dict[str, Callable[[nn.Module, Rollout], Tensor]] = {
     "packed": packed,
     "replicated": replicated,
+    "replicated, our products": replicated_fast,
     "dense": dense,
+    "dense, our products": dense_fast,
 }
 
 
@@ -158,7 +173,7 @@ def peak_memory(scheme: str, path: str | None, device: str, rows: int, length: i
 def _peak(scheme: str, path: str | None, device: str, rows: int, length: int) -> float:
     model = load(path, device)
     rollout = draw(model, rows, length)
-    run = fullest if scheme == "replicated" else SCHEMES[scheme]
+    run = fullest if scheme.startswith("replicated") else SCHEMES[scheme]
     if device == "cuda":
         dense(model, draw(model, rows, 1))
         torch.cuda.reset_peak_memory_stats()
@@ -205,14 +220,15 @@ def rate(model: nn.Module) -> float:
     device, dtype = next(model.parameters()).device, next(model.parameters()).dtype
     config = model.config
     left = torch.ones(4096, config.hidden_size, device=device, dtype=dtype)
-    right = torch.ones(config.hidden_size, config.intermediate_size, device=device, dtype=dtype)
+    right = torch.ones(config.intermediate_size, config.hidden_size, device=device, dtype=dtype)
     times = []
     for _ in range(30):
         if device.type == "cuda":
             torch.cuda.synchronize()
         start = time.perf_counter()
-        for _ in range(4):
-            left @ right
+        with torch.no_grad(), fast_products(model):
+            for _ in range(4):
+                nn.functional.linear(left, right)
         if device.type == "cuda":
             torch.cuda.synchronize()
         times.append((time.perf_counter() - start) / 4)

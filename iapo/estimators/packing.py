@@ -21,6 +21,7 @@ from iapo.estimators.blocks import Block
 from iapo.estimators.masks import attention_mask, packed_mask
 from iapo.estimators.memory import choose_chunk, halving_chunk
 from iapo.estimators.prefix_cache import PrefixCache, fill_cache
+from iapo.estimators.products import fast_products
 from iapo.estimators.ranks import most, together
 from iapo.forward import cache_argument, scoring
 from iapo.types import Rollout
@@ -117,14 +118,15 @@ def packed_logits(
             assert isinstance(each, Tensor)
             tiles.attach_tiles(each, size, (prompt + prefixes.amax(0)).tolist())
     copies = torch.arange(count, device=prefixes.device)[:, None] * size
-    logits = model(
-        input_ids=repeat(block.ids, "batch block -> batch (prefix block)", prefix=count),
-        attention_mask=mask,
-        position_ids=position_ids,
-        use_cache=True,
-        logits_to_keep=(copies + block.kept).flatten(),
-        **{cache_argument(model): cache},
-    ).logits
+    with fast_products(model):
+        logits = model(
+            input_ids=repeat(block.ids, "batch block -> batch (prefix block)", prefix=count),
+            attention_mask=mask,
+            position_ids=position_ids,
+            use_cache=True,
+            logits_to_keep=(copies + block.kept).flatten(),
+            **{cache_argument(model): cache},
+        ).logits
     return rearrange(logits, "batch (prefix kept) vocab -> batch prefix kept vocab", prefix=count)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from iapo.estimators.attention import check_length
+from iapo.estimators.products import fast_products
 from iapo.estimators.ranks import together
 from iapo.forward import cache_argument, positions, unwrap
 from iapo.types import Rollout
@@ -88,7 +89,7 @@ def fill_cache(model: nn.Module, rollout: Rollout, longest: int) -> PrefixCache:
     check_length(unwrap(model).config.get_text_config(), int(real.sum(1).max()))
     alone = unwrap(model) is model and model._compiled_call_impl is None and not together(model)
     cache = PrefixCache(real, unwrap(model).config.get_text_config().num_hidden_layers if alone else None)
-    with suppress(_Filled):
+    with suppress(_Filled), fast_products(model):
         model(
             input_ids=ids,
             attention_mask=real.long(),
