@@ -59,7 +59,8 @@ class EstimatorContract:
         max_token: the most tokens of a completion.
         examples: rollouts tried, a check.
         tolerance: of the order of operations in fp32, and of fp32 against fp64; nats.
-        bf16_tolerance: of a model in bf16 against the same weights in fp32; nats.
+        bf16_tolerance: of a model in bf16 against the same weights in fp32; nats. Against the same logits in fp32 the
+            bound is ``tolerance``.
         deterministic: ``False`` for an estimator that draws from torch's generators.
         causal: ``False`` for an estimator that says of a token what later tokens tell, by spreading information over
             an interval or reading the answer out of the completion.
@@ -305,9 +306,20 @@ class EstimatorContract:
         self._against(estimator, self._model().float(), self._model().double(), self.tolerance)
 
     def bfloat16(self, estimator: MIEstimator) -> None:
-        """A model in bf16 gives the same as one with the same (rounded) weights in fp32, within ``bf16_tolerance``."""
+        """A model in bf16 gives the same as one with the same (rounded) weights in fp32, within ``bf16_tolerance``.
+
+        And what the estimator makes of its logits is made in fp32: no other than of the same logits in fp32.
+        """
         rounded = self._model().bfloat16()
         self._against(estimator, rounded, copy.deepcopy(rounded).float(), self.bf16_tolerance)
+        wide = copy.deepcopy(rounded)
+        wide.register_forward_hook(_with_logits_in_fp32)
+
+        def holds(rollout: Rollout) -> None:
+            found, expected = (self._information(estimator, model, rollout) for model in (rounded, wide))
+            self._close("torch.bfloat16 against the same logits in fp32", found, expected)
+
+        self._for_all(holds)
 
     def ignored_tokens(self, estimator: MIEstimator) -> None:
         """Tokens that cannot reach the answer, because attention is off, tell nothing."""
@@ -392,3 +404,10 @@ def _spans(rollout: Rollout) -> list[tuple[int, int, int]]:
     edges = nn.functional.pad(rollout.reasoning_mask.int(), (1, 1)).diff(dim=1)
     begins, ends = (edges == 1).nonzero().tolist(), (edges == -1).nonzero().tolist()
     return [(row, begin, end) for (row, begin), (_, end) in zip(begins, ends, strict=True)]
+
+
+def _with_logits_in_fp32(module: nn.Module, inputs: Any, output: Any) -> Any:
+    """A forward hook."""
+    if getattr(output, "logits", None) is not None:
+        output.logits = output.logits.float()
+    return output

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 import pytest
 import torch
 from broken import failures
+from torch.distributions import Categorical
 from torch.nn.functional import pad
 
 from iapo import MIEstimator
+from iapo.estimators import EarlyExitEntropy
+from iapo.estimators.blocks import Block, repeat_ids
+from iapo.estimators.packing import probe_prefixes
 from iapo.forward import scoring
 from iapo.testing import check_estimator, estimator_checks
 
@@ -169,6 +173,14 @@ class ByHalfDtype(ByDtype):
     dtype = torch.bfloat16
 
 
+class ReducesInHalf(EarlyExitEntropy):
+    """The entropy is taken in the precision of the logits."""
+
+    def probe_at(self, model, rollout, at, cache=None):
+        block = Block.chain(repeat_ids(self.postfix_ids, rollout), kept=1)
+        return probe_prefixes(model, rollout, block, lambda logits: Categorical(logits=logits[:, :, 0]).entropy(), at)
+
+
 BROKEN = [
     (HalfPrecision(), {"shape"}, r"want float32 or float64, got torch.float16 for sizes \(\d, \d+\)"),
     (Spilling(), {"zero_outside_reasoning"}, r"differs by 0.5 at \(\d, \d+\) of \(\d, \d+\): got 0.5, want 0 within 0"),
@@ -223,6 +235,14 @@ def test_an_estimator_that_credits_ignored_tokens_fails_that_check():
     found = failures(Table(), estimator_checks, {"ignored_tokens"}, FEW)
     assert set(found) == {"ignored_tokens"}
     assert "information of tokens that the model ignores: differs by" in found["ignored_tokens"]
+
+
+def test_an_estimator_that_reduces_logits_in_bf16_fails_that_check():
+    """Though it is well within the bound on a forward in bf16."""
+    estimator = ReducesInHalf((4, 5), guard=False)
+    found = failures(estimator, estimator_checks, {"bfloat16"}, FEW)
+    assert set(found) == {"bfloat16"}
+    assert "torch.bfloat16 against the same logits in fp32: differs by" in found["bfloat16"]
 
 
 def test_a_sound_estimator_passes_and_what_did_not_apply_is_told():
