@@ -17,8 +17,11 @@ from iapo.estimators.ranks import most
 from iapo.forward import UnsupportedModelError, scoring, unwrap
 from iapo.types import Rollout
 
-_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
-"""Largest difference of a probability between packed and naive forward that rounding explains, by dtype of compute."""
+_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1.5e-1}
+"""Total variation between the next token's distributions that rounding explains, by dtype of compute.
+
+SmolLM2-135M has 0.03 to 0.04 in bf16.
+"""
 
 
 class CheckedModels(WeakSet):
@@ -51,8 +54,8 @@ def check_packed(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch blo
         Whether there was anything to compare; the same on all ranks.
 
     Raises:
-        UnsupportedModelError: next-token probabilities differ by more than rounding explains; the message gives the
-            difference.
+        UnsupportedModelError: next-token distributions differ by more than rounding explains; the message gives their
+            total variation, which is also large where no token has much probability.
     """
     needed = needed_probes(rollout)
     if not most(int(needed.any()), model):
@@ -78,14 +81,14 @@ def check_packed(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch blo
 
     def distance(logits: Tensor) -> Tensor:
         # The first, not the last: a model that ignores `logits_to_keep` returns more than the one asked for.
-        return (logits[:, :, 0].float().softmax(-1) - naive).abs().amax(-1)
+        return (logits[:, :, 0].float().softmax(-1) - naive).abs().sum(-1) / 2
 
     worst = float(probe_prefixes(model, one, block, distance, at, chunk=len(alone)).max())
-    tolerance = max(_TOLERANCE.get(dtype, 1e-1) for dtype in dtypes)
+    tolerance = max(_TOLERANCE.get(dtype, 1.5e-1) for dtype in dtypes)
     if most(int(not worst <= tolerance), model):
         raise UnsupportedModelError(
-            f"{type(model).__name__}: the packed forward differs from the naive one by {worst:.2g} in probability "
-            f"(rounding explains {tolerance:.0e}), so this model or its attention back end does not honour the mask or "
+            f"{type(model).__name__}: the packed forward differs from the naive one by {worst:.2g} in total variation "
+            f"(rounding explains {tolerance:g}), so this model or its attention back end does not honour the mask or "
             "the positions it is given. Load it with attn_implementation='eager', or use an estimator without a packed "
             "forward (NextTokenEntropy, NoInformation)."
         )
