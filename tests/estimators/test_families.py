@@ -93,6 +93,15 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
     "lfm2": ({"layer_types": ["conv", "full_attention"] * 2}, "conv"),
     "falcon_h1": ({"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8}, "hybrid|recurrent"),
     "qwen3_next": ({"num_experts": 4, "moe_intermediate_size": 16}, "linear_attention|recurrent"),
+    "qwen3_5_text": (
+        {
+            "linear_num_key_heads": 2,
+            "linear_num_value_heads": 4,
+            "linear_key_head_dim": 8,
+            "linear_value_head_dim": 8,
+        },
+        "linear_attention",
+    ),
     "llama4_text": ({"num_local_experts": 2, "intermediate_size_mlp": 48}, "chunked_attention"),
     "bloom": ({"n_layer": 2, "n_head": 4}, "position_ids"),
     "mpt": ({"d_model": 32, "n_heads": 4, "n_layers": 2}, "position_ids"),

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import statistics
 from collections import Counter
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 import pytest
@@ -24,6 +25,8 @@ from iapo.estimators.answer_counts import (
 )
 from iapo.estimators.prefixes import needed_probes
 from iapo.rollout import ScriptedSampler, TransformersSampler, collate, with_answers
+from iapo.testing import check_information
+from iapo.testing.information import PROMPT as WORLD_PROMPT
 from iapo.testing.tabular import TabularLanguageModel, enumerate_completions
 
 EOS, PROMPT, LENGTH = 0, (1, 3), 4
@@ -41,6 +44,7 @@ class LoopSampler(Sampler):
     model: TabularLanguageModel
     width: int
     seed: int
+    answer_of: Callable[[tuple[int, ...]], Hashable | None] = read
 
     def sample(self, prompts, group_size):
         generator = torch.Generator().manual_seed(self.seed)
@@ -59,9 +63,15 @@ class LoopSampler(Sampler):
         for row, length in zip(ids[:, widest:].tolist(), lengths.tolist(), strict=True):
             row = row[: self.width - length]
             rows.append(row[: row.index(EOS) + 1] if EOS in row else row)
-        answers = [read(tuple(row)) for row in rows]
+        begun = [tuple(prompts[group][len(PROMPT) :]) for group in groups]
+        rows = [[] if EOS in before else row for before, row in zip(begun, rows, strict=True)]
+        answers = [self.answer_of(before + tuple(row)) for before, row in zip(begun, rows, strict=True)]
         rollout = collate([list(prompts[group]) for group in groups], rows, groups, 0, tokenizer=None)
-        return with_answers(rollout, [[] if answer is None else [answer] for answer in answers])
+        return with_answers(rollout, [as_ids(answer) for answer in answers])
+
+
+def as_ids(answer: Hashable | None) -> list[int]:
+    return [] if answer is None else list(answer) if isinstance(answer, tuple) else [answer]
 
 
 def rollout_of(completions, reasoning: int, padding: int = 2) -> Rollout:
@@ -74,7 +84,11 @@ def rollout_of(completions, reasoning: int, padding: int = 2) -> Rollout:
         reasoning_mask=rollout.completion_mask & (torch.arange(rollout.completion_ids.shape[1]) < reasoning),
     )
     answers = [read(tuple(completion)) for completion in completions]
-    return with_answers(rollout, [[] if answer is None else [answer] for answer in answers])
+    return with_answers(rollout, [as_ids(answer) for answer in answers])
+
+
+def as_ids(answer: Hashable | None) -> list[int]:
+    return [] if answer is None else list(answer) if isinstance(answer, tuple) else [answer]
 
 
 COMPLETIONS = [(1, 2, 3, 2), (2, 2, 3, 3), (3, 1, 1, 0), (3, 3, 2, 1)]
@@ -290,3 +304,15 @@ FORCED = {"answers": "forced", "postfix_ids": (4,), "max_answer_tokens": 2}
 def test_bad_parameters_are_named(arguments, name):
     with pytest.raises(ValueError, match=name):
         MonteCarloInformation(**({"sampler": lambda model: None, "samples": 4} | arguments))
+
+
+def test_sampled_information_is_mutual_information_up_to_its_noise():
+    """The same checks that the exact estimator passes to ten digits."""
+
+    def make(answer_of, eos, limit):
+        assert (eos, len(WORLD_PROMPT)) == (EOS, len(PROMPT))
+        return MonteCarloInformation(
+            lambda model: LoopSampler(model, len(WORLD_PROMPT) + limit, 3, answer_of), samples=600
+        )
+
+    assert all(check_information(make, examples=4, tolerance=0.2, max_limit=3).values())

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import tiny_model
 
-from iapo.estimators import AnswerLikelihood, Boundaries, EarlyExitEntropy, Refined, StepBoundaries
+from iapo.estimators import AnswerLikelihood, Boundaries, ClassBoundaries, EarlyExitEntropy, Refined, StepBoundaries
 from iapo.estimators.prefixes import PrefixEstimator, needed_probes
 from iapo.testing import rollouts
 
@@ -194,6 +194,57 @@ def test_step_boundaries_agree_with_a_loop(rollout, data):
             assert bool(found[row, t]) == expected, (row, t)
 
 
+@st.composite
+def labelled(draw: st.DrawFn):
+    """A rollout and the class of each of its tokens."""
+    rollout = draw(rollouts(max_token=15))
+    lengths = rollout.completion_mask.sum(1).tolist()
+    return rollout, [draw(st.lists(st.sampled_from("abc"), min_size=n, max_size=n)) for n in lengths]
+
+
+@given(case=labelled(), beside=st.sampled_from([None, frozenset("a"), frozenset("bc")]))
+@settings(max_examples=40)
+def test_class_boundaries_agree_with_a_loop(case, beside):
+    rollout, labels = case
+    found = ClassBoundaries(lambda _: labels, beside)(rollout)
+    for row, own in enumerate(labels):
+        for t in range(rollout.completion_ids.shape[1] + 1):
+            expected = 0 < t < len(own) and own[t - 1] != own[t]
+            if expected and beside is not None:
+                expected = own[t - 1] in beside or own[t] in beside
+            assert bool(found[row, t]) == expected, (row, t)
+
+
+@given(case=labelled(), seed=st.integers(0, 1000))
+@settings(max_examples=40)
+def test_at_class_boundaries_the_totals_of_classes_are_exact(case, seed):
+    rollout, labels = case
+    values = random_values(rollout, seed)
+    where = ClassBoundaries(lambda _: labels)
+    found = Refined(Recorded(values), 1, math.inf, where)(MODEL, rollout)
+    exact = Recorded(values)(MODEL, rollout)
+    for name in "abc":
+        mask = torch.zeros_like(rollout.reasoning_mask)
+        for row, own in enumerate(labels):
+            mask[row, : len(own)] = torch.tensor([label == name for label in own], dtype=torch.bool)
+        torch.testing.assert_close(found[mask].double().sum(), exact[mask].double().sum(), atol=1e-12, rtol=0)
+
+
+@given(**cases, marked=st.integers(0, 2**20))
+@settings(max_examples=30)
+def test_always_is_probed_in_the_first_round_and_refined_between(rollout, stride, threshold, seed, marked):
+    values, needed = random_values(rollout, seed), needed_probes(rollout)
+    marks = torch.randint(0, 2, needed.shape, generator=torch.Generator().manual_seed(marked)).bool()
+    recorded = Recorded(values)
+    found = Refined(recorded, stride, threshold, always=Marks(marks)).refine(MODEL, rollout)
+    plain = Recorded(values)
+    Refined(plain, stride, math.inf).refine(MODEL, rollout)
+    if needed.any():
+        assert torch.equal(recorded.calls[0], plain.calls[0] | (marks & needed))
+    left = (found.probes.diff(dim=1).abs() > threshold + 1e-6) & rollout.reasoning_mask
+    assert not (left & ~(found.probed[:, 1:] & found.probed[:, :-1])).any()
+
+
 def test_the_prefixes_are_read_once():
     """One forward over prompt and completion, however many rounds."""
     lengths = []
@@ -235,5 +286,11 @@ def test_boundaries_that_cannot_be_used_are_refused():
 
     with pytest.raises(ValueError, match="boundaries"):
         Refined(EarlyExitEntropy((4,)), boundaries=Marks(torch.ones(1, 1, dtype=torch.bool)))(MODEL, rollout())
+    with pytest.raises(ValueError, match="always"):
+        Refined(EarlyExitEntropy((4,)), always=Marks(torch.ones(1, 1, dtype=torch.bool)))(MODEL, rollout())
+    with pytest.raises(ValueError, match="got 1 completions"):
+        ClassBoundaries(lambda _: [["a"]])(rollout())
+    with pytest.raises(ValueError, match="labels for the"):
+        ClassBoundaries(lambda _: [["a"]] * len(rollout()))(rollout())
     with pytest.raises(ValueError, match="sampler_logprobs"):
         Refined(EarlyExitEntropy((4,)), boundaries=StepBoundaries(surprisal=1.0))(MODEL, rollout())
