@@ -161,6 +161,7 @@ def _by_difficulty(summary: Summary) -> str:
                 method.name,
                 index,
                 [(level, pair[part].value) for level, pair in method.by_difficulty.items()],
+                bars=[(level, level, pair[part].low, pair[part].high) for level, pair in method.by_difficulty.items()],
                 link=_anchor(method),
             )
             for index, method in enumerate(summary.methods)

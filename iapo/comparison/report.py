@@ -15,10 +15,12 @@ def results_json(summary: Summary) -> str:
 
 
 def render_report(summary: Summary) -> str:
-    """The report as Markdown: methods, differences, tuning, token classes, what is missing."""
+    """The report as Markdown: methods, differences, difficulty, tuning, token classes, what is missing."""
     lines = ["# Comparison", "", *(f"- {name}: {value}" for name, value in summary.facts.items()), ""]
     lines += ["95% intervals over seeds and problems. † on the Pareto front.", "", *_methods_table(summary), ""]
     lines += [f"## Against {summary.reference}", "", *_differences_table(summary), ""]
+    if any(method.by_difficulty for method in summary.methods):
+        lines += ["## By difficulty", "", *_difficulty_table(summary), ""]
     if summary.tuning:
         lines += ["## Tuning", "", *_tuning_table(summary), ""]
     if any(method.classes for method in summary.methods):
@@ -82,6 +84,17 @@ def _differences_table(summary: Summary) -> list[str]:
         if method.differences
     ]
     return _markdown(["method", "accuracy", "accuracy, hardest third", "mean length"], rows)
+
+
+def _difficulty_table(summary: Summary) -> list[str]:
+    levels = sorted({level for method in summary.methods for level in method.by_difficulty})
+    rows = [
+        [method.name, name, *(ranged(method.by_difficulty[level][part], digits) for level in levels)]
+        for part, (name, digits) in enumerate([("accuracy", 3), ("mean length", 1)])
+        for method in summary.methods
+        if method.by_difficulty
+    ]
+    return _markdown(["method", "", *(f"{level:g}" for level in levels)], rows)
 
 
 def _tuning_table(summary: Summary) -> list[str]:

@@ -73,13 +73,17 @@ class TuningRow:
     chosen: bool
 
 
+_EVEN = 1.05
+"""Largest ratio between the tokens that two methods sampled of which nothing is said."""
+
+
 @dataclass(frozen=True, eq=False)
 class Summary:
     """All that a comparison's report shows.
 
     Args:
         task: its name in the rows of `results.json`.
-        facts: of the plan, by name.
+        facts: of the plan, by name; that methods sampled unequal numbers of tokens, if they did.
         ks: values of k.
         reference: the method that differences are taken to.
         methods: base first; those without a finished reporting run are left out.
@@ -129,7 +133,7 @@ def summarise(
     planned = [*plan.tuning_runs(), *plan.reporting_runs(choices)]
     return Summary(
         task=plan.task,
-        facts=_facts(plan),
+        facts={**_facts(plan), **_uneven(methods)},
         ks=plan.judging.ks,
         reference=plan.reference,
         methods=tuple(methods),
@@ -214,3 +218,11 @@ def _facts(plan: Plan) -> dict[str, str]:
             f"the shortest setting whose accuracy is at most {plan.tuning.tolerance:g} below the best of its grid"
         )
     return facts
+
+
+def _uneven(methods: Sequence[MethodSummary]) -> dict[str, str]:
+    trained = sorted((method.tokens_sampled, method.name) for method in methods if method.tokens_sampled)
+    if not trained or trained[-1][0] <= _EVEN * trained[0][0]:
+        return {}
+    (few, least), (many, most) = trained[0], trained[-1]
+    return {"unequal budgets": f"{least} sampled {few:,.0f} tokens a run, {most} {many:,.0f}"}

@@ -41,7 +41,8 @@ class MonteCarloInformation(MIEstimator):
 
     *Cost.* ``samples`` completions for every reasoning token: for benchmarks and tests, not for training.
 
-    *Degenerate cases.* An empty reasoning span gives 0; so does, for the likelihood, a row without an answer.
+    *Degenerate cases.* An empty reasoning span gives 0; so does, for the likelihood, a row without an answer. A prefix
+    that holds the end of the sequence is continued like any other; keep that token out of the reasoning span.
 
     Args:
         sampler: makes the sampler of a model; called with the model at every call. For continued answers the sampler

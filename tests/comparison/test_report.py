@@ -1,5 +1,6 @@
 """Choice, summary, page and rows from finished runs that were made up."""
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -77,6 +78,8 @@ def test_the_page_shows_all_that_was_promised(made_up):
     for label in ("Pass@k", "Length@k, tokens", "Ratio@k, 1 / token", "difficulty", "tokens sampled, thousands"):
         assert label in page
     assert page.count("<svg") == 1 + 3 + 2 + 1 + 2
+    section = page[page.index("<h2>By difficulty</h2>") : page.index("<h2>What the tokens do</h2>")]
+    assert section.count('class="bar"') == 2 * 3 * len(made_up[2].methods), "an interval at every level"
     assert "http" not in page.replace("http-equiv", "")
     assert page == render_page(made_up[2])
 
@@ -124,6 +127,29 @@ def test_the_report_says_what_was_chosen_and_against_what(made_up):
     iapo = next(method for method in made_up[2].methods if method.name == "iapo")
     assert iapo.differences["mean_length"].value == pytest.approx(20 / 30 - 1, abs=0.03)
     assert iapo.measures["excess"].value == pytest.approx(4, abs=0.4)
+
+
+def test_difficulty_has_its_table_with_intervals(made_up):
+    report = render_report(made_up[2])
+    assert "| method |  | 2 | 3 | 4 |" in report
+    grpo = next(method for method in made_up[2].methods if method.name == "grpo")
+    cells = [re.escape(f"{pair[1].value:.1f} ({pair[1].low:.1f} to ") for pair in grpo.by_difficulty.values()]
+    assert re.search(rf"\| grpo \| mean length \| {cells[0]}.*{cells[1]}.*{cells[2]}", report)
+
+
+@pytest.mark.parametrize(("tokens", "told"), [(9400, None), (10000, "iapo sampled 9,000 tokens a run, grpo 10,000")])
+def test_unequal_budgets_are_told(made_up, tokens, told):
+    plan, folder, _ = made_up
+    choices = choose(plan, folder)
+    results = read_all(plan, folder, choices)
+    step = next(result.steps[0] for result in results if result.steps)
+    sampled = {"base": [], "grpo": [{**step, "num_tokens": tokens}]}
+    rest = [{**step, "num_tokens": 9000}]
+    results = [dataclasses.replace(result, steps=sampled.get(result.name, rest)) for result in results]
+    summary = summarise(plan, folder, choices, results, {})
+    assert summary.facts.get("unequal budgets") == told
+    for shown in (render_page(summary), render_report(summary)):
+        assert ("unequal budgets" in shown) == bool(told)
 
 
 def test_a_run_judged_on_other_problems_does_not_count(tmp_path):

@@ -142,9 +142,9 @@ def test_a_model_that_does_something_else_is_refused(make, bend, implementation)
 @pytest.mark.parametrize("bend", BENDS, ids=lambda bend: bend.__name__)
 def test_reduced_precision_hides_nothing(bend):
     model = tiny_model("gpt2")
-    with torch.autocast("cpu", torch.bfloat16), pytest.raises(UnsupportedModelError, match="explains 0.15"):
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(UnsupportedModelError, match=r"explains 0\.15"):
         EarlyExitEntropy(POSTFIX)(Bent(model, bend), rollout())
-    with pytest.raises(UnsupportedModelError, match="explains 0.15"):
+    with pytest.raises(UnsupportedModelError, match=r"explains 0\.15"):
         EarlyExitEntropy(POSTFIX)(Bent(model.bfloat16(), bend), rollout())
 
 
@@ -158,7 +158,7 @@ def test_in_reduced_precision_a_flat_distribution_hides_nothing(bend):
         largest.append(float(logits.float().softmax(-1).max()))
         return logits
 
-    with pytest.raises(UnsupportedModelError, match="explains 0.15"):
+    with pytest.raises(UnsupportedModelError, match=r"explains 0\.15"):
         EarlyExitEntropy(POSTFIX)(Bent(tiny_model("gpt2").bfloat16(), bend, flatten), rollout())
     assert max(largest) < 0.13
 

@@ -87,10 +87,6 @@ def rollout_of(completions, reasoning: int, padding: int = 2) -> Rollout:
     return with_answers(rollout, [as_ids(answer) for answer in answers])
 
 
-def as_ids(answer: Hashable | None) -> list[int]:
-    return [] if answer is None else list(answer) if isinstance(answer, tuple) else [answer]
-
-
 COMPLETIONS = [(1, 2, 3, 2), (2, 2, 3, 3), (3, 1, 1, 0), (3, 3, 2, 1)]
 
 
