@@ -2,6 +2,7 @@
 
 from iapo.estimators.answer_counts import AnswerCounts
 from iapo.estimators.answer_entropy import AnswerEntropy
+from iapo.estimators.boundaries import Boundaries, ClassBoundaries, StepBoundaries
 from iapo.estimators.calibrated import Calibrated
 from iapo.estimators.early_exit import EarlyExitEntropy
 from iapo.estimators.exact import ExactInformation
@@ -9,7 +10,7 @@ from iapo.estimators.likelihood import AnswerLikelihood
 from iapo.estimators.monte_carlo import MonteCarloInformation
 from iapo.estimators.next_token import NextTokenEntropy
 from iapo.estimators.none import NoInformation
-from iapo.estimators.refined import Boundaries, Refined, StepBoundaries
+from iapo.estimators.refined import Refined
 from iapo.forward import UnsupportedModelError
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "AnswerLikelihood",
     "Boundaries",
     "Calibrated",
+    "ClassBoundaries",
     "EarlyExitEntropy",
     "ExactInformation",
     "MonteCarloInformation",

@@ -1,6 +1,5 @@
 """Probes where the value moved, and not where it did not: coarse probes, then bisection."""
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -8,21 +7,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.estimators.attention import packable_attention
-from iapo.estimators.blocks import check_ids
+from iapo.estimators.boundaries import Boundaries
 from iapo.estimators.prefix_cache import fill_cache
 from iapo.estimators.prefixes import PrefixEstimator, longest, needed_probes
 from iapo.estimators.ranks import most
 from iapo.forward import scoring
 from iapo.interfaces import MIEstimator
 from iapo.types import Rollout
-
-
-class Boundaries(ABC):
-    """Where a probe may lie."""
-
-    @abstractmethod
-    def __call__(self, rollout: Rollout) -> Bool[Tensor, "batch probe"]:
-        """``True`` at those prefixes; entry ``t`` has seen ``t`` tokens."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +60,8 @@ class Refined(MIEstimator):
         threshold: nats by which the value must move for an interval to be refined.
         boundaries: where probes may lie, such as `StepBoundaries`; ``None``: between any two tokens. Ends of reasoning
             spans are always among them.
+        always: where the first round probes besides, whatever the stride: where a value that moves and returns must
+            not be missed. ``None``: nowhere.
 
     Raises:
         ValueError: ``stride`` below 1, a negative or NaN ``threshold``, or, on a call, boundaries of another shape.
@@ -78,6 +71,7 @@ class Refined(MIEstimator):
     stride: int = 8
     threshold: float = 0.1
     boundaries: Boundaries | None = None
+    always: Boundaries | None = None
 
     def __post_init__(self) -> None:
         if self.stride < 1:
@@ -97,19 +91,13 @@ class Refined(MIEstimator):
     def refine(self, model: nn.Module, rollout: Rollout) -> RefinedProbes:
         """The probes, and which of them were probed."""
         needed = needed_probes(rollout)
-        allowed = needed
-        if self.boundaries is not None:
-            allowed = self.boundaries(rollout)
-            if allowed.shape != needed.shape:
-                raise ValueError(
-                    f"boundaries: want shape (batch, probe) = {tuple(needed.shape)}, got {tuple(allowed.shape)}"
-                )
-            allowed = allowed & needed
+        allowed = needed if self.boundaries is None else _among(needed, "boundaries", self.boundaries(rollout))
+        always = torch.zeros_like(needed) if self.always is None else _among(needed, "always", self.always(rollout))
         if not most(int(needed.any()), model):
             return RefinedProbes(torch.zeros(needed.shape, device=needed.device), needed, 0)
         with packable_attention(model), scoring(model):
             cache = fill_cache(model, rollout, longest(needed))
-        at = first_round(rollout, allowed, self.stride)
+        at = first_round(rollout, allowed, self.stride) | always
         values = self.estimator.probe_at(model, rollout, at, cache)
         probed, rounds = at, 1
         while most(int((at := next_round(values, probed, allowed, self.threshold)).any()), model):
@@ -118,54 +106,10 @@ class Refined(MIEstimator):
         return RefinedProbes(interpolate(values, probed, needed), probed, rounds)
 
 
-@dataclass(frozen=True)
-class StepBoundaries(Boundaries):
-    """Where steps begin and end, told by their tokens: boundaries for `Refined`.
-
-    Args:
-        before_ids: a step begins in front of each of these tokens.
-        after_ids: a step ends behind each of these tokens, such as a newline.
-        run_ids: a run of these tokens, such as filler words, is a step of its own.
-        result_ids: a step ends behind the token that follows one of these, such as ``=``.
-        surprisal: nats, at least 0; there is a boundary in front of each token that the sampler gave a probability
-            below ``exp(-surprisal)``, unless a run goes on there: at what the policy might have said differently. Needs
-            ``rollout.sampler_logprobs``. ``None``: none for that reason.
-
-    Raises:
-        ValueError: negative ids or a negative ``surprisal``; on a call, ``surprisal`` for a rollout without
-            ``sampler_logprobs``.
-    """
-
-    before_ids: tuple[int, ...] = ()
-    after_ids: tuple[int, ...] = ()
-    run_ids: tuple[int, ...] = ()
-    result_ids: tuple[int, ...] = ()
-    surprisal: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("before_ids", "after_ids", "run_ids", "result_ids"):
-            if getattr(self, name):
-                check_ids(name, getattr(self, name))
-        if self.surprisal is not None and not self.surprisal >= 0:
-            raise ValueError(f"surprisal: got {self.surprisal}, want None or a number of at least 0")
-
-    def __call__(self, rollout: Rollout) -> Bool[Tensor, "batch probe"]:
-        """``True`` at the prefixes at whose end a step begins or ends; entry ``t`` has seen ``t`` tokens."""
-
-        def among(ids: tuple[int, ...]) -> Tensor:
-            return torch.isin(rollout.completion_ids, torch.tensor(ids, dtype=torch.long, device=device))
-
-        device = rollout.completion_ids.device
-        runs = among(self.run_ids)
-        # A token's mask shifted to its two sides: what stands in front of probe t is token t - 1, behind it token t.
-        behind, front = (lambda mask: nn.functional.pad(mask, (0, 1))), (lambda mask: nn.functional.pad(mask, (1, 0)))
-        found = behind(among(self.before_ids)) | front(among(self.after_ids)) | (behind(runs) != front(runs))
-        found |= nn.functional.pad(among(self.result_ids), (2, 0))[:, :-1]
-        if self.surprisal is not None:
-            if rollout.sampler_logprobs is None:
-                raise ValueError("rollout.sampler_logprobs: boundaries at surprising tokens need them, got None")
-            found |= behind(rollout.sampler_logprobs < -self.surprisal) & ~(behind(runs) & front(runs))
-        return found
+def _among(needed: Bool[Tensor, "batch probe"], name: str, found: Bool[Tensor, "..."]) -> Bool[Tensor, "batch probe"]:
+    if found.shape != needed.shape:
+        raise ValueError(f"{name}: want shape (batch, probe) = {tuple(needed.shape)}, got {tuple(found.shape)}")
+    return found & needed
 
 
 def span_ends(rollout: Rollout) -> Bool[Tensor, "batch probe"]:

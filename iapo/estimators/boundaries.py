@@ -1,0 +1,103 @@
+"""Where in a completion it is worth asking for the answer: at the ends of its steps, where another kind begins."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from iapo.estimators.blocks import check_ids
+from iapo.types import Rollout
+
+
+class Boundaries(ABC):
+    """Where a probe may lie."""
+
+    @abstractmethod
+    def __call__(self, rollout: Rollout) -> Bool[Tensor, "batch probe"]:
+        """``True`` at those prefixes; entry ``t`` has seen ``t`` tokens."""
+
+
+@dataclass(frozen=True)
+class StepBoundaries(Boundaries):
+    """Where steps begin and end, told by their tokens: boundaries for `Refined`.
+
+    Args:
+        before_ids: a step begins in front of each of these tokens.
+        after_ids: a step ends behind each of these tokens, such as a newline.
+        run_ids: a run of these tokens, such as filler words, is a step of its own.
+        result_ids: a step ends behind the token that follows one of these, such as ``=``.
+        surprisal: nats, at least 0; there is a boundary in front of each token that the sampler gave a probability
+            below ``exp(-surprisal)``, unless a run goes on there: at what the policy might have said differently. Needs
+            ``rollout.sampler_logprobs``. ``None``: none for that reason.
+
+    Raises:
+        ValueError: negative ids or a negative ``surprisal``; on a call, ``surprisal`` for a rollout without
+            ``sampler_logprobs``.
+    """
+
+    before_ids: tuple[int, ...] = ()
+    after_ids: tuple[int, ...] = ()
+    run_ids: tuple[int, ...] = ()
+    result_ids: tuple[int, ...] = ()
+    surprisal: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("before_ids", "after_ids", "run_ids", "result_ids"):
+            if getattr(self, name):
+                check_ids(name, getattr(self, name))
+        if self.surprisal is not None and not self.surprisal >= 0:
+            raise ValueError(f"surprisal: got {self.surprisal}, want None or a number of at least 0")
+
+    def __call__(self, rollout: Rollout) -> Bool[Tensor, "batch probe"]:
+        """``True`` at the prefixes at whose end a step begins or ends; entry ``t`` has seen ``t`` tokens."""
+
+        def among(ids: tuple[int, ...]) -> Tensor:
+            return torch.isin(rollout.completion_ids, torch.tensor(ids, dtype=torch.long, device=device))
+
+        device = rollout.completion_ids.device
+        runs = among(self.run_ids)
+        # A token's mask shifted to its two sides: what stands in front of probe t is token t - 1, behind it token t.
+        behind, front = (lambda mask: nn.functional.pad(mask, (0, 1))), (lambda mask: nn.functional.pad(mask, (1, 0)))
+        found = behind(among(self.before_ids)) | front(among(self.after_ids)) | (behind(runs) != front(runs))
+        found |= nn.functional.pad(among(self.result_ids), (2, 0))[:, :-1]
+        if self.surprisal is not None:
+            if rollout.sampler_logprobs is None:
+                raise ValueError("rollout.sampler_logprobs: boundaries at surprising tokens need them, got None")
+            found |= behind(rollout.sampler_logprobs < -self.surprisal) & ~(behind(runs) & front(runs))
+        return found
+
+
+@dataclass(frozen=True)
+class ClassBoundaries(Boundaries):
+    """Where the class of the tokens changes, told by a rule that labels them: boundaries for `Refined`.
+
+    With ``stride=1`` the information of each class then adds up to what the wrapped estimator gives it, exactly.
+
+    Args:
+        classify: a rollout to the class of every token of each completion, padding left out; such as
+            `iapo.diagnostics.classify_completions`, its prompts given.
+        beside: only where one of the two classes is among these; ``None``: all.
+
+    Raises:
+        ValueError: on a call, another number of completions than rows, or of labels than a completion has tokens.
+    """
+
+    classify: Callable[[Rollout], Sequence[Sequence[str]]]
+    beside: frozenset[str] | None = None
+
+    def __call__(self, rollout: Rollout) -> Bool[Tensor, "batch probe"]:
+        """``True`` at the prefixes behind which a token of another class follows; entry ``t`` has seen ``t`` tokens."""
+        labels, lengths = self.classify(rollout), rollout.completion_mask.sum(1).tolist()
+        if len(labels) != len(lengths):
+            raise ValueError(f"classify: got {len(labels)} completions, want {len(lengths)}")
+        found = torch.zeros(len(lengths), rollout.completion_ids.shape[1] + 1, dtype=torch.bool)
+        for row, (own, length) in enumerate(zip(labels, lengths, strict=True)):
+            if len(own) != length:
+                raise ValueError(f"classify: got {len(own)} labels for the {length} tokens of row {row}")
+            for t, (front, behind) in enumerate(pairwise(own), 1):
+                found[row, t] = front != behind and (self.beside is None or not self.beside.isdisjoint((front, behind)))
+        return found.to(rollout.completion_ids.device)
