@@ -10,11 +10,12 @@ from iapo.estimators.adapter import LowRankAdapter
 from iapo.estimators.attention import packable_attention
 from iapo.estimators.blocks import Block, repeat_ids
 from iapo.estimators.likelihood import AnswerLikelihood
-from iapo.estimators.packing import packed_logits
+from iapo.estimators.memory import LOGITS
+from iapo.estimators.packing import check_positions, packed_logits
 from iapo.estimators.prefix_cache import PrefixCache, fill_cache
 from iapo.estimators.prefixes import PrefixEstimator, longest, needed_probes
 from iapo.estimators.ranks import most
-from iapo.forward import scoring, unwrap
+from iapo.forward import UnsupportedModelError, scoring, sharded, unwrap
 from iapo.logprobs import token_logprobs
 from iapo.types import Rollout
 
@@ -42,7 +43,7 @@ class Calibrated(PrefixEstimator, nn.Module):
     steps from where the adapter stands. Save `state_dict` (tensors only) and the optimizer's.
 
     *Several ranks.* `fit` knows of no other rank: each fits its adapter on its own rows. Start all from one state and
-    share the adapter's weights after `fit`, or the ranks' estimators differ. `fit` takes no sharded policy (FSDP2).
+    share the adapter's weights after `fit`, or the ranks' estimators differ.
 
     *Degenerate cases.* Not fitted, it is the wrapped estimator. Rows without an answer are not fitted.
 
@@ -125,7 +126,10 @@ class Calibrated(PrefixEstimator, nn.Module):
             Empty if no row has both an answer and reasoning.
 
         Raises:
-            ValueError: a rollout without ``answer_ids``, or ``steps``, ``rows`` or ``prefixes`` below 1.
+            ValueError: a rollout without ``answer_ids``, ``steps``, ``rows`` or ``prefixes`` below 1, or texts longer
+                than the model's positions.
+            UnsupportedModelError: a sharded policy (FSDP, ZeRO-3, tensor parallel), whose ranks would wait for each
+                other.
             FloatingPointError: the loss or its gradient is not finite; the adapter keeps the last step's weights.
         """
         for name, value in (("steps", steps), ("rows", rows), ("prefixes", prefixes)):
@@ -133,6 +137,11 @@ class Calibrated(PrefixEstimator, nn.Module):
                 raise ValueError(f"{name}: got {value}, want at least 1")
         if rollout.answer_mask is None:
             raise ValueError("rollout.answer_ids: want the completions' own answers, got None")
+        if sharded(model):
+            raise UnsupportedModelError(
+                f"model: {type(model).__name__} is sharded, and Calibrated.fit runs on each rank alone; fit on a "
+                "policy that every rank holds whole, or use the estimator without an adapter"
+            )
         usable = (rollout.answer_mask.any(1) & rollout.reasoning_mask.any(1)).nonzero().flatten()
         if len(usable) == 0:
             return {}
@@ -141,11 +150,10 @@ class Calibrated(PrefixEstimator, nn.Module):
         losses, norms = [], []
         for step in range(steps):
             chosen = usable[order[step * rows : (step + 1) * rows].to(usable.device)]
-            loss = self._loss(inner, rollout.select(chosen), prefixes)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward(inputs=list(self.adapter.parameters()))
+            loss = self._backward(inner, rollout.select(chosen), prefixes)
             norm = nn.utils.clip_grad_norm_(self.adapter.parameters(), max_grad_norm)
-            if not bool((loss.detach() + norm).isfinite()):
+            if not bool((loss + norm).isfinite()):
                 optimizer.zero_grad(set_to_none=True)
                 raise FloatingPointError(f"Calibrated.fit: loss {loss.item()}, gradient norm {norm.item()}")
             optimizer.step()
@@ -154,21 +162,30 @@ class Calibrated(PrefixEstimator, nn.Module):
         optimizer.zero_grad(set_to_none=True)
         return {"nll": sum(losses) / steps, "grad_norm": sum(norms) / steps}
 
-    def _loss(self, model: nn.Module, rollout: Rollout, prefixes: int) -> Float[Tensor, ""]:
-        """Negative log-likelihood of the answers at some positions of each row, with a gradient to the adapter."""
-        at, counted = draw_prefixes(needed_probes(rollout), prefixes)
+    def _backward(self, model: nn.Module, rollout: Rollout, prefixes: int) -> Float[Tensor, ""]:
+        """Negative log-likelihood of the answers at some positions of each row; its gradient goes to the adapter."""
+        needed = needed_probes(rollout)
+        at, counted = draw_prefixes(needed, prefixes)
         targets, counts = self.likelihood.targets(rollout)
         ids = torch.cat([repeat_ids(self.likelihood.postfix_ids, rollout), targets[:, :-1]], 1)
         block = Block.chain(ids, kept=targets.shape[1])
+        loss = torch.zeros((), device=at.device)
         with packable_attention(model) as config, scoring(model):
-            # A cache of its own for this one forward: the block's keys, which carry a gradient, are written into it.
-            cache = fill_cache(model, rollout, int(at.max()))
-            cache.reserve(at.shape[1] * ids.shape[1])
-            with torch.enable_grad(), self.adapter.active(model):
-                logits = packed_logits(model, config, rollout, block, cache, at)
-                chosen = repeat(targets, "batch answer -> batch prefix answer", prefix=at.shape[1])
-                values = token_logprobs(logits, chosen).masked_fill(~counts[:, None], 0).sum(-1)
-                return -values[counted].mean()
+            check_positions(config, rollout, needed, block)
+            # As many rows at once as their logits allow, the mean over all of them.
+            together = max(1, LOGITS // (at.shape[1] * targets.shape[1] * config.vocab_size))
+            for rows in (slice(start, start + together) for start in range(0, len(at), together)):
+                # A cache of its own for this forward: the block's keys, which carry a gradient, are written into it.
+                cache = fill_cache(model, rollout.select(rows), int(at[rows].max()))
+                cache.reserve(at.shape[1] * ids.shape[1])
+                with torch.enable_grad(), self.adapter.active(model):
+                    logits = packed_logits(model, config, rollout.select(rows), block.select(rows), cache, at[rows])
+                    answers = repeat(targets[rows], "batch answer -> batch prefix answer", prefix=at.shape[1])
+                    values = token_logprobs(logits, answers).masked_fill(~counts[rows, None], 0).sum(-1)
+                    part = -values[counted[rows]].sum() / counted.sum()
+                part.backward(inputs=list(self.adapter.parameters()))
+                loss = loss + part.detach()
+        return loss
 
 
 def draw_prefixes(

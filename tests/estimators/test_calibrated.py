@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from unittest.mock import patch
 
 import pytest
 import safetensors.torch
@@ -12,7 +13,7 @@ from models import tiny_model
 from transformers import AutoModelForCausalLM, DynamicCache
 
 from iapo.embedded import generate_problems, model_path
-from iapo.estimators import AnswerLikelihood, Calibrated, EarlyExitEntropy, Refined
+from iapo.estimators import AnswerLikelihood, Calibrated, EarlyExitEntropy, Refined, UnsupportedModelError, calibrated
 from iapo.estimators.calibrated import draw_prefixes
 from iapo.estimators.prefixes import needed_probes
 from iapo.forward import cache_argument
@@ -64,9 +65,10 @@ def test_the_adapter_acts_in_postfix_and_answer_only(rollout, family):
     assert not found[~asked].any()
 
 
-@given(rollout=rollouts(max_token=6), family=st.sampled_from(["llama", "gpt2"]))
-@settings(max_examples=15)
-def test_the_loss_and_its_gradient_are_those_of_the_naive_forward(rollout, family):
+@given(rollout=rollouts(max_token=6), family=st.sampled_from(["llama", "gpt2"]), most=st.sampled_from([1, 600, 2**26]))
+@settings(max_examples=20)
+def test_the_loss_and_its_gradient_are_those_of_the_naive_forward(rollout, family, most):
+    """However few logits are to be there at once."""
     model = tiny_model(family).double()
     rows = (rollout.answer_mask.any(1) & rollout.reasoning_mask.any(1)).nonzero().flatten()
     if len(rows) == 0:
@@ -77,10 +79,24 @@ def test_the_loss_and_its_gradient_are_those_of_the_naive_forward(rollout, famil
     expected = -torch.stack([naive_likelihood(estimator, model, rollout, row, t) for row, t in at]).mean()
     parameters = list(estimator.parameters())
     wanted = torch.autograd.grad(expected, parameters)
-    loss = estimator._loss(model, rollout, prefixes=100)
-    torch.testing.assert_close(loss, expected, atol=1e-8, rtol=0)
-    for found, gradient in zip(torch.autograd.grad(loss, parameters), wanted, strict=True):
-        torch.testing.assert_close(found, gradient, atol=1e-8, rtol=1e-6)
+    with patch.object(calibrated, "LOGITS", most):
+        loss = estimator._backward(model, rollout, prefixes=100)
+    torch.testing.assert_close(loss, expected.detach(), atol=1e-8, rtol=0, check_dtype=False)
+    for parameter, gradient in zip(parameters, wanted, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, atol=1e-8, rtol=1e-6)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_logits_that_are_there_at_once_are_bounded(monkeypatch):
+    from test_estimators import rollout
+
+    model, sample, sizes = tiny_model("llama"), rollout().select(torch.tensor([0, 0, 0])), []
+    model.lm_head.register_forward_hook(lambda module, inputs, logits: sizes.append(logits.numel()))
+    monkeypatch.setattr(calibrated, "LOGITS", 200)
+    estimator = Calibrated(LIKELIHOOD, model)
+    estimator.fit(model, sample, optimizer_of(estimator), steps=1, prefixes=1)
+    assert len(sizes) > 1
+    assert max(sizes) <= 200
 
 
 @given(rollout=rollouts())
@@ -232,6 +248,13 @@ def test_what_cannot_work_is_refused():
     for name in ("steps", "rows", "prefixes"):
         with pytest.raises(ValueError, match=name):
             estimator.fit(model, sample, optimizer, **{name: 0})
+    longest = int((sample.prompt_mask.sum(1) + sample.completion_mask.sum(1)).max())
+    short = tiny_model("llama")
+    short.config.max_position_embeddings = longest
+    with pytest.raises(ValueError, match=f"the model has {longest}"):
+        estimator.fit(short, sample, optimizer)
+    with patch.object(calibrated, "sharded", lambda model: True), pytest.raises(UnsupportedModelError, match="sharded"):
+        estimator.fit(model, sample, optimizer)
     with pytest.raises(ValueError, match="linear layers"):
         estimator(tiny_model("gpt2"), sample)
     for parameter in estimator.adapter.up.values():
