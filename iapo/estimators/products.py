@@ -5,7 +5,7 @@ oneDNN asks for the instructions, not for the vendor. Same result up to rounding
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,7 @@ _PAYING_PRODUCT = 2**25
 @contextmanager
 def fast_products(model: nn.Module) -> Iterator[None]:
     """Large fp32 products of linear layers without gradients by oneDNN, where that is known to be faster."""
-    weight = max(model.parameters(), key=Tensor.numel)
-    if not (weight.device.type == "cpu" and weight.numel() >= _PAYING_WEIGHT and _mkl_lags_behind()):
-        yield
-        return
-    with _OneDNN():
+    with _OneDNN() if _mkl_lags_behind() and _largest_weight(model) >= _PAYING_WEIGHT else nullcontext():
         yield
 
 
@@ -39,6 +35,10 @@ class _OneDNN(TorchFunctionMode):
             features, weight, *bias = args
             return torch.ops.mkldnn._linear_pointwise(features, weight, *(bias or [None]), "none", [], "")
         return func(*args, **(kwargs or {}))
+
+
+def _largest_weight(model: nn.Module) -> int:
+    return max((weight.numel() for weight in model.parameters() if weight.device.type == "cpu"), default=0)
 
 
 def _taken(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
