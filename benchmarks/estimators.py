@@ -16,7 +16,7 @@ model loaded.
 
 `--least` prints only how long the products of matrices take that probing every prefix cannot do without (the layers'
 weights and attention for the cache and for every postfix token, the head for every probe), at the highest rate that
-one large product reaches here.
+one large product reaches here, and what rate it reaches by PyTorch's own choice of library.
 
 Prints Markdown; writes `estimators.md` and `estimators.png` (cost against length with the fitted exponent).
 """
@@ -28,6 +28,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -215,7 +216,7 @@ def side_by_side(model: nn.Module, rows: int, length: int, blocks: int, path: st
     return table
 
 
-def rate(model: nn.Module) -> float:
+def rate(model: nn.Module, products: Callable[[nn.Module], AbstractContextManager]) -> float:
     """Operations a second of one large product of matrices, the fastest of several."""
     device, dtype = next(model.parameters()).device, next(model.parameters()).dtype
     config = model.config
@@ -226,7 +227,7 @@ def rate(model: nn.Module) -> float:
         if device.type == "cuda":
             torch.cuda.synchronize()
         start = time.perf_counter()
-        with torch.no_grad(), fast_products(model):
+        with torch.no_grad(), products(model):
             for _ in range(4):
                 nn.functional.linear(left, right)
         if device.type == "cuda":
@@ -292,10 +293,11 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = load(settings.model, device)
     if settings.least:
-        speed = rate(model)
+        speed, plain = rate(model, fast_products), rate(model, lambda _: nullcontext())
         for length in settings.lengths:
             operations = least(model, settings.rows, length)
             print(f"{length}: {operations:.3g} operations, {operations / speed:.1f} s at {speed:.3g} a second")
+        print(f"by PyTorch's own products: {plain:.3g} a second")
         return
     seconds("packed", model, draw(model, settings.rows, 64))
     settings.output.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import gc
 from unittest.mock import patch
 
 import pytest
@@ -189,10 +190,9 @@ class TestEmbedded:
 
     def test_under_ddp_the_policy_still_trains(self, model, likelihood, completions, tmp_path):
         """A backward that leaves the policy out must not leave DDP waiting for it."""
-        part = completions.select(slice(0, 4))
-        store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
-        torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
-        try:
+
+        def train():
+            part = completions.select(slice(0, 4))
             wrapped = torch.nn.parallel.DistributedDataParallel(copy.deepcopy(model))
             estimator = Calibrated(likelihood, wrapped)
             for _ in range(2):
@@ -200,6 +200,13 @@ class TestEmbedded:
                 estimator(wrapped, part)
                 wrapped(part.completion_ids).logits.sum().backward()
             assert all(p.grad is not None for p in wrapped.parameters())
+
+        store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+        torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+        try:
+            train()
+            # A DDP that outlives its group takes it down holding the GIL, for which gloo's thread may wait.
+            gc.collect()
         finally:
             torch.distributed.destroy_process_group()
 

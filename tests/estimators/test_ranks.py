@@ -1,13 +1,16 @@
 """Two gloo processes give what one gives, and call the model equally often, however ragged their rows."""
 
+import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
 import torch
 import torch.multiprocessing as processes
 from models import tiny_model
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
@@ -73,11 +76,25 @@ def counted(model: nn.Module) -> list[int]:
     return calls
 
 
-def work(rank: int, port: int, kind: str, folder: str) -> None:
-    """One rank: every estimator on every case, its results and counts of forwards into a file."""
+@contextmanager
+def group_of_two(rank: int, port: int) -> Iterator[None]:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", rank=rank, world_size=2, timeout=timedelta(seconds=300))
+    yield
+    # Models first: a DDP that outlives its group takes it down holding the GIL, for which gloo's thread may wait.
+    gc.collect()
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
+def work(rank: int, port: int, kind: str, folder: str) -> None:
+    """One rank: every estimator on every case, its results and counts of forwards into a file."""
+    with group_of_two(rank, port):
+        torch.save(measured(rank, kind), f"{folder}/{rank}.pt")
+
+
+def measured(rank: int, kind: str) -> dict[tuple[str, str, str], tuple[Tensor, int]]:
     plain = tiny_model("llama")
     made = estimators(plain)
     if kind == "ddp":
@@ -100,9 +117,7 @@ def work(rank: int, port: int, kind: str, folder: str) -> None:
                 calls.clear()
                 found = estimator(each, rollout(case, rank))
                 results[sharding, name, case] = (found, len(calls))
-    distributed.barrier()
-    torch.save(results, f"{folder}/{rank}.pt")
-    distributed.destroy_process_group()
+    return results
 
 
 def free_port() -> int:
@@ -130,9 +145,11 @@ def test_two_ranks_agree_with_one_and_call_the_model_equally_often(kind, tmp_pat
 
 
 def refuse(rank: int, port: int, folder: str) -> None:
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    distributed.init_process_group("gloo", rank=rank, world_size=2, timeout=timedelta(seconds=300))
+    with group_of_two(rank, port):
+        torch.save(guarded(rank), f"{folder}/{rank}.pt")
 
+
+def guarded(rank: int) -> str:
     class Broken(nn.Module):
         """On the second rank, one that does not see what it is asked after."""
 
@@ -150,12 +167,9 @@ def refuse(rank: int, port: int, folder: str) -> None:
     model = DistributedDataParallel(Broken(tiny_model("llama")))
     try:
         EarlyExitEntropy(POSTFIX)(model, rollout("ragged", rank))
-        outcome = "passed"
     except UnsupportedModelError:
-        outcome = "refused"
-    distributed.barrier()
-    torch.save(outcome, f"{folder}/{rank}.pt")
-    distributed.destroy_process_group()
+        return "refused"
+    return "passed"
 
 
 def test_what_the_guard_finds_on_one_rank_stops_all(tmp_path):
