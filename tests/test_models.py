@@ -58,7 +58,7 @@ def test_gguf_can_be_trained_and_saved(tmp_path: Path) -> None:
     gguf = pytest.importorskip("gguf")
     path = tmp_path / "tiny.gguf"
     writer = gguf.GGUFWriter(str(path), "llama")
-    width, words = 32, ["<unk>", "<s>", "</s>", "a", "b", "ab"]
+    width, words = 32, ["<unk>", "<s>", "</s>", "a", "b", "ab", "ba"]
     writer.add_block_count(1)
     writer.add_embedding_length(width)
     writer.add_feed_forward_length(width)
@@ -70,8 +70,8 @@ def test_gguf_can_be_trained_and_saved(tmp_path: Path) -> None:
     writer.add_vocab_size(len(words))
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list(words)
-    writer.add_token_types([2, 3, 3, 1, 1, 1])
-    writer.add_token_merges(["a b"])
+    writer.add_token_types([2, 3, 3, 1, 1, 1, 1])
+    writer.add_token_merges(["a b", "b a"])  # two, for transformers 5.17 takes a list of one for its element
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     shapes = {"token_embd": (len(words), width), "output_norm": (width,), "output": (len(words), width)}
