@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.diagnostics.estimate import Estimate, ratio_of_sums, sum_by_group
+from iapo.labels import label_codes
 from iapo.rollout.text import decode_completions
 from iapo.types import Rollout, shape_checked
 
@@ -37,22 +37,14 @@ def information_by_class(
             named.
 
     Example:
+        >>> import torch
         >>> mask = torch.ones(1, 3, dtype=torch.bool)
         >>> information = torch.tensor([[0.0, 0.5, 0.25]])
         >>> found = information_by_class(information, mask, mask, torch.tensor([0]), [["filler", "step", "step"]])
         >>> {name: estimate.value for name, estimate in found.items()}
         {'filler': 0.0, 'step': 0.375}
     """
-    lengths = completion_mask.sum(1).tolist()
-    if len(labels) != len(lengths):
-        raise ValueError(f"labels: got {len(labels)} completions, want {len(lengths)}")
-    for row, (own, length) in enumerate(zip(labels, lengths, strict=True)):
-        if len(own) != length:
-            raise ValueError(f"labels[{row}]: got {len(own)} labels for {length} tokens")
-    names = sorted({str(label) for own in labels for label in own})
-    codes = torch.full(completion_mask.shape, -1, device=completion_mask.device)
-    flat = [names.index(str(label)) for own in labels for label in own]
-    codes[completion_mask] = torch.tensor(flat, dtype=codes.dtype, device=codes.device)
+    names, codes = label_codes("labels", labels, completion_mask)
     result = {}
     for code, name in enumerate(names):
         mask = information_mask & (codes == code)

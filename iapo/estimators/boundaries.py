@@ -3,13 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
 from iapo.estimators.blocks import check_ids
+from iapo.labels import label_codes
 from iapo.types import Rollout
 
 
@@ -91,13 +91,10 @@ class ClassBoundaries(Boundaries):
 
     def __call__(self, rollout: Rollout) -> Bool[Tensor, "batch probe"]:
         """``True`` at the prefixes behind which a token of another class follows; entry ``t`` has seen ``t`` tokens."""
-        labels, lengths = self.classify(rollout), rollout.completion_mask.sum(1).tolist()
-        if len(labels) != len(lengths):
-            raise ValueError(f"classify: got {len(labels)} completions, want {len(lengths)}")
-        found = torch.zeros(len(lengths), rollout.completion_ids.shape[1] + 1, dtype=torch.bool)
-        for row, (own, length) in enumerate(zip(labels, lengths, strict=True)):
-            if len(own) != length:
-                raise ValueError(f"classify: got {len(own)} labels for the {length} tokens of row {row}")
-            for t, (front, behind) in enumerate(pairwise(own), 1):
-                found[row, t] = front != behind and (self.beside is None or not self.beside.isdisjoint((front, behind)))
-        return found.to(rollout.completion_ids.device)
+        names, codes = label_codes("classify", self.classify(rollout), rollout.completion_mask)
+        front, behind = codes[:, :-1], codes[:, 1:]
+        found = (front != behind) & (behind >= 0)
+        if self.beside is not None:
+            wanted = torch.tensor([i for i, name in enumerate(names) if name in self.beside], device=codes.device)
+            found &= torch.isin(front, wanted) | torch.isin(behind, wanted)
+        return nn.functional.pad(found, (1, 1))

@@ -173,18 +173,20 @@ class Calibrated(PrefixEstimator, nn.Module):
         with packable_attention(model) as config, scoring(model):
             check_positions(config, rollout, needed, block)
             # As many rows at once as their logits allow, the mean over all of them.
-            together = max(1, LOGITS // (at.shape[1] * targets.shape[1] * config.vocab_size))
-            for rows in (slice(start, start + together) for start in range(0, len(at), together)):
+            count = max(1, LOGITS // (at.shape[1] * targets.shape[1] * config.vocab_size))
+            for start in range(0, len(at), count):
+                rows = slice(start, start + count)
+                part = rollout.select(rows)
                 # A cache of its own for this forward: the block's keys, which carry a gradient, are written into it.
-                cache = fill_cache(model, rollout.select(rows), int(at[rows].max()))
+                cache = fill_cache(model, part, int(at[rows].max()))
                 cache.reserve(at.shape[1] * ids.shape[1])
                 with torch.enable_grad(), self.adapter.active(model):
-                    logits = packed_logits(model, config, rollout.select(rows), block.select(rows), cache, at[rows])
+                    logits = packed_logits(model, config, part, block.select(rows), cache, at[rows])
                     answers = repeat(targets[rows], "batch answer -> batch prefix answer", prefix=at.shape[1])
                     values = token_logprobs(logits, answers).masked_fill(~counts[rows, None], 0).sum(-1)
-                    part = -values[counted[rows]].sum() / counted.sum()
-                part.backward(inputs=list(self.adapter.parameters()))
-                loss = loss + part.detach()
+                    share = -values[counted[rows]].sum() / counted.sum()
+                share.backward(inputs=list(self.adapter.parameters()))
+                loss = loss + share.detach()
         return loss
 
 

@@ -4,8 +4,8 @@ PyTorch multiplies fp32 matrices by MKL, and MKL takes its AVX2 kernels on AMD's
 oneDNN asks for the instructions, not for the vendor. Same result up to rounding.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,9 @@ _PAYING_PRODUCT = 2**25
 """Multiplications of a product below which making oneDNN's kernel for its shape may take longer than it saves."""
 
 
-@contextmanager
-def fast_products(model: nn.Module) -> Iterator[None]:
+def fast_products(model: nn.Module) -> AbstractContextManager[object]:
     """Large fp32 products of linear layers without gradients by oneDNN, where that is known to be faster."""
-    with _OneDNN() if _mkl_lags_behind() and _largest_weight(model) >= _PAYING_WEIGHT else nullcontext():
-        yield
+    return _OneDNN() if _mkl_lags_behind() and _largest_weight(model) >= _PAYING_WEIGHT else nullcontext()
 
 
 class _OneDNN(TorchFunctionMode):

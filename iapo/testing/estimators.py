@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from iapo.interfaces import MIEstimator
 from iapo.testing.checks import Check, assert_close, for_all, run_checks, seeded
-from iapo.testing.models import VOCAB, Wrapped, tiny_llama, untouched
+from iapo.testing.models import VOCAB, Wrapped, logits_in_fp32, tiny_llama, untouched
 from iapo.testing.strategies import rollouts
 from iapo.types import Rollout
 
@@ -313,7 +313,7 @@ class EstimatorContract:
         rounded = self._model().bfloat16()
         self._against(estimator, rounded, copy.deepcopy(rounded).float(), self.bf16_tolerance)
         wide = copy.deepcopy(rounded)
-        wide.register_forward_hook(_with_logits_in_fp32)
+        wide.register_forward_hook(logits_in_fp32)
 
         def holds(rollout: Rollout) -> None:
             found, expected = (self._information(estimator, model, rollout) for model in (rounded, wide))
@@ -404,10 +404,3 @@ def _spans(rollout: Rollout) -> list[tuple[int, int, int]]:
     edges = nn.functional.pad(rollout.reasoning_mask.int(), (1, 1)).diff(dim=1)
     begins, ends = (edges == 1).nonzero().tolist(), (edges == -1).nonzero().tolist()
     return [(row, begin, end) for (row, begin), (_, end) in zip(begins, ends, strict=True)]
-
-
-def _with_logits_in_fp32(module: nn.Module, inputs: Any, output: Any) -> Any:
-    """A forward hook."""
-    if getattr(output, "logits", None) is not None:
-        output.logits = output.logits.float()
-    return output

@@ -92,6 +92,13 @@ class Wrapped(nn.Module):
         return self.module(*args, **kwargs)
 
 
+def logits_in_fp32(module: nn.Module, inputs: Any, output: Any) -> Any:
+    """A forward hook: what a model returns, its logits in fp32."""
+    if getattr(output, "logits", None) is not None:
+        output.logits = output.logits.float()
+    return output
+
+
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
     """Raise ``AssertionError`` if the model leaves the context changed.

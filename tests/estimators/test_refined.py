@@ -288,9 +288,9 @@ def test_boundaries_that_cannot_be_used_are_refused():
         Refined(EarlyExitEntropy((4,)), boundaries=Marks(torch.ones(1, 1, dtype=torch.bool)))(MODEL, rollout())
     with pytest.raises(ValueError, match="always"):
         Refined(EarlyExitEntropy((4,)), always=Marks(torch.ones(1, 1, dtype=torch.bool)))(MODEL, rollout())
-    with pytest.raises(ValueError, match="got 1 completions"):
+    with pytest.raises(ValueError, match="classify: got 1 completions"):
         ClassBoundaries(lambda _: [["a"]])(rollout())
-    with pytest.raises(ValueError, match="labels for the"):
+    with pytest.raises(ValueError, match=r"classify\[0\]: got 1 labels for \d+ tokens"):
         ClassBoundaries(lambda _: [["a"]] * len(rollout()))(rollout())
     with pytest.raises(ValueError, match="sampler_logprobs"):
         Refined(EarlyExitEntropy((4,)), boundaries=StepBoundaries(surprisal=1.0))(MODEL, rollout())
