@@ -214,7 +214,9 @@ class TestEmbedded:
         part = completions.select(slice(0, 4))
         estimator = disturbed(likelihood, model)
         refined = Refined(estimator, stride=4, threshold=0.0)(model, part)
-        torch.testing.assert_close(refined, estimator(model, part), atol=2e-5, rtol=0)
+        # Information is a difference of probes, so its rounding error grows with their size, whatever its own.
+        largest = estimator.probe(model, part).abs().max().clamp(min=1).item()
+        torch.testing.assert_close(refined, estimator(model, part), atol=2e-5 * largest, rtol=0)
 
 
 @given(rollout=rollouts(max_token=12), count=st.integers(1, 15))
