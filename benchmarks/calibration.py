@@ -32,13 +32,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from iapo import Rollout
 from iapo.embedded import generate_problems, model_path
 from iapo.estimators import AnswerLikelihood, Calibrated
-from iapo.estimators.attention import packable_attention
-from iapo.estimators.blocks import Block
 from iapo.estimators.calibrated import draw_prefixes
-from iapo.estimators.packing import packed_logits
-from iapo.estimators.prefix_cache import fill_cache
-from iapo.estimators.prefixes import needed_probes
-from iapo.forward import scoring
+from iapo.estimators.packed.attention import packable_attention
+from iapo.estimators.packed.blocks import Block
+from iapo.estimators.packed.packing import packed_logits
+from iapo.estimators.packed.prefix_cache import fill_cache
+from iapo.estimators.packed.prefixes import needed_probes
+from iapo.policy.forward import inference_mode
 from iapo.rollout import TransformersSampler
 
 ROWS, PREFIXES = 64, 8
@@ -61,7 +61,7 @@ class Variant(nn.Module):
     def logits(self, rollout: Rollout, at: Tensor, grad: AbstractContextManager) -> Tensor:
         """Logits of the answer's first token after each prefix ``at``."""
         block = Block.chain(torch.tensor(self.postfix).expand(len(rollout), -1), kept=1)
-        with packable_attention(self.policy[0]) as config, scoring(self.policy[0]):
+        with packable_attention(self.policy[0]) as config, inference_mode(self.policy[0]):
             cache = fill_cache(self.policy[0], rollout, int(at.max()))
             cache.reserve(at.shape[1] * len(self.postfix))
             with grad, self.active():

@@ -30,7 +30,7 @@ class NoMaths(MIEstimator, AdvantageAssigner, PolicyLoss):
     def compute(self, **inputs):
         return self.loss
 
-    def normaliser(self, loss_mask):
+    def denominator(self, loss_mask):
         return torch.ones(())
 
 
@@ -60,7 +60,7 @@ def main(batch: int = 64, token: int = 64) -> None:
         "Rollout(...)": lambda: Rollout(**fields),
         "MIEstimator.__call__": lambda: MIEstimator.__call__(part, model, rollout),
         "AdvantageAssigner.__call__": lambda: AdvantageAssigner.__call__(part, rewards, groups, mask, signals),
-        "PolicyLoss.__call__": lambda: PolicyLoss.__call__(part, **loss, normaliser=one),
+        "PolicyLoss.__call__": lambda: PolicyLoss.__call__(part, **loss, denominator=one),
     }
     print(f"torch {torch.__version__}, 1 thread, batch {batch}, token {token}\n")
     print("| call | checks and all, us |\n|---|---|")

@@ -18,14 +18,14 @@ from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from iapo import AdvantageAssigner, AdvantageOutput
 from iapo.advantages import InformationAware
-from iapo.diagnostics import length_change, realised_length_change
+from iapo.diagnostics import length_change, realized_length_change
 from iapo.embedded import generate_problems, rows
 from iapo.estimators import AnswerLikelihood
-from iapo.forward import scoring
-from iapo.logprobs import completion_logprobs
 from iapo.losses import ClippedPolicyLoss
-from iapo.models import load_model
-from iapo.optim import ClippedOptimizer
+from iapo.optimizers.clipped import ClippedOptimizer
+from iapo.policy.forward import inference_mode
+from iapo.policy.loading import load_model
+from iapo.policy.logprobs import completion_logprobs
 from iapo.rewards import MathAnswer
 from iapo.rollout import CompactingSampler
 from iapo.training.loop import update
@@ -86,7 +86,7 @@ class Policy:
         return self.sampler([problem["prompt"] for problem in problems], OTHERS)
 
     def logprobs(self, rollout):
-        with scoring(self.model):
+        with inference_mode(self.model):
             parts = [rollout.select(part) for part in torch.arange(len(rollout)).split(128)]
             found = [completion_logprobs(self.model, part)[0] for part in parts]
         width = rollout.completion_ids.shape[1]
@@ -135,7 +135,7 @@ def updates_in_a_row(seed: int, count: int, every: int) -> list[str]:
         metrics = policy.update(problems, seed + number)
         found = length_change(before, policy.logprobs(others), others.completion_mask, others.group_ids)
         fresh = policy.sample(problems, seed - number - 5000)
-        came = realised_length_change(others.completion_mask, others.group_ids, fresh.completion_mask, fresh.group_ids)
+        came = realized_length_change(others.completion_mask, others.group_ids, fresh.completion_mask, fresh.group_ids)
         own = "iapo/diagnostics/length_change/first_order"
         cells = f"{metrics[own]:+.2f} ({metrics[f'{own}_se']:.2f})", shown(found.first_order), shown(came)
         lines.append(f"| {number} | {' | '.join(cells)} |")

@@ -11,8 +11,8 @@ model loaded.
 - `replicated`: what is usually done: for every 16 positions, 16 copies of each row's key-value cache, cut to the
   longest of them, and one forward over 16 postfixes a row (with explicit positions, so that the numbers are right).
 - `dense`: one causal forward over as many tokens as the probes add, no probes: the hardware's limit.
-- `..., our products`: the same, given the library's products of matrices (`iapo.estimators.products`), which the packed
-  forward has; where those are PyTorch's own, as on a GPU, it is the same scheme once more.
+- `..., our products`: the same, given the library's products of matrices (`iapo.estimators.packed.matmul`),
+  which the packed forward has; where those are PyTorch's own, as on a GPU, it is the same scheme once more.
 
 `--least` prints only how long the products of matrices take that probing every prefix cannot do without (the layers'
 weights and attention for the cache and for every postfix token, the head for every probe), at the highest rate that
@@ -38,9 +38,9 @@ from transformers import AutoModelForCausalLM, DynamicCache, LlamaConfig
 
 from iapo import Rollout
 from iapo.estimators import EarlyExitEntropy
-from iapo.estimators.products import fast_products
-from iapo.forward import cache_argument
-from iapo.logprobs import entropy
+from iapo.estimators.packed.matmul import fast_matmul
+from iapo.policy.forward import cache_argument
+from iapo.policy.logprobs import entropy
 
 PROMPT, POSTFIX, COPIES = 128, (11, 12, 13, 14, 15), 16
 SMOLLM2 = {
@@ -140,7 +140,7 @@ Scheme = Callable[[nn.Module, Rollout], Tensor]
 
 def with_our_products(scheme: Scheme) -> Scheme:
     def run(model: nn.Module, rollout: Rollout) -> Tensor:
-        with fast_products(model):
+        with fast_matmul(model):
             return scheme(model, rollout)
 
     return run
@@ -299,7 +299,7 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = load(settings.model, device)
     if settings.least:
-        speed, plain = rate(model, fast_products), rate(model, lambda _: nullcontext())
+        speed, plain = rate(model, fast_matmul), rate(model, lambda _: nullcontext())
         for length in settings.lengths:
             operations = least(model, settings.rows, length)
             print(f"{length}: {operations:.3g} operations, {operations / speed:.1f} s at {speed:.3g} a second")

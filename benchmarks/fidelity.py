@@ -49,14 +49,14 @@ from iapo.estimators import (
     Refined,
 )
 from iapo.estimators.answer_counts import AnswerCounts
-from iapo.estimators.attention import packable_attention
-from iapo.estimators.blocks import Block, repeat_ids
 from iapo.estimators.monte_carlo import read_answers
-from iapo.estimators.packing import probe_prefixes
-from iapo.estimators.prefix_cache import fill_cache
-from iapo.estimators.prefixes import longest, needed_probes
-from iapo.forward import scoring
-from iapo.models import load_model
+from iapo.estimators.packed.attention import packable_attention
+from iapo.estimators.packed.blocks import Block, repeat_ids
+from iapo.estimators.packed.packing import probe_prefixes
+from iapo.estimators.packed.prefix_cache import fill_cache
+from iapo.estimators.packed.prefixes import longest, needed_probes
+from iapo.policy.forward import inference_mode
+from iapo.policy.loading import load_model
 from iapo.rollout import CompactingSampler
 
 POSTFIX, CLOSING = "</think><answer>", "</answer>"
@@ -192,7 +192,7 @@ def fit(setting: Setting, estimator: Calibrated, seed: int) -> Calibrated:
 
 
 def intervals(at: Tensor) -> list[tuple[int, int, int]]:
-    """Row, begin and end of the stretches between neighbouring probes of a row."""
+    """Row, begin and end of the stretches between neighboring probes of a row."""
     rows = ((row, at[row].nonzero().flatten().tolist()) for row in range(len(at)))
     return [(row, a, b) for row, places in rows for a, b in pairwise(places)]
 
@@ -226,7 +226,7 @@ def forecast(setting: Setting, estimator: MIEstimator, rollout: Rollout, at: Ten
     def hit(logits: Tensor) -> Tensor:
         return (logits[:, :, -1].argmax(-1) == first).float()
 
-    with packable_attention(setting.model), scoring(setting.model):
+    with packable_attention(setting.model), inference_mode(setting.model):
         cache = fill_cache(setting.model, rollout, longest(at))
     with adapted:  # In force behind the prefixes only: the cache is the policy's.
         sure, right = (

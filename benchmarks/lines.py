@@ -21,10 +21,10 @@ from iapo import TokenSignals
 from iapo.advantages import GroupRelative, InformationAware
 from iapo.diagnostics import Estimate, information_by_class
 from iapo.estimators import AnswerLikelihood, Refined, StepBoundaries
-from iapo.models import load_model
+from iapo.policy.loading import load_model
 from iapo.rewards import MathAnswer
+from iapo.rewards.rollouts import score_rollout
 from iapo.rollout import CompactingSampler
-from iapo.scoring import score_rollout
 
 KINDS = ("filler before a step", "filler later", "step", "again", "check")
 

@@ -41,7 +41,7 @@ from iapo.estimators import (
     Refined,
     StepBoundaries,
 )
-from iapo.estimators.prefixes import PrefixEstimator, needed_probes
+from iapo.estimators.packed.prefixes import PrefixEstimator, needed_probes
 from iapo.estimators.refined import first_round, interpolate, next_round
 from iapo.rollout import TransformersSampler
 

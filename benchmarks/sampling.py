@@ -21,7 +21,7 @@ from torch import Tensor
 
 from iapo import Sampler
 from iapo.embedded import generate_problems
-from iapo.models import choose_device, load_model
+from iapo.policy.loading import choose_device, load_model
 from iapo.rollout import CompactingSampler, TransformersSampler, compacting
 
 BASE = "TransformersSampler"

@@ -1,6 +1,6 @@
 """Seconds per update: this library's loop against TRL's GRPOTrainer, and estimators against none, paired in one run.
 
-Same model, prompts, group size, longest completion, optimizer, loss normalisation and micro-batch. Blocks of updates
+Same model, prompts, group size, longest completion, optimizer, loss normalization and micro-batch. Blocks of updates
 alternate (TRL, none, entropy, likelihood, likelihood at steps, TRL, ...); each block starts from the same weights and
 its first update is not counted. The learning rate is small, so that lengths stay those of the base. The last column is
 taken within each update, so that what else the machine does cancels out: seconds from the sampled completions to their
@@ -29,8 +29,8 @@ from iapo.embedded.symbols import AGAIN, CHECK, FILLERS, FIXED, OK
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NoInformation, Refined, StepBoundaries
 from iapo.interfaces import MIEstimator
 from iapo.losses import ClippedPolicyLoss
-from iapo.models import choose_autocast, choose_device, load_model
-from iapo.optim import ClippedOptimizer
+from iapo.optimizers.clipped import ClippedOptimizer
+from iapo.policy.loading import choose_autocast, choose_device, load_model
 from iapo.rewards import MathAnswer
 from iapo.rollout import CompactingSampler
 from iapo.training.loop import update

@@ -23,11 +23,11 @@ from datasets import Dataset
 from transformers import DataCollatorForSeq2Seq, GenerationConfig, Trainer, TrainingArguments, set_seed
 
 from iapo.embedded.reasoning import HABITS
-from iapo.models import choose_autocast, choose_device, load_model
+from iapo.policy.loading import choose_autocast, choose_device, load_model
 from iapo.rewards import MathAnswer
+from iapo.rewards.rollouts import score_rollout
 from iapo.rollout import CompactingSampler
 from iapo.rollout.text import decode_completions
-from iapo.scoring import score_rollout
 
 FILLERS = (
     "Okay, let me think.",

@@ -242,7 +242,7 @@ class PolicyLoss(ABC):
         old_logprobs: Float[Tensor, "batch token"],
         advantages: Float[Tensor, "batch token"],
         loss_mask: Bool[Tensor, "batch token"],
-        normaliser: Float[Tensor, ""],
+        denominator: Float[Tensor, ""],
         ref_logprobs: Float[Tensor, "batch token"] | None = None,
     ) -> LossOutput:
         """The loss of a batch or of one micro-batch of a step.
@@ -253,7 +253,7 @@ class PolicyLoss(ABC):
             old_logprobs: the same under the policy that sampled; detached here.
             advantages: as an `AdvantageAssigner` returns them; detached here.
             loss_mask: tokens that enter the loss. Whatever stands at other positions, NaN included, changes nothing.
-            normaliser: what the summed loss is divided by: `normaliser` of the *whole step's* loss mask, so that
+            denominator: what the summed loss is divided by: `denominator` of the *whole step's* loss mask, so that
                 micro-batches, accumulation and ranks add up to one gradient.
             ref_logprobs: the same under the reference policy, for the KL penalty; detached here.
 
@@ -262,15 +262,15 @@ class PolicyLoss(ABC):
 
         Raises:
             jaxtyping.TypeCheckError: wrong shapes or dtypes; the message names the argument and the sizes.
-            ValueError: devices differ, or ``normaliser`` is not positive.
+            ValueError: devices differ, or ``denominator`` is not positive.
             FloatingPointError: an input or the loss is NaN or infinite at a token of the loss mask; the tensor and the
                 rows are named.
         """
         _check_devices(
             policy_logprobs=policy_logprobs, old_logprobs=old_logprobs, advantages=advantages, loss_mask=loss_mask
         )
-        if not float(normaliser) > 0:
-            raise ValueError(f"normaliser: got {float(normaliser)}, want a positive number")
+        if not float(denominator) > 0:
+            raise ValueError(f"denominator: got {float(denominator)}, want a positive number")
         inputs = {"policy_logprobs": policy_logprobs, "old_logprobs": old_logprobs, "advantages": advantages}
         if ref_logprobs is not None:
             inputs["ref_logprobs"] = ref_logprobs
@@ -281,7 +281,7 @@ class PolicyLoss(ABC):
             if name != "policy_logprobs":
                 clean[name] = clean[name].detach()
         ref_logprobs = clean.pop("ref_logprobs", None)
-        output = self.compute(**clean, loss_mask=loss_mask, normaliser=normaliser, ref_logprobs=ref_logprobs)
+        output = self.compute(**clean, loss_mask=loss_mask, denominator=denominator, ref_logprobs=ref_logprobs)
         _check_finite(f"{type(self).__name__}.compute: loss", output.loss)
         return output
 
@@ -292,16 +292,16 @@ class PolicyLoss(ABC):
         old_logprobs: Float[Tensor, "batch token"],
         advantages: Float[Tensor, "batch token"],
         loss_mask: Bool[Tensor, "batch token"],
-        normaliser: Float[Tensor, ""],
+        denominator: Float[Tensor, ""],
         ref_logprobs: Float[Tensor, "batch token"] | None,
     ) -> LossOutput:
         """Hook: see `__call__`. Everything outside ``loss_mask`` arrives as 0, everything inside is finite."""
 
     @abstractmethod
-    def normaliser(self, loss_mask: Bool[Tensor, "batch token"]) -> Float[Tensor, ""]:
+    def denominator(self, loss_mask: Bool[Tensor, "batch token"]) -> Float[Tensor, ""]:
         """What the summed loss of a step is divided by, from the loss mask of the *whole* step; at least 1.
 
-        Normalisers of ranks add up; micro-batches of a step share the step's.
+        Denominators of ranks add up; micro-batches of a step share the step's.
         """
 
 

@@ -1,4 +1,4 @@
-"""Naive loops in float64: what the vectorised formulas must agree with."""
+"""Naive loops in float64: what the vectorized formulas must agree with."""
 
 import math
 import statistics
@@ -28,7 +28,7 @@ def to_go(information, mask, discount, horizon=None):
 
 
 def zscore(values, mask, key, scale="std", eps=0.0):
-    """Z-score over the masked entries that share ``key(row)``, population standard deviation, or centred only."""
+    """Z-score over the masked entries that share ``key(row)``, population standard deviation, or centered only."""
     result = [[0.0] * len(row) for row in values]
     for k in {key(i) for i in range(len(values))}:
         cells = [(i, t) for i in range(len(values)) if key(i) == k for t in range(len(values[i])) if mask[i][t]]
@@ -192,7 +192,7 @@ def soft_overlong(rewards, groups, lengths, max_length, buffer, weight):
 
 
 def released_term(values):
-    """The released code's normalisation of a row: mean by standard deviation subtracted, then unit norm."""
+    """The released code's normalization of a row: mean by standard deviation subtracted, then unit norm."""
     spread = statistics.stdev(values) if len(set(values)) > 1 else 0.0
     offset = statistics.fmean(values) / spread if spread else 0.0
     shifted = [value - offset for value in values]

@@ -16,7 +16,7 @@ import pytest
 from iapo import estimators
 from iapo.cli import main
 from iapo.commands.flags import inspect_parser, train_parser
-from iapo.comparison.settings import instantiate, resolve
+from iapo.comparison.running.settings import instantiate, resolve
 from iapo.estimators import AnswerLikelihood, Refined, StepBoundaries
 
 TINY = [

@@ -26,13 +26,13 @@ from iapo.advantages import (
     SoftOverlong,
     ThinkPrune,
 )
+from iapo.advantages.schedules import Linear
 from iapo.commands.flags import train_parser
 from iapo.embedded import generate_problems, model_path, rows
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NextTokenEntropy, NoInformation, Refined
 from iapo.losses import CISPO, GSPO, ClippedPolicyLoss
-from iapo.optim import ClippedOptimizer
+from iapo.optimizers.clipped import ClippedOptimizer
 from iapo.rollout import CompactingSampler
-from iapo.schedules import Linear
 from iapo.training.loop import update
 from iapo.training.resample import Resampling
 

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from iapo.advantages.groups import group_sum
-from iapo.advantages.normalise import normalise
+from iapo.advantages.normalization import normalize
 from iapo.advantages.parameters import check_weights
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.groups import group_sum
 from iapo.types import AdvantageOutput, TokenSignals
 
 _LEAST_ENTROPY = 1e-6
@@ -103,4 +103,4 @@ def entropy_weighted(
 
     gained = outcome_weight * rewards.double()[:, None] + entropy_weight * share(entropy, right)
     lost = -outcome_weight - entropy_weight * share(1 / entropy, wrong)
-    return normalise(gained, right, group_ids, "group", eps=_EPS) + normalise(lost, wrong, group_ids, "group", eps=_EPS)
+    return normalize(gained, right, group_ids, "group", eps=_EPS) + normalize(lost, wrong, group_ids, "group", eps=_EPS)

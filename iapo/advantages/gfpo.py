@@ -21,7 +21,7 @@ class GFPO(AdvantageAssigner):
     """GFPO: ``A_i = (r_i - mean_S) / (std_S + eps)`` for the ``keep`` best completions ``S`` of a group, 0 for others.
 
     Best are the shortest, or those of the highest reward per token. The others leave the loss mask, so that they count
-    in no normaliser either. The standard deviation is `GroupRelative`'s.
+    in no denominator either. The standard deviation is `GroupRelative`'s.
 
     *Degenerate cases.* Ties go to the completion that stands first in the batch. A group of at most ``keep`` is kept
     whole. Where all kept rewards are equal the advantage is exactly 0. A completion without tokens is of length 0, the

@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from iapo.advantages.groups import group_constant, group_mean, group_sum, refuse_singletons
-from iapo.advantages.normalise import Scale
+from iapo.advantages.normalization import Scale
 from iapo.advantages.parameters import check_choice
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.groups import group_constant, group_mean, group_sum, refuse_singletons
 from iapo.types import AdvantageOutput, TokenSignals
 
 

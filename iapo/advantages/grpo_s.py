@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.advantages.entropy_weighting import EntropyWeighted
-from iapo.masked import masked_mean
+from iapo.ops.masked import masked_mean
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from iapo.advantages.credit import information_to_go
 from iapo.advantages.group_relative import GroupRelative
-from iapo.advantages.normalise import Center, Scale, normalise
+from iapo.advantages.normalization import Center, Scale, normalize
 from iapo.advantages.parameters import check_choice, check_length, check_weights, now
+from iapo.advantages.schedules import Schedule, weight_at
 from iapo.interfaces import AdvantageAssigner
-from iapo.masked import masked_mean, masked_sum
-from iapo.schedules import Schedule, weight_at
+from iapo.ops.masked import masked_mean, masked_sum
 from iapo.types import AdvantageOutput, TokenSignals
 
 Credit = Literal["own", "to_go"]
@@ -30,19 +30,19 @@ class InformationAware(AdvantageAssigner):
     """IAPO: ``A_t = outcome + alpha * norm(credited information_t) + beta * norm(c_t)``.
 
     The credited information is the token's own ``s_t`` or what follows it, discounted (`information_to_go`). ``norm``
-    centres and scales over the tokens where information was measured: those of the completion, of all completions of
-    the group, or of the batch. Centred within a completion, the term sums to zero over it; centred over the group,
+    centers and scales over the tokens where information was measured: those of the completion, of all completions of
+    the group, or of the batch. Centered within a completion, the term sums to zero over it; centered over the group,
     every token is charged the group's average rate, which prices length. ``c_t`` is ``+pi_old(o_t)`` in a correct
     completion and ``-pi_old(o_t)`` in a wrong one (``"policy_probability"``), or minus and plus the policy's entropy
     (``"policy_entropy"``); its z-score is always within the completion.
 
-    The defaults depart from the paper: it credits the token's own information, centred in the completion, right or
+    The defaults depart from the paper: it credits the token's own information, centered in the completion, right or
     wrong (``InformationAware.paper``); what its released code computes is `OfficialCompat`. In the study of the
     documentation the defaults were shorter at no loss of accuracy, and the paper's setting was no shorter. Information
     about a completion's own answer says nothing of whether that answer is right: paid in wrong completions too, it can
     outweigh the reward.
 
-    *Degenerate cases.* ``alpha = beta = 0`` is the outcome's advantage, bitwise. Where all values normalised together
+    *Degenerate cases.* ``alpha = beta = 0`` is the outcome's advantage, bitwise. Where all values normalized together
     are equal, up to ``resolution``, their term is 0. Tokens without measured information get no information term, nor
     do wrong completions under ``applies_to="correct"``, nor completions that the outcome leaves out altogether (GFPO,
     overlong ones), which are not in the statistics of the others either.
@@ -57,11 +57,11 @@ class InformationAware(AdvantageAssigner):
         credit: ``"own"`` information or information ``"to_go"``.
         discount: of information to go, per token.
         horizon: how many following tokens information to go counts; ``None``: all.
-        center: the tokens over which the information term is normalised.
+        center: the tokens over which the information term is normalized.
         scale: ``"std"`` divides the information term by the standard deviation, ``"none"`` leaves it in nats.
         resolution: nats; under ``"std"``, information that spreads by no more than this is equal. An estimate has
             rounding errors (2e-5 nats in fp32), which would be scaled to full size where the answer is already certain.
-        applies_to: the completions that get an information term; it is normalised over theirs alone.
+        applies_to: the completions that get an information term; it is normalized over theirs alone.
         covers: the tokens that get an information term: those where information was ``"measured"``, or all of the
             ``"completion"``, as having told nothing where it was not; so that tokens behind the reasoning, an answer
             given twice, have their price too.
@@ -77,7 +77,7 @@ class InformationAware(AdvantageAssigner):
         ['information', 'policy_logprobs']
 
     References:
-        IAPO, arXiv 2602.19049: the advantage of a token; credit to go, centring over the group, scaling, restriction
+        IAPO, arXiv 2602.19049: the advantage of a token; credit to go, centering over the group, scaling, restriction
         to correct completions and schedules are ours.
     """
 
@@ -170,7 +170,7 @@ class InformationAware(AdvantageAssigner):
             counted = mask if self.covers == "measured" else completion_mask
             counted = counted & (self._paid(rewards) & output.loss_mask.any(1))[:, None]
             resolution = self.resolution if self.scale == "std" else 0.0
-            informed = normalise(credited, counted, group_ids, self.center, self.scale, resolution=resolution)
+            informed = normalize(credited, counted, group_ids, self.center, self.scale, resolution=resolution)
             terms["information"] = alpha * informed
             if measured := int(mask.any(1).sum()):
                 metrics["iapo/information_per_token"] = float(masked_mean(signals.information, mask))
@@ -178,7 +178,7 @@ class InformationAware(AdvantageAssigner):
         if beta:
             explored = self._explored(signals)
             signed = torch.where(self._correct(rewards)[:, None], explored, -explored)
-            terms["exploration"] = beta * normalise(signed, completion_mask, group_ids, "completion")
+            terms["exploration"] = beta * normalize(signed, completion_mask, group_ids, "completion")
         terms = {name: term.masked_fill(~output.loss_mask, 0) for name, term in terms.items()}
         return AdvantageOutput(functools.reduce(torch.add, terms.values()), output.loss_mask, metrics, terms)
 

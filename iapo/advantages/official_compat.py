@@ -83,17 +83,17 @@ class OfficialCompat(AdvantageAssigner):
             information = signals.information.to(dtype).masked_fill(~mask, 0)
             before = torch.nn.functional.pad(information, (1, 0))[:, :-1]
             signal = (information + before / 2).masked_fill(~mask, 0)
-            terms["information"] = self.alpha * released_normalisation(signal)
+            terms["information"] = self.alpha * released_normalization(signal)
         if self.beta and signals.policy_entropy is not None:
             entropy = signals.policy_entropy.to(dtype).masked_fill(~completion_mask, 0)
-            terms["exploration"] = -self.beta * rewards.sign()[:, None] * released_normalisation(entropy)
+            terms["exploration"] = -self.beta * rewards.sign()[:, None] * released_normalization(entropy)
         terms = {name: term.masked_fill(~output.loss_mask, 0) for name, term in terms.items()}
         return AdvantageOutput(
             functools.reduce(torch.add, terms.values()), output.loss_mask, dict(output.metrics), terms
         )
 
 
-def released_normalisation(values: Float[Tensor, "batch token"]) -> Float[Tensor, "batch token"]:
+def released_normalization(values: Float[Tensor, "batch token"]) -> Float[Tensor, "batch token"]:
     """``u / |u|`` with ``u = v - mean(v) / std(v)`` over each row, padding included; see `OfficialCompat`."""
     if not values.numel():
         return values

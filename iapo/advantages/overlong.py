@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from iapo.advantages.groups import group_sum
 from iapo.advantages.parameters import check_length
 from iapo.advantages.subset import assign_subset
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.groups import group_sum
 from iapo.types import AdvantageOutput, TokenSignals
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any, get_args
 
-from iapo.schedules import Schedule
+from iapo.advantages.schedules import Schedule
 
 
 def check_weights(**weights: float | Schedule) -> None:

@@ -1,4 +1,4 @@
-"""Returns normalised over the whole batch, without groups (REINFORCE++)."""
+"""Returns normalized over the whole batch, without groups (REINFORCE++)."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.interfaces import AdvantageAssigner
-from iapo.masked import masked_zscore
+from iapo.ops.masked import masked_zscore
 from iapo.types import AdvantageOutput, TokenSignals
 
 
@@ -35,7 +35,7 @@ class ReinforcePlusPlus(AdvantageAssigner):
                 [-1.7321,  0.0000,  0.0000]])
 
     References:
-        Hu, "REINFORCE++", arXiv 2501.03262, the advantage and its normalisation.
+        Hu, "REINFORCE++", arXiv 2501.03262, the advantage and its normalization.
     """
 
     discount: float = 1.0

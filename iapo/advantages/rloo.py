@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from iapo.advantages.groups import group_constant, group_sum, refuse_singletons
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.groups import group_constant, group_sum, refuse_singletons
 from iapo.types import AdvantageOutput, TokenSignals
 
 

@@ -4,16 +4,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from iapo.comparison.page import render_page
-from iapo.comparison.problems import judging_path, write_problems
-from iapo.comparison.progress import display
-from iapo.comparison.protocol import check_folders, choose, run_plan
-from iapo.comparison.read_plan import read_plan
-from iapo.comparison.report import render_report, results_json
-from iapo.comparison.results import read_all
-from iapo.comparison.runner import Job, Outcome, locked, run_jobs
-from iapo.comparison.settings import instantiate
-from iapo.comparison.summary import summarise
+from iapo.comparison.running.problems import judging_path, write_problems
+from iapo.comparison.running.progress import display
+from iapo.comparison.running.protocol import check_folders, choose, run_plan
+from iapo.comparison.running.read_plan import read_plan
+from iapo.comparison.running.results import read_all
+from iapo.comparison.running.runner import Job, Outcome, locked, run_jobs
+from iapo.comparison.running.settings import instantiate
+from iapo.comparison.showing.page import render_page
+from iapo.comparison.showing.report import render_report, results_json
+from iapo.comparison.showing.summary import summarize
 from iapo.training.interruption import EXIT_CODE
 
 
@@ -21,7 +21,7 @@ def compare(*, comparison: str, output: str, only_report: bool) -> int:
     """Run what is not finished of a comparison, then write ``results.json``, ``report.md`` and ``index.html``.
 
     Args:
-        comparison: YAML file, see `iapo.comparison.read_plan`.
+        comparison: YAML file, see `iapo.comparison.running.read_plan`.
         output: folder of the comparison.
         only_report: write from the runs that are finished, and start none.
 
@@ -55,7 +55,7 @@ def compare(*, comparison: str, output: str, only_report: bool) -> int:
             print(f"iapo compare: interrupted; the same command goes on in {output}", file=sys.stderr)
             return EXIT_CODE
     choices = choose(plan, folder)
-    summary = summarise(plan, folder, choices, read_all(plan, folder, choices), outcomes)
+    summary = summarize(plan, folder, choices, read_all(plan, folder, choices), outcomes)
     (folder / "results.json").write_text(results_json(summary), encoding="utf-8")
     (folder / "report.md").write_text(render_report(summary), encoding="utf-8")
     (folder / "index.html").write_text(render_page(summary), encoding="utf-8")

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from iapo.data import hold_out, load_rows, render_prompts
-from iapo.evaluation import EvaluationResult, evaluate, markdown_table
+from iapo.evaluation.evaluation import EvaluationResult, evaluate, markdown_table
 from iapo.interfaces import Reward, Sampler
-from iapo.models import choose_autocast, choose_device, load_model
+from iapo.policy.loading import choose_autocast, choose_device, load_model
 from iapo.rewards import check_columns
 from iapo.rollout import TransformersSampler
+from iapo.tasks.data import hold_out, load_rows, render_prompts
 
 
 def evaluate_models(

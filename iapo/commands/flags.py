@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, Sampler
-from iapo.models import load_tokenizer
+from iapo.policy.loading import load_tokenizer
 from iapo.training.loop import Answer
 
 _SamplerFactory = Callable[[nn.Module, Any], Sampler]
@@ -78,7 +78,7 @@ def eval_parser() -> ArgumentParser:
 
 def inspect_parser() -> ArgumentParser:
     """Flags of ``iapo inspect``."""
-    parser = _parser("Sample reasoning for one prompt and colour every token by what it told about the answer.")
+    parser = _parser("Sample reasoning for one prompt and color every token by what it told about the answer.")
     _source_flags(parser)
     add = parser.add_argument
     add("--prompt", type=str | None, default=None, help="the problem; left out: one of the data")

@@ -1,4 +1,4 @@
-"""`iapo inspect`: one prompt, its sampled reasoning, every token coloured by what it told about the answer."""
+"""`iapo inspect`: one prompt, its sampled reasoning, every token colored by what it told about the answer."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from iapo.data import Row, load_rows, render_prompts
-from iapo.forward import scoring
 from iapo.inspection import Inspection, trace_from_rollout
 from iapo.interfaces import MIEstimator, Reward, Sampler
-from iapo.logprobs import completion_logprobs
-from iapo.models import choose_autocast, choose_device, load_model
+from iapo.policy.forward import inference_mode
+from iapo.policy.loading import choose_autocast, choose_device, load_model
+from iapo.policy.logprobs import completion_logprobs
+from iapo.rewards.rollouts import score_rollout
 from iapo.rewards.text import reference_answer
 from iapo.rollout import with_answers
-from iapo.scoring import score_rollout
+from iapo.tasks.data import Row, load_rows, render_prompts
 from iapo.training.loop import Answer
 
 
@@ -59,7 +59,7 @@ def inspect_prompt(
     torch.manual_seed(seed)
     policy, tokenizer = load_model(model, place, trust_remote_code=trust_remote_code)
     rows = render_prompts(rows, tokenizer, system_prompt, prompt_template)
-    with torch.autocast(place.type, autocast, enabled=autocast is not None), scoring(policy):
+    with torch.autocast(place.type, autocast, enabled=autocast is not None), inference_mode(policy):
         rollout = sampler(policy, tokenizer)([rows[0]["prompt"]], samples)
         total = None
         if prompt is None:
@@ -84,8 +84,8 @@ def inspect_prompt(
         )
         for row in range(len(rollout))
     )
-    facts = {"model": model, "estimator": type(estimator).__name__, "answer": answer, "seed": str(seed)}
-    return Inspection(traces=traces, facts=facts)
+    metadata = {"model": model, "estimator": type(estimator).__name__, "answer": answer, "seed": str(seed)}
+    return Inspection(traces=traces, metadata=metadata)
 
 
 def write_page(inspection: Inspection, path: str) -> None:

@@ -4,11 +4,11 @@ Functions of tensors. Estimates come with a standard error over groups (prompts)
 there is no estimate.
 """
 
+from iapo.diagnostics.change_of_length import LengthChange, length_change, realized_length_change
 from iapo.diagnostics.entropy import entropy_by_correctness
 from iapo.diagnostics.estimate import Estimate, group_covariances, ratio_of_sums, sum_by_group
+from iapo.diagnostics.gradient_of_length import length_gradient, loss_pull
 from iapo.diagnostics.information import information_slope
-from iapo.diagnostics.length_change import LengthChange, length_change, realised_length_change
-from iapo.diagnostics.length_gradient import length_gradient, loss_pull
 from iapo.diagnostics.token_classes import classify_completions, information_by_class
 
 __all__ = [
@@ -23,6 +23,6 @@ __all__ = [
     "length_gradient",
     "loss_pull",
     "ratio_of_sums",
-    "realised_length_change",
+    "realized_length_change",
     "sum_by_group",
 ]

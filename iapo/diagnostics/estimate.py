@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from iapo.advantages.groups import group_mean, group_sum
+from iapo.ops.groups import group_mean, group_sum
 from iapo.types import shape_checked
 
 
@@ -73,7 +73,7 @@ def sum_by_group(values: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch
 
 
 @shape_checked
-def centred(values: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+def centered(values: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
     """``values`` less their group's mean, float64; exactly 0 in a group of equal integers."""
     _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
     return values.double() - group_mean(values.double(), group, size)[group]
@@ -96,5 +96,5 @@ def group_covariances(
         One number per group of at least two, in ascending order of their ids.
     """
     sizes = group_ids.unique(return_counts=True)[1]
-    products = sum_by_group(centred(first, group_ids) * centred(second, group_ids), group_ids)
+    products = sum_by_group(centered(first, group_ids) * centered(second, group_ids), group_ids)
     return products[sizes > 1] / (sizes[sizes > 1] - 1)

@@ -3,8 +3,8 @@
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from iapo.diagnostics.estimate import Estimate, centred, ratio_of_sums, sum_by_group
-from iapo.masked import masked_mean
+from iapo.diagnostics.estimate import Estimate, centered, ratio_of_sums, sum_by_group
+from iapo.ops.masked import masked_mean
 from iapo.types import shape_checked
 
 
@@ -48,6 +48,6 @@ def information_slope(
     """
     measured = information_mask.any(1)
     groups = group_ids[measured]
-    length = centred(completion_mask[measured].sum(1).double(), groups)
+    length = centered(completion_mask[measured].sum(1).double(), groups)
     rate = masked_mean(information[measured].double(), information_mask[measured], dim=1)
-    return ratio_of_sums(sum_by_group(length * centred(rate, groups), groups), sum_by_group(length.square(), groups))
+    return ratio_of_sums(sum_by_group(length * centered(rate, groups), groups), sum_by_group(length.square(), groups))

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.diagnostics.estimate import Estimate, ratio_of_sums, sum_by_group
-from iapo.labels import label_codes
+from iapo.ops.token_classes import label_codes
 from iapo.rollout.text import decode_completions
 from iapo.types import Rollout, shape_checked
 

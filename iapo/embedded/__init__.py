@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from iapo.embedded.labels import TokenClass, classify, parse_answer
-from iapo.embedded.measure import measure, sample
+from iapo.embedded.measurement import measure, sample
 from iapo.embedded.reasoning import demonstrate, shortest_length, shortest_reasoning
 from iapo.embedded.symbols import build_tokenizer, split_symbols
 from iapo.embedded.task import Problem, Split, Step, apply, generate_problems, parse_prompt, rows, split_of

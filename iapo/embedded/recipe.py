@@ -17,7 +17,7 @@ import transformers
 from torch import Tensor
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
-from iapo.embedded.measure import measure
+from iapo.embedded.measurement import measure
 from iapo.embedded.reasoning import HABITS, Habits, demonstrate
 from iapo.embedded.symbols import EOS, build_tokenizer
 from iapo.embedded.task import draw_problem, generate_problems
@@ -33,7 +33,7 @@ class Settings:
     """What the recipe's result depends on, besides the versions and the number of threads.
 
     Args:
-        steps: optimiser steps.
+        steps: optimizer steps.
         batch: demonstrations a step.
         learning_rate: its peak, reached after `warmup` steps; a half cosine takes it to zero from there.
         warmup: steps of linear warm-up.
@@ -136,7 +136,7 @@ def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, settings:
     Args:
         model: changed in place.
         tokenizer: of the model.
-        settings: of the optimiser.
+        settings: of the optimizer.
 
     Returns:
         The loss, as the mean over the last hundredth of the steps (at least one).

@@ -11,7 +11,7 @@ from iapo.estimators.monte_carlo import MonteCarloInformation
 from iapo.estimators.next_token import NextTokenEntropy
 from iapo.estimators.none import NoInformation
 from iapo.estimators.refined import Refined
-from iapo.forward import UnsupportedModelError
+from iapo.policy.forward import UnsupportedModelError
 
 __all__ = [
     "AnswerCounts",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from iapo.forward import unwrap
+from iapo.policy.forward import unwrap
 
 
 class LowRankAdapter(nn.Module):
@@ -27,7 +27,7 @@ class LowRankAdapter(nn.Module):
         ValueError: ``rank`` below 1, or a model without linear layers.
 
     References:
-        LoRA, arXiv 2106.09685 (the parametrisation).
+        LoRA, arXiv 2106.09685 (the parametrization).
     """
 
     def __init__(self, model: nn.Module, rank: int) -> None:

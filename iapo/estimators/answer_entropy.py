@@ -7,14 +7,14 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from iapo.estimators.blocks import Block, check_chunk, check_ids, check_vocabulary, repeat_ids
-from iapo.estimators.guard import CheckedModels
-from iapo.estimators.packing import Reduce, probe_prefixes
-from iapo.estimators.prefix_cache import PrefixCache
-from iapo.estimators.prefixes import PrefixEstimator
-from iapo.estimators.ranks import most
-from iapo.logprobs import entropy
-from iapo.rollout.padding import pad_rows
+from iapo.estimators.packed.blocks import Block, check_chunk, check_ids, check_vocabulary, repeat_ids
+from iapo.estimators.packed.guard import CheckedModels
+from iapo.estimators.packed.packing import Reduce, probe_prefixes
+from iapo.estimators.packed.prefix_cache import PrefixCache
+from iapo.estimators.packed.prefixes import PrefixEstimator
+from iapo.estimators.packed.ranks import all_reduce_max
+from iapo.ops.padding import pad_rows
+from iapo.policy.logprobs import entropy
 from iapo.types import Rollout
 
 Answers = tuple[tuple[int, ...], ...]
@@ -53,7 +53,7 @@ class AnswerEntropy(PrefixEstimator):
     Raises:
         ValueError: empty or negative ids, no candidates or the same one twice, ``chunk`` below 1, or, on a call, no
             ``candidates`` and a rollout without ``answer_ids``.
-        iapo.forward.UnsupportedModelError: on a call, for a model whose attention cannot honour the mask.
+        iapo.policy.forward.UnsupportedModelError: on a call, for a model whose attention cannot honor the mask.
 
     Example:
         >>> AnswerEntropy(postfix_ids=(4, 5), candidates=((1, 2), (1, 7)), closing_ids=(6,)).information_sign
@@ -114,7 +114,7 @@ class AnswerEntropy(PrefixEstimator):
         of_likelihoods: Reduce,
     ) -> Float[Tensor, "batch probe"]:
         """``of_likelihoods`` of the candidates' log-likelihoods ``[batch, prefix, candidate]``, absent ones -inf."""
-        if not most(int(at.any()), model):
+        if not all_reduce_max(int(at.any()), model):
             return torch.zeros(at.shape, device=at.device)
         targets, counts = self._targets(rollout)
         check_vocabulary(model, postfix_ids=self.postfix_ids, candidates=targets[counts])

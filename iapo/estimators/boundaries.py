@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from iapo.estimators.blocks import check_ids
-from iapo.labels import label_codes
+from iapo.estimators.packed.blocks import check_ids
+from iapo.ops.token_classes import label_codes
 from iapo.types import Rollout
 
 

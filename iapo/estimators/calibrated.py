@@ -7,16 +7,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from iapo.estimators.adapter import LowRankAdapter
-from iapo.estimators.attention import packable_attention
-from iapo.estimators.blocks import Block, repeat_ids
 from iapo.estimators.likelihood import AnswerLikelihood
-from iapo.estimators.memory import LOGITS
-from iapo.estimators.packing import check_positions, packed_logits
-from iapo.estimators.prefix_cache import PrefixCache, fill_cache
-from iapo.estimators.prefixes import PrefixEstimator, longest, needed_probes
-from iapo.estimators.ranks import most
-from iapo.forward import UnsupportedModelError, scoring, sharded, unwrap
-from iapo.logprobs import token_logprobs
+from iapo.estimators.packed.attention import packable_attention
+from iapo.estimators.packed.blocks import Block, repeat_ids
+from iapo.estimators.packed.memory import LOGITS
+from iapo.estimators.packed.packing import check_positions, packed_logits
+from iapo.estimators.packed.prefix_cache import PrefixCache, fill_cache
+from iapo.estimators.packed.prefixes import PrefixEstimator, longest, needed_probes
+from iapo.estimators.packed.ranks import all_reduce_max
+from iapo.policy.forward import UnsupportedModelError, inference_mode, sharded, unwrap
+from iapo.policy.logprobs import token_logprobs
 from iapo.types import Rollout
 
 
@@ -89,10 +89,10 @@ class Calibrated(PrefixEstimator, nn.Module):
         cache: PrefixCache | None = None,
     ) -> Float[Tensor, "batch probe"]:
         """The wrapped estimator's value under the adapter after each prefix at ``at``, 0 elsewhere."""
-        if not most(int(at.any()), model):
+        if not all_reduce_max(int(at.any()), model):
             return torch.zeros(at.shape, device=at.device)
         if cache is None:
-            with packable_attention(model), scoring(model):
+            with packable_attention(model), inference_mode(model):
                 cache = fill_cache(model, rollout, longest(at))
         with self.adapter.active(model):
             return self.estimator.probe_at(model, rollout, at, cache)
@@ -170,7 +170,7 @@ class Calibrated(PrefixEstimator, nn.Module):
         ids = torch.cat([repeat_ids(self.likelihood.postfix_ids, rollout), targets[:, :-1]], 1)
         block = Block.chain(ids, kept=targets.shape[1])
         loss = torch.zeros((), device=at.device)
-        with packable_attention(model) as config, scoring(model):
+        with packable_attention(model) as config, inference_mode(model):
             check_positions(config, rollout, needed, block)
             # As many rows at once as their logits allow, the mean over all of them.
             count = max(1, LOGITS // (at.shape[1] * targets.shape[1] * config.vocab_size))

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from iapo.estimators.blocks import Block, check_chunk, check_ids, check_vocabulary, repeat_ids
-from iapo.estimators.guard import CheckedModels
-from iapo.estimators.packing import probe_prefixes
-from iapo.estimators.prefix_cache import PrefixCache
-from iapo.estimators.prefixes import PrefixEstimator
-from iapo.logprobs import entropy
+from iapo.estimators.packed.blocks import Block, check_chunk, check_ids, check_vocabulary, repeat_ids
+from iapo.estimators.packed.guard import CheckedModels
+from iapo.estimators.packed.packing import probe_prefixes
+from iapo.estimators.packed.prefix_cache import PrefixCache
+from iapo.estimators.packed.prefixes import PrefixEstimator
+from iapo.policy.logprobs import entropy
 from iapo.types import Rollout
 
 
@@ -40,7 +40,7 @@ class EarlyExitEntropy(PrefixEstimator):
 
     Raises:
         ValueError: empty or negative ``postfix_ids``, ``chunk`` below 1.
-        iapo.forward.UnsupportedModelError: on a call, for a model whose attention cannot honour the mask.
+        iapo.policy.forward.UnsupportedModelError: on a call, for a model whose attention cannot honor the mask.
 
     Example:
         >>> EarlyExitEntropy(postfix_ids=(4, 5)).information_sign
@@ -48,7 +48,7 @@ class EarlyExitEntropy(PrefixEstimator):
 
     References:
         IAPO, arXiv 2602.19049, section on the information-aware advantage: ``s_t`` and early exit. Where the released
-        code departs (averaged neighbours, positions after padding), this follows the paper.
+        code departs (averaged neighbors, positions after padding), this follows the paper.
     """
 
     postfix_ids: tuple[int, ...]

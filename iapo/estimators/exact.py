@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from iapo.estimators.monte_carlo import measure_sign
-from iapo.estimators.prefixes import needed_probes
-from iapo.forward import scoring, unwrap
+from iapo.estimators.packed.prefixes import needed_probes
 from iapo.interfaces import MIEstimator
+from iapo.policy.forward import inference_mode, unwrap
 from iapo.types import Rollout
 
 Ids = tuple[int, ...]
@@ -84,7 +84,7 @@ class ExactInformation(MIEstimator):
         where = [(row, probe) for row, probe in at.nonzero().tolist()]
         self._check(model, [(prompts[row], completions[row][:probe]) for row, probe in where])
         found: dict[tuple[Ids, Ids], Mapping[Hashable, float]] = {}
-        with scoring(model):
+        with inference_mode(model):
             for row, probe in where:
                 key = (prompts[row], completions[row][:probe])
                 if key not in found:
@@ -134,7 +134,8 @@ def continuations(
     """Every completion that begins with ``prefix``, and its log-probability given ``prompt`` and ``prefix``, nats.
 
     Completions end with their first ``eos_id`` or at ``max_new_tokens``. One forward per depth, float64 from its
-    logits; call it in evaluation mode without gradients (`iapo.forward.scoring`). The probabilities sum to 1.
+    logits; call it in evaluation mode without gradients (`iapo.policy.forward.inference_mode`). The probabilities sum
+    to 1.
     """
     if eos_id in prefix:
         return [(prefix, 0.0)]

@@ -7,13 +7,13 @@ from einops import repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from iapo.estimators.blocks import Block, check_chunk, check_ids, check_vocabulary, repeat_ids
-from iapo.estimators.guard import CheckedModels
-from iapo.estimators.packing import probe_prefixes
-from iapo.estimators.prefix_cache import PrefixCache
-from iapo.estimators.prefixes import PrefixEstimator
-from iapo.estimators.ranks import most
-from iapo.logprobs import token_logprobs
+from iapo.estimators.packed.blocks import Block, check_chunk, check_ids, check_vocabulary, repeat_ids
+from iapo.estimators.packed.guard import CheckedModels
+from iapo.estimators.packed.packing import probe_prefixes
+from iapo.estimators.packed.prefix_cache import PrefixCache
+from iapo.estimators.packed.prefixes import PrefixEstimator
+from iapo.estimators.packed.ranks import all_reduce_max
+from iapo.policy.logprobs import token_logprobs
 from iapo.types import Rollout
 
 
@@ -45,7 +45,7 @@ class AnswerLikelihood(PrefixEstimator):
 
     Raises:
         ValueError: empty or negative ids, ``chunk`` below 1, or, on a call, a rollout without ``answer_ids``.
-        iapo.forward.UnsupportedModelError: on a call, for a model whose attention cannot honour the mask.
+        iapo.policy.forward.UnsupportedModelError: on a call, for a model whose attention cannot honor the mask.
 
     References:
         IGPO, arXiv 2510.14967 (information gain of a turn); IAPO, arXiv 2602.19049 (per-token information).
@@ -73,7 +73,7 @@ class AnswerLikelihood(PrefixEstimator):
         """``log p(y | q, o_<t)`` in nats after each prefix at ``at``, 0 elsewhere."""
         if rollout.answer_ids is None or rollout.answer_mask is None:
             raise ValueError("rollout.answer_ids: AnswerLikelihood needs the answers to ask about, got None")
-        if not most(int(rollout.answer_mask.any()), model):
+        if not all_reduce_max(int(rollout.answer_mask.any()), model):
             batch, token = rollout.completion_ids.shape
             return torch.zeros(batch, token + 1, device=rollout.completion_ids.device)
         targets, counts = self.targets(rollout)

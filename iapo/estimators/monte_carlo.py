@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from iapo.estimators.answer_counts import Answer, AnswerCounts
-from iapo.estimators.blocks import check_ids
-from iapo.estimators.prefixes import needed_probes
+from iapo.estimators.packed.blocks import check_ids
+from iapo.estimators.packed.prefixes import needed_probes
 from iapo.interfaces import MIEstimator, Sampler
 from iapo.types import Rollout
 

@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from iapo.estimators.blocks import check_chunk
-from iapo.estimators.memory import LOGITS
-from iapo.estimators.ranks import most
-from iapo.forward import scoring, unwrap
+from iapo.estimators.packed.blocks import check_chunk
+from iapo.estimators.packed.memory import LOGITS
+from iapo.estimators.packed.ranks import all_reduce_max
 from iapo.interfaces import MIEstimator
-from iapo.logprobs import entropy
+from iapo.policy.forward import inference_mode, unwrap
+from iapo.policy.logprobs import entropy
 from iapo.types import Rollout
 
 
@@ -58,8 +58,8 @@ class NextTokenEntropy(MIEstimator):
         dtype = torch.promote_types(next(model.parameters()).dtype, torch.float32)
         values = torch.zeros(len(ids), probes, device=ids.device, dtype=dtype)
         parts = [(row, start) for row in range(0, len(ids), rows) for start in range(0, probes, width)]
-        with scoring(model):
-            for row, start in [*parts, *parts[-1:] * (most(len(parts), model) - len(parts))]:
+        with inference_mode(model):
+            for row, start in [*parts, *parts[-1:] * (all_reduce_max(len(parts), model) - len(parts))]:
                 stop = min(start + width, probes)
                 some = slice(row, row + rows)
                 least, spread = int(padding[some].min()), int(padding[some].max() - padding[some].min())

@@ -6,13 +6,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from iapo.estimators.attention import packable_attention
 from iapo.estimators.boundaries import Boundaries
-from iapo.estimators.prefix_cache import fill_cache
-from iapo.estimators.prefixes import PrefixEstimator, longest, needed_probes
-from iapo.estimators.ranks import most
-from iapo.forward import scoring
+from iapo.estimators.packed.attention import packable_attention
+from iapo.estimators.packed.prefix_cache import fill_cache
+from iapo.estimators.packed.prefixes import PrefixEstimator, longest, needed_probes
+from iapo.estimators.packed.ranks import all_reduce_max
 from iapo.interfaces import MIEstimator
+from iapo.policy.forward import inference_mode
 from iapo.types import Rollout
 
 
@@ -36,7 +36,7 @@ class Refined(MIEstimator):
     """Another estimator, probed coarsely and refined where its value moved.
 
     First both ends of every reasoning span and every ``stride``-th boundary inside it are probed. Then, round after
-    round, every interval ``(a, b)`` between neighbouring probes with ``|V_b - V_a| > threshold`` is probed at the
+    round, every interval ``(a, b)`` between neighboring probes with ``|V_b - V_a| > threshold`` is probed at the
     boundary nearest to its middle, until no such interval has a boundary left inside. All rows' intervals of a round go
     through one call of the wrapped estimator; all rounds read one key-value cache.
 
@@ -93,14 +93,14 @@ class Refined(MIEstimator):
         needed = needed_probes(rollout)
         allowed = needed if self.boundaries is None else _among(needed, "boundaries", self.boundaries(rollout))
         always = torch.zeros_like(needed) if self.always is None else _among(needed, "always", self.always(rollout))
-        if not most(int(needed.any()), model):
+        if not all_reduce_max(int(needed.any()), model):
             return RefinedProbes(torch.zeros(needed.shape, device=needed.device), needed, 0)
-        with packable_attention(model), scoring(model):
+        with packable_attention(model), inference_mode(model):
             cache = fill_cache(model, rollout, longest(needed))
         at = first_round(rollout, allowed, self.stride) | always
         values = self.estimator.probe_at(model, rollout, at, cache)
         probed, rounds = at, 1
-        while most(int((at := next_round(values, probed, allowed, self.threshold)).any()), model):
+        while all_reduce_max(int((at := next_round(values, probed, allowed, self.threshold)).any()), model):
             values = torch.where(at, self.estimator.probe_at(model, rollout, at, cache), values)
             probed, rounds = probed | at, rounds + 1
         return RefinedProbes(interpolate(values, probed, needed), probed, rounds)
@@ -141,7 +141,7 @@ def next_round(
         allowed: where probes may lie, none outside a span.
         threshold: nats.
     """
-    left, right = _neighbours(probed)
+    left, right = _neighbors(probed)
     moved = (values.gather(1, right) - values.gather(1, left)).abs() > threshold
     candidates = allowed & ~probed & moved
     steps = torch.arange(probed.shape[1], device=probed.device)
@@ -155,8 +155,8 @@ def next_round(
 def interpolate(
     values: Float[Tensor, "batch probe"], probed: Bool[Tensor, "batch probe"], needed: Bool[Tensor, "batch probe"]
 ) -> Float[Tensor, "batch probe"]:
-    """``values`` where ``probed``, on the straight line between neighbours at other ``needed`` probes, 0 elsewhere."""
-    left, right = _neighbours(probed)
+    """``values`` where ``probed``, on the straight line between neighbors at other ``needed`` probes, 0 elsewhere."""
+    left, right = _neighbors(probed)
     steps = torch.arange(probed.shape[1], device=probed.device)
     share = (steps - left).to(values.dtype) / (right - left).clamp(min=1)
     low, high = values.gather(1, left), values.gather(1, right)
@@ -164,7 +164,7 @@ def interpolate(
     return torch.where(needed, between, torch.zeros_like(values))
 
 
-def _neighbours(probed: Bool[Tensor, "batch probe"]) -> tuple[Int[Tensor, "batch probe"], Int[Tensor, "batch probe"]]:
+def _neighbors(probed: Bool[Tensor, "batch probe"]) -> tuple[Int[Tensor, "batch probe"], Int[Tensor, "batch probe"]]:
     """The nearest probed position at or before, and at or after, every position; the outermost ones beyond them."""
     steps = torch.arange(probed.shape[1], device=probed.device)
     last = probed.shape[1] - 1

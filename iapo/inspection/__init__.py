@@ -7,7 +7,7 @@ No model is needed here: `trace_from_rollout` turns a rollout and its informatio
 from iapo.inspection.page import render_html
 from iapo.inspection.pieces import token_pieces, trace_from_rollout
 from iapo.inspection.terminal import render_terminal
-from iapo.inspection.trace import CompletionTrace, Inspection, TraceSummary, strongest, summarise
+from iapo.inspection.trace import CompletionTrace, Inspection, TraceSummary, strongest, summarize
 
 __all__ = [
     "CompletionTrace",
@@ -16,7 +16,7 @@ __all__ = [
     "render_html",
     "render_terminal",
     "strongest",
-    "summarise",
+    "summarize",
     "token_pieces",
     "trace_from_rollout",
 ]

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from iapo.inspection.figure import Axis, axes, figure, sparkline
 from iapo.inspection.glyphs import number, printable
-from iapo.inspection.trace import CompletionTrace, Inspection, strongest, summarise
+from iapo.inspection.trace import CompletionTrace, Inspection, strongest, summarize
 
 _ROWS = 8
 _CONTEXT = 3
@@ -112,8 +112,8 @@ def _shade(inspection: Inspection, trace: CompletionTrace, t: int) -> str:
 
 
 def _facts(inspection: Inspection) -> str:
-    rows = "".join(f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>" for k, v in inspection.facts.items())
-    return f'<dl class="facts">{rows}</dl>' if rows else ""
+    rows = "".join(f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>" for k, v in inspection.metadata.items())
+    return f'<dl class="metadata">{rows}</dl>' if rows else ""
 
 
 def _note(inspection: Inspection) -> str:
@@ -130,7 +130,7 @@ def _legend(inspection: Inspection) -> str:
     steps += [("z", edges[0])] + [(f"p{i}", edges[i]) for i in range(1, 5)] + [("p5", "")]
     swatches = "".join(f'<li class="{name}">{f"<span>{label}</span>" if label else ""}</li>' for name, label in steps)
     return (
-        f'<div class="legend"><ol aria-label="Colour scale, nats">{swatches}</ol>'
+        f'<div class="legend"><ol aria-label="Color scale, nats">{swatches}</ol>'
         '<span>nats per token</span><span class="off">not measured</span></div>'
     )
 
@@ -148,7 +148,7 @@ def _tabs(inspection: Inspection, curve: Axis) -> str:
 
 
 def _numbers(inspection: Inspection, trace: CompletionTrace) -> str:
-    total = summarise(trace, inspection.edges[0])
+    total = summarize(trace, inspection.edges[0])
     quantity = _text(_quantity(inspection))
     share = "–" if total.near_zero is None else f"{100 * total.near_zero:.0f} %"
     rows = (

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from iapo.inspection.figure import Axis, axes
 from iapo.inspection.glyphs import number, printable
-from iapo.inspection.trace import CompletionTrace, Inspection, strongest, summarise
+from iapo.inspection.trace import CompletionTrace, Inspection, strongest, summarize
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,7 +15,7 @@ _ROWS = 8
 _CONTEXT = 3
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
-# Steps 1 to 3 colour the letters, in tones with 4.5:1 on black and on white; 4 and 5 bring their own background.
+# Steps 1 to 3 color the letters, in tones with 4.5:1 on black and on white; 4 and 5 bring their own background.
 _STYLES = {
     1: "#3079ba",
     2: "bold #3079ba",
@@ -31,14 +31,14 @@ _STYLES = {
 
 
 def render_terminal(inspection: Inspection, console: "Console") -> None:
-    """Write the inspection to a console: every token coloured, the probe curve, totals, the strongest tokens.
+    """Write the inspection to a console: every token colored, the probe curve, totals, the strongest tokens.
 
-    Where the console shows no colour (a file, a pipe, ``NO_COLOR``), marks after the tokens stand for it: one to five
+    Where the console shows no color (a file, a pipe, ``NO_COLOR``), marks after the tokens stand for it: one to five
     times ``⁺`` or ``⁻``. Whitespace that makes up a token, newlines and control characters are visible.
 
     Args:
         inspection: the completions to show.
-        console: where to write; its width and colours are honoured.
+        console: where to write; its width and colors are honored.
 
     Raises:
         ModuleNotFoundError: rich is not installed.
@@ -52,7 +52,7 @@ def render_terminal(inspection: Inspection, console: "Console") -> None:
     plain = console.no_color or console.color_system is None
     curve, _ = axes(inspection)
     console.print(Text(printable(inspection.title), style="bold"))
-    for name, value in inspection.facts.items():
+    for name, value in inspection.metadata.items():
         console.print(Text.assemble((printable(name), "bold"), "  ", printable(value)))
     console.print(Text.assemble("\n", (_visible(inspection.traces[0].prompt), "italic")))
     console.print()
@@ -144,7 +144,7 @@ def _axis(trace: CompletionTrace, axis: Axis) -> str:
 
 
 def _totals(inspection: Inspection, trace: CompletionTrace) -> str:
-    total = summarise(trace, inspection.edges[0])
+    total = summarize(trace, inspection.edges[0])
     share = f"{100 * (total.near_zero or 0.0):.0f} %"
     per_token = number(total.per_token, sign=True, digits=4)
     return (

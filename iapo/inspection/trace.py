@@ -69,9 +69,9 @@ class Inspection:
 
     Args:
         traces: at least one completion, all of one prompt and with one kind of probe.
-        facts: name and value of what a reader should know: model, estimator, temperature.
+        metadata: name and value of what a reader should know: model, estimator, temperature.
         title: heading of the page.
-        edges: where the colour scale steps, nats, ascending; below the first a token counts as near zero. The default
+        edges: where the color scale steps, nats, ascending; below the first a token counts as near zero. The default
             is absolute, so that two inspections can be compared by eye.
 
     Raises:
@@ -79,7 +79,7 @@ class Inspection:
     """
 
     traces: tuple[CompletionTrace, ...]
-    facts: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
     title: str = "Information per token"
     edges: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
 
@@ -95,7 +95,7 @@ class Inspection:
             raise ValueError(f"edges: got {self.edges}, want five positive ascending numbers")
 
     def level(self, information: float) -> int:
-        """Step of the colour scale, -5 to 5; 0 is near zero.
+        """Step of the color scale, -5 to 5; 0 is near zero.
 
         Args:
             information: ``s_t``, nats.
@@ -127,7 +127,7 @@ class TraceSummary:
     near_zero: float | None
 
 
-def summarise(trace: CompletionTrace, threshold: float) -> TraceSummary:
+def summarize(trace: CompletionTrace, threshold: float) -> TraceSummary:
     """Add up a completion.
 
     Args:

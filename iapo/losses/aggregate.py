@@ -5,7 +5,7 @@ from typing import Literal
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from iapo.masked import masked_mean, masked_sum
+from iapo.ops.masked import masked_mean, masked_sum
 
 Aggregation = Literal["token", "sequence", "constant"]
 
@@ -27,17 +27,17 @@ def count(loss_mask: Bool[Tensor, "batch token"], aggregation: Aggregation, max_
 def aggregate(
     values: Float[Tensor, "batch token"],
     loss_mask: Bool[Tensor, "batch token"],
-    normaliser: Float[Tensor, ""],
+    denominator: Float[Tensor, ""],
     aggregation: Aggregation,
 ) -> Float[Tensor, ""]:
-    """The sum over tokens, for ``"sequence"`` of each completion's mean over its own, divided by ``normaliser``.
+    """The sum over tokens, for ``"sequence"`` of each completion's mean over its own, divided by ``denominator``.
 
     Args:
         values: of each token; what stands outside the mask does not matter.
         loss_mask: of the micro-batch.
-        normaliser: `count` of the whole step.
+        denominator: `count` of the whole step.
         aggregation: ``"token"``, ``"sequence"`` or ``"constant"``.
     """
     if aggregation == "sequence":
-        return masked_mean(values, loss_mask, dim=1).sum() / normaliser
-    return masked_sum(values, loss_mask) / normaliser
+        return masked_mean(values, loss_mask, dim=1).sum() / denominator
+    return masked_sum(values, loss_mask) / denominator

@@ -36,7 +36,7 @@ class CISPO(PolicyLoss):
         >>> policy = torch.tensor([[-1.0, -2.0]], requires_grad=True)
         >>> old, mask = torch.tensor([[-1.0, -9.0]]), torch.ones(1, 2, dtype=torch.bool)
         >>> loss = CISPO(clip_high=4.0)
-        >>> loss(policy, old, torch.ones(1, 2), mask, loss.normaliser(mask)).loss.backward()
+        >>> loss(policy, old, torch.ones(1, 2), mask, loss.denominator(mask)).loss.backward()
         >>> policy.grad  # weights 1 and 5 over 2 tokens
         tensor([[-0.5000, -2.5000]])
 
@@ -50,7 +50,7 @@ class CISPO(PolicyLoss):
     def __post_init__(self) -> None:
         check_clip(self.clip_low, self.clip_high)
 
-    def normaliser(self, loss_mask: Bool[Tensor, "batch token"]) -> Float[Tensor, ""]:
+    def denominator(self, loss_mask: Bool[Tensor, "batch token"]) -> Float[Tensor, ""]:
         """Tokens in the loss, at least 1."""
         return count(loss_mask, "token")
 
@@ -60,7 +60,7 @@ class CISPO(PolicyLoss):
         old_logprobs: Float[Tensor, "batch token"],
         advantages: Float[Tensor, "batch token"],
         loss_mask: Bool[Tensor, "batch token"],
-        normaliser: Float[Tensor, ""],
+        denominator: Float[Tensor, ""],
         ref_logprobs: Float[Tensor, "batch token"] | None,
     ) -> LossOutput:
         """See the class."""
@@ -68,6 +68,6 @@ class CISPO(PolicyLoss):
         weight = ratio.clamp(1 - self.clip_low, 1 + self.clip_high)
         metrics = clip_shares(ratio < 1 - self.clip_low, ratio > 1 + self.clip_high)
         return LossOutput(
-            aggregate(-weight * advantages * policy_logprobs, loss_mask, normaliser, "token"),
-            {name: aggregate(value, loss_mask, normaliser, "token") for name, value in metrics.items()},
+            aggregate(-weight * advantages * policy_logprobs, loss_mask, denominator, "token"),
+            {name: aggregate(value, loss_mask, denominator, "token") for name, value in metrics.items()},
         )

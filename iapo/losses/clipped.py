@@ -47,7 +47,7 @@ class ClippedPolicyLoss(PolicyLoss):
     """Clipped surrogate plus ``kl_coef`` times the k3 KL to a reference policy, aggregated over tokens.
 
     =============== ============================================================== ===============================
-    ``aggregation`` loss                                                           normaliser
+    ``aggregation`` loss                                                           denominator
     =============== ============================================================== ===============================
     ``token``       mean over all tokens of the step (DAPO)                        tokens
     ``sequence``    mean over completions of the mean over their tokens (GRPO)     completions with a token in it
@@ -95,7 +95,7 @@ class ClippedPolicyLoss(PolicyLoss):
         """Whether the KL penalty has a weight."""
         return self.kl_coef > 0
 
-    def normaliser(self, loss_mask: Bool[Tensor, "batch token"]) -> Float[Tensor, ""]:
+    def denominator(self, loss_mask: Bool[Tensor, "batch token"]) -> Float[Tensor, ""]:
         """See the table of the class; at least 1."""
         return count(loss_mask, self.aggregation, self.max_length or 1)
 
@@ -105,7 +105,7 @@ class ClippedPolicyLoss(PolicyLoss):
         old_logprobs: Float[Tensor, "batch token"],
         advantages: Float[Tensor, "batch token"],
         loss_mask: Bool[Tensor, "batch token"],
-        normaliser: Float[Tensor, ""],
+        denominator: Float[Tensor, ""],
         ref_logprobs: Float[Tensor, "batch token"] | None,
     ) -> LossOutput:
         """See the class. The share metrics have the weights of the loss, so that they sum over micro-batches."""
@@ -122,6 +122,6 @@ class ClippedPolicyLoss(PolicyLoss):
             per_token = per_token + self.kl_coef * kl if self.kl_coef else per_token
             metrics["kl"] = kl.detach()
         return LossOutput(
-            aggregate(per_token, loss_mask, normaliser, self.aggregation),
-            {name: aggregate(value, loss_mask, normaliser, self.aggregation) for name, value in metrics.items()},
+            aggregate(per_token, loss_mask, denominator, self.aggregation),
+            {name: aggregate(value, loss_mask, denominator, self.aggregation) for name, value in metrics.items()},
         )

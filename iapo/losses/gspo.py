@@ -9,7 +9,7 @@ from iapo.interfaces import PolicyLoss
 from iapo.losses.aggregate import aggregate, count
 from iapo.losses.clipped import clipped_surrogate
 from iapo.losses.ratios import check_clip, clip_shares, log_ratio
-from iapo.masked import masked_mean
+from iapo.ops.masked import masked_mean
 from iapo.types import LossOutput
 
 
@@ -41,7 +41,7 @@ class GSPO(PolicyLoss):
         >>> import torch
         >>> policy, mask = torch.tensor([[-1.0, -2.0]]), torch.ones(1, 2, dtype=torch.bool)
         >>> loss = GSPO(clip_high=0.1)
-        >>> output = loss(policy, policy - torch.tensor([[0.3, 0.1]]), torch.ones(1, 2), mask, loss.normaliser(mask))
+        >>> output = loss(policy, policy - torch.tensor([[0.3, 0.1]]), torch.ones(1, 2), mask, loss.denominator(mask))
         >>> output.loss  # the ratio is exp(0.2), clipped to 1.1
         tensor(-1.1000)
 
@@ -56,7 +56,7 @@ class GSPO(PolicyLoss):
     def __post_init__(self) -> None:
         check_clip(self.clip_low, self.clip_high)
 
-    def normaliser(self, loss_mask: Bool[Tensor, "batch token"]) -> Float[Tensor, ""]:
+    def denominator(self, loss_mask: Bool[Tensor, "batch token"]) -> Float[Tensor, ""]:
         """Completions with a token in the loss, at least 1."""
         return count(loss_mask, "sequence")
 
@@ -66,7 +66,7 @@ class GSPO(PolicyLoss):
         old_logprobs: Float[Tensor, "batch token"],
         advantages: Float[Tensor, "batch token"],
         loss_mask: Bool[Tensor, "batch token"],
-        normaliser: Float[Tensor, ""],
+        denominator: Float[Tensor, ""],
         ref_logprobs: Float[Tensor, "batch token"] | None,
     ) -> LossOutput:
         """See the class."""
@@ -81,6 +81,6 @@ class GSPO(PolicyLoss):
         high = (ratio > 1 + self.clip_high) & (advantages > 0)
         metrics = clip_shares(low, high)
         return LossOutput(
-            aggregate(per_token, loss_mask, normaliser, "sequence"),
-            {name: aggregate(value, loss_mask, normaliser, "sequence") for name, value in metrics.items()},
+            aggregate(per_token, loss_mask, denominator, "sequence"),
+            {name: aggregate(value, loss_mask, denominator, "sequence") for name, value in metrics.items()},
         )

@@ -4,7 +4,7 @@ from iapo.rewards.exact import ExactAnswer
 from iapo.rewards.format import ThinkAnswerFormat
 from iapo.rewards.gym import ReasoningGymAnswer
 from iapo.rewards.maths import MathAnswer
-from iapo.rewards.score import RewardFunction, Scores, check_columns, score
+from iapo.rewards.scores import RewardFunction, Scores, check_columns, score
 from iapo.rewards.worker import Failure, KillableWorker
 
 __all__ = [

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from iapo.rewards.score import column
-from iapo.rewards.text import completion_text, last_answer, normalise
+from iapo.rewards.scores import column
+from iapo.rewards.text import completion_text, last_answer, normalize
 
 
 @dataclass(frozen=True)
 class ExactAnswer:
     """1 if the text in a completion's last ``<answer>`` tags is the reference, 0 if not or without tags.
 
-    Both are compared after `iapo.rewards.text.normalise`. For generated tasks with one spelling per answer: no
+    Both are compared after `iapo.rewards.text.normalize`. For generated tasks with one spelling per answer: no
     mathematics, no worker process, no further package.
 
     Args:
@@ -51,8 +51,8 @@ class ExactAnswer:
         return [self._judge(completion_text(c), r) for c, r in zip(completions, references, strict=True)]
 
     def _judge(self, completion: str, reference: Any) -> float | None:
-        wanted = "" if reference is None else normalise(str(reference))
+        wanted = "" if reference is None else normalize(str(reference))
         if not wanted:
             return None
         given = last_answer(completion)
-        return float(given is not None and len(given) <= self.longest and normalise(given) == wanted)
+        return float(given is not None and len(given) <= self.longest and normalize(given) == wanted)

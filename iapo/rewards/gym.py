@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from iapo.rewards.score import column
+from iapo.rewards.scores import column
 from iapo.rewards.text import completion_text, last_answer
 from iapo.rewards.worker import Failure, KillableWorker
 

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from iapo.rewards.score import column
-from iapo.rewards.text import completion_text, last_answer, last_boxed, normalise, reference_answer
+from iapo.rewards.scores import column
+from iapo.rewards.text import completion_text, last_answer, last_boxed, normalize, reference_answer
 from iapo.rewards.worker import Failure, KillableWorker
 
 _WORDS = re.compile(r"[^\W\d_]{3,}(?: [^\W\d_]+)*")
@@ -82,13 +82,13 @@ class MathAnswer:
         self._worker.close()
 
     def _judge(self, completion: str, reference: str) -> float | None:
-        wanted = normalise(reference[: self.longest + 1])
+        wanted = normalize(reference[: self.longest + 1])
         if not wanted or len(reference) > self.longest:
             return None
         found, marked = self._final(completion)
         if found is None or len(found) > self.longest:
             return 0.0
-        given = normalise(found)
+        given = normalize(found)
         if given == wanted:
             return 1.0
         if not given:

@@ -53,13 +53,13 @@ def last_boxed(text: str) -> str | None:
     return None
 
 
-def normalise(answer: str) -> str:
+def normalize(answer: str) -> str:
     """One spelling for what looks the same: NFKC, ASCII digits and minus, single spaces, nothing unprintable.
 
     NFKC alone would read ``5²`` as 52 and ``1½`` as 11/2: raised, lowered and fraction characters keep their meaning.
 
     Example:
-        >>> normalise(" ٣٥\\x00 "), normalise("x²"), normalise("−½")
+        >>> normalize(" ٣٥\\x00 "), normalize("x²"), normalize("−½")
         ('35', 'x^{2}', '- 1/2')
     """
     sound = answer.encode("utf-8", "ignore").decode("utf-8")

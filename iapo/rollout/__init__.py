@@ -1,6 +1,6 @@
 """Samplers of completions, and what turns completions into a `Rollout`. The interface is `iapo.Sampler`."""
 
-from iapo.rollout.collate import collate, with_answers
+from iapo.rollout.collation import collate, with_answers
 from iapo.rollout.compacting import CompactingSampler
 from iapo.rollout.language_model import LanguageModelSampler
 from iapo.rollout.scripted import ScriptedSampler

@@ -10,10 +10,10 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import DynamicCache, TopPLogitsWarper
 from transformers.cache_utils import DynamicLayer
 
-from iapo.forward import UnsupportedModelError, cache_argument, positions, sharded
+from iapo.ops.padding import pad_rows
+from iapo.policy.forward import UnsupportedModelError, cache_argument, positions, sharded
 from iapo.rollout.growing import GrowingLayer
 from iapo.rollout.language_model import Generated, LanguageModelSampler
-from iapo.rollout.padding import pad_rows
 
 _DROP = 0.25
 """Share of ended rows at which they are dropped: dropping copies the cache, keeping them computes for nothing."""
@@ -33,8 +33,8 @@ class CompactingSampler(LanguageModelSampler):
     weights; weights sharded over ranks (FSDP, ZeRO-3, tensor parallel) are refused, as every forward waits for all.
 
     Raises:
-        iapo.forward.UnsupportedModelError: on a call, a model whose cache cannot lose rows: recurrent, convolutional,
-            linear-attention or encoder-decoder models, and models that keep no cache or a part of it.
+        iapo.policy.forward.UnsupportedModelError: on a call, a model whose cache cannot lose rows: recurrent,
+            convolutional, linear-attention or encoder-decoder models, and models that keep no cache or a part of it.
         RuntimeError: on a call, weights sharded over several ranks.
     """
 

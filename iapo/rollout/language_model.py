@@ -9,9 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from iapo.forward import scoring, unwrap
 from iapo.interfaces import Prompts, Sampler
-from iapo.rollout.collate import collate
+from iapo.policy.forward import inference_mode, unwrap
+from iapo.rollout.collation import collate
 from iapo.rollout.prompts import encode_prompts
 from iapo.rollout.spans import check_markers
 from iapo.types import Rollout
@@ -84,7 +84,7 @@ class LanguageModelSampler(Sampler):
         pad_id = pad_id if pad_id is not None else next(iter(eos_ids), 0)
         completion_ids: list[list[int]] = []
         logprobs: list[list[float]] = []
-        with scoring(self.model):
+        with inference_mode(self.model):
             for tokens, values in self.generate(model, prompt_ids, group_size, eos_ids, pad_id):
                 for row, row_values in zip(tokens.tolist(), values.tolist(), strict=True):
                     length = next((t + 1 for t, token in enumerate(row) if token in eos_ids), len(row))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from iapo.interfaces import Prompts, Sampler
-from iapo.rollout.collate import collate
+from iapo.rollout.collation import collate
 from iapo.rollout.prompts import encode, encode_prompts
 from iapo.rollout.spans import check_markers
 from iapo.types import Rollout
@@ -25,7 +25,7 @@ class ScriptedSampler(Sampler):
         completions: the completions of each prompt, as texts or token ids, by prompt (a text, or a tuple of token ids);
             or a function of the prompt and an index below ``group_size`` that returns one.
         tokenizer: encodes texts, without adding special tokens, and finds the spans. May be ``None`` if everything is
-            token ids; then the whole completion is reasoning (see `iapo.rollout.collate.collate`).
+            token ids; then the whole completion is reasoning (see `iapo.rollout.collation.collate`).
         append_eos: end each completion with the tokenizer's end-of-sequence token, unless it ends with it already.
         reasoning_start: text that opens the reasoning.
         reasoning_end: text that closes it.

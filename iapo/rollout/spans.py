@@ -17,7 +17,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from iapo.rollout.padding import pad_rows
+from iapo.ops.padding import pad_rows
 from iapo.types import shape_checked
 
 

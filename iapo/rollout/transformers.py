@@ -9,9 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from iapo.logprobs import token_logprobs
+from iapo.ops.padding import pad_rows
+from iapo.policy.logprobs import token_logprobs
 from iapo.rollout.language_model import Generated, LanguageModelSampler
-from iapo.rollout.padding import pad_rows
 
 
 class TransformersSampler(LanguageModelSampler):

@@ -57,7 +57,7 @@ class AssignerContract:
         examples: batches tried, a check.
         tolerance: absolute and relative, of the order of operations in fp32.
         float64_tolerance: absolute and relative, of fp32 against fp64.
-        groups_independent: ``False`` for an assigner that centres or scales over the batch.
+        groups_independent: ``False`` for an assigner that centers or scales over the batch.
         width_independent: ``False`` for an assigner whose statistics run over the padding.
         deterministic: ``False`` for an assigner that draws from torch's generator.
         ties: ``False`` for an assigner that chooses among completions of equal reward or length by their place.

@@ -1,4 +1,4 @@
-"""What every surrogate loss must do, whatever it optimises."""
+"""What every surrogate loss must do, whatever it optimizes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -50,7 +50,7 @@ class LossContract:
         tolerance: absolute and relative, of the order of operations in fp64.
         metric_tolerance: the same for metrics, which may be in fp32.
         difference_tolerance: of gradients against central differences of step 1e-6.
-        reinforce: ``False`` for a loss whose gradient at ratio 1 is not that of ``-A log pi / normaliser``, because it
+        reinforce: ``False`` for a loss whose gradient at ratio 1 is not that of ``-A log pi / denominator``, because it
             weighs tokens otherwise.
         differentiable: ``False`` for a loss whose gradient is not that of its value, because it stops gradients on the
             way.
@@ -68,7 +68,7 @@ class LossContract:
         return (
             Check("gradient_source", self.gradient_source),
             Check("metrics", self.metrics),
-            Check("normaliser", self.normaliser),
+            Check("denominator", self.denominator),
             Check("masked_garbage", self.masked_garbage),
             Check("padding", self.padding),
             Check("batch_order", self.batch_order),
@@ -123,20 +123,20 @@ class LossContract:
 
         self._for_all(holds)
 
-    def normaliser(self, loss: PolicyLoss) -> None:
-        """At least 1; normalisers of parts with tokens in the loss add up; padding changes nothing."""
+    def denominator(self, loss: PolicyLoss) -> None:
+        """At least 1; denominators of parts with tokens in the loss add up; padding changes nothing."""
 
         def holds(tensors: dict[str, Tensor]) -> None:
             mask = tensors["loss_mask"]
-            whole = loss.normaliser(mask)
+            whole = loss.denominator(mask)
             sizes = f"sizes {tuple(mask.shape)}, {int(mask.sum())} tokens"
             if not float(whole) >= 1:
                 raise AssertionError(f"got {float(whole)} for {sizes}, want at least 1")
             filled = mask[mask.any(1)]
             if len(filled):
-                total = torch.stack([loss.normaliser(row[None]) for row in filled]).sum()
+                total = torch.stack([loss.denominator(row[None]) for row in filled]).sum()
                 assert_close(f"sum over rows, {sizes}", total, whole, self.metric_tolerance, self.metric_tolerance)
-            wider = loss.normaliser(nn.functional.pad(mask, (0, 2)))
+            wider = loss.denominator(nn.functional.pad(mask, (0, 2)))
             assert_close(f"with 2 more slots of padding, {sizes}", wider, whole, atol=0)
 
         self._for_all(holds)
@@ -180,14 +180,14 @@ class LossContract:
         self._for_all(holds, st.integers(0, 2**16))
 
     def micro_batches(self, loss: PolicyLoss) -> None:
-        """Micro-batches, each with the step's normaliser, add up to the step: loss, gradient and metrics."""
+        """Micro-batches, each with the step's denominator, add up to the step: loss, gradient and metrics."""
 
         def holds(tensors: dict[str, Tensor], size: int) -> None:
             rows = len(tensors["loss_mask"])
             whole, gradient = _gradient(loss, tensors)
-            normaliser = loss.normaliser(tensors["loss_mask"])
+            denominator = loss.denominator(tensors["loss_mask"])
             split = zip(*(value.split(size) for value in tensors.values()), strict=True)
-            parts = [_gradient(loss, dict(zip(tensors, part, strict=True)), normaliser) for part in split]
+            parts = [_gradient(loss, dict(zip(tensors, part, strict=True)), denominator) for part in split]
             what = f"{rows} rows in micro-batches of {size}"
             self._close(f"{what}: gradient", torch.cat([part for _, part in parts]), gradient)
             self._close(f"{what}: loss", torch.stack([output.loss for output, _ in parts]).sum(), whole.loss)
@@ -217,13 +217,13 @@ class LossContract:
         self._for_all(holds)
 
     def ratio_one(self, loss: PolicyLoss) -> None:
-        """Where policy, old and reference policy agree, the gradient is that of ``-A log pi / normaliser``."""
+        """Where policy, old and reference policy agree, the gradient is that of ``-A log pi / denominator``."""
 
         def holds(tensors: dict[str, Tensor]) -> None:
             policy, mask = tensors["policy_logprobs"], tensors["loss_mask"]
             _, gradient = _gradient(loss, tensors | {"old_logprobs": policy, "ref_logprobs": policy})
-            expected = -tensors["advantages"] * mask / loss.normaliser(mask)
-            self._close("gradient against -A / normaliser", gradient, expected)
+            expected = -tensors["advantages"] * mask / loss.denominator(mask)
+            self._close("gradient against -A / denominator", gradient, expected)
 
         self._for_all(holds)
 
@@ -247,13 +247,13 @@ class LossContract:
 
         def holds(tensors: dict[str, Tensor]) -> None:
             _, gradient = _gradient(loss, tensors)
-            normaliser = loss.normaliser(tensors["loss_mask"])
+            denominator = loss.denominator(tensors["loss_mask"])
             differences = torch.zeros_like(gradient)
             for index in tensors["loss_mask"].nonzero().tolist():
                 move = torch.zeros_like(gradient)
                 move[tuple(index)] = step
                 up, down = (
-                    _call(loss, tensors | {"policy_logprobs": tensors["policy_logprobs"] + change}, normaliser).loss
+                    _call(loss, tensors | {"policy_logprobs": tensors["policy_logprobs"] + change}, denominator).loss
                     for change in (move, -move)
                 )
                 differences[tuple(index)] = (up - down) / (2 * step)
@@ -273,15 +273,15 @@ def _training(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors | {"policy_logprobs": tensors["policy_logprobs"].detach().clone().requires_grad_()}
 
 
-def _call(loss: PolicyLoss, tensors: dict[str, Tensor], normaliser: Tensor | None = None) -> LossOutput:
+def _call(loss: PolicyLoss, tensors: dict[str, Tensor], denominator: Tensor | None = None) -> LossOutput:
     """The loss, with a reference policy only if it asks for one."""
     given = tensors if loss.requires_reference else tensors | {"ref_logprobs": None}
-    return loss(**given, normaliser=loss.normaliser(tensors["loss_mask"]) if normaliser is None else normaliser)
+    return loss(**given, denominator=loss.denominator(tensors["loss_mask"]) if denominator is None else denominator)
 
 
 def _gradient(
-    loss: PolicyLoss, tensors: dict[str, Tensor], normaliser: Tensor | None = None
+    loss: PolicyLoss, tensors: dict[str, Tensor], denominator: Tensor | None = None
 ) -> tuple[LossOutput, Tensor]:
     inputs = _training(tensors)
-    output = _call(loss, inputs, normaliser)
+    output = _call(loss, inputs, denominator)
     return output, torch.autograd.grad(output.loss, inputs["policy_logprobs"])[0]

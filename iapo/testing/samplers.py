@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from iapo.forward import scoring, unwrap
 from iapo.interfaces import Prompts, Sampler
-from iapo.logprobs import completion_logprobs
+from iapo.policy.forward import inference_mode, unwrap
+from iapo.policy.logprobs import completion_logprobs
 from iapo.testing.checks import Check, assert_close, assert_equal_masks, run_checks, seeded
 from iapo.testing.models import untouched
 from iapo.types import Rollout
@@ -159,7 +159,7 @@ class SamplerContract:
         for size, rollout in self._rollouts(sampler):
             if rollout.sampler_logprobs is None:
                 raise AssertionError(f"sampler_logprobs: got None for {len(rollout)} rows, want log-probabilities")
-            with scoring(model):
+            with inference_mode(model):
                 expected, _ = completion_logprobs(model, rollout, temperature=sampler.temperature or 1.0)
             what = f"sampler_logprobs against the policy, group size {size}, temperature {sampler.temperature}"
             assert_close(what, rollout.sampler_logprobs, expected, self.tolerance, self.tolerance)

@@ -137,7 +137,7 @@ def reward_batches(
 def loss_inputs(
     draw: st.DrawFn, max_batch: int = 6, max_token: int = 7, dtype: torch.dtype = torch.float64
 ) -> dict[str, Tensor]:
-    """Arguments of an `iapo.PolicyLoss` but the normaliser; the mask has holes, or is full, or empty.
+    """Arguments of an `iapo.PolicyLoss` but the denominator; the mask has holes, or is full, or empty.
 
     Args:
         max_batch: the most completions.

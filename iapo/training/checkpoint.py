@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from iapo.forward import unwrap
+from iapo.policy.forward import unwrap
 from iapo.training.folder import TEMPORARY, DamagedCheckpointError, discard_folder, verify_folder, write_folder
 from iapo.training.tree import flatten, unflatten
 
@@ -76,7 +76,7 @@ class TrainingState:
 
     Args:
         optimizer: state of the optimizer and its schedule, as ``state_dict()`` gives it.
-        data: position in the data, as `iapo.data.PromptStream.state` gives it.
+        data: position in the data, as `iapo.tasks.data.PromptStream.state` gives it.
         config: the resolved configuration, JSON values only; compared field by field on resuming, so leave out what
             may change (the number of steps to go, where the run lies).
         counters: further numbers that the loop keeps.
@@ -214,7 +214,7 @@ def latest_checkpoint(run: str | Path) -> Path | None:
 def load_checkpoint(run: str | Path, config: Mapping[str, Any] | None = None, override: bool = False) -> Checkpoint:
     """Read the newest complete checkpoint of a run.
 
-    Then ``iapo.models.load_model(str(checkpoint.path), ...)``, the optimizer's ``load_state_dict``, the data's
+    Then ``iapo.policy.loading.load_model(str(checkpoint.path), ...)``, the optimizer's ``load_state_dict``, the data's
     ``restore``, and last `restore_rng`.
 
     Args:

@@ -15,11 +15,11 @@ from iapo.diagnostics import (
     length_change,
     length_gradient,
     loss_pull,
-    realised_length_change,
+    realized_length_change,
 )
-from iapo.forward import scoring
 from iapo.interfaces import PolicyLoss
-from iapo.logprobs import completion_logprobs
+from iapo.policy.forward import inference_mode
+from iapo.policy.logprobs import completion_logprobs
 from iapo.types import AdvantageOutput, Rollout
 
 Cast = Callable[[], AbstractContextManager[Any]]
@@ -38,7 +38,7 @@ def describe(
         rollout: the completions of the update.
         rewards: of each; a completion is correct above ``correct_above``.
         policy_entropy: of the policy that sampled, nats.
-        correct_above: as of `iapo.evaluation.evaluate`.
+        correct_above: as of `iapo.evaluation.evaluation.evaluate`.
     """
     metrics: dict[str, float] = {}
     mask, ids = rollout.completion_mask, rollout.group_ids
@@ -97,7 +97,7 @@ def length_gradients(
     if not pulls:
         return {}
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    with scoring(model), torch.enable_grad():
+    with inference_mode(model), torch.enable_grad():
         values = length_gradient(logprobs, parameters, rollout, pulls, micro_batch)
     return {f"iapo/diagnostics/length_gradient/{name}": value for name, value in values.items()}
 
@@ -108,7 +108,7 @@ def length_changes(
     logprobs_after: Float[Tensor, "batch token"],
     fresh: Rollout,
 ) -> dict[str, float]:
-    """Predicted and realised change: ``iapo/diagnostics/length_change/first_order``, ``exact`` and ``came``.
+    """Predicted and realized change: ``iapo/diagnostics/length_change/first_order``, ``exact`` and ``came``.
 
     Args:
         rollout: the completions of the update, so that the prediction has the bias that `length_change` tells of.
@@ -117,13 +117,13 @@ def length_changes(
         fresh: completions of the same prompts, sampled after the update.
     """
     predicted = length_change(logprobs_before, logprobs_after, rollout.completion_mask, rollout.group_ids)
-    came = realised_length_change(rollout.completion_mask, rollout.group_ids, fresh.completion_mask, fresh.group_ids)
+    came = realized_length_change(rollout.completion_mask, rollout.group_ids, fresh.completion_mask, fresh.group_ids)
     metrics = {} if predicted is None else predicted.metrics()
     return metrics | ({} if came is None else came.metrics("iapo/diagnostics/length_change/came"))
 
 
 @contextmanager
-def apart(device: torch.device) -> Iterator[None]:
+def fork_rng(device: torch.device) -> Iterator[None]:
     """What is drawn inside leaves torch's generators, the CPU's and ``device``'s, as they were."""
     others = [] if device.type == "cpu" else [device]
     with torch.random.fork_rng(devices=others, device_type="cuda" if device.type == "cpu" else device.type):

@@ -12,14 +12,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.diagnostics import classify_completions
-from iapo.forward import scoring
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, PolicyOptimizer, Reward, Sampler
-from iapo.logprobs import completion_logprobs
-from iapo.rewards.score import Scores
+from iapo.policy.forward import inference_mode
+from iapo.policy.logprobs import completion_logprobs
+from iapo.rewards.rollouts import score_rollout
+from iapo.rewards.scores import Scores
 from iapo.rewards.text import reference_answer
-from iapo.rollout.collate import with_answers
-from iapo.scoring import score_rollout
-from iapo.training.diagnosis import Cast, apart, describe, describe_information, length_changes, length_gradients
+from iapo.rollout.collation import with_answers
+from iapo.training.diagnosis import Cast, describe, describe_information, fork_rng, length_changes, length_gradients
 from iapo.training.resample import Resampling, Rows, Samples
 from iapo.types import Rollout, TokenSignals
 
@@ -77,8 +77,8 @@ def update(
         Metrics of the step by name (those of TRL where TRL has them, ours under ``iapo/``). ``num_tokens`` counts all
         tokens sampled, those of replaced groups too; rewards and lengths are those of ``rows``, before anything was
         replaced, so that they compare with a run that replaces nothing. Completions that no reward could judge
-        (``iapo/completions/unjudged``), and those that are then alone in their group (``.../left_alone``), have no part
-        in the update; where none is left there is no update, and no metric of one.
+        (``iapo/completions/unjudged``), and those that are then alone in their group (``.../without_baseline``), have
+        no part in the update; where none is left there is no update, and no metric of one.
     """
     metrics: dict[str, float] = {}
     temperature = sampler.temperature
@@ -102,11 +102,11 @@ def update(
         metrics |= {"iapo/resample/rounds": resampled.rounds, "iapo/resample/groups": resampled.groups}
     rollout, scores = samples.rollout, samples.scores
     judged = scores.scored.to(rollout.group_ids.device)
-    alone = left_alone(judged, rollout.group_ids)
+    alone = without_baseline(judged, rollout.group_ids)
     kept = (judged & ~alone).nonzero().flatten()
     metrics |= {
         "iapo/completions/unjudged": float((~judged).sum()),
-        "iapo/completions/left_alone": float(alone.sum()),
+        "iapo/completions/without_baseline": float(alone.sum()),
     }
     if answer == "reference":
         texts = [reference_answer(str(samples.rows[group]["answer"])) for group in rollout.group_ids.tolist()]
@@ -134,7 +134,7 @@ def update(
             if signals.information is not None:
                 # Completions that the assigner did not ask for are probed in batches of their own: in its batches they
                 # would move the rounding of what it reads.
-                with cast(), apart(rollout.completion_ids.device):
+                with cast(), fork_rng(rollout.completion_ids.device):
                     others = information_of(model, rollout, estimator, ~informed, micro_batch)
                 prompts = [samples.rows[group]["prompt"] for group in rollout.group_ids.tolist()]
                 labels = None if classify is None else classify_completions(rollout, prompts, tokenizer, classify)
@@ -143,7 +143,7 @@ def update(
     with timed(metrics, "iapo/time/update"):
         old_logprobs = None if epochs == 1 else logprobs_of(model, rollout, batches, temperature, cast)
         ref_logprobs = None if ref_model is None else logprobs_of(ref_model, rollout, batches, temperature, cast)
-        normaliser = loss.normaliser(assigned.loss_mask)
+        denominator = loss.denominator(assigned.loss_mask)
         logprobs_before = torch.zeros(rollout.completion_mask.shape, device=rollout.completion_mask.device)
         entropy_before = torch.zeros_like(logprobs_before)
         for epoch in range(epochs):
@@ -161,7 +161,7 @@ def update(
                     old_logprobs=logprobs.detach() if old_logprobs is None else cut(old_logprobs, batch, part),
                     advantages=cut(assigned.advantages, batch, part),
                     loss_mask=cut(assigned.loss_mask, batch, part),
-                    normaliser=normaliser,
+                    denominator=denominator,
                     ref_logprobs=None if ref_logprobs is None else cut(ref_logprobs, batch, part),
                 )
                 stats = optimizer(output.loss, boundary=index == len(batches) - 1)
@@ -180,17 +180,17 @@ def update(
     if diagnose:
         with timed(metrics, "iapo/time/diagnose"):
             logprobs_after = logprobs_of(model, rollout, batches, temperature, cast)
-            with cast(), apart(rollout.completion_ids.device):
+            with cast(), fork_rng(rollout.completion_ids.device):
                 fresh = sampler([row["prompt"] for row in samples.rows], group_size)
             metrics |= length_changes(rollout, logprobs_before, logprobs_after, fresh)
     return metrics
 
 
-def left_alone(judged: Bool[Tensor, " batch"], group_ids: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+def without_baseline(judged: Bool[Tensor, " batch"], group_ids: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
     """Judged completions whose group had others, none of them judged. One that came alone is not left alone.
 
     Example:
-        >>> left_alone(torch.tensor([True, False, True, True, True]), torch.tensor([0, 0, 1, 1, 2])).tolist()
+        >>> without_baseline(torch.tensor([True, False, True, True, True]), torch.tensor([0, 0, 1, 1, 2])).tolist()
         [True, False, False, False, False]
     """
     _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
@@ -220,7 +220,7 @@ def measure(
         signals |= {name: torch.zeros(shape, device=device) for name in missing}
         for batch in batches:
             part = rollout.select(batch)
-            with scoring(model):
+            with inference_mode(model):
                 logprobs, entropy = completion_logprobs(model, part, temperature, "policy_entropy" in missing)
             for name, values in (("policy_logprobs", logprobs), ("policy_entropy", entropy)):
                 if name in missing and values is not None:
@@ -248,7 +248,7 @@ def logprobs_of(
 ) -> Float[Tensor, "batch token"]:
     """Log-probabilities (nats) of a rollout's completion tokens, without gradients, batch by batch."""
     logprobs = torch.zeros(rollout.completion_mask.shape, device=rollout.completion_mask.device)
-    with scoring(model), cast():
+    with inference_mode(model), cast():
         for batch in batches:
             part = rollout.select(batch)
             logprobs[batch, : part.completion_ids.shape[1]] = completion_logprobs(model, part, temperature)[0].float()

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from iapo.evaluation import EvaluationResult, change, markdown_table
+from iapo.evaluation.evaluation import EvaluationResult, change, markdown_table
 
 _CURVES = (
     ("reward", "reward"),
@@ -15,7 +15,7 @@ _CURVES = (
 
 def write_report(
     folder: Path,
-    facts: Mapping[str, Any],
+    metadata: Mapping[str, Any],
     metrics: Sequence[Mapping[str, float]],
     before: EvaluationResult,
     after: EvaluationResult,
@@ -24,7 +24,7 @@ def write_report(
 
     Args:
         folder: the run folder.
-        facts: what the reader needs to know about the run, by name.
+        metadata: what the reader needs to know about the run, by name.
         metrics: one mapping per step, as logged.
         before: evaluation of the policy before training.
         after: evaluation after it, on the same problems.
@@ -34,7 +34,7 @@ def write_report(
     """
     plot_curves(metrics, folder / "curves.png")
     plot_before_after(before, after, folder / "before_after.png")
-    lines = ["# Report", "", *(f"- {name}: {value}" for name, value in facts.items()), ""]
+    lines = ["# Report", "", *(f"- {name}: {value}" for name, value in metadata.items()), ""]
     lines += ["## Before and after, on problems held out from training", "", *verdict(before, after), ""]
     lines += [markdown_table({"before": before, "after": after}), ""]
     lines += ["![accuracy against length](before_after.png)", "", "## Training", "", "![curves](curves.png)", ""]
@@ -80,7 +80,7 @@ def plot_curves(metrics: Sequence[Mapping[str, float]], path: Path) -> None:
 def plot_before_after(before: EvaluationResult, after: EvaluationResult, path: Path) -> None:
     """Accuracy against mean length before and after with 95% intervals, as a PNG."""
     figure, (axis,) = _figure(1)
-    for result, label, colour in ((before, "before", "#8a8a8a"), (after, "after", "#c2571a")):
+    for result, label, color in ((before, "before", "#8a8a8a"), (after, "after", "#c2571a")):
         measures = result.measures()
         length, accuracy = measures["length"], measures["accuracy"]
         axis.errorbar(
@@ -89,7 +89,7 @@ def plot_before_after(before: EvaluationResult, after: EvaluationResult, path: P
             xerr=[[length.value - length.low], [length.high - length.value]],
             yerr=[[accuracy.value - accuracy.low], [accuracy.high - accuracy.value]],
             fmt="o",
-            color=colour,
+            color=color,
             label=label,
             capsize=3,
         )

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from iapo.rewards.score import Scores
+from iapo.rewards.scores import Scores
 from iapo.types import Rollout
 
 Rows = Sequence[Mapping[str, Any]]

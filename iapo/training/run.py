@@ -10,15 +10,15 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from iapo.data import PromptStream, hold_out, load_rows, render_prompts
 from iapo.embedded import classify, parse_prompt
 from iapo.embedded.symbols import SYMBOLS
-from iapo.evaluation import EvaluationResult, evaluate
+from iapo.evaluation.evaluation import EvaluationResult, evaluate
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, Reward, Sampler
-from iapo.models import choose_autocast, choose_device, load_model, load_tokenizer
-from iapo.optim import ClippedOptimizer
+from iapo.optimizers.clipped import ClippedOptimizer
+from iapo.policy.loading import choose_autocast, choose_device, load_model, load_tokenizer
 from iapo.rewards import check_columns
 from iapo.rollout import TransformersSampler
+from iapo.tasks.data import PromptStream, hold_out, load_rows, render_prompts
 from iapo.training.checkpoint import TrainingState, latest_checkpoint, load_checkpoint, restore_rng, save_checkpoint
 from iapo.training.interruption import EXIT_CODE, listening
 from iapo.training.log import append_metrics, read_metrics, truncate_metrics
@@ -190,9 +190,9 @@ def train(
             if interruption and not ended:
                 return EXIT_CODE
     after = judge(step)
-    facts = {"model": model, "data": data, "updates": step, "tokens sampled": tokens, "seed": seed, "device": place}
-    facts |= {"problems held out": len(held_out), "samples of each": eval_samples}
-    write_report(folder, facts, read_metrics(folder / "metrics.jsonl"), before, after)
+    metadata = {"model": model, "data": data, "updates": step, "tokens sampled": tokens, "seed": seed, "device": place}
+    metadata |= {"problems held out": len(held_out), "samples of each": eval_samples}
+    write_report(folder, metadata, read_metrics(folder / "metrics.jsonl"), before, after)
     return 0
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from iapo import AdvantageAssigner, AdvantageOutput, TokenSignals
 from iapo.advantages import GFPO, GroupRelative, InformationAware, information_to_go
-from iapo.schedules import Linear
+from iapo.advantages.schedules import Linear
 
 
 @given(batches(), st.sampled_from([0.0, 1e-4, 0.5]))
@@ -74,7 +74,7 @@ def test_without_weights_it_is_grpo_to_the_bit(batch):
 
 
 @given(batches())
-def test_centred_in_the_completion_the_term_sums_to_zero(batch):
+def test_centered_in_the_completion_the_term_sums_to_zero(batch):
     rewards, ids, mask, signals = batch
     shaped = InformationAware(GroupRelative(), alpha=1.0, credit="own", center="completion")
     term = shaped(rewards, ids, mask, signals).advantages - GroupRelative()(rewards, ids, mask).advantages

@@ -29,7 +29,7 @@ from iapo.advantages import (
     SoftOverlong,
     ThinkPrune,
 )
-from iapo.schedules import Cosine, Linear
+from iapo.advantages.schedules import Cosine, Linear
 
 SHAPINGS = [KimiLength(), L1Length(5, 0.1), AroraZanette(), ShorterBetter(), ThinkPrune(5), SoftOverlong(9, 4)]
 DETERMINISTIC = [

@@ -27,8 +27,8 @@ def test_rloo_against_the_loop(batch):
 def test_rloo_is_the_deviation_from_the_mean_scaled_by_the_group(batch):
     rewards, ids, mask, _ = batch
     size = (ids[:, None] == ids).sum(1, keepdim=True)
-    centred = GroupRelative(scale="none")(rewards, ids, mask).advantages
-    close(RLOO()(rewards, ids, mask).advantages, centred.double() * size / (size - 1))
+    centered = GroupRelative(scale="none")(rewards, ids, mask).advantages
+    close(RLOO()(rewards, ids, mask).advantages, centered.double() * size / (size - 1))
 
 
 def test_rloo_of_equal_rewards_and_of_one():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from iapo import AdvantageAssigner, TokenSignals
 from iapo.advantages import SGRPO, GroupRelative, InformationAware, KimiLength, LengthShaped, OverlongFiltered
-from iapo.schedules import Cosine, Linear, Schedule, Warmup, weight_at
+from iapo.advantages.schedules import Cosine, Linear, Schedule, Warmup, weight_at
 
 PROGRESS = st.floats(0, 1)
 WEIGHT = st.floats(0, 100)

@@ -20,7 +20,7 @@ from iapo.advantages import (
     SoftOverlong,
     ThinkPrune,
 )
-from iapo.schedules import Linear
+from iapo.advantages.schedules import Linear
 
 SHAPINGS = [
     (KimiLength(0.7), references.kimi_length, {"weight": 0.7}),

@@ -15,10 +15,10 @@ from iapo.diagnostics import (
     information_slope,
     length_change,
     length_gradient,
-    realised_length_change,
+    realized_length_change,
 )
-from iapo.diagnostics.length_gradient import every_other
-from iapo.logprobs import completion_logprobs
+from iapo.diagnostics.gradient_of_length import every_other
+from iapo.policy.logprobs import completion_logprobs
 from iapo.testing.tabular import TabularLanguageModel
 
 
@@ -46,7 +46,7 @@ def test_predicted_change_against_the_loop(batch):
 def test_realised_change_against_the_loop(first, second):
     old, new = first[0], second[0]
     both = set(old.group_ids.tolist()) & set(new.group_ids.tolist())
-    found = realised_length_change(old.completion_mask, old.group_ids, new.completion_mask, new.group_ids)
+    found = realized_length_change(old.completion_mask, old.group_ids, new.completion_mask, new.group_ids)
 
     def mean_length(rollout, group):
         return statistics.fmean(rollout.completion_lengths[rollout.group_ids == group].tolist())

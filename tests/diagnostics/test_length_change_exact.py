@@ -14,8 +14,8 @@ from iapo.diagnostics import (
     length_gradient,
     loss_pull,
 )
-from iapo.logprobs import completion_logprobs
 from iapo.losses import CISPO, GSPO, ClippedPolicyLoss
+from iapo.policy.logprobs import completion_logprobs
 from iapo.rollout import ScriptedSampler
 from iapo.testing.tabular import TabularLanguageModel, enumerate_completions
 
@@ -137,7 +137,7 @@ def test_each_terms_gradient_step_changes_the_length_as_its_value_says(loss):
             policy.detach(),
             assigned.terms[name],
             assigned.loss_mask,
-            loss.normaliser(assigned.loss_mask),
+            loss.denominator(assigned.loss_mask),
             policy.detach(),
         ).loss
         (gradient,) = torch.autograd.grad(objective, model.table)

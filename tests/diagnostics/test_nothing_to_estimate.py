@@ -15,7 +15,7 @@ from iapo.diagnostics import (
     length_change,
     length_gradient,
     ratio_of_sums,
-    realised_length_change,
+    realized_length_change,
 )
 from iapo.embedded import classify, generate_problems, model_path, rows
 from iapo.rollout import TransformersSampler
@@ -68,11 +68,11 @@ class TestNothingToEstimate:
         assert length_change(empty, empty, empty.bool(), ids) is None
         assert information_slope(empty, empty.bool(), empty.bool(), ids) is None
         assert entropy_by_correctness(empty, empty.bool(), ids, ids.bool()) == {}
-        assert realised_length_change(empty.bool(), ids, empty.bool(), ids) is None
+        assert realized_length_change(empty.bool(), ids, empty.bool(), ids) is None
         assert self.gradient(empty.bool(), ids) == {}
 
     def test_no_prompt_in_both(self):
-        assert realised_length_change(self.mask, self.alone, self.mask, torch.tensor([2, 3])) is None
+        assert realized_length_change(self.mask, self.alone, self.mask, torch.tensor([2, 3])) is None
 
     def test_one_group_has_no_standard_error_and_metrics_say_so(self):
         change = length_change(self.values, self.values + 0.1, self.mask, self.together)

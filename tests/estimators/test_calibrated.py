@@ -16,8 +16,8 @@ from transformers import AutoModelForCausalLM, DynamicCache
 from iapo.embedded import generate_problems, model_path
 from iapo.estimators import AnswerLikelihood, Calibrated, EarlyExitEntropy, Refined, UnsupportedModelError, calibrated
 from iapo.estimators.calibrated import draw_prefixes
-from iapo.estimators.prefixes import needed_probes
-from iapo.forward import cache_argument
+from iapo.estimators.packed.prefixes import needed_probes
+from iapo.policy.forward import cache_argument
 from iapo.rollout import TransformersSampler
 from iapo.testing import rollouts
 
@@ -89,7 +89,7 @@ def test_the_loss_and_its_gradient_are_those_of_the_naive_forward(rollout, famil
 
 
 def test_logits_that_are_there_at_once_are_bounded(monkeypatch):
-    from test_estimators import rollout
+    from ragged_rollouts import rollout
 
     model, sample, sizes = tiny_model("llama"), rollout().select(torch.tensor([0, 0, 0])), []
     model.lm_head.register_forward_hook(lambda module, inputs, logits: sizes.append(logits.numel()))
@@ -231,7 +231,7 @@ def test_drawn_prefixes_are_needed_and_distinct(rollout, count):
 
 
 def test_nothing_to_fit_changes_nothing():
-    from test_estimators import rollout
+    from ragged_rollouts import rollout
 
     model, sample = tiny_model("llama"), rollout()
     estimator = Calibrated(LIKELIHOOD, model)
@@ -245,7 +245,7 @@ def test_nothing_to_fit_changes_nothing():
 
 
 def test_what_cannot_work_is_refused():
-    from test_estimators import rollout
+    from ragged_rollouts import rollout
 
     model, sample = tiny_model("llama"), rollout()
     estimator = Calibrated(LIKELIHOOD, model)

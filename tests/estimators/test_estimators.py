@@ -16,10 +16,10 @@ from iapo.estimators import (
     NoInformation,
     Refined,
     UnsupportedModelError,
-    memory,
     next_token,
 )
-from iapo.estimators.prefixes import needed_probes
+from iapo.estimators.packed import memory
+from iapo.estimators.packed.prefixes import needed_probes
 
 ESTIMATORS = [EarlyExitEntropy((4, 5)), AnswerLikelihood((4, 5), closing_ids=(6,)), NextTokenEntropy(), NoInformation()]
 

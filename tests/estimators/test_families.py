@@ -7,9 +7,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from iapo import Rollout
-from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NextTokenEntropy, UnsupportedModelError, masks
-from iapo.estimators.attention import mask_windows
-from iapo.estimators.prefixes import needed_probes
+from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NextTokenEntropy, UnsupportedModelError
+from iapo.estimators.packed import masks
+from iapo.estimators.packed.attention import mask_windows
+from iapo.estimators.packed.prefixes import needed_probes
 
 POSTFIX, ANSWER, CLOSING = (4, 5, 6), (9, 12), (7,)
 LIMIT = 2e-5

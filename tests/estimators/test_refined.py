@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from models import tiny_model
 
 from iapo.estimators import AnswerLikelihood, Boundaries, ClassBoundaries, EarlyExitEntropy, Refined, StepBoundaries
-from iapo.estimators.prefixes import PrefixEstimator, needed_probes
+from iapo.estimators.packed.prefixes import PrefixEstimator, needed_probes
 from iapo.testing import rollouts
 
 MODEL = tiny_model("llama", layers=1)
@@ -195,14 +195,14 @@ def test_step_boundaries_agree_with_a_loop(rollout, data):
 
 
 @st.composite
-def labelled(draw: st.DrawFn):
+def labeled(draw: st.DrawFn):
     """A rollout and the class of each of its tokens."""
     rollout = draw(rollouts(max_token=15))
     lengths = rollout.completion_mask.sum(1).tolist()
     return rollout, [draw(st.lists(st.sampled_from("abc"), min_size=n, max_size=n)) for n in lengths]
 
 
-@given(case=labelled(), beside=st.sampled_from([None, frozenset("a"), frozenset("bc")]))
+@given(case=labeled(), beside=st.sampled_from([None, frozenset("a"), frozenset("bc")]))
 @settings(max_examples=40)
 def test_class_boundaries_agree_with_a_loop(case, beside):
     rollout, labels = case
@@ -215,7 +215,7 @@ def test_class_boundaries_agree_with_a_loop(case, beside):
             assert bool(found[row, t]) == expected, (row, t)
 
 
-@given(case=labelled(), seed=st.integers(0, 1000))
+@given(case=labeled(), seed=st.integers(0, 1000))
 @settings(max_examples=40)
 def test_at_class_boundaries_the_totals_of_classes_are_exact(case, seed):
     rollout, labels = case
@@ -258,7 +258,7 @@ def test_the_prefixes_are_read_once():
             lengths.append(kwargs["input_ids"].shape[1])
             return self.module(**kwargs)
 
-    from test_estimators import rollout
+    from ragged_rollouts import rollout
 
     sample = rollout(token=20)
     found = Refined(EarlyExitEntropy((4,), chunk=1, guard=False), 16, 0).refine(Counted(tiny_model("llama")), sample)
@@ -282,7 +282,7 @@ def test_bad_parameters_are_named(make, name):
 
 
 def test_boundaries_that_cannot_be_used_are_refused():
-    from test_estimators import rollout
+    from ragged_rollouts import rollout
 
     with pytest.raises(ValueError, match="boundaries"):
         Refined(EarlyExitEntropy((4,)), boundaries=Marks(torch.ones(1, 1, dtype=torch.bool)))(MODEL, rollout())

@@ -95,7 +95,9 @@ def test_structure_does_not_depend_on_text(inspection: Inspection) -> None:
         )
         for trace in inspection.traces
     )
-    plain = dataclasses.replace(inspection, traces=traces, facts={f"k{i}": "v" for i in range(len(inspection.facts))})
+    plain = dataclasses.replace(
+        inspection, traces=traces, metadata={f"k{i}": "v" for i in range(len(inspection.metadata))}
+    )
     assert Page(render_html(inspection)).names == Page(render_html(plain)).names
 
 
@@ -170,16 +172,16 @@ def test_bars_have_the_height_of_their_information() -> None:
 def test_text_contrast_is_wcag_aa(mode: int) -> None:
     style = files("iapo.inspection").joinpath("page.css").read_text(encoding="utf-8")
     pairs = dict(re.findall(r"--(\w+): light-dark\((#\w{6}, #\w{6})\)", style))
-    colour = {name: pair.split(", ")[mode] for name, pair in pairs.items()}
+    color = {name: pair.split(", ")[mode] for name, pair in pairs.items()}
     shades = [f"{sign}{step}" for sign in "pn" for step in range(1, 6)]
     on = [("ink", shade) for shade in shades] + [("ink", "paper"), ("ink", "raised"), ("paper", "ink")]
     on += [("soft", "paper"), ("soft", "raised"), ("link", "paper")]
     on += [("soft", f"{sign}{step}") for sign in "pn" for step in (1, 2)]
-    weak = {pair: ratio for pair in on if (ratio := contrast(colour[pair[0]], colour[pair[1]])) < 4.5}
+    weak = {pair: ratio for pair in on if (ratio := contrast(color[pair[0]], color[pair[1]])) < 4.5}
     assert weak == {}
     graphics = [("more", "paper"), ("less", "paper")]
-    assert min(contrast(colour[a], colour[b]) for a, b in graphics) >= 3
-    steps = [luminance(colour[shade]) for shade in shades]
+    assert min(contrast(color[a], color[b]) for a, b in graphics) >= 3
+    steps = [luminance(color[shade]) for shade in shades]
     for scale in (steps[:5], steps[5:]):
         assert scale == sorted(scale, reverse=mode == 0)
 

@@ -1,4 +1,4 @@
-"""The terminal: complete with and without colour, and deaf to what token text would make a terminal do."""
+"""The terminal: complete with and without color, and deaf to what token text would make a terminal do."""
 
 import io
 import re
@@ -39,7 +39,7 @@ def test_tokens_are_complete(inspection: Inspection) -> None:
         assert re.sub(r"[⁺⁻\s]", "", "".join(map(_visible, trace.pieces))) in output
 
 
-def test_colours_follow_the_information() -> None:
+def test_colors_follow_the_information() -> None:
     trace = trace_of(("up", "down", "flat", "off"), (2.0, -0.02, 0.0, 2.0), (True, True, True, False))
     output = rendered(Inspection((trace,)), force_terminal=True, color_system="truecolor")
     line = next(line for line in output.splitlines() if "up" in line and "off" in line)
@@ -48,7 +48,7 @@ def test_colours_follow_the_information() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"force_terminal": True, "no_color": True}])
-def test_marks_stand_for_colours(options: dict[str, object]) -> None:
+def test_marks_stand_for_colors(options: dict[str, object]) -> None:
     trace = trace_of(("up", "down", "flat", "off"), (2.0, -0.05, 0.0, 2.0), (True, True, True, False))
     plain = re.sub(r"\x1b\[[\d;]*m", "", rendered(Inspection((trace,)), **options))
     assert "up⁺⁺⁺⁺⁺down⁻⁻flatoff" in plain
@@ -56,12 +56,12 @@ def test_marks_stand_for_colours(options: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("style", _STYLES.values())
 def test_contrast_is_wcag_aa_on_any_terminal(style: str) -> None:
-    colours = re.findall(r"#\w{6}", style)
-    grounds = colours[1:] or ["#ffffff", "#000000"]
-    assert min(contrast(colours[0], ground) for ground in grounds) >= 4.5
+    colors = re.findall(r"#\w{6}", style)
+    grounds = colors[1:] or ["#ffffff", "#000000"]
+    assert min(contrast(colors[0], ground) for ground in grounds) >= 4.5
 
 
-def test_marks_are_absent_where_there_is_colour() -> None:
+def test_marks_are_absent_where_there_is_color() -> None:
     trace = trace_of(("up",), (2.0,))
     assert "⁺" not in rendered(Inspection((trace,)), force_terminal=True, color_system="256")
 

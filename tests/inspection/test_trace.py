@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from iapo import Rollout
 from iapo.embedded import build_tokenizer, split_symbols
-from iapo.inspection import CompletionTrace, Inspection, strongest, summarise, token_pieces, trace_from_rollout
+from iapo.inspection import CompletionTrace, Inspection, strongest, summarize, token_pieces, trace_from_rollout
 from iapo.testing import rollouts
 
 EDGES = (0.01, 0.03, 0.1, 0.3, 1.0)
@@ -35,7 +35,7 @@ BYTES = byte_tokenizer()
 def test_summary_against_a_loop(inspection: Inspection) -> None:
     for trace in inspection.traces:
         kept = [t for t in range(len(trace.pieces)) if trace.measured[t]]
-        got = summarise(trace, 0.01)
+        got = summarize(trace, 0.01)
         assert (got.tokens, got.measured) == (len(trace.pieces), len(kept))
         if not kept:
             assert (got.first_probe, got.last_probe, got.information, got.per_token, got.near_zero) == (None,) * 5

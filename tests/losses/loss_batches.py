@@ -26,12 +26,12 @@ def inputs(draw, dtype=torch.float64, spread=0.3):
     }
 
 
-def gradient(loss, tensors, normaliser=None):
+def gradient(loss, tensors, denominator=None):
     """The output of a loss, and its gradient with respect to ``policy_logprobs``."""
     tensors = dict(tensors)
     tensors["policy_logprobs"] = tensors["policy_logprobs"].detach().requires_grad_()
-    normaliser = loss.normaliser(tensors["loss_mask"]) if normaliser is None else normaliser
-    output = loss(**tensors, normaliser=normaliser)
+    denominator = loss.denominator(tensors["loss_mask"]) if denominator is None else denominator
+    output = loss(**tensors, denominator=denominator)
     return output, torch.autograd.grad(output.loss, tensors["policy_logprobs"])[0]
 
 

@@ -51,9 +51,9 @@ def test_at_ratio_one_it_is_reinforce(tensors):
 def test_micro_batches_add_up_to_the_whole(loss, dtype, limit, data):
     tensors = data.draw(inputs(dtype=dtype))
     whole, expected = gradient(loss, tensors)
-    normaliser = loss.normaliser(tensors["loss_mask"])
+    denominator = loss.denominator(tensors["loss_mask"])
     parts = [
-        gradient(loss, {name: value[i : i + 1] for name, value in tensors.items()}, normaliser)
+        gradient(loss, {name: value[i : i + 1] for name, value in tensors.items()}, denominator)
         for i in range(len(tensors["loss_mask"]))
     ]
     torch.testing.assert_close(torch.cat([g for _, g in parts]), expected, atol=limit, rtol=limit)
@@ -100,7 +100,7 @@ def test_what_is_not_finite_inside_the_mask_is_named():
     tensors = {name: torch.zeros(3, 2) for name in ("policy_logprobs", "old_logprobs", "advantages")}
     tensors["old_logprobs"][1, 0] = torch.nan
     with pytest.raises(FloatingPointError, match=r"old_logprobs: NaN or infinite value in rows \[1\]"):
-        ClippedPolicyLoss()(**tensors, loss_mask=torch.ones(3, 2, dtype=torch.bool), normaliser=torch.ones(()))
+        ClippedPolicyLoss()(**tensors, loss_mask=torch.ones(3, 2, dtype=torch.bool), denominator=torch.ones(()))
 
 
 @pytest.mark.parametrize(

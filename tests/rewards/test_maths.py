@@ -208,7 +208,7 @@ def test_any_text_gets_a_score(maths, text):
 
 @given(st.integers(-(10**9), 10**9))
 @settings(max_examples=40, deadline=None)
-def test_numbers_in_other_spellings_are_equal_and_their_neighbours_are_not(maths, number):
+def test_numbers_in_other_spellings_are_equal_and_their_neighbors_are_not(maths, number):
     spelled = [f"{number:,}", f"{number}.0", f"{2 * number}/2", f"${number}$"]
     verdicts = maths(["q"] * 4, [tagged(text) for text in spelled], [[1]] * 4, answer=[str(number)] * 4)
     assert verdicts == [1.0] * 4

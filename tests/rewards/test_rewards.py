@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iapo.rewards import ExactAnswer, MathAnswer, ReasoningGymAnswer, ThinkAnswerFormat, check_columns, score
-from iapo.rewards.text import completion_text, last_answer, last_boxed, normalise, reference_answer
+from iapo.rewards.text import completion_text, last_answer, last_boxed, normalize, reference_answer
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
@@ -26,9 +26,9 @@ def test_text_functions_never_raise(text):
 
 
 @given(st.text(max_size=100))
-def test_normalising_twice_changes_nothing(text):
-    once = normalise(text)
-    assert normalise(once) == once
+def test_normalizing_twice_changes_nothing(text):
+    once = normalize(text)
+    assert normalize(once) == once
     assert once.isprintable()
 
 

@@ -45,7 +45,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.cache_utils import DynamicLayer
 
 from iapo import Rollout
-from iapo.forward import UnsupportedModelError
+from iapo.policy.forward import UnsupportedModelError
 from iapo.rollout import CompactingSampler, TransformersSampler, growing
 
 

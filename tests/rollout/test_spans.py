@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rollout_tokenizers import KINDS, tokenizer
 
+from iapo.ops.padding import pad_rows
 from iapo.rollout import mark_spans
-from iapo.rollout.padding import pad_rows
 
 START, END, OPEN, CLOSE = "<think>", "</think>", "<answer>", "</answer>"
 FRAGMENTS = [START, END, OPEN, CLOSE, END + OPEN, "7", "12", "<", ">", "</", " ", "é", "日", "🙂", "\n", "a", "7</th"]

@@ -3,7 +3,7 @@
 from transformers import AutoTokenizer
 
 from iapo.embedded import model_path
-from iapo.rollout.collate import collate
+from iapo.rollout.collation import collate
 from iapo.rollout.text import decode_completions
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from iapo import Rollout
-from iapo.logprobs import completion_logprobs
+from iapo.policy.logprobs import completion_logprobs
 from iapo.rollout import TransformersSampler
 
 PROMPTS = st.lists(st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=6), min_size=1, max_size=3)

@@ -118,7 +118,7 @@ class FirstInGroup(Sound):
 
 
 class Adjacent(AdvantageAssigner):
-    """Takes neighbours with equal ids for a group."""
+    """Takes neighbors with equal ids for a group."""
 
     def assign(self, rewards, group_ids, completion_mask, signals):
         runs = torch.nn.functional.pad((group_ids[1:] != group_ids[:-1]).long().cumsum(0), (1, 0))
@@ -130,7 +130,7 @@ class ByLabel(Sound):
         return advantages + (group_ids % 2)[:, None]
 
 
-class BatchCentred(Sound):
+class BatchCentered(Sound):
     def change(self, advantages, rewards, group_ids, mask, signals):
         return (rewards - rewards.mean())[:, None] * mask
 
@@ -174,7 +174,7 @@ BROKEN = [
     (FirstInGroup(), {"batch_order"}, r"rows in the order \[[\d, ]+\]: advantages: differs by"),
     (Adjacent(), {"batch_order", "groups_independent"}, r"(rows sorted by group|rows in the order|a group alone)"),
     (ByLabel(), {"group_labels"}, r"with the group labels \[[\d, ]+\]: advantages: differs by"),
-    (BatchCentred(), {"groups_independent"}, r"rows \[[\d, ]+\], a group alone: advantages: differs by"),
+    (BatchCentered(), {"groups_independent"}, r"rows \[[\d, ]+\], a group alone: advantages: differs by"),
     (Scaled(), {"equal_rewards"}, r"raised FloatingPointError: Scaled.assign: advantages: NaN or infinite"),
     (
         PerToken(),
@@ -199,7 +199,7 @@ def test_each_broken_assigner_fails_its_check(assigner, names, message):
 
 def test_a_sound_assigner_passes_everything():
     assert all(check_advantage_assigner(Sound()).values())
-    assert not check_advantage_assigner(BatchCentred(), groups_independent=False)["groups_independent"]
+    assert not check_advantage_assigner(BatchCentered(), groups_independent=False)["groups_independent"]
     assert not check_advantage_assigner(ByWidth(), width_independent=False)["padding"]
 
 

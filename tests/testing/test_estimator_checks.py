@@ -12,9 +12,9 @@ from torch.nn.functional import pad
 
 from iapo import MIEstimator
 from iapo.estimators import EarlyExitEntropy
-from iapo.estimators.blocks import Block, repeat_ids
-from iapo.estimators.packing import probe_prefixes
-from iapo.forward import scoring
+from iapo.estimators.packed.blocks import Block, repeat_ids
+from iapo.estimators.packed.packing import probe_prefixes
+from iapo.policy.forward import inference_mode
 from iapo.testing import check_estimator, estimator_checks
 
 pytestmark = pytest.mark.usefixtures("first_failure")
@@ -44,7 +44,7 @@ class Spilling(Table):
 
 
 class Smoothed(Table):
-    """Averages with the neighbour in front."""
+    """Averages with the neighbor in front."""
 
     def __call__(self, model, rollout):
         information = super().__call__(model, rollout)
@@ -87,7 +87,7 @@ class NudgesWeights(Table):
 
 class LeavesGradients(Table):
     def probe(self, model, rollout):
-        with scoring(model), torch.enable_grad():
+        with inference_mode(model), torch.enable_grad():
             model(input_ids=rollout.prompt_ids).logits.sum().backward()
         return super().probe(model, rollout)
 

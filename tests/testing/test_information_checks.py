@@ -31,7 +31,7 @@ class Broken(MIEstimator):
         after, before = torch.nn.functional.pad(values, (0, 1))[:, 1:], torch.nn.functional.pad(values, (1, 0))[:, :-1]
         if self.mistake == "sign":
             return -values
-        if self.mistake == "averages neighbours":
+        if self.mistake == "averages neighbors":
             return (values + before) / 2
         if self.mistake == "one late":
             return before
@@ -61,7 +61,7 @@ def failing(make) -> set[str]:
     [
         ("none", set()),
         ("sign", {"expectation", "non_negative", "chain_rule", "data_processing"}),
-        ("averages neighbours", {"expectation", "chain_rule", "ignored_tokens"}),
+        ("averages neighbors", {"expectation", "chain_rule", "ignored_tokens"}),
         ("one late", {"expectation", "chain_rule", "non_negative", "ignored_tokens"}),
         ("one early", {"expectation", "chain_rule", "ignored_tokens"}),
         ("bits", {"expectation", "chain_rule"}),

@@ -8,67 +8,67 @@ from broken import failures
 
 from iapo import LossOutput, PolicyLoss
 from iapo.losses import ClippedPolicyLoss
-from iapo.masked import masked_sum
+from iapo.ops.masked import masked_sum
 from iapo.testing import check_policy_loss, loss_checks
 
 pytestmark = pytest.mark.usefixtures("first_failure")
 
 
 class Sound(PolicyLoss):
-    """``-A pi / pi_old``, summed over the mask, by the normaliser, with a place for one mistake."""
+    """``-A pi / pi_old``, summed over the mask, by the denominator, with a place for one mistake."""
 
-    def normaliser(self, loss_mask):
+    def denominator(self, loss_mask):
         return loss_mask.sum().clamp(min=1).double()
 
-    def compute(self, policy_logprobs, old_logprobs, advantages, loss_mask, normaliser, ref_logprobs):
+    def compute(self, policy_logprobs, old_logprobs, advantages, loss_mask, denominator, ref_logprobs):
         value = self.value(policy_logprobs, (policy_logprobs - old_logprobs).clamp(-20, 20), advantages, loss_mask)
-        loss = masked_sum(value, loss_mask) / normaliser
-        return self.finish(loss, value, policy_logprobs, advantages, loss_mask, normaliser)
+        loss = masked_sum(value, loss_mask) / denominator
+        return self.finish(loss, value, policy_logprobs, advantages, loss_mask, denominator)
 
     def value(self, policy, change, advantages, mask):
         return -change.exp() * advantages
 
-    def finish(self, loss, value, policy, advantages, mask, normaliser):
+    def finish(self, loss, value, policy, advantages, mask, denominator):
         return LossOutput(loss, {})
 
 
 class Detached(Sound):
-    def finish(self, loss, value, policy, advantages, mask, normaliser):
+    def finish(self, loss, value, policy, advantages, mask, denominator):
         return LossOutput(loss.detach(), {})
 
 
 class LeaksIntoAdvantages(Sound):
-    def __call__(self, policy_logprobs, old_logprobs, advantages, loss_mask, normaliser, ref_logprobs=None):
-        output = super().__call__(policy_logprobs, old_logprobs, advantages, loss_mask, normaliser)
+    def __call__(self, policy_logprobs, old_logprobs, advantages, loss_mask, denominator, ref_logprobs=None):
+        output = super().__call__(policy_logprobs, old_logprobs, advantages, loss_mask, denominator)
         leak = (advantages - advantages.detach()).masked_fill(~loss_mask, 0).sum()
         return LossOutput(output.loss + 0.5 * leak, {})
 
 
 class AttachedMetric(Sound):
-    def finish(self, loss, value, policy, advantages, mask, normaliser):
+    def finish(self, loss, value, policy, advantages, mask, denominator):
         return LossOutput(loss, {"loss": loss})
 
 
 class NotANumberMetric(Sound):
-    def finish(self, loss, value, policy, advantages, mask, normaliser):
+    def finish(self, loss, value, policy, advantages, mask, denominator):
         return LossOutput(loss, {"mean": (masked_sum(policy.detach(), mask) / mask.sum())})
 
 
-class LongestNormaliser(Sound):
-    def normaliser(self, loss_mask):
+class LongestDenominator(Sound):
+    def denominator(self, loss_mask):
         return loss_mask.sum(1).max().clamp(min=1).double()
 
 
 class UncleanedInputs(Sound):
     """Multiplies by the mask, which NaN survives, and does not let the interface clean its inputs."""
 
-    def __call__(self, policy_logprobs, old_logprobs, advantages, loss_mask, normaliser, ref_logprobs=None):
+    def __call__(self, policy_logprobs, old_logprobs, advantages, loss_mask, denominator, ref_logprobs=None):
         ratio = (policy_logprobs - old_logprobs.detach()).clamp(-20, 20).exp()
-        return LossOutput((-ratio * advantages.detach() * loss_mask).sum() / normaliser, {})
+        return LossOutput((-ratio * advantages.detach() * loss_mask).sum() / denominator, {})
 
 
 class ByWidth(Sound):
-    def finish(self, loss, value, policy, advantages, mask, normaliser):
+    def finish(self, loss, value, policy, advantages, mask, denominator):
         return LossOutput(loss * mask.shape[1], {})
 
 
@@ -77,18 +77,18 @@ class ByPlace(Sound):
         return -change.exp() * advantages * (1 + torch.arange(len(mask)))[:, None]
 
 
-class OwnNormaliser(Sound):
-    def finish(self, loss, value, policy, advantages, mask, normaliser):
+class OwnDenominator(Sound):
+    def finish(self, loss, value, policy, advantages, mask, denominator):
         return LossOutput(masked_sum(value, mask) / mask.sum().clamp(min=1), {})
 
 
 class MeanMetric(Sound):
-    def finish(self, loss, value, policy, advantages, mask, normaliser):
+    def finish(self, loss, value, policy, advantages, mask, denominator):
         return LossOutput(loss, {"policy": masked_sum(policy.detach(), mask) / mask.sum().clamp(min=1)})
 
 
 class ConstantWhenEmpty(Sound):
-    def finish(self, loss, value, policy, advantages, mask, normaliser):
+    def finish(self, loss, value, policy, advantages, mask, denominator):
         return LossOutput(loss + 0.125 * (not mask.any()), {})
 
 
@@ -103,9 +103,9 @@ class TwiceAsStrong(Sound):
 
 
 class Overflowing(Sound):
-    def compute(self, policy_logprobs, old_logprobs, advantages, loss_mask, normaliser, ref_logprobs):
+    def compute(self, policy_logprobs, old_logprobs, advantages, loss_mask, denominator, ref_logprobs):
         ratio = (policy_logprobs - old_logprobs).exp()
-        return LossOutput(masked_sum(-ratio * advantages, loss_mask) / normaliser, {})
+        return LossOutput(masked_sum(-ratio * advantages, loss_mask) / denominator, {})
 
 
 class StopsGradient(Sound):
@@ -120,7 +120,7 @@ BROKEN = [
     (LeaksIntoAdvantages(), {"gradient_source"}, r"a gradient of up to 0.5 into advantages, sizes \(\d, \d\)"),
     (AttachedMetric(), {"metrics"}, r"metric loss carries a gradient, sizes \(\d, \d\)"),
     (NotANumberMetric(), {"metrics", "micro_batches"}, r"metric mean: (got nan|differs by)"),
-    (LongestNormaliser(), {"normaliser"}, r"sum over rows, sizes \(\d, \d\), \d+ tokens: differs by"),
+    (LongestDenominator(), {"denominator"}, r"sum over rows, sizes \(\d, \d\), \d+ tokens: differs by"),
     (
         UncleanedInputs(),
         {"masked_garbage"},
@@ -133,14 +133,14 @@ BROKEN = [
     ),
     (ByPlace(), {"batch_order", "micro_batches", "ratio_one"}, r"in the order|rows in micro-batches of|against -A"),
     (
-        OwnNormaliser(),
+        OwnDenominator(),
         {"micro_batches"},
         r"\d rows in micro-batches of \d: gradient: differs by [\d.e-]+ at",
     ),
     (MeanMetric(), {"micro_batches"}, r"\d rows in micro-batches of \d: metric policy: differs by"),
     (ConstantWhenEmpty(), {"empty_mask", "micro_batches"}, r"loss: differs by 0.1"),
     (EntropyBonus(), {"zero_advantages", "ratio_one", "finite_differences"}, r"gradient.*: differs by"),
-    (TwiceAsStrong(), {"ratio_one"}, r"gradient against -A / normaliser: differs by"),
+    (TwiceAsStrong(), {"ratio_one"}, r"gradient against -A / denominator: differs by"),
     (Overflowing(), {"extreme_ratios"}, r"raised FloatingPointError: Overflowing.compute: loss: NaN or infinite value"),
     (StopsGradient(), {"finite_differences"}, r"gradient against central differences: differs by"),
 ]

@@ -17,13 +17,13 @@ from iapo.cli import main
 from iapo.diagnostics import classify_completions, information_by_class, information_slope, length_change
 from iapo.embedded import classify, generate_problems, model_path, rows
 from iapo.estimators import AnswerLikelihood, NoInformation
-from iapo.evaluation import evaluate
-from iapo.logprobs import completion_logprobs
+from iapo.evaluation.evaluation import evaluate
 from iapo.losses import ClippedPolicyLoss
-from iapo.optim import ClippedOptimizer
+from iapo.optimizers.clipped import ClippedOptimizer
+from iapo.policy.logprobs import completion_logprobs
 from iapo.rewards import MathAnswer
 from iapo.rollout import CompactingSampler, TransformersSampler
-from iapo.training.diagnosis import apart, describe_information
+from iapo.training.diagnosis import describe_information, fork_rng
 from iapo.training.loop import update
 from iapo.training.resample import Resampling
 from iapo.training.run import token_classes
@@ -253,7 +253,7 @@ def test_what_is_drawn_apart_is_not_missed():
     torch.manual_seed(0)
     expected = torch.rand(2)
     torch.manual_seed(0)
-    with apart(torch.device("cpu")):
+    with fork_rng(torch.device("cpu")):
         torch.rand(5)
     assert torch.equal(torch.rand(2), expected)
 
@@ -293,6 +293,6 @@ def test_what_is_drawn_apart_is_not_missed_on_cuda():
     torch.manual_seed(0)
     expected = torch.rand(2, device="cuda")
     torch.manual_seed(0)
-    with apart(torch.device("cuda")):
+    with fork_rng(torch.device("cuda")):
         torch.rand(5, device="cuda")
     assert torch.equal(torch.rand(2, device="cuda"), expected)

@@ -8,7 +8,7 @@ from iapo.advantages import RLOO, GroupRelative, InformationAware
 from iapo.embedded import generate_problems, model_path, rows
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NoInformation
 from iapo.losses import ClippedPolicyLoss
-from iapo.optim import ClippedOptimizer
+from iapo.optimizers.clipped import ClippedOptimizer
 from iapo.rewards import MathAnswer
 from iapo.rollout import TransformersSampler
 from iapo.training.loop import update
@@ -127,7 +127,7 @@ def test_when_nobody_can_be_judged_nothing_moves():
 
 
 @pytest.mark.parametrize("assigner", [GroupRelative(), RLOO(), InformationAware()])
-def test_a_completion_that_is_left_alone_in_its_group_leaves_too(assigner):
+def test_a_completion_that_is_without_baseline_in_its_group_leaves_too(assigner):
     def judging(*judged):
         """Every other completion is right; of the first group only these are judged."""
         return lambda completions, **_: [
@@ -137,21 +137,21 @@ def test_a_completion_that_is_left_alone_in_its_group_leaves_too(assigner):
     metrics, found = run(rewards={"r": judging(1)}, assigner=assigner)
     without, expected = run(rewards={"r": judging()}, assigner=assigner)
     assert torch.equal(found, expected)
-    assert (metrics["iapo/completions/unjudged"], metrics["iapo/completions/left_alone"]) == (3, 1)
-    assert (without["iapo/completions/unjudged"], without["iapo/completions/left_alone"]) == (4, 0)
+    assert (metrics["iapo/completions/unjudged"], metrics["iapo/completions/without_baseline"]) == (3, 1)
+    assert (without["iapo/completions/unjudged"], without["iapo/completions/without_baseline"]) == (4, 0)
     assert metrics["grad_norm"] > 0
     pair, moved = run(rewards={"r": judging(1, 2)}, assigner=assigner)
-    assert (pair["iapo/completions/unjudged"], pair["iapo/completions/left_alone"]) == (2, 0)
+    assert (pair["iapo/completions/unjudged"], pair["iapo/completions/without_baseline"]) == (2, 0)
     assert not torch.equal(moved, expected), "two have a baseline"
 
 
-def test_when_all_are_left_alone_nothing_moves():
+def test_when_all_are_without_baseline_nothing_moves():
     before = run(rewards={"one": lambda completions, **_: [1.0] * len(completions)}, assigner=GroupRelative())[1]
     first = {"r": lambda completions, **_: [1.0 if index % 4 == 0 else None for index in range(len(completions))]}
     metrics, after = run(rewards=first, assigner=GroupRelative(), diagnose=True)
     assert torch.equal(before, after)
     assert "loss" not in metrics
-    assert (metrics["iapo/completions/unjudged"], metrics["iapo/completions/left_alone"]) == (12, 4)
+    assert (metrics["iapo/completions/unjudged"], metrics["iapo/completions/without_baseline"]) == (12, 4)
     assert metrics["reward"] == 1
 
 
@@ -159,7 +159,7 @@ def test_groups_of_one_are_for_the_assigner_to_judge():
     with pytest.raises(ValueError, match="allow_singletons=True"):
         run(group_size=1, assigner=GroupRelative())
     metrics, _ = run(group_size=1, assigner=GroupRelative(allow_singletons=True))
-    assert metrics["iapo/completions/left_alone"] == 0
+    assert metrics["iapo/completions/without_baseline"] == 0
     assert "loss" in metrics
 
 
@@ -237,7 +237,7 @@ def test_several_epochs_leave_the_ratio_of_one():
     assert run(epochs=1)[0]["clip_ratio/region_mean"] == 0
 
 
-def test_the_reference_policy_is_penalised():
+def test_the_reference_policy_is_penalized():
     loss = ClippedPolicyLoss(kl_coef=0.5)
     first, _ = run(loss=loss, reference=True)
     assert first["kl"] == pytest.approx(0, abs=1e-6)

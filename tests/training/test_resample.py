@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iapo.rewards.score import Scores
+from iapo.rewards.scores import Scores
 from iapo.testing import rollouts
 from iapo.training.resample import Resampling, Samples, join, uninformative
 

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from iapo.advantages.groups import group_sum
 from iapo.advantages.shaping.interface import RewardShaping
+from iapo.ops.groups import group_sum
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from iapo.advantages.groups import group_mean, group_min
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.shaping.interface import RewardShaping
+from iapo.ops.groups import group_mean, group_min
 
 
 @dataclass(frozen=True)

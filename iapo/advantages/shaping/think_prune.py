@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from iapo.advantages.parameters import now
+from iapo.advantages.schedules import Schedule, weight_at
 from iapo.advantages.shaping.interface import RewardShaping
-from iapo.schedules import Schedule, weight_at
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ThinkPrune(RewardShaping):
 
     Example:
         >>> import torch
-        >>> from iapo.schedules import Linear
+        >>> from iapo.advantages.schedules import Linear
         >>> shaping = ThinkPrune(limit=Linear(start=64, end=32)).at(0.5)
         >>> shaping(torch.tensor([1.0, 1.0]), torch.tensor([0, 0]), torch.tensor([48, 49]))
         tensor([1., 0.])

@@ -1,0 +1,65 @@
+"""Center and scale token values over the completion, the group, or the batch."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from iapo.ops.masked import masked_mean, masked_std
+
+Center = Literal["completion", "group", "batch"]
+Scale = Literal["std", "none"]
+
+
+def normalize(
+    values: Float[Tensor, "batch token"],
+    mask: Bool[Tensor, "batch token"],
+    group_ids: Int[Tensor, " batch"],
+    center: Center,
+    scale: Scale = "std",
+    eps: float = 0.0,
+    resolution: float = 0.0,
+) -> Float[Tensor, "batch token"]:
+    """``(values - mean) / (std + eps)`` over the masked tokens that share a completion, a group, or the batch.
+
+    The standard deviation divides by the count. 0 outside ``mask``, and exactly 0 where all values are equal, up to
+    ``resolution``. Computed in float64: where values are nearly equal, rounding errors of their mean would be scaled up
+    with them.
+
+    Args:
+        values: whatever stands outside ``mask``, NaN included, changes nothing.
+        mask: the tokens that count.
+        group_ids: completions with equal ids are a group.
+        center: the tokens over which mean and standard deviation are taken.
+        scale: ``"std"`` divides by the standard deviation, ``"none"`` only subtracts the mean.
+        eps: added to the standard deviation.
+        resolution: values whose standard deviation is at most this are equal.
+
+    Returns:
+        The values' dtype, fp32 at least.
+
+    Example:
+        >>> mask, ids = torch.ones(2, 2, dtype=torch.bool), torch.tensor([3, 3])
+        >>> normalize(torch.tensor([[1.0, 3.0], [5.0, 7.0]]), mask, ids, "group", "none")
+        tensor([[-3., -1.],
+                [ 1.,  3.]])
+    """
+    dtype, values = torch.promote_types(values.dtype, torch.float32), values.double()
+    if center == "completion":
+        return _scaled(values, mask, 1, scale, eps, resolution).to(dtype)
+    if center == "batch":
+        return _scaled(values, mask, None, scale, eps, resolution).to(dtype)
+    result = torch.zeros_like(values)
+    for group in group_ids.unique():
+        rows = group_ids == group
+        result[rows] = _scaled(values[rows], mask[rows], None, scale, eps, resolution)
+    return result.to(dtype)
+
+
+def _scaled(values: Tensor, mask: Tensor, dim: int | None, scale: Scale, eps: float, resolution: float) -> Tensor:
+    mean, std = masked_mean(values, mask, dim), masked_std(values, mask, dim)
+    if dim is not None:
+        mean, std = mean.unsqueeze(dim), std.unsqueeze(dim)
+    divisor = std + eps if scale == "std" else torch.ones_like(std)
+    return ((values - mean) / divisor).masked_fill(~(mask & (std > resolution)), 0)

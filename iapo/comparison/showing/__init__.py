@@ -1,0 +1,1 @@
+"""From finished runs to the report and the page of a comparison."""

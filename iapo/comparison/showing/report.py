@@ -1,0 +1,125 @@
+"""A comparison as Markdown tables and as rows of JSON."""
+
+import json
+from collections.abc import Sequence
+
+from iapo.comparison.showing.summary import Summary
+from iapo.evaluation.evaluation import Interval
+from iapo.inspection.glyphs import printable
+
+
+def results_json(summary: Summary) -> str:
+    """Every finished run as a row: a JSON list, one line each."""
+    rows = ",\n".join(json.dumps({"task": summary.task, **result.row(summary.ks)}) for result in summary.results)
+    return f"[\n{rows}\n]\n"
+
+
+def render_report(summary: Summary) -> str:
+    """The report as Markdown: methods, differences, difficulty, tuning, token classes, what is missing."""
+    lines = ["# Comparison", "", *(f"- {name}: {value}" for name, value in summary.metadata.items()), ""]
+    lines += ["95% intervals over seeds and problems. † on the Pareto front.", "", *_methods_table(summary), ""]
+    lines += [f"## Against {summary.reference}", "", *_differences_table(summary), ""]
+    if any(method.by_difficulty for method in summary.methods):
+        lines += ["## By difficulty", "", *_difficulty_table(summary), ""]
+    if summary.tuning:
+        lines += ["## Tuning", "", *_tuning_table(summary), ""]
+    if any(method.classes for method in summary.methods):
+        lines += ["## Tokens by class, mean of a completion", "", *_classes_table(summary), ""]
+    if summary.missing or summary.failures:
+        lines += ["## Not finished", "", *(f"- {name}" for name in summary.missing), ""]
+        for name, message in summary.failures.items():
+            lines += [f"{name}:", "", *(f"    {printable(line)}" for line in message.splitlines()), ""]
+    return "\n".join(lines)
+
+
+def ranged(interval: Interval | None, digits: int = 3, sign: bool = False, percent: bool = False) -> str:
+    """An estimate and its interval for a table; a dash for ``None``.
+
+    Example:
+        >>> ranged(Interval(0.5, 0.25, 0.75)), ranged(Interval(0.1, -0.1, 0.3), 0, sign=True, percent=True)
+        ('0.500 (0.250 to 0.750)', '+10% (-10% to +30%)')
+    """
+    if interval is None:
+        return "–"
+    form = f"{'+' if sign else ''}.{digits}{'%' if percent else 'f'}"
+    return f"{interval.value:{form}} ({interval.low:{form}} to {interval.high:{form}})"
+
+
+def _methods_table(summary: Summary) -> list[str]:
+    k = summary.ks[-1]
+    rows = []
+    for method in summary.methods:
+        m = method.measures
+        rows.append(
+            [
+                f"{method.name}{' †' if method.name in summary.front else ''}",
+                method.setting,
+                ranged(m["accuracy"]),
+                ranged(m["mean_length"], 1),
+                ranged(m.get("excess"), 1),
+                ranged(m.get("accuracy_hard")),
+                ranged(m[f"pass@{k}"]),
+                ranged(m[f"ratio@{k}"], 4),
+                ranged(m["greedy_accuracy"]),
+                ranged(m["greedy_length"], 1),
+                f"{method.tokens_sampled:.0f}",
+                f"{method.seconds:.0f}",
+                str(len(method.runs)),
+            ]
+        )
+    head = ["method", "setting", "accuracy", "mean length", "above shortest", "accuracy, hardest third", f"Pass@{k}"]
+    head += [f"Ratio@{k}", "greedy accuracy", "greedy length", "tokens sampled", "seconds", "runs"]
+    return _markdown(head, rows)
+
+
+def _differences_table(summary: Summary) -> list[str]:
+    rows = [
+        [
+            method.name,
+            ranged(method.differences.get("accuracy"), sign=True),
+            ranged(method.differences.get("accuracy_hard"), sign=True),
+            ranged(method.differences.get("mean_length"), 1, sign=True, percent=True),
+        ]
+        for method in summary.methods
+        if method.differences
+    ]
+    return _markdown(["method", "accuracy", "accuracy, hardest third", "mean length"], rows)
+
+
+def _difficulty_table(summary: Summary) -> list[str]:
+    levels = sorted({level for method in summary.methods for level in method.by_difficulty})
+    rows = [
+        [method.name, name, *(ranged(method.by_difficulty[level][part], digits) for level in levels)]
+        for part, (name, digits) in enumerate([("accuracy", 3), ("mean length", 1)])
+        for method in summary.methods
+        if method.by_difficulty
+    ]
+    return _markdown(["method", "", *(f"{level:g}" for level in levels)], rows)
+
+
+def _tuning_table(summary: Summary) -> list[str]:
+    rows = [
+        [
+            row.name,
+            row.setting,
+            "not finished" if row.accuracy is None else f"{row.accuracy:.3f}",
+            "–" if row.length is None else f"{row.length:.1f}",
+            "chosen" if row.chosen else "",
+        ]
+        for row in summary.tuning
+    ]
+    return _markdown(["method", "setting", "accuracy", "mean length", ""], rows)
+
+
+def _classes_table(summary: Summary) -> list[str]:
+    kinds = next(list(method.classes) for method in summary.methods if method.classes)
+    rows = [
+        [method.name, *(f"{method.classes[kind].value:.2f}" for kind in kinds)]
+        for method in summary.methods
+        if method.classes
+    ]
+    return _markdown(["method", *kinds], rows)
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows]]

@@ -1,0 +1,158 @@
+"""What several runs say together: intervals over seeds and problems, the Pareto front, the choice of a setting."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from iapo.evaluation.evaluation import RESAMPLES, Interval
+
+
+def mean_interval(
+    values: Float[Tensor, "run problem"], divisors: Float[Tensor, "run problem"] | None = None, seed: int = 0
+) -> Interval:
+    """Mean over runs and problems with a bootstrap interval over both (crossed: every run is judged on all problems).
+
+    A resample draws R - 1 of R runs and P - 1 of P problems with replacement and takes every pair of them. One draw
+    fewer than there are makes the variance unbiased, which matters for a handful of runs. With s^2 the variances of the
+    run effects, problem effects and the remainder of the two-way table (divided by their number, not one less):
+
+        Var = s_run^2 / (R - 1) + s_problem^2 / (P - 1) + s_rest^2 / ((R - 1) (P - 1))
+
+    With one run the interval says nothing about seeds: it is over problems alone. Percentiles of few runs are still
+    rough: with two, the resamples hold one run or the other.
+
+    Args:
+        values: one number for each run and problem.
+        divisors: of the same shape; the mean is divided by theirs, resample by resample.
+        seed: of the bootstrap.
+
+    Returns:
+        The estimate and its 95% percentile interval from 2000 resamples.
+
+    Raises:
+        ValueError: no values, or divisors of another shape.
+
+    Example:
+        >>> mean_interval(torch.tensor([[1.0, 1.0], [1.0, 1.0]]))
+        Interval(value=1.0, low=1.0, high=1.0)
+
+    References:
+        Rao and Wu 1988, Resampling inference with complex survey data (draws of n - 1); Owen 2007, The pigeonhole
+        bootstrap (crossed resampling).
+    """
+    _check(values, "values")
+    if divisors is not None and divisors.shape != values.shape:
+        raise ValueError(f"divisors: got shape {tuple(divisors.shape)}, want {tuple(values.shape)}, from values")
+    generator = torch.Generator().manual_seed(seed)
+    runs, problems = _weights(values.shape[0], generator), _weights(values.shape[1], generator)
+    spread = _resampled(values, runs, problems)
+    value = values.double().mean()
+    if divisors is not None:
+        spread = spread / _resampled(divisors, runs, problems)
+        value = value / divisors.double().mean()
+    return Interval.of_resamples(value, spread)
+
+
+def difference_interval(
+    first: Float[Tensor, "run problem"],
+    second: Float[Tensor, "other_run problem"],
+    relative: bool = False,
+    seed: int = 0,
+) -> Interval:
+    """Difference of two means, ``first - second``, with its interval: problems are drawn together, runs apart.
+
+    Args:
+        first: one number for each run and problem.
+        second: the same problems, other runs.
+        relative: ``first / second - 1`` instead.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: no values, or another number of problems.
+    """
+    _check(first, "first")
+    _check(second, "second")
+    if first.shape[1] != second.shape[1]:
+        raise ValueError(f"second: got {second.shape[1]} problems, want the {first.shape[1]} of first")
+    generator = torch.Generator().manual_seed(seed)
+    problems = _weights(first.shape[1], generator)
+    above = _resampled(first, _weights(first.shape[0], generator), problems)
+    below = _resampled(second, _weights(second.shape[0], generator), problems)
+    means = first.double().mean(), second.double().mean()
+    if relative:
+        return Interval.of_resamples(means[0] / means[1] - 1, above / below - 1)
+    return Interval.of_resamples(means[0] - means[1], above - below)
+
+
+def pareto_front(lengths: Sequence[float], accuracies: Sequence[float]) -> list[int]:
+    """The points that no other beats: shorter at no less accuracy, or more accurate at no more length.
+
+    Returns:
+        Their indices, shortest first.
+
+    Example:
+        >>> pareto_front([30.0, 20.0, 25.0], [0.9, 0.8, 0.7])
+        [1, 0]
+    """
+    points = list(zip(lengths, accuracies, strict=True))
+
+    def beaten(length: float, accuracy: float) -> bool:
+        return any(n <= length and a >= accuracy and (n, a) != (length, accuracy) for n, a in points)
+
+    return sorted((i for i, point in enumerate(points) if not beaten(*point)), key=lambda i: points[i])
+
+
+def choose_setting(accuracies: Mapping[str, float], lengths: Mapping[str, float], tolerance: float) -> str:
+    """The shortest setting whose accuracy is at least the best one's minus a tolerance; a tie goes to the accurate.
+
+    Args:
+        accuracies: by setting.
+        lengths: mean tokens by setting.
+        tolerance: accuracy that may be given up for fewer tokens.
+
+    Raises:
+        ValueError: no settings.
+
+    Example:
+        >>> choose_setting({"weak": 0.96, "strong": 0.95, "wild": 0.7}, {"weak": 30, "strong": 25, "wild": 9}, 0.02)
+        'strong'
+    """
+    if not accuracies:
+        raise ValueError("accuracies: got none, want at least one setting")
+    enough = max(accuracies.values()) - tolerance
+    eligible = [name for name, accuracy in accuracies.items() if accuracy >= enough]
+    return min(eligible, key=lambda name: (lengths[name], -accuracies[name]))
+
+
+def hardest_third(difficulties: Float[Tensor, " problem"]) -> Bool[Tensor, " problem"]:
+    """The problems at least as difficult as the one that a third of all begins with, ties included.
+
+    Example:
+        >>> hardest_third(torch.tensor([1.0, 3.0, 2.0, 3.0])).tolist()
+        [False, True, False, True]
+    """
+    third = -(-len(difficulties) // 3)
+    return difficulties >= difficulties.sort(descending=True).values[third - 1]
+
+
+def _check(values: Float[Tensor, "run problem"], name: str) -> None:
+    if values.ndim != 2 or values.numel() == 0:
+        raise ValueError(f"{name}: got shape {tuple(values.shape)}, want (run, problem), both at least 1")
+
+
+def _weights(count: int, generator: torch.Generator) -> Float[Tensor, "resample count"]:
+    """How much each of ``count`` things weighs in each resample; a resample's weights sum to 1."""
+    draws = max(1, count - 1)
+    drawn = torch.randint(count, (RESAMPLES, draws), generator=generator)
+    weights = torch.zeros(RESAMPLES, count, dtype=torch.float64)
+    return weights.scatter_add_(1, drawn, torch.ones(RESAMPLES, draws, dtype=torch.float64)) / draws
+
+
+def _resampled(
+    values: Float[Tensor, "run problem"],
+    runs: Float[Tensor, "resample run"],
+    problems: Float[Tensor, "resample problem"],
+) -> Float[Tensor, " resample"]:
+    return ((runs @ values.double()) * problems).sum(1)

@@ -1,0 +1,56 @@
+"""Tables of a page: text escaped, numbers with their intervals, links."""
+
+from collections.abc import Sequence
+from html import escape
+
+from iapo.evaluation.evaluation import Interval
+from iapo.inspection.glyphs import printable
+
+Cell = tuple[str, str]
+"""Content of a cell, HTML, and its class."""
+
+
+def html_table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[Cell]],
+    text: int,
+    marked: Sequence[bool] = (),
+    ids: Sequence[str] = (),
+) -> str:
+    """A table whose first ``text`` columns are text, some rows marked, some with an id to lead to."""
+    names = "".join(f"<th{_class('text' if i < text else '')}>{escaped(name)}</th>" for i, name in enumerate(head))
+    lines = []
+    for index, cells in enumerate(rows):
+        content = "".join(f"<td{_class(name)}>{cell}</td>" for cell, name in cells)
+        mark = ' class="chosen"' if index < len(marked) and marked[index] else ""
+        anchor = f' id="{escaped(ids[index])}"' if index < len(ids) and ids[index] else ""
+        lines.append(f"<tr{anchor}{mark}>{content}</tr>")
+    return f'<div class="scroll"><table><thead><tr>{names}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+
+
+def interval_cell(interval: Interval | None, digits: int, sign: bool = False, percent: bool = False) -> str:
+    """An estimate with its interval below; a dash for ``None``."""
+    if interval is None:
+        return "–"
+    form = f"{'+' if sign else ''}.{digits}{'%' if percent else 'f'}"
+    low, high = f"{interval.low:{form}}", f"{interval.high:{form}}"
+    return f"{interval.value:{form}}<small>{low} to {high}</small>".replace("-", "−")
+
+
+def number_cell(value: float | None, digits: int) -> str:
+    """A number; a dash for ``None``."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def linked(href: str, content: str) -> str:
+    """A link around HTML; a dash leads nowhere."""
+    return f'<a href="{escape(href, quote=True)}">{content}</a>' if content != "–" else content
+
+
+def _class(name: str) -> str:
+    return f' class="{name}"' if name else ""
+
+
+def escaped(text: str) -> str:
+    """Text as HTML, nothing in it acts."""
+    return escape(printable(text))

@@ -1,0 +1,151 @@
+"""What each term of the advantage is about to do to the expected length: the first-order change, split by term."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from iapo.diagnostics.change_of_length import covariance_weights
+from iapo.interfaces import PolicyLoss
+from iapo.types import Rollout, shape_checked
+
+
+def length_gradient(
+    logprobs: Callable[[Rollout], Float[Tensor, "batch token"]],
+    parameters: Sequence[Tensor],
+    rollout: Rollout,
+    pulls: Mapping[str, Float[Tensor, "batch token"]],
+    micro_batch: int,
+) -> dict[str, float]:
+    """Change of the expected length per unit of a plain gradient step along each term: theorem 4.1, term by term.
+
+    A term that pulls at the log-probability of token ``t`` of completion ``i`` with ``a_it`` makes the step
+    ``dtheta = sum_it a_it grad log pi(o_it)``. Along it the completion ``o`` gains ``S(o) = grad log p(o) . dtheta``
+    nats, and the expected length changes by ``Cov(L, S) = g_L . dtheta``, with ``g_L`` the gradient of the expected
+    length: ``sum_o c_o grad log p(o)``, ``c`` the weights of the covariance within groups.
+
+    *Which approximation this is.* First order, of a plain gradient step (SGD, learning rate 1). Terms add up: the value
+    of a sum of pulls is the sum of values. An optimizer that rescales or remembers (Adam, momentum, clipping by norm)
+    takes another step, so that signs and proportions between terms are to be read, not tokens. Multiplied by the
+    learning rate of SGD the values are tokens.
+
+    *Cross-fitted.* ``g_L`` from one half of each group's completions meets the pulls of the other half, and the other
+    way round, so that no completion's gradient meets itself: unbiased, but for the baselines that the halves share.
+
+    *Degenerate cases.* Empty unless both halves have a group of two (a group of at least four). All lengths equal: 0.
+
+    Two forwards of each completion, one backward, and one more for each term; memory for two gradients.
+
+    Args:
+        logprobs: log-probabilities (nats) of a rollout's completion tokens under the policy that sampled, with a graph
+            to ``parameters``.
+        parameters: what the step moves.
+        rollout: the completions of the update.
+        pulls: derivative of the objective by each token's log-probability, by term; see `loss_pull`.
+        micro_batch: completions per forward; changes memory and speed, not the values.
+
+    Returns:
+        Tokens per unit step, by term.
+
+    Raises:
+        ValueError: pulls of another shape than the rollout's completions, or ``micro_batch`` below 1.
+
+    References:
+        IAPO, arXiv 2602.19049, theorem 4.1.
+    """
+    for name, pull in pulls.items():
+        if pull.shape != rollout.completion_mask.shape:
+            want = tuple(rollout.completion_mask.shape)
+            raise ValueError(f"pulls[{name!r}]: got shape {tuple(pull.shape)}, want that of the completions, {want}")
+    if micro_batch < 1:
+        raise ValueError(f"micro_batch: got {micro_batch}, want at least 1")
+    first = every_other(rollout.group_ids)
+    one, two = (covariance_weights(rollout.completion_lengths, rollout.group_ids, half) for half in (first, ~first))
+    if one is None or two is None:
+        return {}
+    values = dict.fromkeys(pulls, 0.0)
+    for own, others in ((one, ~first), (two, first)):
+        if not bool(own.any()):
+            continue
+        direction = [torch.zeros_like(parameter) for parameter in parameters]
+        for part, cut in _parts(rollout, own != 0, micro_batch):
+            _, gradient = next(
+                _gradients(logprobs(part), {"": cut(own[:, None] * rollout.completion_mask)}, parameters)
+            )
+            for total, more in zip(direction, gradient, strict=True):
+                total += more
+        for part, cut in _parts(rollout, others, micro_batch):
+            along = {name: cut(pull) for name, pull in pulls.items()}
+            for name, gradient in _gradients(logprobs(part), along, parameters):
+                values[name] += float(sum((d * g).sum() for d, g in zip(direction, gradient, strict=True)))
+    return values
+
+
+def loss_pull(
+    loss: PolicyLoss, advantages: Float[Tensor, "batch token"], loss_mask: Bool[Tensor, "batch token"]
+) -> Float[Tensor, "batch token"]:
+    """How hard a loss pulls each token's log-probability up: ``-d loss / d log pi(o_t)`` at the policy that sampled.
+
+    What the loss's aggregation makes of an advantage: of a token mean ``A_t / tokens``. Linear in the advantages, so
+    that the pulls of terms add up. The KL penalty pulls at nothing here: the reference is put where the policy is.
+
+    Args:
+        loss: of the step.
+        advantages: of the whole step, or one term of them.
+        loss_mask: of the whole step.
+
+    Returns:
+        Per nat, 0 outside ``loss_mask``.
+
+    Example:
+        >>> from iapo.losses import ClippedPolicyLoss
+        >>> loss_pull(ClippedPolicyLoss(), torch.tensor([[1.0, -2.0]]), torch.ones(1, 2, dtype=torch.bool))
+        tensor([[ 0.5000, -1.0000]])
+    """
+    policy = torch.zeros_like(advantages, requires_grad=True)
+    same = torch.zeros_like(advantages)
+    with torch.enable_grad():
+        output = loss(policy, same, advantages, loss_mask, loss.denominator(loss_mask), same)
+        return -torch.autograd.grad(output.loss, policy)[0]
+
+
+@shape_checked
+def every_other(group_ids: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+    """Marks the first, third, fifth, ... completion of each group, in the batch's order.
+
+    Example:
+        >>> every_other(torch.tensor([7, 7, 3, 7, 3])).tolist()
+        [True, False, True, True, False]
+    """
+    order = group_ids.argsort(stable=True)
+    _, counts = group_ids.unique(return_counts=True)
+    starts = (counts.cumsum(0) - counts).repeat_interleave(counts)
+    rank = torch.empty_like(order).index_copy(0, order, torch.arange(len(order), device=order.device) - starts)
+    return rank % 2 == 0
+
+
+_Cut = Callable[[Tensor], Tensor]
+
+
+def _parts(rollout: Rollout, counted: Tensor, size: int) -> Iterator[tuple[Rollout, _Cut]]:
+    """The counted completions, ``size`` at a time, longest first, and what cuts a tensor of all to each part."""
+    rows = counted.nonzero().flatten()
+    for chosen in rows[rollout.completion_lengths[rows].argsort(descending=True, stable=True)].split(size):
+        part = rollout.select(chosen)
+
+        def cut(values: Tensor, chosen: Tensor = chosen, width: int = part.completion_ids.shape[1]) -> Tensor:
+            return values[chosen, :width]
+
+        yield part, cut
+
+
+def _gradients(
+    logprobs: Tensor, weights: Mapping[str, Tensor], parameters: Sequence[Tensor]
+) -> Iterator[tuple[str, list[Tensor]]]:
+    """The gradient of ``sum(weights * logprobs)``, for each weighting."""
+    for name, weight in weights.items():
+        found = torch.autograd.grad(
+            (weight.to(logprobs.dtype) * logprobs).sum(), parameters, retain_graph=True, allow_unused=True
+        )
+        yield name, [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]

@@ -1,0 +1,140 @@
+"""Which models can honor a packed mask, and the attention back end under which they do."""
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from iapo.estimators.packed import block_attention
+from iapo.policy.forward import UnsupportedModelError, cache_argument, unwrap
+
+FLEX = "flex_attention"
+"""FlexAttention's name in transformers; it takes a block mask."""
+_EXACT = ("sdpa", "eager", block_attention.NAME)
+"""Attention implementations that take an additive 4-D mask as it stands."""
+_FLEX_DEVICES = ("cuda",)
+"""Where FlexAttention stays in force for a model that was loaded with it: where it is a fused kernel that pays."""
+
+
+@contextmanager
+def packable_attention(model: nn.Module) -> Iterator[Any]:
+    """Switch to an attention implementation that honors the mask, yield the model's text config, and switch back.
+
+    Raises:
+        UnsupportedModelError: recurrent, convolutional, linear or chunked attention layers, positions that cannot be
+            given.
+    """
+    inner = unwrap(model)
+    config = inner.config.get_text_config()
+    _refuse_unmaskable(inner, config)
+    before = config._attn_implementation
+    wanted = _wanted(inner, before)
+    if wanted == before:
+        yield config
+        return
+    inner.set_attn_implementation(wanted)
+    try:
+        yield config
+    finally:
+        inner.set_attn_implementation(before)
+
+
+def _wanted(model: Any, before: str) -> str:
+    """What is in force if it is exact, but for sdpa on a CPU the same by tiles."""
+    if before == FLEX and model.device.type in _FLEX_DEVICES:
+        return FLEX
+    implementation = before
+    if before not in _EXACT:
+        implementation = "sdpa" if getattr(model, "_supports_sdpa", False) else "eager"
+    # Asked of the model inside: of the outer one FSDP2 makes a new class, in a module without attention to find.
+    settable = getattr(model, "base_model", model)._can_set_attn_implementation
+    tiled = implementation == "sdpa" and model.device.type == "cpu" and settable()
+    return block_attention.NAME if tiled else implementation
+
+
+def mask_windows(config: Any) -> dict[str, int | None]:
+    """The attention window of each mask that the model takes: ``{"": window}`` for one mask, else by layer type.
+
+    A window of ``None`` is full attention.
+    """
+    layer_types = set(getattr(config, "layer_types", None) or ())
+    window = getattr(config, "sliding_window", None)
+    if "sliding_attention" in layer_types:
+        return {"full_attention": None, "sliding_attention": window}
+    if layer_types or not getattr(config, "use_sliding_window", True):
+        return {"": None}
+    return {"": window}
+
+
+def turning_length(config: Any) -> int | None:
+    """Positions beyond which all rotary angles change (``dynamic``, ``longrope`` scaling); ``None``: they never do."""
+    found = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    settings = [found, *(each for each in found.values() if isinstance(each, dict))]
+    lengths = [
+        each.get("original_max_position_embeddings")
+        or getattr(config, "original_max_position_embeddings", None)
+        or config.max_position_embeddings
+        for each in settings
+        if each.get("rope_type", each.get("type")) in ("dynamic", "longrope")
+    ]
+    return min(lengths, default=None)
+
+
+def check_length(config: Any, longest: int) -> None:
+    """Raise unless the model has positions for ``longest`` tokens: prompt, completion and what is appended.
+
+    Args:
+        config: the model's text config.
+        longest: tokens of the longest text, padding excluded.
+
+    Raises:
+        ValueError: more than ``config.max_position_embeddings``.
+        UnsupportedModelError: from that length on, the model turns all its keys by other angles.
+    """
+    limit = getattr(config, "max_position_embeddings", None)
+    if limit is not None and longest > limit:
+        raise ValueError(
+            f"rollout: prompt, completion and postfix take {longest} positions, the model has {limit} "
+            "(config.max_position_embeddings); sample shorter completions or raise it"
+        )
+    turning = turning_length(config)
+    if turning is not None and longest > turning:
+        raise UnsupportedModelError(
+            f"rollout: prompt, completion and postfix take {longest} positions; beyond {turning} this model rotates "
+            "all its keys by other angles (dynamic or longrope scaling), so that prefixes cannot share a cache; "
+            "sample shorter completions, or use an estimator without a packed forward (NextTokenEntropy, NoInformation)"
+        )
+
+
+def _refuse_unmaskable(model: Any, config: Any) -> None:
+    why = _why_not(model, config)
+    if why:
+        raise UnsupportedModelError(
+            f"{type(model).__name__} ({config.model_type}) {why}, so a packed forward would be silently wrong. Use a "
+            "model with full or sliding-window attention in every layer and positions that can be given, or an "
+            "estimator without a packed forward (NextTokenEntropy, NoInformation)."
+        )
+
+
+def _why_not(model: Any, config: Any) -> str:
+    """What keeps a model from honoring a packed mask, as far as its class and its config tell; empty: nothing."""
+    odd = sorted(set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"})
+    if odd:
+        return f"has layers of type {', '.join(odd)}: their state cannot be cut back to a prefix"
+    if getattr(model, "_is_stateful", False):
+        return "has recurrent layers: their state cannot be cut back to a prefix"
+    if getattr(config, "alibi", False):
+        return "biases attention by the distance in the cache (ALiBi), whatever positions it is given"
+    if config.model_type == "gpt_neo":
+        return "masks keys by their place in the cache, whatever mask it is given"
+    if not isinstance(model, PreTrainedModel):
+        return ""  # The signature of a wrapper such as PEFT's does not tell what it takes.
+    takes = inspect.signature(model.forward).parameters
+    if "position_ids" not in takes:
+        return "takes no position_ids: tokens behind a prefix would stand at the end of the cache"
+    if cache_argument(model) not in takes:
+        return "takes no key-value cache (`past_key_values` or `cache`): it cannot go on from a cached prefix"
+    return ""

@@ -1,0 +1,63 @@
+"""Token blocks appended to prefixes, and the checks of the parameters that describe them."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor, nn
+
+from iapo.policy.forward import unwrap
+from iapo.types import Rollout
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Tokens appended to each prefix: a chain, or a tree in which several answers share a postfix.
+
+    Args:
+        ids: the tokens, one row per completion.
+        kept: block positions whose next-token logits are computed.
+        visible: row ``i`` is ``True`` at the block tokens that token ``i`` sees, itself included.
+        depths: how far behind the prefix's end each token stands, from 0.
+    """
+
+    ids: Int[Tensor, "batch block"]
+    kept: Int[Tensor, " kept"]
+    visible: Bool[Tensor, "block block"]
+    depths: Int[Tensor, " block"]
+
+    @classmethod
+    def chain(cls, ids: Int[Tensor, "batch block"], kept: int) -> "Block":
+        """Tokens one after the other, logits at the last ``kept`` of them."""
+        steps = torch.arange(ids.shape[1], device=ids.device)
+        return cls(ids, steps[len(steps) - kept :], steps[:, None] >= steps, steps)
+
+    def select(self, rows: Int[Tensor, " rows"] | slice) -> "Block":
+        """The block of some completions."""
+        return Block(self.ids[rows], self.kept, self.visible, self.depths)
+
+
+def check_ids(name: str, ids: tuple[int, ...]) -> None:
+    """Raise ``ValueError`` unless ``ids`` is a non-empty tuple of non-negative integers."""
+    if not isinstance(ids, tuple) or not ids or any(not isinstance(i, int) or i < 0 for i in ids):
+        raise ValueError(f"{name}: got {ids!r}, want a non-empty tuple of non-negative token ids")
+
+
+def check_vocabulary(model: nn.Module, **ids: tuple[int, ...] | Tensor) -> None:
+    """Raise ``ValueError`` if an id is none of the model's; on CUDA the embedding would only stop the device."""
+    size = unwrap(model).config.get_text_config().vocab_size
+    for name, each in ids.items():
+        largest = int(max(each, default=-1)) if isinstance(each, tuple) else int(each.max()) if each.numel() else -1
+        if largest >= size:
+            raise ValueError(f"{name}: got token id {largest}, the model's vocabulary has {size} entries")
+
+
+def check_chunk(chunk: int | None) -> None:
+    """Raise ``ValueError`` unless ``chunk`` is ``None`` or at least 1."""
+    if chunk is not None and chunk < 1:
+        raise ValueError(f"chunk: got {chunk}, want None or at least 1")
+
+
+def repeat_ids(ids: tuple[int, ...], rollout: Rollout) -> Int[Tensor, "batch block"]:
+    """The same token ids for every completion of a rollout."""
+    return torch.tensor(ids, device=rollout.completion_ids.device).expand(len(rollout), -1)

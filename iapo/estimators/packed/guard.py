@@ -1,0 +1,119 @@
+"""The check that a packed forward means on the model at hand what it should: against the naive forward."""
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from weakref import WeakSet
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from iapo.estimators.packed.attention import packable_attention
+from iapo.estimators.packed.blocks import Block
+from iapo.estimators.packed.packing import check_positions, probe_prefixes
+from iapo.estimators.packed.prefixes import needed_probes
+from iapo.estimators.packed.ranks import all_reduce_max
+from iapo.policy.forward import UnsupportedModelError, inference_mode, unwrap
+from iapo.types import Rollout
+
+_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1.5e-1}
+"""Total variation between the next token's distributions that rounding explains, by dtype of compute."""
+
+
+class CheckedModels(WeakSet):
+    """The models that an estimator has compared already, so that it does so once a model.
+
+    A copy, also a pickled one, knows none.
+    """
+
+    def __reduce__(self) -> tuple[type["CheckedModels"], tuple[()]]:
+        return CheckedModels, ()
+
+    def check(self, model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch block"]) -> None:
+        """`check_packed`, unless it has passed on this model."""
+        if model not in self and check_packed(model, rollout, ids):
+            self.add(model)
+
+
+def check_packed(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch block"]) -> bool:
+    """Compare the packed with the naive forward at three prefixes of the row with the longest reasoning.
+
+    A back end that ignores masks or positions fails silently: probes are numbers of the right size, and wrong. Three
+    short forwards find it.
+
+    Args:
+        model: a causal language model, possibly wrapped.
+        rollout: any rollout of it; one with nothing to probe is not checked.
+        ids: tokens appended to each prefix of a row, one after the other.
+
+    Returns:
+        Whether there was anything to compare; the same on all ranks.
+
+    Raises:
+        UnsupportedModelError: next-token distributions differ by more than rounding explains; the message gives their
+            total variation, which is also large where no token has much probability.
+    """
+    needed = needed_probes(rollout)
+    if not all_reduce_max(int(needed.any()), model):
+        return False
+    row = int(needed.sum(1).argmax())
+    seen = needed[row].nonzero().flatten() if bool(needed.any()) else needed.new_zeros(1, dtype=torch.long)
+    # Always three, so that ranks run as many.
+    prefixes = seen[[-1, len(seen) // 2, 0]]
+    one = rollout.select(slice(row, row + 1))
+    # A column of padding, which positions must not count.
+    one = dataclasses.replace(
+        one,
+        prompt_ids=nn.functional.pad(one.prompt_ids, (1, 0)),
+        prompt_mask=nn.functional.pad(one.prompt_mask, (1, 0)),
+    )
+    at = torch.zeros(1, one.completion_ids.shape[1] + 1, dtype=torch.bool, device=needed.device)
+    at[0, prefixes] = True
+    block = Block.chain(ids[row : row + 1], kept=1)
+    with packable_attention(model) as config, inference_mode(model), _dtypes_of_logits(model) as dtypes:
+        check_positions(config, one, at, block)
+        alone = {int(prefix): _naive_probabilities(model, one, block.ids, int(prefix)) for prefix in prefixes}
+        naive = torch.cat(list(alone.values()))
+
+    def distance(logits: Tensor) -> Tensor:
+        # The first, not the last: a model that ignores `logits_to_keep` returns more than the one asked for.
+        return (logits[:, :, 0].float().softmax(-1) - naive).abs().sum(-1) / 2
+
+    worst = float(probe_prefixes(model, one, block, distance, at, chunk=len(alone)).max())
+    tolerance = max(_TOLERANCE.get(dtype, 1.5e-1) for dtype in dtypes)
+    if all_reduce_max(int(not worst <= tolerance), model):
+        raise UnsupportedModelError(
+            f"{type(model).__name__}: the packed forward differs from the naive one by {worst:.2g} in total variation "
+            f"(rounding explains {tolerance:g}), so this model or its attention back end does not honor the mask or "
+            "the positions it is given. Load it with attn_implementation='eager', or use an estimator without a packed "
+            "forward (NextTokenEntropy, NoInformation)."
+        )
+    return True
+
+
+@contextmanager
+def _dtypes_of_logits(model: nn.Module) -> Iterator[set[torch.dtype]]:
+    """In what precision the model computes: the weights', and that of the logits where its last layer hands them on.
+
+    There, and not at the end of the forward: autocast inside it (accelerate) and FSDP's mixed precision leave weights
+    and outputs in fp32.
+    """
+    found = {next(model.parameters()).dtype}
+    head = getattr(unwrap(model), "get_output_embeddings", lambda: None)()
+    if head is None:
+        kind = next(model.parameters()).device.type
+        yield found | ({torch.get_autocast_dtype(kind)} if torch.is_autocast_enabled(kind) else set())
+        return
+    hook = head.register_forward_hook(lambda module, inputs, logits: found.add(logits.dtype))
+    try:
+        yield found
+    finally:
+        hook.remove()
+
+
+def _naive_probabilities(model: nn.Module, one: Rollout, ids: Tensor, prefix: int) -> Tensor:
+    prompt = one.prompt_ids[:, one.prompt_mask[0]]
+    whole = torch.cat([prompt, one.completion_ids[:, :prefix], ids], 1)
+    output = model(input_ids=whole, attention_mask=torch.ones_like(whole), use_cache=False, logits_to_keep=1)
+    return output.logits[:, -1].float().softmax(-1)

@@ -1,0 +1,87 @@
+"""How many prefixes one packed forward takes: from the memory there is, halved when it was too little."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from iapo.estimators.packed.blocks import Block
+
+_PACKED_TOKENS = {"cpu": 512, "cuda": 2048}
+"""Block tokens of one row beyond which a longer packed forward stops paying."""
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""What errors other than ``torch.OutOfMemoryError`` say: the allocators of CPUs and of MPS, and cuBLAS."""
+LOGITS = 2**26
+"""Logits of one packed forward: 256 MiB in fp32."""
+
+
+def choose_chunk(batch: int, keys: int, block: Block, config: Any, device: torch.device) -> int:
+    """Prefixes of a row per packed forward: as many as pay, as their logits and the free memory allow.
+
+    Args:
+        batch: rows of the forward.
+        keys: cached positions.
+        block: the tokens per prefix and how many logits rows they keep.
+        config: the model's text config (``vocab_size``, ``hidden_size``).
+        device: where it runs.
+    """
+    size, kept = len(block.depths), len(block.kept)
+    paying = _PACKED_TOKENS.get(device.type, _PACKED_TOKENS["cuda"])
+    logits = batch * kept * config.vocab_size
+    activations = 16 * batch * size * config.hidden_size
+    mask = 2 * batch * size * (keys + paying)
+    fitting = _free_bytes(device) // 4 // (4 * (3 * logits + activations + mask))
+    return max(1, min(fitting, LOGITS // logits, paying // size))
+
+
+def halving_chunk(run: Callable[[int], None], chunk: int) -> None:
+    """``run(chunk)``, and if memory runs out again with half the chunk, down to 1.
+
+    Raises:
+        torch.OutOfMemoryError: a chunk of 1 does not fit (on CPU: the allocator's ``RuntimeError``).
+    """
+    while True:
+        try:
+            run(chunk)
+            return
+        except RuntimeError as error:
+            if chunk == 1 or not _out_of_memory(error):
+                raise
+        chunk = chunk // 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
+def _free_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    found = [free for free in (_available(), _left_in_cgroup()) if free is not None]
+    return max(0, min(found, default=2**32))
+
+
+def _available() -> int | None:
+    """Bytes that processes may have without swapping, reclaimable caches included; ``None``: not told here."""
+    try:
+        told = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        return 1024 * int(told["MemAvailable"].split()[0])
+    except (OSError, ValueError, KeyError):
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _left_in_cgroup(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Bytes up to the limit of a container; ``None``: there is none."""
+    try:
+        return int((root / "memory.max").read_text()) - int((root / "memory.current").read_text())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,29 @@
+"""Ranks that wait for each other in every forward must call the model equally often, however ragged their rows are."""
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from iapo.policy.forward import several_ranks, sharded
+
+
+def is_collective(model: nn.Module) -> bool:
+    """Whether a forward of ``model`` is a collective: sharded weights, or DDP, which may broadcast buffers."""
+    if not several_ranks():
+        return False
+    from torch.distributed.fsdp import FSDPModule
+
+    # By class first: after a forward the root of FSDP2 holds whole weights, of which `sharded` sees nothing.
+    return isinstance(model, DistributedDataParallel | FSDPModule) or sharded(model)
+
+
+def all_reduce_max(count: int, model: nn.Module) -> int:
+    """The largest ``count`` of the ranks that call ``model`` together, ``count`` itself if each calls it alone.
+
+    A collective itself: all ranks call it, or none.
+    """
+    if not is_collective(model):
+        return count
+    value = torch.tensor(count, device=next(model.parameters()).device)
+    torch.distributed.all_reduce(value, torch.distributed.ReduceOp.MAX)
+    return int(value)

@@ -1,0 +1,1 @@
+"""Helpers on tensors that know nothing of models: masks, groups, padding, token classes."""

@@ -1,0 +1,1 @@
+"""What handles a language model: loading, forward passes, log-probabilities."""

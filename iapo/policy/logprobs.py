@@ -1,0 +1,119 @@
+"""Log-probabilities and entropies of next-token distributions, in nats, reduced in fp32.
+
+The functions of logits work in slices of positions, so that no second tensor of the size of the logits is ever held,
+and never take ``0 * -inf``: a vocabulary entry ruled out by a ``-inf`` logit has value 0 and gradient 0.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from iapo.policy.forward import positions
+from iapo.types import Rollout, shape_checked
+
+_SLICE = 2**24
+"""Logits handled at once by the functions below: 64 MiB in fp32."""
+
+
+@shape_checked
+def token_logprobs(logits: Float[Tensor, "*axes vocab"], ids: Int[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+    """Log-probability of ``ids`` under ``softmax(logits)``: ``logits[ids] - logsumexp(logits)``.
+
+    Args:
+        logits: unnormalized log-probabilities; ``-inf`` entries are ruled out.
+        ids: one vocabulary index per distribution.
+
+    Returns:
+        Nats, fp32 or better.
+
+    Example:
+        >>> import torch
+        >>> token_logprobs(torch.zeros(1, 4), torch.tensor([2])).exp()
+        tensor([0.2500])
+    """
+    flat, chosen = logits.reshape(-1, logits.shape[-1]), ids.reshape(-1, 1)
+    parts = [
+        rows.gather(-1, index).squeeze(-1) - rows.logsumexp(-1)
+        for rows, index in ((_wide(part), chosen[start:stop]) for part, start, stop in _slices(flat))
+    ]
+    return _join(parts, ids.shape, flat)
+
+
+@shape_checked
+def entropy(logits: Float[Tensor, "*axes vocab"]) -> Float[Tensor, "*axes"]:
+    """Shannon entropy ``-sum_v p_v log p_v`` of ``p = softmax(logits)``, in nats.
+
+    Args:
+        logits: unnormalized log-probabilities; ``-inf`` entries are ruled out and add nothing.
+
+    Returns:
+        Nats in fp32 or better, between 0 and ``log(vocab)``.
+
+    Example:
+        >>> import torch
+        >>> entropy(torch.zeros(4)) == torch.tensor(4.0).log()
+        tensor(True)
+    """
+    flat = logits.reshape(-1, logits.shape[-1])
+    parts = []
+    for part, _, _ in _slices(flat):
+        logp = _wide(part).log_softmax(-1)
+        # Fill before the product: filling after it would leave 0 * inf in the gradient.
+        logp = logp.masked_fill(logp == -torch.inf, 0) if bool((logp == -torch.inf).any()) else logp
+        p = logp.exp().masked_fill(_wide(part) == -torch.inf, 0)
+        parts.append(-(p * logp).sum(-1))
+    return _join(parts, logits.shape[:-1], flat)
+
+
+@shape_checked
+def completion_logprobs(
+    model: nn.Module, rollout: Rollout, temperature: float = 1.0, with_entropy: bool = False
+) -> tuple[Float[Tensor, "batch token"], Float[Tensor, "batch token"] | None]:
+    """Log-probabilities of a rollout's completion tokens under a model, by one forward.
+
+    Gradients flow if they are enabled. Left padding and its width change nothing (explicit positions). Logits are made
+    for completion positions only; split a large rollout with `Rollout.select`.
+
+    Args:
+        model: a causal language model, possibly wrapped.
+        rollout: the completions.
+        temperature: logits are divided by it; use what the sampler used.
+        with_entropy: also return the entropy of every next-token distribution (without gradient).
+
+    Returns:
+        Log-probabilities and entropies (or ``None``), both nats; 0 at padding.
+
+    Raises:
+        ValueError: ``temperature`` is not positive.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature: got {temperature}, want a positive number")
+    ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)
+    mask = torch.cat([rollout.prompt_mask, rollout.completion_mask], 1)
+    token = rollout.completion_ids.shape[1]
+    logits = model(
+        input_ids=ids,
+        attention_mask=mask.long(),
+        position_ids=positions(mask),
+        use_cache=False,
+        logits_to_keep=token + 1,
+    ).logits[:, :-1]
+    logits = logits if temperature == 1 else logits / temperature
+    padding = ~rollout.completion_mask
+    logprobs = token_logprobs(logits, rollout.completion_ids).masked_fill(padding, 0)
+    if not with_entropy:
+        return logprobs, None
+    return logprobs, entropy(logits.detach()).masked_fill(padding, 0)
+
+
+def _wide(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def _slices(flat: Tensor) -> list[tuple[Tensor, int, int]]:
+    size = max(1, _SLICE // max(1, flat.shape[-1]))
+    return [(flat[start : start + size], start, start + size) for start in range(0, flat.shape[0], size)]
+
+
+def _join(parts: list[Tensor], shape: torch.Size, flat: Tensor) -> Tensor:
+    return torch.cat(parts).reshape(shape) if parts else _wide(flat).sum(-1).reshape(shape)

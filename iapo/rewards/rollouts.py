@@ -1,0 +1,34 @@
+"""From a rollout to the scores of its completions: decode, gather the columns, ask the reward functions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from iapo.interfaces import Reward
+from iapo.rewards.scores import Scores, score
+from iapo.rollout.text import decode_completions
+from iapo.types import Rollout
+
+
+def score_rollout(
+    rollout: Rollout, rows: Sequence[Mapping[str, Any]], tokenizer: Any, rewards: Mapping[str, Reward]
+) -> Scores:
+    """Scores of a rollout's completions.
+
+    Args:
+        rollout: the completions.
+        rows: what each completion answers, one row per completion; ``prompt`` and all other columns go to the rewards.
+        tokenizer: decodes the completions.
+        rewards: reward functions by name; their sum is the total.
+
+    Raises:
+        ValueError: as `iapo.rewards.scores`.
+        RuntimeError: a reward function raised.
+    """
+    pairs = zip(rollout.completion_ids, rollout.completion_mask, strict=True)
+    return score(
+        rewards,
+        prompts=[row["prompt"] for row in rows],
+        completions=decode_completions(tokenizer, rollout),
+        completion_ids=[ids[mask].tolist() for ids, mask in pairs],
+        columns={name: [row[name] for row in rows] for name in rows[0] if name != "prompt"},
+    )

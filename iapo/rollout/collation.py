@@ -1,0 +1,106 @@
+"""Packs sampled or recorded completions into a `Rollout`; the one place where samplers pad."""
+
+import dataclasses
+from collections.abc import Collection, Sequence
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from iapo.ops.padding import pad_rows
+from iapo.rollout.spans import mark_spans
+from iapo.types import Rollout
+
+Ids = Sequence[Sequence[int]]
+"""Token ids, a row each."""
+
+
+def collate(
+    prompt_ids: Ids,
+    completion_ids: Ids,
+    group_ids: Sequence[int],
+    pad_id: int,
+    tokenizer: PreTrainedTokenizerBase | None,
+    reasoning_start: str = "<think>",
+    reasoning_end: str = "</think>",
+    answer_start: str = "<answer>",
+    answer_end: str = "</answer>",
+    eos_ids: Collection[int] | None = None,
+    sampler_logprobs: Sequence[Sequence[float]] | None = None,
+    device: torch.device | str = "cpu",
+) -> Rollout:
+    """Pad rows of token ids and mark their spans.
+
+    Args:
+        prompt_ids: the prompt of each completion.
+        completion_ids: the completions, end-of-sequence token included where there is one.
+        group_ids: index of the prompt of each completion.
+        pad_id: what stands in padding; it may also be a token of a completion, masks do not come from it.
+        tokenizer: finds the spans (see `iapo.rollout.spans.mark_spans`). ``None``: the whole completion is reasoning, a
+            final end-of-sequence token excepted, and there are no answers.
+        reasoning_start: text that opens the reasoning.
+        reasoning_end: text that closes it.
+        answer_start: text that opens the answer.
+        answer_end: text that closes it.
+        eos_ids: end-of-sequence ids; ``None``: the tokenizer's.
+        sampler_logprobs: log-probability of each completion token, nats; as long as the completions.
+        device: where the tensors go.
+
+    Returns:
+        The rollout, trimmed to the longest prompt and the longest completion.
+
+    Raises:
+        ValueError: fields of different numbers of rows, a row of log-probabilities of another length than its
+            completion, or an empty marker.
+    """
+    rows = {"prompt_ids": len(prompt_ids), "completion_ids": len(completion_ids), "group_ids": len(group_ids)}
+    if len(set(rows.values())) > 1:
+        raise ValueError(f"prompt_ids, completion_ids, group_ids: want as many rows in each, got {rows}")
+    prompts, prompt_mask = pad_rows(prompt_ids, pad_id, left=True)
+    completions, completion_mask = pad_rows(completion_ids, pad_id)
+    logprobs = None
+    if sampler_logprobs is not None:
+        if [len(row) for row in sampler_logprobs] != [len(row) for row in completion_ids]:
+            raise ValueError("sampler_logprobs: want one number per completion token, the lengths of rows differ")
+        logprobs = torch.zeros(completion_mask.shape)
+        logprobs[completion_mask] = torch.tensor([value for row in sampler_logprobs for value in row])
+    rollout = Rollout(
+        prompt_ids=prompts,
+        prompt_mask=prompt_mask,
+        completion_ids=completions,
+        completion_mask=completion_mask,
+        reasoning_mask=completion_mask,
+        group_ids=torch.tensor(group_ids),
+        sampler_logprobs=logprobs,
+    )
+    if tokenizer is None:
+        ends = torch.tensor([len(row) - (bool(row) and row[-1] in (eos_ids or ())) for row in completion_ids])
+        reasoning = torch.arange(completions.shape[1]) < ends[:, None]
+        return dataclasses.replace(rollout, reasoning_mask=reasoning).to(device)
+    spans = mark_spans(
+        completions, completion_mask, tokenizer, reasoning_start, reasoning_end, answer_start, answer_end, eos_ids
+    )
+    return dataclasses.replace(
+        rollout,
+        reasoning_mask=spans.reasoning_mask,
+        answer_ids=spans.answer_ids,
+        answer_mask=spans.answer_mask,
+    ).to(device)
+
+
+def with_answers(rollout: Rollout, reference_ids: Ids) -> Rollout:
+    """The same completions, asked about the answers given here instead of their own.
+
+    Args:
+        rollout: the completions.
+        reference_ids: the tokens of each completion's reference answer; an empty row means that there is none.
+
+    Returns:
+        A rollout with new ``answer_ids`` and ``answer_mask``; the other tensors are shared with ``rollout``.
+
+    Raises:
+        ValueError: not one answer per completion.
+    """
+    if len(reference_ids) != len(rollout):
+        raise ValueError(f"reference_ids: got {len(reference_ids)} answers, want one for each of {len(rollout)} rows")
+    answer_ids, answer_mask = pad_rows(reference_ids, 0, device=rollout.completion_ids.device)
+    return dataclasses.replace(rollout, answer_ids=answer_ids, answer_mask=answer_mask)

@@ -1,0 +1,66 @@
+"""The interface of a task: where its problems come from, and what is known about completions of them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Row = dict[str, Any]
+"""A problem: ``prompt`` (a text or chat messages), ``answer`` (the reference), and columns that rewards may read."""
+
+Split = Literal["train", "validation", "test"]
+
+Classifier = Callable[[str, str], Sequence[str]]
+"""From a prompt and a completion, its end of sequence included, to the class of each token of the completion."""
+
+
+@dataclass(frozen=True)
+class AnswerStyle:
+    """The texts around an answer, from which an estimator's token ids follow.
+
+    Args:
+        postfix: closes the reasoning and opens the answer.
+        closing: ends the answer.
+    """
+
+    postfix: str = "</think><answer>"
+    closing: str = "</answer>"
+
+
+class Task(ABC):
+    """Problems by split and seed. A task of one's own is one class that implements `rows`."""
+
+    disjoint_splits: bool = False
+    """Whether the splits share no problem, whatever their seeds. ``False``: problems to evaluate on are held out."""
+
+    seeded: bool = False
+    """Whether another seed gives other problems. ``False``: the problems are a fixed set, such as a file's."""
+
+    answer_style: AnswerStyle = AnswerStyle()
+    """How completions of this task give their answer."""
+
+    @abstractmethod
+    def rows(self, split: Split = "train", seed: int = 0, limit: int | None = None) -> list[Row]:
+        """The problems of a split.
+
+        Args:
+            split: which problems.
+            seed: of problems that are generated; without effect on a fixed set.
+            limit: the largest number of problems; ``None``: all of a fixed set, 4096 generated ones.
+
+        Returns:
+            At least one row, each with ``prompt`` and ``answer``.
+        """
+
+    def classifier(self, tokenizer: Any, prompts: Sequence[str]) -> Classifier | None:
+        """The rule that labels the tokens of completions, or ``None`` if there is none for these prompts and tokens.
+
+        Args:
+            tokenizer: of the policy, whose tokens would be labeled.
+            prompts: as the policy reads them.
+        """
+        return None
+
+    def shortest_length(self, prompt: str, tokenizer: Any) -> int | None:
+        """Tokens of the shortest completion that reasons sufficiently about ``prompt``; ``None`` if it is not known."""
+        return None

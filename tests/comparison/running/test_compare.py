@@ -1,0 +1,132 @@
+"""A whole comparison with real training, killed on the way and resumed; then what its folder holds."""
+
+import json
+import os
+import re
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import yaml
+
+from iapo.commands.compare import compare
+from iapo.comparison.running.evaluate import judge
+from iapo.comparison.running.problems import judging_path, write_problems
+from iapo.comparison.running.protocol import run_job
+from iapo.comparison.running.read_plan import read_plan
+from iapo.comparison.running.runner import Listener, Outcome, run_jobs
+from iapo.comparison.running.settings import instantiate
+
+COMPARISON = {
+    "base": {
+        **{"steps": 2, "prompts_per_step": 4, "group_size": 2, "limit": 64, "device": "cpu"},
+        **{"sampler.max_new_tokens": 40, "eval_problems": 2, "eval_samples": 1, "checkpoint_every": 1},
+    },
+    "methods": {"grpo": {"assigner": "GroupRelative", "estimator": "NoInformation"}},
+    "reporting": {"seeds": [0]},
+    "evaluation": {"problems": 6, "samples": 4, "batch": 8},
+    "processes": {"at_once": 1},
+}
+
+
+def children() -> list[int]:
+    """Processes that this one started."""
+    return [int(pid) for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Path, Path, Outcome]:
+    """The comparison file, its folder, and how the first run went when it was killed after a step."""
+    root = tmp_path_factory.mktemp("compare")
+    file, folder = root / "compare.yaml", root / "out"
+    file.write_text(yaml.safe_dump(COMPARISON))
+    folder.mkdir()
+    plan = read_plan(file)
+    write_problems(plan, folder, instantiate(plan.judging.settings)["rewards"])
+    run = plan.reporting_runs(plan.untuned())[0]
+    before = set(children())
+
+    def poll(running) -> None:
+        metrics = folder / run.folder / "metrics.jsonl"
+        if running and metrics.exists() and metrics.read_text():
+            for pid in set(children()) - before:
+                os.kill(pid, signal.SIGKILL)
+
+    killed = run_jobs([run_job(plan, folder, run)], 1, 1, listener=Listener(poll=poll))[run.folder]
+    assert compare(comparison=str(file), output=str(folder), only_report=False) == 0
+    return file, folder, killed
+
+
+def test_a_killed_run_is_told_and_then_resumed(finished):
+    _, folder, killed = finished
+    assert killed.state == "failed"
+    assert "signal 9" in killed.message
+    steps = [
+        json.loads(line)["step"] for line in (folder / "grpo/default/seed-0/metrics.jsonl").read_text().splitlines()
+    ]
+    assert steps == [1, 2]
+    assert (folder / "grpo/default/seed-0/output.log").read_text().count("$ ") == 3
+
+
+def test_it_leaves_rows_page_and_report(finished):
+    _, folder, _ = finished
+    rows = json.loads((folder / "results.json").read_text())
+    assert [(row["method"], row["seed"], row["split"]) for row in rows] == [
+        ("base", 0, "test"),
+        ("grpo", 0, "test"),
+    ]
+    for row in rows:
+        assert sum(row["token_classes"].values()) == pytest.approx(row["mean_length"])
+        assert row["shortest_length"] == int(row["shortest_length"] * 6) / 6
+        metrics = folder / row["run"] / "metrics.jsonl"
+        tokens = (
+            [json.loads(line)["num_tokens"] for line in metrics.read_text().splitlines()] if metrics.exists() else []
+        )
+        assert row["tokens_sampled"] == sum(tokens)
+    page = (folder / "index.html").read_text()
+    for link in re.findall(r'href="([^"#]+)"', page):
+        assert (folder / link).exists()
+    assert "| grpo" in (folder / "report.md").read_text()
+
+
+def test_runs_are_judged_from_their_last_checkpoint(finished):
+    _, folder, _ = finished
+    assert json.loads((folder / "grpo/default/seed-0/judged-test.json").read_text())["model"] == "checkpoint-2"
+    assert json.loads((folder / "base/judged-test.json").read_text())["model"] == "embedded"
+    judged = json.loads((folder / "grpo/default/seed-0/judged-test.json").read_text())
+    assert [len(row) for row in judged["correct"]] == [4] * 6
+
+
+def test_a_trained_run_without_checkpoints_is_not_judged_as_its_base(finished, tmp_path):
+    _, folder, _ = finished
+    run = tmp_path / "seed-0"
+    shutil.copytree(folder / "grpo/default/seed-0", run, ignore=shutil.ignore_patterns("checkpoint-*", "judged-*"))
+    with pytest.raises(FileNotFoundError, match=r"seed-0: this run was trained and has no checkpoint left"):
+        judge(judging_path(folder, "test"), run)
+    assert not list(run.glob("judged-*"))
+
+
+def test_finished_runs_are_kept_and_the_page_is_made_again(finished, monkeypatch):
+    file, folder, _ = finished
+    page = (folder / "index.html").read_text()
+    (folder / "index.html").unlink()
+    monkeypatch.setattr("subprocess.Popen", None)
+    assert compare(comparison=str(file), output=str(folder), only_report=False) == 0
+    assert (folder / "index.html").read_text() == page
+    (folder / "index.html").unlink()
+    assert compare(comparison=str(file), output=str(folder), only_report=True) == 0
+    assert (folder / "index.html").read_text() == page
+
+
+def test_nothing_to_report_is_an_error(finished, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"output: .* holds no comparison"):
+        compare(comparison=str(finished[0]), output=str(tmp_path), only_report=True)
+
+
+def test_other_settings_are_refused_in_the_same_folder(finished, tmp_path):
+    _, folder, _ = finished
+    content = {**COMPARISON, "base": {**COMPARISON["base"], "group_size": 4}}
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ValueError, match="group_size is 2, not 4"):
+        compare(comparison=str(tmp_path / "other.yaml"), output=str(folder), only_report=False)

@@ -1,0 +1,227 @@
+"""The plan: what a good file says, and every bad one refused with the key that is wrong."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from iapo.comparison.running.problems import choose_problems, digest, judging_path, write_problems
+from iapo.comparison.running.read_plan import read_plan, setting_name
+from iapo.comparison.running.settings import instantiate
+from iapo.embedded import model_path, split_of
+from iapo.tasks.data import hold_out, load_rows
+
+GOOD = {
+    "base": {"steps": 2, "prompts_per_step": 4, "sampler.max_new_tokens": 24},
+    "methods": {
+        "grpo": {"assigner": "GroupRelative", "estimator": "NoInformation"},
+        "iapo": {"preset": "strong", "tune": {"assigner.alpha": [0.1, 0.5]}},
+    },
+    "tuning": {"seeds": [100], "eval_problems": 8},
+    "reporting": {"seeds": [0, 1], "reference": "grpo"},
+    "evaluation": {"problems": 8, "samples": 4},
+    "processes": {"at_once": 2, "threads": 1},
+}
+
+
+def written(tmp_path: Path, content: object) -> Path:
+    path = tmp_path / "compare.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return path
+
+
+def test_a_plan_lists_its_runs(tmp_path):
+    content = copy.deepcopy(GOOD)
+    content["methods"]["iapo"]["tune"]["warmup_steps"] = [0, 1]
+    plan = read_plan(written(tmp_path, content))
+    assert [run.folder for run in plan.tuning_runs()] == [
+        f"iapo/assigner.alpha={alpha},warmup_steps={warmup}/seed-100" for alpha in (0.1, 0.5) for warmup in (0, 1)
+    ]
+    assert [run.folder for run in plan.reporting_runs(plan.untuned())] == ["grpo/default/seed-0", "grpo/default/seed-1"]
+    grpo, iapo = plan.methods
+    assert (iapo.method, iapo.preset, grpo.preset) == ("iapo", "strong", "default")
+    assert grpo.settings["default"]["assigner"]["class_path"] == "iapo.advantages.GroupRelative"
+    tuned = iapo.settings["assigner.alpha=0.5,warmup_steps=1"]
+    assert (tuned["assigner"]["init_args"]["alpha"], tuned["warmup_steps"], tuned["steps"]) == (0.5, 1, 2)
+    assert tuned["sampler"]["init_args"]["max_new_tokens"] == 24
+    assert plan.judging.ks == (1, 2, 4)
+    assert "seed" not in tuned
+    assert "output" not in tuned
+
+
+def test_overrides_beat_a_methods_file_which_beats_base(tmp_path):
+    (tmp_path / "mine.yaml").write_text("group_size: 4\nprompts_per_step: 5\noutput: elsewhere\n")
+    content = copy.deepcopy(GOOD)
+    content["methods"]["grpo"] |= {"config": "mine.yaml", "group_size": 6}
+    settings = read_plan(written(tmp_path, content)).methods[0].settings["default"]
+    assert (settings["group_size"], settings["prompts_per_step"], settings["steps"]) == (6, 5, 2)
+
+
+def test_the_rewards_that_judge_are_those_of_base(tmp_path):
+    content = copy.deepcopy(GOOD)
+    content["methods"]["grpo"]["rewards"] = {
+        "accuracy": {"class_path": "iapo.rewards.ExactAnswer"},
+        "format": {"class_path": "iapo.rewards.MathAnswer"},
+    }
+    plan = read_plan(written(tmp_path, content))
+    assert list(plan.methods[0].settings["default"]["rewards"]) == ["accuracy", "format"]
+    assert list(plan.judging.settings["rewards"]) == ["accuracy"]
+    content["evaluation"]["sampler.max_new_tokens"] = 30
+    assert read_plan(written(tmp_path, content)).judging.settings["sampler"]["init_args"]["max_new_tokens"] == 30
+
+
+def changed(path: str, value: object) -> dict:
+    content = copy.deepcopy(GOOD)
+    *parents, last = path.split("/")
+    place = content
+    for parent in parents:
+        place = place[parent]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return content
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("bogus", {}, r"comparison\.bogus: unknown key"),
+        ("methods", None, "methods: got none"),
+        ("methods/base", {}, r"methods\.base: want a name"),
+        ("methods/a b", {}, r"methods\.a b: want a name"),
+        ("methods/..", {}, r"methods\.\.\.: want a name"),
+        ("methods/grpo/bogus", 3, r"methods\.grpo: .*--bogus=3"),
+        ("methods/grpo/steps", "many", r"methods\.grpo: .*steps"),
+        ("methods/grpo/steps", 3, r"methods\.grpo\.steps: got 3, want that of base, 2"),
+        ("methods/grpo/data", "other.jsonl", r"methods\.grpo\.data: got 'other.jsonl'"),
+        ("methods/grpo/seed", 3, r"methods\.grpo\.seed: a comparison sets it"),
+        ("methods/grpo/preset", "strong", None),
+        ("methods/iapo/method", "grpo", None),
+        ("methods/iapo/loss.clip_low", -1, r"methods\.iapo: .*clip_low"),
+        ("methods/iapo/tune", {"assigner.alpha": 0.1}, r"methods\.iapo\.tune\.assigner\.alpha: got 0\.1"),
+        ("methods/iapo/tune", {"assigner.alpha": [0.1]}, r"methods\.iapo\.tune\.assigner\.alpha: got \[0\.1\]"),
+        ("methods/iapo/tune", {"assigner.alpha": [0.1, -2.0]}, r"methods\.iapo: .*alpha"),
+        ("methods/iapo/tune", {"assigner.alpha": [0.1, 0.1]}, r"methods\.iapo\.tune: the same values"),
+        ("base/output", "x", r"base\.output: a comparison sets it"),
+        ("base/bogus", 1, r"base: .*--bogus=1"),
+        ("tuning", {}, r"tuning\.seeds: got none, but methods\.iapo\.tune needs them"),
+        ("tuning/bogus", 1, r"tuning\.bogus: unknown key"),
+        ("tuning/tolerance", 2, r"tuning\.tolerance: got 2"),
+        ("tuning/eval_problems", 0, r"tuning\.eval_problems: got 0"),
+        ("reporting", None, r"reporting\.seeds: got None"),
+        ("reporting/seeds", [], r"reporting\.seeds: got \[\]"),
+        ("reporting/seeds", [0, 0], r"reporting\.seeds: got \[0, 0\]"),
+        ("reporting/seeds", [0, 100], r"reporting\.seeds: \[100\] are tuning\.seeds too"),
+        ("reporting/reference", "nobody", r"reporting\.reference: got 'nobody'"),
+        ("evaluation/ks", [1, 5], r"evaluation\.ks: got \[1, 5\]"),
+        ("evaluation/samples", "4", r"evaluation\.samples: got '4'"),
+        ("evaluation/rewards", "NoSuchReward", r"evaluation: "),
+        ("processes/at_once", True, r"processes\.at_once: got True"),
+        ("processes/workers", 2, r"processes\.workers: unknown key"),
+    ],
+)
+def test_bad_plans_name_their_key(tmp_path, path, value, message):
+    file = written(tmp_path, changed(path, value))
+    if message is None:
+        read_plan(file)
+    else:
+        with pytest.raises(ValueError, match=f"(?s){message}"):
+            read_plan(file)
+
+
+def test_labels_must_differ(tmp_path):
+    content = changed("methods/iapo/method", "grpo")
+    content["methods"]["iapo"]["preset"] = "default"
+    with pytest.raises(ValueError, match=r"methods\.grpo: another entry has method 'grpo' and preset 'default'"):
+        read_plan(written(tmp_path, content))
+
+
+def test_missing_files_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"methods\.grpo\.config: no file none\.yaml"):
+        read_plan(written(tmp_path, changed("methods/grpo/config", "none.yaml")))
+    with pytest.raises(FileNotFoundError, match="comparison: no file"):
+        read_plan(tmp_path / "none.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [")
+    with pytest.raises(ValueError, match="is no YAML"):
+        read_plan(tmp_path / "broken.yaml")
+
+
+def test_settings_are_folders_of_different_names():
+    long = {"rewards": {"a": "x" * 200}}
+    other = {"rewards": {"a": "x" * 199 + "y"}}
+    names = [setting_name(chosen) for chosen in (long, other, {"a": "b/c"}, {"a": "b_c"}, {"a": "../b"})]
+    assert len(set(names)) == len(names)
+    assert all("/" not in name and len(name) < 100 for name in names)
+
+
+def test_the_embedded_task_is_tuned_on_validation_and_reported_on_test(tmp_path):
+    settings = read_plan(written(tmp_path, GOOD)).judging.settings
+    chosen = choose_problems(settings, {"validation": 20, "test": 30}, 0, (0, 1))
+    assert {split_of(row["prompt"]) for row in chosen["validation"]} == {"validation"}
+    assert {split_of(row["prompt"]) for row in chosen["test"]} == {"test"}
+    assert len(chosen["test"]) == 30
+
+
+def test_the_task_is_named_after_the_data_unless_it_has_a_name(tmp_path):
+    assert read_plan(written(tmp_path, GOOD)).task == "embedded"
+    assert read_plan(written(tmp_path, {**GOOD, "task": "sums"})).task == "sums"
+
+
+def test_problems_of_a_file_are_those_that_training_holds_out(tmp_path):
+    data = tmp_path / "problems.jsonl"
+    data.write_text("".join(json.dumps({"prompt": f"{i}+1=", "answer": str(i + 1)}) + "\n" for i in range(60)))
+    content = changed("base", {**GOOD["base"], "data": str(data), "prompt_template": "Work out {prompt}"})
+    plan = read_plan(written(tmp_path, content))
+    for method in plan.methods:
+        assert {settings["eval_problems"] for settings in method.settings.values()} == {16}
+    chosen = choose_problems(plan.judging.settings, {"validation": 8, "test": 8}, 0, (0, 1, 100))
+    tuning, reporting = ({row["prompt"] for row in chosen[split]} for split in ("validation", "test"))
+    rendered = [{**row, "prompt": f"Work out {row['prompt']}"} for row in load_rows(str(data))]
+    trained = {row["prompt"].removeprefix("Work out ") for row in hold_out(rendered, 16)[0]}
+    assert len(tuning) == len(reporting) == 8
+    assert not tuning & reporting
+    assert not (tuning | reporting) & trained
+    assert len(trained) == 44
+
+
+def test_generated_problems_are_none_that_a_run_trains_on(tmp_path):
+    pytest.importorskip("reasoning_gym")
+    content = changed("base", {**GOOD["base"], "data": "reasoning-gym:chain_sum", "limit": 40})
+    settings = read_plan(written(tmp_path, content)).judging.settings
+    chosen = choose_problems(settings, {"validation": 5, "test": 6}, 0, (0, 1))
+    drawn = [row["prompt"] for split in ("validation", "test") for row in chosen[split]]
+    assert len(set(drawn)) == 11
+    trained = {row["prompt"] for seed in (0, 1) for row in load_rows("reasoning-gym:chain_sum", limit=40, seed=seed)}
+    assert not trained & set(drawn)
+
+
+def test_too_few_problems_are_told(tmp_path):
+    data = tmp_path / "problems.jsonl"
+    data.write_text("".join(json.dumps({"prompt": f"{i}", "answer": "1"}) + "\n" for i in range(10)))
+    content = changed("base", {**GOOD["base"], "data": str(data)})
+    settings = read_plan(written(tmp_path, content)).judging.settings
+    with pytest.raises(ValueError, match="eval_problems: got 16, want fewer than the 10"):
+        choose_problems(settings, {"validation": 8, "test": 8}, 0, (0,))
+
+
+@pytest.mark.parametrize("path", sorted(Path("configs/compare").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_ready_comparisons_can_be_read(path, tmp_path, monkeypatch):
+    path, model = path.resolve(), yaml.safe_load(path.read_text()).get("base", {}).get("model", "embedded")
+    monkeypatch.chdir(tmp_path)
+    if model != "embedded":  # made by the command in the file's first line, at a path from where it is called
+        Path(model).parent.mkdir(parents=True)
+        Path(model).symlink_to(model_path())
+    assert read_plan(path).reporting_seeds
+
+
+def test_only_what_judging_goes_by_makes_it_another_judging(tmp_path):
+    def judged_on(**base) -> str:
+        plan = read_plan(written(tmp_path, GOOD | {"base": GOOD["base"] | base}))
+        write_problems(plan, tmp_path, instantiate(plan.judging.settings)["rewards"])
+        return digest(judging_path(tmp_path, "test"))
+
+    assert judged_on() == judged_on(**{"optimizer.lr": 0.5})
+    assert judged_on() != judged_on(**{"sampler.max_new_tokens": 23})

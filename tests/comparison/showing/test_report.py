@@ -1,0 +1,258 @@
+"""Choice, summary, page and rows from finished runs that were made up."""
+
+import dataclasses
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+import yaml
+from comparison_folders import SETTINGS, made_up_plan, write_comparison, write_judged, write_judging, write_run
+
+from iapo.comparison.running.plan import Method, Plan, Run
+from iapo.comparison.running.problems import judging_path
+from iapo.comparison.running.protocol import check_folders, choose, run_plan, run_settings
+from iapo.comparison.running.results import BASE_FOLDER, is_judged, read_all
+from iapo.comparison.running.runner import Job, Outcome
+from iapo.comparison.showing.figures import Series, chart, mean_curve
+from iapo.comparison.showing.page import render_page
+from iapo.comparison.showing.report import render_report, results_json
+from iapo.comparison.showing.summary import Summary, summarize
+
+
+def summary_of(plan: Plan, folder: Path, outcomes: dict[str, Outcome] | None = None) -> Summary:
+    choices = choose(plan, folder)
+    return summarize(plan, folder, choices, read_all(plan, folder, choices), outcomes or {})
+
+
+@pytest.fixture(scope="module")
+def made_up(tmp_path_factory) -> tuple[Plan, Path, Summary]:
+    folder = tmp_path_factory.mktemp("comparison")
+    plan = write_comparison(folder)
+    return plan, folder, summary_of(plan, folder)
+
+
+class Links(HTMLParser):
+    """Every address on a page, every id, and all text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.ids: set[str] = set()
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.ids |= {values["id"]} if "id" in values else set()
+        self.links += [values["href"]] if "href" in values else []
+        assert tag not in ("script", "link", "img", "iframe", "object")
+        assert "style" not in values
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_has_every_method_and_every_link_leads_somewhere(made_up):
+    _, folder, summary = made_up
+    page = Links(render_page(summary))
+    for name in ("base", "grpo", "iapo", "iapo-paper", "alpha=0.1", "alpha=0.5", "†"):
+        assert name in page.text
+    for link in page.links:
+        if link.startswith("#"):
+            assert link[1:] in page.ids
+        else:
+            assert not re.match(r"[a-z]+:|/", link)
+            assert (folder / unquote(link)).exists(), link
+    for result in summary.results:
+        assert f"{result.folder}/" in [unquote(link) for link in page.links]
+    assert len(page.links) > 100
+
+
+def test_the_page_shows_all_that_was_promised(made_up):
+    page = render_page(made_up[2])
+    for title in ("Accuracy against length", "Several samples", "By difficulty", "What the tokens do", "Learning"):
+        assert f"<h2>{title}</h2>" in page
+    for label in ("Pass@k", "Length@k, tokens", "Ratio@k, 1 / token", "difficulty", "tokens sampled, thousands"):
+        assert label in page
+    assert page.count("<svg") == 1 + 3 + 2 + 1 + 2
+    section = page[page.index("<h2>By difficulty</h2>") : page.index("<h2>What the tokens do</h2>")]
+    assert section.count('class="bar"') == 2 * 3 * len(made_up[2].methods), "an interval at every level"
+    assert "http" not in page.replace("http-equiv", "")
+    assert page == render_page(made_up[2])
+
+
+def test_hostile_text_stays_text(made_up):
+    plan, folder, _ = made_up
+    evil = "<script>alert(1)</script>\x1b[2J"
+    page = render_page(summary_of(plan, folder, {"grpo/default/seed-0": Outcome("failed", evil)}))
+    assert "<script" not in page
+    assert "\x1b" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_rows_have_their_fields_and_numbers(made_up):
+    _, folder, summary = made_up
+    rows = json.loads(results_json(summary))
+    key = ("method", "preset", "setting", "seed", "split")
+    assert len({tuple(row[name] for name in key) for row in rows}) == len(rows) == 1 + 2 + 6
+    for row in rows:
+        judged = json.loads((folder / row["run"] / f"judged-{row['split']}.json").read_text())
+        samples = [value for problem in judged["correct"] for value in problem]
+        assert row["accuracy"] == pytest.approx(sum(samples) / len(samples))
+        assert row["ratio_at_k"]["2"] == pytest.approx(row["pass_at_k"]["2"] / row["length_at_k"]["2"])
+        assert row["length_at_k"]["1"] == row["mean_length"]
+        hard = [value for i in (2, 5) for value in judged["correct"][i]]
+        assert row["accuracy_hard"] == pytest.approx(sum(hard) / len(hard))
+        assert row["shortest_length"] == 16
+        assert sum(row["token_classes"].values()) == pytest.approx(row["mean_length"])
+        assert row["task"] == "sums"
+        assert not Path(row["run"]).is_absolute()
+    grpo = next(row for row in rows if row["method"] == "grpo" and row["seed"] == 1)
+    assert (grpo["tokens_sampled"], grpo["seconds"], grpo["split"]) == (9000, 1.5, "test")
+    paper = [row for row in rows if row["preset"] == "paper"]
+    assert [(row["method"], row["seed"]) for row in paper] == [("iapo", 0), ("iapo", 1)]
+    tuning = [row for row in rows if row["split"] == "validation"]
+    assert {row["setting"] for row in tuning} == {"alpha=0.1", "alpha=0.5"}
+    assert set(tuning[0]["pass_at_k"]) == {"1", "2"}
+
+
+def test_the_report_says_what_was_chosen_and_against_what(made_up):
+    report = render_report(made_up[2])
+    assert re.search(r"\| iapo \| alpha=0\.5 \| 1\.000 \| (19|20)\.\d \| chosen \|", report)
+    assert "## Against grpo" in report
+    assert "Not finished" not in report
+    iapo = next(method for method in made_up[2].methods if method.name == "iapo")
+    assert iapo.differences["mean_length"].value == pytest.approx(20 / 30 - 1, abs=0.03)
+    assert iapo.measures["excess"].value == pytest.approx(4, abs=0.4)
+
+
+def test_difficulty_has_its_table_with_intervals(made_up):
+    report = render_report(made_up[2])
+    assert "| method |  | 2 | 3 | 4 |" in report
+    grpo = next(method for method in made_up[2].methods if method.name == "grpo")
+    cells = [re.escape(f"{pair[1].value:.1f} ({pair[1].low:.1f} to ") for pair in grpo.by_difficulty.values()]
+    assert re.search(rf"\| grpo \| mean length \| {cells[0]}.*{cells[1]}.*{cells[2]}", report)
+
+
+@pytest.mark.parametrize(("tokens", "told"), [(9400, None), (10000, "iapo sampled 9,000 tokens a run, grpo 10,000")])
+def test_unequal_budgets_are_told(made_up, tokens, told):
+    plan, folder, _ = made_up
+    choices = choose(plan, folder)
+    results = read_all(plan, folder, choices)
+    step = next(result.steps[0] for result in results if result.steps)
+    sampled = {"base": [], "grpo": [{**step, "num_tokens": tokens}]}
+    rest = [{**step, "num_tokens": 9000}]
+    results = [dataclasses.replace(result, steps=sampled.get(result.name, rest)) for result in results]
+    summary = summarize(plan, folder, choices, results, {})
+    assert summary.metadata.get("unequal budgets") == told
+    for shown in (render_page(summary), render_report(summary)):
+        assert ("unequal budgets" in shown) == bool(told)
+
+
+def test_a_run_judged_on_other_problems_does_not_count(tmp_path):
+    plan = write_comparison(tmp_path)
+    run = plan.reporting_runs(plan.untuned())[0]
+    assert is_judged(tmp_path, run.folder, "test")
+    path = judging_path(tmp_path, "test")
+    path.write_text(path.read_text() + "\n")
+    assert not is_judged(tmp_path, run.folder, "test")
+    summary = summary_of(plan, tmp_path)
+    assert run.folder in summary.missing
+    assert not summary.methods
+    assert run.folder in render_page(summary)
+
+
+def test_a_setting_without_all_its_runs_is_not_chosen(tmp_path):
+    plan = write_comparison(tmp_path)
+    assert choose(plan, tmp_path)["iapo"] == "alpha=0.5"
+    (tmp_path / "iapo/alpha=0.5/seed-7/judged-validation.json").unlink()
+    assert choose(plan, tmp_path)["iapo"] == "alpha=0.1"
+    (tmp_path / "iapo/alpha=0.1/seed-7/judged-validation.json").unlink()
+    assert "iapo" not in choose(plan, tmp_path)
+    page = render_page(summary_of(plan, tmp_path))
+    assert "iapo (no setting could be chosen)" in page
+
+
+def test_reporting_starts_after_tuning_with_the_chosen_setting(tmp_path):
+    plan = made_up_plan()
+    write_judging(tmp_path)
+    runs = {run.folder: run for run in plan.tuning_runs()}
+    asked: list[list[str]] = []
+
+    def execute(title: str, jobs: list[Job]) -> dict[str, Outcome]:
+        asked.append([job.name for job in jobs])
+        for job in jobs:
+            if job.name in runs:
+                write_run(tmp_path, runs[job.name], 1.0, 30 if "0.1" in job.name else 20, 2)
+        return {job.name: Outcome("finished") for job in jobs}
+
+    run_plan(plan, tmp_path, execute)
+    assert asked[0][:3] == ["base", "iapo/alpha=0.1/seed-7", "iapo/alpha=0.5/seed-7"]
+    assert asked[1] == ["iapo/alpha=0.5/seed-0", "iapo/alpha=0.5/seed-1"]
+    settings = yaml.safe_load((tmp_path / asked[1][1] / "settings.yaml").read_text())
+    assert settings == {**SETTINGS, "seed": 1}
+    assert not (tmp_path / "iapo/alpha=0.1/seed-0").exists()
+
+
+def test_nothing_is_chosen_from_an_interrupted_tuning(tmp_path):
+    plan = made_up_plan()
+    write_judging(tmp_path)
+    calls = []
+
+    def execute(title: str, jobs: list[Job]) -> dict[str, Outcome]:
+        calls.append(title)
+        return {job.name: Outcome("interrupted") for job in jobs}
+
+    assert run_plan(plan, tmp_path, execute)["base"].state == "interrupted"
+    assert calls == ["tuning"]
+
+
+def test_a_folder_with_other_settings_is_refused(tmp_path):
+    plan = made_up_plan()
+    run = plan.reporting_runs(plan.untuned())[0]
+    (tmp_path / run.folder).mkdir(parents=True)
+    (tmp_path / run.folder / "settings.yaml").write_text(yaml.safe_dump(run_settings(run)))
+    check_folders(plan, tmp_path)
+    (tmp_path / run.folder / "settings.yaml").write_text(yaml.safe_dump({**run_settings(run), "steps": 4}))
+    with pytest.raises(ValueError, match=r"grpo/default/seed-0 holds a run with other settings \(steps is 4, not 3\)"):
+        check_folders(plan, tmp_path)
+
+
+def test_data_without_difficulty_or_classes_have_fewer_sections(tmp_path):
+    method = Method("grpo", "grpo", "default", {"default": SETTINGS})
+    plan = made_up_plan((method,))
+    content = {"split": "test", "samples": 4, "settings": SETTINGS, "rows": [{"prompt": str(i)} for i in range(6)]}
+    judging_path(tmp_path, "test").write_text(json.dumps(content))
+    write_judged(tmp_path, BASE_FOLDER, "test", 0.5, 20, 4)
+    write_run(tmp_path, Run(method, "default", 0, "test"), 0.5, 20, 4)
+    for run in (BASE_FOLDER, "grpo/default/seed-0"):
+        path = tmp_path / run / "judged-test.json"
+        judged = json.loads(path.read_text())
+        path.write_text(json.dumps({k: v for k, v in judged.items() if k not in ("classes", "shortest")}))
+    summary = summary_of(plan, tmp_path)
+    page, row = render_page(summary), json.loads(results_json(summary))[0]
+    assert "By difficulty" not in page
+    assert "What the tokens do" not in page
+    assert "above shortest" not in page
+    assert row["accuracy_hard"] is row["token_classes"] is row["shortest_length"] is None
+    assert render_report(summary)
+
+
+def test_charts_fit_their_points():
+    drawn = chart([Series("a", 0, [(1, 0.5), (2, 0.75), (32, 1.0)], link="a/")], "k", "Pass@k", log_x=True)
+    numbers = [float(x) for x in re.findall(r'cx="([\d.]+)"', drawn)]
+    assert numbers == sorted(numbers)
+    assert (numbers[1] - numbers[0]) * 4 == pytest.approx(numbers[2] - numbers[1], abs=0.5)
+    assert all(0 < x < 440 for x in numbers)
+    assert 'href="a/"' in drawn
+    assert chart([], "x", "y") == ""
+
+
+def test_a_mean_curve_lies_where_all_curves_are():
+    assert mean_curve([]) == []
+    assert mean_curve([[(0, 1.0), (1, 1.0)], [(2, 1.0), (3, 1.0)]]) == []
+    curve = mean_curve([[(1, 2.0), (5, 2.0)], [(0, 4.0), (4, 4.0)]], points=4)
+    assert curve == [(1.0, 3.0), (2.0, 3.0), (3.0, 3.0), (4.0, 3.0)]

@@ -1,0 +1,102 @@
+"""Memory that runs out: recognized, wherever it happens, and survived with the same result; and how much there is."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from models import VOCAB, tiny_model
+from ragged_rollouts import rollout
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from iapo.estimators import AnswerEntropy, AnswerLikelihood, EarlyExitEntropy, NextTokenEntropy
+from iapo.estimators.packed import memory, prefix_cache
+
+POSTFIX = (4, 5)
+
+
+def test_a_real_allocation_that_fails_is_recognized():
+    sizes = []
+
+    def run(size):
+        sizes.append(size)
+        if size > 2:
+            torch.empty(2**50, dtype=torch.uint8)
+
+    memory.halving_chunk(run, 8)
+    assert sizes == [8, 4, 2]
+
+
+def test_other_errors_are_not_taken_for_it():
+    with pytest.raises(RuntimeError, match="shape"):
+        memory.halving_chunk(lambda size: torch.zeros(2) @ torch.zeros(3, 3), 8)
+
+
+@pytest.mark.parametrize("failing", range(1, 9))
+@pytest.mark.parametrize("estimator", [EarlyExitEntropy(POSTFIX), AnswerLikelihood(POSTFIX)], ids=["entropy", "answer"])
+def test_running_out_while_room_is_made_changes_nothing(estimator, failing, monkeypatch):
+    model, sample = tiny_model("llama", layers=3), rollout()
+    expected = estimator.probe(model, sample)
+    made, calls = prefix_cache._with_room, []
+
+    def with_room(cached, room):
+        calls.append(room)
+        if len(calls) == failing:
+            raise torch.OutOfMemoryError("too much")
+        return made(cached, room)
+
+    monkeypatch.setattr(prefix_cache, "_with_room", with_room)
+    torch.testing.assert_close(estimator.probe(model, sample), expected, atol=2e-5, rtol=0)
+    assert len(calls) >= 6
+
+
+def test_what_a_container_may_still_have_is_told(tmp_path):
+    assert memory._left_in_cgroup(tmp_path) is None
+    (tmp_path / "memory.current").write_text("300\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory._left_in_cgroup(tmp_path) is None
+    (tmp_path / "memory.max").write_text("1000\n")
+    assert memory._left_in_cgroup(tmp_path) == 700
+    assert memory._available() is None or memory._available() > 2**20
+
+
+@pytest.mark.parametrize("estimator", [EarlyExitEntropy(POSTFIX), AnswerLikelihood(POSTFIX), NextTokenEntropy()])
+def test_no_forward_makes_logits_of_a_whole_text_not_even_the_guards(estimator):
+    model, sample, seen = tiny_model("llama"), rollout(), []
+    model.register_forward_hook(lambda module, inputs, output: seen.append(output.logits.shape[1]))
+    copy.deepcopy(estimator).probe(model, sample.select(slice(0, 1)))
+    if not isinstance(estimator, NextTokenEntropy):
+        assert seen[:3] == [1, 1, 1]
+
+
+class Largest(TorchDispatchMode):
+    """The number of elements of the largest floating tensor that an operation returned."""
+
+    def __init__(self):
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for each in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(each, torch.Tensor) and each.is_floating_point():
+                self.elements = max(self.elements, each.numel())
+        return result
+
+
+def test_many_candidates_copy_no_logits():
+    sample, model = rollout(), tiny_model("llama")
+    estimator = AnswerEntropy(POSTFIX, candidates=tuple((i,) for i in range(VOCAB)), chunk=3, guard=False)
+    with Largest() as largest:
+        estimator.probe(model, sample)
+    assert largest.elements < VOCAB * len(sample) * 3 * VOCAB / 2
+
+
+@pytest.mark.parametrize("estimator", [EarlyExitEntropy(POSTFIX), AnswerLikelihood(POSTFIX), AnswerEntropy(POSTFIX)])
+def test_estimators_travel_to_other_processes(estimator):
+    model, sample = tiny_model("llama"), rollout()
+    expected = estimator.probe(model, sample)
+    arrived = pickle.loads(pickle.dumps(estimator))
+    assert arrived == estimator
+    assert len(arrived._checked) == 0
+    assert torch.equal(arrived.probe(model, sample), expected)

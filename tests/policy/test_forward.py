@@ -1,0 +1,57 @@
+import pytest
+import torch
+from models import tiny_model
+from torch import nn
+from transformers import Cache, DynamicCache
+
+from iapo.policy.forward import cache_argument
+
+
+class Wrapper(nn.Module):
+    """As PEFT's: a configuration of its own, a signature that tells nothing."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module, self.config = module, module.config
+
+    def forward(self, *args, **kwargs):
+        return self.module(*args, **kwargs)
+
+
+class OwnModel(nn.Module):
+    config = None
+
+    def forward(self, input_ids, past_key_values=None): ...
+
+
+class OwnModelOfToday(nn.Module):
+    config = None
+
+    def forward(self, input_ids, cache: Cache | None = None): ...
+
+
+class OwnDictionary(nn.Module):
+    config = None
+
+    def forward(self, input_ids, cache: dict[str, torch.Tensor] | None = None, past_key_values=None): ...
+
+
+def compiled(model: nn.Module) -> nn.Module:
+    return torch.compile(model, backend="eager")
+
+
+@pytest.mark.parametrize("wrap", [lambda model: model, Wrapper, compiled], ids=["alone", "wrapped", "compiled"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mistral"])
+def test_a_cache_under_its_name_is_filled_without_a_warning(family, wrap):
+    model = tiny_model(family)
+    cache = DynamicCache(config=model.config)
+    model(input_ids=torch.tensor([[3, 4, 5]]), use_cache=True, **{cache_argument(wrap(model)): cache})
+    assert cache.get_seq_length() == 3
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [(OwnModel(), "past_key_values"), (OwnModelOfToday(), "cache"), (OwnDictionary(), "past_key_values")],
+)
+def test_a_model_of_ones_own_is_asked_by_the_name_in_its_signature(model, name):
+    assert cache_argument(model) == name

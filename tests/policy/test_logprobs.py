@@ -1,0 +1,93 @@
+"""Token log-probabilities and entropies against float64 loops, and where infinities stand."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from models import tiny_model
+
+import iapo.policy.logprobs
+from iapo import Rollout
+from iapo.policy.logprobs import completion_logprobs, entropy, token_logprobs
+from iapo.testing import rollouts
+
+
+@given(
+    rows=st.integers(0, 5),
+    vocab=st.integers(1, 9),
+    scale=st.sampled_from([0.1, 3.0, 200.0]),
+    ruled_out=st.booleans(),
+    seed=st.integers(0, 10_000),
+)
+def test_against_a_float64_loop(rows, vocab, scale, ruled_out, seed):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(rows, 2, vocab, generator=generator) * scale
+    ids = torch.randint(0, vocab, (rows, 2), generator=generator)
+    if ruled_out and vocab > 1:
+        logits.scatter_(-1, ((ids + 1) % vocab)[..., None], -torch.inf)
+    logp, spread = token_logprobs(logits, ids), entropy(logits)
+    for row in range(rows):
+        for column in range(2):
+            values = logits[row, column].double().tolist()
+            top = max(values)
+            total = sum(math.exp(v - top) for v in values)
+            p = [math.exp(v - top) / total for v in values]
+            expected = values[ids[row, column]] - top - math.log(total)
+            assert float(logp[row, column]) == pytest.approx(expected, abs=1e-4, rel=1e-5)
+            assert float(spread[row, column]) == pytest.approx(-sum(x * math.log(x) for x in p if x > 0), abs=1e-5)
+
+
+def test_gradient_stays_finite_where_logits_are_minus_infinity():
+    logits = torch.tensor([[0.3, -torch.inf, 1.2], [0.0, -torch.inf, -torch.inf]], requires_grad=True)
+    (entropy(logits).sum() + token_logprobs(logits, torch.tensor([0, 0])).sum()).backward()
+    assert logits.grad.isfinite().all()
+    assert (logits.grad[:, 1] == 0).all()
+
+
+def test_entropy_gradient_matches_the_closed_form():
+    logits = torch.randn(4, 7, dtype=torch.float64, requires_grad=True)
+    entropy(logits).sum().backward()
+    logp = logits.detach().log_softmax(-1)
+    p = logp.exp()
+    torch.testing.assert_close(logits.grad, -p * (logp - (p * logp).sum(-1, keepdim=True)), atol=1e-12, rtol=0)
+
+
+def test_slices_change_nothing(monkeypatch):
+    logits, ids = torch.randn(3, 5, 11), torch.randint(0, 11, (3, 5))
+    whole = token_logprobs(logits, ids), entropy(logits)
+    monkeypatch.setattr(iapo.policy.logprobs, "_SLICE", 25)
+    torch.testing.assert_close((token_logprobs(logits, ids), entropy(logits)), whole)
+
+
+def test_reduced_precision_is_reduced_in_fp32():
+    logits = torch.randn(2, 50).bfloat16()
+    assert entropy(logits).dtype == token_logprobs(logits, torch.zeros(2, dtype=torch.long)).dtype == torch.float32
+    torch.testing.assert_close(entropy(logits), entropy(logits.float()))
+
+
+@given(rollout=rollouts(), family=st.sampled_from(["llama", "gpt2"]), temperature=st.sampled_from([0.7, 1.0, 2.0]))
+@settings(max_examples=15, deadline=None)
+def test_completion_logprobs_against_single_unpadded_forwards(rollout, family, temperature):
+    model = tiny_model(family)
+    with torch.no_grad():
+        logprobs, entropies = completion_logprobs(model, rollout, temperature, with_entropy=True)
+    for row in range(len(rollout)):
+        prompt = rollout.prompt_ids[row][rollout.prompt_mask[row]].tolist()
+        completion = rollout.completion_ids[row][rollout.completion_mask[row]].tolist()
+        with torch.no_grad():
+            logits = model(torch.tensor([prompt + completion])).logits[0].double() / temperature
+        logp = logits.log_softmax(-1)
+        for t, token in enumerate(completion):
+            at = logp[len(prompt) + t - 1]
+            assert float(logprobs[row, t]) == pytest.approx(float(at[token]), abs=2e-5, rel=1e-5)
+            assert float(entropies[row, t]) == pytest.approx(float(-(at.exp() * at).sum()), abs=2e-5)
+        assert not logprobs[row, len(completion) :].any()
+
+
+def test_temperature_must_be_positive():
+    ones = torch.ones(1, 2, dtype=torch.long)
+    rollout = Rollout(ones, ones.bool(), ones, ones.bool(), ones.bool(), torch.zeros(1, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"temperature: got 0\.0"):
+        completion_logprobs(tiny_model("llama"), rollout, temperature=0.0)
