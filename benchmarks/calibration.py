@@ -32,12 +32,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from iapo import Rollout
 from iapo.embedded import generate_problems, model_path
 from iapo.estimators import AnswerLikelihood, Calibrated
-from iapo.estimators.calibrated import draw_prefixes
-from iapo.estimators.packed.attention import packable_attention
-from iapo.estimators.packed.blocks import Block
-from iapo.estimators.packed.packing import packed_logits
-from iapo.estimators.packed.prefix_cache import fill_cache
-from iapo.estimators.packed.prefixes import needed_probes
+from iapo.estimators.calibrated import sample_prefixes
+from iapo.estimators.packed import Block, fill_cache, needed_probes, packable_attention, packed_logits
 from iapo.policy.forward import inference_mode
 from iapo.rollout import TransformersSampler
 
@@ -145,7 +141,7 @@ def fit(variant: Variant, rollout: Rollout, steps: int, lr: float, seed: int) ->
     order = torch.cat([torch.randperm(len(rollout)) for _ in range(-(-steps * ROWS // len(rollout)))])
     for step in range(steps):
         part = rollout.select(order[step * ROWS : (step + 1) * ROWS])
-        at, counted = draw_prefixes(needed_probes(part), PREFIXES)
+        at, counted = sample_prefixes(needed_probes(part), PREFIXES)
         logits = variant.logits(part, at, torch.enable_grad())
         targets = part.answer_ids[:, :1].expand_as(at)
         loss = F.cross_entropy(logits[counted], targets[counted])

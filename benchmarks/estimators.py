@@ -11,7 +11,7 @@ model loaded.
 - `replicated`: what is usually done: for every 16 positions, 16 copies of each row's key-value cache, cut to the
   longest of them, and one forward over 16 postfixes a row (with explicit positions, so that the numbers are right).
 - `dense`: one causal forward over as many tokens as the probes add, no probes: the hardware's limit.
-- `..., our products`: the same, given the library's products of matrices (`iapo.estimators.packed.matmul`),
+- `..., our matmul`: the same, given the library's matrix multiplication (`iapo.estimators.packed.matmul`),
   which the packed forward has; where those are PyTorch's own, as on a GPU, it is the same scheme once more.
 
 `--least` prints only how long the products of matrices take that probing every prefix cannot do without (the layers'
@@ -138,7 +138,7 @@ def fullest(model: nn.Module, rollout: Rollout) -> Tensor:
 Scheme = Callable[[nn.Module, Rollout], Tensor]
 
 
-def with_our_products(scheme: Scheme) -> Scheme:
+def with_our_matmul(scheme: Scheme) -> Scheme:
     def run(model: nn.Module, rollout: Rollout) -> Tensor:
         with fast_matmul(model):
             return scheme(model, rollout)
@@ -149,13 +149,13 @@ def with_our_products(scheme: Scheme) -> Scheme:
 SCHEMES: dict[str, Scheme] = {
     "packed": packed,
     "replicated": replicated,
-    "replicated, our products": with_our_products(replicated),
+    "replicated, our matmul": with_our_matmul(replicated),
     "dense": dense,
-    "dense, our products": with_our_products(dense),
+    "dense, our matmul": with_our_matmul(dense),
 }
 FULLEST: dict[str, Scheme] = {
     "replicated": fullest,
-    "replicated, our products": with_our_products(fullest),
+    "replicated, our matmul": with_our_matmul(fullest),
 }
 """What shows the memory that a scheme needs sooner than the whole of it does."""
 

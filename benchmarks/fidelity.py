@@ -50,11 +50,15 @@ from iapo.estimators import (
 )
 from iapo.estimators.answer_counts import AnswerCounts
 from iapo.estimators.monte_carlo import read_answers
-from iapo.estimators.packed.attention import packable_attention
-from iapo.estimators.packed.blocks import Block, repeat_ids
-from iapo.estimators.packed.packing import probe_prefixes
-from iapo.estimators.packed.prefix_cache import fill_cache
-from iapo.estimators.packed.prefixes import longest, needed_probes
+from iapo.estimators.packed import (
+    Block,
+    fill_cache,
+    longest_prefix,
+    needed_probes,
+    packable_attention,
+    probe_prefixes,
+    repeat_ids,
+)
 from iapo.policy.forward import inference_mode
 from iapo.policy.loading import load_model
 from iapo.rollout import CompactingSampler
@@ -227,7 +231,7 @@ def forecast(setting: Setting, estimator: MIEstimator, rollout: Rollout, at: Ten
         return (logits[:, :, -1].argmax(-1) == first).float()
 
     with packable_attention(setting.model), inference_mode(setting.model):
-        cache = fill_cache(setting.model, rollout, longest(at))
+        cache = fill_cache(setting.model, rollout, longest_prefix(at))
     with adapted:  # In force behind the prefixes only: the cache is the policy's.
         sure, right = (
             probe_prefixes(setting.model, rollout, block, each, at, cache=cache)[at] for each in (confidence, hit)

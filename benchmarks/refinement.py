@@ -38,10 +38,11 @@ from iapo.estimators import (
     Calibrated,
     ClassBoundaries,
     EarlyExitEntropy,
+    PrefixEstimator,
     Refined,
     StepBoundaries,
 )
-from iapo.estimators.packed.prefixes import PrefixEstimator, needed_probes
+from iapo.estimators.packed import needed_probes
 from iapo.estimators.refined import first_round, interpolate, next_round
 from iapo.rollout import TransformersSampler
 

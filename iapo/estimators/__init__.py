@@ -1,4 +1,4 @@
-"""Estimators of what each token told about the answer, in nats. The interface is `iapo.MIEstimator`."""
+"""Estimators of each token's information about the answer, in nats. The interface is `iapo.MIEstimator`."""
 
 from iapo.estimators.answer_counts import AnswerCounts
 from iapo.estimators.answer_entropy import AnswerEntropy
@@ -10,6 +10,7 @@ from iapo.estimators.likelihood import AnswerLikelihood
 from iapo.estimators.monte_carlo import MonteCarloInformation
 from iapo.estimators.next_token import NextTokenEntropy
 from iapo.estimators.none import NoInformation
+from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.estimators.refined import Refined
 from iapo.policy.forward import UnsupportedModelError
 
@@ -25,6 +26,7 @@ __all__ = [
     "MonteCarloInformation",
     "NextTokenEntropy",
     "NoInformation",
+    "PrefixEstimator",
     "Refined",
     "StepBoundaries",
     "UnsupportedModelError",

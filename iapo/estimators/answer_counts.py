@@ -12,12 +12,12 @@ Answer = tuple[int, ...]
 """The tokens of an answer; empty: no answer, which is an outcome like any other."""
 
 Counts = Mapping[Answer, int]
-"""How often each answer was drawn after one prefix; at least one draw."""
+"""How often each answer was sampled after one prefix; at least once in total."""
 
 
 @dataclass(frozen=True)
 class AnswerCounts:
-    """How often each answer was drawn after each prefix that was probed.
+    """How often each answer was sampled after each prefix that was probed.
 
     Probes that were not taken have value and error 0. Tensors are float64, in nats, on the CPU.
 
@@ -68,11 +68,11 @@ def plug_in_entropy(counts: Counts) -> float:
 def miller_madow(counts: Counts) -> float:
     """Plug-in entropy corrected for the number of answers: ``-sum_y f_y log f_y + (K - 1) / (2 n)``, in nats.
 
-    ``f_y = n_y / n``, and ``K`` counts the answers that were drawn.
+    ``f_y = n_y / n``, and ``K`` counts the distinct answers that were sampled.
 
-    *Bias.* The plug-in's first-order bias is removed as far as the answers were drawn. Answers never drawn are missed,
-    so it stays low where ``n`` is not much larger than the number of answers; a unanimous draw gives 0. The rest is of
-    order ``1 / n^2``.
+    *Bias.* The plug-in's first-order bias is removed as far as the answers were sampled. Answers never sampled are
+    missed, so it stays low where ``n`` is not much larger than the number of answers. Samples that all agree give 0.
+    The rest is of order ``1 / n^2``.
 
     Example:
         >>> round(miller_madow({(5,): 3, (7,): 1}), 4)
@@ -82,8 +82,8 @@ def miller_madow(counts: Counts) -> float:
         Miller, "Note on the bias of information estimates", 1955; Paninski, "Estimation of entropy and mutual
         information", Neural Computation 15, 2003, section 4.
     """
-    drawn = sum(count > 0 for count in counts.values())
-    return plug_in_entropy(counts) + (drawn - 1) / (2 * sum(counts.values()))
+    distinct = sum(count > 0 for count in counts.values())
+    return plug_in_entropy(counts) + (distinct - 1) / (2 * sum(counts.values()))
 
 
 def entropy_error(counts: Counts) -> float:
@@ -92,8 +92,8 @@ def entropy_error(counts: Counts) -> float:
     ``H`` is the plug-in entropy. It vanishes where all answers are equally frequent, so it is not let below its value
     of the next order there, ``sqrt(K - 1) / (sqrt(2) n)``; near there it is up to 1.4 times too large.
 
-    *Degenerate case.* A unanimous draw gives 0, although answers of a total probability of up to ``3 / n`` may have
-    been missed (at 95%).
+    *Degenerate case.* Samples that all agree give 0, although answers of a total probability of up to ``3 / n`` may
+    have been missed (at 95%).
 
     References:
         Basharin, "On a statistical estimate for the entropy", 1959; Harris, "The statistical estimation of entropy in
@@ -124,8 +124,8 @@ def smoothed_log_likelihood(counts: Counts, answer: Answer) -> float:
 def log_likelihood_error(counts: Counts, answer: Answer) -> float:
     """Standard error of `smoothed_log_likelihood` by the delta method: ``sqrt((1 - p) / (n p))``, in nats.
 
-    ``p`` is the smoothed probability, so that the error is never 0. An answer that was not drawn has about 1.4 nats,
-    which says no more than that it is rare.
+    ``p`` is the smoothed probability, so that the error is never 0. An answer that was not sampled has about 1.4
+    nats, which only says that it is rare.
     """
     p = math.exp(smoothed_log_likelihood(counts, answer))
     return math.sqrt((1 - p) / (sum(counts.values()) * p))

@@ -7,12 +7,19 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from iapo.estimators.packed.blocks import Block, check_chunk, check_ids, check_vocabulary, repeat_ids
-from iapo.estimators.packed.guard import CheckedModels
-from iapo.estimators.packed.packing import Reduce, probe_prefixes
-from iapo.estimators.packed.prefix_cache import PrefixCache
-from iapo.estimators.packed.prefixes import PrefixEstimator
-from iapo.estimators.packed.ranks import all_reduce_max
+from iapo.estimators.packed import (
+    Block,
+    CheckedModels,
+    PrefixCache,
+    Reduce,
+    all_reduce_max,
+    check_chunk,
+    check_ids,
+    check_vocabulary,
+    probe_prefixes,
+    repeat_ids,
+)
+from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.ops.padding import pad_rows
 from iapo.policy.logprobs import entropy
 from iapo.types import Rollout
@@ -43,7 +50,7 @@ class AnswerEntropy(PrefixEstimator):
     Args:
         postfix_ids: tokens that close the reasoning and open the answer, ``</think><answer>`` in the format used.
         candidates: the answers, as token ids. ``None``: the distinct answers of the row's group in the rollout that is
-            handed in (``answer_ids``, the completions' own), so that groups must come whole: a part of a group knows
+            handed in (``answer_ids``, the completions' own), so that groups must come whole: a part of a group has
             fewer candidates.
         closing_ids: tokens that end the answer, scored with it, so that ``1`` and ``12`` are different answers.
             Without them a candidate that begins another one counts the other's probability as its own.
@@ -127,8 +134,8 @@ class AnswerEntropy(PrefixEstimator):
             # The first token of every candidate is predicted at the end of the postfix, the others on its branch. No
             # row of the vocabulary is copied for a candidate.
             prefixes, vocab = logits.shape[1], logits.shape[3]
-            places = rearrange(first * vocab + targets, "batch candidate answer -> batch 1 (candidate answer)")
-            chosen = logits.flatten(2).gather(2, places.expand(-1, prefixes, -1))
+            entries = rearrange(first * vocab + targets, "batch candidate answer -> batch 1 (candidate answer)")
+            chosen = logits.flatten(2).gather(2, entries.expand(-1, prefixes, -1))
             total = logits.to(torch.promote_types(logits.dtype, torch.float32)).logsumexp(-1)
             tokens = chosen.unflatten(2, targets.shape[1:]) - total[:, :, first]
             likelihoods = tokens.masked_fill(~counts[:, None], 0).sum(-1)

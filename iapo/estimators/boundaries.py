@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from iapo.estimators.packed.blocks import check_ids
+from iapo.estimators.packed import check_ids
 from iapo.ops.token_classes import label_codes
 from iapo.types import Rollout
 
@@ -23,7 +23,7 @@ class Boundaries(ABC):
 
 @dataclass(frozen=True)
 class StepBoundaries(Boundaries):
-    """Where steps begin and end, told by their tokens: boundaries for `Refined`.
+    """Where steps begin and end, recognized by their tokens: boundaries for `Refined`.
 
     Args:
         before_ids: a step begins in front of each of these tokens.
@@ -31,8 +31,8 @@ class StepBoundaries(Boundaries):
         run_ids: a run of these tokens, such as filler words, is a step of its own.
         result_ids: a step ends behind the token that follows one of these, such as ``=``.
         surprisal: nats, at least 0; there is a boundary in front of each token that the sampler gave a probability
-            below ``exp(-surprisal)``, unless a run goes on there: at what the policy might have said differently. Needs
-            ``rollout.sampler_logprobs``. ``None``: none for that reason.
+            below ``exp(-surprisal)``, where the policy might have said something else, unless a run goes on there.
+            Needs ``rollout.sampler_logprobs``. ``None``: no such boundaries.
 
     Raises:
         ValueError: negative ids or a negative ``surprisal``; on a call, ``surprisal`` for a rollout without
@@ -60,7 +60,7 @@ class StepBoundaries(Boundaries):
 
         device = rollout.completion_ids.device
         runs = among(self.run_ids)
-        # A token's mask shifted to its two sides: what stands in front of probe t is token t - 1, behind it token t.
+        # A token's mask shifted to its two sides: token t - 1 stands in front of probe t, token t behind it.
         behind, front = (lambda mask: nn.functional.pad(mask, (0, 1))), (lambda mask: nn.functional.pad(mask, (1, 0)))
         found = behind(among(self.before_ids)) | front(among(self.after_ids)) | (behind(runs) != front(runs))
         found |= nn.functional.pad(among(self.result_ids), (2, 0))[:, :-1]
@@ -73,7 +73,7 @@ class StepBoundaries(Boundaries):
 
 @dataclass(frozen=True)
 class ClassBoundaries(Boundaries):
-    """Where the class of the tokens changes, told by a rule that labels them: boundaries for `Refined`.
+    """Where the class of the tokens changes, by a rule that labels them: boundaries for `Refined`.
 
     With ``stride=1`` the information of each class then adds up to what the wrapped estimator gives it, exactly.
 

@@ -1,4 +1,4 @@
-"""Forced answers that mean what they say: an adapter, fitted on the policy's own answers, that only probes see."""
+"""Calibrated forced answers: an adapter, fitted on the policy's own answers, that is active in probes only."""
 
 import torch
 from einops import repeat
@@ -8,13 +8,20 @@ from torch.optim import Optimizer
 
 from iapo.estimators.adapter import LowRankAdapter
 from iapo.estimators.likelihood import AnswerLikelihood
-from iapo.estimators.packed.attention import packable_attention
-from iapo.estimators.packed.blocks import Block, repeat_ids
-from iapo.estimators.packed.memory import LOGITS
-from iapo.estimators.packed.packing import check_positions, packed_logits
-from iapo.estimators.packed.prefix_cache import PrefixCache, fill_cache
-from iapo.estimators.packed.prefixes import PrefixEstimator, longest, needed_probes
-from iapo.estimators.packed.ranks import all_reduce_max
+from iapo.estimators.packed import (
+    MAX_LOGITS,
+    Block,
+    PrefixCache,
+    all_reduce_max,
+    check_positions,
+    fill_cache,
+    longest_prefix,
+    needed_probes,
+    packable_attention,
+    packed_logits,
+    repeat_ids,
+)
+from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.policy.forward import UnsupportedModelError, inference_mode, sharded, unwrap
 from iapo.policy.logprobs import token_logprobs
 from iapo.types import Rollout
@@ -34,18 +41,18 @@ class Calibrated(PrefixEstimator, nn.Module):
 
     *What it estimates.* As the wrapped estimator, of the policy's final answer in place of its forced one.
 
-    *Bias.* An adapter fitted too little is too unsure, and told information comes too late; one fitted on the very
-    completions that are probed knows their answers and finds too little information: estimate first, then fit. Fitted
-    on reference answers, it would learn those whatever the reasoning says.
+    *Bias.* An adapter that was fitted too little is too uncertain, and information appears too late. An adapter that
+    was fitted on the very completions that are probed knows their answers and finds too little information: estimate
+    first, then fit. Fitted on reference answers, it would learn those whatever the reasoning says.
 
     *Cost.* A call of `fit` takes ``steps`` times one forward over ``rows`` completions and one packed forward and
     backward at ``prefixes`` of their positions. Nothing is fitted anew: each update of the policy is followed by a few
     steps from where the adapter stands. Save `state_dict` (tensors only) and the optimizer's.
 
-    *Several ranks.* `fit` knows of no other rank: each fits its adapter on its own rows. Start all from one state and
-    share the adapter's weights after `fit`, or the ranks' estimators differ.
+    *Several ranks.* `fit` does not communicate: each rank fits its adapter on its own rows. Start all from one
+    state and share the adapter's weights after `fit`, or the ranks' estimators differ.
 
-    *Degenerate cases.* Not fitted, it is the wrapped estimator. Rows without an answer are not fitted.
+    *Degenerate cases.* Before `fit` was called, it equals the wrapped estimator. Rows without an answer are skipped.
 
     Args:
         likelihood: whose forced answer is fitted: its postfix, its closing tokens.
@@ -93,7 +100,7 @@ class Calibrated(PrefixEstimator, nn.Module):
             return torch.zeros(at.shape, device=at.device)
         if cache is None:
             with packable_attention(model), inference_mode(model):
-                cache = fill_cache(model, rollout, longest(at))
+                cache = fill_cache(model, rollout, longest_prefix(at))
         with self.adapter.active(model):
             return self.estimator.probe_at(model, rollout, at, cache)
 
@@ -109,7 +116,7 @@ class Calibrated(PrefixEstimator, nn.Module):
     ) -> dict[str, float]:
         """Take a few optimizer steps towards the completions' own answers.
 
-        Rows and positions are drawn from torch's global generator (on the CPU). Gradients are taken with respect to
+        Rows and positions are sampled with torch's global generator (on the CPU). Gradients are taken with respect to
         the adapter alone; the policy is run through the module inside its wrappers, so that DDP awaits none.
 
         Args:
@@ -165,7 +172,7 @@ class Calibrated(PrefixEstimator, nn.Module):
     def _backward(self, model: nn.Module, rollout: Rollout, prefixes: int) -> Float[Tensor, ""]:
         """Negative log-likelihood of the answers at some positions of each row; its gradient goes to the adapter."""
         needed = needed_probes(rollout)
-        at, counted = draw_prefixes(needed, prefixes)
+        at, counted = sample_prefixes(needed, prefixes)
         targets, counts = self.likelihood.targets(rollout)
         ids = torch.cat([repeat_ids(self.likelihood.postfix_ids, rollout), targets[:, :-1]], 1)
         block = Block.chain(ids, kept=targets.shape[1])
@@ -173,7 +180,7 @@ class Calibrated(PrefixEstimator, nn.Module):
         with packable_attention(model) as config, inference_mode(model):
             check_positions(config, rollout, needed, block)
             # As many rows at once as their logits allow, the mean over all of them.
-            count = max(1, LOGITS // (at.shape[1] * targets.shape[1] * config.vocab_size))
+            count = max(1, MAX_LOGITS // (at.shape[1] * targets.shape[1] * config.vocab_size))
             for start in range(0, len(at), count):
                 rows = slice(start, start + count)
                 part = rollout.select(rows)
@@ -190,10 +197,10 @@ class Calibrated(PrefixEstimator, nn.Module):
         return loss
 
 
-def draw_prefixes(
+def sample_prefixes(
     needed: Bool[Tensor, "batch probe"], count: int
 ) -> tuple[Int[Tensor, "batch prefix"], Bool[Tensor, "batch prefix"]]:
-    """Up to ``count`` distinct needed probes of each row, drawn evenly, and which of the entries are such."""
+    """Up to ``count`` distinct needed probes of each row, sampled uniformly, and which of the entries are such."""
     keys = torch.rand(needed.shape).to(needed.device).masked_fill(~needed, -1)
     found = keys.topk(min(count, needed.shape[1]), dim=1)
     return torch.where(found.values >= 0, found.indices, 0), found.values >= 0

@@ -5,11 +5,17 @@ from dataclasses import dataclass, field
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from iapo.estimators.packed.blocks import Block, check_chunk, check_ids, check_vocabulary, repeat_ids
-from iapo.estimators.packed.guard import CheckedModels
-from iapo.estimators.packed.packing import probe_prefixes
-from iapo.estimators.packed.prefix_cache import PrefixCache
-from iapo.estimators.packed.prefixes import PrefixEstimator
+from iapo.estimators.packed import (
+    Block,
+    CheckedModels,
+    PrefixCache,
+    check_chunk,
+    check_ids,
+    check_vocabulary,
+    probe_prefixes,
+    repeat_ids,
+)
+from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.policy.logprobs import entropy
 from iapo.types import Rollout
 

@@ -1,4 +1,4 @@
-"""The truth by enumeration: every continuation of a prefix, for models small enough."""
+"""Exact information, by enumerating every continuation of every prefix; for models small enough to do so."""
 
 import math
 from collections import defaultdict
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from iapo.estimators.monte_carlo import measure_sign
-from iapo.estimators.packed.prefixes import needed_probes
+from iapo.estimators.packed import needed_probes
 from iapo.interfaces import MIEstimator
 from iapo.policy.forward import inference_mode, unwrap
 from iapo.types import Rollout
@@ -40,7 +40,7 @@ class ExactInformation(MIEstimator):
         answer_of: reads the answer from the tokens of a whole completion, end of sequence included; ``None``: there is
             none.
         eos_id: the token with which a completion ends.
-        max_new_tokens: where a completion is cut, tokens, those of the prefix included.
+        max_new_tokens: the length at which a completion is cut, in tokens, those of the prefix included.
         measure: ``"entropy"`` or ``"likelihood"``; decides `information_sign`.
         max_sequences: the most continuations of a prefix that are enumerated.
 

@@ -7,12 +7,18 @@ from einops import repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from iapo.estimators.packed.blocks import Block, check_chunk, check_ids, check_vocabulary, repeat_ids
-from iapo.estimators.packed.guard import CheckedModels
-from iapo.estimators.packed.packing import probe_prefixes
-from iapo.estimators.packed.prefix_cache import PrefixCache
-from iapo.estimators.packed.prefixes import PrefixEstimator
-from iapo.estimators.packed.ranks import all_reduce_max
+from iapo.estimators.packed import (
+    Block,
+    CheckedModels,
+    PrefixCache,
+    all_reduce_max,
+    check_chunk,
+    check_ids,
+    check_vocabulary,
+    probe_prefixes,
+    repeat_ids,
+)
+from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.policy.logprobs import token_logprobs
 from iapo.types import Rollout
 
@@ -28,12 +34,12 @@ class AnswerLikelihood(PrefixEstimator):
 
     *What it estimates.* With the own answer: the pointwise mutual information of token and answer given what came
     before, in nats. As far as forced answers are consistent (`EarlyExitEntropy`), its expectation over tokens and
-    answers drawn from the model is ``I(y; o_t | q, o_<t)``.
+    answers sampled from the model is ``I(y; o_t | q, o_<t)``.
 
     *Bias.* The value is low, by nats, at prefixes from which the policy would go on and not answer: it says how far the
     policy is from being able to answer now (6 and 8 nats below the truth on the two tasks that were measured). Sums
-    over a completion are high: they hold what the policy could have worked out unsaid, and the own answer was chosen by
-    the completion. The reference answer gives large negative values where a completion goes wrong.
+    over a completion are high: they include what the policy could have worked out without writing it, and the own
+    answer was chosen by the completion. The reference answer gives large negative values where a completion goes wrong.
 
     *Degenerate cases.* A row without an answer, or an empty reasoning span, gives 0.
 

@@ -1,4 +1,4 @@
-"""The truth by sampling: answers drawn from every prefix, many times, and counted."""
+"""Information by sampling: many answers are sampled after every prefix and counted."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -10,8 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from iapo.estimators.answer_counts import Answer, AnswerCounts
-from iapo.estimators.packed.blocks import check_ids
-from iapo.estimators.packed.prefixes import needed_probes
+from iapo.estimators.packed import check_ids, needed_probes
 from iapo.interfaces import MIEstimator, Sampler
 from iapo.types import Rollout
 
@@ -21,22 +20,22 @@ class MonteCarloInformation(MIEstimator):
     """Information from answers sampled after every prefix: ``s_t = H_t - H_{t+1}``, or the gain in ``log p_t(y)``.
 
     ``p_t`` is the distribution of the answer after prompt and the first ``t`` completion tokens, estimated by
-    ``samples`` independent draws at every probe beside a token of the reasoning span. With ``measure="entropy"`` a
+    ``samples`` independent samples at every probe beside a token of the reasoning span. With ``measure="entropy"`` a
     probe is its entropy (`iapo.estimators.answer_counts.miller_madow`); with ``measure="likelihood"`` the
     log-likelihood of the rollout's own answer (`iapo.estimators.answer_counts.smoothed_log_likelihood`). Both are over
     whole answers, compared as token ids.
 
     With ``answers="continued"`` the policy goes on from the prefix to its end and its answer is read: this is
     ``I(y; o_t | q, o_<t)`` itself, with what the policy would have found out later, and no answer is an outcome of its
-    own. With ``answers="forced"`` the postfix stops the reasoning and the answer alone is sampled: the truth behind
+    own. With ``answers="forced"`` the postfix stops the reasoning and the answer alone is sampled: what is estimated by
     `iapo.estimators.AnswerEntropy` and `iapo.estimators.AnswerLikelihood`.
 
     *What it estimates.* The above, in nats, under the sampler's distribution: sample at temperature 1 and without
     truncation for that of the policy.
 
-    *Bias and noise.* Entropy: low where some answers are too rare to be drawn, else of order ``1 / samples^2``.
+    *Bias and noise.* Entropy: low where some answers are too rare to be sampled, else of order ``1 / samples^2``.
     Likelihood: low by ``1 / (2 samples)``, and high for an answer rarer than that. `standard_errors` has
-    the noise of a probe; draws of two probes are independent, so the error of ``s_t`` is the root of their summed
+    the noise of a probe; samples of two probes are independent, so the error of ``s_t`` is the root of their summed
     squares.
 
     *Cost.* ``samples`` completions for every reasoning token: for benchmarks and tests, not for training.
@@ -48,7 +47,7 @@ class MonteCarloInformation(MIEstimator):
         sampler: makes the sampler of a model; called with the model at every call. For continued answers the sampler
             must mark answers (``answer_ids``), read them from the continuation alone (so the reasoning span must end
             before the answer begins), and let completions come to their end: what it cuts has no answer.
-        samples: draws at each probe.
+        samples: sampled answers at each probe.
         answers: ``"continued"`` or ``"forced"``.
         measure: ``"entropy"`` or ``"likelihood"``; decides `information_sign`.
         postfix_ids: forced answers: tokens that close the reasoning and open the answer.
@@ -116,7 +115,7 @@ class MonteCarloInformation(MIEstimator):
     def distributions(
         self, model: nn.Module, rollout: Rollout, at: Bool[Tensor, "batch probe"] | None = None
     ) -> AnswerCounts:
-        """Draw and count the answers after each prefix.
+        """Sample and count the answers after each prefix.
 
         Args:
             model: a causal language model, handed to ``sampler``.
@@ -124,7 +123,7 @@ class MonteCarloInformation(MIEstimator):
             at: which prefixes; ``None``: those beside a token of the reasoning span.
 
         Returns:
-            The counts, which do not depend on ``measure``: one draw serves both.
+            The counts, which do not depend on ``measure``: the same samples serve both.
 
         Raises:
             ValueError: ``at`` of another shape or beyond a completion's end, or a sampler that marks no answers.
@@ -139,7 +138,7 @@ class MonteCarloInformation(MIEstimator):
         prefixes = [self._prefix(rollout, row, probe) for row, probe in where]
         sampler = self.sampler(model)
         step = self.max_prompts or max(1, len(where))
-        probes: dict[tuple[int, int], Counter[Answer]] = {place: Counter() for place in where}
+        probes: dict[tuple[int, int], Counter[Answer]] = {probe: Counter() for probe in where}
         for start in range(0, len(where), step):
             sampled = sampler(prefixes[start : start + step], self.samples)
             answers = self._answers(sampled)
@@ -173,9 +172,9 @@ class MonteCarloInformation(MIEstimator):
         """The tokens before the first closing or end of sequence."""
         size = len(self.closing_ids)
         ends = (
-            place
-            for place, token in enumerate(ids)
-            if token in self.eos_ids or (size and ids[place : place + size] == self.closing_ids)
+            position
+            for position, token in enumerate(ids)
+            if token in self.eos_ids or (size and ids[position : position + size] == self.closing_ids)
         )
         return ids[: next(ends, len(ids))]
 

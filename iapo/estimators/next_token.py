@@ -6,9 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from iapo.estimators.packed.blocks import check_chunk
-from iapo.estimators.packed.memory import LOGITS
-from iapo.estimators.packed.ranks import all_reduce_max
+from iapo.estimators.packed import MAX_LOGITS, all_reduce_max, check_chunk
 from iapo.interfaces import MIEstimator
 from iapo.policy.forward import inference_mode, unwrap
 from iapo.policy.logprobs import entropy
@@ -50,10 +48,10 @@ class NextTokenEntropy(MIEstimator):
         ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)
         prompt, probes = rollout.prompt_ids.shape[1], rollout.completion_ids.shape[1] + 1
         padding = prompt - rollout.prompt_mask.sum(1)
-        places = torch.arange(ids.shape[1], device=ids.device) + padding[:, None]
-        ids = ids.gather(1, places.clamp(max=ids.shape[1] - 1))
+        order = torch.arange(ids.shape[1], device=ids.device) + padding[:, None]
+        ids = ids.gather(1, order.clamp(max=ids.shape[1] - 1))
         uneven = int(padding.max() - padding.min()) if len(ids) else 0
-        most_rows = self.chunk or max(1, LOGITS // unwrap(model).config.get_text_config().vocab_size)
+        most_rows = self.chunk or max(1, MAX_LOGITS // unwrap(model).config.get_text_config().vocab_size)
         rows, width = max(1, most_rows // (probes + uneven)), min(most_rows, probes)
         dtype = torch.promote_types(next(model.parameters()).dtype, torch.float32)
         values = torch.zeros(len(ids), probes, device=ids.device, dtype=dtype)

@@ -12,11 +12,11 @@ from iapo.types import Rollout
 
 @dataclass(frozen=True)
 class NoInformation(MIEstimator):
-    """No token told anything: information 0 everywhere, in nats, no forward pass. Turns information-aware methods off.
+    """Every token has information 0, in nats, and no forward pass runs. It turns information-aware methods off.
 
     *What it estimates.* Nothing; as an estimate of information it is low by all there is.
 
-    *Degenerate cases.* None: it is 0 whatever the rollout.
+    *Degenerate cases.* None: the value is 0 for every rollout.
 
     References:
         IAPO, arXiv 2602.19049, ablation without the information term (NI).

@@ -1,4 +1,4 @@
-"""Probes where the value moved, and not where it did not: coarse probes, then bisection."""
+"""Fewer probes: coarse ones first, then bisection of the intervals over which the value moved."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.estimators.boundaries import Boundaries
-from iapo.estimators.packed.attention import packable_attention
-from iapo.estimators.packed.prefix_cache import fill_cache
-from iapo.estimators.packed.prefixes import PrefixEstimator, longest, needed_probes
-from iapo.estimators.packed.ranks import all_reduce_max
+from iapo.estimators.packed import all_reduce_max, fill_cache, longest_prefix, needed_probes, packable_attention
+from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.interfaces import MIEstimator
 from iapo.policy.forward import inference_mode
 from iapo.types import Rollout
@@ -47,9 +45,9 @@ class Refined(MIEstimator):
     *What it estimates.* What the wrapped estimator estimates, in nats, at a fraction of its probes.
 
     *Bias.* That of the wrapped estimator, and of no one direction beyond it. A value that moves and returns between two
-    probes is missed: what its tokens told, which cancels out, is set to what remains, evenly. Tokens of an interval
-    that has no boundary inside share what the interval tells. A smaller stride cures the first, more boundaries the
-    second.
+    probes is missed: the information of the tokens there cancels out, and each gets an equal share of what remains.
+    Tokens of an interval without a boundary inside share the interval's information equally. A smaller stride reduces
+    the first error, more boundaries the second.
 
     *Degenerate cases.* ``stride=1`` without ``boundaries`` is the wrapped estimator; an infinite threshold never
     refines; an empty reasoning span gives 0.
@@ -96,7 +94,7 @@ class Refined(MIEstimator):
         if not all_reduce_max(int(needed.any()), model):
             return RefinedProbes(torch.zeros(needed.shape, device=needed.device), needed, 0)
         with packable_attention(model), inference_mode(model):
-            cache = fill_cache(model, rollout, longest(needed))
+            cache = fill_cache(model, rollout, longest_prefix(needed))
         at = first_round(rollout, allowed, self.stride) | always
         values = self.estimator.probe_at(model, rollout, at, cache)
         probed, rounds = at, 1
@@ -145,7 +143,7 @@ def next_round(
     moved = (values.gather(1, right) - values.gather(1, left)).abs() > threshold
     candidates = allowed & ~probed & moved
     steps = torch.arange(probed.shape[1], device=probed.device)
-    # One number orders candidates: distance to the middle, then position. Intervals are told by their left end.
+    # One number orders candidates: distance to the middle, then position. An interval is named by its left end.
     key = (2 * steps - left - right).abs() * probed.shape[1] + steps
     key = key.masked_fill(~candidates, torch.iinfo(key.dtype).max)
     best = torch.full_like(key, torch.iinfo(key.dtype).max).scatter_reduce(1, left, key, "amin")

@@ -1,4 +1,4 @@
-"""Masked reductions: what an empty mask means is decided here, once.
+"""Masked reductions, and what they return for an empty mask.
 
 Sums over nothing are 0, so are means and standard deviations over nothing, and a z-score where there is no spread is 0.
 Values outside the mask never matter, NaN included. Reductions run in fp32 or better.

@@ -13,9 +13,9 @@ def pad_rows(
 
     Args:
         rows: token ids.
-        pad_id: what stands in padding.
+        pad_id: the token id of padding.
         left: pad before the tokens instead of after them.
-        device: where the tensors go.
+        device: that of the tensors.
 
     Returns:
         Ids ``[batch, width]`` and a mask of that shape, ``True`` at the tokens.

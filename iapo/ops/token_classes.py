@@ -1,4 +1,4 @@
-"""Classes of tokens, as a rule that reads texts gives them, on the grid of the completions."""
+"""Labels of tokens as integer codes in the shape of the completions."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ def label_codes(
     """The names of all classes, in alphabetical order, and the index of each token's among them, -1 at padding.
 
     Args:
-        argument: what the labels are called in errors.
+        argument: the name of the labels in errors.
         labels: the class of every token of each completion.
         completion_mask: ``True`` at the completions' tokens.
 

@@ -16,7 +16,10 @@ class UnsupportedModelError(ValueError):
 
 
 def unwrap(model: nn.Module) -> Any:
-    """The model inside wrappers such as DDP, FSDP or ``torch.compile``: where its ``config`` is read from."""
+    """The model inside wrappers such as DDP, FSDP or ``torch.compile``: the one that has the ``config``.
+
+    Raises:
+        TypeError: no module inside has a ``config``."""
     while not hasattr(model, "config"):
         inner = getattr(model, "module", None) or getattr(model, "_orig_mod", None)
         if inner is None:
@@ -26,7 +29,7 @@ def unwrap(model: nn.Module) -> Any:
 
 
 def cache_argument(model: nn.Module) -> str:
-    """What the forward of a model, or of the one inside wrappers such as DDP or PEFT, calls its key-value cache.
+    """The name of the key-value cache in the signature of a model's forward, inside wrappers such as DDP or PEFT.
 
     ``cache`` where the signature has one that is typed as a `transformers.Cache` (transformers from 5.24 on; XLM's is a
     dictionary of its own), else ``past_key_values``.
@@ -41,7 +44,7 @@ def cache_argument(model: nn.Module) -> str:
 def inference_mode(model: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients, the training mode of every submodule restored afterwards.
 
-    In training mode, gradient checkpointing silently empties a key-value cache, and dropout makes probes noise.
+    In training mode, gradient checkpointing silently empties a key-value cache, and dropout adds noise to probes.
     """
     training = [module for module in model.modules() if module.training]
     model.eval()

@@ -1,4 +1,4 @@
-"""Where models come from: the embedded one, a local directory, a hub id, or a GGUF file."""
+"""Loads models and tokenizers: the embedded one, a local directory, a hub id, or a GGUF file."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,9 +39,9 @@ def choose_autocast(precision: str, device: torch.device) -> torch.dtype | None:
 
 
 def load_tokenizer(source: str, trust_remote_code: bool = False) -> Any:
-    """The tokenizer of a model, left-padding, with a padding token. Arguments and errors as `load_model`."""
-    place, options = _locate(source)
-    tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code, **options)
+    """The tokenizer of a model, left-padding, with a padding token. Arguments and errors are those of `load_model`."""
+    path_or_id, options = _locate(source)
+    tokenizer = AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=trust_remote_code, **options)
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token_id is None:
@@ -61,7 +61,7 @@ def load_model(
 
     Args:
         source: ``embedded``, a local directory, a hub id, or the path of a ``.gguf`` file, whose weights are unpacked.
-        device: where the weights go.
+        device: that of the weights.
         dtype: of the weights; keep fp32 to train, small updates vanish in bf16.
         attn_implementation: as transformers takes it; ``sdpa`` and ``eager`` can be probed without a switch.
         trust_remote_code: run code that comes with the model.
@@ -75,12 +75,12 @@ def load_model(
         OSError: transformers cannot load it.
         ValueError: a tokenizer with neither a padding nor an end-of-sequence token.
     """
-    place, options = _locate(source)
+    path_or_id, options = _locate(source)
     if "gguf_file" in options and hasattr(transformers, "GgufConfig"):
         # Weights left in their packed blocks can neither be trained nor saved.
         options["quantization_config"] = transformers.GgufConfig(dequantize=True)
     model = AutoModelForCausalLM.from_pretrained(
-        place,
+        path_or_id,
         dtype=dtype,
         attn_implementation=attn_implementation,
         trust_remote_code=trust_remote_code,
@@ -90,7 +90,7 @@ def load_model(
 
 
 def _locate(source: str) -> tuple[str, dict[str, Any]]:
-    """What ``from_pretrained`` is called with."""
+    """The arguments of ``from_pretrained`` for a source."""
     if source == "embedded":
         return str(model_path()), {}
     path = Path(source).expanduser()

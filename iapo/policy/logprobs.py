@@ -77,7 +77,7 @@ def completion_logprobs(
     Args:
         model: a causal language model, possibly wrapped.
         rollout: the completions.
-        temperature: logits are divided by it; use what the sampler used.
+        temperature: logits are divided by it; use the sampler's.
         with_entropy: also return the entropy of every next-token distribution (without gradient).
 
     Returns:

@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from iapo.ops.padding import pad_rows
-from iapo.rollout.spans import mark_spans
+from iapo.rollout.spans import DEFAULT_MARKERS, Markers, mark_spans
 from iapo.types import Rollout
 
 Ids = Sequence[Sequence[int]]
@@ -20,10 +20,7 @@ def collate(
     group_ids: Sequence[int],
     pad_id: int,
     tokenizer: PreTrainedTokenizerBase | None,
-    reasoning_start: str = "<think>",
-    reasoning_end: str = "</think>",
-    answer_start: str = "<answer>",
-    answer_end: str = "</answer>",
+    markers: Markers = DEFAULT_MARKERS,
     eos_ids: Collection[int] | None = None,
     sampler_logprobs: Sequence[Sequence[float]] | None = None,
     device: torch.device | str = "cpu",
@@ -34,23 +31,20 @@ def collate(
         prompt_ids: the prompt of each completion.
         completion_ids: the completions, end-of-sequence token included where there is one.
         group_ids: index of the prompt of each completion.
-        pad_id: what stands in padding; it may also be a token of a completion, masks do not come from it.
-        tokenizer: finds the spans (see `iapo.rollout.spans.mark_spans`). ``None``: the whole completion is reasoning, a
-            final end-of-sequence token excepted, and there are no answers.
-        reasoning_start: text that opens the reasoning.
-        reasoning_end: text that closes it.
-        answer_start: text that opens the answer.
-        answer_end: text that closes it.
+        pad_id: the token id of padding; it may also be a token of a completion, because masks do not come from it.
+        tokenizer: decodes the tokens for `iapo.rollout.spans.mark_spans`. ``None``: the whole completion is
+            reasoning, a final end-of-sequence token excepted, and there are no answers.
+        markers: the texts that open and close reasoning and answer.
         eos_ids: end-of-sequence ids; ``None``: the tokenizer's.
         sampler_logprobs: log-probability of each completion token, nats; as long as the completions.
-        device: where the tensors go.
+        device: that of the tensors.
 
     Returns:
         The rollout, trimmed to the longest prompt and the longest completion.
 
     Raises:
-        ValueError: fields of different numbers of rows, a row of log-probabilities of another length than its
-            completion, or an empty marker.
+        ValueError: fields of different numbers of rows, or a row of log-probabilities of another length than
+            its completion.
     """
     rows = {"prompt_ids": len(prompt_ids), "completion_ids": len(completion_ids), "group_ids": len(group_ids)}
     if len(set(rows.values())) > 1:
@@ -76,9 +70,7 @@ def collate(
         ends = torch.tensor([len(row) - (bool(row) and row[-1] in (eos_ids or ())) for row in completion_ids])
         reasoning = torch.arange(completions.shape[1]) < ends[:, None]
         return dataclasses.replace(rollout, reasoning_mask=reasoning).to(device)
-    spans = mark_spans(
-        completions, completion_mask, tokenizer, reasoning_start, reasoning_end, answer_start, answer_end, eos_ids
-    )
+    spans = mark_spans(completions, completion_mask, tokenizer, markers, eos_ids)
     return dataclasses.replace(
         rollout,
         reasoning_mask=spans.reasoning_mask,

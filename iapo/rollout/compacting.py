@@ -39,7 +39,7 @@ class CompactingSampler(LanguageModelSampler):
     """
 
     def check_model(self, model: Any) -> None:
-        """Also refuse what rows cannot be dropped from."""
+        """Also refuse a model from whose cache rows cannot be dropped, and sharded weights."""
         super().check_model(model)
         _refuse_uncompactable(model)
         _refuse_sharded(self.model)
@@ -47,13 +47,13 @@ class CompactingSampler(LanguageModelSampler):
     def generate(
         self, model: Any, prompt_ids: list[list[int]], group_size: int, eos_ids: Sequence[int], pad_id: int
     ) -> Iterator[Generated]:
-        """See the class."""
+        """Tokens and log-probabilities of as many prompts at once as ``max_batch`` allows."""
         for part, copies in _batches(prompt_ids, group_size, self.max_batch):
             ids, mask = pad_rows(part, pad_id, left=True, device=model.device)
             yield self._decode(model, ids, mask, copies, eos_ids)
 
     def _decode(self, model: Any, ids: Tensor, mask: Tensor, copies: int, eos_ids: Sequence[int]) -> Generated:
-        """Tokens of ``copies`` completions of each prompt and their log-probabilities; of no meaning after an end."""
+        """Tokens of ``copies`` completions of each prompt and their log-probabilities; meaningless behind an end."""
         # DDP broadcasts buffers at every forward, which would pair forwards of ranks that take different steps.
         forward = model if isinstance(self.model, DistributedDataParallel) else self.model
         width, ends = ids.shape[1], torch.tensor(eos_ids, device=ids.device, dtype=torch.long)
@@ -68,13 +68,13 @@ class CompactingSampler(LanguageModelSampler):
         cache.batch_repeat_interleave(copies)
         logits = logits.repeat_interleave(copies, 0)
         mask = nn.functional.pad(mask, (0, self.max_new_tokens), value=True).repeat_interleave(copies, 0)
-        places = mask[:, :width].sum(1)
+        next_positions = mask[:, :width].sum(1)
         tokens = ids.new_zeros(len(mask), self.max_new_tokens)
         values = torch.zeros(tokens.shape, device=ids.device)
         rows = torch.arange(len(mask), device=ids.device)
         ended = torch.zeros(len(mask), device=ids.device, dtype=torch.bool)
         for step in range(self.max_new_tokens):
-            chosen, logprobs = self._draw(logits)
+            chosen, logprobs = self._sample_tokens(logits)
             tokens[rows, step], values[rows, step] = chosen, logprobs.to(values.dtype)
             ended = ended | torch.isin(chosen, ends)
             count = int(ended.sum())
@@ -83,12 +83,16 @@ class CompactingSampler(LanguageModelSampler):
             if count >= _DROP * len(rows):
                 kept = (~ended).nonzero().flatten()
                 cache.batch_select_indices(kept)
-                rows, chosen, ended, places, mask = (x[kept] for x in (rows, chosen, ended, places, mask))
+                rows, chosen, ended, next_positions, mask = (
+                    each[kept] for each in (rows, chosen, ended, next_positions, mask)
+                )
             seen = mask[:, : width + step + 1]
-            logits = _last_logits(forward, cache, chosen[:, None], seen, (places + step)[:, None])
+            logits = _last_logits(forward, cache, chosen[:, None], seen, (next_positions + step)[:, None])
         return tokens, values
 
-    def _draw(self, logits: Float[Tensor, "batch vocab"]) -> tuple[Int[Tensor, " batch"], Float[Tensor, " batch"]]:
+    def _sample_tokens(
+        self, logits: Float[Tensor, "batch vocab"]
+    ) -> tuple[Int[Tensor, " batch"], Float[Tensor, " batch"]]:
         """One token of each row and its log-probability."""
         scores = logits.to(torch.promote_types(logits.dtype, torch.float32))
         logprobs = (scores / self.temperature if self.temperature > 0 else scores).log_softmax(-1)

@@ -1,4 +1,4 @@
-"""What samplers of a language model share: their arguments, where a completion ends, and the rollout they return."""
+"""The base class of samplers of a language model: their arguments, the end of a completion, and the rollout."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -13,11 +13,11 @@ from iapo.interfaces import Prompts, Sampler
 from iapo.policy.forward import inference_mode, unwrap
 from iapo.rollout.collation import collate
 from iapo.rollout.prompts import encode_prompts
-from iapo.rollout.spans import check_markers
+from iapo.rollout.spans import Markers
 from iapo.types import Rollout
 
 Generated = tuple[Int[Tensor, "batch token"], Float[Tensor, "batch token"]]
-"""Sampled tokens and their log-probabilities (nats); of no meaning behind a row's first end of sequence."""
+"""Sampled tokens and their log-probabilities (nats); meaningless behind a row's first end of sequence."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class LanguageModelSampler(Sampler):
     end-of-sequence ids are read, with the tokenizer's. It runs in evaluation mode without gradients; its training mode
     is put back. A completion ends with its first end-of-sequence token, which belongs to it, or at ``max_new_tokens``.
 
-    *Randomness.* Tokens are drawn from torch's global generator of the model's device. ``torch.manual_seed`` makes
+    *Randomness.* Tokens are sampled with torch's global generator of the model's device. ``torch.manual_seed`` makes
     a call repeatable; to resume a run, save and restore ``torch.get_rng_state()`` (on CUDA, ``torch.cuda``'s too).
 
     *Log-probabilities.* ``sampler_logprobs`` are those of the sampled tokens in nats, after the temperature and
@@ -38,9 +38,9 @@ class LanguageModelSampler(Sampler):
     Args:
         model: a causal language model of transformers, possibly wrapped (DDP).
         tokenizer: of the model. Texts are encoded without adding special tokens: apply a chat template before.
-        max_new_tokens: where a completion is cut, tokens.
+        max_new_tokens: the length at which a completion is cut, in tokens.
         temperature: logits are divided by it; 0 takes the likeliest token.
-        top_p: tokens are drawn from the smallest set that holds this probability.
+        top_p: tokens are sampled from the smallest set that holds this probability.
         max_batch: completions sampled at once; ``None``: all.
         reasoning_start: text that opens the reasoning.
         reasoning_end: text that closes it.
@@ -64,7 +64,7 @@ class LanguageModelSampler(Sampler):
     answer_end: str = "</answer>"
 
     def __post_init__(self) -> None:
-        check_markers(self.reasoning_start, self.reasoning_end, self.answer_start, self.answer_end)
+        _ = self.markers  # raises for an empty one
         if self.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens: got {self.max_new_tokens}, want at least 1")
         if not 0 <= self.temperature < float("inf"):
@@ -73,6 +73,11 @@ class LanguageModelSampler(Sampler):
             raise ValueError(f"top_p: got {self.top_p}, want a number above 0 and at most 1")
         if self.max_batch is not None and self.max_batch < 1:
             raise ValueError(f"max_batch: got {self.max_batch}, want at least 1, or None")
+
+    @property
+    def markers(self) -> Markers:
+        """The four markers as one record."""
+        return Markers(self.reasoning_start, self.reasoning_end, self.answer_start, self.answer_end)
 
     def sample(self, prompts: Prompts, group_size: int) -> Rollout:
         """Sample ``group_size`` completions of each prompt, one prompt after the other."""
@@ -96,10 +101,7 @@ class LanguageModelSampler(Sampler):
             group_ids=[group for group in range(len(prompts)) for _ in range(group_size)],
             pad_id=pad_id,
             tokenizer=self.tokenizer,
-            reasoning_start=self.reasoning_start,
-            reasoning_end=self.reasoning_end,
-            answer_start=self.answer_start,
-            answer_end=self.answer_end,
+            markers=self.markers,
             eos_ids=eos_ids,
             sampler_logprobs=logprobs,
             device=model.device,
@@ -120,8 +122,8 @@ class LanguageModelSampler(Sampler):
             model: wrappers taken off; in evaluation mode, gradients off.
             prompt_ids: one row of tokens a prompt.
             group_size: completions of each.
-            eos_ids: what ends a completion.
-            pad_id: what to pad with.
+            eos_ids: tokens that end a completion.
+            pad_id: the token id of padding.
         """
 
 

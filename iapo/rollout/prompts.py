@@ -1,4 +1,4 @@
-"""Prompts as texts or token ids, made token ids."""
+"""Turns prompts, given as texts or token ids, into token ids."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Replays completions that are already there: for tests, and for scoring recorded completions."""
+"""Returns completions that exist already: for tests, and for scoring recorded completions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 from iapo.interfaces import Prompts, Sampler
 from iapo.rollout.collation import collate
 from iapo.rollout.prompts import encode, encode_prompts
-from iapo.rollout.spans import check_markers
+from iapo.rollout.spans import Markers
 from iapo.types import Rollout
 
 Text = str | Sequence[int]
@@ -19,7 +19,7 @@ Text = str | Sequence[int]
 class ScriptedSampler(Sampler):
     """Returns given completions: the first ``group_size`` of each prompt.
 
-    It keeps no place: the same prompt gets the same completions at every call. There are no ``sampler_logprobs``.
+    It has no state: the same prompt gets the same completions at every call. There are no ``sampler_logprobs``.
 
     Args:
         completions: the completions of each prompt, as texts or token ids, by prompt (a text, or a tuple of token ids);
@@ -51,9 +51,14 @@ class ScriptedSampler(Sampler):
     answer_end: str = "</answer>"
 
     def __post_init__(self) -> None:
-        check_markers(self.reasoning_start, self.reasoning_end, self.answer_start, self.answer_end)
+        _ = self.markers  # raises for an empty one
         if self.append_eos and self._eos_id is None:
             raise ValueError("append_eos: got True, but there is no tokenizer with an end-of-sequence token")
+
+    @property
+    def markers(self) -> Markers:
+        """The four markers as one record."""
+        return Markers(self.reasoning_start, self.reasoning_end, self.answer_start, self.answer_end)
 
     def sample(self, prompts: Prompts, group_size: int) -> Rollout:
         """The completions of each prompt, one prompt after the other."""
@@ -66,10 +71,7 @@ class ScriptedSampler(Sampler):
             group_ids=[group for group in range(len(prompts)) for _ in range(group_size)],
             pad_id=0 if pad_id is None else pad_id,
             tokenizer=self.tokenizer,
-            reasoning_start=self.reasoning_start,
-            reasoning_end=self.reasoning_end,
-            answer_start=self.answer_start,
-            answer_end=self.answer_end,
+            markers=self.markers,
         )
 
     @property
@@ -78,10 +80,10 @@ class ScriptedSampler(Sampler):
 
     def _complete(self, prompt: Text, index: int) -> list[int]:
         if isinstance(self.completions, Mapping):
-            there = self.completions.get(prompt if isinstance(prompt, str) else tuple(prompt), ())
-            if index >= len(there):
-                raise ValueError(f"completions: prompt {prompt!r} has {len(there)}, want at least {index + 1}")
-            completion = there[index]
+            found = self.completions.get(prompt if isinstance(prompt, str) else tuple(prompt), ())
+            if index >= len(found):
+                raise ValueError(f"completions: prompt {prompt!r} has {len(found)}, want at least {index + 1}")
+            completion = found[index]
         else:
             completion = self.completions(prompt, index)
         ids = encode(completion, self.tokenizer, f"completions of prompt {prompt!r}")

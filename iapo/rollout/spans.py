@@ -8,7 +8,7 @@ stay inside its own piece: nothing after it moves.
 
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -19,6 +19,35 @@ from transformers import PreTrainedTokenizerBase
 
 from iapo.ops.padding import pad_rows
 from iapo.types import shape_checked
+
+
+@dataclass(frozen=True)
+class Markers:
+    """The texts between which a completion reasons and answers.
+
+    Args:
+        reasoning_start: text that opens the reasoning.
+        reasoning_end: text that closes it.
+        answer_start: text that opens the answer.
+        answer_end: text that closes it.
+
+    Raises:
+        ValueError: an empty marker; the message names it.
+    """
+
+    reasoning_start: str = "<think>"
+    reasoning_end: str = "</think>"
+    answer_start: str = "<answer>"
+    answer_end: str = "</answer>"
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if not getattr(self, field.name):
+                raise ValueError(f"{field.name}: got an empty text, want the marker")
+
+
+DEFAULT_MARKERS = Markers()
+"""``<think>...</think><answer>...</answer>``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +77,7 @@ def mark_spans(
     completion_ids: Int[Tensor, "batch token"],
     completion_mask: Bool[Tensor, "batch token"],
     tokenizer: PreTrainedTokenizerBase,
-    reasoning_start: str = "<think>",
-    reasoning_end: str = "</think>",
-    answer_start: str = "<answer>",
-    answer_end: str = "</answer>",
+    markers: Markers = DEFAULT_MARKERS,
     eos_ids: Collection[int] | None = None,
 ) -> Spans:
     """Mark the reasoning and the own answer of each completion.
@@ -66,20 +92,13 @@ def mark_spans(
     Args:
         completion_ids: token ids, right-padded.
         completion_mask: ``True`` at the completions' tokens.
-        tokenizer: what decodes the ids.
-        reasoning_start: text that opens the reasoning.
-        reasoning_end: text that closes it.
-        answer_start: text that opens the answer.
-        answer_end: text that closes it.
+        tokenizer: decodes the ids.
+        markers: the texts that open and close reasoning and answer.
         eos_ids: end-of-sequence ids; ``None``: the tokenizer's.
 
     Returns:
         Masks and answers on the device of ``completion_ids``.
-
-    Raises:
-        ValueError: an empty marker.
     """
-    check_markers(reasoning_start, reasoning_end, answer_start, answer_end)
     if eos_ids is None:
         eos_ids = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     lengths = completion_mask.sum(1).tolist()
@@ -90,7 +109,7 @@ def mark_spans(
     for index, row in enumerate(rows):
         texts = [pieces[token] for token in row]
         ends_itself = bool(row) and row[-1] in eos_ids
-        span, answer = find_spans(texts, ends_itself, reasoning_start, reasoning_end, answer_start, answer_end)
+        span, answer = find_spans(texts, ends_itself, markers)
         reasoning[index, span.start : span.stop] = True
         answers.append(row[answer.start : answer.stop])
     device = completion_ids.device
@@ -98,30 +117,19 @@ def mark_spans(
     return Spans(reasoning_mask=reasoning.to(device), answer_ids=answer_ids, answer_mask=answer_mask)
 
 
-def find_spans(
-    pieces: Sequence[str],
-    ends_itself: bool,
-    reasoning_start: str,
-    reasoning_end: str,
-    answer_start: str,
-    answer_end: str,
-) -> tuple[Span, Span]:
-    """The spans of one completion, from the texts of its tokens; see `mark_spans`.
+def find_spans(pieces: Sequence[str], ends_itself: bool, markers: Markers) -> tuple[Span, Span]:
+    """The spans of one completion, from the texts of its tokens, by the rules of `mark_spans`.
 
     Args:
         pieces: the text of each token.
         ends_itself: whether the last token is an end-of-sequence token.
-        reasoning_start: text that opens the reasoning.
-        reasoning_end: text that closes it.
-        answer_start: text that opens the answer.
-        answer_end: text that closes it.
+        markers: the texts that open and close reasoning and answer.
 
     Returns:
         The reasoning and the answer, each possibly empty.
 
     Example:
-        >>> find_spans(["7", "</", "think", "><", "answer", ">", "1", "2<", "/answer>"], False,
-        ...            "<think>", "</think>", "<answer>", "</answer>")
+        >>> find_spans(["7", "</", "think", "><", "answer", ">", "1", "2<", "/answer>"], False, Markers())
         (Span(start=0, stop=1), Span(start=6, stop=8))
     """
     text = "".join(pieces)
@@ -132,20 +140,21 @@ def find_spans(
         return bisect_right(ends, character)
 
     opening = len(text) - len(text.lstrip())
-    begin = opening + len(reasoning_start) if text.startswith(reasoning_start, opening) else 0
+    begin = opening + len(markers.reasoning_start) if text.startswith(markers.reasoning_start, opening) else 0
     first = token_of(begin) if begin else 0
-    close = text.find(reasoning_end, begin)
+    close = text.find(markers.reasoning_end, begin)
     if close < 0:
         last = len(pieces) - ends_itself
         return Span(min(first, last), last), Span(0, 0)
     last = token_of(close)
     reasoning = Span(min(first, last), last)
 
-    answer_stop = text.rfind(answer_end, close + len(reasoning_end))
+    behind = close + len(markers.reasoning_end)
+    answer_stop = text.rfind(markers.answer_end, behind)
     if answer_stop < 0:
         return reasoning, Span(0, 0)
-    answer_open = text.rfind(answer_start, close + len(reasoning_end), answer_stop)
-    answer_begin = answer_open + len(answer_start)
+    answer_open = text.rfind(markers.answer_start, behind, answer_stop)
+    answer_begin = answer_open + len(markers.answer_start)
     if answer_open < 0 or answer_begin == answer_stop:
         return reasoning, Span(0, 0)
     return reasoning, Span(token_of(answer_begin), token_of(answer_stop - 1) + 1)
@@ -158,16 +167,3 @@ def decode_pieces(rows: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerB
         token: str(tokenizer.decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False))
         for token in tokens
     }
-
-
-def check_markers(reasoning_start: str, reasoning_end: str, answer_start: str, answer_end: str) -> None:
-    """Raise ``ValueError``, naming the argument, for an empty marker."""
-    markers = {
-        "reasoning_start": reasoning_start,
-        "reasoning_end": reasoning_end,
-        "answer_start": answer_start,
-        "answer_end": answer_end,
-    }
-    for name, marker in markers.items():
-        if not marker:
-            raise ValueError(f"{name}: got an empty text, want the marker")

@@ -1,4 +1,4 @@
-"""Completions as texts, for rewards and for people."""
+"""Completions as texts."""
 
 from collections.abc import Collection
 
@@ -13,7 +13,7 @@ def decode_completions(
     """The text of each completion, without padding and without its final end-of-sequence token.
 
     Other special tokens stay: with some tokenizers ``<think>`` and ``<answer>`` are special, and rewards look for them.
-    Padding is told by the mask, so that a padding token inside a completion stays too.
+    Padding is read from the mask, so that a padding token inside a completion stays too.
 
     Args:
         tokenizer: of the model that sampled.

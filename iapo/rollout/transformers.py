@@ -24,7 +24,7 @@ class TransformersSampler(LanguageModelSampler):
     def generate(
         self, model: Any, prompt_ids: list[list[int]], group_size: int, eos_ids: Sequence[int], pad_id: int
     ) -> Iterator[Generated]:
-        """See the class."""
+        """Tokens and log-probabilities of ``max_batch`` completions at a time."""
         rows = [ids for ids in prompt_ids for _ in range(group_size)]
         step = self.max_batch or len(rows)
         with _generating_with(model, self._generation_config(eos_ids, pad_id)):
@@ -32,7 +32,7 @@ class TransformersSampler(LanguageModelSampler):
                 yield self._generate(model, rows[start : start + step], pad_id)
 
     def _generation_config(self, eos_ids: Sequence[int], pad_id: int) -> GenerationConfig:
-        drawing = {"temperature": float(self.temperature), "top_k": 0, "top_p": float(self.top_p)}
+        sampling = {"temperature": float(self.temperature), "top_k": 0, "top_p": float(self.top_p)}
         return GenerationConfig(
             max_new_tokens=self.max_new_tokens,
             do_sample=self.temperature > 0,
@@ -40,7 +40,7 @@ class TransformersSampler(LanguageModelSampler):
             pad_token_id=pad_id,
             use_cache=True,
             disable_compile=True,
-            **(drawing if self.temperature > 0 else {}),
+            **(sampling if self.temperature > 0 else {}),
         )
 
     def _generate(self, model: Any, prompt_ids: list[list[int]], pad_id: int) -> Generated:

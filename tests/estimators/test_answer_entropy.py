@@ -12,8 +12,8 @@ from models import tiny_model
 from iapo import Rollout
 from iapo.estimators import AnswerEntropy
 from iapo.estimators.answer_entropy import group_answers
-from iapo.estimators.packed.packing import probe_prefixes
-from iapo.estimators.packed.prefixes import needed_probes
+from iapo.estimators.packed import Block, needed_probes, probe_prefixes, repeat_ids
+from iapo.policy.logprobs import entropy
 from iapo.testing import rollouts
 
 POSTFIX = (4, 5, 6)
@@ -102,9 +102,6 @@ def test_padding_and_garbage_change_nothing(rollout, answers, width, seed):
 @settings(max_examples=20, deadline=None)
 def test_single_tokens_are_the_first_token_entropy_restricted_to_the_set(rollout, tokens):
     """What `EarlyExitEntropy` takes the entropy of, cut to the candidates."""
-    from iapo.estimators.packed.blocks import Block, repeat_ids
-    from iapo.policy.logprobs import entropy
-
     model = tiny_model("llama")
     found = AnswerEntropy(POSTFIX, tuple((token,) for token in tokens)).probe(model, rollout)
     block = Block.chain(repeat_ids(POSTFIX, rollout), kept=1)

@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM, DynamicCache
 
 from iapo.embedded import generate_problems, model_path
 from iapo.estimators import AnswerLikelihood, Calibrated, EarlyExitEntropy, Refined, UnsupportedModelError, calibrated
-from iapo.estimators.calibrated import draw_prefixes
-from iapo.estimators.packed.prefixes import needed_probes
+from iapo.estimators.calibrated import sample_prefixes
+from iapo.estimators.packed import needed_probes
 from iapo.policy.forward import cache_argument
 from iapo.rollout import TransformersSampler
 from iapo.testing import rollouts
@@ -80,7 +80,7 @@ def test_the_loss_and_its_gradient_are_those_of_the_naive_forward(rollout, famil
     expected = -torch.stack([naive_likelihood(estimator, model, rollout, row, t) for row, t in at]).mean()
     parameters = list(estimator.parameters())
     wanted = torch.autograd.grad(expected, parameters)
-    with patch.object(calibrated, "LOGITS", most):
+    with patch.object(calibrated, "MAX_LOGITS", most):
         loss = estimator._backward(model, rollout, prefixes=100)
     torch.testing.assert_close(loss, expected.detach(), atol=1e-8, rtol=0, check_dtype=False)
     for parameter, gradient in zip(parameters, wanted, strict=True):
@@ -93,7 +93,7 @@ def test_logits_that_are_there_at_once_are_bounded(monkeypatch):
 
     model, sample, sizes = tiny_model("llama"), rollout().select(torch.tensor([0, 0, 0])), []
     model.lm_head.register_forward_hook(lambda module, inputs, logits: sizes.append(logits.numel()))
-    monkeypatch.setattr(calibrated, "LOGITS", 200)
+    monkeypatch.setattr(calibrated, "MAX_LOGITS", 200)
     estimator = Calibrated(LIKELIHOOD, model)
     estimator.fit(model, sample, optimizer_of(estimator), steps=1, prefixes=1)
     assert len(sizes) > 1
@@ -223,7 +223,7 @@ class TestEmbedded:
 @settings(max_examples=30)
 def test_drawn_prefixes_are_needed_and_distinct(rollout, count):
     needed = needed_probes(rollout)
-    at, counted = draw_prefixes(needed, count)
+    at, counted = sample_prefixes(needed, count)
     for row in range(len(rollout)):
         chosen = at[row][counted[row]].tolist()
         assert len(set(chosen)) == len(chosen) == min(count, int(needed[row].sum()))

@@ -18,8 +18,7 @@ from iapo.estimators import (
     UnsupportedModelError,
     next_token,
 )
-from iapo.estimators.packed import memory
-from iapo.estimators.packed.prefixes import needed_probes
+from iapo.estimators.packed import memory, needed_probes
 
 ESTIMATORS = [EarlyExitEntropy((4, 5)), AnswerLikelihood((4, 5), closing_ids=(6,)), NextTokenEntropy(), NoInformation()]
 
@@ -150,7 +149,7 @@ def test_no_forward_makes_logits_of_all_tokens(estimator, rows, monkeypatch):
     model.register_forward_hook(lambda module, inputs, output: seen.append(output.logits[..., 0].numel()))
     expected = estimator(model, sample)
     for module in (memory, next_token):
-        monkeypatch.setattr(module, "LOGITS", rows * model.config.vocab_size)
+        monkeypatch.setattr(module, "MAX_LOGITS", rows * model.config.vocab_size)
     seen.clear()
     torch.testing.assert_close(estimator(model, sample), expected, atol=2e-5, rtol=0)
     assert seen

@@ -8,9 +8,8 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from iapo import Rollout
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NextTokenEntropy, UnsupportedModelError
-from iapo.estimators.packed import masks
+from iapo.estimators.packed import masks, needed_probes
 from iapo.estimators.packed.attention import mask_windows
-from iapo.estimators.packed.prefixes import needed_probes
 
 POSTFIX, ANSWER, CLOSING = (4, 5, 6), (9, 12), (7,)
 LIMIT = 2e-5
@@ -110,7 +109,7 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
     "bart": ({"d_model": 32, "decoder_layers": 2, "decoder_ffn_dim": 48, "decoder_attention_heads": 4}, "position_ids"),
     "gpt_neo": (
         {"attention_types": [[["global", "local"], 2]], "num_heads": 4, "head_dim": None},
-        "place in the cache",
+        "index in the cache",
     ),
     "openai-gpt": ({"n_embd": 32, "n_layer": 2, "n_head": 4}, "past_key_values"),
     "xlm": ({"emb_dim": 32, "n_layers": 2, "n_heads": 4}, "past_key_values"),

@@ -23,7 +23,7 @@ from iapo.estimators.answer_counts import (
     plug_in_entropy,
     smoothed_log_likelihood,
 )
-from iapo.estimators.packed.prefixes import needed_probes
+from iapo.estimators.packed import needed_probes
 from iapo.rollout import ScriptedSampler, TransformersSampler, collate, with_answers
 from iapo.testing import check_information
 from iapo.testing.information import PROMPT as WORLD_PROMPT

@@ -11,8 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import tiny_model
 
-from iapo.estimators import AnswerLikelihood, Boundaries, ClassBoundaries, EarlyExitEntropy, Refined, StepBoundaries
-from iapo.estimators.packed.prefixes import PrefixEstimator, needed_probes
+from iapo.estimators import (
+    AnswerLikelihood,
+    Boundaries,
+    ClassBoundaries,
+    EarlyExitEntropy,
+    PrefixEstimator,
+    Refined,
+    StepBoundaries,
+)
+from iapo.estimators.packed import needed_probes
 from iapo.testing import rollouts
 
 MODEL = tiny_model("llama", layers=1)

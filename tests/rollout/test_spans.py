@@ -1,13 +1,12 @@
 """Spans against a reference that walks over characters, on tokenizers that cut markers in different ways."""
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rollout_tokenizers import KINDS, tokenizer
 
 from iapo.ops.padding import pad_rows
-from iapo.rollout import mark_spans
+from iapo.rollout import Markers, mark_spans
 
 START, END, OPEN, CLOSE = "<think>", "</think>", "<answer>", "</answer>"
 FRAGMENTS = [START, END, OPEN, CLOSE, END + OPEN, "7", "12", "<", ">", "</", " ", "é", "日", "🙂", "\n", "a", "7</th"]
@@ -129,7 +128,7 @@ def test_other_markers_and_end_of_sequence_ids() -> None:
     tok = tokenizer("words")
     ids, mask = pad_rows([tok("a1b2c3d")["input_ids"], tok("a1d")["input_ids"]], 0)
     d = int(ids[0, -1])
-    spans = mark_spans(ids, mask, tok, "a", "b", "c", "d", eos_ids=[d])
+    spans = mark_spans(ids, mask, tok, Markers("a", "b", "c", "d"), eos_ids=[d])
     assert spans.reasoning_mask.tolist() == [[False, True] + [False] * 5, [False, True] + [False] * 5]
     assert tok.decode(spans.answer_ids[0]) == "3"
     assert spans.answer_mask.tolist() == [[True], [False]]
@@ -137,4 +136,4 @@ def test_other_markers_and_end_of_sequence_ids() -> None:
 
 def test_an_empty_marker_is_refused() -> None:
     with pytest.raises(ValueError, match="answer_end: got an empty text"):
-        mark_spans(torch.zeros(1, 1).long(), torch.ones(1, 1).bool(), tokenizer("words"), answer_end="")
+        Markers(answer_end="")

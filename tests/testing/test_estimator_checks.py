@@ -12,8 +12,7 @@ from torch.nn.functional import pad
 
 from iapo import MIEstimator
 from iapo.estimators import EarlyExitEntropy
-from iapo.estimators.packed.blocks import Block, repeat_ids
-from iapo.estimators.packed.packing import probe_prefixes
+from iapo.estimators.packed import Block, probe_prefixes, repeat_ids
 from iapo.policy.forward import inference_mode
 from iapo.testing import check_estimator, estimator_checks
 

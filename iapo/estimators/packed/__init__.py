@@ -1,1 +1,35 @@
-"""The packed forward: all prefixes of a completion probed in a few forwards against one key-value cache."""
+"""The packed forward: all prefixes of a completion probed in a few forwards against one key-value cache.
+
+What this package exports is all that estimators use of it; they import it from here and not from its files. Inside,
+imports go one way: `blocks`, `prefixes`, `ranks` and `matmul` stand on their own; `attention` needs `block_attention`;
+`masks`, `memory` and `prefix_cache` need these; `packing` puts them together; `guard` checks what `packing` computes.
+"""
+
+from iapo.estimators.packed.attention import packable_attention
+from iapo.estimators.packed.blocks import Block, check_chunk, check_ids, check_vocabulary, repeat_ids
+from iapo.estimators.packed.guard import CheckedModels
+from iapo.estimators.packed.memory import MAX_LOGITS
+from iapo.estimators.packed.packing import Reduce, check_positions, packed_logits, probe_prefixes
+from iapo.estimators.packed.prefix_cache import PrefixCache, fill_cache
+from iapo.estimators.packed.prefixes import longest_prefix, needed_probes
+from iapo.estimators.packed.ranks import all_reduce_max
+
+__all__ = [
+    "MAX_LOGITS",
+    "Block",
+    "CheckedModels",
+    "PrefixCache",
+    "Reduce",
+    "all_reduce_max",
+    "check_chunk",
+    "check_ids",
+    "check_positions",
+    "check_vocabulary",
+    "fill_cache",
+    "longest_prefix",
+    "needed_probes",
+    "packable_attention",
+    "packed_logits",
+    "probe_prefixes",
+    "repeat_ids",
+]

@@ -8,12 +8,12 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
-from iapo.estimators.packed import block_attention
+from iapo.estimators.packed.block_attention import NAME as BLOCK_ATTENTION
 from iapo.policy.forward import UnsupportedModelError, cache_argument, unwrap
 
 FLEX = "flex_attention"
 """FlexAttention's name in transformers; it takes a block mask."""
-_EXACT = ("sdpa", "eager", block_attention.NAME)
+_EXACT = ("sdpa", "eager", BLOCK_ATTENTION)
 """Attention implementations that take an additive 4-D mask as it stands."""
 _FLEX_DEVICES = ("cuda",)
 """Where FlexAttention stays in force for a model that was loaded with it: where it is a fused kernel that pays."""
@@ -43,16 +43,16 @@ def packable_attention(model: nn.Module) -> Iterator[Any]:
 
 
 def _wanted(model: Any, before: str) -> str:
-    """What is in force if it is exact, but for sdpa on a CPU the same by tiles."""
+    """What is in force if it is exact; sdpa on a CPU is replaced by the same in query blocks."""
     if before == FLEX and model.device.type in _FLEX_DEVICES:
         return FLEX
     implementation = before
     if before not in _EXACT:
         implementation = "sdpa" if getattr(model, "_supports_sdpa", False) else "eager"
-    # Asked of the model inside: of the outer one FSDP2 makes a new class, in a module without attention to find.
+    # The model inside is asked: FSDP2 gives the outer one a new class, whose source module has no attention to find.
     settable = getattr(model, "base_model", model)._can_set_attn_implementation
-    tiled = implementation == "sdpa" and model.device.type == "cpu" and settable()
-    return block_attention.NAME if tiled else implementation
+    in_blocks = implementation == "sdpa" and model.device.type == "cpu" and settable()
+    return BLOCK_ATTENTION if in_blocks else implementation
 
 
 def mask_windows(config: Any) -> dict[str, int | None]:
@@ -92,7 +92,7 @@ def check_length(config: Any, longest: int) -> None:
 
     Raises:
         ValueError: more than ``config.max_position_embeddings``.
-        UnsupportedModelError: from that length on, the model turns all its keys by other angles.
+        UnsupportedModelError: from that length on, the model rotates all its keys by other angles.
     """
     limit = getattr(config, "max_position_embeddings", None)
     if limit is not None and longest > limit:
@@ -120,7 +120,7 @@ def _refuse_unmaskable(model: Any, config: Any) -> None:
 
 
 def _why_not(model: Any, config: Any) -> str:
-    """What keeps a model from honoring a packed mask, as far as its class and its config tell; empty: nothing."""
+    """What keeps a model from honoring a packed mask, as far as its class and its config say; empty: nothing."""
     odd = sorted(set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"})
     if odd:
         return f"has layers of type {', '.join(odd)}: their state cannot be cut back to a prefix"
@@ -129,9 +129,9 @@ def _why_not(model: Any, config: Any) -> str:
     if getattr(config, "alibi", False):
         return "biases attention by the distance in the cache (ALiBi), whatever positions it is given"
     if config.model_type == "gpt_neo":
-        return "masks keys by their place in the cache, whatever mask it is given"
+        return "masks keys by their index in the cache, whatever mask it is given"
     if not isinstance(model, PreTrainedModel):
-        return ""  # The signature of a wrapper such as PEFT's does not tell what it takes.
+        return ""  # The signature of a wrapper such as PEFT's does not say what it takes.
     takes = inspect.signature(model.forward).parameters
     if "position_ids" not in takes:
         return "takes no position_ids: tokens behind a prefix would stand at the end of the cache"

@@ -1,10 +1,11 @@
-"""Attention of a packed forward on a CPU, tile by tile: copies of a block do not see each other, so why compute it?
+"""Attention of a packed forward on a CPU, in blocks of queries, so that masked keys are not computed.
 
-A packed forward over ``n`` copies of a block has a mask of which almost everything in front of the cached keys is
-masked. The dense kernel computes it all the same; here each tile of neighboring copies is given its own keys and the
-cached keys as far as its longest prefix reaches. Same result up to rounding, and long packed forwards pay.
+A packed forward over ``n`` copies of a block of tokens (`iapo.estimators.packed.Block`) has a mask that hides every
+copy from the others. A dense kernel computes the hidden part all the same. Here neighboring copies form a query block,
+which is given its own keys and the cached keys as far as its longest prefix reaches. The result is the same up to
+rounding, and long packed forwards get faster.
 
-The function is registered with transformers under `NAME`. The tiles travel with the mask, as an attribute of the
+The function is registered with transformers under `NAME`. The query blocks travel with the mask, as an attribute of the
 tensor; a model that hands its layers another tensor gets dense attention under the mask it made.
 """
 
@@ -21,12 +22,12 @@ from transformers.masking_utils import sdpa_mask
 
 NAME = "iapo_blocks"
 """The attention implementation's name in transformers."""
-_TILE = 64
-"""Query tokens of a tile, about."""
+_QUERIES = 64
+"""Query tokens of a query block, about."""
 
 
 @dataclass(frozen=True, eq=False)
-class Tile:
+class QueryBlock:
     """Queries ``begin`` to ``end``, the number of cached keys they are shown, and the mask of own and cached keys."""
 
     begin: int
@@ -35,23 +36,23 @@ class Tile:
     mask: Float[Tensor, "batch 1 query key"]
 
 
-def attach_query_blocks(mask: Float[Tensor, "batch 1 query key"], block: int, cached: Sequence[int]) -> None:
-    """Give a mask its tiles.
+def attach_query_blocks(mask: Float[Tensor, "batch 1 query key"], size: int, cached: Sequence[int]) -> None:
+    """Give a mask its query blocks, in the attribute ``query_blocks``.
 
     Args:
         mask: additive; keys are the queries' own, then the cached ones.
-        block: tokens of a copy.
+        size: tokens of a copy.
         cached: for each copy, how many cached keys its prefixes reach in any row.
     """
-    copies, queries = max(1, _TILE // block), mask.shape[2]
-    tiles = []
+    copies, queries = max(1, _QUERIES // size), mask.shape[2]
+    blocks = []
     for first in range(0, len(cached), copies):
-        begin, end = first * block, min((first + copies) * block, queries)
+        begin, end = first * size, min((first + copies) * size, queries)
         longest = max(cached[first : first + copies])
         rows = mask[:, :, begin:end]
         seen = torch.cat([rows[..., begin:end], rows[..., queries : queries + longest]], 3)
-        tiles.append(Tile(begin, end, longest, seen))
-    mask.tiles = tiles  # type: ignore[attr-defined]
+        blocks.append(QueryBlock(begin, end, longest, seen))
+    mask.query_blocks = blocks  # type: ignore[attr-defined]
 
 
 def block_attention_forward(
@@ -63,7 +64,7 @@ def block_attention_forward(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Scaled dot-product attention, by tiles if the mask has any; the signature is that of transformers.
+    """Scaled dot-product attention, by query blocks if the mask has any; the signature is that of transformers.
 
     Args:
         module: the attention layer.
@@ -77,16 +78,16 @@ def block_attention_forward(
     Returns:
         ``[batch, query, head, size]`` and no attention weights.
     """
-    tiles: list[Tile] | None = getattr(attention_mask, "tiles", None)
-    if tiles is None or kwargs.get("position_bias") is not None:
+    blocks: list[QueryBlock] | None = getattr(attention_mask, "query_blocks", None)
+    if blocks is None or kwargs.get("position_bias") is not None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     queries = query.shape[2]
     output = query.new_empty(query.shape[0], queries, query.shape[1], value.shape[3])
-    for tile in tiles:
-        own, cached = slice(tile.begin, tile.end), slice(queries, queries + tile.cached)
+    for block in blocks:
+        own, cached = slice(block.begin, block.end), slice(queries, queries + block.cached)
         keys, values = (torch.cat([states[:, :, own], states[:, :, cached]], 2) for states in (key, value))
         output[:, own] = nn.functional.scaled_dot_product_attention(
-            query[:, :, own], keys, values, tile.mask, scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
+            query[:, :, own], keys, values, block.mask, scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
         ).transpose(1, 2)
     return output, None
 

@@ -1,4 +1,4 @@
-"""The check that a packed forward means on the model at hand what it should: against the naive forward."""
+"""The check that the packed forward of the model at hand equals the naive forward."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -22,9 +22,9 @@ _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, tor
 
 
 class CheckedModels(WeakSet):
-    """The models that an estimator has compared already, so that it does so once a model.
+    """The models that an estimator has checked already, so that each model is checked once.
 
-    A copy, also a pickled one, knows none.
+    A copy, also a pickled one, starts empty.
     """
 
     def __reduce__(self) -> tuple[type["CheckedModels"], tuple[()]]:
@@ -39,8 +39,8 @@ class CheckedModels(WeakSet):
 def check_packed(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch block"]) -> bool:
     """Compare the packed with the naive forward at three prefixes of the row with the longest reasoning.
 
-    A back end that ignores masks or positions fails silently: probes are numbers of the right size, and wrong. Three
-    short forwards find it.
+    A back end that ignores masks or positions fails silently: probes look plausible and are wrong. Three short
+    forwards find it.
 
     Args:
         model: a causal language model, possibly wrapped.

@@ -13,8 +13,8 @@ _PACKED_TOKENS = {"cpu": 512, "cuda": 2048}
 """Block tokens of one row beyond which a longer packed forward stops paying."""
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 """What errors other than ``torch.OutOfMemoryError`` say: the allocators of CPUs and of MPS, and cuBLAS."""
-LOGITS = 2**26
-"""Logits of one packed forward: 256 MiB in fp32."""
+MAX_LOGITS = 2**26
+"""The most logits of one packed forward: 256 MiB in fp32."""
 
 
 def choose_chunk(batch: int, keys: int, block: Block, config: Any, device: torch.device) -> int:
@@ -33,7 +33,7 @@ def choose_chunk(batch: int, keys: int, block: Block, config: Any, device: torch
     activations = 16 * batch * size * config.hidden_size
     mask = 2 * batch * size * (keys + paying)
     fitting = _free_bytes(device) // 4 // (4 * (3 * logits + activations + mask))
-    return max(1, min(fitting, LOGITS // logits, paying // size))
+    return max(1, min(fitting, MAX_LOGITS // logits, paying // size))
 
 
 def halving_chunk(run: Callable[[int], None], chunk: int) -> None:
@@ -67,10 +67,10 @@ def _free_bytes(device: torch.device) -> int:
 
 
 def _available() -> int | None:
-    """Bytes that processes may have without swapping, reclaimable caches included; ``None``: not told here."""
+    """Bytes that processes may have without swapping, reclaimable caches included; ``None``: unknown."""
     try:
-        told = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        return 1024 * int(told["MemAvailable"].split()[0])
+        entries = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        return 1024 * int(entries["MemAvailable"].split()[0])
     except (OSError, ValueError, KeyError):
         pass
     try:

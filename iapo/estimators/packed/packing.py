@@ -15,8 +15,9 @@ from einops import rearrange, repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from iapo.estimators.packed import block_attention
 from iapo.estimators.packed.attention import FLEX, check_length, packable_attention
+from iapo.estimators.packed.block_attention import NAME as BLOCK_ATTENTION
+from iapo.estimators.packed.block_attention import attach_query_blocks
 from iapo.estimators.packed.blocks import Block
 from iapo.estimators.packed.masks import attention_mask, packed_mask
 from iapo.estimators.packed.matmul import fast_matmul
@@ -113,10 +114,10 @@ def packed_logits(
     position_ids = rearrange(start[:, :, None] + block.depths, "batch prefix block -> batch (prefix block)")
     seen = packed_mask(real, prompt + prefixes, block.visible)
     mask = attention_mask(seen, position_ids, real, config, next(model.parameters()).dtype)
-    if config._attn_implementation == block_attention.NAME:
+    if config._attn_implementation == BLOCK_ATTENTION:
         for each in mask.values() if isinstance(mask, dict) else (mask,):
             assert isinstance(each, Tensor)
-            block_attention.attach_query_blocks(each, size, (prompt + prefixes.amax(0)).tolist())
+            attach_query_blocks(each, size, (prompt + prefixes.amax(0)).tolist())
     copies = torch.arange(count, device=prefixes.device)[:, None] * size
     with fast_matmul(model):
         logits = model(

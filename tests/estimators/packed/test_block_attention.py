@@ -1,4 +1,4 @@
-"""Attention by tiles is attention: against the dense mask, on any tiling."""
+"""Attention in query blocks against dense attention, for any size of the blocks."""
 
 from unittest.mock import patch
 
@@ -23,30 +23,30 @@ POSTFIX, CLOSING = (5, 6), (7,)
     size=st.integers(1, 12),
 )
 @settings(max_examples=25)
-def test_any_tiling_gives_what_dense_attention_gives(estimator, rollout, family, size):
+def test_query_blocks_of_any_size_give_dense_attention(estimator, rollout, family, size):
     model = tiny_model(family, **({"sliding_window": 3} if family == "mistral" else {}))
     model.set_attn_implementation("eager")
     expected = estimator.probe(model, rollout)
     model.set_attn_implementation("sdpa")
-    with patch.object(block_attention, "_TILE", size):
+    with patch.object(block_attention, "_QUERIES", size):
         found = estimator.probe(model, rollout)
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
     assert model.config._attn_implementation == "sdpa", "what was in force is in force again"
 
 
-def test_tiles_cover_the_queries_and_show_what_the_longest_copy_needs():
+def test_query_blocks_cover_all_queries_and_needed_keys():
     mask = torch.zeros(1, 1, 6, 6 + 9)
-    with patch.object(block_attention, "_TILE", 4):
-        block_attention.attach_query_blocks(mask, block=2, cached=[5, 9, 3])
-    assert [(tile.begin, tile.end, tile.cached, tuple(tile.mask.shape)) for tile in mask.tiles] == [
+    with patch.object(block_attention, "_QUERIES", 4):
+        block_attention.attach_query_blocks(mask, size=2, cached=[5, 9, 3])
+    assert [(block.begin, block.end, block.cached, tuple(block.mask.shape)) for block in mask.query_blocks] == [
         (0, 4, 9, (1, 1, 4, 4 + 9)),
         (4, 6, 3, (1, 1, 2, 2 + 3)),
     ]
 
 
-def test_sdpa_on_a_cpu_goes_by_tiles(monkeypatch):
+def test_sdpa_on_a_cpu_goes_by_query_blocks(monkeypatch):
     model, seen = tiny_model("llama"), []
-    monkeypatch.setattr(block_attention, "_TILE", 4)
+    monkeypatch.setattr(block_attention, "_QUERIES", 4)
     real = torch.nn.functional.scaled_dot_product_attention
 
     def spy(query, key, *args, **kwargs):
@@ -58,7 +58,7 @@ def test_sdpa_on_a_cpu_goes_by_tiles(monkeypatch):
     EarlyExitEntropy(POSTFIX, guard=False).probe(model, rollout)
     layers = model.config.num_hidden_layers
     # Prompt of 2 and 6 tokens, of whose last layer the keys are enough; then seven copies of two tokens, two copies a
-    # tile, longest prefixes first.
+    # block, longest prefixes first.
     assert seen[: layers - 1] == [(8, 8)] * (layers - 1)
     assert seen[layers - 1 : layers + 3] == [(4, 4 + 8), (4, 4 + 6), (4, 4 + 4), (2, 2 + 2)]
 
@@ -77,7 +77,7 @@ def six_tokens():
 
 @pytest.mark.parametrize("family", ["llama", "mistral"])
 def test_flex_attention_is_set_aside_on_a_cpu(family):
-    """The probes are computed by tiles, and it is in force again."""
+    """The probes are computed in query blocks, and FlexAttention is in force again."""
     model, rollout = tiny_model(family), six_tokens()
     expected = EarlyExitEntropy(POSTFIX).probe(model, rollout)
     model.set_attn_implementation("flex_attention")

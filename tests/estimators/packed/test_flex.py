@@ -8,8 +8,7 @@ from models import tiny_model
 from torch.nn.attention.flex_attention import BlockMask
 
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy
-from iapo.estimators.packed import attention
-from iapo.estimators.packed.blocks import Block
+from iapo.estimators.packed import Block, attention
 from iapo.estimators.packed.masks import attention_mask, packed_mask
 from iapo.testing import rollouts
 

@@ -1,4 +1,4 @@
-"""Products by oneDNN: the same numbers, only where they were promised, and nothing else touched."""
+"""Matrix multiplication by oneDNN: the same numbers, only where it pays, and nothing else touched."""
 
 from contextlib import nullcontext
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason
 
 
 class Calls(TorchDispatchMode):
-    """Counts the products that oneDNN was given."""
+    """Counts the matrix multiplications that oneDNN was given."""
 
     count = 0
 
@@ -69,7 +69,7 @@ def test_numbers_are_those_of_float64(batch, rows, features, outputs, bias, seed
         pytest.param(torch.ones(128, 512), WEIGHT, torch.autocast("cpu", torch.bfloat16), id="autocast"),
         pytest.param(torch.ones(128, 512).bfloat16(), WEIGHT.bfloat16(), nullcontext(), id="bf16"),
         pytest.param(torch.ones(128, 512).double(), WEIGHT.double(), nullcontext(), id="fp64"),
-        pytest.param(torch.ones(127, 512), WEIGHT, nullcontext(), id="small product"),
+        pytest.param(torch.ones(127, 512), WEIGHT, nullcontext(), id="small"),
         pytest.param(torch.ones(128, 512, device="meta"), WEIGHT.to("meta"), nullcontext(), id="other device"),
     ],
 )
@@ -88,7 +88,7 @@ class Subclass(torch.Tensor):
     """As DTensor is one."""
 
 
-def test_a_tensor_of_another_class_keeps_its_own_product():
+def test_a_tensor_of_another_class_keeps_its_own_matmul():
     with torch.no_grad(), Calls() as calls, fast_matmul(large()):
         found = linear(torch.ones(128, 512), WEIGHT.as_subclass(Subclass))
     assert calls.count == 0
@@ -122,7 +122,7 @@ def test_probes_of_a_model_of_some_size_go_by_them(estimator, compiled, monkeypa
         expected = estimator.probe(model, rollout)
     assert calls.count == 0
     monkeypatch.setattr(matmul, "_mkl_lags_behind", lambda: True)
-    monkeypatch.setattr(matmul, "_PAYING_PRODUCT", 1)
+    monkeypatch.setattr(matmul, "_PAYING_MATMUL", 1)
     with Calls() as calls:
         found = estimator.probe(torch.compile(model, backend="eager") if compiled else model, rollout)
     assert calls.count > 0

@@ -11,7 +11,7 @@ from transformers import DynamicCache
 
 from iapo import Rollout
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy
-from iapo.estimators.packed.prefix_cache import fill_cache
+from iapo.estimators.packed import fill_cache
 from iapo.policy.forward import cache_argument
 from iapo.testing import rollouts
 
