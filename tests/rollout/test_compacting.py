@@ -1,59 +1,28 @@
-"""`CompactingSampler`: all that is demanded of `TransformersSampler`, and what it computes and does not compute."""
+"""`CompactingSampler` beyond what all samplers do (`test_samplers`): which forwards it runs, and what it refuses."""
 
-import dataclasses
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import product
 
 import pytest
-import test_transformers_sampler as demands
 import torch
 import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import FAMILIES, VOCAB, model_shapes, tiny_model
-from test_transformers_sampler import (  # noqa: F401
-    Adapter,
-    Wrapper,
-    completions,
-    model_of,
-    naive_logits,
-    test_a_model_in_training_is_sampled_without_dropout,
-    test_a_sampled_pad_token_counts,
-    test_all_of_a_vocabulary_larger_than_the_default_top_k_is_sampled,
-    test_every_token_ends_the_sequence,
-    test_greedy_is_the_argmax_loop,
-    test_no_end_of_sequence_and_no_pad_token,
-    test_on_cuda,
-    test_rollouts,
-    test_seed_repeats_and_calls_differ,
-    test_spans_come_with_the_rollout,
-    test_texts_are_encoded_without_special_tokens,
-    test_the_models_own_generation_settings_do_not_apply,
-    test_tokens_come_from_the_stated_distribution,
-    test_what_cannot_generate_is_refused,
-    test_wrong_settings_are_refused,
-    words,
-)
-from torch import Tensor, nn
+from sampled_models import Adapter, completions, model_of, naive_logits, watching, words
+from tolerances import rounding
+from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
 
 from iapo import Rollout
 from iapo.policy.forward import UnsupportedModelError
 from iapo.rollout import CompactingSampler, TransformersSampler, growing
-
-
-@pytest.fixture(scope="module", autouse=True)
-def the_demands_are_made_of_this_sampler() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demands, "TransformersSampler", CompactingSampler)
-        yield
+from iapo.testing.models import Wrapped
 
 
 @pytest.fixture
@@ -64,37 +33,14 @@ def two_ranks() -> Iterator[None]:
     dist.destroy_process_group()
 
 
-@dataclasses.dataclass
-class Forward:
-    """What a forward was shown."""
-
-    ids: Tensor
-    mask: Tensor
-    position_ids: Tensor
-
-
-@contextmanager
-def watching(model: nn.Module) -> Iterator[list[Forward]]:
-    """The forwards of ``model`` within the block."""
-    seen: list[Forward] = []
-
-    def note(_: nn.Module, __: tuple[()], inputs: dict[str, Tensor]) -> None:
-        seen.append(Forward(inputs["input_ids"], inputs["attention_mask"], inputs["position_ids"]))
-
-    handle = model.register_forward_pre_hook(note, with_kwargs=True)
-    yield seen
-    handle.remove()
-
-
-def assert_logprobs_are_those_of_full_forwards(
-    model: nn.Module, rollout: Rollout, prompts: list[list[int]], atol: float
-) -> None:
+def assert_logprobs_are_those_of_full_forwards(model: nn.Module, rollout: Rollout, prompts: list[list[int]]) -> None:
     assert rollout.sampler_logprobs is not None
     for index, row in enumerate(completions(rollout)):
         logits = naive_logits(model, prompts[int(rollout.group_ids[index])], row)
-        expected = logits.log_softmax(-1).gather(1, torch.tensor(row)[:, None])[:, 0]
+        logprobs = logits.log_softmax(-1)
+        expected = logprobs.gather(1, torch.tensor(row)[:, None])[:, 0]
         found = rollout.sampler_logprobs[index, : len(row)]
-        torch.testing.assert_close(found, expected.to(found.dtype), atol=atol, rtol=0)
+        torch.testing.assert_close(found, expected.to(found.dtype), atol=rounding(model, logprobs), rtol=0)
 
 
 RAGGED = st.lists(st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=9), min_size=1, max_size=4)
@@ -114,7 +60,7 @@ def test_logprobs_stay_exact_while_rows_leave(
     model = model_of(family, eos, **shape)
     torch.manual_seed(shape["seed"])
     rollout = CompactingSampler(model, words(), 20)(prompts, group)
-    assert_logprobs_are_those_of_full_forwards(model, rollout, prompts, atol=2e-5)
+    assert_logprobs_are_those_of_full_forwards(model, rollout, prompts)
 
 
 @settings(max_examples=25)
@@ -229,7 +175,7 @@ def test_max_batch_splits(group: int, max_batch: int | None, prefilled: list[int
         rollout = CompactingSampler(model, tok, 2, max_batch=max_batch)(prompts, group)
     assert [len(forward.ids) for forward in seen] == [n for pair in zip(prefilled, decoded, strict=True) for n in pair]
     assert rollout.prompt_ids.tolist() == [prompt for prompt in prompts for _ in range(group)]
-    assert_logprobs_are_those_of_full_forwards(model, rollout, prompts, atol=2e-5)
+    assert_logprobs_are_those_of_full_forwards(model, rollout, prompts)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +192,7 @@ def test_sliding_windows_and_other_positions(family: str, extra: dict[str, objec
     prompts = [[4, 8, 9, 11, 12, 13, 14], [4], [7, 6, 5]]
     torch.manual_seed(0)
     rollout = CompactingSampler(model, words(), 16)(prompts, 6)
-    assert_logprobs_are_those_of_full_forwards(model, rollout, prompts, atol=2e-5)
+    assert_logprobs_are_those_of_full_forwards(model, rollout, prompts)
 
 
 def test_more_tokens_than_a_buffer_has_room_for() -> None:
@@ -257,90 +203,15 @@ def test_more_tokens_than_a_buffer_has_room_for() -> None:
     torch.manual_seed(0)
     rollout = CompactingSampler(model, tok, 150)(prompts, 6)
     assert rollout.completion_ids.shape[1] > 2 * growing._ROOM
-    assert_logprobs_are_those_of_full_forwards(model, rollout, prompts, atol=2e-5)
+    assert_logprobs_are_those_of_full_forwards(model, rollout, prompts)
 
 
-@settings(max_examples=30)
-@given(
-    st.lists(
-        st.one_of(
-            st.tuples(st.just("append"), st.integers(1, 5)),
-            st.tuples(st.just("append"), st.integers(60, 70)),
-            st.tuples(st.just("repeat"), st.integers(1, 2)),
-            st.tuples(st.just("select"), st.integers(0, 99)),
-            st.tuples(st.just("crop"), st.integers(1, 3)),
-        ),
-        max_size=12,
-    )
-)
-def test_growing_layer_is_a_dynamic_layer(steps: list[tuple[str, int]]) -> None:
-    ours, theirs = growing.GrowingLayer(), DynamicLayer()
-    generator = torch.Generator().manual_seed(0)
-    rows = 3
-    for kind, number in [("append", 4), *steps]:
-        if kind == "append":
-            keys, values = torch.rand(2, rows, 2, number, 3, generator=generator)
-            for found, held in zip(ours.update(keys, values), theirs.update(keys, values), strict=True):
-                assert torch.equal(found, held)
-        elif kind == "repeat" and rows < 20:
-            rows *= number
-            for layer in (ours, theirs):
-                layer.batch_repeat_interleave(number)
-        elif kind == "select":
-            kept = torch.randperm(rows, generator=generator)[: 1 + number % rows]
-            rows = len(kept)
-            for layer in (ours, theirs):
-                layer.batch_select_indices(kept)
-        elif kind == "crop" and theirs.get_seq_length() > number:
-            for layer in (ours, theirs):
-                layer.crop(-number)
-        assert torch.equal(ours.keys, theirs.keys)
-        assert torch.equal(ours.values, theirs.values)
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_the_model_is_left_as_it_was(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = model_of()
-    model.train()
-    model.model.layers[0].eval()
-    modes = [module.training for module in model.modules()]
-    config = model.generation_config.to_dict()
-    sampler = CompactingSampler(model, words(), 4, temperature=0.7, top_p=0.9)
-    if fails:
-        monkeypatch.setattr(model, "forward", lambda *_, **__: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            sampler([[4]], 1)
-    else:
-        rollout = sampler([[4]], 1)
-        assert rollout.sampler_logprobs is not None
-        assert not rollout.sampler_logprobs.requires_grad
-    assert [module.training for module in model.modules()] == modes
-    assert model.generation_config.to_dict() == config
-
-
-class CallableWrapper(Wrapper):
-    def forward(self, **inputs: object) -> object:
-        return self.module(**inputs)
-
-
-class CallableAdapter(Adapter):
-    def forward(self, **inputs: object) -> object:
-        return self.base(**inputs)
-
-
-@pytest.mark.parametrize("wrapper", [CallableWrapper, CallableAdapter])
+@pytest.mark.parametrize("wrapper", [Wrapped, Adapter])
 def test_wrapped_models_are_called_through_the_wrapper(wrapper: type[nn.Module]) -> None:
-    model = model_of()
-    wrapped = wrapper(model)
-    wrapped.train()
-    rollouts = []
+    wrapped = wrapper(model_of())
     with watching(wrapped) as seen:
-        for one in (model, wrapped):
-            torch.manual_seed(0)
-            rollouts.append(completions(CompactingSampler(one, words(), 6)([[4, 5]], 4)))
-    assert rollouts[0] == rollouts[1]
-    assert len(seen) == max(map(len, rollouts[1]))
-    assert wrapped.training
+        rollout = CompactingSampler(wrapped, words(), 6)([[4, 5]], 4)
+    assert len(seen) == rollout.completion_ids.shape[1]
 
 
 def test_ddp_is_not_called_so_that_ranks_may_take_different_steps(two_ranks: None) -> None:
