@@ -47,8 +47,8 @@ class Without(AdvantageAssigner):
     def requires(self):
         return self.inner.requires
 
-    def assign(self, rewards, group_ids, completion_mask, signals):
-        output = self.inner.assign(rewards, group_ids, completion_mask, signals)
+    def assign(self, inputs):
+        output = self.inner.assign(inputs)
         return AdvantageOutput(output.advantages - output.terms[self.term], output.loss_mask, {})
 
 

@@ -2,7 +2,8 @@
 
 Each abstract class owns one concrete ``__call__`` whose annotations are checked at every call (jaxtyping and beartype:
 shapes, dtypes, and that sizes agree between arguments), which delegates to one abstract hook. A subclass implements the
-hook; it inherits the checks of what goes in and of what comes out, annotated or not.
+hook; it inherits the checks of what goes in and of what comes out, annotated or not. Where a call has many arguments,
+the hook gets them as one record (`iapo.AdvantageInputs`, `iapo.LossInputs`).
 
 Data flows one way::
 
@@ -23,7 +24,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from iapo.types import AdvantageOutput, LossOutput, Rollout, StepStats, TokenSignals, shape_checked
+from iapo.types import (
+    AdvantageInputs,
+    AdvantageOutput,
+    LossInputs,
+    LossOutput,
+    Rollout,
+    StepStats,
+    TokenSignals,
+    check_one_device,
+    shape_checked,
+)
 
 Prompts = Sequence[str] | Sequence[Sequence[int]]
 """Prompts as text, or as token ids."""
@@ -35,7 +46,7 @@ class Reward(Protocol):
     def __call__(
         self, prompts: list[Any], completions: list[Any], completion_ids: list[list[int]], **columns: Any
     ) -> list[float | None]:
-        """One number per completion; ``None`` for a completion that this function cannot judge."""
+        """One number per completion; ``None`` for a completion that this function cannot score."""
         ...
 
 
@@ -82,7 +93,7 @@ class Sampler(ABC):
 
 
 class MIEstimator(ABC):
-    """Estimates how much each completion token told about the answer: ``I(y; o_t | q, o_<t)`` in nats.
+    """Estimates how much each completion token says about the answer: ``I(y; o_t | q, o_<t)`` in nats.
 
     The hook `probe` gives a value ``V_t`` after each prefix of the completion: what is known about the answer
     (a log-likelihood), or what is still unknown (an entropy), as `information_sign` says. The information of a token is
@@ -137,23 +148,21 @@ class AdvantageAssigner(ABC):
         """Names of the `TokenSignals` fields that the hook reads, so that a loop computes those and no others."""
         return frozenset()
 
-    def wants_information(
-        self,
-        rewards: Float[Tensor, " batch"],
-        group_ids: Int[Tensor, " batch"],
-        completion_mask: Bool[Tensor, "batch token"],
-    ) -> Bool[Tensor, " batch"]:
-        """The completions whose information the hook reads, so that a loop estimates it for no others: all.
+    def wants_information(self, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:
+        """The completions whose information the hook reads, so that a loop estimates it for no others: all of them.
 
-        An assigner that wraps another passes the question on. Arguments are those of `__call__`. It matters only where
-        `requires` names the information; where it was not estimated, the loop's ``information_mask`` is ``False``.
+        It matters only where `requires` names the information. Where it was not estimated, the loop's
+        ``information_mask`` is ``False``.
+
+        Args:
+            inputs: rewards, groups and masks; the signals may still be missing.
         """
-        return torch.ones_like(rewards, dtype=torch.bool)
+        return torch.ones_like(inputs.rewards, dtype=torch.bool)
 
     def at(self, progress: float) -> "AdvantageAssigner":
-        """The assigner with its weights of a moment of training: itself, unless a weight is scheduled.
+        """The assigner with its weights at a moment of training: itself, unless a weight is scheduled.
 
-        A training loop calls it before every update; an assigner that wraps another passes it on.
+        A training loop calls it before every update.
 
         Args:
             progress: share of the updates already done, from 0 to 1.
@@ -185,25 +194,18 @@ class AdvantageAssigner(ABC):
                 shape, a loss mask outside the completion mask, or advantages outside the loss mask.
             FloatingPointError: a reward is not finite, or the hook returned an advantage that is not.
         """
-        signals = TokenSignals() if signals is None else signals
-        _check_devices(rewards=rewards, group_ids=group_ids, completion_mask=completion_mask)
-        for name in sorted(self.requires):
-            signal = getattr(signals, name)
-            if signal is None:
-                raise ValueError(f"signals.{name}: {type(self).__name__} requires it, got None")
-        for name in ("information", "information_mask", "policy_entropy", "policy_logprobs"):
-            signal = getattr(signals, name)
-            if signal is not None and signal.shape != completion_mask.shape:
-                raise ValueError(
-                    f"signals.{name}: want the shape of completion_mask {tuple(completion_mask.shape)}, "
-                    f"got {tuple(signal.shape)}"
-                )
-            if signal is not None:
-                _check_devices(completion_mask=completion_mask, **{f"signals.{name}": signal})
-        _check_finite("rewards", rewards)
         with torch.no_grad():
-            rewards = rewards.to(torch.promote_types(rewards.dtype, torch.float32))
-            output = self.assign(rewards, group_ids, completion_mask, signals)
+            inputs = AdvantageInputs(
+                rewards=rewards.to(torch.promote_types(rewards.dtype, torch.float32)),
+                group_ids=group_ids,
+                completion_mask=completion_mask,
+                signals=TokenSignals() if signals is None else signals,
+            )
+            for name in sorted(self.requires):
+                if getattr(inputs.signals, name) is None:
+                    raise ValueError(f"signals.{name}: {type(self).__name__} requires it, got None")
+            _check_finite("rewards", inputs.rewards)
+            output = self.assign(inputs)
         if output.advantages.shape != completion_mask.shape:
             raise ValueError(
                 f"{type(self).__name__}.assign: want advantages of shape {tuple(completion_mask.shape)}, "
@@ -217,14 +219,12 @@ class AdvantageAssigner(ABC):
         return output
 
     @abstractmethod
-    def assign(
-        self,
-        rewards: Float[Tensor, " batch"],
-        group_ids: Int[Tensor, " batch"],
-        completion_mask: Bool[Tensor, "batch token"],
-        signals: TokenSignals,
-    ) -> AdvantageOutput:
-        """Hook: see `__call__`. Runs without gradients; rewards arrive in fp32 or better."""
+    def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
+        """Hook: the advantages and the loss mask.
+
+        Args:
+            inputs: the arguments of the call, checked. Rewards are in fp32 or better; no gradient is recorded.
+        """
 
 
 class PolicyLoss(ABC):
@@ -266,36 +266,28 @@ class PolicyLoss(ABC):
             FloatingPointError: an input or the loss is NaN or infinite at a token of the loss mask; the tensor and the
                 rows are named.
         """
-        _check_devices(
-            policy_logprobs=policy_logprobs, old_logprobs=old_logprobs, advantages=advantages, loss_mask=loss_mask
-        )
+        tensors = {"policy_logprobs": policy_logprobs, "old_logprobs": old_logprobs, "advantages": advantages}
+        if ref_logprobs is not None:
+            tensors["ref_logprobs"] = ref_logprobs
+        check_one_device(type(self).__name__, tensors | {"loss_mask": loss_mask})
         if not float(denominator) > 0:
             raise ValueError(f"denominator: got {float(denominator)}, want a positive number")
-        inputs = {"policy_logprobs": policy_logprobs, "old_logprobs": old_logprobs, "advantages": advantages}
-        if ref_logprobs is not None:
-            inputs["ref_logprobs"] = ref_logprobs
-        clean = {}
-        for name, tensor in inputs.items():
-            clean[name] = tensor.masked_fill(~loss_mask, 0)
-            _check_finite(name, clean[name])
-            if name != "policy_logprobs":
-                clean[name] = clean[name].detach()
-        ref_logprobs = clean.pop("ref_logprobs", None)
-        output = self.compute(**clean, loss_mask=loss_mask, denominator=denominator, ref_logprobs=ref_logprobs)
+        for name, tensor in tensors.items():
+            clean = tensor.masked_fill(~loss_mask, 0)
+            _check_finite(name, clean)
+            tensors[name] = clean if name == "policy_logprobs" else clean.detach()
+        output = self.compute(LossInputs(**tensors, loss_mask=loss_mask, denominator=denominator))
         _check_finite(f"{type(self).__name__}.compute: loss", output.loss)
         return output
 
     @abstractmethod
-    def compute(
-        self,
-        policy_logprobs: Float[Tensor, "batch token"],
-        old_logprobs: Float[Tensor, "batch token"],
-        advantages: Float[Tensor, "batch token"],
-        loss_mask: Bool[Tensor, "batch token"],
-        denominator: Float[Tensor, ""],
-        ref_logprobs: Float[Tensor, "batch token"] | None,
-    ) -> LossOutput:
-        """Hook: see `__call__`. Everything outside ``loss_mask`` arrives as 0, everything inside is finite."""
+    def compute(self, inputs: LossInputs) -> LossOutput:
+        """Hook: the loss and its metrics.
+
+        Args:
+            inputs: the arguments of the call, checked. Everything outside the loss mask is 0 and everything inside is
+                finite; only the policy's log-probabilities carry a gradient.
+        """
 
     @abstractmethod
     def denominator(self, loss_mask: Bool[Tensor, "batch token"]) -> Float[Tensor, ""]:
@@ -324,12 +316,6 @@ class PolicyOptimizer(ABC):
     @abstractmethod
     def accumulate(self, loss: Float[Tensor, ""], boundary: bool) -> StepStats | None:
         """Hook: see `__call__`."""
-
-
-def _check_devices(**tensors: Tensor) -> None:
-    if len({tensor.device for tensor in tensors.values()}) > 1:
-        found = ", ".join(f"{name} on {tensor.device}" for name, tensor in tensors.items())
-        raise ValueError(f"all tensors must lie on one device, got {found}")
 
 
 def _check_finite(name: str, tensor: Tensor) -> None:

@@ -8,7 +8,7 @@ Axis names, the same words in every annotation and einops pattern of the library
 ``prompt``  prompt positions, left-padded
 ``token``   completion positions, right-padded
 ``vocab``   vocabulary entries
-``probe``   positions at which the answer is asked for, ``probe = token + 1``
+``probe``   prefixes after which the answer is asked for, ``probe = token + 1``
 ``postfix`` tokens appended to a prefix to ask for the answer
 ``answer``  answer positions, right-padded
 =========== =====================================================================
@@ -18,14 +18,14 @@ Masks are boolean, ``True`` = counts. Entropies and information are in nats. Ten
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, dataclass_transform
 
 import torch
 from beartype import beartype
 from jaxtyping import Bool, Float, Int, jaxtyped
-from torch import Tensor
+from torch import Tensor, nn
 
 shape_checked = jaxtyped(typechecker=beartype)
 """Decorator: check a function's annotations, shapes included, at every call."""
@@ -41,16 +41,17 @@ def _record(cls: type[T]) -> type[T]:
     return cls
 
 
-def _same_device(owner: object) -> None:
-    """Raise ``ValueError`` unless all tensor fields of ``owner`` lie on one device."""
-    devices = {
-        field.name: value.device
-        for field in dataclasses.fields(owner)  # type: ignore[arg-type]
-        if isinstance(value := getattr(owner, field.name), Tensor)
-    }
+def check_one_device(owner: str, tensors: Mapping[str, object]) -> None:
+    """Raise ``ValueError`` unless all tensors lie on one device; what is not a tensor is skipped.
+
+    Args:
+        owner: begins the message.
+        tensors: by the names that the message uses.
+    """
+    devices = {name: value.device for name, value in tensors.items() if isinstance(value, Tensor)}
     if len(set(devices.values())) > 1:
         found = ", ".join(f"{name} on {device}" for name, device in devices.items())
-        raise ValueError(f"{type(owner).__name__}: all tensors must lie on one device, got {found}")
+        raise ValueError(f"{owner}: all tensors must lie on one device, got {found}")
 
 
 def _right_padded(name: str, mask: Bool[Tensor, "batch width"]) -> None:
@@ -92,7 +93,7 @@ class Rollout:
     answer_mask: Bool[Tensor, "batch answer"] | None = None
 
     def __post_init__(self) -> None:
-        _same_device(self)
+        check_one_device("Rollout", vars(self))
         _right_padded("prompt_mask (read from the right)", self.prompt_mask.flip(1))
         _right_padded("completion_mask", self.completion_mask)
         if bool((self.reasoning_mask & ~self.completion_mask).any()):
@@ -132,6 +133,49 @@ class Rollout:
                 fields[name] = fields[name][:, :answer]
         return Rollout(**fields)
 
+    def pad(self, prompt: int = 0, token: int = 0, answer: int = 0, pad_id: int = 0) -> "Rollout":
+        """The same texts in wider tensors.
+
+        Args:
+            prompt: more positions before the prompts.
+            token: more positions after the completions.
+            answer: more positions after the answers, if there are any.
+            pad_id: the token id in them.
+        """
+        before = {"prompt_ids": prompt, "prompt_mask": prompt}
+        after = dict.fromkeys(("completion_ids", "completion_mask", "reasoning_mask", "sampler_logprobs"), token)
+        after |= {"answer_ids": answer, "answer_mask": answer}
+        fields = {name: value for name, value in vars(self).items() if value is not None}
+        for name in (before.keys() | after.keys()) & fields.keys():
+            width = (before.get(name, 0), after.get(name, 0))
+            fields[name] = nn.functional.pad(fields[name], width, value=pad_id if name.endswith("_ids") else 0)
+        return Rollout(**fields)
+
+    @staticmethod
+    def cat(rollouts: Sequence["Rollout"]) -> "Rollout":
+        """The completions of several rollouts in one, in their order, padded to the widest with token id 0.
+
+        Group ids stay as they are: rollouts of different prompts need different ones. A field that one of the rollouts
+        lacks is ``None``.
+
+        Args:
+            rollouts: at least one.
+
+        Raises:
+            ValueError: no rollouts.
+        """
+        if not rollouts:
+            raise ValueError("rollouts: got none, want at least one")
+        widths = [(each.prompt_ids.shape[1], each.completion_ids.shape[1]) for each in rollouts]
+        prompt, token = (max(sizes) for sizes in zip(*widths, strict=True))
+        answers = [0 if each.answer_ids is None else each.answer_ids.shape[1] for each in rollouts]
+        wide = [
+            each.pad(prompt - own_prompt, token - own_token, max(answers) - own_answer)
+            for each, (own_prompt, own_token), own_answer in zip(rollouts, widths, answers, strict=True)
+        ]
+        fields = {field.name: [getattr(each, field.name) for each in wide] for field in dataclasses.fields(Rollout)}
+        return Rollout(**{n: torch.cat(values) for n, values in fields.items() if all(v is not None for v in values)})
+
     def to(self, device: torch.device | str) -> "Rollout":
         """The same rollout with every tensor on ``device``."""
         fields = {f.name: v.to(device) for f in dataclasses.fields(self) if (v := getattr(self, f.name)) is not None}
@@ -147,7 +191,7 @@ class TokenSignals:
     """Per-token quantities an `AdvantageAssigner` may ask for; those not asked for are ``None``.
 
     Args:
-        information: what each token told about the answer, nats; 0 where it was not measured.
+        information: of each token about the answer, nats; 0 where it was not measured.
         information_mask: where information was measured (a rollout's ``reasoning_mask``, in the completions that the
             assigner asks for). ``None``: at every token of the completion.
         policy_entropy: entropy of the sampling policy's next-token distribution, nats.
@@ -164,7 +208,61 @@ class TokenSignals:
     policy_logprobs: Float[Tensor, "batch token"] | None = None
 
     def __post_init__(self) -> None:
-        _same_device(self)
+        check_one_device("TokenSignals", vars(self))
+
+    def select(self, rows: Int[Tensor, " rows"] | slice) -> "TokenSignals":
+        """The signals of the completions in ``rows``, in that order; the width stays as it is.
+
+        Args:
+            rows: indices of completions, or a slice of them.
+        """
+        return TokenSignals(**{name: None if value is None else value[rows] for name, value in vars(self).items()})
+
+
+@_record
+class AdvantageInputs:
+    """What an `AdvantageAssigner` assigns advantages from.
+
+    Args:
+        rewards: one number per completion.
+        group_ids: completions with equal ids answer the same prompt and share a baseline, wherever they stand in the
+            batch.
+        completion_mask: ``True`` at the completions' tokens.
+        signals: what the assigner requires; empty if left out.
+
+    Raises:
+        jaxtyping.TypeCheckError: a field of wrong shape or dtype; the message names it and the sizes.
+        ValueError: tensors on several devices, or a signal that does not have the shape of ``completion_mask``.
+    """
+
+    rewards: Float[Tensor, " batch"]
+    group_ids: Int[Tensor, " batch"]
+    completion_mask: Bool[Tensor, "batch token"]
+    signals: TokenSignals = TokenSignals()
+
+    def __post_init__(self) -> None:
+        signals = {f"signals.{name}": value for name, value in vars(self.signals).items() if value is not None}
+        check_one_device("AdvantageInputs", vars(self) | signals)
+        for name, signal in signals.items():
+            if signal.shape != self.completion_mask.shape:
+                raise ValueError(
+                    f"{name}: want the shape of completion_mask {tuple(self.completion_mask.shape)}, "
+                    f"got {tuple(signal.shape)}"
+                )
+
+    def __len__(self) -> int:
+        """Number of completions."""
+        return len(self.rewards)
+
+    def select(self, rows: Int[Tensor, " rows"] | slice) -> "AdvantageInputs":
+        """The completions in ``rows``, in that order; the width stays as it is.
+
+        Args:
+            rows: indices of completions, or a slice of them.
+        """
+        return AdvantageInputs(
+            self.rewards[rows], self.group_ids[rows], self.completion_mask[rows], self.signals.select(rows)
+        )
 
 
 @_record
@@ -183,6 +281,38 @@ class AdvantageOutput:
     loss_mask: Bool[Tensor, "batch token"]
     metrics: dict[str, float]
     terms: Mapping[str, Float[Tensor, "batch token"]] | None = None
+
+
+@_record
+class LossInputs:
+    """What a `PolicyLoss` is computed from: a batch, or one micro-batch of a step.
+
+    Args:
+        policy_logprobs: log-probabilities (nats) of the sampled tokens under the policy that is trained.
+        old_logprobs: the same under the policy that sampled.
+        advantages: as an `AdvantageAssigner` returns them.
+        loss_mask: tokens that enter the loss.
+        denominator: what the summed loss is divided by, of the *whole step*.
+        ref_logprobs: the same as ``policy_logprobs`` under the reference policy, if there is one.
+
+    Raises:
+        jaxtyping.TypeCheckError: a field of wrong shape or dtype; the message names it and the sizes.
+        ValueError: tensors on several devices (the denominator alone may lie on another).
+    """
+
+    policy_logprobs: Float[Tensor, "batch token"]
+    old_logprobs: Float[Tensor, "batch token"]
+    advantages: Float[Tensor, "batch token"]
+    loss_mask: Bool[Tensor, "batch token"]
+    denominator: Float[Tensor, ""]
+    ref_logprobs: Float[Tensor, "batch token"] | None = None
+
+    def __post_init__(self) -> None:
+        check_one_device("LossInputs", vars(self) | {"denominator": None})
+
+    def __len__(self) -> int:
+        """Number of completions."""
+        return len(self.loss_mask)
 
 
 @_record

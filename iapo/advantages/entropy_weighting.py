@@ -1,4 +1,4 @@
-"""Rewards shared out by policy entropy, the common part of GTPO and GRPO-S."""
+"""Rewards that are divided among tokens, or completions, by policy entropy: the common part of GTPO and GRPO-S."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from iapo.advantages.normalization import normalize
 from iapo.advantages.parameters import check_weights
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.groups import group_sum
-from iapo.types import AdvantageOutput, TokenSignals
+from iapo.types import AdvantageInputs, AdvantageOutput
 
 _LEAST_ENTROPY = 1e-6
 """Nats. Entropies are raised to it: a wrong token's weight is the reciprocal."""
@@ -22,7 +22,10 @@ _EPS = 1e-6
 
 @dataclass(frozen=True)
 class EntropyWeighted(AdvantageAssigner):
-    """Base of `GTPO` and `GRPOS`, where the arguments are described; they differ in what is one column."""
+    """Base of `GTPO` and `GRPOS`, which describe the arguments.
+
+    They differ in what gets a share: a token or a whole completion.
+    """
 
     outcome_weight: float = 1.0
     entropy_weight: float = 0.1
@@ -36,32 +39,30 @@ class EntropyWeighted(AdvantageAssigner):
         """The policy's entropy."""
         return frozenset({"policy_entropy"})
 
-    def assign(
-        self,
-        rewards: Float[Tensor, " batch"],
-        group_ids: Int[Tensor, " batch"],
-        completion_mask: Bool[Tensor, "batch token"],
-        signals: TokenSignals,
-    ) -> AdvantageOutput:
-        """See the class."""
-        assert signals.policy_entropy is not None
-        entropy, mask = self.columns(signals.policy_entropy, completion_mask)
+    def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
+        """The z-scored shares of the two sets, correct and wrong."""
+        assert inputs.signals.policy_entropy is not None
+        entropy, mask = self.columns(inputs.signals.policy_entropy, inputs.completion_mask)
         advantages = entropy_weighted(
-            rewards,
-            group_ids,
+            inputs.rewards,
+            inputs.group_ids,
             entropy=entropy,
             mask=mask,
-            correct=rewards > self.correct_above,
+            correct=inputs.rewards > self.correct_above,
             outcome_weight=self.outcome_weight,
             entropy_weight=self.entropy_weight,
         )
-        return AdvantageOutput(advantages.to(rewards.dtype) * completion_mask, completion_mask, {})
+        advantages = advantages.to(inputs.rewards.dtype) * inputs.completion_mask
+        return AdvantageOutput(advantages, inputs.completion_mask, {})
 
     @abstractmethod
     def columns(
         self, entropy: Float[Tensor, "batch token"], completion_mask: Bool[Tensor, "batch token"]
     ) -> tuple[Float[Tensor, "batch column"], Bool[Tensor, "batch column"]]:
-        """Hook: the entropy of each column that is rewarded, and which exist; one column stands for all tokens."""
+        """Hook: the entropy of each column, nats, and which entries exist.
+
+        A column is a token position, or the whole completion; a single column holds for all tokens.
+        """
 
 
 def entropy_weighted(
@@ -73,7 +74,7 @@ def entropy_weighted(
     outcome_weight: float,
     entropy_weight: float,
 ) -> Float[Tensor, "batch column"]:
-    """Z-scored shaped rewards; correct and wrong ones are shared out and z-scored apart, each within its group.
+    """Z-scored shaped rewards. Correct and wrong rows are two separate sets, each within its group.
 
     With ``d`` the number of the group's correct rows that have the column, ``n`` of its wrong ones::
 

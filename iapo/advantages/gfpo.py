@@ -4,14 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.parameters import check_choice, check_length
 from iapo.advantages.subset import assign_subset
 from iapo.interfaces import AdvantageAssigner
-from iapo.types import AdvantageOutput, TokenSignals
+from iapo.types import AdvantageInputs, AdvantageOutput
 
 By = Literal["length", "reward_per_token"]
 
@@ -20,8 +18,8 @@ By = Literal["length", "reward_per_token"]
 class GFPO(AdvantageAssigner):
     """GFPO: ``A_i = (r_i - mean_S) / (std_S + eps)`` for the ``keep`` best completions ``S`` of a group, 0 for others.
 
-    Best are the shortest, or those of the highest reward per token. The others leave the loss mask, so that they count
-    in no denominator either. The standard deviation is `GroupRelative`'s.
+    The best are the shortest, or those with the highest reward per token. The others leave the loss mask, so that they
+    do not count in the loss's denominator either. The standard deviation is `GroupRelative`'s.
 
     *Degenerate cases.* Ties go to the completion that stands first in the batch. A group of at most ``keep`` is kept
     whole. Where all kept rewards are equal the advantage is exactly 0. A completion without tokens is of length 0, the
@@ -53,18 +51,12 @@ class GFPO(AdvantageAssigner):
         check_choice("by", self.by, By)
         GroupRelative(eps=self.eps)
 
-    def assign(
-        self,
-        rewards: Float[Tensor, " batch"],
-        group_ids: Int[Tensor, " batch"],
-        completion_mask: Bool[Tensor, "batch token"],
-        signals: TokenSignals,
-    ) -> AdvantageOutput:
-        """See the class."""
-        lengths = completion_mask.sum(1)
-        cost = lengths if self.by == "length" else -rewards / lengths.clamp(min=1)
-        kept = torch.zeros_like(group_ids, dtype=torch.bool)
-        for group in group_ids.unique():
-            rows = (group_ids == group).nonzero().flatten()
+    def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
+        """`GroupRelative`'s advantages over the best completions of each group."""
+        lengths = inputs.completion_mask.sum(1)
+        cost = lengths if self.by == "length" else -inputs.rewards / lengths.clamp(min=1)
+        kept = torch.zeros_like(inputs.group_ids, dtype=torch.bool)
+        for group in inputs.group_ids.unique():
+            rows = (inputs.group_ids == group).nonzero().flatten()
             kept[rows[cost[rows].argsort(stable=True)[: self.keep]]] = True
-        return assign_subset(GroupRelative(eps=self.eps), kept, rewards, group_ids, completion_mask, signals)
+        return assign_subset(GroupRelative(eps=self.eps), inputs, kept)

@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 from iapo.advantages.normalization import Scale
 from iapo.advantages.parameters import check_choice
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.groups import group_constant, group_mean, group_sum, refuse_singletons
-from iapo.types import AdvantageOutput, TokenSignals
+from iapo.types import AdvantageInputs, AdvantageOutput
 
 
 @dataclass(frozen=True)
@@ -50,26 +48,21 @@ class GroupRelative(AdvantageAssigner):
         if not self.eps >= 0:
             raise ValueError(f"eps: got {self.eps}, want a number of at least 0")
 
-    def assign(
-        self,
-        rewards: Float[Tensor, " batch"],
-        group_ids: Int[Tensor, " batch"],
-        completion_mask: Bool[Tensor, "batch token"],
-        signals: TokenSignals,
-    ) -> AdvantageOutput:
-        """See the class."""
-        if len(rewards) == 0:
-            return AdvantageOutput(torch.zeros_like(completion_mask, dtype=rewards.dtype), completion_mask, {})
-        _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
+    def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
+        """Each completion's deviation from its group's mean reward, scaled."""
+        rewards, mask = inputs.rewards, inputs.completion_mask
+        if len(inputs) == 0:
+            return AdvantageOutput(torch.zeros_like(mask, dtype=rewards.dtype), mask, {})
+        _, group, size = inputs.group_ids.unique(return_inverse=True, return_counts=True)
         if not self.allow_singletons:
-            refuse_singletons(group_ids, group, size)
+            refuse_singletons(inputs.group_ids, group, size)
         deviation = rewards - group_mean(rewards, group, size)[group]
         flat = group_constant(rewards, group, size)
         std = (group_sum(deviation.square(), group, size) / (size - 1).clamp(min=1)).sqrt()
         advantage = deviation / (std + self.eps)[group] if self.scale == "std" else deviation
         advantage = advantage.masked_fill(flat[group], 0)
         return AdvantageOutput(
-            advantages=advantage[:, None] * completion_mask,
-            loss_mask=completion_mask,
+            advantages=advantage[:, None] * mask,
+            loss_mask=mask,
             metrics={"reward_std": float(std.mean()), "frac_reward_zero_std": float(flat.float().mean())},
         )

@@ -1,13 +1,12 @@
 """Information-aware advantages: outcome, plus what a token told, plus exploration (IAPO)."""
 
-import dataclasses
 import functools
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.advantages.credit import information_to_go
@@ -15,9 +14,10 @@ from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.normalization import Center, Scale, normalize
 from iapo.advantages.parameters import check_choice, check_length, check_weights, now
 from iapo.advantages.schedules import Schedule, weight_at
+from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.masked import masked_mean, masked_sum
-from iapo.types import AdvantageOutput, TokenSignals
+from iapo.types import AdvantageInputs, AdvantageOutput, TokenSignals
 
 Credit = Literal["own", "to_go"]
 AppliesTo = Literal["all", "correct"]
@@ -26,7 +26,7 @@ Exploration = Literal["policy_probability", "policy_entropy"]
 
 
 @dataclass(frozen=True)
-class InformationAware(AdvantageAssigner):
+class InformationAware(WrappingAssigner):
     """IAPO: ``A_t = outcome + alpha * norm(credited information_t) + beta * norm(c_t)``.
 
     The credited information is the token's own ``s_t`` or what follows it, discounted (`information_to_go`). ``norm``
@@ -130,60 +130,43 @@ class InformationAware(AdvantageAssigner):
         own = {"information": self.alpha, explored: self.beta}
         return self.outcome.requires | {name for name, weight in own.items() if weight}
 
-    def wants_information(
-        self,
-        rewards: Float[Tensor, " batch"],
-        group_ids: Int[Tensor, " batch"],
-        completion_mask: Bool[Tensor, "batch token"],
-    ) -> Bool[Tensor, " batch"]:
-        """Those that get an information term, and those that the outcome asks for."""
-        wanted = self._paid(rewards)
+    def wants_information(self, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:
+        """The completions that get an information term, and those whose information the outcome reads."""
+        wanted = self._gets_information_term(inputs.rewards)
         if "information" in self.outcome.requires:
-            wanted = wanted | self.outcome.wants_information(rewards, group_ids, completion_mask)
+            wanted = wanted | self.outcome.wants_information(inputs)
         return wanted
 
-    def at(self, progress: float) -> AdvantageAssigner:
-        """With its own weights and the outcome's of the moment."""
-        return dataclasses.replace(
-            self,
-            outcome=self.outcome.at(progress),
-            alpha=weight_at(self.alpha, progress),
-            beta=weight_at(self.beta, progress),
-        )
+    def own_fields_at(self, progress: float) -> dict[str, Any]:
+        """The two weights at a moment of training."""
+        return {"alpha": weight_at(self.alpha, progress), "beta": weight_at(self.beta, progress)}
 
-    def assign(
-        self,
-        rewards: Float[Tensor, " batch"],
-        group_ids: Int[Tensor, " batch"],
-        completion_mask: Bool[Tensor, "batch token"],
-        signals: TokenSignals,
-    ) -> AdvantageOutput:
-        """See the class."""
-        alpha, beta = now("alpha", self.alpha), now("beta", self.beta)
-        output = self.outcome(rewards, group_ids, completion_mask, signals)
+    def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
+        """The outcome's advantages plus the terms that have a weight."""
+        alpha, beta, signals = now("alpha", self.alpha), now("beta", self.beta), inputs.signals
+        output = self.assign_outcome(inputs)
         terms, metrics = {"outcome": output.advantages}, dict(output.metrics)
         if alpha and signals.information is not None:
-            mask = completion_mask if signals.information_mask is None else signals.information_mask
+            mask = inputs.completion_mask if signals.information_mask is None else signals.information_mask
             credited = signals.information.masked_fill(~mask, 0)
             if self.credit == "to_go":
                 credited = information_to_go(credited, mask, self.discount, self.horizon)
-            counted = mask if self.covers == "measured" else completion_mask
-            counted = counted & (self._paid(rewards) & output.loss_mask.any(1))[:, None]
+            counted = mask if self.covers == "measured" else inputs.completion_mask
+            counted = counted & (self._gets_information_term(inputs.rewards) & output.loss_mask.any(1))[:, None]
             resolution = self.resolution if self.scale == "std" else 0.0
-            informed = normalize(credited, counted, group_ids, self.center, self.scale, resolution=resolution)
-            terms["information"] = alpha * informed
+            term = normalize(credited, counted, inputs.group_ids, self.center, self.scale, resolution=resolution)
+            terms["information"] = alpha * term
             if measured := int(mask.any(1).sum()):
                 metrics["iapo/information_per_token"] = float(masked_mean(signals.information, mask))
                 metrics["iapo/information_per_completion"] = float(masked_sum(signals.information, mask)) / measured
         if beta:
             explored = self._explored(signals)
-            signed = torch.where(self._correct(rewards)[:, None], explored, -explored)
-            terms["exploration"] = beta * normalize(signed, completion_mask, group_ids, "completion")
+            signed = torch.where(self._correct(inputs.rewards)[:, None], explored, -explored)
+            terms["exploration"] = beta * normalize(signed, inputs.completion_mask, inputs.group_ids, "completion")
         terms = {name: term.masked_fill(~output.loss_mask, 0) for name, term in terms.items()}
         return AdvantageOutput(functools.reduce(torch.add, terms.values()), output.loss_mask, metrics, terms)
 
-    def _paid(self, rewards: Float[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
-        """The completions that get an information term."""
+    def _gets_information_term(self, rewards: Float[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         return torch.ones_like(rewards, dtype=torch.bool) if self.applies_to == "all" else self._correct(rewards)
 
     def _correct(self, rewards: Float[Tensor, " batch"]) -> Bool[Tensor, " batch"]:

@@ -2,21 +2,23 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool
 from torch import Tensor
 
 from iapo.advantages.shaping.interface import RewardShaping
+from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
-from iapo.types import AdvantageOutput, TokenSignals
+from iapo.types import AdvantageInputs, AdvantageOutput
 
 
 @dataclass(frozen=True)
-class LengthShaped(AdvantageAssigner):
-    """``outcome``'s advantages of the rewards that ``shaping`` makes of rewards, groups and lengths.
+class LengthShaped(WrappingAssigner):
+    """The advantages that ``outcome`` assigns to shaped rewards: ``shaping`` changes each reward by the length.
 
-    An assigner that asks whether a completion is correct, such as `InformationAware`, belongs around this one:
-    inside, it would judge shaped rewards.
+    An assigner that decides by the reward whether a completion is correct, such as `InformationAware`, belongs around
+    this one: as its ``outcome`` it would see the shaped rewards.
 
     *Degenerate cases.* Those of ``shaping`` and ``outcome``. A completion without tokens is of length 0.
 
@@ -36,36 +38,23 @@ class LengthShaped(AdvantageAssigner):
     outcome: AdvantageAssigner
     shaping: RewardShaping
 
-    @property
-    def requires(self) -> frozenset[str]:
-        """The outcome's signals."""
-        return self.outcome.requires
+    def wants_information(self, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:
+        """The completions whose information the outcome reads, given the shaped rewards."""
+        return self.outcome.wants_information(self._shaped(inputs))
 
-    def wants_information(
-        self,
-        rewards: Float[Tensor, " batch"],
-        group_ids: Int[Tensor, " batch"],
-        completion_mask: Bool[Tensor, "batch token"],
-    ) -> Bool[Tensor, " batch"]:
-        """The outcome's answer, given the shaped rewards."""
-        shaped = self.shaping(rewards, group_ids, completion_mask.sum(1))
-        return self.outcome.wants_information(shaped, group_ids, completion_mask)
+    def own_fields_at(self, progress: float) -> dict[str, Any]:
+        """The shaping with its weights at a moment of training."""
+        return {"shaping": self.shaping.at(progress)}
 
-    def at(self, progress: float) -> AdvantageAssigner:
-        """With the outcome's and the shaping's weights of the moment."""
-        return LengthShaped(self.outcome.at(progress), self.shaping.at(progress))
-
-    def assign(
-        self,
-        rewards: Float[Tensor, " batch"],
-        group_ids: Int[Tensor, " batch"],
-        completion_mask: Bool[Tensor, "batch token"],
-        signals: TokenSignals,
-    ) -> AdvantageOutput:
-        """See the class."""
-        shaped = self.shaping(rewards, group_ids, completion_mask.sum(1))
-        output = self.outcome(shaped, group_ids, completion_mask, signals)
+    def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
+        """The outcome's advantages of the shaped rewards."""
+        shaped = self._shaped(inputs)
+        output = self.assign_outcome(shaped)
         metrics = dict(output.metrics)
         if len(shaped):
-            metrics["iapo/shaped_reward"] = float(shaped.mean())
+            metrics["iapo/shaped_reward"] = float(shaped.rewards.mean())
         return dataclasses.replace(output, metrics=metrics)
+
+    def _shaped(self, inputs: AdvantageInputs) -> AdvantageInputs:
+        lengths = inputs.completion_mask.sum(1)
+        return dataclasses.replace(inputs, rewards=self.shaping(inputs.rewards, inputs.group_ids, lengths))

@@ -1,21 +1,21 @@
 """The advantage that the IAPO authors' released code computes, faults included, for comparison."""
 
-import dataclasses
 import functools
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.parameters import check_weights
+from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
-from iapo.types import AdvantageOutput, TokenSignals
+from iapo.types import AdvantageInputs, AdvantageOutput
 
 
 @dataclass(frozen=True)
-class OfficialCompat(AdvantageAssigner):
+class OfficialCompat(WrappingAssigner):
     """``A_t = outcome + alpha * n(x_t) - beta * sign(r) * n(h_t)`` with ``n(v) = u / |u|, u = v - mean(v) / std(v)``.
 
     What differs from the paper (`InformationAware.paper`), as in the released code:
@@ -64,19 +64,13 @@ class OfficialCompat(AdvantageAssigner):
         own = {"information": self.alpha, "policy_entropy": self.beta}
         return self.outcome.requires | {name for name, weight in own.items() if weight}
 
-    def at(self, progress: float) -> AdvantageAssigner:
-        """With the outcome's weights of the moment."""
-        return dataclasses.replace(self, outcome=self.outcome.at(progress))
+    def wants_information(self, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:
+        """All completions: correct or wrong, each gets an information term."""
+        return torch.ones_like(inputs.rewards, dtype=torch.bool)
 
-    def assign(
-        self,
-        rewards: Float[Tensor, " batch"],
-        group_ids: Int[Tensor, " batch"],
-        completion_mask: Bool[Tensor, "batch token"],
-        signals: TokenSignals,
-    ) -> AdvantageOutput:
-        """See the class."""
-        output = self.outcome(rewards, group_ids, completion_mask, signals)
+    def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
+        """The outcome's advantages plus the released code's two terms."""
+        output, signals, completion_mask = self.assign_outcome(inputs), inputs.signals, inputs.completion_mask
         dtype, terms = output.advantages.dtype, {"outcome": output.advantages}
         if self.alpha and signals.information is not None:
             mask = completion_mask if signals.information_mask is None else signals.information_mask
@@ -86,7 +80,7 @@ class OfficialCompat(AdvantageAssigner):
             terms["information"] = self.alpha * released_normalization(signal)
         if self.beta and signals.policy_entropy is not None:
             entropy = signals.policy_entropy.to(dtype).masked_fill(~completion_mask, 0)
-            terms["exploration"] = -self.beta * rewards.sign()[:, None] * released_normalization(entropy)
+            terms["exploration"] = -self.beta * inputs.rewards.sign()[:, None] * released_normalization(entropy)
         terms = {name: term.masked_fill(~output.loss_mask, 0) for name, term in terms.items()}
         return AdvantageOutput(
             functools.reduce(torch.add, terms.values()), output.loss_mask, dict(output.metrics), terms

@@ -1,28 +1,28 @@
 """Leave out completions that were cut off at the length limit (DAPO's overlong filtering)."""
 
-import dataclasses
 from dataclasses import dataclass
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool
 from torch import Tensor
 
 from iapo.advantages.parameters import check_length
 from iapo.advantages.subset import assign_subset
+from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.groups import group_sum
-from iapo.types import AdvantageOutput, TokenSignals
+from iapo.types import AdvantageInputs, AdvantageOutput
 
 
 @dataclass(frozen=True)
-class OverlongFiltered(AdvantageAssigner):
+class OverlongFiltered(WrappingAssigner):
     """``outcome``'s advantages over the completions shorter than ``max_length``; the others are left out.
 
     A completion that was cut off says nothing about how good its reasoning was. It gets advantage 0, leaves the loss
-    mask, and counts in no baseline. Only lengths are seen: a completion that ends of itself with its token number
-    ``max_length`` counts as cut off.
+    mask, and counts in no baseline. Only its length is known here: a completion that ends by itself
+    at token number ``max_length`` counts as cut off, too.
 
-    *Degenerate cases.* Where the filter leaves one completion of a group of several, it has no baseline left and goes
-    too. Everything left out: an empty loss mask.
+    *Degenerate cases.* Where one completion of a group of several would remain, it would have no baseline, and is left
+    out too. If all completions are left out, the loss mask is empty.
 
     Args:
         outcome: assigns advantages to the completions that remain.
@@ -49,40 +49,16 @@ class OverlongFiltered(AdvantageAssigner):
     def __post_init__(self) -> None:
         check_length("max_length", self.max_length)
 
-    @property
-    def requires(self) -> frozenset[str]:
-        """The outcome's signals."""
-        return self.outcome.requires
+    def wants_information(self, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:
+        """Of the completions that remain, those whose information the outcome reads."""
+        return self._kept(inputs) & self.outcome.wants_information(inputs)
 
-    def wants_information(
-        self,
-        rewards: Float[Tensor, " batch"],
-        group_ids: Int[Tensor, " batch"],
-        completion_mask: Bool[Tensor, "batch token"],
-    ) -> Bool[Tensor, " batch"]:
-        """Of those that are not left out, the outcome's answer."""
-        kept = self._kept(group_ids, completion_mask)
-        return kept & self.outcome.wants_information(rewards, group_ids, completion_mask)
+    def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
+        """The outcome's advantages over the completions that remain."""
+        return assign_subset(self.outcome, inputs, self._kept(inputs))
 
-    def at(self, progress: float) -> AdvantageAssigner:
-        """With the outcome's weights of the moment."""
-        return dataclasses.replace(self, outcome=self.outcome.at(progress))
-
-    def assign(
-        self,
-        rewards: Float[Tensor, " batch"],
-        group_ids: Int[Tensor, " batch"],
-        completion_mask: Bool[Tensor, "batch token"],
-        signals: TokenSignals,
-    ) -> AdvantageOutput:
-        """See the class."""
-        kept = self._kept(group_ids, completion_mask)
-        return assign_subset(self.outcome, kept, rewards, group_ids, completion_mask, signals)
-
-    def _kept(
-        self, group_ids: Int[Tensor, " batch"], completion_mask: Bool[Tensor, "batch token"]
-    ) -> Bool[Tensor, " batch"]:
-        _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
-        whole = completion_mask.sum(1) < self.max_length
-        bereft = (group_sum(whole.float(), group, size) == 1) & (size > 1)
-        return whole & ~bereft[group]
+    def _kept(self, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:
+        _, group, size = inputs.group_ids.unique(return_inverse=True, return_counts=True)
+        whole = inputs.completion_mask.sum(1) < self.max_length
+        alone = (group_sum(whole.float(), group, size) == 1) & (size > 1)
+        return whole & ~alone[group]

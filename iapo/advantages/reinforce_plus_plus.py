@@ -3,24 +3,23 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.masked import masked_zscore
-from iapo.types import AdvantageOutput, TokenSignals
+from iapo.types import AdvantageInputs, AdvantageOutput
 
 
 @dataclass(frozen=True)
 class ReinforcePlusPlus(AdvantageAssigner):
     """REINFORCE++: the return ``R_t = discount^(L - 1 - t) * r``, z-scored over all tokens of the batch.
 
-    The reward comes with the last of the ``L`` tokens. A long completion weighs more in mean and standard deviation
-    than a short one, token by token. The paper takes the KL penalty out of the reward; here it is the loss's, see
-    `iapo.losses`.
+    The reward is given at the last of the ``L`` tokens. Mean and standard deviation are over tokens, so that a long
+    completion weighs more in them than a short one. The paper subtracts the KL penalty from the reward; here it is part
+    of the loss (`iapo.losses`).
 
     *Degenerate cases.* Returns that are all equal have advantage exactly 0; with a discount below 1 equal rewards do
-    not make equal returns. A completion without tokens has no part in anything. Groups, also of one, do not matter.
+    not make equal returns. A completion without tokens counts nowhere. Groups are not used, so that a group may have
+    one completion.
 
     Args:
         discount: of the reward, per token before the last; 1 in the paper.
@@ -44,15 +43,10 @@ class ReinforcePlusPlus(AdvantageAssigner):
         if not 0 <= self.discount <= 1:
             raise ValueError(f"discount: got {self.discount}, want a number from 0 to 1")
 
-    def assign(
-        self,
-        rewards: Float[Tensor, " batch"],
-        group_ids: Int[Tensor, " batch"],
-        completion_mask: Bool[Tensor, "batch token"],
-        signals: TokenSignals,
-    ) -> AdvantageOutput:
-        """See the class."""
-        position = torch.arange(completion_mask.shape[1], device=completion_mask.device)
-        left = (completion_mask.sum(1, keepdim=True) - 1 - position).clamp(min=0)
+    def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
+        """Discounted returns, z-scored over the batch."""
+        rewards, mask = inputs.rewards, inputs.completion_mask
+        position = torch.arange(mask.shape[1], device=mask.device)
+        left = (mask.sum(1, keepdim=True) - 1 - position).clamp(min=0)
         returns = rewards[:, None] * torch.pow(self.discount, left.to(rewards.dtype))
-        return AdvantageOutput(masked_zscore(returns, completion_mask), completion_mask, {})
+        return AdvantageOutput(masked_zscore(returns, mask), mask, {})

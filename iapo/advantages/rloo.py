@@ -3,19 +3,17 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.groups import group_constant, group_sum, refuse_singletons
-from iapo.types import AdvantageOutput, TokenSignals
+from iapo.types import AdvantageInputs, AdvantageOutput
 
 
 @dataclass(frozen=True)
 class RLOO(AdvantageAssigner):
     """RLOO: ``A_i = r_i - mean_{j != i} r_j`` over the group, the same for every token of completion ``i``.
 
-    The baseline does not depend on the completion that it judges, so that the gradient is unbiased; it is
+    A completion's baseline does not depend on the completion itself, so that the gradient is unbiased. The advantage is
     ``G / (G - 1)`` times the reward's deviation from the group's mean.
 
     *Degenerate cases.* A group whose rewards are all equal has advantage exactly 0. A completion without tokens has no
@@ -39,18 +37,13 @@ class RLOO(AdvantageAssigner):
 
     allow_singletons: bool = False
 
-    def assign(
-        self,
-        rewards: Float[Tensor, " batch"],
-        group_ids: Int[Tensor, " batch"],
-        completion_mask: Bool[Tensor, "batch token"],
-        signals: TokenSignals,
-    ) -> AdvantageOutput:
-        """See the class."""
-        _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
+    def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
+        """Each reward minus the mean of the group's others."""
+        rewards, mask = inputs.rewards, inputs.completion_mask
+        _, group, size = inputs.group_ids.unique(return_inverse=True, return_counts=True)
         if not self.allow_singletons:
-            refuse_singletons(group_ids, group, size)
+            refuse_singletons(inputs.group_ids, group, size)
         others = (size - 1).clamp(min=1)[group]
         baseline = (group_sum(rewards, group, size)[group] - rewards) / others
         advantage = torch.where(group_constant(rewards, group, size)[group], 0, rewards - baseline)
-        return AdvantageOutput(advantage[:, None] * completion_mask, completion_mask, {})
+        return AdvantageOutput(advantage[:, None] * mask, mask, {})

@@ -1,19 +1,17 @@
 """A loss over some tokens only: the first ones, and later ones by chance (S-GRPO)."""
 
-import dataclasses
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 from iapo.advantages.parameters import check_length
+from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
-from iapo.types import AdvantageOutput, TokenSignals
+from iapo.types import AdvantageInputs, AdvantageOutput
 
 
 @dataclass(frozen=True)
-class SGRPO(AdvantageAssigner):
+class SGRPO(WrappingAssigner):
     """S-GRPO: ``outcome``'s advantages, on the first ``first`` tokens and on each later one with ``probability``.
 
     The other tokens leave the loss mask. The draws come from torch's global CPU generator, one number per entry of the
@@ -52,35 +50,11 @@ class SGRPO(AdvantageAssigner):
         if not self.first and not self.probability:
             raise ValueError("first and probability: got 0 for both, want a positive one, else no token counts")
 
-    @property
-    def requires(self) -> frozenset[str]:
-        """The outcome's signals."""
-        return self.outcome.requires
-
-    def wants_information(
-        self,
-        rewards: Float[Tensor, " batch"],
-        group_ids: Int[Tensor, " batch"],
-        completion_mask: Bool[Tensor, "batch token"],
-    ) -> Bool[Tensor, " batch"]:
-        """The outcome's answer."""
-        return self.outcome.wants_information(rewards, group_ids, completion_mask)
-
-    def at(self, progress: float) -> AdvantageAssigner:
-        """With the outcome's weights of the moment."""
-        return dataclasses.replace(self, outcome=self.outcome.at(progress))
-
-    def assign(
-        self,
-        rewards: Float[Tensor, " batch"],
-        group_ids: Int[Tensor, " batch"],
-        completion_mask: Bool[Tensor, "batch token"],
-        signals: TokenSignals,
-    ) -> AdvantageOutput:
-        """See the class."""
-        output = self.outcome(rewards, group_ids, completion_mask, signals)
-        drawn = (torch.rand(completion_mask.shape) < self.probability).to(completion_mask.device)
-        drawn[:, : self.first] = True
-        loss_mask = output.loss_mask & drawn
+    def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
+        """The outcome's advantages on the tokens that were sampled."""
+        output = self.assign_outcome(inputs)
+        sampled = (torch.rand(inputs.completion_mask.shape) < self.probability).to(inputs.completion_mask.device)
+        sampled[:, : self.first] = True
+        loss_mask = output.loss_mask & sampled
         terms = None if output.terms is None else {name: term * loss_mask for name, term in output.terms.items()}
         return AdvantageOutput(output.advantages * loss_mask, loss_mask, output.metrics, terms)

@@ -1,44 +1,32 @@
 """Assign advantages to some completions of a batch as if the others had not been sampled."""
 
-import dataclasses
-
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Shaped
 from torch import Tensor
 
 from iapo.interfaces import AdvantageAssigner
-from iapo.types import AdvantageOutput, TokenSignals
+from iapo.types import AdvantageInputs, AdvantageOutput
 
 
 def assign_subset(
-    assigner: AdvantageAssigner,
-    kept: Bool[Tensor, " batch"],
-    rewards: Float[Tensor, " batch"],
-    group_ids: Int[Tensor, " batch"],
-    completion_mask: Bool[Tensor, "batch token"],
-    signals: TokenSignals,
+    assigner: AdvantageAssigner, inputs: AdvantageInputs, kept: Bool[Tensor, " batch"]
 ) -> AdvantageOutput:
     """``assigner``'s output on the rows in ``kept``; the others get advantage 0 and leave the loss mask.
 
     Args:
         assigner: called with the kept rows alone, so that baselines and statistics are theirs.
+        inputs: the whole batch.
         kept: the completions that count.
-        rewards: and what follows: of the whole batch, as in `iapo.AdvantageAssigner`.
 
     Returns:
         Advantages, their terms and loss mask of the whole batch; ``assigner``'s metrics and ``iapo/frac_kept``.
     """
     rows = kept.nonzero().flatten()
-    fields = {field.name: getattr(signals, field.name) for field in dataclasses.fields(signals)}
-    part = assigner(
-        rewards[rows],
-        group_ids[rows],
-        completion_mask[rows],
-        TokenSignals(**{name: None if value is None else value[rows] for name, value in fields.items()}),
-    )
+    some = inputs.select(rows)
+    part = assigner(some.rewards, some.group_ids, some.completion_mask, some.signals)
 
     def whole(values: Shaped[Tensor, "kept token"]) -> Shaped[Tensor, "batch token"]:
-        return torch.zeros_like(completion_mask, dtype=values.dtype).index_copy(0, rows, values)
+        return torch.zeros_like(inputs.completion_mask, dtype=values.dtype).index_copy(0, rows, values)
 
     metrics = dict(part.metrics)
     if len(kept):

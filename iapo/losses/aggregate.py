@@ -1,11 +1,13 @@
 """How the tokens of a step become one number: the averages that losses share."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.ops.masked import masked_mean, masked_sum
+from iapo.types import LossInputs, LossOutput
 
 Aggregation = Literal["token", "sequence", "constant"]
 
@@ -15,7 +17,7 @@ def count(loss_mask: Bool[Tensor, "batch token"], aggregation: Aggregation, max_
 
     Args:
         loss_mask: of the whole step.
-        aggregation: see `aggregate`.
+        aggregation: `aggregate` describes it.
         max_length: tokens, read by ``"constant"`` alone.
     """
     if aggregation == "token":
@@ -41,3 +43,24 @@ def aggregate(
     if aggregation == "sequence":
         return masked_mean(values, loss_mask, dim=1).sum() / denominator
     return masked_sum(values, loss_mask) / denominator
+
+
+def loss_output(
+    inputs: LossInputs,
+    per_token: Float[Tensor, "batch token"],
+    metrics: Mapping[str, Float[Tensor, "batch token"]],
+    aggregation: Aggregation,
+) -> LossOutput:
+    """The loss and its metrics from their values at each token.
+
+    Args:
+        inputs: of the loss: its mask and denominator are used.
+        per_token: the loss of each token.
+        metrics: detached, by name. They are averaged as the loss is, so that micro-batches add up.
+        aggregation: `aggregate` describes it.
+    """
+
+    def average(values: Float[Tensor, "batch token"]) -> Float[Tensor, ""]:
+        return aggregate(values, inputs.loss_mask, inputs.denominator, aggregation)
+
+    return LossOutput(average(per_token), {name: average(value) for name, value in metrics.items()})

@@ -6,9 +6,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.interfaces import PolicyLoss
-from iapo.losses.aggregate import aggregate, count
+from iapo.losses.aggregate import count, loss_output
 from iapo.losses.ratios import check_clip, clip_shares, log_ratio
-from iapo.types import LossOutput
+from iapo.types import LossInputs, LossOutput
 
 
 @dataclass(frozen=True)
@@ -54,20 +54,9 @@ class CISPO(PolicyLoss):
         """Tokens in the loss, at least 1."""
         return count(loss_mask, "token")
 
-    def compute(
-        self,
-        policy_logprobs: Float[Tensor, "batch token"],
-        old_logprobs: Float[Tensor, "batch token"],
-        advantages: Float[Tensor, "batch token"],
-        loss_mask: Bool[Tensor, "batch token"],
-        denominator: Float[Tensor, ""],
-        ref_logprobs: Float[Tensor, "batch token"] | None,
-    ) -> LossOutput:
-        """See the class."""
-        ratio = log_ratio(policy_logprobs.detach(), old_logprobs).exp()
+    def compute(self, inputs: LossInputs) -> LossOutput:
+        """The weighted log-probabilities of the step's tokens."""
+        ratio = log_ratio(inputs.policy_logprobs.detach(), inputs.old_logprobs).exp()
         weight = ratio.clamp(1 - self.clip_low, 1 + self.clip_high)
-        metrics = clip_shares(ratio < 1 - self.clip_low, ratio > 1 + self.clip_high)
-        return LossOutput(
-            aggregate(-weight * advantages * policy_logprobs, loss_mask, denominator, "token"),
-            {name: aggregate(value, loss_mask, denominator, "token") for name, value in metrics.items()},
-        )
+        shares = clip_shares(ratio < 1 - self.clip_low, ratio > 1 + self.clip_high)
+        return loss_output(inputs, -weight * inputs.advantages * inputs.policy_logprobs, shares, "token")

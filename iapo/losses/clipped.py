@@ -8,9 +8,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.interfaces import PolicyLoss
-from iapo.losses.aggregate import Aggregation, aggregate, count
-from iapo.losses.ratios import check_clip, clip_shares, log_ratio
-from iapo.types import LossOutput
+from iapo.losses.aggregate import Aggregation, count, loss_output
+from iapo.losses.ratios import check_clip, log_ratio, surrogate_clip_shares
+from iapo.types import LossInputs, LossOutput
 
 
 def clipped_surrogate(
@@ -24,7 +24,7 @@ def clipped_surrogate(
     At ``rho = 1`` its gradient is that of ``-A log pi`` (REINFORCE).
 
     References:
-        PPO, arXiv 1707.06347, equation 7; DAPO, arXiv 2503.14476 (the upper bound apart from the lower).
+        PPO, arXiv 1707.06347, equation 7; DAPO, arXiv 2503.14476 (separate bounds above and below).
     """
     ratio = log_ratio.exp()
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip_low, 1 + clip_high) * advantages)
@@ -96,32 +96,19 @@ class ClippedPolicyLoss(PolicyLoss):
         return self.kl_coef > 0
 
     def denominator(self, loss_mask: Bool[Tensor, "batch token"]) -> Float[Tensor, ""]:
-        """See the table of the class; at least 1."""
+        """What the table of the class says, of the whole step's mask; at least 1."""
         return count(loss_mask, self.aggregation, self.max_length or 1)
 
-    def compute(
-        self,
-        policy_logprobs: Float[Tensor, "batch token"],
-        old_logprobs: Float[Tensor, "batch token"],
-        advantages: Float[Tensor, "batch token"],
-        loss_mask: Bool[Tensor, "batch token"],
-        denominator: Float[Tensor, ""],
-        ref_logprobs: Float[Tensor, "batch token"] | None,
-    ) -> LossOutput:
-        """See the class. The share metrics have the weights of the loss, so that they sum over micro-batches."""
-        if self.kl_coef > 0 and ref_logprobs is None:
+    def compute(self, inputs: LossInputs) -> LossOutput:
+        """The clipped surrogate of each token, plus the KL penalty if it has a weight."""
+        if self.kl_coef > 0 and inputs.ref_logprobs is None:
             raise ValueError(f"ref_logprobs: got None, wanted because kl_coef is {self.kl_coef}")
-        change = log_ratio(policy_logprobs, old_logprobs)
-        per_token = clipped_surrogate(change, advantages, self.clip_low, self.clip_high)
+        change = log_ratio(inputs.policy_logprobs, inputs.old_logprobs)
+        per_token = clipped_surrogate(change, inputs.advantages, self.clip_low, self.clip_high)
         ratio = change.detach().exp()
-        low = (ratio < 1 - self.clip_low) & (advantages < 0)
-        high = (ratio > 1 + self.clip_high) & (advantages > 0)
-        metrics = clip_shares(low, high)
-        if ref_logprobs is not None:
-            kl = kl_k3(log_ratio(policy_logprobs, ref_logprobs))
+        metrics = surrogate_clip_shares(ratio, inputs.advantages, self.clip_low, self.clip_high)
+        if inputs.ref_logprobs is not None:
+            kl = kl_k3(log_ratio(inputs.policy_logprobs, inputs.ref_logprobs))
             per_token = per_token + self.kl_coef * kl if self.kl_coef else per_token
             metrics["kl"] = kl.detach()
-        return LossOutput(
-            aggregate(per_token, loss_mask, denominator, self.aggregation),
-            {name: aggregate(value, loss_mask, denominator, self.aggregation) for name, value in metrics.items()},
-        )
+        return loss_output(inputs, per_token, metrics, self.aggregation)

@@ -6,11 +6,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.interfaces import PolicyLoss
-from iapo.losses.aggregate import aggregate, count
+from iapo.losses.aggregate import count, loss_output
 from iapo.losses.clipped import clipped_surrogate
-from iapo.losses.ratios import check_clip, clip_shares, log_ratio
+from iapo.losses.ratios import check_clip, log_ratio, surrogate_clip_shares
 from iapo.ops.masked import masked_mean
-from iapo.types import LossOutput
+from iapo.types import LossInputs, LossOutput
 
 
 @dataclass(frozen=True)
@@ -60,27 +60,13 @@ class GSPO(PolicyLoss):
         """Completions with a token in the loss, at least 1."""
         return count(loss_mask, "sequence")
 
-    def compute(
-        self,
-        policy_logprobs: Float[Tensor, "batch token"],
-        old_logprobs: Float[Tensor, "batch token"],
-        advantages: Float[Tensor, "batch token"],
-        loss_mask: Bool[Tensor, "batch token"],
-        denominator: Float[Tensor, ""],
-        ref_logprobs: Float[Tensor, "batch token"] | None,
-    ) -> LossOutput:
-        """See the class."""
-        policy_mean = masked_mean(policy_logprobs.detach(), loss_mask, dim=1)[:, None]
-        change = log_ratio(policy_mean, masked_mean(old_logprobs, loss_mask, dim=1)[:, None])
+    def compute(self, inputs: LossInputs) -> LossOutput:
+        """The clipped surrogate with one ratio per completion."""
+        policy, mask = inputs.policy_logprobs, inputs.loss_mask
+        policy_mean = masked_mean(policy.detach(), mask, dim=1)[:, None]
+        change = log_ratio(policy_mean, masked_mean(inputs.old_logprobs, mask, dim=1)[:, None])
         # The difference is 0: it adds the gradient of the token's log-probability and no value.
-        per_token = clipped_surrogate(
-            change + (policy_logprobs - policy_logprobs.detach()), advantages, self.clip_low, self.clip_high
-        )
-        ratio = change.exp()
-        low = (ratio < 1 - self.clip_low) & (advantages < 0)
-        high = (ratio > 1 + self.clip_high) & (advantages > 0)
-        metrics = clip_shares(low, high)
-        return LossOutput(
-            aggregate(per_token, loss_mask, denominator, "sequence"),
-            {name: aggregate(value, loss_mask, denominator, "sequence") for name, value in metrics.items()},
-        )
+        token_change = change + (policy - policy.detach())
+        per_token = clipped_surrogate(token_change, inputs.advantages, self.clip_low, self.clip_high)
+        shares = surrogate_clip_shares(change.exp(), inputs.advantages, self.clip_low, self.clip_high)
+        return loss_output(inputs, per_token, shares, "sequence")

@@ -1,4 +1,4 @@
-"""Log-ratios of two policies, and how often clipping bites: what losses share."""
+"""Log-ratios of two policies, and the share of tokens that are clipped: what losses have in common."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -19,7 +19,7 @@ def log_ratio(
 def clip_shares(
     low: Bool[Tensor, "batch token"], high: Bool[Tensor, "batch token"]
 ) -> dict[str, Float[Tensor, "batch token"]]:
-    """Metrics by TRL's names, still to be averaged: tokens clipped from below, from above, and either.
+    """Metrics of each token by TRL's names, to be averaged: clipped from below, from above, from either side.
 
     Args:
         low: clipped from below.
@@ -30,6 +30,26 @@ def clip_shares(
         "clip_ratio/high_mean": high.float(),
         "clip_ratio/region_mean": (low | high).float(),
     }
+
+
+def surrogate_clip_shares(
+    ratio: Float[Tensor, "batch column"],
+    advantages: Float[Tensor, "batch token"],
+    clip_low: float,
+    clip_high: float,
+) -> dict[str, Float[Tensor, "batch token"]]:
+    """`clip_shares` of the clipped surrogate, which clips only where that lowers the objective.
+
+    A token is clipped from below if its advantage is negative, and from above if its advantage is positive.
+
+    Args:
+        ratio: detached; a column is a token, or the whole completion.
+        advantages: their signs are used.
+        clip_low: the ratio is clipped below ``1 - clip_low``.
+        clip_high: and above ``1 + clip_high``.
+    """
+    low = (ratio < 1 - clip_low) & (advantages < 0)
+    return clip_shares(low, (ratio > 1 + clip_high) & (advantages > 0))
 
 
 def check_clip(clip_low: float, clip_high: float) -> None:

@@ -20,7 +20,7 @@ from iapo.testing.losses import LossContract, check_policy_loss, loss_checks
 from iapo.testing.models import VOCAB, tiny_llama, tiny_tokenizer
 from iapo.testing.parametrize import checks_of, parametrize_with_checks
 from iapo.testing.samplers import SamplerContract, check_sampler, sampler_checks
-from iapo.testing.strategies import RewardBatch, loss_inputs, reward_batches, rollouts, token_signals
+from iapo.testing.strategies import loss_inputs, reward_batches, rollouts, token_signals
 from iapo.testing.tabular import TabularLanguageModel
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "EstimatorContract",
     "InformationContract",
     "LossContract",
-    "RewardBatch",
     "SamplerContract",
     "TabularLanguageModel",
     "assigner_checks",

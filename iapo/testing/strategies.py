@@ -1,14 +1,12 @@
-"""Hypothesis strategies for what flows between components: ragged, holed, with garbage in padding."""
-
-from dataclasses import dataclass
+"""Hypothesis strategies for the records between components: ragged, with holes in masks and garbage in padding."""
 
 import torch
 from hypothesis import strategies as st
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool
 from torch import Tensor
 
 from iapo.testing.models import VOCAB
-from iapo.types import Rollout, TokenSignals
+from iapo.types import AdvantageInputs, LossInputs, Rollout, TokenSignals
 
 _SEEDS = st.integers(0, 2**31 - 1)
 
@@ -85,23 +83,6 @@ def token_signals(draw: st.DrawFn, completion_mask: Bool[Tensor, "batch token"])
     )
 
 
-@dataclass(frozen=True, eq=False)
-class RewardBatch:
-    """What an `iapo.AdvantageAssigner` is called with.
-
-    Args:
-        rewards: one per completion.
-        group_ids: of the completions, in any order.
-        completion_mask: right-padded.
-        signals: all of them.
-    """
-
-    rewards: Float[Tensor, " batch"]
-    group_ids: Int[Tensor, " batch"]
-    completion_mask: Bool[Tensor, "batch token"]
-    signals: TokenSignals
-
-
 @st.composite
 def reward_batches(
     draw: st.DrawFn,
@@ -110,34 +91,40 @@ def reward_batches(
     max_groups: int = 3,
     max_token: int = 9,
     ties: bool = True,
-) -> RewardBatch:
-    """Rewards, group ids and signals of ragged completions, some of them empty; groups interleaved.
+) -> AdvantageInputs:
+    """What an `iapo.AdvantageAssigner` is given: ragged completions with all signals, in interleaved groups.
+
+    Some completions are empty.
 
     Args:
         min_group: the fewest completions of a group.
         max_group: the most.
         max_groups: the most groups.
         max_token: the most tokens of a completion, unless there must be more for lengths to differ.
-        ties: whether completions may be of equal reward (0, 0.5 or 1) and length; else all differ in both.
+        ties: whether completions may have equal rewards (0, 0.5 or 1) and lengths, some batches one length only; else
+            all differ in both.
     """
     sizes = draw(st.lists(st.integers(min_group, max_group), min_size=1, max_size=max_groups))
     group_ids = draw(st.permutations([100 + 7 * group for group, size in enumerate(sizes) for _ in range(size)]))
     batch = len(group_ids)
     longest = draw(st.sampled_from([max_token, 2])) if ties else max(max_token, batch)
-    lengths = draw(st.lists(st.integers(0, longest), min_size=batch, max_size=batch, unique=not ties))
+    ragged = st.lists(st.integers(0, longest), min_size=batch, max_size=batch, unique=not ties)
+    lengths = draw(st.one_of(ragged, st.just([longest] * batch)) if ties else ragged)
     width = max(1, max(lengths) + draw(st.integers(0, 2)))
     mask = torch.arange(width) < torch.tensor(lengths)[:, None]
     generator = torch.Generator().manual_seed(draw(_SEEDS))
     tied, untied = torch.randint(0, 3, (batch,), generator=generator) / 2, torch.rand(batch, generator=generator)
     rewards = tied if ties else untied
-    return RewardBatch(rewards, torch.tensor(group_ids), mask, draw(token_signals(mask)))
+    return AdvantageInputs(rewards, torch.tensor(group_ids), mask, draw(token_signals(mask)))
 
 
 @st.composite
 def loss_inputs(
     draw: st.DrawFn, max_batch: int = 6, max_token: int = 7, dtype: torch.dtype = torch.float64
-) -> dict[str, Tensor]:
-    """Arguments of an `iapo.PolicyLoss` but the denominator; the mask has holes, or is full, or empty.
+) -> LossInputs:
+    """What an `iapo.PolicyLoss` is given; the loss mask has holes, or is full, or empty.
+
+    The denominator is the number of tokens in the loss, at least 1; a loss with another one replaces it.
 
     Args:
         max_batch: the most completions.
@@ -152,10 +139,6 @@ def loss_inputs(
         return scale * torch.randn(shape, generator=generator, dtype=dtype)
 
     policy = normal(1.0) - 2
-    return {
-        "policy_logprobs": policy,
-        "old_logprobs": policy + normal(0.3),
-        "ref_logprobs": policy + normal(0.3),
-        "advantages": normal(1.0),
-        "loss_mask": torch.rand(shape, generator=generator) < density,
-    }
+    old, reference, advantages = policy + normal(0.3), policy + normal(0.3), normal(1.0)
+    mask = torch.rand(shape, generator=generator) < density
+    return LossInputs(policy, old, advantages, mask, mask.sum().clamp(min=1).to(dtype), reference)

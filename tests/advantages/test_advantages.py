@@ -238,7 +238,7 @@ class TestInterface:
     )
     def test_outputs_of_a_subclass_without_annotations(self, output, message):
         class Own(AdvantageAssigner):
-            def assign(self, rewards, group_ids, completion_mask, signals):
+            def assign(self, inputs):
                 return output
 
         with pytest.raises((ValueError, FloatingPointError), match=message):

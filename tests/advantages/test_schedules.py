@@ -75,7 +75,7 @@ def test_a_schedule_without_a_moment_is_refused():
 
 def test_own_components_need_not_know():
     class Own(AdvantageAssigner):
-        def assign(self, rewards, group_ids, completion_mask, signals):
+        def assign(self, inputs):
             raise NotImplementedError
 
     class Steps(Schedule):

@@ -6,7 +6,7 @@ import torch
 from advantage_batches import batches
 from hypothesis import given
 
-from iapo import TokenSignals
+from iapo import AdvantageInputs, TokenSignals
 from iapo.advantages import (
     RLOO,
     AroraZanette,
@@ -138,4 +138,5 @@ def test_information_is_asked_for_by_the_shaped_rewards():
 
     assigner = LengthShaped(InformationAware(), Inverted())
     mask = torch.ones(2, 3, dtype=torch.bool)
-    assert assigner.wants_information(torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), mask).tolist() == [False, True]
+    inputs = AdvantageInputs(torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), mask)
+    assert assigner.wants_information(inputs).tolist() == [False, True]
