@@ -39,6 +39,11 @@ class Task(ABC):
     answer_style: AnswerStyle = AnswerStyle()
     """How completions of this task give their answer."""
 
+    @property
+    def holds_out(self) -> bool:
+        """Whether training must hold out what is evaluated on, as neither another split nor another seed gives it."""
+        return not (self.disjoint_splits or self.seeded)
+
     @abstractmethod
     def rows(self, split: Split = "train", seed: int = 0, limit: int | None = None) -> list[Row]:
         """The problems of a split.

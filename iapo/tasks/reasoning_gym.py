@@ -1,0 +1,50 @@
+"""Problems that reasoning-gym generates and scores."""
+
+import json
+from dataclasses import dataclass
+
+from iapo.tasks.interface import Row, Split, Task
+
+
+@dataclass(frozen=True)
+class ReasoningGymTask(Task):
+    """A task of reasoning-gym; the column ``entry`` is what `iapo.rewards.ReasoningGymAnswer` scores by.
+
+    Args:
+        name: the task's name in reasoning-gym.
+    """
+
+    name: str
+
+    seeded = True
+
+    def __str__(self) -> str:
+        return f"reasoning-gym:{self.name}"
+
+    def rows(self, split: Split = "train", seed: int = 0, limit: int | None = None) -> list[Row]:
+        """Generated problems, 4096 without a ``limit``, whatever the split.
+
+        Raises:
+            ModuleNotFoundError: the extra ``tasks`` is not installed.
+            ValueError: a task whose entries do not survive as JSON, so that their scores would change.
+        """
+        try:
+            import reasoning_gym
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "reasoning_gym is missing: install the extra, pip install 'iapo[tasks]'"
+            ) from error
+        entries = list(reasoning_gym.create_dataset(self.name, size=limit or 4096, seed=seed))
+        texts = [json.dumps(entry, default=str) for entry in entries]
+        score = reasoning_gym.get_score_answer_fn(self.name)
+        for entry, text in zip(entries[:1], texts, strict=False):
+            if score(entry["answer"], entry) != score(entry["answer"], json.loads(text)):
+                raise ValueError(
+                    f"data: the entries of reasoning-gym:{self.name} do not survive as JSON, their scores change"
+                )
+        # Tasks with many right answers give none.
+        answers = ["" if entry["answer"] is None else entry["answer"] for entry in entries]
+        return [
+            {"prompt": entry["question"], "answer": answer, "entry": text}
+            for entry, answer, text in zip(entries, answers, texts, strict=True)
+        ]

@@ -1,0 +1,30 @@
+"""The task that a text on the command line names."""
+
+from pathlib import Path
+
+from iapo.tasks.embedded import EmbeddedTask
+from iapo.tasks.file import SUFFIXES, FileTask
+from iapo.tasks.hub import HubTask
+from iapo.tasks.interface import Task
+from iapo.tasks.reasoning_gym import ReasoningGymTask
+
+
+def task_from_source(source: str, split: str = "train") -> Task:
+    """The task of a source of problems.
+
+    Args:
+        source: ``embedded``; ``reasoning-gym:TASK``; a path ending in .jsonl, .json, .csv or .parquet; else the id of a
+            data set on the hub or a local data set directory.
+        split: of a hub data set, as it names it.
+
+    Example:
+        >>> task_from_source("reasoning-gym:chain_sum"), task_from_source("train.jsonl")
+        (ReasoningGymTask(name='chain_sum'), FileTask(path='train.jsonl'))
+    """
+    if source == "embedded":
+        return EmbeddedTask()
+    if source.startswith("reasoning-gym:"):
+        return ReasoningGymTask(source.partition(":")[2])
+    if Path(source).suffix in SUFFIXES:
+        return FileTask(source)
+    return HubTask(source, split)

@@ -1,0 +1,55 @@
+"""The prompts of a run, update by update."""
+
+import hashlib
+import json
+import random
+from collections.abc import Mapping, Sequence
+
+from iapo.tasks.interface import Row
+
+
+class PromptStream:
+    """Batches of rows without end, each epoch in an order of its own, from a position that can be saved.
+
+    Args:
+        rows: the data.
+        batch: rows per batch.
+        seed: of the orders.
+
+    Raises:
+        ValueError: ``batch`` below 1 or above the number of rows.
+    """
+
+    def __init__(self, rows: Sequence[Row], batch: int, seed: int) -> None:
+        if not 1 <= batch <= len(rows):
+            raise ValueError(f"prompts_per_step: got {batch}, want 1 to the number of problems, {len(rows)}")
+        self._rows, self._batch, self._seed, self._position = rows, batch, seed, 0
+        text = json.dumps(list(rows), sort_keys=True, default=str)
+        self._digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
+
+    def next(self) -> list[Row]:
+        """The next batch; the rows that do not fill one at the end of an epoch wait for another epoch."""
+        per_epoch = len(self._rows) // self._batch
+        epoch, index = divmod(self._position, per_epoch)
+        order = list(range(len(self._rows)))
+        random.Random(f"{self._seed}/{epoch}").shuffle(order)
+        self._position += 1
+        return [self._rows[i] for i in order[index * self._batch : (index + 1) * self._batch]]
+
+    def state(self) -> dict[str, int]:
+        """Batches taken so far, and a digest of the rows."""
+        return {"position": self._position, "digest": self._digest}
+
+    def restore(self, state: Mapping[str, int], override: bool = False) -> None:
+        """Go on after that many batches.
+
+        Args:
+            state: from `state`.
+            override: go on although the rows are others than they were.
+
+        Raises:
+            ValueError: the rows are others than they were.
+        """
+        if state["digest"] != self._digest and not override:
+            raise ValueError("data: the rows are others than when the state was saved (override to go on all the same)")
+        self._position = state["position"]
