@@ -1,0 +1,55 @@
+"""Batches of prompts: every row once in an epoch, and a position from which a run goes on."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iapo.tasks import PromptStream
+
+
+@given(st.integers(1, 12), st.integers(0, 3), st.data())
+def test_stream_covers_epochs_and_resumes_anywhere(size: int, seed: int, data: st.DataObject) -> None:
+    batch = data.draw(st.integers(1, size))
+    rows = [{"prompt": str(i)} for i in range(size)]
+    stream, taken = PromptStream(rows, batch, seed), []
+    per_epoch = size // batch
+    stop = data.draw(st.integers(0, 3 * per_epoch))
+    state: dict[str, int] = {}
+    for index in range(3 * per_epoch + 2):
+        if index == stop:
+            state = json.loads(json.dumps(stream.state()))
+        taken.append(stream.next())
+    for epoch in range(3):
+        seen = [row["prompt"] for part in taken[epoch * per_epoch : (epoch + 1) * per_epoch] for row in part]
+        assert len(set(seen)) == len(seen) == per_epoch * batch
+    resumed = PromptStream(rows, batch, seed)
+    resumed.restore(state)
+    assert [resumed.next() for _ in taken[stop:]] == taken[stop:]
+
+
+def test_other_rows_are_noticed_on_resuming() -> None:
+    rows = [{"prompt": str(i)} for i in range(5)]
+    stream = PromptStream(rows, 2, 0)
+    stream.next()
+    other = PromptStream([*rows[:4], {"prompt": "5"}], 2, 0)
+    with pytest.raises(ValueError, match="the rows are others"):
+        other.restore(stream.state())
+    other.restore(stream.state(), override=True)
+    assert other.state()["position"] == 1
+
+
+def test_epochs_and_seeds_have_orders_of_their_own() -> None:
+    rows = [{"prompt": str(i)} for i in range(20)]
+    stream = PromptStream(rows, 20, 0)
+    first, second = stream.next(), stream.next()
+    assert first != second
+    assert PromptStream(rows, 20, 1).next() != first
+    assert PromptStream(rows, 20, 0).next() == first
+
+
+@pytest.mark.parametrize("batch", [0, 4])
+def test_batch_must_fit_the_data(batch: int) -> None:
+    with pytest.raises(ValueError, match=f"got {batch}, want 1 to the number of problems, 3"):
+        PromptStream([{"prompt": "a"}] * 3, batch, 0)

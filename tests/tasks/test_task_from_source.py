@@ -1,0 +1,36 @@
+"""The task that a text on the command line names."""
+
+import pytest
+
+from iapo.tasks import EmbeddedTask, FileTask, HubTask, ReasoningGymTask, Task, task_from_source
+
+
+@pytest.mark.parametrize(
+    ("source", "task"),
+    [
+        ("embedded", EmbeddedTask()),
+        ("reasoning-gym:chain_sum", ReasoningGymTask("chain_sum")),
+        ("some/problems.jsonl", FileTask("some/problems.jsonl")),
+        ("problems.json", FileTask("problems.json")),
+        ("problems.csv", FileTask("problems.csv")),
+        ("problems.parquet", FileTask("problems.parquet")),
+        ("openai/gsm8k", HubTask("openai/gsm8k", "main")),
+        ("problems.txt", HubTask("problems.txt", "main")),
+    ],
+)
+def test_sources_name_tasks(source: str, task: Task) -> None:
+    assert task_from_source(source, "main") == task
+    assert str(task) == source
+
+
+@pytest.mark.parametrize(
+    ("task", "disjoint", "seeded", "holds_out"),
+    [
+        (EmbeddedTask(), True, True, False),
+        (ReasoningGymTask("chain_sum"), False, True, False),
+        (FileTask("problems.csv"), False, False, True),
+        (HubTask("openai/gsm8k"), False, False, True),
+    ],
+)
+def test_only_fixed_sets_are_held_out(task: Task, disjoint: bool, seeded: bool, holds_out: bool) -> None:
+    assert (task.disjoint_splits, task.seeded, task.holds_out) == (disjoint, seeded, holds_out)
