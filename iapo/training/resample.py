@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from iapo.rewards.scores import Scores
 from iapo.types import Rollout
@@ -123,25 +123,4 @@ def replace_groups(samples: Samples, flat: Int[Tensor, " group"], others: Sample
             name: [values[i] for i in at] + second.by_function[name] for name, values in first.by_function.items()
         },
     )
-    return Samples(rows, join(samples.rollout.select(kept), renamed), scores)
-
-
-def join(first: Rollout, second: Rollout) -> Rollout:
-    """The completions of both, padded to the wider; a field that one of them lacks is left out."""
-    fields = {}
-    for field in dataclasses.fields(Rollout):
-        pair = getattr(first, field.name), getattr(second, field.name)
-        if pair[0] is None or pair[1] is None:
-            continue
-        left = field.name.startswith("prompt_")
-        fields[field.name] = torch.cat(pair if field.name == "group_ids" else _as_wide(*pair, left=left))
-    return Rollout(**fields)
-
-
-def _as_wide(first: Tensor, second: Tensor, left: bool) -> tuple[Tensor, ...]:
-    width = max(first.shape[1], second.shape[1])
-    missing = [width - each.shape[1] for each in (first, second)]
-    return tuple(
-        nn.functional.pad(each, (more, 0) if left else (0, more))
-        for each, more in zip((first, second), missing, strict=True)
-    )
+    return Samples(rows, Rollout.cat([samples.rollout.select(kept), renamed]), scores)

@@ -4,12 +4,11 @@ import dataclasses
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from iapo.rewards.scores import Scores
-from iapo.testing import rollouts
-from iapo.training.resample import Resampling, Samples, join, uninformative
+from iapo.training.resample import Resampling, Samples, uninformative
 
 GROUP = 3
 
@@ -140,23 +139,6 @@ def test_only_judged_completions_say_whether_a_group_teaches(total, scored, flat
         samples, scores=Scores(torch.tensor(total), torch.tensor(scored), samples.scores.by_function)
     )
     assert uninformative(judged).tolist() == ([0] if flat else [])
-
-
-@settings(max_examples=25)
-@given(first=rollouts(), second=rollouts())
-def test_joined_rows_are_the_rows(first, second):
-    joined = join(first, second)
-    parts = [(first, i) for i in range(len(first))] + [(second, i) for i in range(len(second))]
-    for name in ("prompt", "completion", "answer"):
-        ids, mask = getattr(joined, f"{name}_ids"), getattr(joined, f"{name}_mask")
-        for row, (part, i) in enumerate(parts):
-            own = getattr(part, f"{name}_ids")[i][getattr(part, f"{name}_mask")[i]]
-            assert ids[row][mask[row]].tolist() == own.tolist()
-    spans = [part.reasoning_mask[i].nonzero().flatten().tolist() for part, i in parts]
-    assert [row.nonzero().flatten().tolist() for row in joined.reasoning_mask] == spans
-    logprobs = [row[mask].tolist() for row, mask in zip(joined.sampler_logprobs, joined.completion_mask, strict=True)]
-    assert logprobs == [part.sampler_logprobs[i][part.completion_mask[i]].tolist() for part, i in parts]
-    assert join(first, dataclasses.replace(second, sampler_logprobs=None)).sampler_logprobs is None
 
 
 def test_no_rounds_is_an_error():

@@ -1,6 +1,5 @@
 """The check that the packed forward of the model at hand equals the naive forward."""
 
-import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from weakref import WeakSet
@@ -61,13 +60,8 @@ def check_packed(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch blo
     seen = needed[row].nonzero().flatten() if bool(needed.any()) else needed.new_zeros(1, dtype=torch.long)
     # Always three, so that ranks run as many.
     prefixes = seen[[-1, len(seen) // 2, 0]]
-    one = rollout.select(slice(row, row + 1))
     # A column of padding, which positions must not count.
-    one = dataclasses.replace(
-        one,
-        prompt_ids=nn.functional.pad(one.prompt_ids, (1, 0)),
-        prompt_mask=nn.functional.pad(one.prompt_mask, (1, 0)),
-    )
+    one = rollout.select(slice(row, row + 1)).pad(prompt=1)
     at = torch.zeros(1, one.completion_ids.shape[1] + 1, dtype=torch.bool, device=needed.device)
     at[0, prefixes] = True
     block = Block.chain(ids[row : row + 1], kept=1)
