@@ -1,36 +1,36 @@
-"""Which problems judge: none that any run trains on, and other ones for tuning than for reporting."""
+"""The problems that a comparison evaluates on: none that a run trains on, others for tuning than for reporting."""
 
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from iapo.comparison.running.plan import Plan, Split
-from iapo.comparison.running.settings import Settings
-from iapo.embedded import generate_problems
-from iapo.embedded import rows as embedded_rows
+from iapo.comparison.running.settings import Settings, instantiate
 from iapo.policy.loading import load_tokenizer
 from iapo.rewards import check_columns
-from iapo.tasks.data import Row, hold_out, load_rows, render_prompts
+from iapo.tasks import Row, hold_out, load_rows
+from iapo.training.settings import ProblemSource
 
 _SPARE = 8
-"""How many problems of a generated task are drawn for each one wanted; those that a run trains on are left out."""
+"""How many problems of a seeded task are generated for each one wanted; those that a run trains on are left out."""
 
 _OTHER_SEED = 7_919_000
-"""Added to the seed of generated problems that judge, away from the seeds of runs."""
+"""Added to the seed of generated problems to evaluate on, away from the seeds of runs."""
 
-_OF_JUDGING = ("model", "trust_remote_code", "device", "precision", "data", "sampler", "rewards")
-"""The settings that judging goes by; others may change without anything being judged again."""
+_EVALUATED_BY = ("model", "trust_remote_code", "device", "precision", "data", "task", "sampler", "rewards")
+"""The settings that an evaluation depends on; others may change without anything being evaluated again."""
 
 
 def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
-    """Write ``judging-validation.json`` (if anything is tuned) and ``judging-test.json``: all that judging needs.
+    """Write ``judging-validation.json`` (if anything is tuned) and ``judging-test.json``: all that an evaluation needs.
 
     Args:
         plan: of the comparison.
         folder: where the files go.
-        rewards: the reward functions that judge; the data must have the columns that they need.
+        rewards: the reward functions of the evaluation; the data must have the columns that they need.
 
     Raises:
         ValueError: too few problems, or a missing column.
@@ -41,6 +41,7 @@ def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
         wanted = {"validation": plan.tuning.problems, **wanted}
         seeds = plan.tuning.seeds + seeds
     settings = plan.judging.settings
+    source = problem_source(settings)
     chosen = choose_problems(settings, wanted, plan.judging.seed, seeds)
     tokenizer = load_tokenizer(settings["model"], settings["trust_remote_code"])
     for split, rows in chosen.items():
@@ -50,11 +51,17 @@ def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
             "seed": plan.judging.seed,
             "samples": plan.judging.samples if split == "test" else plan.tuning.samples,
             "batch": plan.judging.batch,
-            "settings": {name: settings[name] for name in _OF_JUDGING},
+            "settings": {name: settings[name] for name in _EVALUATED_BY},
             "problems": [row["prompt"] for row in rows],
-            "rows": render_prompts(rows, tokenizer, settings["system_prompt"], settings["prompt_template"]),
+            "rows": source.render(rows, tokenizer),
         }
         judging_path(folder, split).write_text(json.dumps(content, default=str) + "\n", encoding="utf-8")
+
+
+def problem_source(settings: Settings) -> ProblemSource:
+    """Where the problems come from, of resolved settings of `iapo train`."""
+    parts = instantiate(settings)
+    return ProblemSource(**{field.name: parts[field.name] for field in fields(ProblemSource)})
 
 
 def judging_path(folder: Path, split: Split) -> Path:
@@ -72,9 +79,9 @@ def choose_problems(
 ) -> dict[Split, list[Row]]:
     """Disjoint problems for each split.
 
-    The embedded task has splits of its own. Of another generated task (reasoning-gym) new problems are drawn and those
-    that a run trains on left out. Of a file or hub data set the rows that training holds out are taken: `hold_out` with
-    all the problems wanted.
+    A task with disjoint splits gives those. Of another seeded task, new problems are generated, and those that a run
+    trains on are left out. Of a fixed set of problems, the rows that training holds out are taken: `hold_out` with all
+    the problems wanted.
 
     Args:
         settings: resolved settings of `iapo train`.
@@ -85,43 +92,47 @@ def choose_problems(
     Raises:
         ValueError: too few problems; the number found is named.
     """
-    if settings["data"] == "embedded":
-        return {
-            split: [dict(row) for row in embedded_rows(generate_problems(count, seed, split))]
-            for split, count in wanted.items()
-        }
+    source = problem_source(settings)
+    task = source.resolve()
+    if task.disjoint_splits:
+        return {split: _of_split(source, split, count, seed) for split, count in wanted.items()}
     total = sum(wanted.values())
-    if settings["data"].startswith("reasoning-gym:"):
-        held = _never_trained_on(settings, total, seed, training_seeds)
+    if task.holds_out:
+        tokenizer = load_tokenizer(settings["model"], settings["trust_remote_code"])
+        held = _held_out(source, tokenizer, total)
     else:
-        held = _held_out(settings, total)
+        held = _never_trained_on(source, total, seed, training_seeds)
     chosen: dict[Split, list[Row]] = {}
     for split, count in wanted.items():
         chosen[split], held = held[:count], held[count:]
     return chosen
 
 
-def _load(settings: Settings, seed: int, limit: int | None) -> list[Row]:
-    columns = settings["prompt_column"], settings["answer_column"]
-    return load_rows(settings["data"], settings["split"], limit, seed, *columns)
+def _of_split(source: ProblemSource, split: Split, count: int, seed: int) -> list[Row]:
+    """Problems of one of the splits of a task whose splits are disjoint."""
+    task = source.resolve()
+    rows = load_rows(task, split, seed, count, source.prompt_column, source.answer_column)
+    if len(rows) < count:
+        raise ValueError(f"evaluation.problems: want {count} problems, but the {split} split of {task} has {len(rows)}")
+    return rows
 
 
-def _held_out(settings: Settings, total: int) -> list[Row]:
+def _held_out(source: ProblemSource, tokenizer: Any, total: int) -> list[Row]:
     """The rows that training holds out, with their prompts as in the data; training splits by rendered prompts."""
-    rows = _load(settings, 0, settings["limit"])
-    tokenizer = load_tokenizer(settings["model"], settings["trust_remote_code"])
-    rendered = render_prompts(rows, tokenizer, settings["system_prompt"], settings["prompt_template"])
+    rows = source.load(seed=0)
+    rendered = source.render(rows, tokenizer)
     plain = {json.dumps(after["prompt"]): before for before, after in zip(rows, rendered, strict=True)}
     return [plain[json.dumps(row["prompt"])] for row in hold_out(rendered, total)[1]]
 
 
-def _never_trained_on(settings: Settings, total: int, seed: int, training_seeds: Sequence[int]) -> list[Row]:
-    trained = {row["prompt"] for each in training_seeds for row in _load(settings, each, settings["limit"])}
-    pool = _load(settings, _OTHER_SEED + seed, _SPARE * total)
-    found = list({row["prompt"]: row for row in pool if row["prompt"] not in trained}.values())
-    if len(found) < total:
+def _never_trained_on(source: ProblemSource, total: int, seed: int, training_seeds: Sequence[int]) -> list[Row]:
+    trained = {json.dumps(row["prompt"]) for each in training_seeds for row in source.load(each)}
+    pool = replace(source, limit=_SPARE * total).load(_OTHER_SEED + seed)
+    found = {json.dumps(row["prompt"]): row for row in pool}
+    new = [row for prompt, row in found.items() if prompt not in trained]
+    if len(new) < total:
         raise ValueError(
-            f"evaluation.problems: want {total} problems in all, but of {settings['data']} only {len(found)} of "
-            f"{len(pool)} drawn are different ones that no run trains on"
+            f"evaluation.problems: want {total} problems in all, but of {source.resolve()} only {len(new)} of "
+            f"{len(pool)} generated ones are different ones that no run trains on"
         )
-    return found[:total]
+    return new[:total]

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from iapo.commands.flags import train_parser
+from iapo.training.parser import train_parser
 
 Settings = Mapping[str, Any]
 

@@ -11,7 +11,7 @@ from iapo.comparison.running.problems import choose_problems, digest, judging_pa
 from iapo.comparison.running.read_plan import read_plan, setting_name
 from iapo.comparison.running.settings import instantiate
 from iapo.embedded import model_path, split_of
-from iapo.tasks.data import hold_out, load_rows
+from iapo.tasks import FileTask, ReasoningGymTask, hold_out, load_rows
 
 GOOD = {
     "base": {"steps": 2, "prompts_per_step": 4, "sampler.max_new_tokens": 24},
@@ -179,7 +179,7 @@ def test_problems_of_a_file_are_those_that_training_holds_out(tmp_path):
         assert {settings["eval_problems"] for settings in method.settings.values()} == {16}
     chosen = choose_problems(plan.judging.settings, {"validation": 8, "test": 8}, 0, (0, 1, 100))
     tuning, reporting = ({row["prompt"] for row in chosen[split]} for split in ("validation", "test"))
-    rendered = [{**row, "prompt": f"Work out {row['prompt']}"} for row in load_rows(str(data))]
+    rendered = [{**row, "prompt": f"Work out {row['prompt']}"} for row in load_rows(FileTask(str(data)))]
     trained = {row["prompt"].removeprefix("Work out ") for row in hold_out(rendered, 16)[0]}
     assert len(tuning) == len(reporting) == 8
     assert not tuning & reporting
@@ -194,7 +194,9 @@ def test_generated_problems_are_none_that_a_run_trains_on(tmp_path):
     chosen = choose_problems(settings, {"validation": 5, "test": 6}, 0, (0, 1))
     drawn = [row["prompt"] for split in ("validation", "test") for row in chosen[split]]
     assert len(set(drawn)) == 11
-    trained = {row["prompt"] for seed in (0, 1) for row in load_rows("reasoning-gym:chain_sum", limit=40, seed=seed)}
+    trained = {
+        row["prompt"] for seed in (0, 1) for row in load_rows(ReasoningGymTask("chain_sum"), limit=40, seed=seed)
+    }
     assert not trained & set(drawn)
 
 
