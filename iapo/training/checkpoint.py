@@ -7,66 +7,28 @@ versions), and ``manifest.json`` (SHA-256 of every file). A process killed at an
 """
 
 import json
-import random
 import re
 import shutil
-import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from iapo.policy.forward import unwrap
 from iapo.training.folder import TEMPORARY, DamagedCheckpointError, discard_folder, verify_folder, write_folder
+from iapo.training.random_state import capture_rng
+from iapo.training.reproducibility import differences, versions
 from iapo.training.tree import flatten, unflatten
 
 FORMAT = 1
 """Version of the layout; a checkpoint of a newer one is refused."""
 
 _NAME = re.compile(r"checkpoint-(0|[1-9][0-9]*)")
-
-
-def capture_rng() -> dict[str, Any]:
-    """The states of the global random generators: Python's, NumPy's (if it is loaded), torch's, all CUDA devices'.
-
-    Returns:
-        Nested state for `TrainingState`; `restore_rng` takes it back.
-    """
-    rng: dict[str, Any] = {"python": random.getstate(), "torch": torch.get_rng_state()}
-    if numpy := sys.modules.get("numpy"):
-        kind, keys, position, has_gauss, gauss = numpy.random.get_state()
-        rng["numpy"] = (kind, keys.tolist(), position, has_gauss, gauss)
-    if torch.cuda.is_available():
-        rng["cuda"] = torch.cuda.get_rng_state_all()
-    return rng
-
-
-def restore_rng(rng: Mapping[str, Any]) -> None:
-    """Put the global random generators into captured states.
-
-    Call it last before training goes on: loading a model may draw random numbers.
-
-    Args:
-        rng: from `capture_rng`. States of CUDA devices that are not there are left out; `load_checkpoint` has
-            compared their number before.
-    """
-    random.setstate(rng["python"])
-    torch.set_rng_state(rng["torch"])
-    if "numpy" in rng:
-        import numpy
-
-        kind, keys, position, has_gauss, gauss = rng["numpy"]
-        numpy.random.set_state((kind, numpy.array(keys, dtype=numpy.uint32), position, has_gauss, gauss))
-    if torch.cuda.is_available():
-        for device, state in zip(range(torch.cuda.device_count()), rng.get("cuda", []), strict=False):
-            torch.cuda.set_rng_state(state, device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +38,7 @@ class TrainingState:
 
     Args:
         optimizer: state of the optimizer and its schedule, as ``state_dict()`` gives it.
-        data: position in the data, as `iapo.tasks.data.PromptStream.state` gives it.
+        data: position in the data, as `iapo.tasks.PromptStream.state` gives it.
         config: the resolved configuration, JSON values only; compared field by field on resuming, so leave out what
             may change (the number of steps to go, where the run lies).
         counters: further numbers that the loop keeps.
@@ -254,49 +216,6 @@ def load_checkpoint(run: str | Path, config: Mapping[str, Any] | None = None, ov
                 + "; ".join(changes)
             )
     return Checkpoint(path, content["step"], state, content["versions"])
-
-
-def versions() -> dict[str, Any]:
-    """What a bitwise repetition depends on beside the configuration: versions, thread count, number of CUDA devices."""
-    return {
-        "iapo": version("iapo"),
-        "torch": torch.__version__,
-        "transformers": version("transformers"),
-        "threads": torch.get_num_threads(),
-        "cuda_devices": torch.cuda.device_count(),
-    }
-
-
-def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Compare two configurations field by field, as JSON, so that a list equals a tuple and a path its text.
-
-    Args:
-        saved: the configuration before.
-        now: the configuration to go on with.
-
-    Returns:
-        One sentence per field that differs, sorted by its dotted name.
-
-    Example:
-        >>> differences({"loss": {"clip": 0.2}, "seed": 1}, {"loss": {"clip": 0.3}, "seed": 1})
-        ['loss.clip: saved 0.2, now 0.3']
-    """
-    before, after = _dotted(saved), _dotted(now)
-    return [
-        f"{name}: saved {before.get(name, 'nothing')}, now {after.get(name, 'nothing')}"
-        for name in sorted(before | after)
-        if before.get(name) != after.get(name)
-    ]
-
-
-def _dotted(tree: Any, path: str = "") -> dict[str, str]:
-    if isinstance(tree, Mapping) and tree:
-        return {
-            name: value
-            for key, branch in tree.items()
-            for name, value in _dotted(branch, f"{path}.{key}" if path else str(key)).items()
-        }
-    return {path: json.dumps(tree, default=str)}
 
 
 def _is_complete(path: Path) -> bool:

@@ -1,7 +1,4 @@
-"""Checkpoints: exact round trips, and every fault on the way to the disk and back.
-
-Run as a program, this file saves a checkpoint in forked processes that die at the k-th operation on files, for all k.
-"""
+"""Checkpoints: exact round trips, and the refusal of everything that is damaged, missing or different."""
 
 import errno
 import json
@@ -9,96 +6,26 @@ import math
 import os
 import random
 import shutil
-import subprocess
-import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from models import tiny_model
-from torch import nn
+from saved_runs import CONFIG, content_of, optimizer_of, policy, save, state_of, tokenizer, train
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils.logging import disable_progress_bar
 
-from iapo.embedded import model_path
 from iapo.training import folder as folder_module
 from iapo.training.checkpoint import (
     TrainingState,
-    capture_rng,
     checkpoints,
-    differences,
     latest_checkpoint,
     load_checkpoint,
-    restore_rng,
     save_checkpoint,
 )
 from iapo.training.folder import DamagedCheckpointError, is_plain, write_folder
-from iapo.training.tree import flatten, unflatten
-
-CONFIG = {"seed": 1, "loss": {"clip": 0.2}, "ks": [1, 8]}
-
-
-def policy(seed: int = 0) -> nn.Module:
-    return tiny_model("llama", seed=seed, layers=1, tie_word_embeddings=True)
-
-
-def tokenizer() -> object:
-    return AutoTokenizer.from_pretrained(model_path())
-
-
-def optimizer_of(model: nn.Module) -> torch.optim.Optimizer:
-    groups = [{"params": [p for p in model.parameters() if p.ndim > 1]}]
-    groups.append({"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0})
-    return torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95))
-
-
-def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> list[float]:
-    """Steps whose data come from three random generators; the losses."""
-    losses = []
-    for _ in range(steps):
-        length = random.randint(3, 6) + int(numpy.random.randint(3))
-        ids = torch.randint(3, 31, (2, length))
-        loss = model(input_ids=ids, labels=ids).loss
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(loss.item())
-    return losses
-
-
-def state_of(optimizer: torch.optim.Optimizer, step: int = 1) -> TrainingState:
-    return TrainingState(optimizer.state_dict(), {"epoch": 0, "taken": step}, CONFIG, {"skipped": 3, "best": math.inf})
-
-
-def save(run: Path, step: int, keep: int = 10) -> Path:
-    """A checkpoint whose content tells its step."""
-    model = policy(step)
-    optimizer = optimizer_of(model)
-    train(model, optimizer, 1)
-    return save_checkpoint(run, step, state_of(optimizer, step), model, tokenizer(), keep)
-
-
-def content_of(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with checkpoints 1 and 2; copy it before changing it."""
-    run = tmp_path_factory.mktemp("run")
-    save(run, 1)
-    save(run, 2)
-    return run
-
-
-@pytest.fixture
-def run(saved: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(saved, tmp_path / "run"))
+from iapo.training.random_state import capture_rng, restore_rng
+from iapo.training.reproducibility import differences
 
 
 def test_resumed_run_repeats_the_other_bit_for_bit(tmp_path: Path) -> None:
@@ -153,74 +80,26 @@ def test_only_safetensors_and_json(saved: Path) -> None:
     assert {Path(name).suffix for name in names} <= {".safetensors", ".json", ".jinja"}
 
 
-floats = st.floats(allow_nan=False)
-leaves = st.none() | st.booleans() | st.integers() | floats | st.text(st.characters(codec="utf-8"), max_size=3)
-tensors = st.sampled_from([torch.float32, torch.bfloat16, torch.int64, torch.bool, torch.uint8]).flatmap(
-    lambda dtype: st.lists(st.integers(0, 1), max_size=3).map(lambda values: torch.tensor(values).to(dtype))
-)
-trees = st.recursive(
-    leaves | tensors,
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.lists(inner, max_size=3).map(tuple)
-        | st.dictionaries(st.integers(0, 9) | st.sampled_from(["state", "lr", "a.b"]), inner, max_size=3)
-    ),
-    max_leaves=12,
-)
-
-
-def same(a: object, b: object) -> bool:
-    if isinstance(a, torch.Tensor):
-        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, dict):
-        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b
-
-
-@given(trees)
-@settings(max_examples=200, deadline=None)
-def test_nested_state_comes_back_as_it_was(tree: object) -> None:
-    structure, found = flatten(tree, "state")
-    assert same(tree, unflatten(json.loads(json.dumps(structure, allow_nan=False)), found))
-
-
-def test_tensors_that_share_memory_are_stored_apart(tmp_path: Path) -> None:
+def test_tensors_that_share_memory_are_stored_separately(tmp_path: Path) -> None:
     whole = torch.arange(6.0).view(2, 3)
     state = TrainingState({"rows": whole, "column": whole[:, 1], "again": whole}, {}, {})
     save_checkpoint(tmp_path, 0, state, policy(), tokenizer())
     assert load_checkpoint(tmp_path).state.optimizer["column"].tolist() == [1, 4]
 
 
-@pytest.mark.parametrize(
-    ("tree", "message"),
-    [
-        ({"a": object()}, r"state\.a: .* got object"),
-        ({"a": {1.5: 0}}, r"state\.a: .* got 1\.5"),
-        ({"a.b": torch.zeros(1), "a": {"b": torch.zeros(1)}}, r"state\.a\.b: two tensors"),
-    ],
-)
-def test_what_cannot_be_stored_is_named(tree: object, message: str) -> None:
-    with pytest.raises((TypeError, ValueError), match=message):
-        flatten(tree, "state")
-
-
 @pytest.mark.parametrize("damage", ["truncate", "empty", "flip", "zero", "append", "remove"])
 def test_each_damaged_file_is_named_and_the_older_one_taken(run: Path, damage: str) -> None:
     newest = run / "checkpoint-2"
-    draw = random.Random(damage)
+    rng = random.Random(damage)
     for name, content in content_of(newest).items():
         path = newest / name
         if damage == "remove":
             path.unlink()
         else:
             flipped = bytearray(content)
-            flipped[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+            flipped[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
             changed = {
-                "truncate": content[: draw.randrange(1, len(content))],
+                "truncate": content[: rng.randrange(1, len(content))],
                 "empty": b"",
                 "flip": bytes(flipped),
                 "zero": bytes(len(content)),
@@ -238,10 +117,10 @@ def test_every_bit_of_the_manifest_counts(run: Path) -> None:
     shutil.rmtree(run / "checkpoint-1")
     manifest = run / "checkpoint-2" / "manifest.json"
     content = manifest.read_bytes()
-    draw = random.Random(0)
+    rng = random.Random(0)
     for _ in range(300):
         flipped = bytearray(content)
-        flipped[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+        flipped[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
         manifest.write_bytes(bytes(flipped))
         with pytest.raises(DamagedCheckpointError, match=r"no complete checkpoint.*manifest\.json"):
             latest_checkpoint(run)
@@ -345,6 +224,16 @@ def test_shard_index_cannot_name_other_files(run: Path) -> None:
         assert load_checkpoint(run).step == 1
 
 
+def test_the_newest_is_chosen_by_number_not_by_name(run: Path) -> None:
+    save(run, 9)
+    save(run, 10)
+    assert [path.name for path in checkpoints(run)][:2] == ["checkpoint-10", "checkpoint-9"]
+    assert latest_checkpoint(run) == run / "checkpoint-10"
+    assert load_checkpoint(run, CONFIG).step == 10
+    save(run, 11, keep=2)
+    assert [path.name for path in checkpoints(run)] == ["checkpoint-11", "checkpoint-10"]
+
+
 def test_old_ones_go_after_the_new_one_is_complete(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(run, 3, keep=2)
     assert [path.name for path in checkpoints(run)] == ["checkpoint-3", "checkpoint-2"]
@@ -399,136 +288,3 @@ def test_everything_is_flushed_before_the_rename(tmp_path: Path, monkeypatch: py
         ("rename", f"{tmp_path}/checkpoint-1"),
         ("fsync", str(tmp_path)),
     ]
-
-
-@pytest.fixture(scope="module")
-def injected(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list]:
-    """What this file reports when run as a program."""
-    run = Path(shutil.copytree(saved, tmp_path_factory.mktemp("injected") / "run"))
-    paths = os.pathsep.join([str(Path(__file__).parents[2]), str(Path(__file__).parents[1])])
-    command = [sys.executable, __file__, str(run)]
-    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
-    assert finished.returncode == 0, finished.stderr
-    return json.loads(finished.stdout.splitlines()[-1])
-
-
-def test_killed_at_any_operation_the_newest_complete_one_loads(injected: dict[str, list]) -> None:
-    kills = injected["kills"]
-    assert len(kills) > 30
-    assert all(kill["intact"] for kill in kills)
-    steps = [kill["step"] for kill in kills]
-    assert set(steps) == {2, 3}
-    assert steps == sorted(steps), "once the new one is complete, it stays"
-    assert all(kill["saved_after"] for kill in kills)
-
-
-def test_killed_by_a_signal_at_any_time(injected: dict[str, list]) -> None:
-    assert all(kill["intact"] and kill["step"] in (2, 3) for kill in injected["signals"])
-
-
-def test_full_disk_leaves_nothing_behind(injected: dict[str, list]) -> None:
-    failures = injected["full"]
-    assert len(failures) >= 5
-    assert all(failure["raised"] and failure["names"] == ["checkpoint-1", "checkpoint-2"] for failure in failures)
-    assert all(failure["intact"] and failure["step"] == 2 for failure in failures)
-
-
-def main(run: Path) -> dict[str, list]:
-    """Save checkpoint 3 beside 1 and 2, with a fault each time."""
-    import resource
-    import signal
-    import time
-
-    warnings.simplefilter("ignore")
-    disable_progress_bar()  # Its lock is shared between processes: one that dies holding it would stop the next.
-    model = policy(3)
-    optimizer = optimizer_of(model)
-    train(model, optimizer, 1)
-    arguments = (3, state_of(optimizer, 3), model, tokenizer())
-    before = content_of(run / "checkpoint-2")
-    work = run.with_name("work")
-
-    def attempt(child: Callable[[], None], wait: Callable[[int], None] = lambda child: None) -> tuple[int, dict]:
-        """Exit status of a forked process in a fresh copy of the run, and what it left."""
-        shutil.rmtree(work, ignore_errors=True)
-        shutil.copytree(run, work)
-        process = os.fork()
-        if process == 0:
-            try:
-                signal.alarm(30)
-                child()
-                os._exit(0)
-            except OSError:
-                os._exit(3)
-            except BaseException as error:
-                os._exit(4 if "File too large" in str(error) else 5)
-        wait(process)
-        status = os.waitpid(process, 0)[1]
-        checkpoint = load_checkpoint(work, CONFIG)
-        left = {
-            "step": checkpoint.step,
-            "intact": content_of(work / "checkpoint-2") == before and checkpoint.state.data["taken"] == checkpoint.step,
-            "names": sorted(path.name for path in work.iterdir()),
-        }
-        return status, left
-
-    def die_at(count: int) -> Callable[[], None]:
-        def child() -> None:
-            left = [count]
-
-            def step(*_: object) -> None:
-                left[0] -= 1
-                if left[0] == 0:
-                    os._exit(9)
-
-            def hook(event: str, values: tuple) -> None:
-                watched = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree")
-                if event in watched and "work" in str(values[0]):
-                    step()
-
-            fsync = os.fsync
-            os.fsync = lambda handle: (step(), fsync(handle), step())[1]
-            sys.addaudithook(hook)
-            save_checkpoint(work, *arguments, keep=2)
-
-        return child
-
-    def complete() -> bool:
-        """Whether the run goes on after a fault."""
-        if load_checkpoint(work).step == 2:
-            save_checkpoint(work, *arguments, keep=2)
-        save_checkpoint(work, 4, *arguments[1:], keep=2)
-        return [path.name for path in sorted(work.iterdir())] == ["checkpoint-3", "checkpoint-4"]
-
-    kills, status, count = [], 1, 0
-    while status != 0:
-        count += 1
-        status, left = attempt(die_at(count))
-        seen = [kill["names"] for kill in kills]
-        kills.append({**left, "saved_after": left["names"] in seen or complete()})
-
-    signals = []
-    for delay in range(12):
-
-        def wait(process: int, delay: int = delay) -> None:
-            time.sleep(delay * 0.01)
-            os.kill(process, signal.SIGKILL)
-
-        signals.append(attempt(lambda: save_checkpoint(work, *arguments, keep=2) and None, wait)[1])
-
-    full = []
-    sizes = sorted(len(content) for content in content_of(run / "checkpoint-2").values())
-    for limit in [0, 1, *(size - 1 for size in sizes)]:
-
-        def child(limit: int = limit) -> None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-            save_checkpoint(work, *arguments, keep=2)
-
-        status, left = attempt(child)
-        full.append({**left, "raised": os.waitstatus_to_exitcode(status) in (3, 4)})
-    return {"kills": kills, "signals": signals, "full": full}
-
-
-if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]))))

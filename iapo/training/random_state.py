@@ -1,0 +1,44 @@
+"""The states of the global random generators, which a resumed run needs in order to repeat the same numbers."""
+
+import random
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+
+def capture_rng() -> dict[str, Any]:
+    """The states of the global random generators: Python's, NumPy's (if it is loaded), torch's, all CUDA devices'.
+
+    Returns:
+        Nested state for `TrainingState`; `restore_rng` reads it.
+    """
+    rng: dict[str, Any] = {"python": random.getstate(), "torch": torch.get_rng_state()}
+    if numpy := sys.modules.get("numpy"):
+        kind, keys, position, has_gauss, gauss = numpy.random.get_state()
+        rng["numpy"] = (kind, keys.tolist(), position, has_gauss, gauss)
+    if torch.cuda.is_available():
+        rng["cuda"] = torch.cuda.get_rng_state_all()
+    return rng
+
+
+def restore_rng(rng: Mapping[str, Any]) -> None:
+    """Set the global random generators to captured states.
+
+    Call it last, directly before training goes on: loading a model may use random numbers.
+
+    Args:
+        rng: what `capture_rng` returned. The states of CUDA devices that this machine does not have are ignored;
+            `load_checkpoint` compares the number of devices.
+    """
+    random.setstate(rng["python"])
+    torch.set_rng_state(rng["torch"])
+    if "numpy" in rng:
+        import numpy
+
+        kind, keys, position, has_gauss, gauss = rng["numpy"]
+        numpy.random.set_state((kind, numpy.array(keys, dtype=numpy.uint32), position, has_gauss, gauss))
+    if torch.cuda.is_available():
+        for device, state in zip(range(torch.cuda.device_count()), rng.get("cuda", []), strict=False):
+            torch.cuda.set_rng_state(state, device)
