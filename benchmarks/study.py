@@ -28,7 +28,7 @@ from torch import Tensor
 from iapo.comparison.running.problems import judging_path
 from iapo.comparison.showing.report import ranged
 from iapo.comparison.showing.statistics import difference_interval, hardest_third, mean_interval
-from iapo.evaluation.evaluation import Interval, pass_at_k
+from iapo.evaluation import Interval, pass_at_k
 
 LENGTH_REWARDS = ("kimi", "l1", "arora_zanette", "shorter_better")
 OURS = ("iapo, tuned", "iapo", "iapo, mild")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from iapo.evaluation.evaluation import EvaluationResult, change, markdown_table
+from iapo.evaluation import EvaluationResult, change, markdown_table
 
 _CURVES = (
     ("reward", "reward"),

@@ -1,6 +1,8 @@
 """Evaluation measures against enumeration, and the bootstrap against a closed form."""
 
+import dataclasses
 import itertools
+import json
 import math
 from fractions import Fraction
 
@@ -9,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iapo.evaluation.evaluation import EvaluationResult, change, evaluate, interval, markdown_table, pass_at_k
+from iapo.evaluation import EvaluationResult, Interval, change, evaluate, interval, markdown_table, pass_at_k
 from iapo.rollout import ScriptedSampler
 
 
@@ -104,3 +106,77 @@ def test_evaluate_keeps_problems_apart(embedded_tokenizer):
     assert found.correct.tolist() == [[True, False], [True, True]]
     assert found.greedy_correct.tolist() == [True, True]
     assert found.lengths[1, 0] == found.lengths[1, 1] == len(tokenizer(wrong)["input_ids"]) + 1
+
+
+def test_a_batch_splits_the_problems_and_changes_no_result(embedded_tokenizer):
+    tokenizer = embedded_tokenizer
+    texts = {f"{i}+1=": [f"<answer>{i + 1}</answer>", "<answer>0</answer>", "<think>"] for i in range(5)}
+    rows = [{"prompt": prompt, "answer": str(i + 1)} for i, prompt in enumerate(texts)]
+    scripted = ScriptedSampler(texts, tokenizer, append_eos=True)
+    best = ScriptedSampler({prompt: each[:1] for prompt, each in texts.items()}, tokenizer, append_eos=True)
+    calls: list[tuple[int, int]] = []
+
+    class Backwards:
+        """Samples as it is told, and returns the completions in reverse."""
+
+        def __init__(self, sampler):
+            self.sampler = sampler
+
+        def __call__(self, prompts, count):
+            calls.append((len(prompts), count))
+            rollout = self.sampler(prompts, count)
+            return rollout.select(torch.arange(len(rollout.group_ids) - 1, -1, -1))
+
+    def found(batch: int | None, wrap=lambda sampler: sampler) -> EvaluationResult:
+        samplers = {"sampler": wrap(scripted), "greedy": wrap(best)}
+        rewards = {"exact": exact}
+        return evaluate(rows, tokenizer=tokenizer, rewards=rewards, samples=3, batch=batch, keep_texts=True, **samplers)
+
+    whole, parts = found(None), found(7, Backwards)
+    assert calls == [(2, 3), (2, 3), (1, 3), (5, 1)]
+    assert whole.correct.tolist() == [[True, False, False]] * 5
+    assert whole.greedy_correct.all()
+    assert parts.correct.tolist() == [[False, False, True]] * 5, "samples keep the sampler's order within a problem"
+    assert [texts[::-1] for texts in parts.texts] == list(whole.texts)
+    assert whole.texts[3] == ("<answer>4</answer><eos>", "<answer>0</answer><eos>", "<think><eos>")
+    assert torch.equal(parts.lengths.flip(1), whole.lengths)
+    calls.clear()
+    found(1, Backwards)
+    assert calls == [(1, 3)] * 5 + [(1, 1)] * 5
+    with pytest.raises(ValueError, match="rows: got none"):
+        evaluate([], tokenizer=tokenizer, rewards={"exact": exact}, samples=3, sampler=scripted, greedy=best)
+
+
+def test_texts_are_kept_only_if_asked_for(embedded_tokenizer):
+    sampler = ScriptedSampler({"1+2=": ["<answer>3</answer>"]}, embedded_tokenizer, append_eos=True)
+    rows = [{"prompt": "1+2=", "answer": "3"}]
+    found = evaluate(
+        rows, tokenizer=embedded_tokenizer, sampler=sampler, greedy=sampler, rewards={"exact": exact}, samples=1
+    )
+    assert found.texts is None
+
+
+def test_a_saved_result_is_loaded_with_the_same_numbers(tmp_path):
+    one = dataclasses.replace(result([[1, 0], [1, 1]], [[10, 20], [30, 40]]), texts=(("a", "b"), ("c", "d")))
+    path = tmp_path / "evaluation-3.json"
+    one.save(path, {"model": "embedded"})
+    content = json.loads(path.read_text())
+    assert set(content) == {"correct", "lengths", "greedy_correct", "greedy_lengths", "model"}
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    loaded = EvaluationResult.load(path)
+    for name in ("correct", "lengths", "greedy_correct", "greedy_lengths"):
+        assert torch.equal(getattr(loaded, name), getattr(one, name))
+        assert getattr(loaded, name).dtype == getattr(one, name).dtype
+    assert loaded.texts is None
+    path.write_text(json.dumps({"correct": [[1]], "lengths": [[2]]}))
+    with pytest.raises(ValueError, match=r"evaluation-3\.json: .*greedy_correct"):
+        EvaluationResult.load(path)
+    with pytest.raises(FileNotFoundError):
+        EvaluationResult.load(tmp_path / "none.json")
+
+
+def test_an_interval_is_formatted_in_one_place():
+    moved = Interval(0.1, -0.1, 0.3)
+    assert str(moved) == f"{moved}" == f"{moved:.3g}" == "0.1 (-0.1 to 0.3)"
+    assert f"{moved:+.1%}" == "+10.0% (-10.0% to +30.0%)"
+    assert moved.texts("+.2f") == ("+0.10", "-0.10 to +0.30")

@@ -13,7 +13,7 @@ from torch import Tensor
 from iapo.comparison.running.plan import Plan, Run, Split
 from iapo.comparison.running.problems import digest, judging_path
 from iapo.comparison.showing.statistics import hardest_third
-from iapo.evaluation.evaluation import EvaluationResult, pass_at_k
+from iapo.evaluation import EvaluationResult, pass_at_k
 from iapo.training.log import read_metrics
 
 BASE_FOLDER = "base"

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from iapo.comparison.showing.summary import Summary
-from iapo.evaluation.evaluation import Interval
+from iapo.evaluation import Interval
 from iapo.inspection.glyphs import printable
 
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from iapo.evaluation.evaluation import RESAMPLES, Interval
+from iapo.evaluation import RESAMPLES, Interval
 
 
 def mean_interval(

@@ -13,7 +13,7 @@ from iapo.comparison.running.protocol import tuning_scores
 from iapo.comparison.running.results import RunResult, is_judged
 from iapo.comparison.running.runner import Outcome
 from iapo.comparison.showing.statistics import difference_interval, hardest_third, mean_interval, pareto_front
-from iapo.evaluation.evaluation import Interval
+from iapo.evaluation import Interval
 
 
 @dataclass(frozen=True, eq=False)

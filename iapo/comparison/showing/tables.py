@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from iapo.evaluation.evaluation import Interval
+from iapo.evaluation import Interval
 from iapo.inspection.glyphs import printable
 
 Cell = tuple[str, str]

@@ -1,0 +1,119 @@
+"""The result of an evaluation and the measures that follow from it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from iapo.evaluation.intervals import Interval, interval
+from iapo.evaluation.pass_at import pass_at_k
+
+_SAVED = ("correct", "lengths", "greedy_correct", "greedy_lengths")
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationResult:
+    """What an evaluation sampled, problem by problem.
+
+    Args:
+        correct: whether each of a problem's samples was right.
+        lengths: tokens of each sample, end of sequence included.
+        greedy_correct: whether the greedy completion was right.
+        greedy_lengths: tokens of the greedy completion.
+        texts: the text of each sample, its end of sequence included, which `save` does not write. ``None``: the texts
+            were not kept.
+
+    Raises:
+        ValueError: no problems or samples, or shapes that do not agree; they are named.
+    """
+
+    correct: Bool[Tensor, "problem sample"]
+    lengths: Int[Tensor, "problem sample"]
+    greedy_correct: Bool[Tensor, " problem"]
+    greedy_lengths: Int[Tensor, " problem"]
+    texts: tuple[tuple[str, ...], ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.correct.ndim != 2 or self.correct.numel() == 0:
+            raise ValueError(f"correct: got shape {tuple(self.correct.shape)}, want (problem, sample), both at least 1")
+        for name, want in (
+            ("lengths", self.correct.shape),
+            ("greedy_correct", self.correct.shape[:1]),
+            ("greedy_lengths", self.correct.shape[:1]),
+        ):
+            if getattr(self, name).shape != want:
+                raise ValueError(f"{name}: got shape {tuple(getattr(self, name).shape)}, want {tuple(want)}")
+
+    def measures(self, ks: Sequence[int] = (1,)) -> dict[str, Interval]:
+        """Every measure with its interval.
+
+        Args:
+            ks: the values of k; at most the number of samples of a problem.
+
+        Returns:
+            ``accuracy`` (Pass@1), ``length`` (mean tokens), ``greedy_accuracy``, ``greedy_length``, and for each k
+            ``pass@k``, ``length@k`` (expected mean length of the k samples: ``length``) and ``ratio@k`` (Pass@k by
+            Length@k, as a ratio of means over problems).
+
+        Raises:
+            ValueError: a k below 1 or above the number of samples.
+        """
+        length = self.lengths.double().mean(1)
+        measures = {
+            "accuracy": interval(self.correct.double().mean(1)),
+            "length": interval(length),
+            "greedy_accuracy": interval(self.greedy_correct.double()),
+            "greedy_length": interval(self.greedy_lengths.double()),
+        }
+        for k in ks:
+            passed = pass_at_k(self.correct.sum(1), self.correct.shape[1], k)
+            measures[f"pass@{k}"] = interval(passed)
+            measures[f"length@{k}"] = measures["length"]
+            measures[f"ratio@{k}"] = interval(passed, length)
+        return measures
+
+    def save(self, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
+        """Write the numbers as JSON; `load` reads them. A process that is killed on the way leaves no half of a file.
+
+        Args:
+            path: the file; it is replaced if it is there.
+            metadata: further entries of the file, which `load` does not look at.
+        """
+        content = {**(metadata or {}), **{name: getattr(self, name).tolist() for name in _SAVED}}
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(content) + "\n")
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "EvaluationResult":
+        """Read what `save` wrote. The result has no texts.
+
+        Raises:
+            FileNotFoundError: the file is not there.
+            ValueError: the file holds something else.
+        """
+        content = json.loads(path.read_text())
+        missing = [name for name in _SAVED if not isinstance(content, dict) or name not in content]
+        if missing:
+            raise ValueError(f"{path}: want an evaluation, {missing} are missing")
+        tensors = {name: torch.tensor(content[name]) for name in _SAVED}
+        return cls(**{name: value.bool() if "correct" in name else value for name, value in tensors.items()})
+
+
+def change(before: EvaluationResult, after: EvaluationResult) -> dict[str, Interval]:
+    """Changes of accuracy and length from one evaluation to another on the same problems, paired by problem.
+
+    Raises:
+        ValueError: another number of problems.
+    """
+    if len(before.correct) != len(after.correct):
+        raise ValueError(f"after: got {len(after.correct)} problems, want the {len(before.correct)} of before")
+    return {
+        "accuracy": interval(after.correct.double().mean(1) - before.correct.double().mean(1)),
+        "length": interval(after.lengths.double().mean(1) - before.lengths.double().mean(1)),
+    }
