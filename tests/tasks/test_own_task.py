@@ -1,8 +1,6 @@
 """A task of one's own is one class: it works wherever the tasks of the package do."""
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,5 +83,5 @@ def test_of_disjoint_splits_each_gives_its_own() -> None:
     chosen = choose_problems(settings_of(SplitDoubling), {"validation": 8, "test": 9}, 0, (0, 1))
     assert {split: len(rows) for split, rows in chosen.items()} == {"validation": 8, "test": 9}
     assert all(row["prompt"].startswith(split) for split, rows in chosen.items() for row in rows)
-    with pytest.raises(ValueError, match="want 41 problems, but the test split of .* has 40"):
+    with pytest.raises(ValueError, match=r"want 41 problems, but the test split of .* has 40"):
         choose_problems(settings_of(SplitDoubling), {"test": 41}, 0, (0,))
