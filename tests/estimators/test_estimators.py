@@ -1,4 +1,4 @@
-"""What every estimator must do, and what the packed ones refuse."""
+"""Estimators beyond their contract (`iapo.testing`): what they compute at once, and what they refuse."""
 
 import dataclasses
 
@@ -24,78 +24,16 @@ ESTIMATORS = [EarlyExitEntropy((4, 5)), AnswerLikelihood((4, 5), closing_ids=(6,
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
-class TestContract:
-    def test_shape_dtype_and_zero_outside_the_reasoning_span(self, estimator):
-        sample = rollout()
-        information = estimator(tiny_model("llama"), sample)
-        assert information.shape == sample.completion_ids.shape
-        assert information.dtype == torch.float32
-        assert not information.requires_grad
-        assert not information[~sample.reasoning_mask].any()
-
-    def test_mode_and_weights_are_left_as_they_were(self, estimator):
-        model = tiny_model("llama", attention_dropout=0.5).train()
-        model.model.layers[0].eval()
-        before = {name: value.clone() for name, value in model.state_dict().items()}
-        modes = [module.training for module in model.modules()]
-        first, second = estimator(model, rollout()), estimator(model, rollout())
-        assert torch.equal(first, second), "dropout must be off"
-        assert [module.training for module in model.modules()] == modes
-        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-
-    def test_gradient_checkpointing_in_training_mode_changes_nothing(self, estimator):
-        model = tiny_model("llama")
-        expected = estimator(model, rollout())
-        getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
-        assert torch.equal(estimator(model.train(), rollout()), expected)
-
-    def test_a_wrapped_model_gives_the_same(self, estimator):
-        class Wrapper(torch.nn.Module):
-            def __init__(self, module):
-                super().__init__()
-                self.module = module
-
-            def forward(self, **kwargs):
-                return self.module(**kwargs)
-
-        model = tiny_model("llama")
-        assert torch.equal(estimator(Wrapper(model), rollout()), estimator(model, rollout()))
-
-    def test_nothing_to_probe_gives_zeros(self, estimator):
-        sample = dataclasses.replace(rollout(), reasoning_mask=torch.zeros_like(rollout().reasoning_mask))
-        assert not estimator(tiny_model("llama"), sample).any()
+def test_gradient_checkpointing_changes_nothing(estimator):
+    """In training mode, where it would empty the cache."""
+    model = tiny_model("llama")
+    expected = estimator(model, rollout())
+    getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
+    assert torch.equal(estimator(model.train(), rollout()), expected)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS[:2], ids=lambda e: type(e).__name__)
 class TestPacked:
-    def test_float64_agrees_with_float32(self, estimator):
-        model, sample = tiny_model("llama"), rollout()
-        single = estimator(model, sample)
-        double = estimator(model.double(), sample)
-        assert double.dtype == torch.float64
-        torch.testing.assert_close(single.double(), double, atol=2e-5, rtol=0)
-
-    def test_bf16_is_within_its_rounding(self, estimator):
-        model, sample = tiny_model("llama"), rollout()
-        single = estimator.probe(model, sample)
-        half = estimator.probe(model.bfloat16(), sample)
-        assert half.dtype == torch.float32
-        assert (single - half).abs().max() < 0.5
-
-    @pytest.mark.parametrize("implementation", ["eager", "sdpa"])
-    def test_attention_implementations_agree(self, estimator, implementation):
-        model, sample = tiny_model("llama"), rollout()
-        expected = estimator(model, sample)
-        model.set_attn_implementation(implementation)
-        torch.testing.assert_close(estimator(model, sample), expected, atol=2e-5, rtol=0)
-
-    def test_other_attention_is_switched_for_the_pass_and_restored(self, estimator):
-        model, sample = tiny_model("llama"), rollout()
-        expected = estimator(model, sample)
-        model.set_attn_implementation("flex_attention")
-        torch.testing.assert_close(estimator(model, sample), expected, atol=2e-5, rtol=0)
-        assert model.config._attn_implementation == "flex_attention"
-
     def test_a_model_that_ignores_positions_is_refused(self, estimator):
         class Deaf(torch.nn.Module):
             def __init__(self, module):
@@ -132,10 +70,10 @@ class TestPacked:
                     raise torch.OutOfMemoryError("too much")
                 return self.module(**kwargs)
 
-        model, sample = tiny_model("llama"), rollout()
+        model, sample = tiny_model("llama").double(), rollout()
         expected = estimator(model, sample)
         unguarded = dataclasses.replace(estimator, guard=False)
-        torch.testing.assert_close(unguarded(Small(model), sample), expected, atol=2e-5, rtol=0)
+        torch.testing.assert_close(unguarded(Small(model), sample), expected, atol=1e-6, rtol=0, check_dtype=False)
 
     @pytest.mark.parametrize("arguments", [{"postfix_ids": ()}, {"postfix_ids": (-1,)}, {"chunk": 0}])
     def test_bad_parameters_are_named(self, estimator, arguments):
@@ -145,13 +83,13 @@ class TestPacked:
 
 @pytest.mark.parametrize(("estimator", "rows"), [(ESTIMATORS[0], 3), (ESTIMATORS[1], 9), (ESTIMATORS[2], 4)])
 def test_no_forward_makes_logits_of_all_tokens(estimator, rows, monkeypatch):
-    sample, model, seen = rollout(), tiny_model("llama"), []
+    sample, model, seen = rollout(), tiny_model("llama").double(), []
     model.register_forward_hook(lambda module, inputs, output: seen.append(output.logits[..., 0].numel()))
     expected = estimator(model, sample)
     for module in (memory, next_token):
         monkeypatch.setattr(module, "MAX_LOGITS", rows * model.config.vocab_size)
     seen.clear()
-    torch.testing.assert_close(estimator(model, sample), expected, atol=2e-5, rtol=0)
+    torch.testing.assert_close(estimator(model, sample), expected, atol=1e-6, rtol=0, check_dtype=False)
     assert seen
     assert max(seen) <= rows < sample.completion_ids.numel()
 
@@ -222,15 +160,6 @@ def test_a_row_without_an_answer_has_no_information():
     information = AnswerLikelihood((4,), closing_ids=(6,))(tiny_model("llama"), rollout())
     assert not information[2].any()
     assert information[0].any()
-
-
-def test_a_token_that_the_model_provably_ignores_tells_nothing():
-    """A model that sees only the last three tokens: with a postfix of three, no reasoning token can matter."""
-    model = tiny_model("llama", layers=1)
-    for layer in model.model.layers:
-        layer.self_attn.o_proj.weight.data.zero_()
-    information = EarlyExitEntropy((4, 5))(model, rollout())
-    assert information.abs().max() < 1e-6
 
 
 def test_a_hook_without_annotations_is_checked_all_the_same():

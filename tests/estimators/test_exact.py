@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iapo import Rollout
-from iapo.estimators import EarlyExitEntropy, ExactInformation, UnsupportedModelError
+from iapo.estimators import ExactInformation
 from iapo.estimators.exact import continuations
 from iapo.rollout import collate
 from iapo.testing.information import (
@@ -27,30 +27,12 @@ LIMIT = 1e-10
 """Nats, float64."""
 
 
-def rollout_of(completions, reasoning=None, padding=0) -> Rollout:
-    """The completions as a rollout, padded by more than needed; ``reasoning`` tokens of each are probed (all)."""
+def rollout_of(completions, reasoning=None) -> Rollout:
+    """The completions as a rollout, of each of which the first ``reasoning`` tokens are probed (``None``: all)."""
     rollout = collate([PROMPT] * len(completions), completions, [0] * len(completions), 0, tokenizer=None)
     steps = torch.arange(rollout.completion_ids.shape[1])
     probed = rollout.completion_mask & (steps < (math.inf if reasoning is None else reasoning))
-    left, right = (padding, 0), (0, padding)
-    pad = torch.nn.functional.pad
-    return Rollout(
-        prompt_ids=pad(rollout.prompt_ids, left, value=1),
-        prompt_mask=pad(rollout.prompt_mask, left),
-        completion_ids=pad(rollout.completion_ids, right, value=1),
-        completion_mask=pad(rollout.completion_mask, right),
-        reasoning_mask=pad(probed, right),
-        group_ids=rollout.group_ids,
-    )
-
-
-@given(world=worlds(), padding=st.integers(0, 2))
-@settings(max_examples=15, deadline=None)
-def test_padding_changes_nothing(world, padding):
-    completions = [ids for ids, _ in world.completions]
-    estimator = ExactInformation(world.answer_of, EOS, world.limit)
-    plain, padded = (estimator(world.model, rollout_of(completions, padding=wide)) for wide in (0, padding))
-    assert torch.equal(plain, padded[:, : plain.shape[1]])
+    return dataclasses.replace(rollout, reasoning_mask=probed)
 
 
 @given(world=worlds())
@@ -73,7 +55,7 @@ def test_no_answer_is_an_outcome_of_the_entropy(world):
 
 @given(world=worlds(), data=st.data())
 @settings(max_examples=25, deadline=None)
-def test_information_telescopes(world, data):
+def test_spans_have_the_information_of_the_definition(world, data):
     model, limit, reader, completions = world.model, world.limit, world.reader, world.completions
     ids = data.draw(st.sampled_from(completions))[0]
     length = data.draw(st.integers(0, len(ids)))
@@ -91,20 +73,6 @@ def test_information_telescopes(world, data):
     assert float(found) == pytest.approx(math.log(masses[1]) - math.log(masses[0]), abs=LIMIT)
 
 
-@given(world=worlds(), t=st.integers(0, 3), tail=st.lists(st.integers(0, 1), min_size=4, max_size=4))
-@settings(max_examples=20, deadline=None)
-def test_later_tokens_do_not_matter(world, t, tail):
-    model, limit, reader = world.model, world.limit, world.reader
-    ids = (1,) * limit
-    other = (*ids[: min(t, limit)], *tail)[:limit]
-    estimator = ExactInformation(READERS[reader], EOS, limit)
-    seen = min(t, limit)
-    # A completion ends with its first end of sequence.
-    other = other[: other.index(EOS) + 1] if EOS in other else other
-    first, second = (estimator(model, rollout_of([row]))[0, :seen] for row in (ids, other))
-    torch.testing.assert_close(first, second, atol=0, rtol=0)
-
-
 @given(world=worlds(orders=(1, 2)), old=st.sampled_from([(1, 1), (1, 2)]))
 @settings(max_examples=15, deadline=None)
 def test_tokens_older_than_the_order_do_not_matter(world, old):
@@ -118,7 +86,7 @@ def test_tokens_older_than_the_order_do_not_matter(world, old):
 
 @given(world=worlds(), prefix=st.lists(st.integers(0, 1), max_size=3).map(tuple))
 @settings(max_examples=25, deadline=None)
-def test_continuations_are_the_completions_that_begin_with_the_prefix(world, prefix):
+def test_continuations_begin_with_the_prefix(world, prefix):
     model, limit = world.model, world.limit
     prefix = prefix[:limit]
     prefix = prefix[: prefix.index(EOS) + 1] if EOS in prefix else prefix
@@ -132,29 +100,12 @@ def test_continuations_are_the_completions_that_begin_with_the_prefix(world, pre
         assert math.exp(logp) == pytest.approx(inside[ids] / total, rel=1e-10)
 
 
-def test_rows_order_and_a_span_in_the_middle():
-    model, estimator = TabularLanguageModel(3, order=None, seed=5), ExactInformation(READERS["sum"], EOS, 4)
-    rollout = rollout_of([(1, 2, 1, 2), (2, 0), (0,), (1, 1, 1, 0)], padding=1)
-    whole = estimator(model, rollout)
-    flipped = estimator(model, rollout.select(torch.tensor([3, 2, 1, 0])))
-    torch.testing.assert_close(flipped.flip(0), whole[:, :4], atol=0, rtol=0)
-    middle = rollout.reasoning_mask & (torch.arange(5) == 2)
-    found = estimator(model, dataclasses.replace(rollout, reasoning_mask=middle))
-    torch.testing.assert_close(found, whole.masked_fill(~middle, 0), atol=0, rtol=0)
-
-
 def test_nothing_to_enumerate():
     model, estimator = TabularLanguageModel(3), ExactInformation(READERS["last"], EOS, 3)
     rollout = rollout_of([(1, 2, 1)])
     assert estimator(model, rollout.select(slice(0, 0))).shape[0] == 0
     nothing = dataclasses.replace(rollout, reasoning_mask=torch.zeros(1, 3, dtype=torch.bool))
     assert not dataclasses.replace(estimator, max_sequences=1)(model, nothing).any()
-
-
-def test_training_mode_is_put_back():
-    model = TabularLanguageModel(3).train()
-    ExactInformation(READERS["last"], EOS, 2)(model, rollout_of([(1, 2)]))
-    assert model.training
 
 
 def test_too_many_continuations_are_counted_before_any_forward():
@@ -194,54 +145,3 @@ def test_bad_calls_are_named():
         model.table[:, 2] = -torch.inf
     with pytest.raises(FloatingPointError, match="rows"):
         ExactInformation(READERS["whole"], EOS, 3, "likelihood")(model, rollout)
-
-
-# The table itself.
-
-
-@given(
-    order=st.integers(0, 3),
-    ids=st.lists(st.integers(0, 2), min_size=1, max_size=7),
-    left=st.integers(0, 3),
-    right=st.integers(0, 2),
-    keep=st.integers(0, 3),
-)
-def test_logits_are_the_rows_of_the_last_tokens(order, ids, left, right, keep):
-    model = TabularLanguageModel(3, order=order)
-    padded = torch.tensor([[2] * left + ids + [1] * right])
-    mask = torch.tensor([[0] * left + [1] * len(ids) + [0] * right])
-    logits = model(input_ids=padded, attention_mask=mask).logits[0]
-    for position in range(len(ids)):
-        digits = [token + 1 for token in ids[: position + 1]][max(0, position + 1 - order) :]
-        row = sum(digit * 4**place for place, digit in enumerate(reversed(digits)))
-        torch.testing.assert_close(logits[left + position], model.table[row], atol=0, rtol=0)
-    last = logits[left + len(ids) - 1]
-    torch.testing.assert_close(logits[left + len(ids) :], last.expand(right, -1), atol=0, rtol=0)
-    kept = model(input_ids=padded, attention_mask=mask, logits_to_keep=keep).logits[0]
-    torch.testing.assert_close(kept, logits[-keep:], atol=0, rtol=0)
-    index = torch.tensor([0, padded.shape[1] - 1])
-    kept = model(input_ids=padded, attention_mask=mask, logits_to_keep=index).logits[0]
-    torch.testing.assert_close(kept, logits[index], atol=0, rtol=0)
-
-
-def test_the_hash_reads_the_whole_history():
-    model = TabularLanguageModel(3)
-    rows = torch.cartesian_prod(*[torch.arange(3)] * 6)
-    last = model(input_ids=rows).logits[:, -1]
-    assert len(last.unique(dim=0)) > 0.9 * len(rows)
-
-
-def test_packed_estimators_refuse_a_table():
-    model, rollout = TabularLanguageModel(3), rollout_of([(1, 2, 1)])
-    with pytest.raises(UnsupportedModelError, match="TabularLanguageModel"):
-        EarlyExitEntropy(postfix_ids=(1,))(model, rollout)
-    with pytest.raises(ValueError, match="past_key_values"):
-        model(input_ids=rollout.prompt_ids, past_key_values=object())
-
-
-@pytest.mark.parametrize(
-    ("arguments", "name"), [({"vocab_size": 0}, "vocab_size"), ({"order": -1}, "order"), ({"eos_token_id": 3}, "eos")]
-)
-def test_bad_tables_are_named(arguments, name):
-    with pytest.raises(ValueError, match=name):
-        TabularLanguageModel(**({"vocab_size": 3} | arguments))

@@ -155,25 +155,23 @@ def test_one_jump_is_found_whatever_the_stride(rollout, stride, at):
 @given(rollout=rollouts())
 @settings(max_examples=15)
 def test_stride_one_is_the_wrapped_estimator(rollout):
-    model = tiny_model("qwen2")
+    model = tiny_model("qwen2").double()
     for wrapped in (EarlyExitEntropy((4, 5)), AnswerLikelihood((4, 5), closing_ids=(6,))):
         refined = Refined(wrapped, stride=1, threshold=0)
         assert refined.refine(model, rollout).rounds <= 1
-        torch.testing.assert_close(refined(model, rollout), wrapped(model, rollout), atol=2e-5, rtol=0)
+        torch.testing.assert_close(
+            refined(model, rollout), wrapped(model, rollout), atol=1e-6, rtol=0, check_dtype=False
+        )
 
 
-@given(rollout=rollouts(max_token=12), stride=st.integers(2, 6), seed=st.integers(0, 1000))
+@given(rollout=rollouts(max_token=12), stride=st.integers(2, 6))
 @settings(max_examples=15)
-def test_with_a_model_and_no_threshold_every_token_is_right(rollout, stride, seed):
+def test_with_a_model_and_no_threshold_every_token_is_right(rollout, stride):
     """A random model moves at every token; rounds of probes into one cache must not disturb each other."""
-    model = tiny_model("llama")
+    model = tiny_model("llama").double()
     for wrapped in (EarlyExitEntropy((4, 5)), AnswerLikelihood((4, 5))):
         refined = Refined(wrapped, stride, threshold=0)(model, rollout)
-        torch.testing.assert_close(refined, wrapped(model, rollout), atol=2e-5, rtol=0)
-        order = torch.randperm(len(rollout), generator=torch.Generator().manual_seed(seed))
-        permuted = Refined(wrapped, stride, threshold=0.5)(model, rollout.select(order))
-        whole = Refined(wrapped, stride, threshold=0.5)(model, rollout)[order]
-        torch.testing.assert_close(permuted, whole[:, : permuted.shape[1]], atol=2e-5, rtol=0)
+        torch.testing.assert_close(refined, wrapped(model, rollout), atol=1e-6, rtol=0, check_dtype=False)
 
 
 @given(rollout=rollouts(max_token=15), data=st.data())
@@ -240,7 +238,7 @@ def test_at_class_boundaries_the_totals_of_classes_are_exact(case, seed):
 
 @given(**cases, marked=st.integers(0, 2**20))
 @settings(max_examples=30)
-def test_always_is_probed_in_the_first_round_and_refined_between(rollout, stride, threshold, seed, marked):
+def test_always_is_probed_at_first_and_refined_between(rollout, stride, threshold, seed, marked):
     values, needed = random_values(rollout, seed), needed_probes(rollout)
     marks = torch.randint(0, 2, needed.shape, generator=torch.Generator().manual_seed(marked)).bool()
     recorded = Recorded(values)

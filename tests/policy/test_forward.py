@@ -1,3 +1,5 @@
+"""The name under which a model takes its key-value cache."""
+
 import pytest
 import torch
 from models import tiny_model
@@ -5,17 +7,7 @@ from torch import nn
 from transformers import Cache, DynamicCache
 
 from iapo.policy.forward import cache_argument
-
-
-class Wrapper(nn.Module):
-    """As PEFT's: a configuration of its own, a signature that tells nothing."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module, self.config = module, module.config
-
-    def forward(self, *args, **kwargs):
-        return self.module(*args, **kwargs)
+from iapo.testing.models import Wrapped
 
 
 class OwnModel(nn.Module):
@@ -36,11 +28,18 @@ class OwnDictionary(nn.Module):
     def forward(self, input_ids, cache: dict[str, torch.Tensor] | None = None, past_key_values=None): ...
 
 
+def adapted(model: nn.Module) -> nn.Module:
+    """As PEFT's: a configuration of its own, and a signature that names no argument."""
+    wrapped = Wrapped(model)
+    wrapped.config = model.config
+    return wrapped
+
+
 def compiled(model: nn.Module) -> nn.Module:
     return torch.compile(model, backend="eager")
 
 
-@pytest.mark.parametrize("wrap", [lambda model: model, Wrapper, compiled], ids=["alone", "wrapped", "compiled"])
+@pytest.mark.parametrize("wrap", [lambda model: model, adapted, compiled], ids=["alone", "wrapped", "compiled"])
 @pytest.mark.parametrize("family", ["llama", "gpt2", "mistral"])
 def test_a_cache_under_its_name_is_filled_without_a_warning(family, wrap):
     model = tiny_model(family)
@@ -53,5 +52,5 @@ def test_a_cache_under_its_name_is_filled_without_a_warning(family, wrap):
     ("model", "name"),
     [(OwnModel(), "past_key_values"), (OwnModelOfToday(), "cache"), (OwnDictionary(), "past_key_values")],
 )
-def test_a_model_of_ones_own_is_asked_by_the_name_in_its_signature(model, name):
+def test_the_cache_has_the_name_in_the_signature(model, name):
     assert cache_argument(model) == name

@@ -195,7 +195,7 @@ BROKEN = [
         r"model.embed_tokens.weight: has a gradient of shape \(31, 32\)",
     ),
     (LeavesHooks(), {"model_untouched"}, r"logits of the same text, after the call: differs by"),
-    (Drawing(), {"generator_untouched"}, r"numbers that torch draws after the call: differs by"),
+    (Drawing(), {"generator_untouched"}, r"random numbers of torch after the call: differs by"),
     (ReadsConfig(), {"wrapped_model"}, r"raised AttributeError: 'Wrapped' object has no attribute 'config'"),
     (PerLength(), {"causality"}, r"with no tokens from \d on, information before: differs by"),
     (FromTheEnd(), {"causality"}, r"with other tokens from \d on, information before: differs by"),

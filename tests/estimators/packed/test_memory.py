@@ -27,7 +27,7 @@ def test_a_real_allocation_that_fails_is_recognized():
     assert sizes == [8, 4, 2]
 
 
-def test_other_errors_are_not_taken_for_it():
+def test_other_errors_are_raised():
     with pytest.raises(RuntimeError, match="shape"):
         memory.halving_chunk(lambda size: torch.zeros(2) @ torch.zeros(3, 3), 8)
 
@@ -35,7 +35,7 @@ def test_other_errors_are_not_taken_for_it():
 @pytest.mark.parametrize("failing", range(1, 9))
 @pytest.mark.parametrize("estimator", [EarlyExitEntropy(POSTFIX), AnswerLikelihood(POSTFIX)], ids=["entropy", "answer"])
 def test_running_out_while_room_is_made_changes_nothing(estimator, failing, monkeypatch):
-    model, sample = tiny_model("llama", layers=3), rollout()
+    model, sample = tiny_model("llama", layers=3).double(), rollout()
     expected = estimator.probe(model, sample)
     made, calls = prefix_cache._with_room, []
 
@@ -46,11 +46,11 @@ def test_running_out_while_room_is_made_changes_nothing(estimator, failing, monk
         return made(cached, room)
 
     monkeypatch.setattr(prefix_cache, "_with_room", with_room)
-    torch.testing.assert_close(estimator.probe(model, sample), expected, atol=2e-5, rtol=0)
+    torch.testing.assert_close(estimator.probe(model, sample), expected, atol=1e-6, rtol=0, check_dtype=False)
     assert len(calls) >= 6
 
 
-def test_what_a_container_may_still_have_is_told(tmp_path):
+def test_the_memory_left_in_a_container(tmp_path):
     assert memory._left_in_cgroup(tmp_path) is None
     (tmp_path / "memory.current").write_text("300\n")
     (tmp_path / "memory.max").write_text("max\n")
@@ -61,7 +61,7 @@ def test_what_a_container_may_still_have_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("estimator", [EarlyExitEntropy(POSTFIX), AnswerLikelihood(POSTFIX), NextTokenEntropy()])
-def test_no_forward_makes_logits_of_a_whole_text_not_even_the_guards(estimator):
+def test_the_guard_makes_one_row_of_logits_a_prefix(estimator):
     model, sample, seen = tiny_model("llama"), rollout(), []
     model.register_forward_hook(lambda module, inputs, output: seen.append(output.logits.shape[1]))
     copy.deepcopy(estimator).probe(model, sample.select(slice(0, 1)))
