@@ -89,14 +89,14 @@ class Sampler(ABC):
 
     @abstractmethod
     def sample(self, prompts: Prompts, group_size: int) -> Rollout:
-        """Hook: see `__call__`."""
+        """Hook: the completions; arguments are those of the call, checked."""
 
 
 class MIEstimator(ABC):
     """Estimates how much each completion token says about the answer: ``I(y; o_t | q, o_<t)`` in nats.
 
-    The hook `probe` gives a value ``V_t`` after each prefix of the completion: what is known about the answer
-    (a log-likelihood), or what is still unknown (an entropy), as `information_sign` says. The information of a token is
+    The hook `probe` gives a value ``V_t`` after each prefix of the completion. `information_sign` says what it is: what
+    is known about the answer (a log-likelihood), or what is still unknown (an entropy). The information of a token is
     the signed difference of the probes at its two sides, so a completion's information telescopes:
     ``sum_t s_t = +-(V_L - V_0)``.
     """
@@ -183,7 +183,7 @@ class AdvantageAssigner(ABC):
             rewards: one finite number per completion.
             group_ids: completions with equal ids share a baseline, wherever they stand in the batch.
             completion_mask: ``True`` at the completions' tokens.
-            signals: what `requires` names; may be left out if that is empty.
+            signals: those that `requires` names; may be left out if it names none.
 
         Returns:
             Detached advantages of the rewards' dtype (fp32 at least), 0 outside the loss mask.
@@ -252,7 +252,7 @@ class PolicyLoss(ABC):
                 the gradient.
             old_logprobs: the same under the policy that sampled; detached here.
             advantages: as an `AdvantageAssigner` returns them; detached here.
-            loss_mask: tokens that enter the loss. Whatever stands at other positions, NaN included, changes nothing.
+            loss_mask: tokens that enter the loss. Values at other positions are not used; they may be NaN.
             denominator: what the summed loss is divided by: `denominator` of the *whole step's* loss mask, so that
                 micro-batches, accumulation and ranks add up to one gradient.
             ref_logprobs: the same under the reference policy, for the KL penalty; detached here.
@@ -315,7 +315,7 @@ class PolicyOptimizer(ABC):
 
     @abstractmethod
     def accumulate(self, loss: Float[Tensor, ""], boundary: bool) -> StepStats | None:
-        """Hook: see `__call__`."""
+        """Hook: arguments and result are those of the call."""
 
 
 def _check_finite(name: str, tensor: Tensor) -> None:

@@ -297,7 +297,7 @@ class LossInputs:
 
     Raises:
         jaxtyping.TypeCheckError: a field of wrong shape or dtype; the message names it and the sizes.
-        ValueError: tensors on several devices (the denominator alone may lie on another).
+        ValueError: tensors on several devices. Only the denominator may lie on another one.
     """
 
     policy_logprobs: Float[Tensor, "batch token"]

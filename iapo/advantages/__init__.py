@@ -21,6 +21,7 @@ from iapo.advantages.shaping import (
     SoftOverlong,
     ThinkPrune,
 )
+from iapo.advantages.wrapping import WrappingAssigner
 
 __all__ = [
     "GFPO",
@@ -41,5 +42,6 @@ __all__ = [
     "ShorterBetter",
     "SoftOverlong",
     "ThinkPrune",
+    "WrappingAssigner",
     "information_to_go",
 ]

@@ -13,15 +13,17 @@ def information_to_go(
 ) -> Float[Tensor, "batch token"]:
     """Discounted sum of the information that follows, the token's own included: ``g_t = s_t + discount * g_{t+1}``.
 
-    A filler token tells nothing itself and puts off what follows, so that it is worth less than the token after it; a
-    step that enables a later one shares its information. Steps are counted in tokens, masked ones included.
+    A filler token carries no information and delays what follows, so that it is credited with less than the token after
+    it. A reasoning step that enables a later one shares that one's information. The discount counts all tokens, masked
+    ones included.
 
-    Computed in ``log2(token)`` doublings, in float64, so that no power of the discount is ever divided by.
+    The sum is computed in float64, in ``log2(token)`` doubling steps. Dividing by powers of the discount, the usual way
+    to vectorize it, would overflow.
 
     Args:
-        information: what each token told, nats.
+        information: of each token, nats.
         mask: where information counts; it is 0 elsewhere.
-        discount: between 0 (the token's own information) and 1 (all that follows counts alike).
+        discount: between 0 (the token's own information) and 1 (all that follows counts the same).
         horizon: how many following tokens count, 0 is the token's own information; ``None``: all.
 
     Returns:

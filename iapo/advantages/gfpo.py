@@ -21,9 +21,10 @@ class GFPO(AdvantageAssigner):
     The best are the shortest, or those with the highest reward per token. The others leave the loss mask, so that they
     do not count in the loss's denominator either. The standard deviation is `GroupRelative`'s.
 
-    *Degenerate cases.* Ties go to the completion that stands first in the batch. A group of at most ``keep`` is kept
-    whole. Where all kept rewards are equal the advantage is exactly 0. A completion without tokens is of length 0, the
-    shortest; its reward per token is its reward. A group of one is an error.
+    *Degenerate cases.* Among equal completions, those that come first in the batch are kept. A group of at most
+    ``keep`` completions is kept whole. Where all kept rewards are equal, the advantage is exactly 0. A completion
+    without tokens has length 0, so that it is the shortest; its reward per token is its reward. A group of one is an
+    error.
 
     Args:
         keep: completions kept of a group, at least 2.

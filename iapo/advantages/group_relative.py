@@ -19,8 +19,8 @@ class GroupRelative(AdvantageAssigner):
     is ``GroupRelative(scale="none")``, with a loss that divides by a constant length.
 
     *Degenerate cases.* A group whose rewards are all equal has advantage exactly 0. A completion without tokens has no
-    advantage to carry but counts in its group. A group of one has no baseline: an error, unless ``allow_singletons``,
-    which gives it advantage 0.
+    token to get an advantage, but counts in its group's mean and standard deviation. A group of one has no baseline: an
+    error, unless ``allow_singletons``, which gives it advantage 0.
 
     Args:
         scale: ``"std"`` divides by the group's standard deviation, ``"none"`` does not.

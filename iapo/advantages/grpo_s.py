@@ -11,7 +11,7 @@ from iapo.ops.masked import masked_mean
 
 @dataclass(frozen=True)
 class GRPOS(EntropyWeighted):
-    """GRPO-S: `GTPO` for whole completions, by their mean policy entropy ``Hbar``; all tokens of one get the same.
+    """GRPO-S: as `GTPO`, by the mean policy entropy ``Hbar`` of each completion; all its tokens get the same advantage.
 
     With ``n`` the number of the group's correct completions, and of its wrong ones, and sums over the same::
 
@@ -20,10 +20,10 @@ class GRPOS(EntropyWeighted):
 
     A group's correct completions are then z-scored together, and its wrong ones.
 
-    *Degenerate cases.* Each set's advantages have mean 0, so that one correct completion alone, or completions of equal
-    entropy, have advantage 0. Equal rewards of the correct ones cancel, as in `GTPO`. A group without correct, or
-    without wrong, completions lacks that set. A mean entropy below 1e-6 nats counts as that. A completion without
-    tokens has no part in anything.
+    *Degenerate cases.* Each set's advantages have mean 0, so that the only correct completion of a group, or
+    completions of equal entropy, have advantage 0. Equal rewards of the correct ones cancel, as in `GTPO`. A group
+    without correct, or without wrong, completions has no such set. A mean entropy below 1e-6 nats counts as 1e-6. A
+    completion without tokens counts nowhere.
 
     Args:
         outcome_weight: weight of the reward.

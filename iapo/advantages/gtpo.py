@@ -10,7 +10,7 @@ from iapo.advantages.entropy_weighting import EntropyWeighted
 
 @dataclass(frozen=True)
 class GTPO(EntropyWeighted):
-    """GTPO: token rewards that grow with policy entropy where the answer is right, and cost more where it is low.
+    """GTPO: a correct completion gains most at tokens of high policy entropy, a wrong one loses most at those of low.
 
     With ``d_t`` and ``n_t`` the number of the group's correct and wrong completions that still run at position ``t``,
     ``H_t`` the policy's next-token entropy, and sums over those completions at ``t``::
@@ -20,11 +20,15 @@ class GTPO(EntropyWeighted):
 
     The tokens of a group's correct completions are then z-scored together, and those of its wrong ones.
 
-    *Degenerate cases.* Each set's advantages have mean 0, so that a set whose shaped rewards are all equal, such as one
-    completion alone, has advantage 0. Where the correct completions of a group have equal rewards, as with rewards of 0
-    and 1, z-scoring takes reward and weights out again: the entropy alone is left, whatever its weight. A group without
-    correct, or without wrong, completions lacks that set. Entropies below 1e-6 nats count as that. A completion without
-    tokens has no part in anything.
+    The authors of IAPO compare with another method of this name: in their repository, GTPO adds plus (correct) or minus
+    (wrong) ``0.1 * share * length`` to the advantage, with a token's share of the completion's entropy, and does not
+    z-score.
+
+    *Degenerate cases.* Each set's advantages have mean 0, so that a set whose shaped rewards are all equal has
+    advantage 0; the set of a single completion is one. Where the correct completions of a group have equal rewards, as
+    with rewards of 0 and 1, the z-score does not depend on the reward or on the two weights, but on the entropy only. A
+    group without correct, or without wrong, completions has no such set. Entropies below 1e-6 nats count as 1e-6. A
+    completion without tokens counts nowhere.
 
     Args:
         outcome_weight: weight of the reward.

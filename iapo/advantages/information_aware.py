@@ -1,4 +1,4 @@
-"""Information-aware advantages: outcome, plus what a token told, plus exploration (IAPO)."""
+"""Information-aware advantages: outcome, plus information, plus exploration (IAPO)."""
 
 import functools
 import math
@@ -29,43 +29,46 @@ Exploration = Literal["policy_probability", "policy_entropy"]
 class InformationAware(WrappingAssigner):
     """IAPO: ``A_t = outcome + alpha * norm(credited information_t) + beta * norm(c_t)``.
 
-    The credited information is the token's own ``s_t`` or what follows it, discounted (`information_to_go`). ``norm``
-    centers and scales over the tokens where information was measured: those of the completion, of all completions of
-    the group, or of the batch. Centered within a completion, the term sums to zero over it; centered over the group,
-    every token is charged the group's average rate, which prices length. ``c_t`` is ``+pi_old(o_t)`` in a correct
-    completion and ``-pi_old(o_t)`` in a wrong one (``"policy_probability"``), or minus and plus the policy's entropy
+    The credited information is the token's own ``s_t``, or the discounted sum of its own and of what follows
+    (`information_to_go`). ``norm`` centers and scales over the tokens where information was measured: those of the
+    completion, of all completions of the group, or of the batch. If it is centered within the completion, the term sums
+    to zero over each completion. If it is centered over the group, the group's mean is subtracted from every token, so
+    that a longer completion pays more: length has a price. ``c_t`` is ``+pi_old(o_t)`` in a correct completion and
+    ``-pi_old(o_t)`` in a wrong one (``"policy_probability"``), or minus and plus the policy's entropy
     (``"policy_entropy"``); its z-score is always within the completion.
 
-    The defaults depart from the paper: it credits the token's own information, centered in the completion, right or
-    wrong (``InformationAware.paper``); what its released code computes is `OfficialCompat`. In the study of the
-    documentation the defaults were shorter at no loss of accuracy, and the paper's setting was no shorter. Information
-    about a completion's own answer says nothing of whether that answer is right: paid in wrong completions too, it can
-    outweigh the reward.
+    The defaults differ from the paper, which credits the token's own information, centered in the completion, in
+    correct and in wrong completions (``InformationAware.paper``). `OfficialCompat` computes what the paper's released
+    code does. In the study of the documentation, training with the defaults gave shorter completions at no loss of
+    accuracy, and the paper's setting gave none that were shorter. Information about a completion's own answer does not
+    depend on whether that answer is correct: if wrong completions get the term too, it can outweigh the reward.
 
     *Degenerate cases.* ``alpha = beta = 0`` is the outcome's advantage, bitwise. Where all values normalized together
-    are equal, up to ``resolution``, their term is 0. Tokens without measured information get no information term, nor
-    do wrong completions under ``applies_to="correct"``, nor completions that the outcome leaves out altogether (GFPO,
-    overlong ones), which are not in the statistics of the others either.
+    are equal, up to ``resolution``, their term is 0. Three kinds of tokens get no information term and do not enter its
+    statistics: those without measured information (under ``covers="measured"``), those of wrong completions (under
+    ``applies_to="correct"``), and those of completions that the outcome leaves out of the loss (`GFPO`,
+    `OverlongFiltered`).
 
-    The output's ``terms`` are ``outcome`` and, where they have a weight, ``information`` and ``exploration``, weights
-    included.
+    The output's ``terms`` are ``outcome`` and, if they have a weight, ``information`` and ``exploration``, multiplied
+    by their weights.
 
     Args:
         outcome: assigns the outcome's part; its loss mask is kept.
-        alpha: weight of the information term: a number, or a schedule, for which `at` puts the number in place.
+        alpha: weight of the information term: a number, or a schedule, which `at` replaces by its number.
         beta: weight of the exploration term, likewise.
         credit: ``"own"`` information or information ``"to_go"``.
         discount: of information to go, per token.
         horizon: how many following tokens information to go counts; ``None``: all.
         center: the tokens over which the information term is normalized.
         scale: ``"std"`` divides the information term by the standard deviation, ``"none"`` leaves it in nats.
-        resolution: nats; under ``"std"``, information that spreads by no more than this is equal. An estimate has
-            rounding errors (2e-5 nats in fp32), which would be scaled to full size where the answer is already certain.
-        applies_to: the completions that get an information term; it is normalized over theirs alone.
-        covers: the tokens that get an information term: those where information was ``"measured"``, or all of the
-            ``"completion"``, as having told nothing where it was not; so that tokens behind the reasoning, an answer
-            given twice, have their price too.
-        exploration: what ``c_t`` is made of.
+        resolution: nats; under ``scale="std"``, information with a standard deviation of at most this counts as equal.
+            An estimate has rounding errors (2e-5 nats in fp32). Where the answer is already certain, dividing by the
+            standard deviation would scale them up to the size of real information.
+        applies_to: the completions that get an information term, which is normalized over their tokens only.
+        covers: the tokens that get an information term: those where information was ``"measured"``, or all tokens of
+            the ``"completion"``, with information 0 where it was not measured. Then tokens after the reasoning, such as
+            an answer that is repeated, have a price too.
+        exploration: what ``c_t`` is: the policy's probability or its entropy.
         correct_above: a completion is correct if its reward, the sum over all reward functions, is above this.
 
     Raises:
@@ -112,7 +115,7 @@ class InformationAware(WrappingAssigner):
 
     @classmethod
     def paper(cls, alpha: float, beta: float) -> "InformationAware":
-        """The paper's choices; it searches both weights in {1e-6, 1e-4, 1e-2, 1}."""
+        """The paper's setting; it searches both weights in {1e-6, 1e-4, 1e-2, 1}."""
         return cls(
             GroupRelative(),
             alpha=alpha,
@@ -173,7 +176,7 @@ class InformationAware(WrappingAssigner):
         return rewards > self.correct_above
 
     def _explored(self, signals: TokenSignals) -> Float[Tensor, "batch token"]:
-        """What is raised in correct completions and lowered in wrong ones."""
+        """What the exploration term raises in correct completions and lowers in wrong ones."""
         if self.exploration == "policy_entropy":
             assert signals.policy_entropy is not None
             return -signals.policy_entropy

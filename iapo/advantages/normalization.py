@@ -23,18 +23,18 @@ def normalize(
 ) -> Float[Tensor, "batch token"]:
     """``(values - mean) / (std + eps)`` over the masked tokens that share a completion, a group, or the batch.
 
-    The standard deviation divides by the count. 0 outside ``mask``, and exactly 0 where all values are equal, up to
-    ``resolution``. Computed in float64: where values are nearly equal, rounding errors of their mean would be scaled up
-    with them.
+    The standard deviation divides by the count. The result is 0 outside ``mask``, and exactly 0 where all values are
+    equal, up to ``resolution``. It is computed in float64: where values are nearly equal, the rounding errors of their
+    mean would be scaled up together with the values.
 
     Args:
-        values: whatever stands outside ``mask``, NaN included, changes nothing.
+        values: those outside ``mask`` are not used; they may be NaN.
         mask: the tokens that count.
         group_ids: completions with equal ids are a group.
         center: the tokens over which mean and standard deviation are taken.
         scale: ``"std"`` divides by the standard deviation, ``"none"`` only subtracts the mean.
         eps: added to the standard deviation.
-        resolution: values whose standard deviation is at most this are equal.
+        resolution: values whose standard deviation is at most this count as equal.
 
     Returns:
         The values' dtype, fp32 at least.

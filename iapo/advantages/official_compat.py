@@ -1,4 +1,4 @@
-"""The advantage that the IAPO authors' released code computes, faults included, for comparison."""
+"""The advantage that the IAPO authors' released code computes, including its faults, for comparison."""
 
 import functools
 from dataclasses import dataclass, field
@@ -18,22 +18,22 @@ from iapo.types import AdvantageInputs, AdvantageOutput
 class OfficialCompat(WrappingAssigner):
     """``A_t = outcome + alpha * n(x_t) - beta * sign(r) * n(h_t)`` with ``n(v) = u / |u|, u = v - mean(v) / std(v)``.
 
-    What differs from the paper (`InformationAware.paper`), as in the released code:
+    It differs from the paper (`InformationAware.paper`) as the released code does:
 
-    - ``x_t = (H_t + H_{t-1}) / 2 - H_{t+1}`` in place of ``s_t = H_t - H_{t+1}``, so that half of a token's information
-      is credited to the token after it, too: ``x_t = s_t + s_{t-1} / 2``.
-    - The mean is divided by the standard deviation before it is subtracted, and the row ``u`` by its L2 norm after.
-    - Mean, standard deviation and norm run over the padding too, where information and entropy are 0: advantages
+    - ``x_t = (H_t + H_{t-1}) / 2 - H_{t+1}`` replaces ``s_t = H_t - H_{t+1}``, so that half of a token's information is
+      credited to the token after it as well: ``x_t = s_t + s_{t-1} / 2``.
+    - The mean is divided by the standard deviation before it is subtracted; the row ``u`` is divided by its L2 norm.
+    - Mean, standard deviation and norm include the padding, where information and entropy are 0, so that advantages
       depend on the width of the batch.
-    - ``h_t``, the policy's entropy, stands in place of the token's probability; a completion of reward 0 gets none of
-      that term.
+    - ``h_t``, the policy's entropy, replaces the token's probability, and a completion of reward 0 does not get that
+      term.
 
-    One difference remains: beyond the ends the released code takes ``H`` as 0, which ``s_t`` does not tell. Here the
-    information before the first token and outside the measured span is 0. The standard deviation divides by the count
-    minus one. The output's ``terms`` are those of `InformationAware`.
+    One difference remains: beyond the ends of the measured span the released code takes ``H`` as 0, which cannot be
+    computed from ``s_t``. Here the information before the first token and outside the measured span is 0. The standard
+    deviation divides by the count minus one. The output's ``terms`` are those of `InformationAware`.
 
-    *Degenerate cases.* Where a row is all equal, ``mean / std`` counts as 0; a row of zeros stays so. ``alpha = beta =
-    0`` is the outcome's advantage, bitwise. The batch's order does not matter, its width does.
+    *Degenerate cases.* Where all values of a row are equal, ``mean / std`` counts as 0; a row of zeros stays zero.
+    ``alpha = beta = 0`` is the outcome's advantage, bitwise. The batch's order does not matter, its width does.
 
     Args:
         alpha: weight of the information term.

@@ -40,7 +40,8 @@ class OverlongFiltered(WrappingAssigner):
         tensor([ 0.0000,  0.5000, -0.5000])
 
     References:
-        DAPO, arXiv 2503.14476, section 3.4 (overlong filtering). There the filtered loss alone is masked.
+        DAPO, arXiv 2503.14476, section 3.4 (overlong filtering). There only the loss of these completions is masked;
+        they still count in the baseline.
     """
 
     outcome: AdvantageAssigner

@@ -1,4 +1,4 @@
-"""Checks of constructor arguments, with messages that name the parameter, what came and what was wanted."""
+"""Checks of constructor arguments. Their messages name the parameter, the value and the valid range."""
 
 from typing import Any, get_args
 
@@ -26,7 +26,7 @@ def check_length(name: str, value: int, least: int = 1) -> None:
 
 
 def now(name: str, weight: float | Schedule) -> float:
-    """The weight itself; a schedule has none before ``at(progress)``: ``ValueError``."""
+    """The weight itself. A schedule has no number before ``at(progress)``: ``ValueError``."""
     if isinstance(weight, Schedule):
-        raise ValueError(f"{name}: got the schedule {weight}; call at(progress) first, which puts its number in place")
+        raise ValueError(f"{name}: got the schedule {weight}; call at(progress) first, which replaces it by its number")
     return weight

@@ -17,8 +17,8 @@ class RLOO(AdvantageAssigner):
     ``G / (G - 1)`` times the reward's deviation from the group's mean.
 
     *Degenerate cases.* A group whose rewards are all equal has advantage exactly 0. A completion without tokens has no
-    advantage to carry but counts in its group. A group of one has no baseline: an error, unless ``allow_singletons``,
-    which gives it advantage 0.
+    token to get an advantage, but counts in its group's means. A group of one has no baseline: an error, unless
+    ``allow_singletons``, which gives it advantage 0.
 
     Args:
         allow_singletons: accept groups of one.

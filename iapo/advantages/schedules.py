@@ -1,7 +1,8 @@
 """Weights that change while training goes on.
 
-A schedule maps progress, the share of the updates already done, to a weight. A component that takes
-``float | Schedule`` is asked for its weights of the moment by ``at(progress)``; see `iapo.AdvantageAssigner.at`.
+A schedule maps progress, the share of the updates already done, to a weight. Where a component takes
+``float | Schedule``, its method ``at(progress)`` returns the component with numbers for schedules
+(`iapo.AdvantageAssigner.at`).
 """
 
 import math
@@ -13,7 +14,7 @@ class Schedule(ABC):
     """A weight as a function of progress."""
 
     def __call__(self, progress: float) -> float:
-        """The weight of a moment.
+        """The weight at a moment of training.
 
         Args:
             progress: share of the updates already done: 0 for the first update, 1 after the last.
@@ -27,7 +28,7 @@ class Schedule(ABC):
 
     @abstractmethod
     def weight(self, progress: float) -> float:
-        """Hook: see `__call__`. Monotone in ``progress``, so that its two ends bound it."""
+        """Hook: the weight at ``progress``. It must be monotone, so that the weights at 0 and 1 bound all others."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,13 @@ class Linear(Schedule):
     end: float
 
     def weight(self, progress: float) -> float:
-        """See the class."""
+        """The weight at ``progress``."""
         return (1 - progress) * self.start + progress * self.end
 
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """Half a cosine, slow at both ends: ``(1 + cos(pi * progress)) / 2`` of ``start``, the rest ``end``.
+    """Half a cosine, slow at both ends: ``w * start + (1 - w) * end`` with ``w = (1 + cos(pi * progress)) / 2``.
 
     Args:
         start: weight of the first update.
@@ -68,14 +69,14 @@ class Cosine(Schedule):
     end: float
 
     def weight(self, progress: float) -> float:
-        """See the class."""
+        """The weight at ``progress``."""
         left = round((1 + math.cos(math.pi * progress)) / 2, 15)  # cos(pi / 2) is 6e-17
         return left * self.start + (1 - left) * self.end
 
 
 @dataclass(frozen=True)
 class Warmup(Schedule):
-    """``peak * min(1, progress / until)``: rises from 0, then stays.
+    """``peak * min(1, progress / until)``: rises from 0, then stays constant.
 
     Args:
         peak: the weight from ``until`` on.
@@ -98,10 +99,10 @@ class Warmup(Schedule):
             raise ValueError(f"until: got {self.until}, want a number above 0, at most 1")
 
     def weight(self, progress: float) -> float:
-        """See the class."""
+        """The weight at ``progress``."""
         return self.peak * min(1.0, progress / self.until)
 
 
 def weight_at(weight: float | Schedule, progress: float) -> float:
-    """The weight of a moment: a schedule's, or the number itself."""
+    """The weight at a moment of training: a schedule's, or the number itself."""
     return weight(progress) if isinstance(weight, Schedule) else weight

@@ -1,4 +1,4 @@
-"""A loss over some tokens only: the first ones, and later ones by chance (S-GRPO)."""
+"""A loss over some tokens only: the first ones, and a random sample of the later ones (S-GRPO)."""
 
 from dataclasses import dataclass
 
@@ -14,11 +14,14 @@ from iapo.types import AdvantageInputs, AdvantageOutput
 class SGRPO(WrappingAssigner):
     """S-GRPO: ``outcome``'s advantages, on the first ``first`` tokens and on each later one with ``probability``.
 
-    The other tokens leave the loss mask. The draws come from torch's global CPU generator, one number per entry of the
-    batch whatever the mask, so that ``torch.manual_seed`` repeats them, a restored generator state continues them, and
-    they are the same on every device. They do not repeat if the batch's order or width changes.
+    The other tokens leave the loss mask. Random numbers come from torch's global CPU generator, one for each entry of
+    the batch, masked ones included. So ``torch.manual_seed`` repeats the sample, a restored generator state continues
+    it, and it is the same on every device. It changes with the order and the width of the batch.
 
-    *Degenerate cases.* With ``probability=1`` it is ``outcome``, with 0 its first tokens alone.
+    The S-GRPO with which the authors of IAPO compare has a cutoff as well, in their repository: tokens beyond it never
+    count. Here there is none, as in the paper of S-GRPO.
+
+    *Degenerate cases.* With ``probability=1`` it is ``outcome``; with 0 only the first tokens count.
 
     Args:
         outcome: assigns the advantages, `GroupRelative` in the paper.

@@ -14,7 +14,7 @@ def assign_subset(
     """``assigner``'s output on the rows in ``kept``; the others get advantage 0 and leave the loss mask.
 
     Args:
-        assigner: called with the kept rows alone, so that baselines and statistics are theirs.
+        assigner: called with the kept rows only, so that they alone enter baselines and statistics.
         inputs: the whole batch.
         kept: the completions that count.
 

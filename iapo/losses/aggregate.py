@@ -1,4 +1,4 @@
-"""How the tokens of a step become one number: the averages that losses share."""
+"""The averages over tokens that losses share, and what they divide by."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -18,7 +18,7 @@ def count(loss_mask: Bool[Tensor, "batch token"], aggregation: Aggregation, max_
     Args:
         loss_mask: of the whole step.
         aggregation: `aggregate` describes it.
-        max_length: tokens, read by ``"constant"`` alone.
+        max_length: tokens, used by ``"constant"`` only.
     """
     if aggregation == "token":
         return loss_mask.sum().clamp(min=1).float()
@@ -35,7 +35,7 @@ def aggregate(
     """The sum over tokens, for ``"sequence"`` of each completion's mean over its own, divided by ``denominator``.
 
     Args:
-        values: of each token; what stands outside the mask does not matter.
+        values: of each token; those outside the mask are not used.
         loss_mask: of the micro-batch.
         denominator: `count` of the whole step.
         aggregation: ``"token"``, ``"sequence"`` or ``"constant"``.

@@ -17,16 +17,16 @@ class CISPO(PolicyLoss):
 
     ``loss = mean_t -stop_gradient(clip(rho_t, 1 - clip_low, 1 + clip_high)) A_t log pi_t``, ``rho_t = pi / pi_old``.
 
-    A token whose ratio is far off keeps a gradient, of bounded weight, where the clipped surrogate of
-    `ClippedPolicyLoss` drops it.
+    A token whose ratio is outside the range keeps a gradient with a bounded weight; in the clipped surrogate of
+    `ClippedPolicyLoss` it may have none.
 
-    *Degenerate cases.* At ``rho = 1`` the gradient is that of ``-A log pi``. Where every ratio is clipped from above it
-    is ``1 + clip_high`` times that, not 0. An empty loss mask gives loss and gradient exactly 0. The value of the loss
-    says little: the gradient is not that of its value, by design.
+    *Degenerate cases.* At ``rho = 1`` the gradient is that of ``-A log pi``. Where every ratio is clipped from above,
+    the gradient is ``1 + clip_high`` times that, not 0. An empty loss mask gives loss and gradient exactly 0. By design
+    the gradient is not the derivative of the loss's value, so that the value is of little use for monitoring.
 
     Args:
-        clip_low: weights are clipped below ``1 - clip_low``; with 1, as in the paper's experiments, never.
-        clip_high: and above ``1 + clip_high``. The paper tunes it and does not say the value; this one is ScaleRL's.
+        clip_low: weights are clipped below ``1 - clip_low``; with 1 they are never, as in the paper's experiments.
+        clip_high: and above ``1 + clip_high``. The paper does not give its value; the default is ScaleRL's.
 
     Raises:
         ValueError: a number outside its range.

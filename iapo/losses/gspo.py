@@ -21,18 +21,18 @@ class GSPO(PolicyLoss):
 
         loss = mean_i mean_t -min(s_it A_it, clip(s_it, 1 - clip_low, 1 + clip_high) A_it)
 
-    where ``s_it`` has the value of ``s_i`` and the gradient of ``s_i log pi_t`` (the paper's GSPO-token), so that
-    tokens may have advantages of their own. Where those of a completion are all equal, value and gradient are plain
-    GSPO's: ``-min(s_i A_i, clip(s_i) A_i)``. A completion is clipped whole or, with advantages of both signs, those
-    tokens of it whose sign asks for it.
+    where ``s_it`` has the value of ``s_i`` and the gradient of ``s_i log pi_t`` (the paper's GSPO-token), so that the
+    tokens of a completion may have different advantages. Where they are all equal, value and gradient are those of
+    plain GSPO: ``-min(s_i A_i, clip(s_i) A_i)``. All tokens of a completion whose advantages have one sign are clipped
+    together; if there are both signs, those of one sign are.
 
-    *Degenerate cases.* At ``s_i = 1`` the gradient is that of the mean over completions of the mean of ``-A log pi``. A
-    completion that is clipped has gradient exactly 0. An empty loss mask gives loss and gradient exactly 0. Where
+    *Degenerate cases.* At ``s_i = 1`` the gradient is that of the mean over completions of the mean of ``-A log pi``.
+    Tokens that are clipped have gradient exactly 0. An empty loss mask gives loss and gradient exactly 0. Where
     advantages differ within a completion, the gradient is not that of the loss's value, by design.
 
     Args:
         clip_low: the ratio is clipped below ``1 - clip_low``.
-        clip_high: and above ``1 + clip_high``. Means of log-ratios are small, hence such narrow ranges.
+        clip_high: and above ``1 + clip_high``. A mean of log-ratios is small, hence the narrow range.
 
     Raises:
         ValueError: a number outside its range.

@@ -1,7 +1,7 @@
-"""Statistics of a batch's groups, which are told by ``group_ids`` and may stand in any order.
+"""Statistics over groups of rows. Rows with equal ``group_ids`` are a group, in any order.
 
-The functions take groups counted from 0, as ``group_ids.unique(return_inverse=True, return_counts=True)`` gives them:
-``group`` is the group of each row, ``size`` the number of rows of each group.
+The functions take groups numbered from 0, as ``group_ids.unique(return_inverse=True, return_counts=True)`` returns
+them: ``group`` is the group of each row, ``size`` the number of rows of each group.
 """
 
 import torch
@@ -42,17 +42,17 @@ def group_max(
 def group_constant(
     values: Float[Tensor, " batch"], group: Int[Tensor, " batch"], size: Int[Tensor, " groups"]
 ) -> Bool[Tensor, " groups"]:
-    """Whether all ``values`` of a group are equal, to the bit."""
+    """Whether all ``values`` of a group are equal, bitwise."""
     return group_max(values, group, size) == group_min(values, group, size)
 
 
 def refuse_singletons(
     group_ids: Int[Tensor, " batch"], group: Int[Tensor, " batch"], size: Int[Tensor, " groups"]
 ) -> None:
-    """Raise ``ValueError`` if a group has one completion, naming it by its id."""
+    """Raise ``ValueError`` if a group has only one completion; the message gives its id."""
     if bool((size == 1).any()):
-        alone = int(group_ids[(size == 1)[group]][0])
+        single = int(group_ids[(size == 1)[group]][0])
         raise ValueError(
-            f"group_ids: group {alone} has one completion, which has no baseline; sample at least 2 per prompt or "
+            f"group_ids: group {single} has one completion, which has no baseline; sample at least 2 per prompt or "
             "set allow_singletons=True"
         )

@@ -1,4 +1,4 @@
-"""What every assigner of advantages must do, whatever it assigns."""
+"""The contract of every assigner of advantages."""
 
 import dataclasses
 import math
@@ -50,8 +50,8 @@ def assigner_checks(**options: Any) -> tuple[Check, ...]:
 class AssignerContract:
     """The properties of an `iapo.AdvantageAssigner`.
 
-    Torch's generators start at the same seed before each call, so that an assigner that draws is checked too, as far as
-    a property means anything for it.
+    Torch's generators start at the same seed before each call, so that an assigner that samples is checked too, as far
+    as a property means anything for it.
 
     Args:
         examples: batches tried, a check.
@@ -59,8 +59,8 @@ class AssignerContract:
         float64_tolerance: absolute and relative, of fp32 against fp64.
         groups_independent: ``False`` for an assigner that centers or scales over the batch.
         width_independent: ``False`` for an assigner whose statistics run over the padding.
-        deterministic: ``False`` for an assigner that draws from torch's generator.
-        ties: ``False`` for an assigner that chooses among completions of equal reward or length by their place.
+        deterministic: ``False`` for an assigner that samples with torch's generator.
+        ties: ``False`` for an assigner that chooses among completions of equal reward or length by their position.
         min_group: the fewest completions of a group.
         max_group: the most.
     """
@@ -76,12 +76,12 @@ class AssignerContract:
     max_group: int = 4
 
     def checks(self) -> tuple[Check, ...]:
-        """All of them, in the order in which they are best read."""
+        """All checks, in the order in which they are best read."""
 
         def steady(_: object) -> bool:
             return self.deterministic
 
-        drawless = "an assigner that draws nothing (deterministic)"
+        unsampled = "an assigner that samples nothing (deterministic)"
         return (
             Check("shape", self.shape),
             Check("loss_mask", self.loss_mask),
@@ -96,11 +96,11 @@ class AssignerContract:
                 lambda _: self.deterministic and self.width_independent,
                 "deterministic, width_independent",
             ),
-            Check("batch_order", self.batch_order, steady, drawless),
+            Check("batch_order", self.batch_order, steady, unsampled),
             Check("group_labels", self.group_labels),
             Check(
                 "groups_independent",
-                self.groups_alone,
+                self.groups_independently,
                 lambda _: self.deterministic and self.groups_independent,
                 "deterministic, groups_independent",
             ),
@@ -148,7 +148,7 @@ class AssignerContract:
         self._for_all(holds)
 
     def inputs_untouched(self, assigner: AdvantageAssigner) -> None:
-        """Rewards, masks and signals are left as they were."""
+        """Rewards, masks and signals do not change."""
 
         def holds(batch: AdvantageInputs) -> None:
             given, kept = _tensors(batch), {name: tensor.clone() for name, tensor in _tensors(batch).items()}
@@ -159,7 +159,7 @@ class AssignerContract:
         self._for_all(holds)
 
     def requires(self, assigner: AdvantageAssigner) -> None:
-        """Signals that are not required may be missing or other; those that are, matter for some batch."""
+        """Signals that are not required change nothing, given or not; each required one changes some advantage."""
         matter: set[str] = set()
 
         def holds(batch: AdvantageInputs, seed: int) -> None:
@@ -185,7 +185,7 @@ class AssignerContract:
             raise AssertionError(f"required {', '.join(unread)} changed no advantage in {self.examples} batches")
 
     def wants_information(self, assigner: AdvantageAssigner) -> None:
-        """Information that is not wanted may be left out, its mask says so, and no advantage changes."""
+        """Information that is not wanted may be left out of the information mask, and no advantage changes."""
 
         def holds(batch: AdvantageInputs, garbage: float) -> None:
             with seeded():
@@ -205,7 +205,7 @@ class AssignerContract:
         self._for_all(holds, st.sampled_from([torch.nan, 0.0]))
 
     def masked_garbage(self, assigner: AdvantageAssigner) -> None:
-        """What signals hold outside their masks, NaN included, changes no bit of the output, metrics included."""
+        """The values of signals outside their masks, also NaN, change no bit of advantages and metrics."""
 
         def holds(batch: AdvantageInputs, garbage: float) -> None:
             def poison(name: str, values: Tensor) -> Tensor:
@@ -261,15 +261,15 @@ class AssignerContract:
 
         self._for_all(holds, _SEEDS)
 
-    def groups_alone(self, assigner: AdvantageAssigner) -> None:
-        """A group alone has the advantages that it has among others."""
+    def groups_independently(self, assigner: AdvantageAssigner) -> None:
+        """A group has the same advantages by itself as in a batch with others."""
 
         def holds(batch: AdvantageInputs) -> None:
-            together = _assign(assigner, batch)
+            whole = _assign(assigner, batch)
             for group in batch.group_ids.unique():
                 rows = (batch.group_ids == group).nonzero().flatten()
                 found = _assign(assigner, batch.select(rows))
-                self._same(f"rows {rows.tolist()}, a group alone", found, _select_output(together, rows))
+                self._same(f"rows {rows.tolist()}, a group alone", found, _select_output(whole, rows))
 
         self._for_all(holds)
 
@@ -344,7 +344,7 @@ def _with_signals(batch: AdvantageInputs, **signals: Tensor | None) -> Advantage
 
 
 def _mapped(batch: AdvantageInputs, change: Callable[[str, Tensor], Tensor]) -> AdvantageInputs:
-    """``change(name, values)`` in place of rewards and signals."""
+    """Rewards and signals replaced by ``change(name, values)``."""
     signals = {name: change(name, values) for name in _SIGNALS if (values := getattr(batch.signals, name)) is not None}
     return _with_signals(dataclasses.replace(batch, rewards=change("rewards", batch.rewards)), **signals)
 

@@ -1,4 +1,4 @@
-"""Checks by name: how they are run on a component, and what they say when a property is broken."""
+"""Checks by name: how they run on a component, and their messages when a property does not hold."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -84,11 +84,11 @@ def for_all(examples: int, holds: Callable[..., None], *strategies: st.SearchStr
 
 @contextmanager
 def seeded(seed: int = 0, device: torch.device | None = None) -> Iterator[None]:
-    """Torch's generators start at ``seed`` inside, and go on outside as if nothing had been drawn.
+    """Torch's generators start at ``seed`` inside; afterwards they continue as if nothing had been sampled inside.
 
     Args:
         seed: of the generators.
-        device: whose generator is meant besides the CPU's.
+        device: its generator is seeded too, besides the CPU's.
     """
     if device is not None and device.type != "cpu":
         with torch.random.fork_rng(devices=[device], device_type=device.type):

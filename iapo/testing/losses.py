@@ -1,4 +1,4 @@
-"""What every surrogate loss must do, whatever it optimizes."""
+"""The contract of every surrogate loss."""
 
 import dataclasses
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def loss_checks(**options: Any) -> tuple[Check, ...]:
 
 @dataclass(frozen=True)
 class LossContract:
-    """The properties of an `iapo.PolicyLoss`; in fp64 where nothing else is said.
+    """The properties of an `iapo.PolicyLoss`, checked in fp64 unless they are about another precision.
 
     Args:
         examples: batches tried, a check.
@@ -53,9 +53,8 @@ class LossContract:
         metric_tolerance: the same for metrics, which may be in fp32.
         difference_tolerance: of gradients against central differences of step 1e-6.
         reinforce: ``False`` for a loss whose gradient at ratio 1 is not that of ``-A log pi / denominator``, because it
-            weighs tokens otherwise.
-        differentiable: ``False`` for a loss whose gradient is not that of its value, because it stops gradients on the
-            way.
+            gives tokens other weights.
+        differentiable: ``False`` for a loss whose gradient is not that of its value, because it stops gradients.
     """
 
     examples: int = 15
@@ -66,7 +65,7 @@ class LossContract:
     differentiable: bool = True
 
     def checks(self) -> tuple[Check, ...]:
-        """All of them, in the order in which they are best read."""
+        """All checks, in the order in which they are best read."""
         return (
             Check("gradient_source", self.gradient_source),
             Check("metrics", self.metrics),
@@ -86,7 +85,7 @@ class LossContract:
                 "ratio_one",
                 self.ratio_one,
                 lambda _: self.reinforce,
-                "a loss that weighs all tokens alike (reinforce)",
+                "a loss that gives all tokens the same weight (reinforce)",
             ),
             Check("extreme_ratios", self.extreme_ratios),
             Check(
@@ -144,7 +143,7 @@ class LossContract:
         self._for_all(holds)
 
     def masked_garbage(self, loss: PolicyLoss) -> None:
-        """What stands outside the loss mask, NaN included, changes no bit of the loss or of the gradient."""
+        """Values outside the loss mask, also NaN, change no bit of the loss or of the gradient."""
 
         def holds(inputs: LossInputs, garbage: float) -> None:
             mask = inputs.loss_mask
@@ -277,13 +276,13 @@ class LossContract:
 
 
 def _mapped(inputs: LossInputs, change: Callable[[Tensor], Tensor]) -> LossInputs:
-    """``change(values)`` in place of each tensor of shape ``batch token``."""
+    """Each tensor of shape ``batch token`` replaced by ``change(values)``."""
     names = (*_FLOATS, "loss_mask")
     return dataclasses.replace(inputs, **{name: change(getattr(inputs, name)) for name in names})
 
 
 def _floats(inputs: LossInputs, change: Callable[[Tensor], Tensor]) -> LossInputs:
-    """``change(values)`` in place of each tensor of shape ``batch token`` but the mask."""
+    """Each tensor of shape ``batch token``, but not the mask, replaced by ``change(values)``."""
     return dataclasses.replace(inputs, **{name: change(getattr(inputs, name)) for name in _FLOATS})
 
 

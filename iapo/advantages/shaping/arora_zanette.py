@@ -1,4 +1,4 @@
-"""Arora and Zanette's reward: correct completions are paid less the longer they are among the correct ones."""
+"""Arora and Zanette's reward: the longer a correct completion is among the correct ones, the less it gets."""
 
 from dataclasses import dataclass
 
@@ -14,11 +14,11 @@ from iapo.ops.groups import group_sum
 class AroraZanette(RewardShaping):
     """``1[correct] * (1 - weight * sigmoid((n - mean_c) / std_c))``, statistics over the group's correct completions.
 
-    The standard deviation divides by the count. The reward is replaced: of what came, only whether it is above
-    ``correct_above`` remains. A correct completion always gets more than a wrong one.
+    The standard deviation divides by the count. The original reward is used only to decide whether a completion is
+    correct. A correct completion always gets more than a wrong one.
 
-    *Degenerate cases.* Where the correct ones of a group are all equally long, as one alone is, each gets
-    ``1 - weight / 2``. No correct one: all get 0.
+    *Degenerate cases.* Where all correct completions of a group have the same length, or there is only one, each gets
+    ``1 - weight / 2``. Without a correct completion, all get 0.
 
     Args:
         weight: at least 0 and below 1; 0 is the plain reward.
@@ -45,7 +45,7 @@ class AroraZanette(RewardShaping):
     def shape(
         self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """See the class."""
+        """The reward of each completion, between 0 and 1."""
         _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
         correct = (rewards > self.correct_above).to(rewards.dtype)
         count = group_sum(correct, group, size).clamp(min=1)

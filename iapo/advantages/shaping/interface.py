@@ -1,7 +1,7 @@
 """The interface of length-aware rewards.
 
-They stand beside the assigners, not with the reward functions: a `iapo.Reward` sees a flat batch of texts, these need
-lengths in tokens and which completions share a prompt, which only an assigner is handed.
+They belong to the assigners, not to the reward functions: an `iapo.Reward` gets a flat list of texts, but these need
+the lengths in tokens and the groups of completions that share a prompt, which an assigner gets.
 """
 
 from abc import ABC, abstractmethod
@@ -16,7 +16,7 @@ class RewardShaping(ABC):
     """Changes rewards by the completions' lengths, before any baseline. `iapo.advantages.LengthShaped` applies it."""
 
     def at(self, progress: float) -> "RewardShaping":
-        """The shaping of a moment of training, as `iapo.AdvantageAssigner.at`: itself, unless it has a schedule."""
+        """The shaping at a moment of training, as `iapo.AdvantageAssigner.at`: itself, unless it has a schedule."""
         return self
 
     @shape_checked
@@ -44,4 +44,4 @@ class RewardShaping(ABC):
     def shape(
         self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """Hook: see `__call__`."""
+        """Hook: the rewards to learn from; arguments are those of the call, checked."""

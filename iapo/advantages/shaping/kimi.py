@@ -1,4 +1,4 @@
-"""Kimi k1.5's length reward: where a completion stands between the shortest and the longest of its group."""
+"""Kimi k1.5's length reward: from the shortest to the longest completion of a group it falls linearly."""
 
 from dataclasses import dataclass
 
@@ -15,10 +15,10 @@ from iapo.ops.groups import group_max, group_min
 class KimiLength(RewardShaping):
     """``r + weight * lambda`` if correct, ``r + weight * min(0, lambda)`` if not; ``lambda`` falls with the length.
 
-    ``lambda = 0.5 - (n - min) / (max - min)``, with the shortest and longest length of the group, wrong ones included:
-    0.5 for the shortest, -0.5 for the longest. A wrong completion is never paid for being short.
+    ``lambda = 0.5 - (n - min) / (max - min)``, with the shortest and longest length of the group, wrong completions
+    included: 0.5 for the shortest, -0.5 for the longest. A wrong completion never gains by being short.
 
-    *Degenerate cases.* Where all lengths of a group are equal, its rewards are left as they are.
+    *Degenerate cases.* Where all lengths of a group are equal, its rewards do not change.
 
     Args:
         weight: of the length reward.
@@ -44,7 +44,7 @@ class KimiLength(RewardShaping):
     def shape(
         self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """See the class."""
+        """The rewards plus the length reward."""
         _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
         n = lengths.to(rewards.dtype)
         shortest, longest = group_min(n, group, size)[group], group_max(n, group, size)[group]

@@ -1,4 +1,4 @@
-"""L1's reward: a target length, any distance from it costs."""
+"""L1's reward: a target length, and a price for each token of distance from it."""
 
 from dataclasses import dataclass
 
@@ -13,10 +13,10 @@ from iapo.advantages.shaping.interface import RewardShaping
 class L1Length(RewardShaping):
     """``1[correct] - weight * |target - n|`` (L1-Exact), here with one target for all prompts.
 
-    The paper puts a target into each prompt; this is its reward for a model that is not told. It replaces the reward:
-    of what came, only whether it is above ``correct_above`` remains.
+    In the paper each prompt names a target of its own; here the prompts do not name one. The original reward is used
+    only to decide whether a completion is correct.
 
-    *Degenerate cases.* A completion without tokens is of length 0.
+    *Degenerate cases.* A completion without tokens has length 0.
 
     Args:
         target: tokens.
@@ -46,5 +46,5 @@ class L1Length(RewardShaping):
     def shape(
         self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """See the class."""
+        """1 if correct, minus the price of the distance from the target."""
         return (rewards > self.correct_above).to(rewards.dtype) - self.weight * (self.target - lengths).abs()

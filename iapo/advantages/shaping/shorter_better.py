@@ -1,4 +1,4 @@
-"""ShorterBetter's reward: the shortest correct completion of the group is the length to aim at."""
+"""ShorterBetter's reward: the length of the group's shortest correct completion is the target."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from iapo.ops.groups import group_mean, group_min
 class ShorterBetter(RewardShaping):
     """``correct_weight * 1[correct] - weight * |n - n*|``, ``n*`` the group's shortest correct length.
 
-    The reward is replaced: of what came, only whether it is above ``correct_above`` remains.
+    The original reward is used only to decide whether a completion is correct.
 
     *Degenerate cases.* Without a correct completion ``n*`` is the group's mean length.
 
@@ -46,7 +46,7 @@ class ShorterBetter(RewardShaping):
     def shape(
         self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """See the class."""
+        """The weighted correctness minus the price of the distance."""
         _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
         correct, n = rewards > self.correct_above, lengths.to(rewards.dtype)
         shortest = group_min(n.masked_fill(~correct, torch.inf), group, size)

@@ -13,7 +13,7 @@ from iapo.advantages.shaping.interface import RewardShaping
 class SoftOverlong(RewardShaping):
     """``r - weight * clip((n - (max_length - buffer)) / buffer, 0, 1)``: a price on the last tokens.
 
-    *Degenerate cases.* Up to ``max_length - buffer`` tokens the reward is left as it is.
+    *Degenerate cases.* Up to ``max_length - buffer`` tokens the reward does not change.
 
     Args:
         max_length: tokens at which the penalty is full.
@@ -45,6 +45,6 @@ class SoftOverlong(RewardShaping):
     def shape(
         self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """See the class."""
+        """The rewards minus the penalty of each length."""
         over = (lengths - (self.max_length - self.buffer)).to(rewards.dtype) / self.buffer
         return rewards - self.weight * over.clamp(0, 1)

@@ -15,11 +15,11 @@ from iapo.advantages.shaping.interface import RewardShaping
 class ThinkPrune(RewardShaping):
     """``1[correct and n <= limit]``; the limit may be a schedule.
 
-    The paper trains in stages of one limit each and stops sampling there; with a schedule the limit shrinks from update
-    to update, and completions may be sampled beyond it. The reward is replaced: of what came, only whether it is above
-    ``correct_above`` remains.
+    The paper trains in stages with one limit each, and stops sampling at the limit. With a schedule the limit shrinks
+    from update to update, and completions may be longer than it. The original reward is used only to decide whether a
+    completion is correct.
 
-    *Degenerate cases.* No correct completion within the limit: all rewards 0.
+    *Degenerate cases.* Without a correct completion within the limit, all rewards are 0.
 
     Args:
         limit: tokens, a number or a schedule such as ``Linear(start=64, end=32)``.
@@ -48,12 +48,12 @@ class ThinkPrune(RewardShaping):
                 raise ValueError(f"limit: got {self.limit}, want a positive number of tokens")
 
     def at(self, progress: float) -> RewardShaping:
-        """With the limit of the moment."""
+        """The shaping with its limit at a moment of training."""
         return dataclasses.replace(self, limit=weight_at(self.limit, progress))
 
     def shape(
         self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """See the class."""
+        """1 if correct and within the limit, else 0."""
         within = lengths <= now("limit", self.limit)
         return ((rewards > self.correct_above) & within).to(rewards.dtype)
