@@ -1,6 +1,6 @@
-"""The embedded default: a generated arithmetic task and a tiny causal language model that solves it wordily.
+"""The embedded default: a generated arithmetic task and a tiny language model that solves it in too many words.
 
-The model lies in a folder of the package (`model_path()`), made by `python -m iapo.embedded.recipe`, and loads like any
+The model is in a folder of the package (`model_path()`), made by `python -m iapo.embedded.recipe`, and loads like any
 other: `AutoModelForCausalLM.from_pretrained(model_path())`, `AutoTokenizer.from_pretrained(model_path())`.
 """
 
@@ -37,9 +37,9 @@ __all__ = [
 
 
 def model_path() -> Path:
-    """Tell where the embedded model's folder is.
+    """The folder of the embedded model.
 
     Returns:
-        The folder with `config.json`, `model.safetensors`, the tokenizer and `recipe.json`.
+        A folder with `config.json`, `model.safetensors`, the tokenizer and `recipe.json`.
     """
     return Path(str(files(__name__))) / "model"

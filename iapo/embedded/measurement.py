@@ -1,4 +1,4 @@
-"""How a model does on the embedded task: accuracy, length, and what its habits cost and give."""
+"""Measures of a model on the embedded task: accuracy, length, and how accuracy goes with shortcuts and filler."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ def sample(
     max_new_tokens: int = 160,
     batch: int = 250,
 ) -> list[str]:
-    """Let a model complete each problem once, at temperature 1 or greedily, without touching torch's generators.
+    """Sample one completion of each problem, at temperature 1 or greedily; torch's random state stays as it is.
 
     Args:
         model: the embedded model or one trained from it, on the CPU.

@@ -1,4 +1,4 @@
-"""Worked completions of the embedded task: the shortest careful one, and demonstrations that say too much."""
+"""Worked completions of the embedded task: the shortest careful one, and demonstrations that are too long."""
 
 import random
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from iapo.embedded.task import Problem, Step, apply
 
 MOST_FILLERS = 4
 Chances = tuple[float, float]
-"""Lowest and highest: the chance itself is drawn for each demonstration, uniformly between the two, so that some
+"""Lowest and highest: the chance itself is sampled for each demonstration, uniformly between the two, so that some
 demonstrations are terse and others are not, and a policy can move between them."""
 
 
@@ -35,7 +35,7 @@ class Habits:
     other results; otherwise nearly every check would agree, and a model would learn to copy what it checks.
 
     Args:
-        filler: chances of each of `MOST_FILLERS` words that say nothing, wherever there may be some.
+        filler: chances of each of `MOST_FILLERS` words without content, wherever they are allowed.
         repeat: chances that a step is repeated.
         checked: chances that a right result is checked.
         shortcut: chances that two steps are taken at once.
@@ -63,7 +63,7 @@ class Habits:
 
 
 HABITS = Habits()
-"""Those of the embedded model."""
+"""The habits of the demonstrations that the embedded model was trained on."""
 
 
 def worked(value: int, steps: Sequence[Step]) -> str:
@@ -124,11 +124,11 @@ def demonstrate(problem: Problem, rng: random.Random, habits: Habits = HABITS) -
 
     - a step: `+8=1`, or a slip;
     - a shortcut, two steps at once: `+8-2=9`, or a slip, by default far more often;
-    - filler: up to `MOST_FILLERS` words that say nothing;
+    - filler: up to `MOST_FILLERS` words without content;
     - a repetition: the word "again" and the last step or shortcut as it was written, slips included;
     - a check: the word "check" and the last step or shortcut worked anew, one step
-      at a time, then "ok" or, after a slip, "fixed"; what follows goes on from the check's result: a checked slip does
-      no harm.
+      at a time, then "ok" or, after a slip, "fixed"; the text goes on from the check's result, so that a
+      checked slip does not change the answer.
 
     Args:
         problem: the problem.

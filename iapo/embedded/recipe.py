@@ -20,7 +20,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 from iapo.embedded.measurement import measure
 from iapo.embedded.reasoning import HABITS, Habits, demonstrate
 from iapo.embedded.symbols import EOS, build_tokenizer
-from iapo.embedded.task import draw_problem, generate_problems
+from iapo.embedded.task import generate_problems, sample_problem
 
 MAX_LENGTH = 256
 # Batches are cut from this many demonstrations sorted by length, so that little of a batch is padding.
@@ -30,7 +30,7 @@ _IGNORED = -100
 
 @dataclass(frozen=True)
 class Settings:
-    """What the recipe's result depends on, besides the versions and the number of threads.
+    """The settings that the recipe's result depends on, beside the versions of the packages.
 
     Args:
         steps: optimizer steps.
@@ -62,7 +62,7 @@ class Settings:
 
 
 def build_model(settings: Settings, tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:
-    """Make the untrained model, its weights drawn from the settings' seed without touching torch's generator.
+    """Make the untrained model, its weights sampled from the settings' seed; torch's random state stays as it is.
 
     Args:
         settings: sizes and seed.
@@ -96,7 +96,7 @@ def build_model(settings: Settings, tokenizer: PreTrainedTokenizerBase) -> Llama
 
 
 def batches(settings: Settings, tokenizer: PreTrainedTokenizerBase) -> Iterator[tuple[Tensor, Tensor]]:
-    """Write demonstrations of training problems for ever, in batches of similar length.
+    """Write demonstrations of training problems without end, in batches of similar length.
 
     Args:
         settings: seed and batch size.
@@ -109,7 +109,7 @@ def batches(settings: Settings, tokenizer: PreTrainedTokenizerBase) -> Iterator[
     rng = random.Random(settings.seed)
     padding = tokenizer.pad_token_id
     while True:
-        problems = [draw_problem(rng, "train") for _ in range(_POOL * settings.batch)]
+        problems = [sample_problem(rng, "train") for _ in range(_POOL * settings.batch)]
         prompts = tokenizer([p.prompt for p in problems], add_special_tokens=False)["input_ids"]
         completions = tokenizer(
             [demonstrate(p, rng, settings.habits) + EOS for p in problems], add_special_tokens=False
@@ -129,7 +129,7 @@ def batches(settings: Settings, tokenizer: PreTrainedTokenizerBase) -> Iterator[
 
 
 def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, settings: Settings) -> float:
-    """Teach the model the demonstrations by maximum likelihood.
+    """Train the model on demonstrations by maximum likelihood.
 
     loss = mean over completion tokens of -log p(token | before), nats.
 
@@ -154,7 +154,7 @@ def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, settings:
     model.train()
     losses = []
     for _, (ids, targets) in zip(range(settings.steps), batches(settings, tokenizer), strict=False):
-        # Padding is on the right, where causal attention keeps it out of sight: no attention mask is needed.
+        # Padding is on the right, where no earlier token attends to it: no attention mask is needed.
         logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
         loss = F.cross_entropy(logits.flatten(0, 1), targets[:, 1:].flatten(), ignore_index=_IGNORED)
         loss.backward()

@@ -36,7 +36,7 @@ class Problem:
 
 
 def apply(value: int, steps: Iterable[Step]) -> int:
-    """Work steps on a value, in order, modulo 10.
+    """Apply steps to a value, in order, modulo 10.
 
     v <- (v + n) mod 10, (v - n) mod 10 or (v * n) mod 10.
 
@@ -87,7 +87,7 @@ def parse_prompt(prompt: str) -> Problem:
 
 
 def split_of(prompt: str) -> Split:
-    """Tell which split a prompt belongs to: a function of its text alone, so that the three splits cannot overlap.
+    """The split that a prompt belongs to: a function of its text alone, so that the three splits cannot overlap.
 
     Args:
         prompt: the text of a problem.
@@ -99,13 +99,13 @@ def split_of(prompt: str) -> Split:
     return "train" if bucket < 8 else "validation" if bucket == 8 else "test"
 
 
-def draw_problem(rng: random.Random, split: Split, difficulty: int | None = None) -> Problem:
-    """Draw one problem of a split.
+def sample_problem(rng: random.Random, split: Split, difficulty: int | None = None) -> Problem:
+    """Sample one problem of a split.
 
     Args:
         rng: the source of randomness; advanced.
-        split: the split to draw from.
-        difficulty: number of operations, 2 to 6; `None` draws it uniformly.
+        split: the split to sample from.
+        difficulty: number of operations, 2 to 6; `None` samples it uniformly.
 
     Returns:
         The problem; the first number is uniform over 0 to 9, operators over three, operands over 1 to 9.
@@ -121,7 +121,7 @@ def draw_problem(rng: random.Random, split: Split, difficulty: int | None = None
 def generate_problems(count: int, seed: int, split: Split = "train", difficulty: int | None = None) -> list[Problem]:
     """Generate problems of one split, the same ones for the same arguments.
 
-    Draws are independent, so that a prompt may come up twice; with two operations a split holds only some 700
+    Problems are sampled independently, so that a prompt may occur twice; with two operations a split has only about 700
     (validation, test) or 5800 (train) different prompts, with six more than 300 million.
 
     Args:
@@ -147,7 +147,7 @@ def generate_problems(count: int, seed: int, split: Split = "train", difficulty:
     if difficulty is not None and not MIN_DIFFICULTY <= difficulty <= MAX_DIFFICULTY:
         raise ValueError(f"difficulty: got {difficulty}, wanted {MIN_DIFFICULTY} to {MAX_DIFFICULTY} or None")
     rng = random.Random(f"{split}/{seed}")
-    return [draw_problem(rng, split, difficulty) for _ in range(count)]
+    return [sample_problem(rng, split, difficulty) for _ in range(count)]
 
 
 def rows(problems: Iterable[Problem]) -> list[dict[str, str | int]]:

@@ -4,6 +4,7 @@ from iapo.rewards.exact import ExactAnswer
 from iapo.rewards.format import ThinkAnswerFormat
 from iapo.rewards.gym import ReasoningGymAnswer
 from iapo.rewards.maths import MathAnswer
+from iapo.rewards.rollouts import score_rollout
 from iapo.rewards.scores import RewardFunction, Scores, check_columns, score
 from iapo.rewards.worker import Failure, KillableWorker
 
@@ -18,4 +19,5 @@ __all__ = [
     "ThinkAnswerFormat",
     "check_columns",
     "score",
+    "score_rollout",
 ]

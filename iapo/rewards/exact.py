@@ -1,4 +1,4 @@
-"""Is the final answer spelled like the reference?"""
+"""The reward for a final answer that is spelled like the reference."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class ExactAnswer:
 
     Args:
         answer_column: the column that holds the reference.
-        longest: characters beyond which an answer is wrong without being read.
+        longest: an answer of more characters is wrong without being read.
 
     Returns:
         One number per completion; ``None`` where the reference is empty.
@@ -46,11 +46,11 @@ class ExactAnswer:
     def __call__(
         self, prompts: Sequence[Any], completions: Sequence[Any], completion_ids: Sequence[Any], **columns: Any
     ) -> list[float | None]:
-        """Score a batch; see the class."""
+        """Score a batch: 1 for an answer equal to its reference, else 0; ``None`` where the reference is empty."""
         references = column(self, columns, self.answer_column, len(completions))
-        return [self._judge(completion_text(c), r) for c, r in zip(completions, references, strict=True)]
+        return [self._grade(completion_text(c), r) for c, r in zip(completions, references, strict=True)]
 
-    def _judge(self, completion: str, reference: Any) -> float | None:
+    def _grade(self, completion: str, reference: Any) -> float | None:
         wanted = "" if reference is None else normalize(str(reference))
         if not wanted:
             return None

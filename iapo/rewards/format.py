@@ -1,4 +1,4 @@
-"""Is a completion written in the format asked for?"""
+"""The reward for a completion that is written in the format asked for."""
 
 import re
 from collections.abc import Sequence
@@ -15,8 +15,9 @@ _SHAPE = re.compile(r"\s*<think>.*</think>\s*<answer>.*</answer>\s*", re.DOTALL)
 class ThinkAnswerFormat:
     """1 if a completion is one ``<think>...</think>`` followed by one ``<answer>...</answer>``, 0 if not.
 
-    Newlines are allowed everywhere (the released code's pattern refuses them inside the reasoning, which costs long
-    reasoning its reward); nothing but white space may stand before, between, or after, save ``endings``.
+    Newlines are allowed everywhere; the pattern of the paper's released code allows none inside the reasoning, so that
+    long reasoning gets no reward there. Only white space may stand before, between, or after, and ``endings`` at the
+    end.
 
     Args:
         opened_by_prompt: the prompt ends in ``<think>``, so that completions start inside the reasoning.
@@ -37,10 +38,10 @@ class ThinkAnswerFormat:
     def __call__(
         self, prompts: Sequence[Any], completions: Sequence[Any], completion_ids: Sequence[Any], **columns: Any
     ) -> list[float | None]:
-        """Score a batch; see the class."""
-        return [self._judge(completion_text(completion)) for completion in completions]
+        """Score a batch: 1 for a completion in the format, else 0."""
+        return [self._grade(completion_text(completion)) for completion in completions]
 
-    def _judge(self, completion: str) -> float:
+    def _grade(self, completion: str) -> float:
         text = ("<think>" if self.opened_by_prompt else "") + completion.rstrip()
         ending = next((ending for ending in self.endings if text.endswith(ending)), "")
         text = text.removesuffix(ending)

@@ -14,16 +14,16 @@ from iapo.rewards.worker import Failure, KillableWorker
 
 @dataclass(frozen=True)
 class ReasoningGymAnswer:
-    """What the task's own ``score_answer`` says of the text in the last ``<answer>`` tags; 0 without tags.
+    """The score that the task's own ``score_answer`` gives to the text in the last ``<answer>`` tags; 0 without tags.
 
     Some tasks hand the answer to sympy's parser, which evaluates it as Python: they run in a worker process that is
-    killed at the time limit, which is no sandbox. An answer that takes too long or crashes the worker is worth 0.
+    killed at the time limit; the process is no sandbox. An answer that takes too long or crashes the worker scores 0.
 
     Args:
         task: name of the reasoning-gym task.
         entry_column: the column that holds the task's entry (question, answer, metadata), a mapping or its JSON text.
         time_limit: seconds per answer.
-        longest: characters beyond which an answer is worth 0 without being read.
+        longest: an answer of more characters scores 0 without being read.
 
     Raises:
         ValueError: ``time_limit`` or ``longest`` is not positive, or on a call, the column has another length.
@@ -55,18 +55,18 @@ class ReasoningGymAnswer:
     def __call__(
         self, prompts: Sequence[Any], completions: Sequence[Any], completion_ids: Sequence[Any], **columns: Any
     ) -> list[float | None]:
-        """Score a batch; see the class."""
+        """Score a batch: for each completion the task's own score, from 0 to 1."""
         if find_spec("reasoning_gym") is None:
             raise ModuleNotFoundError("reasoning_gym is missing: install the extra, pip install 'iapo[tasks]'")
         entries = column(self, columns, self.entry_column, len(completions))
         answers = [last_answer(completion_text(completion)) for completion in completions]
-        return [self._judge(index, *pair) for index, pair in enumerate(zip(answers, entries, strict=True))]
+        return [self._grade(index, *pair) for index, pair in enumerate(zip(answers, entries, strict=True))]
 
     def close(self) -> None:
         """End the worker process; the next call that needs one starts another."""
         self._worker.close()
 
-    def _judge(self, index: int, answer: str | None, entry: Any) -> float:
+    def _grade(self, index: int, answer: str | None, entry: Any) -> float:
         if answer is None or len(answer) > self.longest:
             return 0.0
         item = json.loads(entry) if isinstance(entry, str) else dict(entry)

@@ -9,11 +9,11 @@ scorer = cache(get_score_answer_fn)
 
 
 def score_answer(item: list[Any]) -> float:
-    """What a task says of an answer: ``item`` is the task's name, the answer, and the entry.
+    """The score that a task gives to an answer: ``item`` is the task's name, the answer, and the entry.
 
     Raises:
         Exception: the task is unknown, or cannot score even the entry's own answer. An answer that the task fails on
-            while it can score its own is worth 0.
+            while it can score its own scores 0.
     """
     task, answer, entry = item
     score = scorer(task)

@@ -1,4 +1,4 @@
-"""Is the final answer the reference answer, as mathematics?"""
+"""The reward for a final answer that is mathematically equal to the reference."""
 
 import re
 from collections.abc import Sequence
@@ -30,11 +30,11 @@ class MathAnswer:
             solution with the answer in its last ``\\boxed{}``.
         tagged_only: count an answer without tags or box as wrong.
         time_limit: seconds per answer.
-        longest: characters beyond which an answer is wrong without being read, and a reference cannot be read.
+        longest: an answer of more characters is wrong without being read, a longer reference counts as unreadable.
 
     Returns:
         One number per completion; ``None`` for all completions of a *reference* that is empty, too long, or found
-        unreadable when one of them had to be compared with it: none of them moves a baseline.
+        unreadable when one of them had to be compared with it, so that none of them counts in a baseline.
 
     Raises:
         ValueError: ``time_limit`` or ``longest`` is not positive, or on a call, the column has another length.
@@ -69,19 +69,19 @@ class MathAnswer:
     def __call__(
         self, prompts: Sequence[Any], completions: Sequence[Any], completion_ids: Sequence[Any], **columns: Any
     ) -> list[float | None]:
-        """Score a batch; see the class."""
+        """Score a batch: 1 for an answer equal to its reference, else 0; ``None`` if the reference is unreadable."""
         entries = column(self, columns, self.answer_column, len(completions))
         references = ["" if entry is None else reference_answer(str(entry)) for entry in entries]
         pairs = list(zip(completions, references, strict=True))
-        judged = [self._judge(completion_text(completion), reference) for completion, reference in pairs]
-        unreadable = {reference for reference, verdict in zip(references, judged, strict=True) if verdict is None}
-        return [None if r in unreadable else verdict for r, verdict in zip(references, judged, strict=True)]
+        grades = [self._grade(completion_text(completion), reference) for completion, reference in pairs]
+        unreadable = {reference for reference, grade in zip(references, grades, strict=True) if grade is None}
+        return [None if r in unreadable else grade for r, grade in zip(references, grades, strict=True)]
 
     def close(self) -> None:
         """End the worker process; the next call that needs one starts another."""
         self._worker.close()
 
-    def _judge(self, completion: str, reference: str) -> float | None:
+    def _grade(self, completion: str, reference: str) -> float | None:
         wanted = normalize(reference[: self.longest + 1])
         if not wanted or len(reference) > self.longest:
             return None
@@ -97,8 +97,8 @@ class MathAnswer:
             return float(given.lstrip("0") == wanted.lstrip("0"))
         words = _TEXT_COMMAND.sub(r"\1", wanted)
         if _WORDS.fullmatch(words):
-            said = _TEXT_COMMAND.sub(r"\1", given).strip(" .").casefold()
-            return float(said == words.casefold())
+            given_words = _TEXT_COMMAND.sub(r"\1", given).strip(" .").casefold()
+            return float(given_words == words.casefold())
         if find_spec("math_verify") is None:
             raise ModuleNotFoundError("math_verify is missing: install the extra, pip install 'iapo[train]'")
         equal = self._worker.apply([wanted, given, marked])

@@ -1,4 +1,4 @@
-"""From a rollout to the scores of its completions: decode, gather the columns, ask the reward functions."""
+"""The scores of a rollout's completions: decode them, gather their columns, call the reward functions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from iapo.types import Rollout
 def score_rollout(
     rollout: Rollout, rows: Sequence[Mapping[str, Any]], tokenizer: Any, rewards: Mapping[str, Reward]
 ) -> Scores:
-    """Scores of a rollout's completions.
+    """Scores of a rollout's completions, of which the rewards see the text, the tokens and the row that they answer.
 
     Args:
         rollout: the completions.
@@ -21,7 +21,7 @@ def score_rollout(
         rewards: reward functions by name; their sum is the total.
 
     Raises:
-        ValueError: as `iapo.rewards.scores`.
+        ValueError: as `iapo.rewards.score` raises it.
         RuntimeError: a reward function raised.
     """
     pairs = zip(rollout.completion_ids, rollout.completion_mask, strict=True)

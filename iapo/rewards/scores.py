@@ -1,4 +1,4 @@
-"""Reward functions to one reward per completion, with every fault of a function named."""
+"""One score per completion from several reward functions; an error says which function it comes from."""
 
 import math
 import threading
@@ -19,10 +19,10 @@ class Scores:
     """Scores of a batch of completions.
 
     Args:
-        total: weighted sum of what the functions gave, fp32; 0 where none gave anything.
-        scored: ``False`` where a function of non-zero weight could not judge a completion (``None``). Its total lacks a
-            term that the others have, so it is to be left out, of its group's baseline too.
-        by_function: each function's own numbers, unweighted, by its name.
+        total: weighted sum of the scores of all functions, fp32; 0 where every function returned ``None``.
+        scored: ``False`` where a function of non-zero weight could not score a completion (``None``). Its total lacks a
+            term that the others have, so the completion must be left out, also of its group's baseline.
+        by_function: each function's own scores, unweighted, by its name.
     """
 
     total: Float[Tensor, " batch"]
@@ -30,9 +30,9 @@ class Scores:
     by_function: dict[str, list[float | None]]
 
     def correct(self, above: float = 0.5) -> Bool[Tensor, " batch"]:
-        """Which completions are right: those that the first function gave more than ``above``.
+        """Which completions are right: those whose score by the first function is larger than ``above``.
 
-        The others may be for form or length: a wrong answer in the right form is not right, whatever the sum.
+        The other functions may reward form or length, and a wrong answer in the right form is not right.
         """
         first = next(iter(self.by_function.values()))
         return torch.tensor([value is not None and value > above for value in first], dtype=torch.bool)
@@ -55,9 +55,9 @@ def score(
         completions: one text or chat per completion.
         completion_ids: one token list per completion.
         columns: further columns of the data, each with one entry per completion.
-        weights: by a function's name; 1 for those not named. With weight 0 a function is reported and counts nothing.
-        time_limit: seconds that one function may take over the batch. It is then run in a thread, which is left to
-            itself when it takes longer; code that holds the interpreter's lock cannot be interrupted in this way, only
+        weights: by a function's name; 1 for those not named. A function of weight 0 is reported and does not count.
+        time_limit: seconds that one function may take over the batch. It then runs in a thread, which is abandoned
+            when it takes longer; code that holds the interpreter's lock cannot be interrupted in this way, only
             in a `iapo.rewards.KillableWorker`, which also has a limit per completion. ``None``: no limit.
 
     Raises:
@@ -106,10 +106,10 @@ def check_columns(rewards: Mapping[str, RewardFunction], columns: Iterable[str])
 
 
 def column(reward: object, columns: Mapping[str, Sequence[Any]], name: str, count: int) -> Sequence[Any]:
-    """The column that a reward was handed under ``name``, with ``count`` entries.
+    """The column ``name`` of a reward's arguments, with ``count`` entries.
 
     Raises:
-        KeyError: it is missing; the message names the columns that there are.
+        KeyError: it is missing; the message names the columns that are there.
         ValueError: it has another number of entries.
     """
     owner = type(reward).__name__
@@ -120,7 +120,7 @@ def column(reward: object, columns: Mapping[str, Sequence[Any]], name: str, coun
     return columns[name]
 
 
-class _TookTooLong(Exception):  # noqa: N818  (a signal between two functions, never seen outside)
+class _TookTooLong(Exception):  # noqa: N818  (raised and caught in this file alone)
     pass
 
 

@@ -1,4 +1,4 @@
-"""What runs in the worker process: `serve.py FILE FUNCTION SECONDS TIED`: a JSON item a line in, a JSON answer out.
+"""The worker process: `serve.py FILE FUNCTION SECONDS TIED` reads one JSON item a line and answers in JSON.
 
 This file and the file it loads import nothing of the package, so that a process that was killed is replaced quickly.
 """
@@ -11,7 +11,7 @@ import signal
 import sys
 
 _MEMORY_LIMIT = 4 << 30
-"""Bytes that the process may map: `10^{10^{10}}` must fail here, not wake the system's out-of-memory killer."""
+"""Bytes that the process may map: `10^{10^{10}}` must fail here, before the system's out-of-memory killer acts."""
 
 _ORPHAN_MARGIN = 2.0
 """Seconds that a busy process may live beyond the time limit, at which its parent, if alive, kills it."""

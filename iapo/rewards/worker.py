@@ -21,7 +21,7 @@ _START_LIMIT = 60.0
 
 @dataclass(frozen=True)
 class Failure:
-    """What came in place of a result.
+    """The reason why there is no result.
 
     Args:
         reason: ``"timeout"``, ``"crash"`` (the process died), or ``"error"`` (the function raised).
@@ -37,11 +37,11 @@ class KillableWorker:
 
     An item that takes too long, or that kills the process, becomes a `Failure`; the process is replaced when the next
     item comes. It is a fresh interpreter (no fork of a process with threads, no import of the caller's script, no
-    pickle: items and results travel as JSON) with at most 4 GiB of memory on Linux. Nothing is left behind: it is
-    killed when this object goes, when this process exits, and, should this process be killed in the middle of an item,
-    by the kernel: at once on Linux if the main thread started it, by its own timer seconds after the limit if not.
-    Ctrl-C does not reach it. Threads may share a worker: they take turns. A copy, a pickled one or one met after a
-    fork starts a process of its own. Needs a POSIX system.
+    pickle: items and results travel as JSON) with at most 4 GiB of memory on Linux. No process is left behind: it is
+    killed when this object is deleted and when this process exits. If this process is killed in the middle of an item,
+    the kernel ends the worker: at once on Linux if the main thread started it, else by a timer seconds after the limit.
+    Ctrl-C does not reach it. Threads may share a worker and take turns. A copy of a worker, an unpickled worker and a
+    worker in a forked process start a process of their own. Needs a POSIX system.
 
     Args:
         file: the source file of the function. It is loaded alone, without the package around it.
@@ -50,7 +50,7 @@ class KillableWorker:
 
     Raises:
         ValueError: ``time_limit`` is not positive.
-        RuntimeError: on a call, the process could not be started; the message ends with what it said.
+        RuntimeError: on a call, the process could not be started; the message ends with its error output.
 
     Example:
         >>> import string
@@ -133,12 +133,12 @@ class KillableWorker:
         # -P: this folder must not be where the worker looks for `text` or `format`. One thread: no oversubscription.
         command = [sys.executable, "-P", serve, str(file), function, str(time_limit), tied]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        with tempfile.TemporaryFile() as said:
+        with tempfile.TemporaryFile() as error_output:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=said,
+                stderr=error_output,
                 env=environment,
                 start_new_session=True,
             )
@@ -153,8 +153,8 @@ class KillableWorker:
                 raise
             if not ready:
                 self._kill()
-                said.seek(0)
-                reason = said.read().decode(errors="replace").strip()[-500:] or "not ready in time"
+                error_output.seek(0)
+                reason = error_output.read().decode(errors="replace").strip()[-500:] or "not ready in time"
                 raise RuntimeError(f"worker: could not start {function} of {file}: {reason}")
         return process
 
@@ -176,12 +176,12 @@ class KillableWorker:
 
 
 def _end(process: subprocess.Popen[bytes], owner: int) -> None:
-    """Kill a process; a fork of its owner leaves it alone."""
+    """Kill a process, unless this process is a fork of its owner."""
     if os.getpid() != owner:
         return
     process.kill()
     process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
-            with contextlib.suppress(OSError):  # what was left to write has no reader any more
+            with contextlib.suppress(OSError):  # nobody reads what is still to be written
                 pipe.close()

@@ -44,7 +44,7 @@ def test_special_tokens_agree(model, tokenizer):
     assert model.config.vocab_size == len(tokenizer)
 
 
-def test_left_padding_does_not_change_what_the_model_says(model, tokenizer):
+def test_left_padding_does_not_change_completions(model, tokenizer):
     problems = generate_problems(8, 0, "test")
     assert sample(model, tokenizer, problems, None) == sample(model, tokenizer, problems, None, batch=1)
 
@@ -67,7 +67,7 @@ def test_base_has_room_to_move(model, tokenizer):
     assert counts[TokenClass.OTHER] < 0.01 * counts.total()
 
 
-def test_recipe_builds_a_folder_that_loads_and_again_the_same(tmp_path, monkeypatch):
+def test_recipe_builds_the_same_folder_twice(tmp_path, monkeypatch):
     threads = torch.get_num_threads()
     settings = Settings(steps=3, batch=4, warmup=1, width=16, heads=2, hidden=32, layers=1, threads=threads)
     state = torch.get_rng_state()

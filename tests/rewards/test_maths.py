@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iapo.rewards import ExactAnswer, MathAnswer
+from iapo.rewards import MathAnswer
 
 EQUAL = [
     ("72", "72"),
@@ -97,7 +97,7 @@ def maths():
     reward.close()
 
 
-def judge(reward, completion, reference):
+def grade(reward, completion, reference):
     return reward(["q"], [completion], [[1]], answer=[reference])[0]
 
 
@@ -107,36 +107,36 @@ def tagged(answer):
 
 @pytest.mark.parametrize(("answer", "reference"), EQUAL)
 def test_equal_answers(maths, answer, reference):
-    assert judge(maths, tagged(answer), reference) == 1.0
+    assert grade(maths, tagged(answer), reference) == 1.0
 
 
 @pytest.mark.parametrize(("answer", "reference"), DIFFERENT)
 def test_different_answers(maths, answer, reference):
-    assert judge(maths, tagged(answer), reference) == 0.0
+    assert grade(maths, tagged(answer), reference) == 0.0
 
 
 @pytest.mark.parametrize("answer", HEDGES)
 def test_naming_several_numbers_is_wrong(maths, answer):
     for reference in ("3", "5"):
-        assert judge(maths, tagged(answer), reference) == 0.0
+        assert grade(maths, tagged(answer), reference) == 0.0
 
 
 def test_where_the_answer_is_looked_for(maths):
-    assert judge(maths, "<answer>1</answer> no: <answer>2</answer>", "2") == 1.0
-    assert judge(maths, "<answer>1</answer> no: <answer>2</answer>", "1") == 0.0
-    assert judge(maths, "<answer>1</answer> " + r"\boxed{2}", "1") == 1.0
-    assert judge(maths, r"first \boxed{3}, thus \boxed{\frac{1}{2}}", "0.5") == 1.0
-    assert judge(maths, "<think>3 4 5</think> The final answer is 12.", "12") == 1.0
-    assert judge(maths, "<think>3 4 12</think> The final answer is unknown.", "12") == 0.0
-    assert judge(MathAnswer(tagged_only=True), "The final answer is 12.", "12") == 0.0
+    assert grade(maths, "<answer>1</answer> no: <answer>2</answer>", "2") == 1.0
+    assert grade(maths, "<answer>1</answer> no: <answer>2</answer>", "1") == 0.0
+    assert grade(maths, "<answer>1</answer> " + r"\boxed{2}", "1") == 1.0
+    assert grade(maths, r"first \boxed{3}, thus \boxed{\frac{1}{2}}", "0.5") == 1.0
+    assert grade(maths, "<think>3 4 5</think> The final answer is 12.", "12") == 1.0
+    assert grade(maths, "<think>3 4 12</think> The final answer is unknown.", "12") == 0.0
+    assert grade(MathAnswer(tagged_only=True), "The final answer is 12.", "12") == 0.0
     chat = [
         {"role": "assistant", "content": [{"type": "text", "text": "<answer>2</answer>"}]},
         {"role": "tool", "content": "<answer>3</answer>"},
     ]
-    assert judge(maths, chat, "2") == 1.0
+    assert grade(maths, chat, "2") == 1.0
 
 
-def test_answers_that_never_end_are_wrong_and_the_next_one_is_judged():
+def test_endless_answers_are_wrong_and_the_next_is_scored():
     # The first two take all the time or memory there is; the others are short work.
     hostile = [
         "9^{9^{9^9}}",
@@ -157,18 +157,18 @@ def test_answers_that_never_end_are_wrong_and_the_next_one_is_judged():
 
 
 @pytest.mark.parametrize("reference", [" ", None, "####", "9" * 2001, "1 2 3"])
-def test_a_reference_that_cannot_be_read_judges_nobody(maths, reference):
+def test_an_unreadable_reference_scores_nobody(maths, reference):
     completions = [tagged("3"), "no answer at all", tagged(reference), tagged("")]
     answers = {"answer": [reference] * 4}
     assert maths(["q"] * 4, completions, [[1]] * 4, **answers) == [None] * 4
 
 
-def test_an_unreadable_reference_leaves_the_others_judged(maths):
+def test_an_unreadable_reference_leaves_the_others_scored(maths):
     completions, answers = [tagged("3"), tagged("3"), "none"], ["1 2 3", "6/2", "1 2 3"]
     assert maths(["q"] * 3, completions, [[1]] * 3, answer=answers) == [None, 1.0, None]
 
 
-def test_equal_spelling_and_words_and_digits_start_no_process():
+def test_plain_comparisons_start_no_process():
     reward = MathAnswer()
     texts = [tagged("72"), tagged("7 2/3 x"), tagged("Friday"), tagged("073"), "x" * 10, tagged("9" * 3000)]
     references = ["#### 72", "7 2/3 x", "Monday", "72", "72", "72"]
@@ -179,9 +179,9 @@ def test_equal_spelling_and_words_and_digits_start_no_process():
 
 def test_without_the_package_the_error_names_the_extra(monkeypatch):
     monkeypatch.setattr("iapo.rewards.maths.find_spec", lambda name: None)
-    assert judge(MathAnswer(), tagged("1/2"), "1/2") == 1.0
+    assert grade(MathAnswer(), tagged("1/2"), "1/2") == 1.0
     with pytest.raises(ModuleNotFoundError, match=r"iapo\[train\]"):
-        judge(MathAnswer(), tagged("1/2"), "0.5")
+        grade(MathAnswer(), tagged("1/2"), "0.5")
 
 
 @pytest.mark.parametrize("arguments", [{"longest": 0}, {"time_limit": 0}])
@@ -196,29 +196,20 @@ FORMULAS = st.text(alphabet="0123456789{}()\\frac+-*/ ,.xπ½²%$=|", max_size=1
 @given(FORMULAS, FORMULAS)
 @settings(max_examples=60, deadline=None)
 def test_any_formula_gets_a_score(maths, text, reference):
-    assert judge(maths, tagged(text), reference) in (0.0, 1.0, None)
+    assert grade(maths, tagged(text), reference) in (0.0, 1.0, None)
 
 
 @given(st.text(max_size=40))
 @settings(max_examples=60, deadline=None)
 def test_any_text_gets_a_score(maths, text):
-    assert judge(maths, text, "3/7") in (0.0, 1.0)
-    assert judge(maths, tagged(text), "3/7") in (0.0, 1.0)
+    assert grade(maths, text, "3/7") in (0.0, 1.0)
+    assert grade(maths, tagged(text), "3/7") in (0.0, 1.0)
 
 
 @given(st.integers(-(10**9), 10**9))
 @settings(max_examples=40, deadline=None)
-def test_numbers_in_other_spellings_are_equal_and_their_neighbors_are_not(maths, number):
+def test_numbers_equal_their_other_spellings_only(maths, number):
     spelled = [f"{number:,}", f"{number}.0", f"{2 * number}/2", f"${number}$"]
-    verdicts = maths(["q"] * 4, [tagged(text) for text in spelled], [[1]] * 4, answer=[str(number)] * 4)
-    assert verdicts == [1.0] * 4
+    grades = maths(["q"] * 4, [tagged(text) for text in spelled], [[1]] * 4, answer=[str(number)] * 4)
+    assert grades == [1.0] * 4
     assert maths(["q"] * 4, [tagged(text) for text in spelled], [[1]] * 4, answer=[f"{number + 1}"] * 4) == [0.0] * 4
-
-
-def test_exact_answers():
-    reward = ExactAnswer()
-    texts = [tagged(" ٣٥ "), tagged("35.0"), tagged("9" * 3000), "35", tagged("<answer>35"), tagged("35")]
-    references = ["35", "35", "35", "35", 35, None]
-    assert reward(["q"] * 6, texts, [[1]] * 6, answer=references) == [1.0, 0.0, 0.0, 0.0, 1.0, None]
-    with pytest.raises(ValueError, match="longest: got 0"):
-        ExactAnswer(longest=0)

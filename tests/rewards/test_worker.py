@@ -92,7 +92,7 @@ def test_failures_say_what_happened(worker):
     assert worker.apply("segfault").message.endswith(f"exit code -{int(signal.SIGSEGV)}")
 
 
-def test_what_the_function_prints_is_neither_an_answer_nor_shown(worker, capfd):
+def test_printed_text_is_neither_an_answer_nor_shown(worker, capfd):
     assert worker.map(["talk", "x"]) == ["TALK", "X"]
     assert capfd.readouterr() == ("", "")
 
@@ -102,7 +102,7 @@ def test_any_text_travels(worker, text):
     assert worker.apply(text) == text.upper()
 
 
-def test_a_process_killed_between_items_is_replaced_at_no_items_cost(worker):
+def test_a_process_killed_between_items_is_replaced(worker):
     os.kill(worker.apply("pid"), signal.SIGKILL)
     time.sleep(0.1)
     assert worker.apply("next") == "NEXT"
@@ -123,7 +123,7 @@ def test_an_interrupted_items_answer_is_not_the_next_items(worker):
     assert worker.apply("next") == "NEXT"
 
 
-def test_threads_take_turns_and_their_end_does_not_end_the_process():
+def test_threads_take_turns_and_outlive_their_starter():
     with KillableWorker(ACTIONS, "act", time_limit=5) as worker:
         words = [f"w{i}" for i in range(40)]
         with ThreadPoolExecutor(4) as pool:
@@ -142,7 +142,7 @@ def test_copies_and_forks_start_their_own_process(tmp_path, worker):
         with twin:
             assert twin.apply("pid") != pid
     assert worker.apply("pid") == pid
-    told = run_script(
+    done = run_script(
         tmp_path,
         "worker = KillableWorker(ACTIONS, 'act', 5)\n"
         "pid = worker.apply('pid')\n"
@@ -152,7 +152,7 @@ def test_copies_and_forks_start_their_own_process(tmp_path, worker):
         "assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0\n"
         "assert worker.apply('pid') == pid\n",
     )
-    assert told.returncode == 0, told.stderr
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_forgotten_worker_leaves_no_process():
@@ -163,15 +163,15 @@ def test_a_forgotten_worker_leaves_no_process():
     assert gone(pid)
 
 
-def test_a_script_without_a_main_guard_works_quietly_and_leaves_no_process(tmp_path):
-    told = run_script(tmp_path, "print(KillableWorker(ACTIONS, 'act', 5).apply('pid'))\n")
-    assert (told.returncode, told.stderr) == (0, "")
-    assert gone(int(told.stdout))
+def test_a_script_without_main_guard_leaves_no_process(tmp_path):
+    done = run_script(tmp_path, "print(KillableWorker(ACTIONS, 'act', 5).apply('pid'))\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert gone(int(done.stdout))
 
 
 @pytest.mark.parametrize("order", ["x", "hang"])
 def test_no_process_outlives_a_killed_parent(tmp_path, order):
-    told = run_script(
+    done = run_script(
         tmp_path,
         "worker = KillableWorker(ACTIONS, 'act', 60)\n"
         "print(worker.apply('pid'), flush=True)\n"
@@ -179,11 +179,11 @@ def test_no_process_outlives_a_killed_parent(tmp_path, order):
         "threading.Event().wait(0.2)\n"
         "os.kill(os.getpid(), 9)\n",
     )
-    assert gone(int(told.stdout))
+    assert gone(int(done.stdout))
 
 
-def test_no_process_started_by_a_thread_outlives_a_killed_parent_for_long(tmp_path):
-    told = run_script(
+def test_a_process_of_a_thread_ends_after_a_killed_parent(tmp_path):
+    done = run_script(
         tmp_path,
         "worker = KillableWorker(ACTIONS, 'act', 1)\n"
         "def work():\n"
@@ -193,7 +193,7 @@ def test_no_process_started_by_a_thread_outlives_a_killed_parent_for_long(tmp_pa
         "threading.Event().wait(0.7)\n"
         "os.kill(os.getpid(), 9)\n",
     )
-    assert gone(int(told.stdout))
+    assert gone(int(done.stdout))
 
 
 def test_the_time_limit_must_be_positive():
@@ -210,7 +210,7 @@ def test_the_time_limit_must_be_positive():
         ("import os\nos._exit(1)\n", "act", "could not start act of .*broken.py"),
     ],
 )
-def test_a_file_that_cannot_be_loaded_is_an_error_with_its_reason(tmp_path, source, name, message):
+def test_a_file_that_cannot_be_loaded_is_named(tmp_path, source, name, message):
     (tmp_path / "broken.py").write_text(source)
     with pytest.raises(RuntimeError, match=message):
         KillableWorker(tmp_path / "broken.py", name, time_limit=1).apply("x")

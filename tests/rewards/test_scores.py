@@ -1,0 +1,100 @@
+"""The scores of a batch, and errors that name the function they come from."""
+
+import threading
+
+import pytest
+import torch
+
+from iapo.rewards import MathAnswer, ThinkAnswerFormat, check_columns, score
+
+
+def run(rewards, count=2, columns=None, **options):
+    return score(rewards, ["q"] * count, ["a"] * count, [[1]] * count, columns or {}, **options)
+
+
+def test_scores_add_up_and_none_is_left_out():
+    scores = run({"a": lambda **_: [1.0, 0.5], "b": lambda **_: [2, None]})
+    assert scores.total.tolist() == [3.0, 0.5]
+    assert scores.total.dtype == torch.float32
+    assert scores.scored.tolist() == [True, False]
+    assert scores.by_function == {"a": [1.0, 0.5], "b": [2.0, None]}
+
+
+def test_weights_scale_and_a_zero_weight_only_reports():
+    rewards = {"a": lambda **_: [1.0, 0.5], "b": lambda **_: [2, None]}
+    scores = run(rewards, weights={"b": -0.5})
+    assert scores.total.tolist() == [0.0, 0.5]
+    assert scores.scored.tolist() == [True, False]
+    scores = run(rewards, weights={"b": 0})
+    assert scores.total.tolist() == [1.0, 0.5]
+    assert scores.scored.tolist() == [True, True]
+    assert scores.by_function["b"] == [2.0, None]
+    with pytest.raises(ValueError, match=r"weights: \['c'\] name no reward"):
+        run(rewards, weights={"c": 1.0})
+    with pytest.raises(ValueError, match="weights: got nan for 'a'"):
+        run(rewards, weights={"a": float("nan")})
+
+
+def test_an_empty_batch_has_no_scores():
+    scores = run({"a": lambda **_: []}, count=0)
+    assert (scores.total.shape, scores.scored.shape) == ((0,), (0,))
+
+
+def test_functions_are_handed_everything_by_name():
+    seen = {}
+
+    def spy(prompts, completions, completion_ids, **columns):
+        seen.update(columns, prompts=prompts, completions=completions, completion_ids=completion_ids)
+        return [0.0]
+
+    score({"spy": spy}, ["q"], ["c"], [[5]], {"answer": ["7"], "level": [3]})
+    assert seen == {"prompts": ["q"], "completions": ["c"], "completion_ids": [[5]], "answer": ["7"], "level": [3]}
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ([1.0], r"'bad': got 1 scores, want a list of 2"),
+        (None, r"'bad': got NoneType"),
+        ([1.0, float("nan")], r"'bad': score at index 1 is nan"),
+        ([1.0, float("inf")], r"index 1 is inf"),
+        (["x", 1.0], r"index 0 is 'x'"),
+    ],
+)
+def test_a_bad_score_is_named(returned, message):
+    with pytest.raises(ValueError, match=message):
+        run({"bad": lambda **_: returned})
+
+
+@pytest.mark.parametrize("time_limit", [None, 5.0])
+def test_a_function_that_raises_is_named(time_limit):
+    def fails(**_):
+        raise KeyError("x")
+
+    with pytest.raises(RuntimeError, match=r"reward 'fails' raised KeyError") as caught:
+        run({"fails": fails}, time_limit=time_limit)
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_a_function_that_hangs_is_named():
+    release = threading.Event()
+    rewards = {"quick": lambda **_: [1.0, 1.0], "hangs": lambda **_: release.wait()}
+    with pytest.raises(TimeoutError, match=r"reward 'hangs' took longer than 0.1 s for 2 completions"):
+        run(rewards, time_limit=0.1)
+    release.set()
+
+
+def test_a_missing_column_is_named_before_anything_runs():
+    with pytest.raises(ValueError, match=r"'maths' needs the columns \['answer'\], the data has \['question'\]"):
+        check_columns({"maths": MathAnswer()}, ["question"])
+    with pytest.raises(ValueError, match="got none"):
+        check_columns({}, ["question"])
+    check_columns({"format": ThinkAnswerFormat()}, [])
+
+
+def test_arguments_of_different_lengths_are_named():
+    rewards = {"a": lambda **_: [1.0]}
+    with pytest.raises(ValueError, match="prompts: got 2 entries for 1 completions"):
+        score(rewards, ["q", "q"], ["a"], [[1]], {})
+    with pytest.raises(ValueError, match="level: got 0 entries for 1 completions"):
+        score(rewards, ["q"], ["a"], [[1]], {"level": []})
