@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from iapo.embedded import Problem, classify, generate_problems, parse_prompt
+from iapo.embedded import Problem, TokenClass, classify, generate_problems, parse_prompt
 from iapo.embedded import rows as embedded_rows
 from iapo.embedded import shortest_length as shortest_of
 from iapo.embedded.symbols import SYMBOLS
@@ -25,6 +25,7 @@ class EmbeddedTask(Task):
 
     disjoint_splits = True
     seeded = True
+    classes = tuple(TokenClass)
 
     def __str__(self) -> str:
         return "embedded"

@@ -36,6 +36,9 @@ class Task(ABC):
     seeded: bool = False
     """Whether another seed gives other problems. ``False``: the problems are a fixed set, such as a file's."""
 
+    classes: tuple[str, ...] = ()
+    """Every class that `classifier` may give to a token, in the order in which tables show them."""
+
     answer_style: AnswerStyle = AnswerStyle()
     """How completions of this task give their answer."""
 
