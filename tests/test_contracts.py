@@ -63,24 +63,39 @@ ESTIMATORS = [
     ),
 ]
 
+SHAPINGS = [
+    advantages.KimiLength(),
+    advantages.L1Length(target=5, weight=0.1),
+    advantages.AroraZanette(),
+    advantages.ShorterBetter(),
+    advantages.ThinkPrune(limit=5),
+    advantages.SoftOverlong(max_length=9, buffer=4),
+]
+
 ASSIGNERS = [
     GroupRelative(),
     GroupRelative(scale="none"),
     (advantages.RLOO(), {}),
+    (advantages.ReinforcePlusPlus(), {"groups_independent": False}),
     (advantages.ReinforcePlusPlus(discount=0.9), {"groups_independent": False}),
     advantages.InformationAware(alpha=0.5, beta=0.1),
     advantages.InformationAware.paper(alpha=1.0, beta=0.1),
     (advantages.InformationAware(center="batch"), {"groups_independent": False}),
     advantages.InformationAware(
-        beta=0.1, applies_to="correct", covers="completion", exploration="policy_entropy", horizon=2
+        scale="none", beta=0.1, applies_to="correct", covers="completion", exploration="policy_entropy", horizon=2
     ),
     (advantages.OfficialCompat(alpha=1.0, beta=0.1), {"width_independent": False}),
+    (
+        advantages.OfficialCompat(alpha=1.0, beta=0.1, outcome=advantages.InformationAware()),
+        {"width_independent": False},
+    ),
     advantages.GTPO(),
     advantages.GRPOS(),
     (advantages.GFPO(keep=2), {"ties": False}),
+    (advantages.GFPO(keep=3, by="reward_per_token"), {"ties": False}),
     (advantages.SGRPO(GroupRelative(), first=2, probability=0.5), {"deterministic": False}),
     advantages.OverlongFiltered(GroupRelative(), max_length=5),
-    advantages.LengthShaped(GroupRelative(), advantages.KimiLength()),
+    *(advantages.LengthShaped(GroupRelative(), shaping) for shaping in SHAPINGS),
     (advantages.SGRPO(advantages.InformationAware(), first=2, probability=0.5), {"deterministic": False}),
     advantages.OverlongFiltered(advantages.InformationAware(beta=0.1), max_length=5),
     advantages.LengthShaped(advantages.InformationAware(), advantages.KimiLength()),

@@ -215,38 +215,37 @@ class AssignerContract:
                 return values if name == "rewards" else values.masked_fill(~mask, garbage)
 
             found, expected = _assign(assigner, _mapped(batch, poison)), _assign(assigner, batch)
-            _same(f"with {garbage} in masked slots", found, expected, atol=0)
-            if set(found.metrics) != set(expected.metrics):
-                raise AssertionError(f"with {garbage} in masked slots, metrics are {sorted(found.metrics)}")
-            for name, value in expected.metrics.items():
-                if math.isnan(value) and math.isnan(found.metrics[name]):
-                    continue
-                what = f"with {garbage} in masked slots of {tuple(batch.completion_mask.shape)}, metric {name}"
-                assert_close(what, torch.tensor(found.metrics[name]), torch.tensor(value), atol=0)
+            what = f"with {garbage} in masked slots of {tuple(batch.completion_mask.shape)}"
+            _same(what, found, expected, atol=0)
+            _same_metrics(what, found, expected, atol=0)
 
         self._for_all(holds, st.sampled_from([torch.nan, torch.inf, -1e30, 7.0]))
 
     def padding(self, assigner: AdvantageAssigner) -> None:
-        """More padding changes nothing, and gets advantage 0."""
+        """More padding changes neither advantages nor metrics, and gets advantage 0."""
 
         def holds(batch: AdvantageInputs, more: int) -> None:
             found, expected = _assign(assigner, _widened(batch, more)), _assign(assigner, batch)
-            wider = AdvantageOutput(
-                nn.functional.pad(expected.advantages, (0, more)), nn.functional.pad(expected.loss_mask, (0, more)), {}
+            advantages, loss_mask = (
+                nn.functional.pad(values, (0, more)) for values in (expected.advantages, expected.loss_mask)
             )
-            self._same(f"with {more} more slots of padding", found, wider)
+            what = f"with {more} more slots of padding"
+            self._same(what, found, AdvantageOutput(advantages, loss_mask, {}))
+            _same_metrics(what, found, expected, self.tolerance)
 
         self._for_all(holds, st.integers(1, 3))
 
     def batch_order(self, assigner: AdvantageAssigner) -> None:
-        """Rows in other orders (sorted by group, reversed, any) have the same advantages."""
+        """Rows in other orders (sorted by group, reversed, any) have the same advantages and metrics."""
 
         def holds(batch: AdvantageInputs, seed: int) -> None:
             expected = _assign(assigner, batch)
             shuffled = torch.randperm(len(batch), generator=torch.Generator().manual_seed(seed))
             for order in (batch.group_ids.argsort(stable=True), torch.arange(len(batch)).flip(0), shuffled):
                 found = _assign(assigner, batch.select(order))
-                self._same(f"rows in the order {order.tolist()}", found, _select_output(expected, order))
+                what = f"rows in the order {order.tolist()}"
+                self._same(what, found, _select_output(expected, order))
+                _same_metrics(what, found, expected, self.tolerance)
 
         self._for_all(holds, _SEEDS)
 
@@ -327,6 +326,17 @@ def _assign(assigner: AdvantageAssigner, batch: AdvantageInputs) -> AdvantageOut
 def _same(what: str, found: AdvantageOutput, expected: AdvantageOutput, atol: float) -> None:
     assert_equal_masks(f"{what}: loss mask", found.loss_mask, expected.loss_mask)
     assert_close(f"{what}: advantages", found.advantages, expected.advantages, atol, rtol=atol)
+
+
+def _same_metrics(what: str, found: AdvantageOutput, expected: AdvantageOutput, atol: float) -> None:
+    """The same names and values; NaN is the same as NaN."""
+    if set(found.metrics) != set(expected.metrics):
+        raise AssertionError(f"{what}: metrics are {sorted(found.metrics)}, want {sorted(expected.metrics)}")
+    for name, value in expected.metrics.items():
+        if not (math.isnan(value) and math.isnan(found.metrics[name])):
+            assert_close(
+                f"{what}, metric {name}", torch.tensor(found.metrics[name]), torch.tensor(value), atol, rtol=atol
+            )
 
 
 def _finite(what: str, output: AdvantageOutput) -> None:

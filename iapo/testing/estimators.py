@@ -1,4 +1,4 @@
-"""What every estimator of information must do, whatever it estimates."""
+"""The contract of estimators: properties that every estimator of information has, whatever it estimates."""
 
 import copy
 import dataclasses
@@ -391,7 +391,7 @@ def other_padding(rollout: Rollout, left: int, right: int, vocab: int, seed: int
             return None
         return torch.where(mask, ids, torch.randint(0, vocab, ids.shape, generator=generator))
 
-    ids = {
+    ids: dict[str, Any] = {
         "prompt_ids": fill(wider.prompt_ids, wider.prompt_mask),
         "completion_ids": fill(wider.completion_ids, wider.completion_mask),
         "answer_ids": fill(wider.answer_ids, wider.answer_mask),

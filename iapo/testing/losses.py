@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -187,7 +188,7 @@ class LossContract:
             denominator = loss.denominator(inputs.loss_mask)
             for size in range(1, min(4, len(inputs))):
                 parts = [
-                    _gradient(loss, _mapped(inputs, lambda values, rows=rows: values[rows]), denominator)
+                    _gradient(loss, _mapped(inputs, itemgetter(rows)), denominator)
                     for rows in torch.arange(len(inputs)).split(size)
                 ]
                 what = f"{len(inputs)} rows in micro-batches of {size}"

@@ -100,7 +100,7 @@ def test_a_horizon_ends_the_sum():
 
 
 @pytest.mark.parametrize(("resolution", "expected"), [(0.0, [[-1.0, 1.0]]), (1e-4, [[0.0, 0.0]])])
-def test_information_within_the_resolution_is_equal_else_scaled_without_rounding_noise(resolution, expected):
+def test_information_within_the_resolution_is_equal(resolution, expected):
     information = torch.tensor([[1.4439, 1.4439 + 2e-7]])
     mask = torch.ones(1, 2, dtype=torch.bool)
     outcome = GroupRelative(allow_singletons=True)
@@ -110,7 +110,7 @@ def test_information_within_the_resolution_is_equal_else_scaled_without_rounding
 
 
 @given(batches(), st.sampled_from(["all", "correct"]), st.integers(0, 10))
-def test_completions_that_the_outcome_leaves_out_change_nothing_for_the_others(batch, applies_to, seed):
+def test_what_the_outcome_leaves_out_does_not_count(batch, applies_to, seed):
     rewards, ids, mask, signals = batch
     assigner = InformationAware(GFPO(keep=2), alpha=1.0, applies_to=applies_to)
     expected = assigner(rewards, ids, mask, signals)
@@ -129,7 +129,7 @@ def test_signals_in_half_precision(center):
     assert output.advantages.dtype == torch.float32
 
 
-def test_behind_the_reasoning_every_token_has_its_price_where_the_completion_is_covered():
+def test_covering_the_completion_prices_what_follows_reasoning():
     mask = torch.tensor([[True] * 4, [True] * 4, [True] * 4, [True, True, True, False]])
     signals = TokenSignals(
         information=torch.tensor([[1.0, 1.0, 0.0, 0.0]] * 4), information_mask=torch.arange(4).expand(4, 4) < 2
@@ -141,7 +141,7 @@ def test_behind_the_reasoning_every_token_has_its_price_where_the_completion_is_
     assert (covered[:, :2] > 0).all()
 
 
-def test_without_a_correct_completion_there_is_no_information_term():
+def test_no_correct_completion_no_information_term():
     mask = torch.ones(2, 3, dtype=torch.bool)
     signals = TokenSignals(information=torch.randn(2, 3))
     assigner = InformationAware(applies_to="correct")

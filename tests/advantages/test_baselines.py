@@ -50,7 +50,7 @@ def test_reinforce_plus_plus_against_the_loop(batch, discount):
     assert torch.equal(output.loss_mask, mask)
 
 
-def test_reinforce_plus_plus_of_equal_rewards_and_single_completions():
+def test_reinforce_plus_plus_of_equal_rewards_and_one_row():
     mask = torch.tensor([[True, True], [True, False]])
     assert not ReinforcePlusPlus()(torch.tensor([0.3, 0.3]), torch.tensor([0, 1]), mask).advantages.any()
     alone = ReinforcePlusPlus(0.5)(torch.tensor([1.0]), torch.tensor([0]), mask[:1])
@@ -80,7 +80,7 @@ def test_grpo_s_against_the_loop(batch, weights):
     close(output.advantages, expected * mask)
 
 
-def test_gtpo_raises_uncertain_tokens_where_right_and_lowers_certain_ones_where_wrong():
+def test_gtpo_raises_uncertain_and_lowers_certain_tokens():
     entropy = torch.tensor([[2.0, 1.0], [1.0, 1.0], [2.0, 1.0], [1.0, 1.0]])
     rewards, ids = torch.tensor([1.0, 1.0, 0.0, 0.0]), torch.zeros(4, dtype=torch.long)
     found = GTPO()(rewards, ids, torch.ones(4, 2, dtype=torch.bool), TokenSignals(policy_entropy=entropy)).advantages

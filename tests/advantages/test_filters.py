@@ -54,7 +54,7 @@ def test_gfpo_of_one_is_an_error():
 
 
 @given(batches(), st.integers(1, 10))
-def test_overlong_completions_might_as_well_not_have_been_sampled(batch, limit):
+def test_overlong_completions_count_nowhere(batch, limit):
     rewards, ids, mask, signals = batch
     assigner = OverlongFiltered(InformationAware(RLOO(), alpha=0.5, applies_to="all"), limit)
     assert assigner.requires == {"information"}
@@ -107,7 +107,7 @@ def test_sgrpo_against_the_loop(batch, first, probability, seed):
     assert torch.equal(output.advantages, GroupRelative()(rewards, ids, mask).advantages * output.loss_mask)
 
 
-def test_sgrpo_repeats_and_goes_on_with_the_generator_and_not_without():
+def test_sgrpo_samples_from_the_global_generator():
     rewards, ids, mask = torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), torch.ones(2, 400, dtype=torch.bool)
     assigner = SGRPO(GroupRelative(), 50, 0.3)
     torch.manual_seed(3)

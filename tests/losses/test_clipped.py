@@ -1,10 +1,9 @@
-"""The clipped loss against a double loop, its gradient identities, and exact accumulation."""
+"""The clipped loss against a double loop, its metrics, and what it refuses; `iapo.testing` checks the rest."""
 
 import pytest
 import references
 import torch
 from hypothesis import given
-from hypothesis import strategies as st
 from loss_batches import gradient, inputs
 
 from iapo.losses import ClippedPolicyLoss
@@ -36,64 +35,20 @@ def test_against_the_loop(loss, tensors):
     assert output.loss.item() == pytest.approx(expected, abs=1e-10)
 
 
-@given(tensors=inputs())
-def test_at_ratio_one_it_is_reinforce(tensors):
-    tensors["old_logprobs"] = tensors["policy_logprobs"].detach()
-    tensors["ref_logprobs"] = None
-    _, found = gradient(ClippedPolicyLoss(), tensors)
-    expected = -tensors["advantages"] * tensors["loss_mask"] / max(1, int(tensors["loss_mask"].sum()))
-    torch.testing.assert_close(found, expected)
-
-
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.aggregation)
-@pytest.mark.parametrize(("dtype", "limit"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
-@given(data=st.data())
-def test_micro_batches_add_up_to_the_whole(loss, dtype, limit, data):
-    tensors = data.draw(inputs(dtype=dtype))
+@given(tensors=inputs(dtype=torch.float32))
+def test_micro_batches_add_up_in_fp32(loss, tensors):
     whole, expected = gradient(loss, tensors)
     denominator = loss.denominator(tensors["loss_mask"])
     parts = [
         gradient(loss, {name: value[i : i + 1] for name, value in tensors.items()}, denominator)
         for i in range(len(tensors["loss_mask"]))
     ]
-    torch.testing.assert_close(torch.cat([g for _, g in parts]), expected, atol=limit, rtol=limit)
+    torch.testing.assert_close(torch.cat([g for _, g in parts]), expected, atol=1e-6, rtol=1e-6)
     for name in whole.metrics:
         assert float(sum(part.metrics[name] for part, _ in parts)) == pytest.approx(
             float(whole.metrics[name]), abs=1e-5
         )
-
-
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.aggregation)
-@pytest.mark.parametrize("poison", [torch.nan, torch.inf, -torch.inf, 1e30])
-@given(tensors=inputs())
-def test_masked_garbage_changes_no_bit(loss, poison, tensors):
-    clean, expected = gradient(loss, tensors)
-    mask = tensors["loss_mask"]
-    poisoned = {
-        name: value if name == "loss_mask" else value.detach().masked_fill(~mask, poison)
-        for name, value in tensors.items()
-    }
-    found, bits = gradient(loss, poisoned)
-    assert torch.equal(found.loss, clean.loss)
-    assert torch.equal(bits, expected)
-
-
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.aggregation)
-def test_an_empty_mask_gives_exactly_zero(loss):
-    ones = torch.ones(2, 3)
-    tensors = dict.fromkeys(("policy_logprobs", "old_logprobs", "advantages", "ref_logprobs"), ones)
-    output, grad = gradient(loss, tensors | {"loss_mask": torch.zeros(2, 3, dtype=torch.bool)})
-    assert output.loss.item() == 0
-    assert not grad.any()
-
-
-def test_a_ratio_that_would_overflow_stays_finite():
-    one = torch.ones(1, 1)
-    tensors = {"policy_logprobs": 0 * one, "old_logprobs": -500 * one, "ref_logprobs": 500 * one}
-    tensors |= {"advantages": -one, "loss_mask": one.bool()}
-    output, grad = gradient(ClippedPolicyLoss(kl_coef=0.1), tensors)
-    assert output.loss.isfinite()
-    assert grad.isfinite().all()
 
 
 def test_what_is_not_finite_inside_the_mask_is_named():

@@ -39,7 +39,7 @@ def test_value_and_gradient_against_the_loop(tensors):
 
 
 @given(tensors=inputs(spread=0.1))
-def test_with_one_advantage_a_completion_the_gradient_is_that_of_the_sequence_ratio(tensors):
+def test_equal_advantages_give_the_sequence_ratio_gradient(tensors):
     """Equation 5 differentiated by autograd, no stop-gradient anywhere."""
     mask = tensors["loss_mask"]
     tensors["advantages"] = tensors["advantages"][:, :1].expand_as(mask)

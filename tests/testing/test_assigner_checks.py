@@ -117,6 +117,18 @@ class ByWidth(Sound):
         return advantages - inputs.completion_mask.float().mean(1, keepdim=True)
 
 
+class MetricByWidth(Sound):
+    def assign(self, inputs):
+        output = super().assign(inputs)
+        return dataclasses.replace(output, metrics={"filled": float(inputs.completion_mask.float().mean())})
+
+
+class MetricOfTheFirst(Sound):
+    def assign(self, inputs):
+        output = super().assign(inputs)
+        return dataclasses.replace(output, metrics={"first": float(inputs.completion_mask[0].sum())})
+
+
 class FirstInGroup(Sound):
     """The completion of a group that stands first has an extra."""
 
@@ -179,6 +191,8 @@ BROKEN = [
     (Multiplies(), {"masked_garbage"}, r"raised FloatingPointError: Multiplies.assign: advantages: NaN or infinite"),
     (MultipliesInMetrics(), {"masked_garbage"}, r"in masked slots of \(\d+, \d+\), metric information: differs by"),
     (ByWidth(), {"padding"}, r"with [1-3] more slots of padding: advantages: differs by"),
+    (MetricByWidth(), {"padding"}, r"with [1-3] more slots of padding, metric filled: differs by"),
+    (MetricOfTheFirst(), {"batch_order"}, r"rows in the order \[[\d, ]+\], metric first: differs by"),
     (FirstInGroup(), {"batch_order"}, r"rows in the order \[[\d, ]+\]: advantages: differs by"),
     (Adjacent(), {"batch_order", "groups_independent"}, r"(rows in the order|a group alone)"),
     (ByLabel(), {"group_labels"}, r"with the group labels \[[\d, ]+\]: advantages: differs by"),

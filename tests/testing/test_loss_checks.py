@@ -162,7 +162,7 @@ def test_a_loss_without_a_gradient_is_told_first():
         check_policy_loss(Detached())
 
 
-def test_a_sound_loss_passes_everything_and_options_turn_off_what_does_not_hold():
+def test_a_sound_loss_passes_and_options_turn_checks_off():
     assert all(check_policy_loss(Sound()).values())
     assert not check_policy_loss(TwiceAsStrong(), reinforce=False)["ratio_one"]
     assert not check_policy_loss(StopsGradient(), differentiable=False)["finite_differences"]

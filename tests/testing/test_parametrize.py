@@ -53,7 +53,7 @@ def test_a_check_that_does_not_apply_is_skipped_in_sight():
         (SCRIPTED, sampler_checks),
     ],
 )
-def test_checks_are_those_of_the_interface_and_their_names_differ(component, checks):
+def test_checks_of_an_interface_have_different_names(component, checks):
     names = [check.name for check in checks_of(component)]
     assert names == [check.name for check in checks()]
     assert len(set(names)) == len(names)
