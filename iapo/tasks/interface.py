@@ -28,13 +28,23 @@ class AnswerStyle:
 
 
 class Task(ABC):
-    """Problems by split and seed. A task of one's own is one class that implements `rows`."""
+    """Problems by split and seed. A task of one's own is one class that implements `rows`.
+
+    Implementations are frozen dataclasses; their text (``str``) names them in reports and errors.
+
+    Example:
+        >>> class Doubling(Task):
+        ...     def rows(self, split="train", seed=0, limit=None):
+        ...         return [{"prompt": f"{i}+{i}=", "answer": str(2 * i)} for i in range(100)][:limit]
+        >>> Doubling().rows(limit=1), Doubling().holds_out
+        ([{'prompt': '0+0=', 'answer': '0'}], True)
+    """
 
     disjoint_splits: bool = False
-    """Whether the splits share no problem, whatever their seeds. ``False``: problems to evaluate on are held out."""
+    """Whether the splits share no problem, whatever their seeds. Comparisons then evaluate on validation and test."""
 
     seeded: bool = False
-    """Whether another seed gives other problems. ``False``: the problems are a fixed set, such as a file's."""
+    """Whether another seed gives other problems. ``False``: the problems are a fixed set, such as those of a file."""
 
     classes: tuple[str, ...] = ()
     """Every class that `classifier` may give to a token, in the order in which tables show them."""
@@ -52,7 +62,7 @@ class Task(ABC):
         """The problems of a split.
 
         Args:
-            split: which problems.
+            split: which problems; without effect on a task that has no splits.
             seed: of problems that are generated; without effect on a fixed set.
             limit: the largest number of problems; ``None``: all of a fixed set, 4096 generated ones.
 

@@ -27,7 +27,7 @@ pieces = st.lists(st.sampled_from(SYMBOLS) | st.text(max_size=3), max_size=40)
 NEEDED = {TokenClass.NEEDED, TokenClass.FORMAT, TokenClass.ANSWER}
 
 
-def draw(seed):
+def sampled(seed):
     rng = random.Random(seed)
     problem = generate_problems(1, seed)[0]
     return problem, demonstrate(problem, rng)
@@ -39,7 +39,7 @@ def classes(prompt, completion):
 
 @given(seed=seeds)
 def test_tokens_give_a_demonstration_back(seed):
-    problem, text = draw(seed)
+    problem, text = sampled(seed)
     ids = TOKENIZER.encode(problem.prompt + text)
     assert TOKENIZER.decode(ids) == problem.prompt + text
     assert TOKENIZER.unk_token_id not in ids
@@ -61,7 +61,7 @@ def test_early_exit_postfix_is_two_tokens():
 
 @given(seed=seeds)
 def test_a_demonstration_is_right_unless_a_slip_went_uncaught(seed):
-    problem, text = draw(seed)
+    problem, text = sampled(seed)
     assert demonstrate(problem, random.Random(seed)) == text
     labels = classify(problem.prompt, text)
     assert TokenClass.OTHER not in labels
@@ -72,7 +72,7 @@ def test_a_demonstration_is_right_unless_a_slip_went_uncaught(seed):
 
 @given(seed=seeds)
 def test_a_slip_that_is_always_caught_never_reaches_the_answer(seed):
-    problem, text = draw(seed)
+    problem, text = sampled(seed)
     parts, labels = split_symbols(text), classify(problem.prompt, text)
     slips = labels.count(TokenClass.SLIP)
     catches = sum(p == " check " and k is TokenClass.CATCH for p, k in zip(parts, labels, strict=True))
@@ -81,7 +81,7 @@ def test_a_slip_that_is_always_caught_never_reaches_the_answer(seed):
         assert parse_answer(text) == problem.answer
 
 
-def test_demonstrations_are_twice_as_long_as_needed_and_have_every_habit():
+def test_demonstrations_are_long_and_have_every_habit():
     rng = random.Random(0)
     problems = generate_problems(2000, 0)
     labels = [classify(p.prompt, demonstrate(p, rng) + "<eos>") for p in problems]
@@ -121,8 +121,8 @@ def test_impossible_chances_are_refused(chances):
 
 
 @given(seed=seeds)
-def test_shortest_reasoning_is_right_and_nothing_can_be_left_out(seed):
-    problem, _ = draw(seed)
+def test_nothing_can_be_left_out_of_the_shortest_reasoning(seed):
+    problem, _ = sampled(seed)
     text = shortest_reasoning(problem)
     parts = split_symbols(text)
     assert parse_answer(text) == problem.answer
@@ -167,7 +167,7 @@ def test_labels_by_hand(completion, expected):
 
 @given(texts=pieces, seed=seeds)
 def test_any_text_gets_one_label_a_token(texts, seed):
-    problem, demonstration = draw(seed)
+    problem, demonstration = sampled(seed)
     parts = split_symbols(demonstration)
     cut = seed % (len(parts) + 1)
     for text in ("".join(texts), "".join([*parts[:cut], *texts, *parts[cut:]])):

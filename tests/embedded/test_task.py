@@ -12,7 +12,7 @@ seeds = st.integers(0, 2**32)
 
 
 @given(seed=seeds, split=st.sampled_from(SPLITS))
-def test_answer_is_the_last_digit_of_the_chain_worked_from_left_to_right(seed, split):
+def test_answer_is_worked_from_left_to_right(seed, split):
     for problem in generate_problems(5, seed, split):
         expression = problem.prompt[0]
         for i in range(1, len(problem.prompt) - 1, 2):
