@@ -4,9 +4,12 @@ import json
 import random
 from pathlib import Path
 
-from iapo.comparison.running.plan import Judging, Method, Plan, Run, Tuning
-from iapo.comparison.running.problems import digest, judging_path
-from iapo.comparison.running.results import BASE_FOLDER
+import torch
+
+from iapo.comparison.running.plan import EvaluationPlan, Method, Plan, Run, Tuning
+from iapo.comparison.running.problems import digest, problems_path
+from iapo.comparison.running.results import BASE_FOLDER, evaluation_file
+from iapo.evaluation import EvaluationResult
 
 SETTINGS = {"data": "embedded", "model": "embedded", "steps": 3, "max_tokens": None}
 
@@ -21,48 +24,46 @@ def made_up_plan(methods: tuple[Method, ...] | None = None) -> Plan:
         )
     return Plan(
         task="sums",
+        data="embedded",
         methods=methods,
         tuning=Tuning(seeds=(7,), problems=4, samples=2),
         reporting_seeds=(0, 1),
         reference=methods[0].name,
-        judging=Judging(6, 4, (1, 2, 4), 0, 64, SETTINGS),
+        evaluation=EvaluationPlan(6, 4, (1, 2, 4), 0, 64, SETTINGS),
         at_once=1,
         threads=1,
     )
 
 
-def write_judging(folder: Path) -> None:
+def write_problems(folder: Path) -> None:
     """The problems of both splits: difficulties 2 to 4, twice each."""
     folder.mkdir(parents=True, exist_ok=True)
     for split, samples in (("validation", 2), ("test", 4)):
         rows = [{"prompt": f"{i}+1=", "answer": str(i + 1), "difficulty": 2 + i % 3} for i in range(6)]
         content = {"split": split, "samples": samples, "settings": SETTINGS, "rows": rows}
-        judging_path(folder, split).write_text(json.dumps(content))
+        problems_path(folder, split).write_text(json.dumps(content))
 
 
-def write_judged(folder: Path, run: str, split: str, accuracy: float, length: int, samples: int) -> None:
-    """A judged run in which every completion is as long as ``length``, give or take one."""
+def write_evaluation(folder: Path, run: str, split: str, accuracy: float, length: int, samples: int) -> None:
+    """An evaluated run in which every completion is as long as ``length``, give or take one."""
     rng = random.Random(f"{run}/{split}")
-    place = folder / run
-    place.mkdir(parents=True, exist_ok=True)
+    (folder / run).mkdir(parents=True, exist_ok=True)
     lengths = [[length + rng.randint(-1, 1) for _ in range(samples)] for _ in range(6)]
     means = [sum(row) / samples for row in lengths]
-    judged = {
-        "problems": digest(judging_path(folder, split)),
-        "correct": [[int(rng.random() < accuracy) for _ in range(samples)] for _ in range(6)],
-        "lengths": lengths,
-        "greedy_correct": [1] * 6,
-        "greedy_lengths": [length] * 6,
+    correct = [[rng.random() < accuracy for _ in range(samples)] for _ in range(6)]
+    greedy = torch.ones(6, dtype=torch.bool), torch.full((6,), length)
+    known = {
+        "problems": digest(problems_path(folder, split)),
         "classes": {"needed": [10.0] * 6, "filler": [mean - 10 for mean in means]},
         "shortest": [15 + i % 3 for i in range(6)],
     }
-    (place / f"judged-{split}.json").write_text(json.dumps(judged))
+    result = EvaluationResult(torch.tensor(correct), torch.tensor(lengths), *greedy)
+    result.save(folder / run / evaluation_file(split), known)
 
 
 def write_run(folder: Path, run: Run, accuracy: float, length: int, samples: int) -> None:
     """A finished run."""
-    write_judged(folder, run.folder, run.split, accuracy, length, samples)
-    place = folder / run.folder
+    write_evaluation(folder, run.folder, run.split, accuracy, length, samples)
     steps = [
         {
             "step": i,
@@ -73,15 +74,15 @@ def write_run(folder: Path, run: Run, accuracy: float, length: int, samples: int
         }
         for i in (1, 2, 3)
     ]
-    (place / "metrics.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))
-    (place / "report.md").write_text("# Report\n")
+    (folder / run.folder / "metrics.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))
+    (folder / run.folder / "report.md").write_text("# Report\n")
 
 
 def write_comparison(folder: Path) -> Plan:
     """Everything finished; of ``iapo`` the setting 0.5 is shorter and nearly as accurate."""
     plan = made_up_plan()
-    write_judging(folder)
-    write_judged(folder, BASE_FOLDER, "test", 0.7, 40, 4)
+    write_problems(folder)
+    write_evaluation(folder, BASE_FOLDER, "test", 0.7, 40, 4)
     for run in plan.tuning_runs():
         write_run(folder, run, 1.0, 30 if run.setting == "alpha=0.1" else 20, 2)
     for run in plan.reporting_runs({"grpo": "default", "iapo": "alpha=0.5", "iapo-paper": "default"}):

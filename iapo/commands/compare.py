@@ -4,9 +4,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from iapo.comparison.running.problems import judging_path, write_problems
+from iapo.comparison.running.choice import choose
+from iapo.comparison.running.problems import problems_path, write_problems
 from iapo.comparison.running.progress import display
-from iapo.comparison.running.protocol import check_folders, choose, run_plan
+from iapo.comparison.running.protocol import check_folders, run_plan
 from iapo.comparison.running.read_plan import read_plan
 from iapo.comparison.running.results import read_all
 from iapo.comparison.running.runner import Job, Outcome, locked, run_jobs
@@ -38,7 +39,7 @@ def compare(*, comparison: str, output: str, only_report: bool) -> int:
     folder = Path(output)
     outcomes: dict[str, Outcome] = {}
     if only_report:
-        if not judging_path(folder, "test").exists():
+        if not problems_path(folder, "test").exists():
             raise FileNotFoundError(f"output: {output} holds no comparison")
     else:
         folder.mkdir(parents=True, exist_ok=True)
@@ -49,7 +50,7 @@ def compare(*, comparison: str, output: str, only_report: bool) -> int:
                     return run_jobs(jobs, plan.at_once, plan.threads, (lock,), listener)
 
             check_folders(plan, folder)
-            write_problems(plan, folder, instantiate(plan.judging.settings)["rewards"])
+            write_problems(plan, folder, instantiate(plan.evaluation.settings)["rewards"])
             outcomes = run_plan(plan, folder, execute)
         if any(outcome.state == "interrupted" for outcome in outcomes.values()):
             print(f"iapo compare: interrupted; the same command goes on in {output}", file=sys.stderr)

@@ -101,8 +101,8 @@ class EvaluationResult:
         missing = [name for name in _SAVED if not isinstance(content, dict) or name not in content]
         if missing:
             raise ValueError(f"{path}: want an evaluation, {missing} are missing")
-        tensors = {name: torch.tensor(content[name]) for name in _SAVED}
-        return cls(**{name: value.bool() if "correct" in name else value for name, value in tensors.items()})
+        correct, lengths, greedy_correct, greedy_lengths = (torch.tensor(content[name]) for name in _SAVED)
+        return cls(correct.bool(), lengths, greedy_correct.bool(), greedy_lengths)
 
 
 def change(before: EvaluationResult, after: EvaluationResult) -> dict[str, Interval]:

@@ -4,7 +4,7 @@ import argparse
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,118 +12,112 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from iapo.comparison.running.problems import digest
+from iapo.comparison.running.results import evaluation_file
 from iapo.comparison.running.settings import instantiate
-from iapo.embedded import TokenClass, classify, parse_prompt, shortest_length
-from iapo.interfaces import Reward, Sampler
-from iapo.policy.loading import choose_autocast, choose_device, load_model
-from iapo.rewards.rollouts import score_rollout
+from iapo.evaluation import evaluate
 from iapo.rollout import TransformersSampler
-from iapo.rollout.text import decode_completions
+from iapo.tasks import Classifier, Task
 from iapo.training.checkpoint import latest_checkpoint
 from iapo.training.run import longest
+from iapo.training.settings import PolicySource, ProblemSource
 
 
-def judge(problems: Path, run: Path) -> None:
-    """Sample completions of every problem from a run's last checkpoint, judge them, and keep what came.
+def evaluate_run(problems: Path, run: Path) -> None:
+    """Evaluate the last checkpoint of a run.
 
     Args:
         problems: a file of `iapo.comparison.running.problems.write_problems`.
         run: the run folder; one that nothing was trained in has no checkpoint, and the model is the one that training
-            starts from.
-            ``judged-SPLIT.json`` is written there: per problem and sample whether it was right and its length, the
-            same of the greedy completion, and, of the embedded task, mean tokens of each class per completion and the
-            length of the shortest sufficient reasoning.
+            starts from. ``evaluation-SPLIT.json`` is written there: what `iapo.evaluation.EvaluationResult.save` writes
+            and, as far as the task knows them, mean tokens of each class per completion and the length of the shortest
+            sufficient completion, per problem.
 
     Raises:
         FileNotFoundError: a trained run whose checkpoints are gone.
     """
     start = time.perf_counter()
     content = json.loads(problems.read_text(encoding="utf-8"))
-    settings, rows, samples = content["settings"], content["rows"], content["samples"]
-    parts = instantiate(settings)
-    place = choose_device(settings["device"])
-    autocast = choose_autocast(settings["precision"], place)
+    parts = instantiate(content["settings"])
     checkpoint = latest_checkpoint(run)
     if checkpoint is None and (run / "report.md").exists():
         raise FileNotFoundError(
-            f"{run}: this run was trained and has no checkpoint left to judge; put it back, or delete the folder to "
+            f"{run}: this run was trained and has no checkpoint left to evaluate; put it back, or delete the folder to "
             "train again"
         )
-    source = settings["model"] if checkpoint is None else str(checkpoint)
-    model, tokenizer = load_model(source, place, trust_remote_code=settings["trust_remote_code"])
-    draw = parts["sampler"](model, tokenizer)
-    greedy = TransformersSampler(model, tokenizer, max_new_tokens=longest(draw), temperature=0.0)
+    policy = PolicySource(parts["model"], parts["device"], parts["precision"], parts["trust_remote_code"])
+    device, autocast = policy.torch_device(), policy.autocast()
+    model, tokenizer = policy.load(checkpoint)
+    sampler = parts["sampler"](model, tokenizer)
     torch.manual_seed(content["seed"])
-    with torch.autocast(place.type, autocast, enabled=autocast is not None):
-        drawn = _sampled(draw, rows, samples, tokenizer, parts["rewards"], content["batch"])
-        best = _sampled(greedy, rows, 1, tokenizer, parts["rewards"], content["batch"])
-    judged: dict[str, Any] = {
+    with torch.autocast(device.type, autocast, enabled=autocast is not None):
+        result = evaluate(
+            content["rows"],
+            tokenizer=tokenizer,
+            sampler=sampler,
+            greedy=TransformersSampler(model, tokenizer, max_new_tokens=longest(sampler), temperature=0.0),
+            rewards=parts["rewards"],
+            samples=content["samples"],
+            batch=content["batch"],
+            keep_texts=True,
+        )
+    task = ProblemSource(parts["data"], parts["task"]).resolve()
+    metadata = {
         "problems": digest(problems),
-        "model": settings["model"] if checkpoint is None else checkpoint.name,
-        "correct": [[sample[0] for sample in row] for row in drawn],
-        "lengths": [[sample[1] for sample in row] for row in drawn],
-        "greedy_correct": [row[0][0] for row in best],
-        "greedy_lengths": [row[0][1] for row in best],
+        "model": policy.model if checkpoint is None else checkpoint.name,
+        **_known_to_task(task, tokenizer, content["problems"], result.texts or ()),
+        "seconds": time.perf_counter() - start,
     }
-    if settings["data"] == "embedded":
-        judged["classes"] = tokens_by_class(content["problems"], [[sample[2] for sample in row] for row in drawn])
-        judged["shortest"] = [shortest_length(parse_prompt(prompt), tokenizer) for prompt in content["problems"]]
-    judged["seconds"] = time.perf_counter() - start
-    target = run / f"judged-{content['split']}.json"
-    partial = target.with_suffix(".partial")
-    partial.write_text(json.dumps(judged) + "\n")
-    partial.replace(target)
+    result.save(run / evaluation_file(content["split"]), metadata)
 
 
-def tokens_by_class(prompts: Sequence[str], completions: Sequence[Sequence[str]]) -> dict[str, list[float]]:
+def _known_to_task(
+    task: Task, tokenizer: Any, prompts: Sequence[str], completions: Sequence[Sequence[str]]
+) -> dict[str, Any]:
+    """``classes`` and ``shortest`` by problem, as far as the task knows them."""
+    known: dict[str, Any] = {}
+    if classifier := task.classifier(tokenizer, prompts):
+        known["classes"] = tokens_by_class(prompts, completions, classifier, task.classes)
+    shortest = [task.shortest_length(prompt, tokenizer) for prompt in prompts]
+    if None not in shortest:
+        known["shortest"] = shortest
+    return known
+
+
+def tokens_by_class(
+    prompts: Sequence[str], completions: Sequence[Sequence[str]], classifier: Classifier, classes: Sequence[str]
+) -> dict[str, list[float]]:
     """Mean tokens of each class in a completion, one number a problem; they sum to the mean length.
 
     Args:
-        prompts: problems of the embedded task.
+        prompts: problems.
         completions: texts, end of sequence included, for each problem.
+        classifier: labels the tokens of a completion.
+        classes: every label there is.
+
+    Raises:
+        ValueError: a label that is not among ``classes``.
 
     Example:
-        >>> {k: v for k, v in tokens_by_class(["3+8="], [["<think>3+8=1 hmm "]]).items() if v != [0.0]}
+        >>> from iapo.embedded import TokenClass, classify
+        >>> found = tokens_by_class(["3+8="], [["<think>3+8=1 hmm "]], classify, tuple(TokenClass))
+        >>> {k: v for k, v in found.items() if v != [0.0]}
         {'needed': [5.0], 'filler': [1.0], 'format': [1.0]}
     """
     counts = [
-        sum((Counter(classify(prompt, text)) for text in texts), Counter())
+        sum((Counter(map(str, classifier(prompt, text))) for text in texts), Counter[str]())
         for prompt, texts in zip(prompts, completions, strict=True)
     ]
+    names = list(map(str, classes))
+    if unknown := sorted({name for count in counts for name in count} - set(names)):
+        raise ValueError(f"classes: got the labels {unknown}, want those that the task names, {names}")
     return {
-        str(kind): [count[kind] / len(texts) for count, texts in zip(counts, completions, strict=True)]
-        for kind in TokenClass
+        name: [count[name] / len(texts) for count, texts in zip(counts, completions, strict=True)] for name in names
     }
-
-
-def _sampled(
-    sampler: Sampler,
-    rows: Sequence[Mapping[str, Any]],
-    samples: int,
-    tokenizer: Any,
-    rewards: Mapping[str, Reward],
-    batch: int,
-) -> list[list[tuple[int, int, str]]]:
-    """Right (1) or wrong (0), length, and text of every completion of every problem, a few problems at a time."""
-    judged = []
-    size = max(1, batch // samples)
-    for start in range(0, len(rows), size):
-        part = rows[start : start + size]
-        rollout = sampler([row["prompt"] for row in part], samples)
-        groups = rollout.group_ids.tolist()
-        right = score_rollout(rollout, [part[group] for group in groups], tokenizer, rewards).correct().tolist()
-        lengths = rollout.completion_lengths.tolist()
-        texts = decode_completions(tokenizer, rollout, eos_ids=())
-        found: list[list[tuple[int, int, str]]] = [[] for _ in part]
-        for group, correct, length, text in zip(groups, right, lengths, texts, strict=True):
-            found[group].append((int(correct), length, text))
-        judged += found
-    return judged
 
 
 if __name__ == "__main__":
     disable_progress_bar()
-    parser = argparse.ArgumentParser(description="Judge a run of a comparison.")
-    parser.add_argument("problems", type=Path, help="a file judging-SPLIT.json")
+    parser = argparse.ArgumentParser(description="Evaluate a run of a comparison.")
+    parser.add_argument("problems", type=Path, help="a file problems-SPLIT.json")
     parser.add_argument("run", type=Path, help="the run folder")
-    judge(**vars(parser.parse_args()))
+    evaluate_run(**vars(parser.parse_args()))

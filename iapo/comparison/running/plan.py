@@ -1,4 +1,4 @@
-"""The plan of a comparison: methods, seeds, budget and how runs are judged."""
+"""The plan of a comparison: methods, seeds, budget and how runs are evaluated."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Tuning:
 
     Args:
         seeds: one run of every setting with each.
-        problems: how many judge.
+        problems: how many problems a tuning run is evaluated on.
         samples: completions of each.
         tolerance: a setting may be so much less accurate than the best of its grid; the shortest of those is taken.
     """
@@ -49,15 +49,15 @@ class Tuning:
 
 
 @dataclass(frozen=True)
-class Judging:
-    """How a finished run is judged.
+class EvaluationPlan:
+    """How a finished run is evaluated.
 
     Args:
         problems: how many.
         samples: completions of each.
         ks: of Pass@k, Length@k and Ratio@k.
         seed: of problems that are generated, and of the sampling.
-        batch: completions drawn together, at most.
+        batch: completions sampled together, at most.
         settings: of `iapo train`, those of ``base``: model, data, prompt, sampler and rewards.
     """
 
@@ -71,7 +71,7 @@ class Judging:
 
 @dataclass(frozen=True)
 class Run:
-    """One training run and the problems it is judged on; its folder is ``method/setting/seed-N``."""
+    """One training run and the problems it is evaluated on; its folder is ``method/setting/seed-N``."""
 
     method: Method
     setting: str
@@ -86,14 +86,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole comparison, see `iapo.comparison.running.read_plan`."""
+    """A whole comparison, as `iapo.comparison.running.read_plan` reads it from its file."""
 
     task: str
+    data: str
     methods: tuple[Method, ...]
     tuning: Tuning
     reporting_seeds: tuple[int, ...]
     reference: str
-    judging: Judging
+    evaluation: EvaluationPlan
     at_once: int
     threads: int
 

@@ -25,7 +25,9 @@ _EVALUATED_BY = ("model", "trust_remote_code", "device", "precision", "data", "t
 
 
 def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
-    """Write ``judging-validation.json`` (if anything is tuned) and ``judging-test.json``: all that an evaluation needs.
+    """Write ``problems-test.json`` and, if anything is tuned, ``problems-validation.json``.
+
+    They have all that an evaluation needs.
 
     Args:
         plan: of the comparison.
@@ -35,38 +37,38 @@ def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
     Raises:
         ValueError: too few problems, or a missing column.
     """
-    wanted: dict[Split, int] = {"test": plan.judging.problems}
+    wanted: dict[Split, int] = {"test": plan.evaluation.problems}
     seeds = plan.reporting_seeds
     if plan.tuning_runs():
         wanted = {"validation": plan.tuning.problems, **wanted}
         seeds = plan.tuning.seeds + seeds
-    settings = plan.judging.settings
+    settings = plan.evaluation.settings
     source = problem_source(settings)
-    chosen = choose_problems(settings, wanted, plan.judging.seed, seeds)
+    chosen = choose_problems(settings, wanted, plan.evaluation.seed, seeds)
     tokenizer = load_tokenizer(settings["model"], settings["trust_remote_code"])
     for split, rows in chosen.items():
         check_columns(rewards, rows[0])
         content = {
             "split": split,
-            "seed": plan.judging.seed,
-            "samples": plan.judging.samples if split == "test" else plan.tuning.samples,
-            "batch": plan.judging.batch,
+            "seed": plan.evaluation.seed,
+            "samples": plan.evaluation.samples if split == "test" else plan.tuning.samples,
+            "batch": plan.evaluation.batch,
             "settings": {name: settings[name] for name in _EVALUATED_BY},
             "problems": [row["prompt"] for row in rows],
             "rows": source.render(rows, tokenizer),
         }
-        judging_path(folder, split).write_text(json.dumps(content, default=str) + "\n", encoding="utf-8")
+        problems_path(folder, split).write_text(json.dumps(content, default=str) + "\n", encoding="utf-8")
 
 
 def problem_source(settings: Settings) -> ProblemSource:
     """Where the problems come from, of resolved settings of `iapo train`."""
-    parts = instantiate(settings)
+    parts = settings if settings["task"] is None else instantiate(settings)
     return ProblemSource(**{field.name: parts[field.name] for field in fields(ProblemSource)})
 
 
-def judging_path(folder: Path, split: Split) -> Path:
+def problems_path(folder: Path, split: Split) -> Path:
     """Where a comparison keeps the problems of a split."""
-    return folder / f"judging-{split}.json"
+    return folder / f"problems-{split}.json"
 
 
 def digest(path: Path) -> str:

@@ -3,22 +3,24 @@
 import itertools
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from iapo.comparison.running.plan import Judging, Method, Plan, Tuning
+from iapo.comparison.running.plan import EvaluationPlan, Method, Plan, Tuning
+from iapo.comparison.running.problems import problem_source
 from iapo.comparison.running.settings import Settings, flags, resolve
+from iapo.training.settings import ProblemSource
 
 UNTUNED = "default"
 """Name of the only setting of a method that has nothing to tune."""
 
-_SAME = (
-    *("model", "trust_remote_code", "data", "split", "limit", "prompt_column", "answer_column"),
-    *("prompt_template", "system_prompt"),
-)
+_SAME = ("model", "trust_remote_code", *(field.name for field in fields(ProblemSource)))
+"""Settings in which the methods of a comparison must not differ."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _LONGEST_NAME = 80
 
@@ -45,75 +47,108 @@ def read_plan(path: Path) -> Plan:
         content, "comparison", ("task", "base", "methods", "tuning", "reporting", "evaluation", "processes")
     )
     base = _mapping(file.get("base", {}), "base")
-    common = resolve(flags(base, "base"), "base")
     tuning = _read_tuning(file.get("tuning", {}))
-    judging = _read_judging(file.get("evaluation", {}), base)
-    methods = _read_methods(file.get("methods", {}), base, path.parent)
-    if common["data"] != "embedded" and not common["data"].startswith("reasoning-gym:"):
-        # Training holds out what the runs are judged on, so that it never sees it.
-        held = judging.problems + (tuning.problems if any(method.tuned for method in methods) else 0)
+    entries = _read_entries(file.get("methods", {}), base, path.parent)
+    seeds, reference = _read_reporting(file.get("reporting", {}), entries, tuning)
+    processes = _section(file.get("processes", {}), "processes", ("at_once", "threads"))
+    at_once = _count(processes.get("at_once", 1), "processes.at_once")
+    threads = _count(processes.get("threads", 1), "processes.threads")
+    common = resolve(flags(base, "base"), "base")
+    evaluation = _read_evaluation(file.get("evaluation", {}), base, common)
+    methods = tuple(entry.resolve() for entry in entries)
+    task = problem_source(common).resolve()
+    if task.holds_out:
+        held = evaluation.problems + (tuning.problems if any(method.tuned for method in methods) else 0)
         methods = tuple(_holding_out(method, held) for method in methods)
     for method in methods:
         for setting in method.settings.values():
             _check_common(method.name, setting, common)
-    reporting = _section(file.get("reporting", {}), "reporting", ("seeds", "reference"))
-    seeds = _seeds(reporting.get("seeds"), "reporting.seeds")
-    if any(method.tuned for method in methods) and not tuning.seeds:
-        name = next(method.name for method in methods if method.tuned)
-        raise ValueError(f"tuning.seeds: got none, but methods.{name}.tune needs them")
-    if both := sorted(set(seeds) & set(tuning.seeds)):
-        raise ValueError(f"reporting.seeds: {both} are tuning.seeds too, want seeds that nothing was chosen with")
-    reference = reporting.get("reference", methods[0].name)
-    if reference not in [method.name for method in methods]:
-        raise ValueError(f"reporting.reference: got {reference!r}, want one of {[method.name for method in methods]}")
-    processes = _section(file.get("processes", {}), "processes", ("at_once", "threads"))
     return Plan(
-        task=str(file.get("task", common["data"])),
+        task=str(file.get("task", task)),
+        data=str(task),
         methods=methods,
         tuning=tuning,
         reporting_seeds=seeds,
         reference=reference,
-        judging=judging,
-        at_once=_count(processes.get("at_once", 1), "processes.at_once"),
-        threads=_count(processes.get("threads", 1), "processes.threads"),
+        evaluation=evaluation,
+        at_once=at_once,
+        threads=threads,
     )
 
 
-def _read_methods(content: Any, base: Settings, beside: Path) -> tuple[Method, ...]:
-    entries = _mapping(content, "methods")
-    if not entries:
+@dataclass(frozen=True)
+class _Entry:
+    """An entry of ``methods`` whose settings are not resolved yet.
+
+    Args:
+        name: its key.
+        method: ``method`` in the results.
+        preset: ``preset`` in the results.
+        arguments: flags of `iapo train`.
+        grid: values to tune, by flag.
+    """
+
+    name: str
+    method: str
+    preset: str
+    arguments: tuple[str, ...]
+    grid: Mapping[str, Sequence[Any]]
+
+    def resolve(self) -> Method:
+        """The method with the settings of its whole grid."""
+        where = f"methods.{self.name}"
+        settings: dict[str, Settings] = {}
+        combinations = list(itertools.product(*self.grid.values()))
+        for values in combinations:
+            chosen = dict(zip(self.grid, values, strict=True))
+            settings[setting_name(chosen)] = resolve([*self.arguments, *flags(chosen, f"{where}.tune")], where)
+        if len(settings) < len(combinations):
+            raise ValueError(f"{where}.tune: the same values come twice")
+        return Method(self.name, self.method, self.preset, settings)
+
+
+def _read_entries(content: Any, base: Settings, beside: Path) -> tuple[_Entry, ...]:
+    given = _mapping(content, "methods")
+    if not given:
         raise ValueError("methods: got none, want at least one")
-    methods = tuple(_read_method(name, entry, base, beside) for name, entry in entries.items())
-    labels = [(method.method, method.preset) for method in methods]
-    for method, label in zip(methods, labels, strict=True):
+    entries = tuple(_read_entry(name, entry, base, beside) for name, entry in given.items())
+    labels = [(entry.method, entry.preset) for entry in entries]
+    for entry, label in zip(entries, labels, strict=True):
         if labels.count(label) > 1:
-            raise ValueError(
-                f"methods.{method.name}: another entry has method {label[0]!r} and preset {label[1]!r} too"
-            )
-    return methods
+            raise ValueError(f"methods.{entry.name}: another entry has method {label[0]!r} and preset {label[1]!r} too")
+    return entries
 
 
-def _read_method(name: Any, content: Any, base: Settings, beside: Path) -> Method:
+def _read_entry(name: Any, content: Any, base: Settings, beside: Path) -> _Entry:
     where = f"methods.{name}"
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "base":
         raise ValueError(f"{where}: want a name of letters, digits and _ . + - other than 'base', it names a folder")
     entry = dict(_mapping({} if content is None else content, where))
-    config, tune = entry.pop("config", None), _mapping(entry.pop("tune", {}), f"{where}.tune")
+    config, grid = entry.pop("config", None), _mapping(entry.pop("tune", {}), f"{where}.tune")
     method, preset = entry.pop("method", name), entry.pop("preset", "default")
     arguments = flags(base, "base")
     if config is not None:
         arguments.append(f"--config={_locate(config, beside, where)}")
     arguments += flags(entry, where)
-    for flag, values in tune.items():
+    for flag, values in grid.items():
         if not isinstance(values, list) or len(values) < 2:
             raise ValueError(f"{where}.tune.{flag}: got {values!r}, want a list of at least two values")
-    settings: dict[str, Settings] = {}
-    for values in itertools.product(*tune.values()):
-        chosen = dict(zip(tune, values, strict=True))
-        settings[setting_name(chosen)] = resolve(arguments + flags(chosen, f"{where}.tune"), where)
-    if len(settings) < len(list(itertools.product(*tune.values()))):
-        raise ValueError(f"{where}.tune: the same values come twice")
-    return Method(name, str(method), str(preset), settings)
+    return _Entry(name, str(method), str(preset), tuple(arguments), grid)
+
+
+def _read_reporting(content: Any, entries: Sequence[_Entry], tuning: Tuning) -> tuple[tuple[int, ...], str]:
+    """The seeds of the runs that report, and the method that the others are compared with."""
+    reporting = _section(content, "reporting", ("seeds", "reference"))
+    seeds = _seeds(reporting.get("seeds"), "reporting.seeds")
+    if not tuning.seeds and (tuned := [entry.name for entry in entries if entry.grid]):
+        raise ValueError(f"tuning.seeds: got none, but methods.{tuned[0]}.tune needs them")
+    if both := sorted(set(seeds) & set(tuning.seeds)):
+        raise ValueError(f"reporting.seeds: {both} are tuning.seeds too, want seeds that nothing was chosen with")
+    names = [entry.name for entry in entries]
+    reference = reporting.get("reference", names[0])
+    if reference not in names:
+        raise ValueError(f"reporting.reference: got {reference!r}, want one of {names}")
+    return seeds, reference
 
 
 def setting_name(chosen: Mapping[str, Any]) -> str:
@@ -145,7 +180,7 @@ def _read_tuning(content: Any) -> Tuning:
     )
 
 
-def _read_judging(content: Any, base: Settings) -> Judging:
+def _read_evaluation(content: Any, base: Settings, common: Settings) -> EvaluationPlan:
     given = _mapping(content, "evaluation")
     own = {name: value for name, value in given.items() if name.partition(".")[0] in ("rewards", "sampler")}
     rest = {name: value for name, value in given.items() if name not in own}
@@ -157,13 +192,13 @@ def _read_judging(content: Any, base: Settings) -> Judging:
     seed = given.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise ValueError(f"evaluation.seed: got {seed!r}, want an integer")
-    return Judging(
+    return EvaluationPlan(
         problems=_count(given.get("problems", 256), "evaluation.problems"),
         samples=samples,
         ks=tuple(sorted(set(ks))),
         seed=seed,
         batch=_count(given.get("batch", 1024), "evaluation.batch"),
-        settings=resolve(flags(base, "base") + flags(own, "evaluation"), "evaluation"),
+        settings=resolve(flags(base, "base") + flags(own, "evaluation"), "evaluation") if own else common,
     )
 
 

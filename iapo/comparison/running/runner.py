@@ -1,4 +1,4 @@
-"""Jobs as processes, several at once: kept where finished, stopped cleanly by a signal, told apart where they fail."""
+"""Jobs as processes, several at once: kept where finished, stopped cleanly by a signal, with a reason if they fail."""
 
 import fcntl
 import os
@@ -70,7 +70,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told how jobs go.
+    """What is called as jobs go.
 
     Args:
         event: called with a job and ``started`` or its outcome's state.
@@ -126,18 +126,18 @@ def run_jobs(
         at_once: processes at once.
         threads: of each process (``OMP_NUM_THREADS``).
         descriptors: open files that the processes inherit.
-        listener: told how it goes.
+        listener: called as the jobs go.
 
     Returns:
         The outcome of each job, by name. One that a signal kept from starting is interrupted.
     """
-    told = listener or Listener()
+    listener = listener or Listener()
     outcomes: dict[str, Outcome] = {}
     waiting, running = deque(jobs), list[_Running]()
 
     def settle(job: Job, outcome: Outcome) -> None:
         outcomes[job.name] = outcome
-        told.event(job, outcome.state)
+        listener.event(job, outcome.state)
 
     with listening() as interruption:
         stopping = False
@@ -152,7 +152,7 @@ def run_jobs(
                     if job.finished:
                         settle(job, Outcome("kept"))
                     else:
-                        told.event(job, "started")
+                        listener.event(job, "started")
                         running.append(_start(job, 0, threads, descriptors))
                 for each in [each for each in running if each.process.poll() is not None]:
                     running.remove(each)
@@ -161,7 +161,7 @@ def run_jobs(
                         settle(each.job, outcome)
                     else:
                         running.append(_start(each.job, each.stage + 1, threads, descriptors))
-                told.poll([each.job for each in running])
+                listener.poll([each.job for each in running])
                 time.sleep(_POLL if running else 0)
         finally:
             for each in running:

@@ -54,15 +54,15 @@ def chart(series: Sequence[Series], x_label: str, y_label: str, log_x: bool = Fa
     across = Axis(*_range([math.log2(x) for x in xs] if log_x else xs), WIDTH - RIGHT, LEFT)
     up = Axis(*_range(ys), TOP, HEIGHT - BOTTOM)
 
-    def place(x: float, y: float) -> Point:
+    def position(x: float, y: float) -> Point:
         return across(math.log2(x) if log_x else x), up(y)
 
     x_ticks = [(across(math.log2(x)), f"{x:g}") for x in sorted(set(xs))] if log_x else _ticks(across)
     parts = [_frame(x_ticks, _ticks(up), x_label, y_label)]
     for each in series:
-        marks = _marks(each, [place(*point) for point in each.points])
+        marks = _marks(each, [position(*point) for point in each.points])
         for point, (low_x, high_x, low_y, high_y) in zip(each.points, each.bars, strict=False):
-            (x, y), (x1, y1), (x2, y2) = place(*point), place(low_x, low_y), place(high_x, high_y)
+            (x, y), (x1, y1), (x2, y2) = position(*point), position(low_x, low_y), position(high_x, high_y)
             marks += f'<path class="bar" d="M{x1:.1f} {y:.1f}H{x2:.1f}M{x:.1f} {y1:.1f}V{y2:.1f}"/>'
         parts.append(_linked(f'<g class="{_classes(each.color)}">{marks}{_title(each.label)}</g>', each.link))
     label = escape(f"{y_label} against {x_label}", quote=True)
@@ -153,16 +153,16 @@ def _frame(
     return "".join(lines)
 
 
-def _marks(series: Series, places: Sequence[Point]) -> str:
+def _marks(series: Series, points: Sequence[Point]) -> str:
     if series.kind in ("line", "faint"):
-        path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+        path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
         marks = f'<path class="{series.kind}" d="{path}"/>'
-        return marks if series.kind == "faint" or len(places) > 10 else marks + _dots(places, "dot", 2.5)
-    return _dots(places, "dot", 5) if series.kind == "dots" else _dots(places, "ring", 3)
+        return marks if series.kind == "faint" or len(points) > 10 else marks + _dots(points, "dot", 2.5)
+    return _dots(points, "dot", 5) if series.kind == "dots" else _dots(points, "ring", 3)
 
 
-def _dots(places: Sequence[Point], name: str, radius: float) -> str:
-    return "".join(f'<circle class="{name}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"/>' for x, y in places)
+def _dots(points: Sequence[Point], name: str, radius: float) -> str:
+    return "".join(f'<circle class="{name}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"/>' for x, y in points)
 
 
 def _classes(color: int) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from importlib.resources import files
 from urllib.parse import quote
 
-from iapo.comparison.running.results import RunResult
+from iapo.comparison.running.results import RunResult, evaluation_file
 from iapo.comparison.showing.figures import COLORS, Point, Series, chart, mean_curve, stacked_bars
+from iapo.comparison.showing.rows import result_row
 from iapo.comparison.showing.summary import MethodSummary, Summary, TuningRow
 from iapo.comparison.showing.tables import Cell, escaped, html_table, interval_cell, linked, number_cell
 
@@ -75,15 +76,15 @@ def _section(title: str, note: str, content: str) -> str:
 
 def _methods(summary: Summary) -> str:
     k = summary.ks[-1]
-    columns: list[tuple[str, str, int]] = [
-        ("accuracy", "accuracy", 3),
-        ("mean length", "mean_length", 1),
-        ("above shortest", "excess", 1),
-        ("accuracy, hardest third", "accuracy_hard", 3),
-        (f"Pass@{k}", f"pass@{k}", 3),
-        (f"Ratio@{k}", f"ratio@{k}", 4),
-        ("greedy accuracy", "greedy_accuracy", 3),
-        ("greedy length", "greedy_length", 1),
+    columns = [
+        ("accuracy", "accuracy", ".3f"),
+        ("mean length", "mean_length", ".1f"),
+        ("above shortest", "excess", ".1f"),
+        ("accuracy, hardest third", "accuracy_hard", ".3f"),
+        (f"Pass@{k}", f"pass@{k}", ".3f"),
+        (f"Ratio@{k}", f"ratio@{k}", ".4f"),
+        ("greedy accuracy", "greedy_accuracy", ".3f"),
+        ("greedy length", "greedy_length", ".1f"),
     ]
     columns = [column for column in columns if any(column[1] in method.measures for method in summary.methods)]
     rows = []
@@ -91,7 +92,7 @@ def _methods(summary: Summary) -> str:
         mark = " †" if method.name in summary.front else ""
         cells = [(escaped(method.name) + mark, "text"), (escaped(method.setting), "text")]
         cells += [
-            (linked(_anchor(method), interval_cell(method.measures.get(key), digits)), "") for _, key, digits in columns
+            (linked(_anchor(method), interval_cell(method.measures.get(key), form)), "") for _, key, form in columns
         ]
         cells += [
             (linked(_anchor(method), f"{method.tokens_sampled:,.0f}"), ""),
@@ -122,13 +123,9 @@ def _differences(summary: Summary) -> str:
     rows = [
         [
             (escaped(method.name), "text"),
-            (linked(_anchor(method), interval_cell(method.differences.get("accuracy"), 3, sign=True)), ""),
-            (linked(_anchor(method), interval_cell(method.differences.get("accuracy_hard"), 3, sign=True)), ""),
-            (
-                linked(
-                    _anchor(method), interval_cell(method.differences.get("mean_length"), 1, sign=True, percent=True)
-                ),
-                "",
+            *(
+                (linked(_anchor(method), interval_cell(method.differences.get(key), form)), "")
+                for key, form in (("accuracy", "+.3f"), ("accuracy_hard", "+.3f"), ("mean_length", "+.1%"))
             ),
         ]
         for method in summary.methods
@@ -183,7 +180,10 @@ def _classes(summary: Summary) -> str:
     ]
     legend = "".join(f'<li class="k{index}">{escaped(kind)}</li>' for index, kind in enumerate(kinds))
     rows = [
-        [(escaped(m.name), "text"), *((linked(_anchor(m), interval_cell(m.classes[kind], 2)), "") for kind in kinds)]
+        [
+            (escaped(m.name), "text"),
+            *((linked(_anchor(m), interval_cell(m.classes[kind], ".2f")), "") for kind in kinds),
+        ]
         for m in methods
     ]
     drawn = stacked_bars(bars, "tokens of a completion")
@@ -236,7 +236,7 @@ def _runs(summary: Summary) -> str:
     k = summary.ks[-1]
     rows, ids, seen = [], [], set[tuple[str, str]]()
     for run in summary.results:
-        row, href = run.row(summary.ks), _href(run)
+        row, href = result_row(run, summary.ks), _href(run)
         ids.append("" if run.split != "test" or (run.name, run.split) in seen else f"runs-{run.name}")
         seen.add((run.name, run.split))
         numbers = [
@@ -252,7 +252,7 @@ def _runs(summary: Summary) -> str:
         ]
         texts = [run.name, run.method, run.preset, run.setting]
         cells = [(escaped(text), "text") for text in texts] + [(linked(href, str(run.seed)), ""), (run.split, "text")]
-        rows.append(cells + [(linked(f"{href}judged-{run.split}.json", number), "") for number in numbers[:7]])
+        rows.append(cells + [(linked(href + evaluation_file(run.split), number), "") for number in numbers[:7]])
         rows[-1] += [(linked(href, number), "") for number in numbers[7:]]
     head = ["entry", "method", "preset", "setting", "seed", "split", "accuracy", "mean length", "hardest third"]
     head += [f"Pass@{k}", f"Ratio@{k}", "greedy accuracy", "greedy length", "tokens sampled", "seconds"]

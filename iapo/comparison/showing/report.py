@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 
+from iapo.comparison.showing.rows import result_row
 from iapo.comparison.showing.summary import Summary
 from iapo.evaluation import Interval
 from iapo.inspection.glyphs import printable
@@ -10,7 +11,9 @@ from iapo.inspection.glyphs import printable
 
 def results_json(summary: Summary) -> str:
     """Every finished run as a row: a JSON list, one line each."""
-    rows = ",\n".join(json.dumps({"task": summary.task, **result.row(summary.ks)}) for result in summary.results)
+    rows = ",\n".join(
+        json.dumps({"task": summary.task, **result_row(result, summary.ks)}) for result in summary.results
+    )
     return f"[\n{rows}\n]\n"
 
 
@@ -32,17 +35,14 @@ def render_report(summary: Summary) -> str:
     return "\n".join(lines)
 
 
-def ranged(interval: Interval | None, digits: int = 3, sign: bool = False, percent: bool = False) -> str:
-    """An estimate and its interval for a table; a dash for ``None``.
+def ranged(interval: Interval | None, form: str = ".3f") -> str:
+    """An estimate and its interval in a format of Python's for numbers; a dash for ``None``.
 
     Example:
-        >>> ranged(Interval(0.5, 0.25, 0.75)), ranged(Interval(0.1, -0.1, 0.3), 0, sign=True, percent=True)
-        ('0.500 (0.250 to 0.750)', '+10% (-10% to +30%)')
+        >>> ranged(Interval(0.5, 0.25, 0.75)), ranged(Interval(0.1, -0.1, 0.3), "+.0%"), ranged(None)
+        ('0.500 (0.250 to 0.750)', '+10% (-10% to +30%)', '–')
     """
-    if interval is None:
-        return "–"
-    form = f"{'+' if sign else ''}.{digits}{'%' if percent else 'f'}"
-    return f"{interval.value:{form}} ({interval.low:{form}} to {interval.high:{form}})"
+    return "–" if interval is None else f"{interval:{form}}"
 
 
 def _methods_table(summary: Summary) -> list[str]:
@@ -55,13 +55,13 @@ def _methods_table(summary: Summary) -> list[str]:
                 f"{method.name}{' †' if method.name in summary.front else ''}",
                 method.setting,
                 ranged(m["accuracy"]),
-                ranged(m["mean_length"], 1),
-                ranged(m.get("excess"), 1),
+                ranged(m["mean_length"], ".1f"),
+                ranged(m.get("excess"), ".1f"),
                 ranged(m.get("accuracy_hard")),
                 ranged(m[f"pass@{k}"]),
-                ranged(m[f"ratio@{k}"], 4),
+                ranged(m[f"ratio@{k}"], ".4f"),
                 ranged(m["greedy_accuracy"]),
-                ranged(m["greedy_length"], 1),
+                ranged(m["greedy_length"], ".1f"),
                 f"{method.tokens_sampled:.0f}",
                 f"{method.seconds:.0f}",
                 str(len(method.runs)),
@@ -76,9 +76,9 @@ def _differences_table(summary: Summary) -> list[str]:
     rows = [
         [
             method.name,
-            ranged(method.differences.get("accuracy"), sign=True),
-            ranged(method.differences.get("accuracy_hard"), sign=True),
-            ranged(method.differences.get("mean_length"), 1, sign=True, percent=True),
+            ranged(method.differences.get("accuracy"), "+.3f"),
+            ranged(method.differences.get("accuracy_hard"), "+.3f"),
+            ranged(method.differences.get("mean_length"), "+.1%"),
         ]
         for method in summary.methods
         if method.differences
@@ -89,8 +89,8 @@ def _differences_table(summary: Summary) -> list[str]:
 def _difficulty_table(summary: Summary) -> list[str]:
     levels = sorted({level for method in summary.methods for level in method.by_difficulty})
     rows = [
-        [method.name, name, *(ranged(method.by_difficulty[level][part], digits) for level in levels)]
-        for part, (name, digits) in enumerate([("accuracy", 3), ("mean length", 1)])
+        [method.name, name, *(ranged(method.by_difficulty[level][part], form) for level in levels)]
+        for part, (name, form) in enumerate([("accuracy", ".3f"), ("mean length", ".1f")])
         for method in summary.methods
         if method.by_difficulty
     ]

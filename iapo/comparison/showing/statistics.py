@@ -1,21 +1,21 @@
-"""What several runs say together: intervals over seeds and problems, the Pareto front, the choice of a setting."""
+"""What several runs say together: intervals over seeds and problems, the Pareto front, the hardest problems."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from iapo.evaluation import RESAMPLES, Interval
+from iapo.evaluation import Interval, resample
 
 
 def mean_interval(
     values: Float[Tensor, "run problem"], divisors: Float[Tensor, "run problem"] | None = None, seed: int = 0
 ) -> Interval:
-    """Mean over runs and problems with a bootstrap interval over both (crossed: every run is judged on all problems).
+    """Mean over runs and problems with a bootstrap interval over both; every run has a number for each problem.
 
-    A resample draws R - 1 of R runs and P - 1 of P problems with replacement and takes every pair of them. One draw
-    fewer than there are makes the variance unbiased, which matters for a handful of runs. With s^2 the variances of the
+    A resample takes R - 1 of R runs and P - 1 of P problems with replacement, and every pair of them. One fewer
+    than there are makes the variance unbiased, which matters for a handful of runs. With s^2 the variances of the
     run effects, problem effects and the remainder of the two-way table (divided by their number, not one less):
 
         Var = s_run^2 / (R - 1) + s_problem^2 / (P - 1) + s_rest^2 / ((R - 1) (P - 1))
@@ -39,7 +39,7 @@ def mean_interval(
         Interval(value=1.0, low=1.0, high=1.0)
 
     References:
-        Rao and Wu 1988, Resampling inference with complex survey data (draws of n - 1); Owen 2007, The pigeonhole
+        Rao and Wu 1988, Resampling inference with complex survey data (samples of n - 1); Owen 2007, The pigeonhole
         bootstrap (crossed resampling).
     """
     _check(values, "values")
@@ -61,7 +61,7 @@ def difference_interval(
     relative: bool = False,
     seed: int = 0,
 ) -> Interval:
-    """Difference of two means, ``first - second``, with its interval: problems are drawn together, runs apart.
+    """Difference of two means, ``first - second``, with its interval: the same problems for both, runs separately.
 
     Args:
         first: one number for each run and problem.
@@ -104,28 +104,6 @@ def pareto_front(lengths: Sequence[float], accuracies: Sequence[float]) -> list[
     return sorted((i for i, point in enumerate(points) if not beaten(*point)), key=lambda i: points[i])
 
 
-def choose_setting(accuracies: Mapping[str, float], lengths: Mapping[str, float], tolerance: float) -> str:
-    """The shortest setting whose accuracy is at least the best one's minus a tolerance; a tie goes to the accurate.
-
-    Args:
-        accuracies: by setting.
-        lengths: mean tokens by setting.
-        tolerance: accuracy that may be given up for fewer tokens.
-
-    Raises:
-        ValueError: no settings.
-
-    Example:
-        >>> choose_setting({"weak": 0.96, "strong": 0.95, "wild": 0.7}, {"weak": 30, "strong": 25, "wild": 9}, 0.02)
-        'strong'
-    """
-    if not accuracies:
-        raise ValueError("accuracies: got none, want at least one setting")
-    enough = max(accuracies.values()) - tolerance
-    eligible = [name for name, accuracy in accuracies.items() if accuracy >= enough]
-    return min(eligible, key=lambda name: (lengths[name], -accuracies[name]))
-
-
 def hardest_third(difficulties: Float[Tensor, " problem"]) -> Bool[Tensor, " problem"]:
     """The problems at least as difficult as the one that a third of all begins with, ties included.
 
@@ -144,10 +122,10 @@ def _check(values: Float[Tensor, "run problem"], name: str) -> None:
 
 def _weights(count: int, generator: torch.Generator) -> Float[Tensor, "resample count"]:
     """How much each of ``count`` things weighs in each resample; a resample's weights sum to 1."""
-    draws = max(1, count - 1)
-    drawn = torch.randint(count, (RESAMPLES, draws), generator=generator)
-    weights = torch.zeros(RESAMPLES, count, dtype=torch.float64)
-    return weights.scatter_add_(1, drawn, torch.ones(RESAMPLES, draws, dtype=torch.float64)) / draws
+    size = max(1, count - 1)
+    sampled = resample(count, size, generator)
+    weights = torch.zeros(len(sampled), count, dtype=torch.float64)
+    return weights.scatter_add_(1, sampled, torch.ones(sampled.shape, dtype=torch.float64)) / size
 
 
 def _resampled(

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from iapo.comparison.running.choice import tuning_scores
 from iapo.comparison.running.plan import Plan
-from iapo.comparison.running.protocol import tuning_scores
-from iapo.comparison.running.results import RunResult, is_judged
+from iapo.comparison.running.results import RunResult, is_evaluated
 from iapo.comparison.running.runner import Outcome
 from iapo.comparison.showing.statistics import difference_interval, hardest_third, mean_interval, pareto_front
 from iapo.evaluation import Interval
@@ -74,7 +74,7 @@ class TuningRow:
 
 
 _EVEN = 1.05
-"""Largest ratio between the tokens that two methods sampled of which nothing is said."""
+"""Methods whose tokens sampled differ by at most this ratio count as equal; a larger one is reported."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,20 +127,20 @@ def summarize(
         if result.split == "test":
             groups[result.name].append(result)
     reference = groups[plan.reference]
-    methods = [_method(name, runs, reference, plan.judging.ks) for name, runs in groups.items() if runs]
+    methods = [_method(name, runs, reference, plan.evaluation.ks) for name, runs in groups.items() if runs]
     lengths = [method.measures["mean_length"].value for method in methods]
     front = pareto_front(lengths, [method.measures["accuracy"].value for method in methods])
     planned = [*plan.tuning_runs(), *plan.reporting_runs(choices)]
     return Summary(
         task=plan.task,
-        metadata={**_facts(plan), **_uneven(methods)},
-        ks=plan.judging.ks,
+        metadata={**_metadata(plan), **_uneven(methods)},
+        ks=plan.evaluation.ks,
         reference=plan.reference,
         methods=tuple(methods),
         front=tuple(methods[i].name for i in front),
         tuning=_tuning(plan, folder, choices, results),
         results=tuple(results),
-        missing=tuple(run.folder for run in planned if not is_judged(folder, run.folder, run.split))
+        missing=tuple(run.folder for run in planned if not is_evaluated(folder, run.folder, run.split))
         + tuple(f"{method.name} (no setting could be chosen)" for method in plan.methods if method.name not in choices),
         failures={name: outcome.message for name, outcome in outcomes.items() if outcome.state == "failed"},
     )
@@ -201,15 +201,15 @@ def _tuning(
     return tuple(rows)
 
 
-def _facts(plan: Plan) -> dict[str, str]:
-    settings = plan.judging.settings
+def _metadata(plan: Plan) -> dict[str, str]:
+    settings = plan.evaluation.settings
     tokens = settings.get("max_tokens")
     metadata = {
         "model": str(settings["model"]),
-        "data": str(settings["data"]),
+        "data": plan.data,
         "budget of a run": f"{settings['steps']} updates" if tokens is None else f"{tokens} sampled tokens",
         "reporting seeds": ", ".join(map(str, plan.reporting_seeds)),
-        "judged on": f"{plan.judging.problems} problems, {plan.judging.samples} samples of each",
+        "evaluated on": f"{plan.evaluation.problems} problems, {plan.evaluation.samples} samples of each",
     }
     if plan.tuning_runs():
         metadata["tuning seeds"] = ", ".join(map(str, plan.tuning.seeds))

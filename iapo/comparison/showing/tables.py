@@ -28,13 +28,12 @@ def html_table(
     return f'<div class="scroll"><table><thead><tr>{names}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
 
 
-def interval_cell(interval: Interval | None, digits: int, sign: bool = False, percent: bool = False) -> str:
-    """An estimate with its interval below; a dash for ``None``."""
+def interval_cell(interval: Interval | None, form: str) -> str:
+    """An estimate with its interval below, in a format of Python's for numbers; a dash for ``None``."""
     if interval is None:
         return "–"
-    form = f"{'+' if sign else ''}.{digits}{'%' if percent else 'f'}"
-    low, high = f"{interval.low:{form}}", f"{interval.high:{form}}"
-    return f"{interval.value:{form}}<small>{low} to {high}</small>".replace("-", "−")
+    value, ends = interval.texts(form)
+    return f"{value}<small>{ends}</small>".replace("-", "−")
 
 
 def number_cell(value: float | None, digits: int) -> str:

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from iapo.commands.compare import compare
-from iapo.comparison.running.evaluate import judge
-from iapo.comparison.running.problems import judging_path, write_problems
+from iapo.comparison.running.evaluate import evaluate_run
+from iapo.comparison.running.problems import problems_path, write_problems
 from iapo.comparison.running.protocol import run_job
 from iapo.comparison.running.read_plan import read_plan
 from iapo.comparison.running.runner import Listener, Outcome, run_jobs
@@ -43,7 +43,7 @@ def finished(tmp_path_factory) -> tuple[Path, Path, Outcome]:
     file.write_text(yaml.safe_dump(COMPARISON))
     folder.mkdir()
     plan = read_plan(file)
-    write_problems(plan, folder, instantiate(plan.judging.settings)["rewards"])
+    write_problems(plan, folder, instantiate(plan.evaluation.settings)["rewards"])
     run = plan.reporting_runs(plan.untuned())[0]
     before = set(children())
 
@@ -58,7 +58,7 @@ def finished(tmp_path_factory) -> tuple[Path, Path, Outcome]:
     return file, folder, killed
 
 
-def test_a_killed_run_is_told_and_then_resumed(finished):
+def test_a_killed_run_has_failed_and_is_then_resumed(finished):
     _, folder, killed = finished
     assert killed.state == "failed"
     assert "signal 9" in killed.message
@@ -90,24 +90,26 @@ def test_it_leaves_rows_page_and_report(finished):
     assert "| grpo" in (folder / "report.md").read_text()
 
 
-def test_runs_are_judged_from_their_last_checkpoint(finished):
+def test_the_last_checkpoint_is_evaluated(finished):
     _, folder, _ = finished
-    assert json.loads((folder / "grpo/default/seed-0/judged-test.json").read_text())["model"] == "checkpoint-2"
-    assert json.loads((folder / "base/judged-test.json").read_text())["model"] == "embedded"
-    judged = json.loads((folder / "grpo/default/seed-0/judged-test.json").read_text())
-    assert [len(row) for row in judged["correct"]] == [4] * 6
+    assert json.loads((folder / "grpo/default/seed-0/evaluation-test.json").read_text())["model"] == "checkpoint-2"
+    assert json.loads((folder / "base/evaluation-test.json").read_text())["model"] == "embedded"
+    found = json.loads((folder / "grpo/default/seed-0/evaluation-test.json").read_text())
+    assert [len(row) for row in found["correct"]] == [4] * 6
 
 
-def test_a_trained_run_without_checkpoints_is_not_judged_as_its_base(finished, tmp_path):
+def test_a_run_without_checkpoints_is_not_evaluated_as_its_base(finished, tmp_path):
     _, folder, _ = finished
     run = tmp_path / "seed-0"
-    shutil.copytree(folder / "grpo/default/seed-0", run, ignore=shutil.ignore_patterns("checkpoint-*", "judged-*"))
+    shutil.copytree(
+        folder / "grpo/default/seed-0", run, ignore=shutil.ignore_patterns("checkpoint-*", "evaluation-test*")
+    )
     with pytest.raises(FileNotFoundError, match=r"seed-0: this run was trained and has no checkpoint left"):
-        judge(judging_path(folder, "test"), run)
-    assert not list(run.glob("judged-*"))
+        evaluate_run(problems_path(folder, "test"), run)
+    assert not list(run.glob("evaluation-test*"))
 
 
-def test_finished_runs_are_kept_and_the_page_is_made_again(finished, monkeypatch):
+def test_finished_runs_are_kept_and_the_page_is_rewritten(finished, monkeypatch):
     file, folder, _ = finished
     page = (folder / "index.html").read_text()
     (folder / "index.html").unlink()

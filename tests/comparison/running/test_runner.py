@@ -53,7 +53,7 @@ def test_no_more_run_at_once_than_allowed(tmp_path):
     assert most == 2
 
 
-def test_stages_follow_each_other_and_a_finished_one_is_not_run_again(tmp_path):
+def test_stages_follow_each_other_and_finished_ones_are_kept(tmp_path):
     second = "assert os.path.exists('done0'); open('done1', 'w')"
     jobs = [job(tmp_path, "a", GOOD + "; open('count', 'a').write('x')", second)]
     assert run_jobs(jobs, 1, 1)["a"].state == "finished"
@@ -62,7 +62,7 @@ def test_stages_follow_each_other_and_a_finished_one_is_not_run_again(tmp_path):
     assert (tmp_path / "a" / "count").read_text() == "x"
 
 
-def test_a_failure_is_told_with_its_last_lines_and_the_others_go_on(tmp_path):
+def test_a_failure_has_its_last_lines_and_others_go_on(tmp_path):
     bad = "print('early'); [print('noise', i) for i in range(30)]; raise ValueError('what went wrong')"
     found = run_jobs([job(tmp_path, "bad", bad, GOOD), job(tmp_path, "good", GOOD)], 1, 1)
     assert found["good"].state == "finished"
@@ -82,7 +82,7 @@ def test_ending_well_without_the_result_is_a_failure(tmp_path):
     assert found.message.endswith("nothing done")
 
 
-def test_a_killed_process_and_one_that_saved_are_told_apart(tmp_path):
+def test_a_killed_process_differs_from_one_that_saved(tmp_path):
     killed = job(tmp_path, "killed", "os.kill(os.getpid(), 9)")
     saved = job(tmp_path, "saved", f"os._exit({EXIT_CODE})")
     found = run_jobs([killed, saved], 1, 1)
@@ -137,12 +137,12 @@ def test_a_second_interrupt_kills_what_does_not_stop(tmp_path):
         os.kill(int((tmp_path / "a" / "ready").read_text()), 0)
 
 
-def test_a_terminal_interrupt_reaches_processes_through_the_parent_alone(tmp_path):
+def test_processes_have_a_group_of_their_own(tmp_path):
     run_jobs([job(tmp_path, "a", "open('done0', 'w').write(str(os.getpgid(0)))")], 1, 1)
     assert int((tmp_path / "a" / "done0").read_text()) != os.getpgid(0)
 
 
-def test_processes_that_outlive_a_killed_parent_keep_the_folder(tmp_path):
+def test_processes_of_a_killed_parent_keep_the_folder(tmp_path):
     (tmp_path / "a").mkdir()
     child, parent = tmp_path / "child.py", tmp_path / "parent.py"
     child.write_text(

@@ -9,12 +9,13 @@ from urllib.parse import unquote
 
 import pytest
 import yaml
-from comparison_folders import SETTINGS, made_up_plan, write_comparison, write_judged, write_judging, write_run
+from comparison_folders import SETTINGS, made_up_plan, write_comparison, write_evaluation, write_problems, write_run
 
+from iapo.comparison.running.choice import choose
 from iapo.comparison.running.plan import Method, Plan, Run
-from iapo.comparison.running.problems import judging_path
-from iapo.comparison.running.protocol import check_folders, choose, run_plan, run_settings
-from iapo.comparison.running.results import BASE_FOLDER, is_judged, read_all
+from iapo.comparison.running.problems import problems_path
+from iapo.comparison.running.protocol import check_folders, run_plan, run_settings
+from iapo.comparison.running.results import BASE_FOLDER, evaluation_file, is_evaluated, read_all
 from iapo.comparison.running.runner import Job, Outcome
 from iapo.comparison.showing.figures import Series, chart, mean_curve
 from iapo.comparison.showing.page import render_page
@@ -55,7 +56,7 @@ class Links(HTMLParser):
         self.text += data
 
 
-def test_the_page_has_every_method_and_every_link_leads_somewhere(made_up):
+def test_the_page_has_all_methods_and_no_dead_link(made_up):
     _, folder, summary = made_up
     page = Links(render_page(summary))
     for name in ("base", "grpo", "iapo", "iapo-paper", "alpha=0.1", "alpha=0.5", "†"):
@@ -99,12 +100,12 @@ def test_rows_have_their_fields_and_numbers(made_up):
     key = ("method", "preset", "setting", "seed", "split")
     assert len({tuple(row[name] for name in key) for row in rows}) == len(rows) == 1 + 2 + 6
     for row in rows:
-        judged = json.loads((folder / row["run"] / f"judged-{row['split']}.json").read_text())
-        samples = [value for problem in judged["correct"] for value in problem]
+        found = json.loads((folder / row["run"] / evaluation_file(row["split"])).read_text())
+        samples = [value for problem in found["correct"] for value in problem]
         assert row["accuracy"] == pytest.approx(sum(samples) / len(samples))
         assert row["ratio_at_k"]["2"] == pytest.approx(row["pass_at_k"]["2"] / row["length_at_k"]["2"])
         assert row["length_at_k"]["1"] == row["mean_length"]
-        hard = [value for i in (2, 5) for value in judged["correct"][i]]
+        hard = [value for i in (2, 5) for value in found["correct"][i]]
         assert row["accuracy_hard"] == pytest.approx(sum(hard) / len(hard))
         assert row["shortest_length"] == 16
         assert sum(row["token_classes"].values()) == pytest.approx(row["mean_length"])
@@ -137,8 +138,8 @@ def test_difficulty_has_its_table_with_intervals(made_up):
     assert re.search(rf"\| grpo \| mean length \| {cells[0]}.*{cells[1]}.*{cells[2]}", report)
 
 
-@pytest.mark.parametrize(("tokens", "told"), [(9400, None), (10000, "iapo sampled 9,000 tokens a run, grpo 10,000")])
-def test_unequal_budgets_are_told(made_up, tokens, told):
+@pytest.mark.parametrize(("tokens", "said"), [(9400, None), (10000, "iapo sampled 9,000 tokens a run, grpo 10,000")])
+def test_unequal_budgets_are_said(made_up, tokens, said):
     plan, folder, _ = made_up
     choices = choose(plan, folder)
     results = read_all(plan, folder, choices)
@@ -147,18 +148,18 @@ def test_unequal_budgets_are_told(made_up, tokens, told):
     rest = [{**step, "num_tokens": 9000}]
     results = [dataclasses.replace(result, steps=sampled.get(result.name, rest)) for result in results]
     summary = summarize(plan, folder, choices, results, {})
-    assert summary.metadata.get("unequal budgets") == told
+    assert summary.metadata.get("unequal budgets") == said
     for shown in (render_page(summary), render_report(summary)):
-        assert ("unequal budgets" in shown) == bool(told)
+        assert ("unequal budgets" in shown) == bool(said)
 
 
-def test_a_run_judged_on_other_problems_does_not_count(tmp_path):
+def test_a_run_evaluated_on_other_problems_does_not_count(tmp_path):
     plan = write_comparison(tmp_path)
     run = plan.reporting_runs(plan.untuned())[0]
-    assert is_judged(tmp_path, run.folder, "test")
-    path = judging_path(tmp_path, "test")
+    assert is_evaluated(tmp_path, run.folder, "test")
+    path = problems_path(tmp_path, "test")
     path.write_text(path.read_text() + "\n")
-    assert not is_judged(tmp_path, run.folder, "test")
+    assert not is_evaluated(tmp_path, run.folder, "test")
     summary = summary_of(plan, tmp_path)
     assert run.folder in summary.missing
     assert not summary.methods
@@ -168,9 +169,9 @@ def test_a_run_judged_on_other_problems_does_not_count(tmp_path):
 def test_a_setting_without_all_its_runs_is_not_chosen(tmp_path):
     plan = write_comparison(tmp_path)
     assert choose(plan, tmp_path)["iapo"] == "alpha=0.5"
-    (tmp_path / "iapo/alpha=0.5/seed-7/judged-validation.json").unlink()
+    (tmp_path / "iapo/alpha=0.5/seed-7/evaluation-validation.json").unlink()
     assert choose(plan, tmp_path)["iapo"] == "alpha=0.1"
-    (tmp_path / "iapo/alpha=0.1/seed-7/judged-validation.json").unlink()
+    (tmp_path / "iapo/alpha=0.1/seed-7/evaluation-validation.json").unlink()
     assert "iapo" not in choose(plan, tmp_path)
     page = render_page(summary_of(plan, tmp_path))
     assert "iapo (no setting could be chosen)" in page
@@ -178,7 +179,7 @@ def test_a_setting_without_all_its_runs_is_not_chosen(tmp_path):
 
 def test_reporting_starts_after_tuning_with_the_chosen_setting(tmp_path):
     plan = made_up_plan()
-    write_judging(tmp_path)
+    write_problems(tmp_path)
     runs = {run.folder: run for run in plan.tuning_runs()}
     asked: list[list[str]] = []
 
@@ -199,7 +200,7 @@ def test_reporting_starts_after_tuning_with_the_chosen_setting(tmp_path):
 
 def test_nothing_is_chosen_from_an_interrupted_tuning(tmp_path):
     plan = made_up_plan()
-    write_judging(tmp_path)
+    write_problems(tmp_path)
     calls = []
 
     def execute(title: str, jobs: list[Job]) -> dict[str, Outcome]:
@@ -225,13 +226,13 @@ def test_data_without_difficulty_or_classes_have_fewer_sections(tmp_path):
     method = Method("grpo", "grpo", "default", {"default": SETTINGS})
     plan = made_up_plan((method,))
     content = {"split": "test", "samples": 4, "settings": SETTINGS, "rows": [{"prompt": str(i)} for i in range(6)]}
-    judging_path(tmp_path, "test").write_text(json.dumps(content))
-    write_judged(tmp_path, BASE_FOLDER, "test", 0.5, 20, 4)
+    problems_path(tmp_path, "test").write_text(json.dumps(content))
+    write_evaluation(tmp_path, BASE_FOLDER, "test", 0.5, 20, 4)
     write_run(tmp_path, Run(method, "default", 0, "test"), 0.5, 20, 4)
     for run in (BASE_FOLDER, "grpo/default/seed-0"):
-        path = tmp_path / run / "judged-test.json"
-        judged = json.loads(path.read_text())
-        path.write_text(json.dumps({k: v for k, v in judged.items() if k not in ("classes", "shortest")}))
+        path = tmp_path / run / evaluation_file("test")
+        found = json.loads(path.read_text())
+        path.write_text(json.dumps({k: v for k, v in found.items() if k not in ("classes", "shortest")}))
     summary = summary_of(plan, tmp_path)
     page, row = render_page(summary), json.loads(results_json(summary))[0]
     assert "By difficulty" not in page

@@ -1,0 +1,42 @@
+"""The row of a run in ``results.json``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from iapo.comparison.running.results import RunResult
+from iapo.comparison.showing.statistics import hardest_third
+
+
+def result_row(run: RunResult, ks: Sequence[int]) -> dict[str, Any]:
+    """A run as a row of ``results.json``; what the data do not have is ``None``.
+
+    Args:
+        run: a finished run.
+        ks: of Pass@k, Length@k and Ratio@k; those above the number of its samples are left out.
+    """
+    accuracy, length = float(run.accuracy.mean()), float(run.length.mean())
+    samples = run.evaluation.correct.shape[1]
+    passed = {k: float(run.passed(k).mean()) for k in ks if k <= samples}
+    hard = None if run.difficulty is None else float(run.accuracy[hardest_third(run.difficulty)].mean())
+    return {
+        "method": run.method,
+        "preset": run.preset,
+        "setting": run.setting,
+        "seed": run.seed,
+        "split": run.split,
+        "accuracy": accuracy,
+        "mean_length": length,
+        "pass_at_k": {str(k): value for k, value in passed.items()},
+        "length_at_k": {str(k): length for k in passed},
+        "ratio_at_k": {str(k): value / length for k, value in passed.items()},
+        "accuracy_hard": hard,
+        "greedy_accuracy": float(run.evaluation.greedy_correct.double().mean()),
+        "greedy_length": float(run.evaluation.greedy_lengths.double().mean()),
+        "shortest_length": None if run.shortest is None else float(run.shortest.mean()),
+        "token_classes": {kind: float(tokens.mean()) for kind, tokens in run.classes.items()} or None,
+        "problems": len(run.accuracy),
+        "samples": samples,
+        "tokens_sampled": run.tokens_sampled,
+        "seconds": run.seconds,
+        "run": run.folder,
+    }
