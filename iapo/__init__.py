@@ -1,21 +1,104 @@
-"""Information-aware policy optimization: components for RL post-training that rewards tokens for what they tell.
+"""Information-aware policy optimization: RL post-training of language models that reward tokens for their information.
 
-The interfaces are in `iapo.interfaces`, the data between them in `iapo.types`, one implementation a file below.
+What a training loop needs is here: the interfaces, the records that flow between components, a default component of
+each kind, and the loop itself (`update`, or its halves `prepare` and `optimise`). Further components are in
+`iapo.advantages`, `iapo.estimators`, `iapo.losses`, `iapo.rewards`, `iapo.rollout` and `iapo.tasks`.
+
+Interfaces and records are imported at once, everything else when it is first used: it needs ``transformers``, which
+takes longer to import than ``torch``.
 """
 
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, PolicyOptimizer, Reward, Sampler
-from iapo.types import AdvantageOutput, LossOutput, Rollout, StepStats, TokenSignals
+from iapo.types import (
+    AdvantageInputs,
+    AdvantageOutput,
+    LossInputs,
+    LossOutput,
+    Rollout,
+    StepStats,
+    TokenSignals,
+)
+
+if TYPE_CHECKING:
+    from iapo.advantages import GroupRelative, InformationAware
+    from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NoInformation
+    from iapo.evaluation import EvaluationResult, evaluate
+    from iapo.losses import ClippedPolicyLoss
+    from iapo.optimizers import ClippedOptimizer
+    from iapo.policy import load_model, load_tokenizer
+    from iapo.rewards import MathAnswer, score_rollout
+    from iapo.rollout import CompactingSampler, TransformersSampler
+    from iapo.tasks import Task
+    from iapo.training import Components, UpdateSettings, optimise, prepare, update
+
+_HOMES = {
+    "iapo.advantages": ("GroupRelative", "InformationAware"),
+    "iapo.estimators": ("AnswerLikelihood", "EarlyExitEntropy", "NoInformation"),
+    "iapo.evaluation": ("EvaluationResult", "evaluate"),
+    "iapo.losses": ("ClippedPolicyLoss",),
+    "iapo.optimizers": ("ClippedOptimizer",),
+    "iapo.policy": ("load_model", "load_tokenizer"),
+    "iapo.rewards": ("MathAnswer", "score_rollout"),
+    "iapo.rollout": ("CompactingSampler", "TransformersSampler"),
+    "iapo.tasks": ("Task",),
+    "iapo.training": ("Components", "UpdateSettings", "optimise", "prepare", "update"),
+}
+"""What is imported when it is first used, by the package that it comes from."""
+
+__version__ = version("iapo")
 
 __all__ = [
     "AdvantageAssigner",
+    "AdvantageInputs",
     "AdvantageOutput",
+    "AnswerLikelihood",
+    "ClippedOptimizer",
+    "ClippedPolicyLoss",
+    "CompactingSampler",
+    "Components",
+    "EarlyExitEntropy",
+    "EvaluationResult",
+    "GroupRelative",
+    "InformationAware",
+    "LossInputs",
     "LossOutput",
     "MIEstimator",
+    "MathAnswer",
+    "NoInformation",
     "PolicyLoss",
     "PolicyOptimizer",
     "Reward",
     "Rollout",
     "Sampler",
     "StepStats",
+    "Task",
     "TokenSignals",
+    "TransformersSampler",
+    "UpdateSettings",
+    "__version__",
+    "evaluate",
+    "load_model",
+    "load_tokenizer",
+    "optimise",
+    "prepare",
+    "score_rollout",
+    "update",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name of `_HOMES` when it is first used."""
+    for home, names in _HOMES.items():
+        if name in names:
+            value = getattr(import_module(home), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

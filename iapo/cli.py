@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 _MAY_CHANGE = (
@@ -21,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         saved. A command line that cannot be parsed exits with 2.
     """
     try:
-        from iapo.commands.flags import ArgumentParser, compare_parser, eval_parser, inspect_parser, train_parser
+        from iapo.commands.flags import ArgumentParser, compare_parser, eval_parser, inspect_parser
+        from iapo.training.parser import train_parser
     except ModuleNotFoundError as error:
         print(f"iapo: {error.name} is missing: install the extra, pip install 'iapo[train]'", file=sys.stderr)
         return 1
@@ -48,26 +50,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, parts: dict[str, Any], plain: dict[str, Any]) -> int:
-    if name == "train":
-        from iapo.training.run import train
+    """Call a command with its parts as records."""
+    from iapo.training.settings import PolicySource, ProblemSource, RunSettings
 
-        return train(**parts, resolved={key: value for key, value in plain.items() if key not in _MAY_CHANGE})
-    if name == "eval":
-        from iapo.commands.evaluate import evaluate_models
+    def record(kind: type) -> Any:
+        return kind(**{field.name: parts.pop(field.name) for field in fields(kind) if field.name in parts})
 
-        print(evaluate_models(**parts))
-        return 0
     if name == "compare":
         from iapo.commands.compare import compare
 
         return compare(**parts)
+    policy, problems = record(PolicySource), record(ProblemSource)
+    if name == "train":
+        from iapo.training.run import ComponentChoices, train
+
+        resolved = {key: value for key, value in plain.items() if key not in _MAY_CHANGE}
+        return train(policy, problems, record(RunSettings), ComponentChoices(**parts), resolved)
+    if name == "eval":
+        from iapo.commands.evaluate import EvaluationSettings, evaluate_models
+
+        print(evaluate_models(policy, problems, record(EvaluationSettings), **parts))
+        return 0
     from rich.console import Console
 
-    from iapo.commands.inspect import inspect_prompt, write_page
+    from iapo.commands.inspect import InspectionSettings, inspect_prompt, write_page
     from iapo.inspection import render_terminal
 
     page = parts.pop("html")
-    inspection = inspect_prompt(**parts)
+    inspection = inspect_prompt(policy, problems, record(InspectionSettings), **parts)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     render_terminal(inspection, Console())

@@ -15,9 +15,10 @@ import pytest
 
 from iapo import estimators
 from iapo.cli import main
-from iapo.commands.flags import inspect_parser, train_parser
+from iapo.commands.flags import inspect_parser
 from iapo.comparison.running.settings import instantiate, resolve
 from iapo.estimators import AnswerLikelihood, Refined, StepBoundaries
+from iapo.training.parser import train_parser
 
 TINY = [
     *("--steps", "4", "--prompts_per_step", "4", "--group_size", "2", "--limit", "64"),

@@ -27,13 +27,13 @@ from iapo.advantages import (
     ThinkPrune,
 )
 from iapo.advantages.schedules import Linear
-from iapo.commands.flags import train_parser
 from iapo.embedded import generate_problems, model_path, rows
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NextTokenEntropy, NoInformation, Refined
 from iapo.losses import CISPO, GSPO, ClippedPolicyLoss
-from iapo.optimizers.clipped import ClippedOptimizer
+from iapo.optimizers import ClippedOptimizer
 from iapo.rollout import CompactingSampler
-from iapo.training.loop import update
+from iapo.training import Components, UpdateSettings, update
+from iapo.training.parser import train_parser
 from iapo.training.resample import Resampling
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -125,23 +125,18 @@ def test_one_update(name, embedded_tokenizer):
     sampler = parts["sampler"](model, embedded_tokenizer)
     assert type(sampler) is CompactingSampler
     problems = rows(generate_problems(8, seed=5))
-    metrics = update(
-        problems[:4],
-        model=model,
-        tokenizer=embedded_tokenizer,
-        sampler=sampler,
-        rewards=parts["rewards"],
-        estimator=parts["estimator"],
-        assigner=parts["assigner"].at(0.5),
-        loss=parts["loss"],
-        optimizer=ClippedOptimizer(parts["optimizer"](model.parameters()), parts["max_grad_norm"]),
-        group_size=8,
-        micro_batch=32,
-        epochs=parts["epochs"],
-        answer=parts["answer"],
-        ref_model=model if parts["loss"].requires_reference else None,
-        resampling=Resampling(1, lambda: problems[4:]) if parts["resample"] else None,
+    components = Components(
+        sampler,
+        parts["rewards"],
+        parts["estimator"],
+        parts["assigner"].at(0.5),
+        parts["loss"],
+        ClippedOptimizer(parts["optimizer"](model.parameters()), parts["max_grad_norm"]),
     )
+    settings = UpdateSettings(8, 32, parts["epochs"], parts["answer"])
+    ref_model = model if parts["loss"].requires_reference else None
+    resampling = Resampling(1, lambda: problems[4:]) if parts["resample"] else None
+    metrics = update(problems[:4], model, embedded_tokenizer, components, settings, ref_model, resampling)
     after = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
     assert metrics["grad_norm"] > 0
     assert metrics["iapo/steps_skipped"] == 0

@@ -1,7 +1,12 @@
-"""What an update logs about itself beyond its own numbers: where information lies, and what becomes of the length."""
+"""The diagnosis of an update: where information lies, and what the update does to the length of completions.
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+It stands outside of the update: `Diagnosis.before` is called between `iapo.training.loop.prepare` and
+`iapo.training.loop.optimise`, and `Diagnosis.after` afterwards. It changes nothing in the training.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from iapo.diagnostics import (
+    classify_completions,
     entropy_by_correctness,
     information_by_class,
     information_slope,
@@ -17,32 +23,103 @@ from iapo.diagnostics import (
     loss_pull,
     realized_length_change,
 )
-from iapo.interfaces import PolicyLoss
 from iapo.policy.forward import inference_mode
 from iapo.policy.logprobs import completion_logprobs
-from iapo.types import AdvantageOutput, Rollout
+from iapo.tasks.interface import Classifier
+from iapo.training.components import Components, UpdateSettings
+from iapo.training.loop import PolicyUpdate, TrainingBatch
+from iapo.training.signals import information_of, logprobs_of
+from iapo.types import Rollout
 
-Cast = Callable[[], AbstractContextManager[Any]]
-"""A context, made anew by every call, in which forwards run in reduced precision."""
 
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is measured around an update, at the cost of probes, forwards, backwards and one more sampling.
 
-def describe(
-    rollout: Rollout,
-    rewards: Float[Tensor, " batch"],
-    policy_entropy: Float[Tensor, "batch token"],
-    correct_above: float = 0.5,
-) -> dict[str, float]:
-    """``iapo/diagnostics/entropy/correct`` and ``.../wrong``.
+    An empty batch has no metrics.
 
     Args:
-        rollout: the completions of the update.
-        rewards: of each; a completion is correct above ``correct_above``.
-        policy_entropy: of the policy that sampled, nats.
-        correct_above: as of `iapo.evaluation.evaluation.evaluate`.
+        model: the policy.
+        tokenizer: decodes completions for ``classifier``.
+        components: those of the update.
+        settings: those of the update.
+        classifier: labels the tokens of completions, so that information is logged by class; ``None``: no classes.
+    """
+
+    model: nn.Module
+    tokenizer: Any
+    components: Components
+    settings: UpdateSettings
+    classifier: Classifier | None = None
+
+    def before(self, batch: TrainingBatch) -> dict[str, float]:
+        """The pull of each term of the advantage on the length, and where information lies in all completions.
+
+        Information is described only if the assigner requires it, but then over right and wrong completions alike,
+        whichever the assigner asks for.
+        """
+        if len(batch.rollout) == 0:
+            return {}
+        metrics = self._length_gradients(batch)
+        if batch.signals.information is None:
+            return metrics
+        device = batch.rollout.completion_ids.device
+        # Completions that the assigner did not ask for are probed in micro-batches of their own: in the assigner's
+        # micro-batches they would change the rounding of what it reads.
+        with self.settings.autocast_context(device), fork_rng(device):
+            others = information_of(
+                self.model, batch.rollout, self.components.estimator, ~batch.probed, self.settings.micro_batch
+            )
+        labels = None
+        if self.classifier is not None:
+            prompts = [batch.rows[group]["prompt"] for group in batch.rollout.group_ids.tolist()]
+            labels = classify_completions(batch.rollout, prompts, self.tokenizer, self.classifier)
+        return metrics | describe_information(batch.rollout, batch.signals.information + others, labels)
+
+    def after(self, batch: TrainingBatch, done: PolicyUpdate) -> dict[str, float]:
+        """The change of length: predicted from the update's completions, and realized in newly sampled ones."""
+        if len(batch.rollout) == 0:
+            return {}
+        temperature, device = self.components.sampler.temperature, batch.rollout.completion_ids.device
+        logprobs = logprobs_of(self.model, batch.rollout, temperature, self.settings)
+        with self.settings.autocast_context(device), fork_rng(device):
+            fresh = self.components.sampler([row["prompt"] for row in batch.rows], self.settings.group_size)
+        return length_changes(batch.rollout, done.policy_logprobs, logprobs, fresh)
+
+    def _length_gradients(self, batch: TrainingBatch) -> dict[str, float]:
+        """`length_gradient` of each term of the advantages; empty for an assigner that does not split them.
+
+        Gradients that the optimizer holds are not touched.
+        """
+        temperature, assigned = self.components.sampler.temperature, batch.assigned
+
+        def logprobs(part: Rollout) -> Float[Tensor, "batch token"]:
+            with self.settings.autocast_context(part.completion_ids.device):
+                return completion_logprobs(self.model, part, temperature)[0]
+
+        pulls = {
+            name: loss_pull(self.components.loss, term, assigned.loss_mask)
+            for name, term in (assigned.terms or {}).items()
+        }
+        if not pulls:
+            return {}
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        with inference_mode(self.model), torch.enable_grad():
+            values = length_gradient(logprobs, parameters, batch.rollout, pulls, self.settings.micro_batch)
+        return {f"iapo/diagnostics/length_gradient/{name}": value for name, value in values.items()}
+
+
+def describe_entropy(batch: TrainingBatch, done: PolicyUpdate, correct_above: float = 0.5) -> dict[str, float]:
+    """Entropy of the policy on right and on wrong completions: ``iapo/diagnostics/entropy/correct`` and ``.../wrong``.
+
+    Args:
+        batch: the completions of the update.
+        done: has the entropy of the policy that sampled, nats.
+        correct_above: a completion is correct if its reward is above this.
     """
     metrics: dict[str, float] = {}
-    mask, ids = rollout.completion_mask, rollout.group_ids
-    for name, estimate in entropy_by_correctness(policy_entropy, mask, ids, rewards > correct_above).items():
+    mask, ids, correct = batch.rollout.completion_mask, batch.rollout.group_ids, batch.rewards > correct_above
+    for name, estimate in entropy_by_correctness(done.policy_entropy, mask, ids, correct).items():
         metrics |= estimate.metrics(f"iapo/diagnostics/entropy/{name}")
     return metrics
 
@@ -52,20 +129,18 @@ def describe_information(
 ) -> dict[str, float]:
     """``iapo/diagnostics/information_slope`` and ``iapo/diagnostics/information/CLASS``, over all completions.
 
-    All: right and wrong, whichever the assigner asks for.
-
-    A completion without an answer of which the estimator tells nothing (0 throughout) has no part: an estimator that
-    asks about the answer has measured nothing there, and such completions are the long ones that were cut off.
+    A completion without an answer in which every token has information 0 is left out: an estimator that asks about the
+    answer has measured nothing there, and such completions are the long ones that were cut off.
 
     Args:
         rollout: the completions of the update.
         information: of all of them before the update, nats, 0 outside the reasoning.
         labels: the class of every token of each completion; ``None``: no classes.
     """
-    told = torch.ones(len(rollout), dtype=torch.bool, device=information.device)
+    known = torch.ones(len(rollout), dtype=torch.bool, device=information.device)
     if rollout.answer_mask is not None:
-        told = rollout.answer_mask.any(1) | (information != 0).any(1)
-    measured = rollout.reasoning_mask & told[:, None]
+        known = rollout.answer_mask.any(1) | (information != 0).any(1)
+    measured = rollout.reasoning_mask & known[:, None]
     mask, ids = rollout.completion_mask, rollout.group_ids
     slope = information_slope(information, measured, mask, ids)
     metrics = {} if slope is None else slope.metrics("iapo/diagnostics/information_slope")
@@ -73,33 +148,6 @@ def describe_information(
     for name, estimate in classes.items():
         metrics |= estimate.metrics(f"iapo/diagnostics/information/{name}")
     return metrics
-
-
-def length_gradients(
-    model: nn.Module,
-    rollout: Rollout,
-    assigned: AdvantageOutput,
-    loss: PolicyLoss,
-    micro_batch: int,
-    temperature: float,
-    cast: Cast,
-) -> dict[str, float]:
-    """`length_gradient` of each of the advantages' terms, as ``iapo/diagnostics/length_gradient/TERM``.
-
-    Empty for an assigner that does not split its advantages. Gradients of the optimizer's are not touched.
-    """
-
-    def logprobs(part: Rollout) -> Float[Tensor, "batch token"]:
-        with cast():
-            return completion_logprobs(model, part, temperature)[0]
-
-    pulls = {name: loss_pull(loss, term, assigned.loss_mask) for name, term in (assigned.terms or {}).items()}
-    if not pulls:
-        return {}
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    with inference_mode(model), torch.enable_grad():
-        values = length_gradient(logprobs, parameters, rollout, pulls, micro_batch)
-    return {f"iapo/diagnostics/length_gradient/{name}": value for name, value in values.items()}
 
 
 def length_changes(
@@ -111,9 +159,9 @@ def length_changes(
     """Predicted and realized change: ``iapo/diagnostics/length_change/first_order``, ``exact`` and ``came``.
 
     Args:
-        rollout: the completions of the update, so that the prediction has the bias that `length_change` tells of.
+        rollout: the completions of the update, so that the prediction has the bias that `length_change` describes.
         logprobs_before: of its tokens before the update, nats.
-        logprobs_after: and after it.
+        logprobs_after: of its tokens after the update, nats.
         fresh: completions of the same prompts, sampled after the update.
     """
     predicted = length_change(logprobs_before, logprobs_after, rollout.completion_mask, rollout.group_ids)
@@ -124,7 +172,7 @@ def length_changes(
 
 @contextmanager
 def fork_rng(device: torch.device) -> Iterator[None]:
-    """What is drawn inside leaves torch's generators, the CPU's and ``device``'s, as they were."""
+    """Leave torch's random generators, those of the CPU and of ``device``, as they were before the block."""
     others = [] if device.type == "cpu" else [device]
     with torch.random.fork_rng(devices=others, device_type="cuda" if device.type == "cpu" else device.type):
         yield

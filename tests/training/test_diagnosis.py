@@ -6,27 +6,20 @@ import math
 
 import pytest
 import torch
-from test_loop import POSTFIX, TOKENIZER, run
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from updates import POSTFIX, TOKENIZER, embedded_model, run
 
 from iapo import Rollout
 from iapo.advantages import GroupRelative, InformationAware
 from iapo.cli import main
 from iapo.diagnostics import classify_completions, information_by_class, information_slope, length_change
-from iapo.embedded import classify, generate_problems, model_path, rows
+from iapo.embedded import classify, generate_problems, rows
 from iapo.estimators import AnswerLikelihood, NoInformation
-from iapo.evaluation.evaluation import evaluate
-from iapo.losses import ClippedPolicyLoss
-from iapo.optimizers.clipped import ClippedOptimizer
+from iapo.evaluation import evaluate
 from iapo.policy.logprobs import completion_logprobs
 from iapo.rewards import MathAnswer
 from iapo.rollout import CompactingSampler, TransformersSampler
 from iapo.training.diagnosis import describe_information, fork_rng
-from iapo.training.loop import update
 from iapo.training.resample import Resampling
-from iapo.training.run import token_classes
 
 CHANGE, GRADIENT = "iapo/diagnostics/length_change", "iapo/diagnostics/length_gradient"
 CLASSES = "iapo/diagnostics/information/"
@@ -59,7 +52,7 @@ def test_diagnosis_changes_nothing_in_the_training(epochs, autocast):
     assert all(math.isfinite(value) for value in metrics.values())
 
 
-def test_an_estimator_that_draws_numbers_draws_others_for_the_diagnosis():
+def test_a_random_estimator_keeps_its_numbers():
     class Drawing(AnswerLikelihood):
         def probe(self, model, rollout):
             probes = super().probe(model, rollout)
@@ -69,7 +62,7 @@ def test_an_estimator_that_draws_numbers_draws_others_for_the_diagnosis():
     assert torch.equal(run(**settings)[1], run(**settings, diagnose=True)[1])
 
 
-def test_the_slope_is_over_all_completions_whichever_the_assigner_asks_for():
+def test_the_slope_is_over_all_completions():
     kept, asked = [], []
 
     class Keeping(TransformersSampler):
@@ -82,7 +75,7 @@ def test_the_slope_is_over_all_completions_whichever_the_assigner_asks_for():
             asked.append(len(rollout))
             return super().probe(model, rollout)
 
-    model = AutoModelForCausalLM.from_pretrained(model_path())
+    model = embedded_model()
     settings = {"sampler": Keeping(model, TOKENIZER, max_new_tokens=60), "estimator": Counting(POSTFIX)}
     some, _ = run(micro_batch=3, assigner=InformationAware(), diagnose=True, **settings)
     assert max(asked) <= 3
@@ -110,7 +103,7 @@ def test_information_is_logged_by_the_class_of_the_token():
             kept.append(super().sample(prompts, group_size))
             return kept[-1]
 
-    model = AutoModelForCausalLM.from_pretrained(model_path())
+    model = embedded_model()
     settings = {"sampler": Keeping(model, TOKENIZER, max_new_tokens=60), "diagnose": True}
     metrics, weights = run(classify=classify, **settings)
     rollout = kept[0]
@@ -134,7 +127,7 @@ def test_information_is_logged_by_the_class_of_the_token():
 
 
 def test_classes_follow_the_completions_that_are_left():
-    def judged(completions, answer, **_):
+    def scored(completions, answer, **_):
         found = MathAnswer()([""] * len(completions), completions, [[]] * len(completions), answer=answer)
         return [None if index < 4 or index % 4 == 3 else value for index, value in enumerate(found)]
 
@@ -144,22 +137,12 @@ def test_classes_follow_the_completions_that_are_left():
         seen.append(prompt)
         return ["any"] * len(classify(prompt, completion))
 
-    metrics, _ = run(rewards={"r": judged}, classify=own, diagnose=True)
+    metrics, _ = run(rewards={"r": scored}, classify=own, diagnose=True)
     assert seen == [problem.prompt for problem in generate_problems(4, seed=5)[1:] for _ in range(3)]
     assert f"{CLASSES}any" in metrics
 
 
-def test_only_the_embedded_task_in_its_own_tokens_has_classes():
-    problems = rows(generate_problems(4, seed=5))
-    assert token_classes("embedded", problems, TOKENIZER) is classify
-    assert token_classes("sums.jsonl", problems, TOKENIZER) is None
-    asked = [{**row, "prompt": f"What is {row['prompt']}"} for row in problems]
-    assert token_classes("embedded", asked, TOKENIZER) is None
-    other = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"<unk>": 0}, unk_token="<unk>")))
-    assert token_classes("embedded", problems, other) is None
-
-
-def test_a_completion_without_an_answer_counts_if_the_estimator_tells_of_it():
+def test_a_completion_without_an_answer_counts_if_it_was_measured():
     mask = torch.tensor([[True, True, True], [True, False, False], [True, True, False]])
     answered = torch.tensor([[False], [True], [False]])
     prompt, ids = torch.ones(3, 1), torch.zeros(3).long()
@@ -189,7 +172,7 @@ def test_every_update_logs_entropy():
 
 @pytest.mark.parametrize("epochs", [1, 2])
 def test_the_prediction_is_of_the_whole_update(epochs):
-    model = AutoModelForCausalLM.from_pretrained(model_path())
+    model = embedded_model()
     kept = []
 
     class Keeping(TransformersSampler):
@@ -200,21 +183,8 @@ def test_the_prediction_is_of_the_whole_update(epochs):
             return rollout
 
     torch.manual_seed(0)
-    metrics = update(
-        rows(generate_problems(4, seed=5)),
-        model=model,
-        tokenizer=TOKENIZER,
-        sampler=Keeping(model, TOKENIZER, max_new_tokens=40),
-        rewards={"accuracy": MathAnswer()},
-        estimator=AnswerLikelihood(POSTFIX),
-        assigner=InformationAware(),
-        loss=ClippedPolicyLoss(),
-        optimizer=ClippedOptimizer(torch.optim.SGD(model.parameters(), lr=0.1)),
-        group_size=4,
-        micro_batch=3,
-        epochs=epochs,
-        diagnose=True,
-    )
+    sampler = Keeping(model, TOKENIZER, max_new_tokens=40)
+    metrics, _ = run(model=model, sampler=sampler, micro_batch=3, epochs=epochs, diagnose=True)
     (rollout, before), (fresh, _) = kept
     with torch.no_grad():
         after = completion_logprobs(model, rollout)[0]
@@ -226,7 +196,7 @@ def test_the_prediction_is_of_the_whole_update(epochs):
     assert metrics[f"{CHANGE}/came"] == pytest.approx(float(came), abs=1e-6)
 
 
-def test_after_resampling_the_prompts_are_those_that_were_trained_on():
+def test_after_resampling_the_prompts_are_those_trained_on():
     spare = rows(generate_problems(4, seed=9))
     asked = []
 
@@ -239,7 +209,7 @@ def test_after_resampling_the_prompts_are_those_that_were_trained_on():
         fresh = {row["prompt"] for row in spare}
         return [float(prompt in fresh and index % 4 == 0) for index, prompt in enumerate(prompts)]
 
-    model = AutoModelForCausalLM.from_pretrained(model_path())
+    model = embedded_model()
     run(
         sampler=Asked(model, TOKENIZER, max_new_tokens=40),
         rewards={"r": by_prompt},
@@ -249,7 +219,7 @@ def test_after_resampling_the_prompts_are_those_that_were_trained_on():
     assert asked[2] == asked[1] == [row["prompt"] for row in spare]
 
 
-def test_what_is_drawn_apart_is_not_missed():
+def test_random_numbers_inside_are_not_missed():
     torch.manual_seed(0)
     expected = torch.rand(2)
     torch.manual_seed(0)
@@ -271,7 +241,7 @@ def test_the_command_line_says_how_often(every, diagnosed, tmp_path):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
-def test_a_run_is_evaluated_before_and_after_in_the_precision_of_training(precision, tmp_path, monkeypatch):
+def test_a_run_is_evaluated_in_the_precision_of_training(precision, tmp_path, monkeypatch):
     found = []
 
     def watched(*arguments, **settings):
@@ -289,7 +259,7 @@ def test_a_run_is_evaluated_before_and_after_in_the_precision_of_training(precis
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_what_is_drawn_apart_is_not_missed_on_cuda():
+def test_random_numbers_inside_are_not_missed_on_cuda():
     torch.manual_seed(0)
     expected = torch.rand(2, device="cuda")
     torch.manual_seed(0)

@@ -1,47 +1,20 @@
-"""One update: micro-batches change nothing, unjudged completions move nothing, only what is needed runs."""
+"""One update: micro-batches change nothing, unscored completions move nothing, only what is needed runs."""
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from updates import POSTFIX, TOKENIZER, components_of, embedded_model, run
 
 from iapo.advantages import RLOO, GroupRelative, InformationAware
-from iapo.embedded import generate_problems, model_path, rows
+from iapo.embedded import generate_problems, rows
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NoInformation
 from iapo.losses import ClippedPolicyLoss
-from iapo.optimizers.clipped import ClippedOptimizer
+from iapo.optimizers import ClippedOptimizer
+from iapo.policy.logprobs import completion_logprobs
 from iapo.rewards import MathAnswer
 from iapo.rollout import TransformersSampler
-from iapo.training.loop import update
+from iapo.training.components import UpdateSettings
+from iapo.training.loop import optimise, prepare, update
 from iapo.training.resample import Resampling
-
-TOKENIZER = AutoTokenizer.from_pretrained(model_path())
-POSTFIX = tuple(TOKENIZER.encode("</think><answer>", add_special_tokens=False))
-
-
-def run(micro_batch=64, updates=1, double=False, reference=False, **changes):
-    """Metrics of the last update and the weights after it."""
-    model = AutoModelForCausalLM.from_pretrained(model_path())
-    model = model.double() if double else model
-    parts = {
-        "sampler": TransformersSampler(model, TOKENIZER, max_new_tokens=40),
-        "rewards": {"accuracy": MathAnswer()},
-        "estimator": AnswerLikelihood(POSTFIX),
-        "assigner": InformationAware(),
-        "loss": ClippedPolicyLoss(),
-        "optimizer": ClippedOptimizer(torch.optim.SGD(model.parameters(), lr=0.1)),
-        "ref_model": AutoModelForCausalLM.from_pretrained(model_path()).to(model.dtype) if reference else None,
-        "group_size": 4,
-    } | changes
-    torch.manual_seed(0)
-    for _ in range(updates):
-        metrics = update(
-            rows(generate_problems(4, seed=5)),
-            model=model,
-            tokenizer=TOKENIZER,
-            micro_batch=micro_batch,
-            **parts,
-        )
-    return metrics, torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
 
 @pytest.mark.parametrize("aggregation", ["token", "sequence"])
@@ -66,8 +39,8 @@ def test_without_weights_information_is_neither_measured_nor_felt():
 @pytest.mark.parametrize("micro_batch", [64, 3])
 def test_only_the_completions_that_the_assigner_asks_for_are_probed(micro_batch):
     class AsksForAll(InformationAware):
-        def wants_information(self, rewards, group_ids, completion_mask):
-            return torch.ones_like(rewards, dtype=torch.bool)
+        def wants_information(self, inputs):
+            return torch.ones_like(inputs.rewards, dtype=torch.bool)
 
     class Counting(AnswerLikelihood):
         def probe(self, model, rollout):
@@ -88,8 +61,8 @@ def test_only_the_completions_that_the_assigner_asks_for_are_probed(micro_batch)
 
 def test_what_is_asked_for_must_be_one_flag_a_completion():
     class PerToken(InformationAware):
-        def wants_information(self, rewards, group_ids, completion_mask):
-            return completion_mask
+        def wants_information(self, inputs):
+            return inputs.completion_mask
 
     with pytest.raises(ValueError, match=r"PerToken.wants_information: want bool of shape \(batch,\) = \(16,\), got"):
         run(assigner=PerToken())
@@ -105,21 +78,21 @@ def test_without_a_right_completion_nothing_is_probed():
     assert "iapo/information_per_token" not in metrics
 
 
-def test_a_completion_that_nobody_can_judge_moves_no_baseline():
-    def judged(completions, answer, **_):
+def test_a_completion_without_a_score_moves_no_baseline():
+    def scored(completions, answer, **_):
         found = MathAnswer()([""] * len(completions), completions, [[]] * len(completions), answer=answer)
         return [None if index % 4 == 3 else value for index, value in enumerate(found)]
 
     def spoiled(completions, answer, **_):
-        return [0.0 if value is None else value for value in judged(completions, answer)]
+        return [0.0 if value is None else value for value in scored(completions, answer)]
 
-    metrics, left_out = run(rewards={"accuracy": judged})
+    metrics, left_out = run(rewards={"accuracy": scored})
     _, counted = run(rewards={"accuracy": spoiled})
     assert metrics["loss"] == metrics["loss"]
     assert not torch.equal(left_out, counted)
 
 
-def test_when_nobody_can_be_judged_nothing_moves():
+def test_without_scores_nothing_moves():
     before = run(rewards={"accuracy": lambda completions, **_: [1.0] * len(completions)}, assigner=GroupRelative())[1]
     metrics, after = run(rewards={"accuracy": lambda completions, **_: [None] * len(completions)})
     assert torch.equal(before, after)
@@ -127,21 +100,21 @@ def test_when_nobody_can_be_judged_nothing_moves():
 
 
 @pytest.mark.parametrize("assigner", [GroupRelative(), RLOO(), InformationAware()])
-def test_a_completion_that_is_without_baseline_in_its_group_leaves_too(assigner):
-    def judging(*judged):
-        """Every other completion is right; of the first group only these are judged."""
+def test_the_only_one_with_a_score_leaves_too(assigner):
+    def scoring(*scored):
+        """Every other completion is right; of the first group only these have a score."""
         return lambda completions, **_: [
-            float(index % 2) if index >= 4 or index in judged else None for index in range(len(completions))
+            float(index % 2) if index >= 4 or index in scored else None for index in range(len(completions))
         ]
 
-    metrics, found = run(rewards={"r": judging(1)}, assigner=assigner)
-    without, expected = run(rewards={"r": judging()}, assigner=assigner)
+    metrics, found = run(rewards={"r": scoring(1)}, assigner=assigner)
+    without, expected = run(rewards={"r": scoring()}, assigner=assigner)
     assert torch.equal(found, expected)
-    assert (metrics["iapo/completions/unjudged"], metrics["iapo/completions/without_baseline"]) == (3, 1)
-    assert (without["iapo/completions/unjudged"], without["iapo/completions/without_baseline"]) == (4, 0)
+    assert (metrics["iapo/completions/unscored"], metrics["iapo/completions/without_baseline"]) == (3, 1)
+    assert (without["iapo/completions/unscored"], without["iapo/completions/without_baseline"]) == (4, 0)
     assert metrics["grad_norm"] > 0
-    pair, moved = run(rewards={"r": judging(1, 2)}, assigner=assigner)
-    assert (pair["iapo/completions/unjudged"], pair["iapo/completions/without_baseline"]) == (2, 0)
+    pair, moved = run(rewards={"r": scoring(1, 2)}, assigner=assigner)
+    assert (pair["iapo/completions/unscored"], pair["iapo/completions/without_baseline"]) == (2, 0)
     assert not torch.equal(moved, expected), "two have a baseline"
 
 
@@ -151,11 +124,11 @@ def test_when_all_are_without_baseline_nothing_moves():
     metrics, after = run(rewards=first, assigner=GroupRelative(), diagnose=True)
     assert torch.equal(before, after)
     assert "loss" not in metrics
-    assert (metrics["iapo/completions/unjudged"], metrics["iapo/completions/without_baseline"]) == (12, 4)
+    assert (metrics["iapo/completions/unscored"], metrics["iapo/completions/without_baseline"]) == (12, 4)
     assert metrics["reward"] == 1
 
 
-def test_groups_of_one_are_for_the_assigner_to_judge():
+def test_groups_of_one_are_for_the_assigner_to_refuse():
     with pytest.raises(ValueError, match="allow_singletons=True"):
         run(group_size=1, assigner=GroupRelative())
     metrics, _ = run(group_size=1, assigner=GroupRelative(allow_singletons=True))
@@ -260,19 +233,55 @@ def test_the_reference_answer_can_be_asked_about():
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_an_update_runs_on_cuda_in_bf16():
-    model = AutoModelForCausalLM.from_pretrained(model_path()).cuda()
-    metrics = update(
-        rows(generate_problems(4, seed=5)),
-        model=model,
-        tokenizer=TOKENIZER,
-        sampler=TransformersSampler(model, TOKENIZER, max_new_tokens=40),
-        rewards={"accuracy": MathAnswer()},
-        estimator=AnswerLikelihood(POSTFIX),
-        assigner=InformationAware(beta=0.1),
-        loss=ClippedPolicyLoss(),
-        optimizer=ClippedOptimizer(torch.optim.AdamW(model.parameters(), lr=1e-4)),
-        group_size=4,
-        micro_batch=8,
-        autocast=torch.bfloat16,
-    )
+    model = embedded_model().cuda()
+    optimizer = ClippedOptimizer(torch.optim.AdamW(model.parameters(), lr=1e-4))
+    components = components_of(model, assigner=InformationAware(beta=0.1), optimizer=optimizer)
+    settings = UpdateSettings(group_size=4, micro_batch=8, autocast=torch.bfloat16)
+    metrics = update(rows(generate_problems(4, seed=5)), model, TOKENIZER, components, settings)
     assert metrics["iapo/steps_skipped"] == 0
+
+
+def test_an_update_is_its_two_halves():
+    settings = UpdateSettings(group_size=4, micro_batch=8)
+    problems = rows(generate_problems(4, seed=5))
+    results = []
+    for halves in (False, True):
+        model = embedded_model()
+        components = components_of(model)
+        torch.manual_seed(0)
+        if halves:
+            batch = prepare(problems, model, TOKENIZER, components, settings)
+            metrics = batch.metrics | optimise(batch, model, components, settings).metrics
+        else:
+            metrics = update(problems, model, TOKENIZER, components, settings)
+        weights = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+        results.append(({name: value for name, value in metrics.items() if "/time/" not in name}, weights))
+    assert results[0][0] == results[1][0]
+    assert torch.equal(results[0][1], results[1][1])
+
+
+def test_preparing_changes_no_weight_and_optimising_samples_nothing():
+    class Once(TransformersSampler):
+        def sample(self, prompts, group_size):
+            assert not sampled, "the update sampled"
+            sampled.append(group_size)
+            return super().sample(prompts, group_size)
+
+    sampled: list[int] = []
+    model, settings = embedded_model(), UpdateSettings(group_size=4, micro_batch=8)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    components = components_of(model, sampler=Once(model, TOKENIZER, max_new_tokens=40))
+    batch = prepare(rows(generate_problems(4, seed=5)), model, TOKENIZER, components, settings)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    assert batch.assigned.advantages.shape == batch.rollout.completion_ids.shape
+    done = optimise(batch, model, components, settings)
+    assert not all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    expected, entropy = completion_logprobs(embedded_model(), batch.rollout, with_entropy=True)
+    torch.testing.assert_close(done.policy_logprobs, expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(done.policy_entropy, entropy, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["group_size", "micro_batch", "epochs"])
+def test_numbers_below_one_are_refused(name):
+    with pytest.raises(ValueError, match=f"{name}: got 0"):
+        UpdateSettings(**{"group_size": 2, "micro_batch": 2, name: 0})

@@ -1,0 +1,74 @@
+"""What travels together through an update: the components, and the numbers that say how they are called."""
+
+import dataclasses
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, PolicyOptimizer, Reward, Sampler
+
+Answer = Literal["own", "reference"]
+"""The answer that an estimator is asked about: the completion's own, or the row's reference."""
+
+
+@dataclass(frozen=True)
+class Components:
+    """The parts of a training loop, each of which can be replaced alone.
+
+    Args:
+        sampler: samples the completions of each prompt from the policy.
+        rewards: reward functions by the name they are logged under; their sum is the reward.
+        estimator: is asked only if ``assigner`` requires information.
+        assigner: turns rewards and signals into advantages.
+        loss: turns advantages into a loss.
+        optimizer: turns the loss into new weights.
+    """
+
+    sampler: Sampler
+    rewards: Mapping[str, Reward]
+    estimator: MIEstimator
+    assigner: AdvantageAssigner
+    loss: PolicyLoss
+    optimizer: PolicyOptimizer
+
+    def at(self, progress: float) -> "Components":
+        """The same components with the assigner's weights at this share (0 to 1) of the training."""
+        return dataclasses.replace(self, assigner=self.assigner.at(progress))
+
+
+@dataclass(frozen=True)
+class UpdateSettings:
+    """How an update calls its components.
+
+    Args:
+        group_size: completions of each prompt.
+        micro_batch: completions in one forward and backward; it changes memory and speed, not the update.
+        epochs: optimizer steps on the same completions; above 1 the ratio to the sampling policy moves away from 1.
+        answer: what the estimator is asked about: the completion's ``own`` answer or the row's ``reference`` (its
+            ``answer`` column; of a GSM8K solution what follows ``####``).
+        autocast: the reduced precision of forwards; ``None``: the precision of the weights.
+
+    Raises:
+        ValueError: a number below 1.
+    """
+
+    group_size: int
+    micro_batch: int
+    epochs: int = 1
+    answer: Answer = "own"
+    autocast: torch.dtype | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("group_size", "micro_batch", "epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, want at least 1")
+
+    def autocast_context(self, device: torch.device) -> AbstractContextManager[Any]:
+        """A new context in which forwards on ``device`` run in the reduced precision.
+
+        Each block needs a context of its own: ``torch.autocast`` that is entered twice stays on after the second exit.
+        """
+        return nullcontext() if self.autocast is None else torch.autocast(device.type, self.autocast)

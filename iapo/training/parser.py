@@ -1,0 +1,101 @@
+"""The flags of ``iapo train``, and those that it shares with the other commands."""
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+from torch import nn
+from torch.optim import Optimizer
+
+from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, Sampler
+from iapo.policy.loading import load_tokenizer
+from iapo.tasks import Task, task_from_source
+from iapo.training.settings import PolicySource, ProblemSource, RunSettings
+
+SamplerFactory = Callable[[nn.Module, Any], Sampler]
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+RewardFunctions = dict[str, Callable[..., list]]
+
+SAMPLER = {"class_path": "iapo.rollout.CompactingSampler", "init_args": {"max_new_tokens": 128}}
+REWARDS = {"accuracy": {"class_path": "iapo.rewards.MathAnswer"}}
+_ASSIGNER = {
+    "class_path": "iapo.advantages.InformationAware",
+    "init_args": {"outcome": {"class_path": "iapo.advantages.GroupRelative"}},
+}
+_ADAMW = {"class_path": "torch.optim.AdamW", "init_args": {"lr": 5e-4, "weight_decay": 0.0}}
+
+
+def train_parser() -> ArgumentParser:
+    """Flags of ``iapo train``: the fields of the settings, flat, and the components by import path."""
+    parser = command_parser(
+        "Train a policy; write metrics, checkpoints and a report of before and after into a run folder."
+    )
+    parser.add_class_arguments(PolicySource)
+    parser.add_class_arguments(ProblemSource)
+    parser.add_class_arguments(RunSettings)
+    add_component_flags(parser)
+    parser.add_subclass_arguments(AdvantageAssigner, "assigner", default=_ASSIGNER, required=False)
+    loss = {"class_path": "iapo.losses.ClippedPolicyLoss"}
+    parser.add_subclass_arguments(PolicyLoss, "loss", default=loss, required=False)
+    parser.add_argument(
+        "--optimizer", type=OptimizerFactory, default=_ADAMW, help="torch optimizer, called with the parameters"
+    )
+    return parser
+
+
+def command_parser(description: str) -> ArgumentParser:
+    """A parser of a command whose settings may come from a file."""
+    parser = ArgumentParser(description=description)
+    parser.add_argument("--config", action="config", help="YAML file of settings; flags after it override it")
+    return parser
+
+
+def add_component_flags(parser: ArgumentParser) -> None:
+    """Sampler, rewards and estimator.
+
+    The estimator's token ids follow from texts and the model's tokenizer, and so do those of an estimator inside it,
+    such as that of `Refined`. The texts are those of the task's answer style unless they are given.
+    """
+    add = parser.add_argument
+    add("--postfix", type=str | None, default=None, help="closes the reasoning, opens the answer; default: the task's")
+    add("--closing", type=str | None, default=None, help="text that ends the answer; default: the task's")
+    add("--sampler", type=SamplerFactory, default=SAMPLER, help="called with model and tokenizer")
+    add("--rewards", type=RewardFunctions, default=REWARDS, help="reward functions by name")
+    estimator = {"class_path": "iapo.estimators.AnswerLikelihood"}
+    parser.add_subclass_arguments(MIEstimator, "estimator", default=estimator, required=False)
+    for owner in ("estimator.init_args", "estimator.init_args.estimator.init_args"):
+        for text in ("postfix", "closing"):
+            parser.link_arguments(
+                ("model", "trust_remote_code", "data", "task", text), f"{owner}.{text}_ids", compute_fn=_IDS[text]
+            )
+
+
+def _ids_of(style_text: str) -> Callable[..., tuple[int, ...]]:
+    """The function that gives an estimator the tokens of one of the texts of an answer style."""
+
+    def ids(model: str, trust_remote_code: bool, data: str, task: Any, text: str | None) -> tuple[int, ...]:
+        if text is None:
+            text = getattr(_task(data, task).answer_style, style_text)
+        return _encode(model, trust_remote_code, text)
+
+    return ids
+
+
+_IDS = {text: _ids_of(text) for text in ("postfix", "closing")}
+
+
+def _task(data: str, task: Task | Namespace | None) -> Task:
+    """The task of the flags; a parser hands over what is not instantiated yet."""
+    if task is None:
+        return task_from_source(data)
+    if isinstance(task, Task):
+        return task
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(Task, "task")
+    return parser.instantiate(Namespace(task=task)).task
+
+
+@lru_cache
+def _encode(model: str, trust_remote_code: bool, text: str) -> tuple[int, ...]:
+    return tuple(load_tokenizer(model, trust_remote_code).encode(text, add_special_tokens=False))

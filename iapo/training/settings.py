@@ -1,0 +1,170 @@
+"""The settings that the commands share: which policy, which problems, and how a run trains.
+
+Each is a frozen dataclass whose fields are flags of the command line, with their help and their defaults: the embedded
+task, and what works on it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt, restricted_number_type
+from transformers import PreTrainedModel
+
+from iapo.policy.loading import choose_autocast, choose_device, load_model, load_tokenizer
+from iapo.tasks import Row, Task, load_rows, render_prompts, task_from_source
+from iapo.training.components import Answer
+
+GroupSize = restricted_number_type("GroupSize", int, (">=", 2))
+"""A completion needs at least one other to be compared with."""
+
+
+@dataclass(frozen=True)
+class PolicySource:
+    """Policy
+
+    Args:
+        model: embedded, a directory, a hub id, or a .gguf file.
+        device: auto is CUDA if there is one, else the CPU.
+        precision: of forwards; auto is bf16 on CUDA.
+        trust_remote_code: run code that comes with a model.
+    """
+
+    model: str = "embedded"
+    device: str = "auto"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    trust_remote_code: bool = False
+
+    def torch_device(self) -> torch.device:
+        """The device that ``device`` names on this machine."""
+        return choose_device(self.device)
+
+    def autocast(self) -> torch.dtype | None:
+        """The reduced precision of forwards on that device; ``None``: that of the weights."""
+        return choose_autocast(self.precision, self.torch_device())
+
+    def tokenizer(self) -> Any:
+        """The tokenizer of ``model``."""
+        return load_tokenizer(self.model, self.trust_remote_code)
+
+    def load(self, checkpoint: Path | None = None) -> tuple[PreTrainedModel, Any]:
+        """The model and its tokenizer, of a ``checkpoint`` in place of ``model`` if one is given."""
+        source = self.model if checkpoint is None else str(checkpoint)
+        return load_model(source, self.torch_device(), trust_remote_code=self.trust_remote_code)
+
+
+@dataclass(frozen=True)
+class ProblemSource:
+    """Problems
+
+    Args:
+        data: embedded, a .jsonl, .csv or .parquet file, reasoning-gym:TASK, a hub id.
+        task: a task of one's own by import path, in place of data.
+        split: split of a hub data set.
+        limit: use only so many rows.
+        prompt_column: column of the problems.
+        answer_column: column of the reference answers.
+        prompt_template: text around the problem, with {prompt} in it.
+        system_prompt: text before the problem, through the chat template.
+    """
+
+    data: str = "embedded"
+    task: Task | None = None
+    split: str = "train"
+    limit: PositiveInt | None = None
+    prompt_column: str = "prompt"
+    answer_column: str = "answer"
+    prompt_template: str | None = None
+    system_prompt: str | None = None
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def resolve(self) -> Task:
+        """The task that ``task`` or, without one, ``data`` names."""
+        return task_from_source(self.data, self.split) if self.task is None else self.task
+
+    def load(self, seed: int) -> list[Row]:
+        """The problems of the training split, as the data have them.
+
+        Args:
+            seed: of problems that are generated.
+        """
+        return load_rows(self.resolve(), "train", seed, self.limit, self.prompt_column, self.answer_column)
+
+    def render(self, rows: Sequence[Row], tokenizer: Any) -> list[Row]:
+        """Rows whose ``prompt`` is the text that the policy reads."""
+        return render_prompts(rows, tokenizer, self.system_prompt, self.prompt_template)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Run
+
+    Args:
+        output: run folder.
+        resume: go on from the newest checkpoint of the run folder, if it has one.
+        override: resume although settings, data or versions differ.
+        seed: of everything random.
+        steps: updates, at most.
+        max_tokens: end after the update in which so many tokens are sampled.
+        prompts_per_step: prompts of an update.
+        group_size: completions of a prompt.
+        micro_batch: completions per forward; it changes memory and speed, not the update.
+        epochs: optimizer steps on the same completions.
+        resample: rounds in which groups of equal rewards give way to fresh prompts.
+        diagnose: every how many updates the length and the information are diagnosed; 0 is never.
+        answer: what the estimator is asked about, the own or the reference answer.
+        warmup_steps: steps over which the learning rate rises.
+        max_grad_norm: the gradient is scaled down to this L2 norm.
+        eval_problems: problems held out for the report.
+        eval_samples: completions of each held-out problem.
+        checkpoint_every: steps between checkpoints.
+        keep_checkpoints: checkpoints kept.
+    """
+
+    output: str = "runs/embedded"
+    resume: bool = False
+    override: bool = False
+    seed: int = 0
+    steps: PositiveInt = 60
+    max_tokens: PositiveInt | None = None
+    prompts_per_step: PositiveInt = 32
+    group_size: GroupSize = 8  # type: ignore[valid-type]
+    micro_batch: PositiveInt = 32
+    epochs: PositiveInt = 1
+    resample: NonNegativeInt = 0
+    diagnose: NonNegativeInt = 10
+    answer: Answer = "own"
+    warmup_steps: NonNegativeInt = 0
+    max_grad_norm: PositiveFloat = 1.0
+    eval_problems: PositiveInt = 256
+    eval_samples: PositiveInt = 4
+    checkpoint_every: PositiveInt = 20
+    keep_checkpoints: PositiveInt = 2
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+def check_ranges(record: object) -> None:
+    """Raise ``ValueError`` if a number of a dataclass is outside of the range that its field's type stands for.
+
+    The command line checks flags by the same types; this is for records that are made in Python.
+
+    Example:
+        >>> RunSettings(steps=0)
+        Traceback (most recent call last):
+        ...
+        ValueError: steps: got 0, want an int restricted to be >0
+    """
+    for field in fields(record):  # type: ignore[arg-type]
+        value = getattr(record, field.name)
+        for kind in getattr(field.type, "__args__", (field.type,)):
+            if value is not None and getattr(kind, "__module__", "") == PositiveInt.__module__:
+                try:
+                    kind(value)
+                except ValueError as error:
+                    raise ValueError(f"{field.name}: got {value}, want an {kind.__doc__}") from error

@@ -1,0 +1,92 @@
+"""Log-probabilities, entropies and information of a rollout's tokens, measured batch by batch."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from iapo.interfaces import MIEstimator
+from iapo.policy.forward import inference_mode
+from iapo.policy.logprobs import completion_logprobs
+from iapo.training.components import Components, UpdateSettings
+from iapo.types import Rollout, TokenSignals
+
+
+def measure(
+    model: nn.Module,
+    rollout: Rollout,
+    probed: Bool[Tensor, " batch"],
+    components: Components,
+    settings: UpdateSettings,
+) -> TokenSignals:
+    """The signals that the assigner requires, and no others.
+
+    Args:
+        model: the policy that sampled.
+        rollout: the completions.
+        probed: the completions whose information is estimated; that of the others is 0 and outside the
+            ``information_mask``.
+        components: the assigner says what is required, the estimator measures the information, the sampler says at
+            which temperature the policy sampled.
+        settings: the size of batches.
+    """
+    requires, temperature = components.assigner.requires, components.sampler.temperature
+    signals: dict[str, Tensor] = {}
+    if "information" in requires:
+        signals["information"] = information_of(model, rollout, components.estimator, probed, settings.micro_batch)
+        signals["information_mask"] = rollout.reasoning_mask & probed[:, None]
+    if "policy_logprobs" in requires and rollout.sampler_logprobs is not None:
+        signals["policy_logprobs"] = rollout.sampler_logprobs
+    missing = {"policy_logprobs", "policy_entropy"} & requires - set(signals)
+    if missing:
+        shape, device = rollout.completion_mask.shape, rollout.completion_mask.device
+        signals |= {name: torch.zeros(shape, device=device) for name in missing}
+        for batch in by_length(rollout, settings.micro_batch):
+            part = rollout.select(batch)
+            with inference_mode(model):
+                logprobs, entropy = completion_logprobs(model, part, temperature, "policy_entropy" in missing)
+            for name, values in (("policy_logprobs", logprobs), ("policy_entropy", entropy)):
+                if name in missing and values is not None:
+                    signals[name][batch, : values.shape[1]] = values.float()
+    return TokenSignals(**signals)
+
+
+def information_of(
+    model: nn.Module, rollout: Rollout, estimator: MIEstimator, among: Bool[Tensor, " batch"], micro_batch: int
+) -> Float[Tensor, "batch token"]:
+    """Information (nats) of the tokens of the completions ``among``, estimated in micro-batches; 0 in the others."""
+    information = torch.zeros(rollout.completion_mask.shape, device=rollout.completion_mask.device)
+    for batch in by_length(rollout, micro_batch, among):
+        part = rollout.select(batch)
+        information[batch, : part.completion_ids.shape[1]] = estimator(model, part).float()
+    return information
+
+
+def logprobs_of(
+    model: nn.Module, rollout: Rollout, temperature: float, settings: UpdateSettings
+) -> Float[Tensor, "batch token"]:
+    """Log-probabilities (nats) of a rollout's completion tokens, without gradients, in micro-batches."""
+    device = rollout.completion_mask.device
+    logprobs = torch.zeros(rollout.completion_mask.shape, device=device)
+    with inference_mode(model), settings.autocast_context(device):
+        for batch in by_length(rollout, settings.micro_batch):
+            part = rollout.select(batch)
+            logprobs[batch, : part.completion_ids.shape[1]] = completion_logprobs(model, part, temperature)[0].float()
+    return logprobs
+
+
+def by_length(
+    rollout: Rollout, micro_batch: int, among: Bool[Tensor, " batch"] | None = None
+) -> Sequence[Int[Tensor, " rows"]]:
+    """Rows in micro-batches, longest completions first, so that little of a micro-batch is padding.
+
+    Args:
+        rollout: the completions.
+        micro_batch: rows of a micro-batch.
+        among: the rows that are wanted; ``None``: all.
+    """
+    order = rollout.completion_lengths.argsort(descending=True, stable=True)
+    if among is not None:
+        order = order[among[order]]
+    return [batch for batch in order.split(micro_batch) if len(batch)]
