@@ -1,9 +1,9 @@
-"""What lines of the warm start's kinds tell a model about its own answer: before training, and after.
+"""Information about a model's own answer by kind of line of the warm start: before training, and after.
 
     python benchmarks/lines.py runs/models/smollm2_small runs/smollm2_small/iapo_steps/default/seed-0/checkpoint-60 \
-        --problems runs/smollm2_small/judging-test.json --output docs/study/smollm2-lines.md
+        --problems runs/smollm2_small/problems-test.json --output docs/study/smollm2-lines.md
 
-Samples completions of the problems that a comparison of models of `benchmarks/warm_start.py` was judged on, measures
+Samples completions of the problems that a comparison of models of `benchmarks/warm_start.py` was evaluated on, measures
 their information at line breaks, and sums up by kind of line: lines of a completion, tokens of a line, and means per
 token, standard error over problems in brackets: nats, and the two terms of the default's advantage.
 """
@@ -71,7 +71,7 @@ def measure(path: Path, problems: list[dict], arguments: argparse.Namespace) -> 
     texts = zip(rollout.completion_ids, mask, strict=True)
     lines = [lines_of(tokenizer, ids[real].tolist(), *line_break) for ids, real in texts]
     labels = [[name for name, count in own for _ in range(count)] for own in lines]
-    told = information_by_class(information, measured, mask, groups, labels)
+    nats = information_by_class(information, measured, mask, groups, labels)
     outcome, paid = (information_by_class(terms[name], measured, mask, groups, labels) for name in terms)
     counts, tokens = Counter(), Counter()
     for own in lines:
@@ -80,9 +80,9 @@ def measure(path: Path, problems: list[dict], arguments: argparse.Namespace) -> 
             tokens[name] += count
     rows = []
     for name in KINDS:
-        if name in told:
+        if name in nats:
             shares = f"{counts[name] / len(lines):.2f} | {tokens[name] / counts[name]:.1f}"
-            means = " | ".join(with_error(each[name]) for each in (told, paid, outcome))
+            means = " | ".join(with_error(each[name]) for each in (nats, paid, outcome))
             rows.append(f"| {name} | {shares} | {means} |")
     return rows
 

@@ -25,10 +25,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 from torch import Tensor
 
-from iapo.comparison.running.problems import judging_path
-from iapo.comparison.showing.report import ranged
+from iapo.comparison.running.problems import problems_path
+from iapo.comparison.running.results import evaluation_file
 from iapo.comparison.showing.statistics import difference_interval, hardest_third, mean_interval
-from iapo.evaluation import Interval, pass_at_k
+from iapo.evaluation import EvaluationResult, Interval, pass_at_k
 
 LENGTH_REWARDS = ("kimi", "l1", "arora_zanette", "shorter_better")
 OURS = ("iapo, tuned", "iapo", "iapo, mild")
@@ -36,8 +36,8 @@ RIVALS = ("dapo", "gfpo", "gtpo", "s_grpo")
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
-    """The reporting runs of a method, run by problem; ``shortest`` is `None` for problems that do not say it."""
+class MethodRuns:
+    """The reporting runs of a method, run by problem; ``shortest`` is `None` where it is not known."""
 
     accuracy: Tensor
     length: Tensor
@@ -46,14 +46,15 @@ class Judged:
     hard: Tensor
 
     @classmethod
-    def of(cls, folder: Path, runs: list[str]) -> "Judged":
-        found = [json.loads((folder / run / "judged-test.json").read_text()) for run in runs]
-        rows = json.loads(judging_path(folder, "test").read_text())["rows"]
-        correct = torch.stack([torch.tensor(each["correct"]).bool() for each in found])
-        samples, shortest = correct.shape[2], found[0].get("shortest")
+    def of(cls, folder: Path, runs: list[str]) -> "MethodRuns":
+        files = [folder / run / evaluation_file("test") for run in runs]
+        found = [EvaluationResult.load(file) for file in files]
+        rows = json.loads(problems_path(folder, "test").read_text())["rows"]
+        correct = torch.stack([each.correct for each in found])
+        samples, shortest = correct.shape[2], json.loads(files[0].read_text()).get("shortest")
         return cls(
             accuracy=correct.double().mean(2),
-            length=torch.stack([torch.tensor(each["lengths"]).double().mean(1) for each in found]),
+            length=torch.stack([each.lengths.double().mean(1) for each in found]),
             passed=torch.stack([pass_at_k(each.sum(1), samples, samples) for each in correct]),
             shortest=None if shortest is None else torch.tensor(shortest, dtype=torch.float64),
             hard=hardest_third(torch.tensor([float(row["difficulty"]) for row in rows])),
@@ -64,59 +65,59 @@ class Judged:
         return mean_interval(self.passed, self.length)
 
 
-def read(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Judged]]:
-    """The rows of ``results.json``, their runs named from here, and what was judged of each method and preset."""
+def read(folder: Path) -> tuple[list[dict[str, Any]], dict[str, MethodRuns]]:
+    """The rows of ``results.json``, their runs named from here, and the evaluations of each method and preset."""
     rows = json.loads((folder / "results.json").read_text())
     runs = defaultdict(list)
     for row in rows:
         if row["split"] == "test":
             name = row["method"] if row["preset"] == "default" else f"{row['method']}, {row['preset']}"
             runs[name].append(row["run"])
-    judged = {name: Judged.of(folder, each) for name, each in runs.items()}
-    return [row | {"run": str(folder / row["run"])} for row in rows], judged
+    methods = {name: MethodRuns.of(folder, each) for name, each in runs.items()}
+    return [row | {"run": str(folder / row["run"])} for row in rows], methods
 
 
-def targets(judged: dict[str, Judged], ours: Judged) -> Iterator[tuple[str, str, str]]:
+def targets(methods: dict[str, MethodRuns], ours: MethodRuns) -> Iterator[tuple[str, str, str]]:
     """What the information-aware default was to reach: of what, what was wanted, what ``ours`` reached."""
-    base, grpo = judged["base"], judged["grpo"]
+    base, grpo = methods["base"], methods["grpo"]
     shorter = difference_interval(ours.length, base.length, relative=True)
-    yield "length against the base", "at most -36%", ranged(shorter, 1, sign=True, percent=True)
-    yield "accuracy, less that of GRPO", "no loss", ranged(difference_interval(ours.accuracy, grpo.accuracy), sign=True)
+    yield "length against the base", "at most -36%", f"{shorter:+.1%}"
+    yield "accuracy, less that of GRPO", "no loss", f"{difference_interval(ours.accuracy, grpo.accuracy):+.3f}"
     if ours.shortest is not None and grpo.shortest is not None:
         excess = difference_interval(ours.length - ours.shortest, grpo.length - grpo.shortest, relative=True)
         of = "excess over the shortest sufficient reasoning against GRPO's"
-        yield of, "at most -50%", ranged(excess, 1, sign=True, percent=True)
+        yield of, "at most -50%", f"{excess:+.1%}"
     else:
         shorter = difference_interval(ours.length, grpo.length, relative=True)
-        yield "length against that of GRPO", "at most -36%", ranged(shorter, 1, sign=True, percent=True)
-    for name in (name for name in RIVALS if name in judged):
-        apart = ours.ratio.low > judged[name].ratio.high
-        found = f"{ranged(ours.ratio, 4)} against {ranged(judged[name].ratio, 4)}: {'apart' if apart else 'not apart'}"
-        yield f"Ratio@32 against {name}", "higher, intervals apart", found
-    for name in (name for name in judged if name.split(",")[0] in LENGTH_REWARDS):
-        other = judged[name]
+        yield "length against that of GRPO", "at most -36%", f"{shorter:+.1%}"
+    for name in (name for name in RIVALS if name in methods):
+        disjoint = "disjoint" if ours.ratio.low > methods[name].ratio.high else "overlapping"
+        found = f"{ours.ratio:.4f} against {methods[name].ratio:.4f}: {disjoint}"
+        yield f"Ratio@32 against {name}", "higher, intervals disjoint", found
+    for name in (name for name in methods if name.split(",")[0] in LENGTH_REWARDS):
+        other = methods[name]
         hard = difference_interval(ours.accuracy[:, ours.hard], other.accuracy[:, other.hard])
         every = difference_interval(ours.accuracy, other.accuracy)
         length = difference_interval(ours.length, other.length)
-        found = f"{ranged(hard, sign=True)}, on all {ranged(every, sign=True)}, tokens {ranged(length, 2, sign=True)}"
+        found = f"{hard:+.3f}, on all {every:+.3f}, tokens {length:+.2f}"
         yield f"accuracy on the hardest third, less that of {name}", "at least 0 at equal length", found
 
 
-def targets_table(judged: dict[str, Judged]) -> str:
+def targets_table(methods: dict[str, MethodRuns]) -> str:
     """The targets as Markdown, a column for each of our weights, or for what else there is of ours."""
-    ours = [name for name in OURS if name in judged] or [name for name in judged if name.startswith("iapo")]
+    ours = [name for name in OURS if name in methods] or [name for name in methods if name.startswith("iapo")]
     lines = [f"| | wanted | {' | '.join(ours)} |", "|---|---|" + "---|" * len(ours)]
-    for each in zip(*(targets(judged, judged[name]) for name in ours), strict=True):
+    for each in zip(*(targets(methods, methods[name]) for name in ours), strict=True):
         of, wanted, _ = each[0]
         lines.append(f"| {of} | {wanted} | {' | '.join(found for _, _, found in each)} |")
     return "\n".join(lines) + "\n"
 
 
-def draw(tasks: dict[str, dict[str, Judged]], path: Path) -> None:
+def plot(tasks: dict[str, dict[str, MethodRuns]], path: Path) -> None:
     """Accuracy against length of every method, a panel a task; accuracy by its log odds, as most are near 1."""
     figure = Figure(figsize=(9, 4.6 * len(tasks)), layout="constrained")
-    for axes, (task, judged) in zip(figure.subplots(len(tasks), 1, squeeze=False)[:, 0], tasks.items(), strict=True):
-        for number, (name, each) in enumerate(judged.items()):
+    for axes, (task, methods) in zip(figure.subplots(len(tasks), 1, squeeze=False)[:, 0], tasks.items(), strict=True):
+        for number, (name, each) in enumerate(methods.items()):
             length, accuracy = mean_interval(each.length), mean_interval(each.accuracy)
             axes.errorbar(
                 length.value,
@@ -128,7 +129,7 @@ def draw(tasks: dict[str, dict[str, Judged]], path: Path) -> None:
                 capsize=2,
                 label=name,
             )
-        shortest = next(iter(judged.values())).shortest
+        shortest = next(iter(methods.values())).shortest
         if shortest is not None:
             axes.axvline(float(shortest.mean()), color="grey", linestyle=":", label="shortest sufficient")
         axes.set_yscale("logit")
@@ -151,17 +152,17 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     tasks = {}
     for folder in settings.folders:
-        found, judged = read(folder)
+        found, methods = read(folder)
         rows += found
-        tasks[found[0]["task"]] = judged
+        tasks[found[0]["task"]] = methods
         report = (folder / "report.md").read_text().split("\n", 2)[2].replace("\n## ", "\n### ")
         (settings.output / f"{found[0]['task']}.md").write_text(report)
-        if "grpo" in judged:
-            (settings.output / f"{found[0]['task']}-targets.md").write_text(targets_table(judged))
+        if "grpo" in methods:
+            (settings.output / f"{found[0]['task']}-targets.md").write_text(targets_table(methods))
     results = settings.output / "results.json"
     kept = [row for row in json.loads(results.read_text()) if row["task"] not in tasks] if results.exists() else []
     results.write_text("[\n" + ",\n".join(map(json.dumps, kept + rows)) + "\n]\n")
-    draw(tasks, settings.output / settings.figure)
+    plot(tasks, settings.output / settings.figure)
 
 
 if __name__ == "__main__":
