@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 RUN := runs/embedded
 EXTRAS := train,tasks,gguf,docs,dev
 
-.PHONY: train test lint types docs pytest clean
+.PHONY: train test lint types docs pytest test-isa clean
 
 train: $(RUN)/report.md
 	@cat $(RUN)/report.md
@@ -27,6 +27,14 @@ types: $(VENV)/.installed
 
 pytest: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
+
+# The tests that compare forwards, under other instruction sets and with two threads: kernels add in other orders there.
+test-isa: $(VENV)/.installed
+	for setting in ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2; do \
+		echo $$setting; \
+		env OMP_NUM_THREADS=1 $$setting $(BIN)/python -m pytest -q -m "not slow" \
+			tests/estimators tests/rollout tests/policy || exit 1; \
+	done
 
 docs: $(VENV)/.installed
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html

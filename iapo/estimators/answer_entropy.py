@@ -55,7 +55,8 @@ class AnswerEntropy(PrefixEstimator):
         closing_ids: tokens that end the answer, scored with it, so that ``1`` and ``12`` are different answers.
             Without them a candidate that begins another one counts the other's probability as its own.
         chunk: prefixes per packed forward; ``None``: chosen from the memory there is, halved if it was too little.
-        guard: compare the packed with the naive forward the first time a model is seen.
+        guard: compare the packed with the naive forward the first time a model is seen, and again whenever texts are
+            more than twice as long as those compared.
 
     Raises:
         ValueError: empty or negative ids, no candidates or the same one twice, ``chunk`` below 1, or, on a call, no

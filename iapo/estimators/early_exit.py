@@ -42,7 +42,8 @@ class EarlyExitEntropy(PrefixEstimator):
     Args:
         postfix_ids: tokens that close the reasoning and open the answer, ``</think><answer>`` in the format used.
         chunk: prefixes per packed forward; ``None``: chosen from the memory there is, halved if it was too little.
-        guard: compare the packed with the naive forward the first time a model is seen.
+        guard: compare the packed with the naive forward the first time a model is seen, and again whenever texts are
+            more than twice as long as those compared.
 
     Raises:
         ValueError: empty or negative ``postfix_ids``, ``chunk`` below 1.

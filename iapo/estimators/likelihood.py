@@ -37,8 +37,8 @@ class AnswerLikelihood(PrefixEstimator):
     answers sampled from the model is ``I(y; o_t | q, o_<t)``.
 
     *Bias.* The value is low, by nats, at prefixes from which the policy would go on and not answer: it says how far the
-    policy is from being able to answer now (6 and 8 nats below the truth on the two tasks that were measured). Sums
-    over a completion are high: they include what the policy could have worked out without writing it, and the own
+    policy is from being able to answer now (6 and 8 nats below the true value on the two tasks that were measured).
+    Sums over a completion are high: they include what the policy could have worked out without writing it, and the own
     answer was chosen by the completion. The reference answer gives large negative values where a completion goes wrong.
 
     *Degenerate cases.* A row without an answer, or an empty reasoning span, gives 0.
@@ -47,7 +47,8 @@ class AnswerLikelihood(PrefixEstimator):
         postfix_ids: tokens that close the reasoning and open the answer, ``</think><answer>`` in the format used.
         closing_ids: tokens that end the answer, scored with it, so that ``1`` and ``12`` are different answers.
         chunk: prefixes per packed forward; ``None``: chosen from the memory there is, halved if it was too little.
-        guard: compare the packed with the naive forward the first time a model is seen.
+        guard: compare the packed with the naive forward the first time a model is seen, and again whenever texts are
+            more than twice as long as those compared.
 
     Raises:
         ValueError: empty or negative ids, ``chunk`` below 1, or, on a call, a rollout without ``answer_ids``.

@@ -1,4 +1,4 @@
-"""Packs sampled or recorded completions into a `Rollout`; the one place where samplers pad."""
+"""Packs sampled or recorded completions into a `Rollout`; samplers pad nowhere else."""
 
 import dataclasses
 from collections.abc import Collection, Sequence

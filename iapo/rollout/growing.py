@@ -1,4 +1,4 @@
-"""A cache layer that appends tokens in place instead of copying all that is there for each."""
+"""A cache layer that appends each token in place instead of copying all tokens before it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What an estimator that claims the truth must tell: mutual information, on models small enough to enumerate."""
+"""The contract of estimators of mutual information with the policy's answer, on models small enough to enumerate."""
 
 import dataclasses
 import math
@@ -38,7 +38,7 @@ READERS: Mapping[str, AnswerOf] = {
 
 @dataclass(frozen=True)
 class World:
-    """An enumerable policy, and what counts as its answer.
+    """An enumerable policy, and how its answer is read.
 
     Args:
         model: the policy.
@@ -134,7 +134,7 @@ class InformationContract:
         self._for_all(holds)
 
     def chain_rule(self, make: Make) -> None:
-        """All tokens together tell what there is to know: ``E[sum_t s_t] = I(y; o | q) = H(y | q)``."""
+        """All tokens' information adds up to the answer's entropy: ``E[sum_t s_t] = I(y; o | q) = H(y | q)``."""
 
         def holds(world: World) -> None:
             information = self._information(make, world, world.answer_of)
@@ -161,7 +161,7 @@ class InformationContract:
         self._for_all(holds)
 
     def ignored_tokens(self, make: Make) -> None:
-        """Where tokens are independent and the last one is the answer, the others tell nothing, each time."""
+        """Where tokens are independent and the last one is the answer, the others have information 0, each time."""
 
         def holds(seed: int, limit: int) -> None:
             model = TabularLanguageModel(vocab_size=3, order=0, seed=seed)
@@ -171,7 +171,7 @@ class InformationContract:
             world = World(model, limit, "last", [(ids, p) for ids, p in found if p > 0])
             information = self._information(make, world, world.answer_of)[:, : limit - 1]
             worst = float(information.abs().max())
-            self._assert(worst <= 2 * self.tolerance, world, (), f"{worst:.6g} nats told by a token that is ignored")
+            self._assert(worst <= 2 * self.tolerance, world, (), f"{worst:.6g} nats for a token that is ignored")
 
         for_all(self.examples, holds, st.integers(0, 2**20), st.integers(2, self.max_limit))
 

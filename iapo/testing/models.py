@@ -15,7 +15,7 @@ from iapo.testing.checks import assert_close, seeded
 _SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>", "<think>", "</think>", "<answer>", "</answer>")
 _SYMBOLS = (*_SPECIAL, *"0123456789+-*=abcdefghi")
 VOCAB = len(_SYMBOLS)
-"""Tokens of `tiny_tokenizer`, and of `tiny_llama` unless told otherwise."""
+"""Tokens of `tiny_tokenizer`, and of `tiny_llama` by default."""
 
 
 def tiny_llama(vocab: int = VOCAB, seed: int = 0, layers: int = 2, attends: bool = True) -> LlamaForCausalLM:
@@ -23,7 +23,7 @@ def tiny_llama(vocab: int = VOCAB, seed: int = 0, layers: int = 2, attends: bool
 
     Args:
         vocab: number of tokens, at least 2; token 2 (1 if there are but two) ends a text.
-        seed: of the weights. Torch's generator goes on as if nothing had been drawn.
+        seed: of the weights. Torch's generator is left as it was.
         layers: attention layers.
         attends: ``False``: attention outputs are 0, so that what follows a token depends on that token alone.
 

@@ -1,4 +1,4 @@
-"""What every sampler must do, wherever its completions come from."""
+"""The contract of samplers: properties that every sampler has, wherever its completions come from."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ def sampler_checks(**options: Any) -> tuple[Check, ...]:
 class SamplerContract:
     """The properties of an `iapo.Sampler`.
 
-    Torch's generators are seeded before each call, and go on afterwards as if nothing had been drawn.
+    Torch's generators are seeded before each call and put back afterwards.
 
     Args:
         prompts: what it is called with, as texts or token ids; of several lengths, so that there is padding.
@@ -132,7 +132,7 @@ class SamplerContract:
         for _, rollout in self._rollouts(sampler):
             for row in range(len(rollout)):
                 ids = rollout.completion_ids[row, rollout.completion_mask[row]].tolist()
-                ends = [place for place, token in enumerate(ids) if token in eos_ids]
+                ends = [position for position, token in enumerate(ids) if token in eos_ids]
                 if ends and ends[0] < len(ids) - 1:
                     raise AssertionError(
                         f"row {row} of {len(rollout)} has {len(ids)} tokens and goes on after its end at {ends[0]}"

@@ -1,4 +1,4 @@
-"""A language model that is a table: everything about it can be enumerated, so it says what is true."""
+"""A language model that is a table, so that its completions and their probabilities can be enumerated."""
 
 from typing import Any
 
@@ -97,8 +97,8 @@ def enumerate_completions(
 ) -> list[tuple[tuple[int, ...], float]]:
     """Every completion of a prompt with its probability: ``p(o) = prod_t p(o_t | q, o_<t)``, in float64.
 
-    Completions end with their first ``eos_id`` or at ``max_new_tokens``. One forward over one text at a time, so slow
-    and plain: what faster enumerations are compared with.
+    Completions end with their first ``eos_id`` or at ``max_new_tokens``. One forward over one text at a time: slow
+    and plain, for faster enumerations to be compared with it.
 
     Args:
         model: a causal language model, on the CPU.

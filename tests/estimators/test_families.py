@@ -53,6 +53,20 @@ FULL: dict[str, dict[str, object]] = {
     "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32},
     "gpt2": SMALL_GPT2,
     "gptj": {**SMALL_GPT2, "rotary_dim": 4},
+    "llama4_text": {
+        "num_local_experts": 2,
+        "intermediate_size_mlp": 48,
+        "layer_types": ["full_attention"] * 4,
+        "attn_temperature_tuning": False,
+    },
+    "granitemoehybrid": {
+        "layer_types": ["full_attention"] * 4,
+        "mamba_n_heads": 4,
+        "mamba_d_head": 16,
+        "num_local_experts": 2,
+        "num_experts_per_tok": 1,
+        "shared_intermediate_size": 32,
+    },
 }
 SLIDING: dict[str, dict[str, object]] = {
     "mistral": {},
@@ -102,6 +116,11 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
         "linear_attention",
     ),
     "llama4_text": ({"num_local_experts": 2, "intermediate_size_mlp": 48}, "chunked_attention"),
+    "llama4_text-full": (
+        {"num_local_experts": 2, "intermediate_size_mlp": 48, "layer_types": ["full_attention"] * 4},
+        "attn_temperature_tuning",
+    ),
+    "doge": ({}, "longer than 2048 tokens"),
     "bloom": ({"n_layer": 2, "n_head": 4}, "position_ids"),
     "mpt": ({"d_model": 32, "n_heads": 4, "n_layers": 2}, "position_ids"),
     "falcon": ({"alibi": True, "head_dim": None}, "ALiBi"),
@@ -116,6 +135,7 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
 
 
 def build(family: str, **extra: object):
+    family = family.split("-full")[0]
     if family not in CONFIG_MAPPING_NAMES:
         pytest.skip(f"this version of transformers has no {family}")
     settings = {**SHAPE, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, **extra}

@@ -302,7 +302,7 @@ def test_bad_parameters_are_named(arguments, name):
         MonteCarloInformation(**({"sampler": lambda model: None, "samples": 4} | arguments))
 
 
-def test_sampled_information_is_mutual_information_up_to_its_noise():
+def test_sampled_is_mutual_information_up_to_noise():
     """The same checks that the exact estimator passes to ten digits."""
 
     def make(answer_of, eos, limit):

@@ -32,7 +32,7 @@ def test_dtype_and_attention_are_as_asked() -> None:
     assert model.config._attn_implementation == "eager"
 
 
-def test_tokenizer_without_padding_token_pads_with_the_end_of_sequence(copy: Path) -> None:
+def test_a_tokenizer_without_padding_pads_with_the_end(copy: Path) -> None:
     config = copy / "tokenizer_config.json"
     config.write_text(config.read_text().replace('"pad_token": "<pad>",', ""))
     tokenizer = load_tokenizer(str(copy))

@@ -39,7 +39,7 @@ def test_rows_survive_packing(rows: list[tuple[list[int], list[int]]], pad_id: i
     assert (rollout.completion_ids[~rollout.completion_mask] == pad_id).all()
 
 
-def test_without_a_tokenizer_all_but_the_end_of_sequence_is_reasoning() -> None:
+def test_without_a_tokenizer_all_but_the_end_is_reasoning() -> None:
     rollout = collate([[1], [1], [1]], [[5, 2], [2, 5], []], [0, 0, 0], 0, None, eos_ids=[2])
     assert rollout.reasoning_mask.tolist() == [[True, False], [True, True], [False, False]]
     assert rollout.answer_ids is None

@@ -214,7 +214,7 @@ def test_wrapped_models_are_called_through_the_wrapper(wrapper: type[nn.Module])
     assert len(seen) == rollout.completion_ids.shape[1]
 
 
-def test_ddp_is_not_called_so_that_ranks_may_take_different_steps(two_ranks: None) -> None:
+def test_ddp_is_not_called_so_that_ranks_may_differ(two_ranks: None) -> None:
     model = model_of()
     wrapped = DistributedDataParallel(model)
     with watching(wrapped) as seen, watching(model) as inside:

@@ -18,15 +18,15 @@ from iapo.testing import check_estimator, estimator_checks
 
 pytestmark = pytest.mark.usefixtures("first_failure")
 
-TOLD = torch.randint(-4, 5, (31,), generator=torch.Generator().manual_seed(0)) / 4
-"""What each token of the vocabulary tells in every context, exact in half precision."""
+CREDIT = torch.randint(-4, 5, (31,), generator=torch.Generator().manual_seed(0)) / 4
+"""The information of each token of the vocabulary in every context, exact in half precision."""
 
 
 class Table(MIEstimator):
     """Has every property but that of asking the model."""
 
     def probe(self, model, rollout):
-        return pad(TOLD[rollout.completion_ids].cumsum(1), (1, 0))
+        return pad(CREDIT[rollout.completion_ids].cumsum(1), (1, 0))
 
 
 class HalfPrecision(Table):
@@ -105,7 +105,7 @@ class Drawing(Table):
 
 class ReadsConfig(Table):
     def probe(self, model, rollout):
-        assert model.config.vocab_size == len(TOLD)
+        assert model.config.vocab_size == len(CREDIT)
         return super().probe(model, rollout)
 
 
@@ -120,7 +120,7 @@ class FromTheEnd(Table):
     """Credits a token with what the next one tells."""
 
     def probe(self, model, rollout):
-        return pad(TOLD[rollout.completion_ids] * rollout.completion_mask, (0, 1)).cumsum(1)
+        return pad(CREDIT[rollout.completion_ids] * rollout.completion_mask, (0, 1)).cumsum(1)
 
 
 class ByWidth(Table):
@@ -230,13 +230,13 @@ def test_each_broken_estimator_fails_its_check(estimator, names, message):
         assert re.search(message, found[name]), found[name]
 
 
-def test_an_estimator_that_credits_ignored_tokens_fails_that_check():
+def test_crediting_ignored_tokens_fails_that_check():
     found = failures(Table(), estimator_checks, {"ignored_tokens"}, FEW)
     assert set(found) == {"ignored_tokens"}
     assert "information of tokens that the model ignores: differs by" in found["ignored_tokens"]
 
 
-def test_an_estimator_that_reduces_logits_in_bf16_fails_that_check():
+def test_reducing_logits_in_bf16_fails_that_check():
     """Though it is well within the bound on a forward in bf16."""
     estimator = ReducesInHalf((4, 5), guard=False)
     found = failures(estimator, estimator_checks, {"bfloat16"}, FEW)
@@ -244,7 +244,7 @@ def test_an_estimator_that_reduces_logits_in_bf16_fails_that_check():
     assert "torch.bfloat16 against the same logits in fp32: differs by" in found["bfloat16"]
 
 
-def test_a_sound_estimator_passes_and_what_did_not_apply_is_told():
+def test_a_sound_estimator_passes_what_applies():
     applied = check_estimator(Table(), zero_if_ignored=False)
     assert {name for name in applied if not applied[name]} == {"chunk", "ignored_tokens"}
 
@@ -268,7 +268,7 @@ def test_spreading_information_over_intervals_needs_causal_off():
 
         def probe(self, model, rollout):
             lengths = rollout.completion_lengths[:, None].clamp(min=1)
-            told = (TOLD[rollout.completion_ids] * rollout.completion_mask).sum(1, keepdim=True)
+            told = (CREDIT[rollout.completion_ids] * rollout.completion_mask).sum(1, keepdim=True)
             return told * torch.arange(rollout.completion_ids.shape[1] + 1) / lengths
 
     assert set(failures(Spread(), estimator_checks, {"causality"}, FEW, zero_if_ignored=False)) == {"causality"}

@@ -121,13 +121,19 @@ def _refuse_unmaskable(model: Any, config: Any) -> None:
 
 def _why_not(model: Any, config: Any) -> str:
     """What keeps a model from honoring a packed mask, as far as its class and its config say; empty: nothing."""
-    odd = sorted(set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"})
+    layer_types = set(getattr(config, "layer_types", None) or ())
+    odd = sorted(layer_types - {"full_attention", "sliding_attention"})
     if odd:
         return f"has layers of type {', '.join(odd)}: their state cannot be cut back to a prefix"
-    if getattr(model, "_is_stateful", False):
+    # A hybrid that says that all its layers are attention has no state (granitemoehybrid).
+    if getattr(model, "_is_stateful", False) and not layer_types:
         return "has recurrent layers: their state cannot be cut back to a prefix"
     if getattr(config, "alibi", False):
         return "biases attention by the distance in the cache (ALiBi), whatever positions it is given"
+    if getattr(config, "attn_temperature_tuning", False) and not all(getattr(config, "no_rope_layers", None) or [0]):
+        return "scales queries by their index in the cache (attn_temperature_tuning), whatever positions it is given"
+    if getattr(config, "keep_window_size", None) is not None:
+        return f"leaves out keys of texts longer than {config.keep_window_size} tokens, whatever mask it is given"
     if config.model_type == "gpt_neo":
         return "masks keys by their index in the cache, whatever mask it is given"
     if not isinstance(model, PreTrainedModel):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Int
@@ -20,23 +20,39 @@ _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, tor
 """Total variation between the next token's distributions that rounding explains, by dtype of compute."""
 
 
-class CheckedModels(WeakSet):
-    """The models that an estimator has checked already, so that each model is checked once.
+_GROWTH = 2
+"""How many times longer than the longest text that was checked a text may be before the model is checked again."""
 
-    A copy, also a pickled one, starts empty.
+
+class CheckedModels(WeakKeyDictionary[nn.Module, int]):
+    """The models that an estimator has checked, each with the number of tokens of the longest text that it checked.
+
+    A model may keep a mask in short texts and not in long ones, so it is checked again when texts have grown. A copy,
+    also a pickled one, starts empty.
     """
 
     def __reduce__(self) -> tuple[type["CheckedModels"], tuple[()]]:
         return CheckedModels, ()
 
     def check(self, model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch block"]) -> None:
-        """`check_packed`, unless it has passed on this model."""
-        if model not in self and check_packed(model, rollout, ids):
-            self.add(model)
+        """`check_packed`, unless it has passed on this model for texts at least half as long."""
+        longest = int(text_lengths(rollout, ids).max()) if len(rollout) else 0
+        checked = self.get(model, 0)
+        # One rank's texts decide for all, which check together.
+        due = all_reduce_max(int(longest > _GROWTH * checked), model)
+        if due and check_packed(model, rollout, ids):
+            self[model] = max(checked, longest)
+
+
+def text_lengths(rollout: Rollout, ids: Int[Tensor, "batch block"]) -> Int[Tensor, " batch"]:
+    """Tokens of each row's prompt, longest needed prefix and appended ``ids``; 0 for a row with nothing to probe."""
+    needed = needed_probes(rollout)
+    prefixes = (needed * torch.arange(needed.shape[1], device=needed.device)).amax(1)
+    return (rollout.prompt_mask.sum(1) + prefixes + ids.shape[1]).masked_fill(~needed.any(1), 0)
 
 
 def check_packed(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch block"]) -> bool:
-    """Compare the packed with the naive forward at three prefixes of the row with the longest reasoning.
+    """Compare the packed with the naive forward at three prefixes of the row with the longest text.
 
     A back end that ignores masks or positions fails silently: probes look plausible and are wrong. Three short
     forwards find it.
@@ -56,7 +72,7 @@ def check_packed(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch blo
     needed = needed_probes(rollout)
     if not all_reduce_max(int(needed.any()), model):
         return False
-    row = int(needed.sum(1).argmax())
+    row = int(text_lengths(rollout, ids).argmax())
     seen = needed[row].nonzero().flatten() if bool(needed.any()) else needed.new_zeros(1, dtype=torch.long)
     # Always three, so that ranks run as many.
     prefixes = seen[[-1, len(seen) // 2, 0]]

@@ -71,7 +71,9 @@ class PrefixCache(DynamicCache):
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Cached tokens that are shown."""
-        return min(self.limit, self._keys[layer_idx].shape[-2] - self._rooms[layer_idx]) if self._keys else 0
+        if layer_idx >= len(self._keys):
+            return 0
+        return min(self.limit, self._keys[layer_idx].shape[-2] - self._rooms[layer_idx])
 
 
 def fill_cache(model: nn.Module, rollout: Rollout, longest: int) -> PrefixCache:

@@ -189,6 +189,31 @@ def test_nan_is_caught():
         EarlyExitEntropy(POSTFIX)(model, rollout())
 
 
+@pytest.mark.parametrize("make", ESTIMATORS)
+def test_it_looks_again_when_texts_have_doubled(make):
+    """A model whose mask holds in short texts only, as where a window that no mask expresses begins to matter."""
+
+    def forgetful(inputs):
+        return without_mask(inputs) if packed(inputs) and cache_of(inputs).real.shape[1] > 12 else inputs
+
+    model, estimator = Bent(tiny_model("gpt2"), forgetful), make(POSTFIX)
+    estimator(model, rollout(4))
+    with pytest.raises(UnsupportedModelError, match="differs from the naive one"):
+        estimator(model, rollout(24))
+
+
+def test_it_does_not_look_again_before_that():
+    model, calls, estimator = tiny_model("llama"), [], EarlyExitEntropy(POSTFIX, chunk=99)
+    model.register_forward_pre_hook(lambda *_: calls.append(1))
+    forwards = []
+    # Prompts have 3 and 5 tokens, the postfix 2: the longest texts have 10, 20, 10, 21 and 21 tokens.
+    for token in (4, 15, 4, 16, 16):
+        calls.clear()
+        estimator(model, rollout(token))
+        forwards.append(len(calls))
+    assert [count - min(forwards) for count in forwards] == [5, 0, 0, 5, 0]
+
+
 @pytest.mark.parametrize("token", [1, 2, 8])
 def test_a_sound_model_passes_whatever_the_length(token):
     EarlyExitEntropy(POSTFIX)(Bent(tiny_model("llama"), lambda inputs: inputs), rollout(token))
