@@ -40,7 +40,15 @@ def zscore(values, mask, key, scale="std", eps=0.0):
     return result
 
 
-def clipped_loss(policy, old, reference, advantages, mask, low, high, kl_coef, aggregation, max_length):
+def kl_at(policy, reference, estimator):
+    """Schulman's three estimates of the KL at one token."""
+    gap = reference - policy
+    return {"k1": -gap, "k2": gap**2 / 2, "k3": math.exp(gap) - gap - 1}[estimator]
+
+
+def clipped_loss(
+    policy, old, reference, advantages, mask, low, high, kl_coef, aggregation, max_length, dual_clip, kl_estimator
+):
     """The loss of a step as a double loop over completions and tokens."""
     rows = []
     for i in range(len(policy)):
@@ -50,8 +58,9 @@ def clipped_loss(policy, old, reference, advantages, mask, low, high, kl_coef, a
                 ratio = math.exp(policy[i][t] - old[i][t])
                 clipped = min(max(ratio, 1 - low), 1 + high)
                 value = -min(ratio * advantages[i][t], clipped * advantages[i][t])
-                gap = reference[i][t] - policy[i][t]
-                row.append(value + kl_coef * (math.exp(gap) - gap - 1))
+                if dual_clip is not None and advantages[i][t] < 0:
+                    value = min(value, -dual_clip * advantages[i][t])
+                row.append(value + kl_coef * kl_at(policy[i][t], reference[i][t], kl_estimator))
         rows.append(row)
     kept = [row for row in rows if row]
     if not kept:

@@ -106,6 +106,9 @@ LOSSES = [
     losses.ClippedPolicyLoss(),
     (losses.ClippedPolicyLoss(aggregation="sequence", kl_coef=0.3), {"reinforce": False}),
     losses.ClippedPolicyLoss(aggregation="constant", max_length=5, clip_low=0.1),
+    losses.ClippedPolicyLoss(dual_clip=1.4),
+    (losses.ClippedPolicyLoss(kl_coef=0.3, kl_estimator="k1"), {"reinforce": False}),
+    losses.ClippedPolicyLoss(kl_coef=0.3, kl_estimator="k2"),
     (losses.GSPO(clip_low=0.2, clip_high=0.3), {"reinforce": False, "differentiable": False}),
     (losses.CISPO(clip_low=0.2, clip_high=0.3), {"differentiable": False}),
 ]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from iapo.interfaces import PolicyLoss
 from iapo.losses.aggregate import Aggregation, count, loss_output
+from iapo.losses.kl import KLEstimator, kl_estimate
 from iapo.losses.ratios import check_clip, log_ratio, surrogate_clip_shares
 from iapo.types import LossInputs, LossOutput
 
@@ -18,33 +19,27 @@ def clipped_surrogate(
     advantages: Float[Tensor, "batch token"],
     clip_low: float,
     clip_high: float,
+    dual_clip: float | None = None,
 ) -> Float[Tensor, "batch token"]:
     """``-min(rho A, clip(rho, 1 - clip_low, 1 + clip_high) A)`` of each token, ``rho = exp(log_ratio)``.
 
-    At ``rho = 1`` its gradient is that of ``-A log pi`` (REINFORCE).
+    With ``dual_clip`` it is at most ``-dual_clip A`` where the advantage is negative. At ``rho = 1`` its gradient is
+    that of ``-A log pi`` (REINFORCE).
 
     References:
-        PPO, arXiv 1707.06347, equation 7; DAPO, arXiv 2503.14476 (separate bounds above and below).
+        PPO, arXiv 1707.06347, equation 7; DAPO, arXiv 2503.14476 (separate bounds above and below); dual clip, arXiv
+        1912.09729.
     """
     ratio = log_ratio.exp()
-    return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip_low, 1 + clip_high) * advantages)
-
-
-def kl_k3(log_ratio_to_reference: Float[Tensor, "batch token"]) -> Float[Tensor, "batch token"]:
-    """``r - log r - 1`` with ``r = pi_ref / pi``: unbiased for ``KL(pi || pi_ref)`` in nats, and never negative.
-
-    Args:
-        log_ratio_to_reference: ``log(pi / pi_ref)`` of tokens sampled from ``pi``, nats.
-
-    References:
-        Schulman, "Approximating KL divergence" (2020), estimator k3; arXiv 2402.03300, equation 4.
-    """
-    return torch.expm1(-log_ratio_to_reference) + log_ratio_to_reference
+    loss = -torch.minimum(ratio * advantages, ratio.clamp(1 - clip_low, 1 + clip_high) * advantages)
+    if dual_clip is None:
+        return loss
+    return torch.where(advantages < 0, torch.minimum(loss, -dual_clip * advantages), loss)
 
 
 @dataclass(frozen=True)
 class ClippedPolicyLoss(PolicyLoss):
-    """Clipped surrogate plus ``kl_coef`` times the k3 KL to a reference policy, aggregated over tokens.
+    """Clipped surrogate plus ``kl_coef`` times an estimate of the KL to a reference policy, aggregated over tokens.
 
     =============== ============================================================== ===============================
     ``aggregation`` loss                                                           denominator
@@ -54,7 +49,11 @@ class ClippedPolicyLoss(PolicyLoss):
     ``constant``    sum over tokens by completions times ``max_length`` (Dr. GRPO) completions * ``max_length``
     =============== ============================================================== ===============================
 
-    *Degenerate cases.* An empty loss mask gives loss and gradients exactly 0.
+    Where the advantage is negative, the clipped surrogate is not bounded: it grows with the ratio. ``dual_clip`` bounds
+    it, as in verl (``clip_ratio_c``, there 3 by default) and TRL (``delta``).
+
+    *Degenerate cases.* An empty loss mask gives loss and gradients exactly 0. A token whose loss is bounded by
+    ``dual_clip`` has gradient 0.
 
     Args:
         clip_low: the ratio is clipped below ``1 - clip_low``.
@@ -62,10 +61,12 @@ class ClippedPolicyLoss(PolicyLoss):
         aggregation: how tokens are averaged, see the table.
         kl_coef: weight of the KL penalty; 0 needs no reference policy.
         max_length: tokens, for ``aggregation="constant"`` and only for it.
+        dual_clip: where the advantage is negative, the ratio counts as at most this, above 1; ``None``: no bound.
+        kl_estimator: of the KL penalty, a row of the table of `kl_estimate`.
 
     Raises:
-        ValueError: a number outside its range, an unknown ``aggregation``, ``max_length`` missing or superfluous; on a
-            call, ``ref_logprobs`` missing although ``kl_coef`` is positive.
+        ValueError: a number outside its range, an unknown ``aggregation`` or ``kl_estimator``, ``max_length`` missing
+            or superfluous; on a call, ``ref_logprobs`` missing although ``kl_coef`` is positive.
 
     References:
         arXiv 2402.03300 (GRPO), 2503.14476 (DAPO), 2503.20783 (Dr. GRPO).
@@ -76,6 +77,8 @@ class ClippedPolicyLoss(PolicyLoss):
     aggregation: Aggregation = "token"
     kl_coef: float = 0.0
     max_length: int | None = None
+    dual_clip: float | None = None
+    kl_estimator: KLEstimator = "k3"
 
     def __post_init__(self) -> None:
         check_clip(self.clip_low, self.clip_high)
@@ -89,6 +92,10 @@ class ClippedPolicyLoss(PolicyLoss):
             )
         if self.max_length is not None and self.max_length < 1:
             raise ValueError(f"max_length: got {self.max_length}, want at least 1")
+        if self.dual_clip is not None and not 1 < self.dual_clip < float("inf"):
+            raise ValueError(f"dual_clip: got {self.dual_clip}, want a finite number above 1")
+        if self.kl_estimator not in get_args(KLEstimator):
+            raise ValueError(f"kl_estimator: got {self.kl_estimator!r}, want one of {', '.join(get_args(KLEstimator))}")
 
     @property
     def requires_reference(self) -> bool:
@@ -104,11 +111,13 @@ class ClippedPolicyLoss(PolicyLoss):
         if self.kl_coef > 0 and inputs.ref_logprobs is None:
             raise ValueError(f"ref_logprobs: got None, wanted because kl_coef is {self.kl_coef}")
         change = log_ratio(inputs.policy_logprobs, inputs.old_logprobs)
-        per_token = clipped_surrogate(change, inputs.advantages, self.clip_low, self.clip_high)
+        per_token = clipped_surrogate(change, inputs.advantages, self.clip_low, self.clip_high, self.dual_clip)
         ratio = change.detach().exp()
         metrics = surrogate_clip_shares(ratio, inputs.advantages, self.clip_low, self.clip_high)
+        if self.dual_clip is not None:
+            metrics["clip_ratio/dual_mean"] = ((ratio > self.dual_clip) & (inputs.advantages < 0)).float()
         if inputs.ref_logprobs is not None:
-            kl = kl_k3(log_ratio(inputs.policy_logprobs, inputs.ref_logprobs))
+            kl = kl_estimate(log_ratio(inputs.policy_logprobs, inputs.ref_logprobs), self.kl_estimator)
             per_token = per_token + self.kl_coef * kl if self.kl_coef else per_token
             metrics["kl"] = kl.detach()
         return loss_output(inputs, per_token, metrics, self.aggregation)

@@ -109,6 +109,14 @@ def test_information_within_the_resolution_is_equal(resolution, expected):
     torch.testing.assert_close(found, torch.tensor(expected), atol=1e-6, rtol=0)
 
 
+def test_without_scaling_small_information_counts_too():
+    information, mask = torch.tensor([[1.0, 1.0 + 2**-10]]), torch.ones(1, 2, dtype=torch.bool)
+    outcome, signals = GroupRelative(allow_singletons=True), TokenSignals(information=information)
+    assigner = InformationAware(outcome, alpha=1.0, credit="own", center="completion", scale="none", resolution=0.1)
+    found = assigner(torch.tensor([1.0]), torch.tensor([0]), mask, signals).advantages
+    assert found.tolist() == [[-(2.0**-11), 2.0**-11]]
+
+
 @given(batches(), st.sampled_from(["all", "correct"]), st.integers(0, 10))
 def test_what_the_outcome_leaves_out_does_not_count(batch, applies_to, seed):
     rewards, ids, mask, signals = batch

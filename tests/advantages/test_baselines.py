@@ -111,6 +111,18 @@ def test_completions_of_equal_entropy_get_nothing(assigner, rewards, entropy):
 
 
 @pytest.mark.parametrize("assigner", [GTPO(), GRPOS()])
+def test_entropies_below_a_millionth_of_a_nat_are_equal(assigner):
+    rewards, ids, mask = torch.zeros(2), torch.zeros(2, dtype=torch.long), torch.ones(2, 3, dtype=torch.bool)
+
+    def largest(entropy):
+        signals = TokenSignals(policy_entropy=torch.tensor([[entropy] * 3, [1e-6] * 3], dtype=torch.float64))
+        return assigner(rewards, ids, mask, signals).advantages.abs().max()
+
+    assert largest(1e-9) < 1e-6
+    assert largest(2e-6) > 0.5
+
+
+@pytest.mark.parametrize("assigner", [GTPO(), GRPOS()])
 def test_groups_of_one_are_allowed(assigner):
     signals = TokenSignals(policy_entropy=torch.rand(2, 3))
     output = assigner(torch.tensor([1.0, 0.0]), torch.tensor([1, 2]), torch.ones(2, 3, dtype=torch.bool), signals)

@@ -39,6 +39,11 @@ def test_gfpo_breaks_ties_by_position():
     assert not best.advantages.any()
 
 
+def test_gfpo_keeps_the_highest_rewards_below_zero_too():
+    rewards, ids, mask = torch.tensor([-3.0, -1.0, 0.0]), torch.tensor([8, 8, 8]), torch.ones(3, 2, dtype=torch.bool)
+    assert GFPO(2, "reward_per_token")(rewards, ids, mask).loss_mask.any(1).tolist() == [False, True, True]
+
+
 def test_gfpo_of_completions_without_tokens():
     rewards, ids = torch.tensor([0.0, 0.5, 1.0, 1.0]), torch.tensor([8, 8, 8, 8])
     mask = torch.tensor([[False, False], [False, False], [True, False], [True, True]])

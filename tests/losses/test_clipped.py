@@ -6,16 +6,21 @@ import torch
 from hypothesis import given
 from loss_batches import gradient, inputs
 
-from iapo.losses import ClippedPolicyLoss
+from iapo.losses import ClippedPolicyLoss, kl_estimate
 
 LOSSES = [
     ClippedPolicyLoss(),
     ClippedPolicyLoss(aggregation="sequence", kl_coef=0.3),
     ClippedPolicyLoss(aggregation="constant", max_length=5, clip_low=0.1),
 ]
+VARIANTS = [
+    ClippedPolicyLoss(dual_clip=1.4),
+    ClippedPolicyLoss(kl_coef=0.3, kl_estimator="k1"),
+    ClippedPolicyLoss(kl_coef=0.3, kl_estimator="k2"),
+]
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.aggregation)
+@pytest.mark.parametrize("loss", [*LOSSES, *VARIANTS])
 @given(tensors=inputs())
 def test_against_the_loop(loss, tensors):
     output, _ = gradient(loss, tensors)
@@ -31,8 +36,67 @@ def test_against_the_loop(loss, tensors):
         loss.kl_coef,
         loss.aggregation,
         loss.max_length,
+        loss.dual_clip,
+        loss.kl_estimator,
     )
     assert output.loss.item() == pytest.approx(expected, abs=1e-10)
+
+
+def of_one_row(loss, log_ratios, advantages):
+    """Output and gradient for one completion."""
+    policy = torch.tensor([log_ratios], dtype=torch.float64)
+    tensors = {"policy_logprobs": policy, "old_logprobs": 0 * policy, "loss_mask": torch.ones_like(policy).bool()}
+    return gradient(loss, tensors | {"advantages": torch.tensor([advantages], dtype=torch.float64)})
+
+
+@pytest.mark.parametrize("loss", [ClippedPolicyLoss(0.2, 0.28), ClippedPolicyLoss(0.2, 0.28, dual_clip=3.0)])
+def test_clip_shares_count_what_lost_its_gradient(loss):
+    """Ratios below the range count where the advantage is negative, ratios above it where it is positive."""
+    output, slope = of_one_row(loss, [-1.0, -1.0, 1.0, 1.0, 1.0], [-1.0, 1.0, 1.0, 1.0, -1.0])
+    shares = {name.split("/")[1]: value.item() for name, value in output.metrics.items()}
+    expected = {"low_mean": 0.2, "high_mean": 0.4, "region_mean": 0.6}
+    if loss.dual_clip:
+        expected["dual_mean"] = 0.0
+    assert shares == pytest.approx(expected)
+    assert (slope[0] == 0).tolist() == [True, False, True, True, False]
+
+
+def test_dual_clip_bounds_the_loss_of_bad_tokens():
+    """By hand: beyond a ratio of 3 a token of advantage -2 costs 6 and has no gradient; others are as without."""
+    ratios = torch.tensor([2.0, 4.0, 4.0]).double().log().tolist()
+    output, slope = of_one_row(ClippedPolicyLoss(dual_clip=3.0), ratios, [-2.0, -2.0, 1.0])
+    assert output.loss.item() == pytest.approx((2 * 2 + 3 * 2 - 1.28) / 3)
+    assert slope[0].tolist() == pytest.approx([4 / 3, 0.0, 0.0])
+    assert output.metrics["clip_ratio/dual_mean"].item() == pytest.approx(1 / 3)
+    assert "clip_ratio/dual_mean" not in of_one_row(ClippedPolicyLoss(), ratios, [-2.0, -2.0, 1.0])[0].metrics
+
+
+@pytest.mark.parametrize(("estimator", "kl"), [("k1", 0.5), ("k2", 0.125), ("k3", 0.5 + 2.718281828459045**-0.5 - 1)])
+def test_kl_estimators_at_a_token(estimator, kl):
+    log_ratio = torch.tensor([[0.5]], dtype=torch.float64)
+    assert kl_estimate(log_ratio, estimator).item() == pytest.approx(kl, abs=1e-12)
+    assert not kl_estimate(torch.zeros(1, 2), estimator).any()
+
+
+def test_kl_estimates_and_their_gradients_in_expectation():
+    """What the table of `kl_estimate` says, summed over a vocabulary of five."""
+    generator = torch.Generator().manual_seed(0)
+    logits, other = torch.randn(2, 5, generator=generator, dtype=torch.float64).unbind()
+    logits.requires_grad_()
+    policy, reference = logits.log_softmax(0), other.log_softmax(0)
+    probabilities = policy.exp()
+    reverse = (probabilities * (policy - reference)).sum()
+    forward = (reference.exp() * (reference - policy)).sum()
+
+    def slope(value):
+        return torch.autograd.grad(value, logits, retain_graph=True)[0]
+
+    expected = {"k1": 0 * slope(reverse), "k2": slope(reverse), "k3": slope(forward)}
+    for estimator, gradients in expected.items():
+        estimates = kl_estimate((policy - reference)[None], estimator)[0]
+        if estimator != "k2":
+            torch.testing.assert_close((probabilities * estimates).sum(), reverse)
+        torch.testing.assert_close(slope((probabilities.detach() * estimates).sum()), gradients, atol=1e-12, rtol=1e-9)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.aggregation)
@@ -67,6 +131,8 @@ def test_what_is_not_finite_inside_the_mask_is_named():
         ({"aggregation": "mean"}, "aggregation: got 'mean'"),
         ({"aggregation": "constant"}, "max_length: got None"),
         ({"max_length": 4}, "max_length: got 4"),
+        ({"dual_clip": 1.0}, "dual_clip: got 1.0"),
+        ({"kl_estimator": "k4"}, "kl_estimator: got 'k4'"),
     ],
 )
 def test_bad_parameters_are_named(arguments, message):

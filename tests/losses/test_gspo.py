@@ -80,6 +80,15 @@ def test_where_all_is_clipped_there_is_no_gradient(tensors, up):
     assert output.loss.item() == pytest.approx(sum(means) / max(1, len(means)), abs=1e-9)
 
 
+def test_clip_shares_need_the_sign_that_is_clipped():
+    """A ratio below the range counts with a negative advantage only, one above it with a positive one only."""
+    policy = torch.tensor([[-1.0], [-1.0], [1.0], [1.0]])
+    tensors = {"policy_logprobs": policy, "old_logprobs": 0 * policy, "loss_mask": torch.ones(4, 1, dtype=torch.bool)}
+    output, _ = gradient(GSPO(), tensors | {"advantages": torch.tensor([[-1.0], [1.0], [1.0], [-1.0]])})
+    shares = {name.split("/")[1]: value.item() for name, value in output.metrics.items()}
+    assert shares == {"low_mean": 0.25, "high_mean": 0.25, "region_mean": 0.5}
+
+
 def test_tokens_far_apart_cancel_in_the_mean():
     """Ratios of e^3 and e^-3 make a ratio of 1: nothing is clipped, where a token-wise loss would clip."""
     policy = torch.tensor([[-4.0, -4.0]])
