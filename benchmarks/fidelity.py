@@ -1,4 +1,4 @@
-"""Does an estimator's signal say what it claims? Every estimator against Monte Carlo truth.
+"""Every estimator against Monte Carlo estimates of the quantity that it estimates.
 
     python benchmarks/fidelity.py --output docs/benchmarks
     python benchmarks/fidelity.py --output docs/benchmarks --model SmolLM2-135M-Instruct.Q4_1.gguf \
@@ -7,7 +7,7 @@
 Truth: from every probed prefix the policy itself goes on to its end, `--samples` times, and its answers are counted.
 That gives the entropy of the answer, `H_t`, and the log-likelihood of the completion's own answer, `log p_t`, with
 standard errors. An estimator of entropy is compared with the first, one of likelihood with the second. `s_t` is what
-a token told (or, with `--model`, the tokens between two probes): positive is information. Half of the samples of every
+a token gave (or, with `--model`, the tokens between two probes): positive is information. Half of the samples of every
 prefix against the other half is the ceiling of a rank correlation.
 
 Without `--model`: the embedded model and task, every position of one sampled completion a problem, by token class.
@@ -15,8 +15,8 @@ With it: sums of three numbers in a few-shot format that a small instruct model 
 Problems are of the test split; adapters of calibrated estimators are fitted on completions of other problems.
 
 AUROC: how often a token of a needed step has more information than a filler, repeated or checking one: what a signal
-must have to shorten, be it the truth or not. Forced answers are judged as forecasts of the completion's own: NLL of the
-whole answer; ECE (10 bins) and accuracy of the likeliest first token. ms: for all probes of a completion (all its
+must have to shorten, whether it is true or not. Forced answers are scored as forecasts of the completion's own: NLL of
+the whole answer; ECE (10 bins) and accuracy of the likeliest first token. ms: for all probes of a completion (all its
 positions, whatever `--positions`).
 
 Prints Markdown; writes `fidelity-<task>.md` and `fidelity-<task>.png`.
@@ -148,7 +148,7 @@ def spread(needed: Tensor, positions: int | None) -> Tensor:
     return at
 
 
-def draw_truths(setting: Setting, rollout: Rollout, at: Tensor, samples: int, batch: int) -> dict[str, Truth]:
+def sample_truths(setting: Setting, rollout: Rollout, at: Tensor, samples: int, batch: int) -> dict[str, Truth]:
     """Both measures from the same draws."""
 
     def sampler(model: nn.Module) -> CompactingSampler:
@@ -201,7 +201,7 @@ def intervals(at: Tensor) -> list[tuple[int, int, int]]:
     return [(row, a, b) for row, places in rows for a, b in pairwise(places)]
 
 
-def told(values: Tensor, sign: int, between: list[tuple[int, int, int]]) -> Tensor:
+def information_of(values: Tensor, sign: int, between: list[tuple[int, int, int]]) -> Tensor:
     rows, begins, ends = (torch.tensor(each) for each in zip(*between, strict=True))
     return sign * (values[rows, ends] - values[rows, begins])
 
@@ -266,7 +266,7 @@ class Classes:
         return [f"{spearman(x[self.mask(name)], y[self.mask(name)]):.2f}" for name in self.names]
 
     def auroc(self, information: Tensor) -> str:
-        """How often a token of a needed step is told to tell more than one of the others below; ties are half."""
+        """How often a token of a needed step gets more information than one of the others below; ties are half."""
         if not self.labels:
             return ""
         needed, rest = (information[self.mask(*names)] for names in (("needed",), ("filler", "repeated", "check")))
@@ -284,9 +284,9 @@ def report(
     main = [row(*heads, "NLL", "ECE", "right", "ms"), "|---" * 12 + "|"]
     means = [row("", *classes.names), "|---" * (len(classes.names) + 1) + "|"]
     order = list(means)
-    exact = {measure: told(truths[measure].values, sign, between) for sign, measure in TRUTHS.items()}
+    exact = {measure: information_of(truths[measure].values, sign, between) for sign, measure in TRUTHS.items()}
     for sign, measure in TRUTHS.items():
-        halves = [told(half, sign, between) for half in truths[measure].halves]
+        halves = [information_of(half, sign, between) for half in truths[measure].halves]
         noise = float(truths[measure].errors[at].square().mean().sqrt())
         cells = ["", f"{noise:.3f}", "", f"{noise * 2**0.5:.3f}", f"{spearman(*halves):.2f}*"]
         main.append(row("*truth, standard error*", measure, *cells, classes.auroc(exact[measure]), "", "", "", ""))
@@ -301,7 +301,10 @@ def report(
         answers = isinstance(estimator, AnswerLikelihood | Calibrated) and estimator.information_sign > 0
         forecasts = forecast(setting, estimator, rollout, at) if answers else ("", "", "")
         measure = TRUTHS[estimator.information_sign]
-        ours, off = told(found[name], estimator.information_sign, between), (found[name] - truths[measure].values)[at]
+        ours, off = (
+            information_of(found[name], estimator.information_sign, between),
+            (found[name] - truths[measure].values)[at],
+        )
         gap = ours - exact[measure]
         errors = [
             text for x in (off, gap) for text in (f"{float(x.mean()):+.3f}", f"{float(x.square().mean().sqrt()):.3f}")
@@ -353,7 +356,7 @@ def main() -> None:
     at = spread(needed_probes(rollout), settings.positions or (10 if real else None))
     samples = settings.samples or (32 if real else 256)
     start = time.perf_counter()
-    truths = draw_truths(setting, rollout, at, samples, settings.batch or (64 if real else 2048))
+    truths = sample_truths(setting, rollout, at, samples, settings.batch or (64 if real else 2048))
     seconds = time.perf_counter() - start
     labels = None
     if not real:

@@ -11,7 +11,7 @@ Beside them: relative to the sum of the class's |information| token by token. Th
 fitted on completions of training problems. "computed" counts the prefixes that packed forwards ran over, rows padded to
 the widest.
 
-Boundaries: of "steps", told by tokens; where a token was a "surprise"; where the token's "class" changes, as
+Boundaries: of "steps", recognized by tokens; where a token was a "surprise"; where the token's "class" changes, as
 `iapo.embedded.classify` tells it, "rare": with those beside slips, caught slips and other tokens probed always.
 
 Prints Markdown and writes `refinement.md`.
@@ -237,12 +237,12 @@ def main() -> None:
         seconds_all = time.perf_counter() - start
         truth = Totals.of(exact, test, test_labels)
         everything = needed_probes(test).sum(1)
-        for told, goal in product(("tokens", "classes"), range(len(GOALS))):
+        for found_by, goal in product(("tokens", "classes"), range(len(GOALS))):
             label = GOALS[goal]
             _, _, place, stride, threshold = next(
                 f
                 for f in found
-                if f[1][goal] < settings.limit[goal] and f[2].startswith("classes") == (told == "classes")
+                if f[1][goal] < settings.limit[goal] and f[2].startswith("classes") == (found_by == "classes")
             )
             counted = Counted(estimator)
             refined = Refined(counted, stride, threshold, where[place].boundaries, where[place].always)
@@ -259,7 +259,7 @@ def main() -> None:
                 f"| {of_sum:.2%} | {of_own:.1%} | {seconds:.2f} | {seconds_all:.2f} |"
             )
             scale = sum(abs(value) for value in truth.total.values())
-            for kind, total in sorted(truth.total.items()) if (told, goal) in SHOWN else ():
+            for kind, total in sorted(truth.total.items()) if (found_by, goal) in SHOWN else ():
                 error = totals.total[kind] - total
                 classes.append(
                     f"| {name} | {place} | {kind} | {total:.1f} | {error:+.2f} | {abs(error) / scale:.2%} "

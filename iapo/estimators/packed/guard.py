@@ -1,5 +1,6 @@
 """The check that the packed forward of the model at hand equals the naive forward."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from weakref import WeakKeyDictionary
@@ -93,11 +94,13 @@ def check_packed(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch blo
     worst = float(probe_prefixes(model, one, block, distance, at, chunk=len(alone)).max())
     tolerance = max(_TOLERANCE.get(dtype, 1.5e-1) for dtype in dtypes)
     if all_reduce_max(int(not worst <= tolerance), model):
+        # In fp64 the additive mask of eager attention overflows in fp32 softmax, and padding becomes NaN.
+        other = "sdpa" if math.isnan(worst) else "eager"
         raise UnsupportedModelError(
             f"{type(model).__name__}: the packed forward differs from the naive one by {worst:.2g} in total variation "
             f"(rounding explains {tolerance:g}), so this model or its attention back end does not honor the mask or "
-            "the positions it is given. Load it with attn_implementation='eager', or use an estimator without a packed "
-            "forward (NextTokenEntropy, NoInformation)."
+            f"the positions it is given. Load it with attn_implementation='{other}', or use an estimator without a "
+            "packed forward (NextTokenEntropy, NoInformation)."
         )
     return True
 

@@ -189,6 +189,15 @@ def test_nan_is_caught():
         EarlyExitEntropy(POSTFIX)(model, rollout())
 
 
+def test_nan_of_padding_in_float64_is_refused_with_a_way_out():
+    model = tiny_model("llama").double()
+    model.set_attn_implementation("eager")
+    with pytest.raises(UnsupportedModelError, match=r"by nan .*attn_implementation='sdpa'"):
+        EarlyExitEntropy(POSTFIX)(model, rollout())
+    model.set_attn_implementation("sdpa")
+    assert EarlyExitEntropy(POSTFIX)(model, rollout()).isfinite().all()
+
+
 @pytest.mark.parametrize("make", ESTIMATORS)
 def test_it_looks_again_when_texts_have_doubled(make):
     """A model whose mask holds in short texts only, as where a window that no mask expresses begins to matter."""
