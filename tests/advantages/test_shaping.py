@@ -78,7 +78,7 @@ def test_correct_is_what_lies_above_the_threshold():
     assert of(ShorterBetter(correct_above=0.75), [0.75], [3]) == [0.0]
 
 
-def test_information_around_shaped_rewards_judges_the_plain_ones():
+def test_around_shaped_rewards_correct_means_the_plain_reward():
     """A long correct completion stays correct for the exploration term although its shaped reward is low."""
     rewards, ids, mask = torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), torch.ones(2, 2, dtype=torch.bool)
     signals = TokenSignals(policy_logprobs=torch.tensor([[-0.1, -2.0], [-0.1, -2.0]]))

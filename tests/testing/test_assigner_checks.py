@@ -225,7 +225,7 @@ def test_a_sound_assigner_passes_everything():
     assert not check_advantage_assigner(ByWidth(), width_independent=False)["padding"]
 
 
-def test_ties_broken_by_place_need_ties_off():
+def test_ties_broken_by_position_need_ties_off():
     class Shortest(AdvantageAssigner):
         """Learns from the shortest completion of a group, the first of several."""
 
@@ -241,7 +241,7 @@ def test_ties_broken_by_place_need_ties_off():
     assert all(check_advantage_assigner(Shortest(), ties=False).values())
 
 
-def test_an_assigner_that_draws_is_checked_as_far_as_that_goes():
+def test_a_sampling_assigner_is_checked_as_far_as_it_can_be():
     class Sampled(Sound):
         def change(self, advantages, inputs):
             return advantages * (torch.rand(inputs.completion_mask.shape) < 0.5)

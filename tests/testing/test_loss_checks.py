@@ -157,7 +157,7 @@ def test_each_broken_loss_fails_its_check(loss, names, message):
         assert re.search(message, found[name]), found[name]
 
 
-def test_a_loss_without_a_gradient_is_told_first():
+def test_a_missing_gradient_is_the_first_thing_reported():
     with pytest.raises(AssertionError, match="Detached: gradient_source: the loss carries no gradient to policy_logp"):
         check_policy_loss(Detached())
 
