@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from itertools import accumulate
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from iapo import estimators
 from iapo.cli import main
 from iapo.commands.flags import inspect_parser
 from iapo.comparison.running.settings import instantiate, resolve
+from iapo.embedded import generate_problems, rows
 from iapo.estimators import AnswerLikelihood, Refined, StepBoundaries
 from iapo.training.parser import train_parser
+from iapo.training.settings import ProblemSource, RunSettings
 
 TINY = [
     *("--steps", "4", "--prompts_per_step", "4", "--group_size", "2", "--limit", "64"),
@@ -30,6 +33,22 @@ def command(*arguments: str, **options) -> subprocess.CompletedProcess:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     line = [sys.executable, "-m", "iapo.cli", *arguments]
     return subprocess.run(line, capture_output=True, text=True, env=environment, timeout=300, **options)
+
+
+@pytest.fixture
+def call(capsys):
+    """The command line in this process, where nothing is killed: its exit code, and what it printed."""
+
+    def call(*arguments: str) -> subprocess.CompletedProcess:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            try:
+                code = main(arguments)
+            except SystemExit as ended:
+                code = ended.code
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+    return call
 
 
 def weights(folder: Path) -> str:
@@ -56,26 +75,26 @@ def test_a_run_leaves_everything_behind(whole):
     for word in ("accuracy", "length", "ratio@1", "95% interval", "seconds per update"):
         assert word in report
     assert (whole / "curves.png").read_bytes()[:4] == (whole / "before_after.png").read_bytes()[:4] == b"\x89PNG"
-    rows = steps(whole)
-    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    logged = steps(whole)
+    assert [row["step"] for row in logged] == [1, 2, 3, 4]
     wanted = {"reward", "reward_std", "frac_reward_zero_std", "rewards/accuracy/mean", "completions/mean_length"}
     wanted |= {"completions/clipped_ratio", "entropy", "num_tokens", "grad_norm", "learning_rate", "loss"}
     wanted |= {"clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean", "iapo/information_per_token"}
-    assert wanted <= set(rows[0])
-    assert [row["iapo/tokens_sampled"] for row in rows] == list(accumulate(row["num_tokens"] for row in rows))
+    assert wanted <= set(logged[0])
+    assert [row["iapo/tokens_sampled"] for row in logged] == list(accumulate(row["num_tokens"] for row in logged))
     assert json.loads((whole / "config.json").read_text())["group_size"] == 2
     files = {path.suffix for path in (whole / "checkpoint-4").iterdir()}
     assert files <= {".json", ".safetensors", ".jinja", ".txt"}
 
 
-def test_a_finished_run_is_not_overwritten(whole):
-    again = command("train", "--output", str(whole), *TINY)
+def test_a_finished_run_is_not_overwritten(whole, call):
+    again = call("train", "--output", str(whole), *TINY)
     assert again.returncode == 1
     assert "holds a run already" in again.stderr
 
 
 @pytest.mark.parametrize("saved", [True, False], ids=["", "before the first checkpoint"])
-def test_killed_and_resumed_it_is_the_same_run_to_the_bit(whole, tmp_path, saved):
+def test_killed_and_resumed_it_is_the_same_run(whole, tmp_path, saved):
     folder = tmp_path / "killed"
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     line = [sys.executable, "-m", "iapo.cli", "train", "--output", str(folder), *TINY]
@@ -112,38 +131,38 @@ def test_a_signal_finishes_the_step_saves_and_says_so(whole, tmp_path):
     assert steps(folder)[:4] == steps(whole)[: len(steps(folder)[:4])]
 
 
-def test_a_token_budget_ends_a_run_that_resamples_and_resumes_to_the_bit(tmp_path):
+def test_a_token_budget_ends_a_run_and_resumes_to_the_bit(tmp_path, call):
     budget = ("--resample", "2", "--steps", "50", "--max_tokens", "1600")
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    done = command("train", "--output", str(whole), *TINY, *budget)
+    done = call("train", "--output", str(whole), *TINY, *budget)
     assert done.returncode == 0, done.stderr
-    rows = steps(whole)
-    assert rows[-2]["iapo/tokens_sampled"] < 1600 <= rows[-1]["iapo/tokens_sampled"]
-    assert any(row["iapo/resample/rounds"] for row in rows[:2]), "prompts were drawn that no update is named after"
-    assert (whole / f"checkpoint-{rows[-1]['step']}").exists()
-    assert f"tokens sampled: {rows[-1]['iapo/tokens_sampled']}" in (whole / "report.md").read_text()
-    assert command("train", "--output", str(halves), *TINY, *budget, "--steps", "2").returncode == 0
+    logged = steps(whole)
+    assert logged[-2]["iapo/tokens_sampled"] < 1600 <= logged[-1]["iapo/tokens_sampled"]
+    assert any(row["iapo/resample/rounds"] for row in logged[:2]), "prompts were drawn that no update is named after"
+    assert (whole / f"checkpoint-{logged[-1]['step']}").exists()
+    assert f"tokens sampled: {logged[-1]['iapo/tokens_sampled']}" in (whole / "report.md").read_text()
+    assert call("train", "--output", str(halves), *TINY, *budget, "--steps", "2").returncode == 0
     (halves / "report.md").unlink()
-    resumed = command("train", "--output", str(halves), "--resume", *TINY, *budget)
+    resumed = call("train", "--output", str(halves), "--resume", *TINY, *budget)
     assert resumed.returncode == 0, resumed.stderr
-    assert steps(halves) == rows
-    last = f"checkpoint-{rows[-1]['step']}"
+    assert steps(halves) == logged
+    last = f"checkpoint-{logged[-1]['step']}"
     assert weights(halves / last) == weights(whole / last)
 
 
-def test_resuming_with_other_settings_is_refused_field_by_field(whole, tmp_path):
+def test_resuming_with_other_settings_is_refused(tmp_path, call):
     folder = tmp_path / "run"
-    assert command("train", "--output", str(folder), *TINY, "--steps", "2").returncode == 0
+    assert call("train", "--output", str(folder), *TINY, "--steps", "2").returncode == 0
     (folder / "report.md").unlink()
-    changed = command("train", "--output", str(folder), "--resume", *TINY, "--group_size", "4")
+    changed = call("train", "--output", str(folder), "--resume", *TINY, "--group_size", "4")
     assert changed.returncode == 1
     assert "group_size" in changed.stderr
 
 
-def test_eval_compares_checkpoints(whole, tmp_path):
+def test_eval_compares_checkpoints(whole, tmp_path, call):
     output = tmp_path / "eval.json"
     models = json.dumps(["embedded", str(whole / "checkpoint-4")])
-    done = command(
+    done = call(
         *("eval", "--models", models, "--problems", "8", "--samples", "4", "--ks", "[1,4]", "--limit", "64"),
         *("--sampler.max_new_tokens", "24", "--output", str(output)),
     )
@@ -154,14 +173,14 @@ def test_eval_compares_checkpoints(whole, tmp_path):
     assert {"accuracy", "length", "greedy_accuracy", "ratio@4"} <= set(results["embedded"])
 
 
-def test_inspect_prints_and_writes_a_page(tmp_path):
+def test_inspect_prints_and_writes_a_page(tmp_path, call):
     page = tmp_path / "page.html"
-    done = command("inspect", "--samples", "2", "--html", str(page), "--sampler.max_new_tokens", "24")
+    done = call("inspect", "--samples", "2", "--html", str(page), "--sampler.max_new_tokens", "24")
     assert done.returncode == 0, done.stderr
     assert "nats" in done.stdout
     assert "</html>" in page.read_text(encoding="utf-8")
     refined = ("--estimator", "Refined", "--estimator.estimator", "EarlyExitEntropy")
-    own = command("inspect", "--prompt", "3+8=", "--samples", "1", *refined)
+    own = call("inspect", "--prompt", "3+8=", "--samples", "1", *refined)
     assert own.returncode == 0, own.stderr
     assert "H(answer | prefix)" in own.stdout
 
@@ -191,7 +210,7 @@ def test_boundaries_are_chosen_by_name():
     assert estimator.boundaries == StepBoundaries(surprisal=0.3)
 
 
-def test_a_wrapped_estimator_comes_from_a_file_and_through_a_comparison(tmp_path):
+def test_a_wrapped_estimator_comes_from_a_file(tmp_path):
     inner = "{class_path: AnswerLikelihood, init_args: {chunk: 5}}"
     file = tmp_path / "settings.yaml"
     file.write_text(f"estimator: {{class_path: Refined, init_args: {{stride: 4, estimator: {inner}}}}}\n")
@@ -211,9 +230,9 @@ def test_a_wrapped_estimator_comes_from_a_file_and_through_a_comparison(tmp_path
         (["--assigner.alpha", "-1"], 1, "alpha: got -1.0"),
         (["--data", "none.jsonl"], 1, "no file none.jsonl"),
         (["--prompt_column", "question"], 1, "no column ['question'], it has ['answer', 'difficulty', 'prompt']"),
-        (["--group_size", "1"], 1, "group_size: got 1"),
-        (["--max_tokens", "0"], 1, "max_tokens: got 0"),
-        (["--resample", "-1"], 1, "resample: got -1"),
+        (["--group_size", "1"], 2, "group_size"),
+        (["--max_tokens", "0"], 2, "max_tokens"),
+        (["--resample", "-1"], 2, "resample"),
         (["--prompts_per_step", "100000"], 1, "prompts_per_step: got 100000"),
         (
             ["--rewards", "{gym: {class_path: iapo.rewards.ReasoningGymAnswer, init_args: {task: x}}}"],
@@ -224,42 +243,64 @@ def test_a_wrapped_estimator_comes_from_a_file_and_through_a_comparison(tmp_path
         (["--sampler.temperature", "0"], 1, "sampler.temperature: got 0.0"),
     ],
 )
-def test_bad_settings_are_named_before_any_work(arguments, code, message, tmp_path):
-    done = command("train", "--output", str(tmp_path / "run"), "--limit", "64", "--eval_problems", "8", *arguments)
+def test_bad_settings_are_named_before_any_work(arguments, code, message, tmp_path, call):
+    done = call("train", "--output", str(tmp_path / "run"), "--limit", "64", "--eval_problems", "8", *arguments)
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize(
     ("name", "value", "wanted"),
     [
-        *((name, 0, "at least 1") for name in ("steps", "prompts_per_step", "micro_batch", "epochs")),
-        *(
-            (name, 0, "at least 1")
-            for name in ("eval_problems", "eval_samples", "checkpoint_every", "keep_checkpoints")
-        ),
-        ("warmup_steps", -1, "at least 0"),
-        ("diagnose", -1, "at least 0"),
-        ("max_grad_norm", 0.0, "a positive number"),
+        *((name, 0, "v>0") for name in ("steps", "prompts_per_step", "micro_batch", "epochs")),
+        *((name, 0, "v>0") for name in ("eval_problems", "eval_samples", "checkpoint_every", "keep_checkpoints")),
+        ("group_size", 1, "v>=2"),
+        ("max_tokens", 0, "v>0"),
+        ("limit", 0, "v>0"),
+        ("warmup_steps", -1, "v>=0"),
+        ("resample", -1, "v>=0"),
+        ("diagnose", -1, "v>=0"),
+        ("max_grad_norm", 0.0, "v>0"),
     ],
 )
-def test_a_number_that_cannot_be_is_named_before_any_work(name, value, wanted, tmp_path, capsys):
-    assert main(["train", "--output", str(tmp_path / "run"), f"--{name}", str(value)]) == 1
-    assert f"{name}: got {value}, want {wanted}" in capsys.readouterr().err
+def test_a_number_out_of_range_is_named_before_any_work(name, value, wanted, tmp_path, call):
+    done = call("train", "--output", str(tmp_path / "run"), f"--{name}", str(value))
+    assert done.returncode == 2
+    assert f'"{name}"' in done.stderr
+    assert f"does not conform to restriction {wanted}" in done.stderr
     assert not (tmp_path / "run").exists()
+    kind = ProblemSource if name == "limit" else RunSettings
+    with pytest.raises(ValueError, match=f"{name}: got {value}, want an? .*{wanted[1:].replace('>=', '≥')}"):
+        kind(**{name: value})
 
 
-def test_print_config_round_trips_through_yaml(tmp_path):
+def test_changed_data_is_refused_unless_overridden(tmp_path, call):
+    data, run = tmp_path / "sums.jsonl", str(tmp_path / "run")
+    problems = rows(generate_problems(64, seed=1))
+    data.write_text("".join(json.dumps(row) + "\n" for row in problems))
+    arguments = ("train", "--output", run, *TINY, "--data", str(data), "--diagnose", "0")
+    assert call(*arguments, "--steps", "2").returncode == 0
+    (tmp_path / "run" / "report.md").unlink()
+    data.write_text("".join(json.dumps(row) + "\n" for row in problems[::-1]))
+    refused = call(*arguments, "--resume")
+    assert refused.returncode == 1
+    assert "the rows are others" in refused.stderr
+    assert "override" in refused.stderr
+    resumed = call(*arguments, "--resume", "--override")
+    assert resumed.returncode == 0, resumed.stderr
+    assert [row["step"] for row in steps(tmp_path / "run")] == [1, 2, 3, 4]
+
+
+def test_print_config_round_trips_through_yaml(tmp_path, call):
     scheduled = Path(__file__).parents[1] / "configs" / "think_prune.yaml"
-    printed = command("train", f"--config={scheduled}", "--print_config", "--assigner.shaping.limit.end", "1")
+    printed = call("train", f"--config={scheduled}", "--print_config", "--assigner.shaping.limit.end", "1")
     assert printed.returncode == 0, printed.stderr
     assert "iapo.advantages.GroupRelative" in printed.stdout
     (tmp_path / "settings.yaml").write_text(printed.stdout)
-    done = command("train", "--config", str(tmp_path / "settings.yaml"), "--output", str(tmp_path / "run"), *TINY)
+    done = call("train", "--config", str(tmp_path / "settings.yaml"), "--output", str(tmp_path / "run"), *TINY)
     assert done.returncode == 0, done.stderr
-    rows = steps(tmp_path / "run")
-    assert "iapo/information_per_token" not in rows[0]
-    assert rows[0]["iapo/shaped_reward"] == rows[0]["reward"], "limit 64"
-    assert rows[3]["iapo/shaped_reward"] == 0, "limit 17"
+    logged = steps(tmp_path / "run")
+    assert "iapo/information_per_token" not in logged[0]
+    assert logged[0]["iapo/shaped_reward"] == logged[0]["reward"], "limit 64"
+    assert logged[3]["iapo/shaped_reward"] == 0, "limit 17"

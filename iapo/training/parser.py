@@ -33,7 +33,10 @@ def train_parser() -> ArgumentParser:
     )
     parser.add_class_arguments(PolicySource)
     parser.add_class_arguments(ProblemSource)
-    parser.add_class_arguments(RunSettings)
+    parser.add_class_arguments(RunSettings, skip={"resume", "override"})
+    add = parser.add_argument
+    add("--resume", action="store_true", help="go on from the newest checkpoint of the run folder, if it has one")
+    add("--override", action="store_true", help="resume although settings, data or versions differ")
     add_component_flags(parser)
     parser.add_subclass_arguments(AdvantageAssigner, "assigner", default=_ASSIGNER, required=False)
     loss = {"class_path": "iapo.losses.ClippedPolicyLoss"}

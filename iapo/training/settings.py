@@ -17,7 +17,7 @@ from iapo.policy.loading import choose_autocast, choose_device, load_model, load
 from iapo.tasks import Row, Task, load_rows, render_prompts, task_from_source
 from iapo.training.components import Answer
 
-GroupSize = restricted_number_type("GroupSize", int, (">=", 2))
+GroupSize = restricted_number_type("GroupSize", int, (">=", 2), docstring="int restricted to be ≥2")
 """A completion needs at least one other to be compared with."""
 
 
@@ -162,7 +162,8 @@ def check_ranges(record: object) -> None:
     """
     for field in fields(record):  # type: ignore[arg-type]
         value = getattr(record, field.name)
-        for kind in getattr(field.type, "__args__", (field.type,)):
+        kinds: tuple[Any, ...] = getattr(field.type, "__args__", (field.type,))
+        for kind in kinds:
             if value is not None and getattr(kind, "__module__", "") == PositiveInt.__module__:
                 try:
                     kind(value)
