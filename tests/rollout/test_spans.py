@@ -77,7 +77,7 @@ def test_spans_match_the_walk_over_characters(case: tuple[str, list[list[int]]],
     assert not bool((spans.reasoning_mask & ~mask).any())
 
 
-def test_the_tokenizers_do_cut_markers_as_feared() -> None:
+def test_these_tokenizers_cut_markers_into_pieces() -> None:
     regex = tokenizer("bytes-regex")
     tokens = [regex.decode([i]) for i in regex("<think>7</think><answer>7</answer>")["input_ids"]]
     assert "><" in tokens

@@ -153,7 +153,7 @@ def refuse(rank: int, port: int, folder: str) -> None:
 
 def guarded(rank: int) -> str:
     class Broken(nn.Module):
-        """On the second rank, one that does not see what it is asked after."""
+        """A model that ignores positions on the second rank."""
 
         def __init__(self, inner: nn.Module) -> None:
             super().__init__()
