@@ -64,16 +64,26 @@ def evaluate_run(problems: Path, run: Path) -> None:
     metadata = {
         "problems": digest(problems),
         "model": policy.model if checkpoint is None else checkpoint.name,
-        **_known_to_task(task, tokenizer, content["problems"], result.texts or ()),
+        **known_to_task(task, tokenizer, content["problems"], result.texts or ()),
         "seconds": time.perf_counter() - start,
     }
     result.save(run / evaluation_file(content["split"]), metadata)
 
 
-def _known_to_task(
+def known_to_task(
     task: Task, tokenizer: Any, prompts: Sequence[str], completions: Sequence[Sequence[str]]
 ) -> dict[str, Any]:
-    """``classes`` and ``shortest`` by problem, as far as the task knows them."""
+    """What a task knows of completions, problem by problem; what it does not know is absent.
+
+    Args:
+        task: where the problems come from.
+        tokenizer: of the policy.
+        prompts: the problems, as the data have them.
+        completions: texts, end of sequence included, for each problem.
+
+    Returns:
+        ``classes``, as `tokens_by_class`, and ``shortest``, tokens of the shortest sufficient completion.
+    """
     known: dict[str, Any] = {}
     if classifier := task.classifier(tokenizer, prompts):
         known["classes"] = tokens_by_class(prompts, completions, classifier, task.classes)

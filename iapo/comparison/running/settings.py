@@ -4,7 +4,10 @@ import argparse
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
+
+from jsonargparse import ArgumentParser
 
 from iapo.training.parser import train_parser
 
@@ -46,15 +49,14 @@ def resolve(arguments: Sequence[str], where: str) -> dict[str, Any]:
     Raises:
         ValueError: a flag that is unknown or a value that does not fit; the flag and ``where`` are named.
     """
-    parser = train_parser()
-    parser.exit_on_error = False
+    parser = _parser()
     try:
         parsed = parser.parse_args(list(arguments))
         parser.instantiate(parsed)
         with warnings.catch_warnings():
             # Newer versions of the parser call the argument skip_unset, older ones know this name alone.
             warnings.simplefilter("ignore", DeprecationWarning)
-            plain = json.loads(parser.dump(parsed, format="json", skip_none=False))
+            plain = json.loads(parser.dump(parsed, format="json", skip_none=False, skip_validation=True))
     except (argparse.ArgumentError, ValueError, TypeError) as error:
         raise ValueError(f"{where}: {error}") from error
     return {name: value for name, value in plain.items() if name not in SET_BY_COMPARE}
@@ -62,5 +64,13 @@ def resolve(arguments: Sequence[str], where: str) -> dict[str, Any]:
 
 def instantiate(settings: Settings) -> dict[str, Any]:
     """The parts of `iapo train` (sampler factory, rewards, ...) by name, from resolved settings."""
-    parser = train_parser()
+    parser = _parser()
     return dict(parser.instantiate(parser.parse_string(json.dumps(dict(settings)))).as_dict())
+
+
+@cache
+def _parser() -> ArgumentParser:
+    """The parser of `iapo train`, made once: a comparison resolves dozens of settings. It raises instead of exiting."""
+    parser = train_parser()
+    parser.exit_on_error = False
+    return parser

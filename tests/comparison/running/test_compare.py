@@ -15,6 +15,7 @@ from iapo.comparison.running.evaluate import evaluate_run
 from iapo.comparison.running.problems import problems_path, write_problems
 from iapo.comparison.running.protocol import run_job
 from iapo.comparison.running.read_plan import read_plan
+from iapo.comparison.running.results import BASE_FOLDER
 from iapo.comparison.running.runner import Listener, Outcome, run_jobs
 from iapo.comparison.running.settings import instantiate
 
@@ -53,6 +54,9 @@ def finished(tmp_path_factory) -> tuple[Path, Path, Outcome]:
             for pid in set(children()) - before:
                 os.kill(pid, signal.SIGKILL)
 
+    # In this process, so that one Python less is started; the other run is evaluated in a process of its own.
+    (folder / BASE_FOLDER).mkdir()
+    evaluate_run(problems_path(folder, "test"), folder / BASE_FOLDER)
     killed = run_jobs([run_job(plan, folder, run)], 1, 1, listener=Listener(poll=poll))[run.folder]
     assert compare(comparison=str(file), output=str(folder), only_report=False) == 0
     return file, folder, killed

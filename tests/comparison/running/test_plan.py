@@ -170,6 +170,17 @@ def test_the_task_is_named_after_the_data_by_default(tmp_path):
     assert read_plan(written(tmp_path, {**GOOD, "task": "sums"})).task == "sums"
 
 
+def test_a_task_of_ones_own_is_the_data_of_all_methods(tmp_path):
+    data = tmp_path / "problems.jsonl"
+    data.write_text("".join(json.dumps({"prompt": f"{i}", "answer": "1"}) + "\n" for i in range(60)))
+    task = {"class_path": "iapo.tasks.FileTask", "init_args": {"path": str(data)}}
+    plan = read_plan(written(tmp_path, changed("base", {**GOOD["base"], "task": task})))
+    assert plan.task == plan.data == str(data)
+    assert {settings["eval_problems"] for method in plan.methods for settings in method.settings.values()} == {16}
+    with pytest.raises(ValueError, match=r"methods\.grpo\.task: got .*FileTask.* want that of base, None"):
+        read_plan(written(tmp_path, changed("methods/grpo/task", task)))
+
+
 def test_problems_of_a_file_are_held_out_of_training(tmp_path):
     data = tmp_path / "problems.jsonl"
     data.write_text("".join(json.dumps({"prompt": f"{i}+1=", "answer": str(i + 1)}) + "\n" for i in range(60)))
