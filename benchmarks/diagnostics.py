@@ -28,7 +28,9 @@ from iapo.policy.loading import load_model
 from iapo.policy.logprobs import completion_logprobs
 from iapo.rewards import MathAnswer
 from iapo.rollout import CompactingSampler
-from iapo.training.loop import update
+from iapo.training import Components, UpdateSettings
+from iapo.training.diagnosis import Diagnosis
+from iapo.training.run import diagnosed_update
 
 PROMPTS, GROUP, OTHERS = 32, 8, 32
 TERMS = ("outcome", "information", "exploration")
@@ -63,20 +65,17 @@ class Policy:
     def update(self, problems, seed: int, assigner: AdvantageAssigner = ASSIGNER) -> dict[str, float]:
         """One update; the same seed draws the same completions from the same weights."""
         torch.manual_seed(seed)
-        return update(
-            problems,
-            model=self.model,
-            tokenizer=self.tokenizer,
-            sampler=self.sampler,
-            rewards={"accuracy": MathAnswer()},
-            estimator=AnswerLikelihood(*(self.ids(text) for text in ("</think><answer>", "</answer>"))),
-            assigner=assigner,
-            loss=ClippedPolicyLoss(),
-            optimizer=self.optimizer,
-            group_size=GROUP,
-            micro_batch=64,
-            diagnose=assigner is ASSIGNER,
+        components = Components(
+            self.sampler,
+            {"accuracy": MathAnswer()},
+            AnswerLikelihood(*(self.ids(text) for text in ("</think><answer>", "</answer>"))),
+            assigner,
+            ClippedPolicyLoss(),
+            self.optimizer,
         )
+        settings = UpdateSettings(GROUP, micro_batch=64)
+        diagnosis = Diagnosis(self.model, self.tokenizer, components, settings) if assigner is ASSIGNER else None
+        return diagnosed_update(problems, self.model, self.tokenizer, components, settings, diagnosis=diagnosis)
 
     def ids(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))

@@ -33,7 +33,7 @@ from iapo.optimizers.clipped import ClippedOptimizer
 from iapo.policy.loading import choose_autocast, choose_device, load_model
 from iapo.rewards import MathAnswer
 from iapo.rollout import CompactingSampler
-from iapo.training.loop import update
+from iapo.training import Components, UpdateSettings, update
 
 LEARNING_RATE = 1e-6
 Block = tuple[list[float], list[float], list[float]]
@@ -120,26 +120,23 @@ def our_block(arguments: argparse.Namespace, seed: int, estimator_name: str) -> 
     model, tokenizer = load_model("embedded", arguments.device)
     estimator = make_estimator(estimator_name, tokenizer)
     assigner = GroupRelative() if isinstance(estimator, NoInformation) else InformationAware()
-    sampler = CompactingSampler(model, tokenizer, max_new_tokens=arguments.tokens)
-    stepper = ClippedOptimizer(torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE))
+    components = Components(
+        CompactingSampler(model, tokenizer, max_new_tokens=arguments.tokens),
+        {"accuracy": MathAnswer()},
+        estimator,
+        assigner,
+        ClippedPolicyLoss(),
+        ClippedOptimizer(torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)),
+    )
+    settings = UpdateSettings(
+        arguments.group, arguments.micro_batch, autocast=choose_autocast("auto", arguments.device)
+    )
     data = rows(generate_problems(arguments.prompts * arguments.updates, seed))
     seconds, lengths, shares = [], [], []
     for index in range(arguments.updates):
         start = time.perf_counter()
-        metrics = update(
-            data[index * arguments.prompts : (index + 1) * arguments.prompts],
-            model=model,
-            tokenizer=tokenizer,
-            sampler=sampler,
-            rewards={"accuracy": MathAnswer()},
-            estimator=estimator,
-            assigner=assigner,
-            loss=ClippedPolicyLoss(),
-            optimizer=stepper,
-            group_size=arguments.group,
-            micro_batch=arguments.micro_batch,
-            autocast=choose_autocast("auto", arguments.device),
-        )
+        problems = data[index * arguments.prompts : (index + 1) * arguments.prompts]
+        metrics = update(problems, model, tokenizer, components, settings)
         seconds.append(time.perf_counter() - start)
         lengths.append(metrics["completions/mean_length"])
         shares.append(metrics["iapo/time/estimate"] / (seconds[-1] - metrics["iapo/time/estimate"]))
