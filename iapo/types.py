@@ -60,6 +60,14 @@ def _right_padded(name: str, mask: Bool[Tensor, "batch width"]) -> None:
         raise ValueError(f"{name}: must be right-padded (True ... True False ... False), row {row} is not")
 
 
+_FIELDS_OF_AXIS = {
+    "prompt": ("prompt_mask", "prompt_ids"),
+    "token": ("completion_mask", "completion_ids", "reasoning_mask", "sampler_logprobs"),
+    "answer": ("answer_mask", "answer_ids"),
+}
+"""The padded fields of a `Rollout` by their second axis; the first one says how many positions a row needs."""
+
+
 @_record
 class Rollout:
     """Sampled completions with their prompts: what a `Sampler` returns and an `MIEstimator` reads.
@@ -120,17 +128,11 @@ class Rollout:
             rows: indices of completions, or a slice of them.
         """
         fields = {f.name: v[rows] for f in dataclasses.fields(self) if (v := getattr(self, f.name)) is not None}
-        prompt = max(1, _longest(fields["prompt_mask"]))
-        token = max(1, _longest(fields["completion_mask"]))
-        for name in ("prompt_ids", "prompt_mask"):
-            fields[name] = fields[name][:, -prompt:]
-        for name in ("completion_ids", "completion_mask", "reasoning_mask", "sampler_logprobs"):
-            if name in fields:
-                fields[name] = fields[name][:, :token]
-        if "answer_mask" in fields:
-            answer = max(1, _longest(fields["answer_mask"]))
-            for name in ("answer_ids", "answer_mask"):
-                fields[name] = fields[name][:, :answer]
+        for axis, names in _FIELDS_OF_AXIS.items():
+            if names[0] in fields:
+                width = max(1, _longest(fields[names[0]]))
+                needed = slice(-width, None) if axis == "prompt" else slice(width)
+                fields |= {name: fields[name][:, needed] for name in names if name in fields}
         return Rollout(**fields)
 
     def pad(self, prompt: int = 0, token: int = 0, answer: int = 0, pad_id: int = 0) -> "Rollout":
@@ -141,14 +143,18 @@ class Rollout:
             token: more positions after the completions.
             answer: more positions after the answers, if there are any.
             pad_id: the token id in them.
+
+        Raises:
+            ValueError: a negative number of positions.
         """
-        before = {"prompt_ids": prompt, "prompt_mask": prompt}
-        after = dict.fromkeys(("completion_ids", "completion_mask", "reasoning_mask", "sampler_logprobs"), token)
-        after |= {"answer_ids": answer, "answer_mask": answer}
+        more = {"prompt": (prompt, 0), "token": (0, token), "answer": (0, answer)}
+        if min(prompt, token, answer) < 0:
+            raise ValueError(f"prompt, token, answer: got {prompt}, {token}, {answer}, want numbers of at least 0")
         fields = {name: value for name, value in vars(self).items() if value is not None}
-        for name in (before.keys() | after.keys()) & fields.keys():
-            width = (before.get(name, 0), after.get(name, 0))
-            fields[name] = nn.functional.pad(fields[name], width, value=pad_id if name.endswith("_ids") else 0)
+        for axis, names in _FIELDS_OF_AXIS.items():
+            for name in fields.keys() & names:
+                value = pad_id if name.endswith("_ids") else 0
+                fields[name] = nn.functional.pad(fields[name], more[axis], value=value)
         return Rollout(**fields)
 
     @staticmethod

@@ -139,6 +139,11 @@ def test_padding_answers_that_are_missing_changes_nothing():
     assert_same(trimmed(Rollout(**fields()).pad(answer=2)), trimmed(Rollout(**fields())))
 
 
+def test_padding_does_not_cut():
+    with pytest.raises(ValueError, match="prompt, token, answer: got 0, -1, 0"):
+        Rollout(**fields()).pad(token=-1)
+
+
 @given(reward_batches(), st.data())
 def test_selected_advantage_inputs_are_those_rows(inputs, data):
     rows = torch.tensor(data.draw(st.lists(st.integers(0, len(inputs) - 1), max_size=6)), dtype=torch.long)

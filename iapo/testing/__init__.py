@@ -1,8 +1,8 @@
-"""Tests for components of one's own: the contract of each interface as checks, and what tests are made of.
+"""Tests for components of one's own: the contract of each interface as checks, and data to test with.
 
 ``check_estimator``, ``check_advantage_assigner``, ``check_policy_loss`` and ``check_sampler`` run all checks of an
-interface on a component; ``parametrize_with_checks`` makes each of them a test of its own; ``check_information`` holds
-an estimator that claims the truth against enumeration. Needs the extra ``testing``.
+interface on a component; ``parametrize_with_checks`` makes each of them a test of its own; ``check_information``
+compares an estimator that claims to be exact with enumeration. Needs the extra ``testing``.
 """
 
 from importlib.util import find_spec
