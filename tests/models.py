@@ -1,7 +1,11 @@
 """Tiny models with random weights, of the families that the library is exact on, for tests."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from hypothesis import strategies as st
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 VOCAB = 31
@@ -38,6 +42,30 @@ def tiny_model(
             if parameter.ndim > 1:
                 torch.nn.init.normal_(parameter, std=0.3)
     return model.eval()
+
+
+class Bent(nn.Module):
+    """A model inside another module that changes the inputs of its forward, or its logits.
+
+    Args:
+        module: the model.
+        bend: from the keyword arguments of a forward to those that the model is called with.
+        bend_logits: from logits and the unchanged arguments to the logits that are returned.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        bend: Callable[[dict[str, Any]], dict[str, Any]],
+        bend_logits: Callable[[Tensor, dict[str, Any]], Tensor] = lambda logits, inputs: logits,
+    ) -> None:
+        super().__init__()
+        self.module, self.bend, self.bend_logits = module, bend, bend_logits
+
+    def forward(self, **inputs: Any) -> Any:
+        output = self.module(**self.bend(dict(inputs)))
+        output.logits = self.bend_logits(output.logits, inputs)
+        return output
 
 
 @st.composite

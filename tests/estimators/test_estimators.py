@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from models import tiny_model
+from models import Bent, tiny_model
 from ragged_rollouts import rollout
 
 from iapo import MIEstimator, Rollout
@@ -35,16 +35,11 @@ def test_gradient_checkpointing_changes_nothing(estimator):
 @pytest.mark.parametrize("estimator", ESTIMATORS[:2], ids=lambda e: type(e).__name__)
 class TestPacked:
     def test_a_model_that_ignores_positions_is_refused(self, estimator):
-        class Deaf(torch.nn.Module):
-            def __init__(self, module):
-                super().__init__()
-                self.module = module
-
-            def forward(self, position_ids=None, **kwargs):
-                return self.module(**kwargs)
+        def without_positions(inputs):
+            return {name: value for name, value in inputs.items() if name != "position_ids"}
 
         with pytest.raises(UnsupportedModelError, match="differs from the naive one"):
-            estimator(Deaf(tiny_model("llama")), rollout())
+            estimator(Bent(tiny_model("llama"), without_positions), rollout())
 
     def test_a_recurrent_model_is_refused_before_any_forward(self, estimator):
         model = tiny_model("llama")
@@ -60,20 +55,16 @@ class TestPacked:
             estimator(model, rollout())
 
     def test_out_of_memory_halves_the_chunk_and_changes_nothing(self, estimator):
-        class Small(torch.nn.Module):
-            def __init__(self, module):
-                super().__init__()
-                self.module = module
-
-            def forward(self, **kwargs):
-                if kwargs["input_ids"].shape[1] > 14:
-                    raise torch.OutOfMemoryError("too much")
-                return self.module(**kwargs)
+        def short(inputs):
+            if inputs["input_ids"].shape[1] > 14:
+                raise torch.OutOfMemoryError("too much")
+            return inputs
 
         model, sample = tiny_model("llama").double(), rollout()
         expected = estimator(model, sample)
         unguarded = dataclasses.replace(estimator, guard=False)
-        torch.testing.assert_close(unguarded(Small(model), sample), expected, atol=1e-6, rtol=0, check_dtype=False)
+        found = unguarded(Bent(model, short), sample)
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=0, check_dtype=False)
 
     @pytest.mark.parametrize("arguments", [{"postfix_ids": ()}, {"postfix_ids": (-1,)}, {"chunk": 0}])
     def test_bad_parameters_are_named(self, estimator, arguments):

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import tiny_model
+from ragged_rollouts import rollout as ragged_rollout
 
 from iapo.estimators import (
     AnswerLikelihood,
@@ -253,21 +254,11 @@ def test_always_is_probed_at_first_and_refined_between(rollout, stride, threshol
 
 def test_the_prefixes_are_read_once():
     """One forward over prompt and completion, however many rounds."""
-    lengths = []
-
-    class Counted(torch.nn.Module):
-        def __init__(self, module):
-            super().__init__()
-            self.module = module
-
-        def forward(self, **kwargs):
-            lengths.append(kwargs["input_ids"].shape[1])
-            return self.module(**kwargs)
-
-    from ragged_rollouts import rollout
-
-    sample = rollout(token=20)
-    found = Refined(EarlyExitEntropy((4,), chunk=1, guard=False), 16, 0).refine(Counted(tiny_model("llama")), sample)
+    model, lengths, sample = tiny_model("llama"), [], ragged_rollout(token=20)
+    model.register_forward_pre_hook(
+        lambda module, args, inputs: lengths.append(inputs["input_ids"].shape[1]), with_kwargs=True
+    )
+    found = Refined(EarlyExitEntropy((4,), chunk=1, guard=False), 16, 0).refine(model, sample)
     assert found.rounds > 2
     assert sum(length > 1 for length in lengths) == 1
 

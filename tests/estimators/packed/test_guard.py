@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 import torch
-from models import VOCAB, tiny_model
+from models import VOCAB, Bent, tiny_model
 from torch import nn
 
 from iapo import Rollout
@@ -33,19 +33,6 @@ def rollout(token: int = 8) -> Rollout:
         answer_ids=torch.tensor([[9], [10]]),
         answer_mask=torch.ones(2, 1, dtype=torch.bool),
     )
-
-
-class Bent(nn.Module):
-    """A model that makes something else of what it is called with, or hands back something else."""
-
-    def __init__(self, module: nn.Module, bend, bend_logits=lambda logits, inputs: logits) -> None:
-        super().__init__()
-        self.module, self.bend, self.bend_logits = module, bend, bend_logits
-
-    def forward(self, **inputs):
-        output = self.module(**self.bend(dict(inputs)))
-        output.logits = self.bend_logits(output.logits, inputs)
-        return output
 
 
 def packed(inputs) -> bool:
