@@ -29,8 +29,7 @@ from iapo.policy.logprobs import completion_logprobs
 from iapo.rewards import MathAnswer
 from iapo.rollout import CompactingSampler
 from iapo.training import Components, UpdateSettings
-from iapo.training.diagnosis import Diagnosis
-from iapo.training.run import diagnosed_update
+from iapo.training.diagnosis import Diagnosis, diagnosed_update
 
 PROMPTS, GROUP, OTHERS = 32, 8, 32
 TERMS = ("outcome", "information", "exploration")

@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; the entry point of ``iapo``.
 
     Returns:
-        The exit code: 0, 1 for an error that is told in one line, 75 for a training run that a signal ended after it
+        The exit code: 0, 1 for an error that is reported in one line, 75 for a training run that a signal ended after it
         saved. A command line that cannot be parsed exits with 2.
     """
     try:
@@ -62,7 +62,8 @@ def _run(name: str, parts: dict[str, Any], plain: dict[str, Any]) -> int:
         return compare(**parts)
     policy, problems = record(PolicySource), record(ProblemSource)
     if name == "train":
-        from iapo.training.run import ComponentChoices, train
+        from iapo.training.run import train
+        from iapo.training.session import ComponentChoices
 
         resolved = {key: value for key, value in plain.items() if key not in _MAY_CHANGE}
         return train(policy, problems, record(RunSettings), ComponentChoices(**parts), resolved)

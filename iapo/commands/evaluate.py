@@ -15,7 +15,7 @@ from iapo.interfaces import Reward, Sampler
 from iapo.rewards import check_columns
 from iapo.rollout import TransformersSampler
 from iapo.tasks import hold_out
-from iapo.training.run import longest
+from iapo.training.session import longest
 from iapo.training.settings import PolicySource, ProblemSource
 
 

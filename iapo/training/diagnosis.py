@@ -27,7 +27,9 @@ from iapo.policy.forward import inference_mode
 from iapo.policy.logprobs import completion_logprobs
 from iapo.tasks.interface import Classifier
 from iapo.training.components import Components, UpdateSettings
-from iapo.training.loop import PolicyUpdate, TrainingBatch
+from iapo.training.loop import PolicyUpdate, TrainingBatch, optimise, prepare
+from iapo.training.metrics import timed
+from iapo.training.resample import Resampling, Rows
 from iapo.training.signals import information_of, logprobs_of
 from iapo.types import Rollout
 
@@ -107,6 +109,33 @@ class Diagnosis:
         with inference_mode(self.model), torch.enable_grad():
             values = length_gradient(logprobs, parameters, batch.rollout, pulls, self.settings.micro_batch)
         return {f"iapo/diagnostics/length_gradient/{name}": value for name, value in values.items()}
+
+
+def diagnosed_update(
+    rows: Rows,
+    model: nn.Module,
+    tokenizer: Any,
+    components: Components,
+    settings: UpdateSettings,
+    ref_model: nn.Module | None = None,
+    resampling: Resampling | None = None,
+    diagnosis: Diagnosis | None = None,
+) -> dict[str, float]:
+    """`iapo.training.loop.update` with the entropy on right and wrong completions, and measured by ``diagnosis``.
+
+    Without a diagnosis, only its metrics are missing; the update is the same.
+    """
+    batch = prepare(rows, model, tokenizer, components, settings, resampling)
+    metrics = dict(batch.metrics)
+    if diagnosis is not None:
+        with timed(metrics, "iapo/time/diagnose"):
+            metrics |= diagnosis.before(batch)
+    done = optimise(batch, model, components, settings, ref_model)
+    metrics |= done.metrics | describe_entropy(batch, done)
+    if diagnosis is not None:
+        with timed(metrics, "iapo/time/diagnose"):
+            metrics |= diagnosis.after(batch, done)
+    return metrics
 
 
 def describe_entropy(batch: TrainingBatch, done: PolicyUpdate, correct_above: float = 0.5) -> dict[str, float]:

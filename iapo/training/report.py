@@ -50,10 +50,8 @@ def verdict(before: EvaluationResult, after: EvaluationResult) -> list[str]:
     for name, unit in (("accuracy", ""), ("length", " tokens")):
         moved = changes[name]
         clear = "" if moved.low > 0 or moved.high < 0 else "; the interval includes no change"
-        lines.append(
-            f"- {name}: {moved.value:+.3g}{unit} (95% interval {moved.low:+.3g} to {moved.high:+.3g}, bootstrap over "
-            f"problems{clear})"
-        )
+        value, ends = moved.texts("+.3g")
+        lines.append(f"- {name}: {value}{unit} (95% interval {ends}, bootstrap over problems{clear})")
     return lines
 
 

@@ -248,7 +248,7 @@ def test_a_run_is_evaluated_in_the_precision_of_training(precision, tmp_path, mo
         found.append(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32)
         return evaluate(*arguments, **settings)
 
-    monkeypatch.setattr("iapo.training.run.evaluate", watched)
+    monkeypatch.setattr("iapo.training.session.evaluate", watched)
     settings = "--steps 1 --prompts_per_step 2 --group_size 4 --limit 64 --eval_problems 16 --eval_samples 2"
     settings += f" --optimizer.lr 0 --sampler.max_new_tokens 40 --device cpu --diagnose 1 --precision {precision}"
     assert main(["train", "--output", str(tmp_path / "run"), *settings.split()]) == 0

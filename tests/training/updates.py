@@ -11,8 +11,7 @@ from iapo.optimizers import ClippedOptimizer
 from iapo.rewards import MathAnswer
 from iapo.rollout import TransformersSampler
 from iapo.training.components import Components, UpdateSettings
-from iapo.training.diagnosis import Diagnosis
-from iapo.training.run import diagnosed_update
+from iapo.training.diagnosis import Diagnosis, diagnosed_update
 
 TOKENIZER = AutoTokenizer.from_pretrained(model_path())
 POSTFIX = tuple(TOKENIZER.encode("</think><answer>", add_special_tokens=False))
