@@ -102,7 +102,7 @@ class EvaluationResult:
         if missing:
             raise ValueError(f"{path}: want an evaluation, {missing} are missing")
         correct, lengths, greedy_correct, greedy_lengths = (torch.tensor(content[name]) for name in _SAVED)
-        return cls(correct.bool(), lengths, greedy_correct.bool(), greedy_lengths)
+        return cls(correct, lengths, greedy_correct, greedy_lengths)
 
 
 def change(before: EvaluationResult, after: EvaluationResult) -> dict[str, Interval]:

@@ -117,7 +117,7 @@ def test_a_batch_splits_the_problems_and_changes_no_result(embedded_tokenizer):
     calls: list[tuple[int, int]] = []
 
     class Backwards:
-        """Samples as it is told, and returns the completions in reverse."""
+        """Returns the completions of another sampler in reverse."""
 
         def __init__(self, sampler):
             self.sampler = sampler
@@ -176,7 +176,7 @@ def test_a_saved_result_is_loaded_with_the_same_numbers(tmp_path):
 
 
 def test_an_interval_is_formatted_in_one_place():
-    moved = Interval(0.1, -0.1, 0.3)
-    assert str(moved) == f"{moved}" == f"{moved:.3g}" == "0.1 (-0.1 to 0.3)"
-    assert f"{moved:+.1%}" == "+10.0% (-10.0% to +30.0%)"
-    assert moved.texts("+.2f") == ("+0.10", "-0.10 to +0.30")
+    moved = Interval(0.12345, -0.1, 0.3)
+    assert str(moved) == f"{moved}" == f"{moved:.3g}" == "0.123 (-0.1 to 0.3)"
+    assert f"{moved:+.1%}" == "+12.3% (-10.0% to +30.0%)"
+    assert moved.texts("+.2f") == ("+0.12", "-0.10 to +0.30")

@@ -18,7 +18,7 @@ from iapo.evaluation import evaluate
 from iapo.rollout import TransformersSampler
 from iapo.tasks import Classifier, Task
 from iapo.training.checkpoint import latest_checkpoint
-from iapo.training.run import longest
+from iapo.training.session import longest
 from iapo.training.settings import PolicySource, ProblemSource
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from iapo.comparison.running.entries import setting_name
 from iapo.comparison.running.problems import choose_problems, digest, problems_path, write_problems
-from iapo.comparison.running.read_plan import read_plan, setting_name
+from iapo.comparison.running.read_plan import read_plan
 from iapo.comparison.running.settings import instantiate
 from iapo.embedded import model_path, split_of
 from iapo.tasks import FileTask, ReasoningGymTask, hold_out, load_rows
