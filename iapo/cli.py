@@ -18,8 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; the entry point of ``iapo``.
 
     Returns:
-        The exit code: 0, 1 for an error that is reported in one line, 75 for a training run that a signal ended after it
-        saved. A command line that cannot be parsed exits with 2.
+        The exit code: 0, 1 for an error that is reported in one line, 75 for a training run that a signal ended after
+        it saved. A command line that cannot be parsed exits with 2.
     """
     try:
         from iapo.commands.flags import ArgumentParser, compare_parser, eval_parser, inspect_parser

@@ -132,6 +132,17 @@ class MIEstimator(ABC):
             )
         return information
 
+    def with_groups(self, rollout: Rollout) -> Rollout:
+        """Put into a rollout what this estimator needs of whole groups; the rollout itself if it needs nothing.
+
+        A training loop calls it once, before it splits the rollout into micro-batches, so that information does not
+        depend on which rows are estimated together. An estimator that wraps another passes the call on.
+
+        Args:
+            rollout: completions whose groups are whole.
+        """
+        return rollout
+
     @abstractmethod
     def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
         """Hook: the value of every prefix, ``probe = token + 1``; entry ``t`` has seen ``t`` completion tokens.

@@ -17,10 +17,9 @@ Masks are boolean, ``True`` = counts. Entropies and information are in nats. Ten
 ``policy_logprobs``, ``old_logprobs``, ``ref_logprobs``, ``sampler_logprobs``.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, dataclass_transform
+from typing import Any, TypeVar, dataclass_transform
 
 import torch
 from beartype import beartype
@@ -83,6 +82,8 @@ class Rollout:
             (temperature applied, before any truncation such as top-p).
         answer_ids: the answer that an estimator is asked about (the completion's own or the reference), right-padded.
         answer_mask: ``True`` at the answers' tokens; an empty row means that there is no answer to ask about.
+        candidates: by group id, the token ids of the answers that an estimator compares in that group. They are fixed
+            while the group is whole (`MIEstimator.with_groups`) and stay as they are when rows are selected.
 
     Raises:
         jaxtyping.TypeCheckError: a field of wrong shape or dtype; the message names it and the sizes.
@@ -99,6 +100,8 @@ class Rollout:
     sampler_logprobs: Float[Tensor, "batch token"] | None = None
     answer_ids: Int[Tensor, "batch answer"] | None = None
     answer_mask: Bool[Tensor, "batch answer"] | None = None
+    # Not tuple[int, ...]: to check one, beartype draws from Python's random numbers, which belong to the caller.
+    candidates: Mapping[int, tuple] | None = None
 
     def __post_init__(self) -> None:
         check_one_device("Rollout", vars(self))
@@ -127,13 +130,13 @@ class Rollout:
         Args:
             rows: indices of completions, or a slice of them.
         """
-        fields = {f.name: v[rows] for f in dataclasses.fields(self) if (v := getattr(self, f.name)) is not None}
+        fields = {name: value[rows] for name, value in self._tensors().items()}
         for axis, names in _FIELDS_OF_AXIS.items():
             if names[0] in fields:
                 width = max(1, _longest(fields[names[0]]))
                 needed = slice(-width, None) if axis == "prompt" else slice(width)
                 fields |= {name: fields[name][:, needed] for name in names if name in fields}
-        return Rollout(**fields)
+        return Rollout(**fields, candidates=self.candidates)
 
     def pad(self, prompt: int = 0, token: int = 0, answer: int = 0, pad_id: int = 0) -> "Rollout":
         """The same texts in wider tensors.
@@ -150,12 +153,12 @@ class Rollout:
         more = {"prompt": (prompt, 0), "token": (0, token), "answer": (0, answer)}
         if min(prompt, token, answer) < 0:
             raise ValueError(f"prompt, token, answer: got {prompt}, {token}, {answer}, want numbers of at least 0")
-        fields = {name: value for name, value in vars(self).items() if value is not None}
+        fields = self._tensors()
         for axis, names in _FIELDS_OF_AXIS.items():
             for name in fields.keys() & names:
                 value = pad_id if name.endswith("_ids") else 0
                 fields[name] = nn.functional.pad(fields[name], more[axis], value=value)
-        return Rollout(**fields)
+        return Rollout(**fields, candidates=self.candidates)
 
     @staticmethod
     def cat(rollouts: Sequence["Rollout"]) -> "Rollout":
@@ -179,13 +182,22 @@ class Rollout:
             each.pad(prompt - own_prompt, token - own_token, max(answers) - own_answer)
             for each, (own_prompt, own_token), own_answer in zip(rollouts, widths, answers, strict=True)
         ]
-        fields = {field.name: [getattr(each, field.name) for each in wide] for field in dataclasses.fields(Rollout)}
-        return Rollout(**{n: torch.cat(values) for n, values in fields.items() if all(v is not None for v in values)})
+        tensors = [each._tensors() for each in wide]
+        shared = [name for name in tensors[0] if all(name in each for each in tensors)]
+        known = [each.candidates for each in rollouts if each.candidates is not None]
+        candidates = {group: found for each in known for group, found in each.items()}
+        return Rollout(
+            **{name: torch.cat([each[name] for each in tensors]) for name in shared},
+            candidates=candidates if len(known) == len(rollouts) else None,
+        )
 
     def to(self, device: torch.device | str) -> "Rollout":
         """The same rollout with every tensor on ``device``."""
-        fields = {f.name: v.to(device) for f in dataclasses.fields(self) if (v := getattr(self, f.name)) is not None}
-        return Rollout(**fields)
+        tensors = {name: tensor.to(device) for name, tensor in self._tensors().items()}
+        return Rollout(**tensors, candidates=self.candidates)
+
+    def _tensors(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
 
 def _longest(mask: Bool[Tensor, "batch width"]) -> int:

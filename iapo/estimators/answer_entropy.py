@@ -1,5 +1,6 @@
 """Entropy over whole answers: a set of candidates, each teacher-forced after every prefix of the reasoning."""
 
+import dataclasses
 from dataclasses import dataclass, field
 
 import torch
@@ -49,9 +50,9 @@ class AnswerEntropy(PrefixEstimator):
 
     Args:
         postfix_ids: tokens that close the reasoning and open the answer, ``</think><answer>`` in the format used.
-        candidates: the answers, as token ids. ``None``: the distinct answers of the row's group in the rollout that is
-            handed in (``answer_ids``, the completions' own), so that groups must come whole: a part of a group has
-            fewer candidates.
+        candidates: the answers, as token ids. ``None``: the distinct answers of the row's group (``answer_ids``, the
+            completions' own), which `with_groups` fixes while groups are whole. A rollout that did not go through it
+            must bring whole groups: a part of a group has fewer candidates.
         closing_ids: tokens that end the answer, scored with it, so that ``1`` and ``12`` are different answers.
             Without them a candidate that begins another one counts the other's probability as its own.
         chunk: prefixes per packed forward; ``None``: chosen from the memory there is, halved if it was too little.
@@ -92,6 +93,17 @@ class AnswerEntropy(PrefixEstimator):
             if len(set(self.candidates)) < len(self.candidates):
                 raise ValueError(f"candidates: want distinct answers, got {self.candidates!r}")
         check_chunk(self.chunk)
+
+    def with_groups(self, rollout: Rollout) -> Rollout:
+        """The rollout with the answers of its groups as candidates; unchanged where ``candidates`` are given.
+
+        Raises:
+            ValueError: no ``candidates`` and a rollout without ``answer_ids``.
+        """
+        if self.candidates is not None:
+            return rollout
+        answers = dict(zip(rollout.group_ids.tolist(), group_answers(rollout), strict=True))
+        return dataclasses.replace(rollout, candidates=answers)
 
     def probe_at(
         self,
@@ -148,7 +160,12 @@ class AnswerEntropy(PrefixEstimator):
         self, rollout: Rollout
     ) -> tuple[Int[Tensor, "batch candidate answer"], Bool[Tensor, "batch candidate answer"]]:
         """The candidates of every row with their closing tokens, padded to one shape, and where they count."""
-        groups = [self.candidates] * len(rollout) if self.candidates is not None else group_answers(rollout)
+        if self.candidates is not None:
+            groups = [self.candidates] * len(rollout)
+        elif rollout.candidates is not None:
+            groups = [rollout.candidates[group] for group in rollout.group_ids.tolist()]
+        else:
+            groups = group_answers(rollout)
         most = max((len(group) for group in groups), default=0) or 1
         flat = [
             (*answer, *self.closing_ids) if answer else ()

@@ -88,6 +88,10 @@ class Calibrated(PrefixEstimator, nn.Module):
         self.information_sign = self.estimator.information_sign
         self.adapter = LowRankAdapter(model, rank)
 
+    def with_groups(self, rollout: Rollout) -> Rollout:
+        """What the wrapped estimator needs of whole groups."""
+        return self.estimator.with_groups(rollout)
+
     def probe_at(
         self,
         model: nn.Module,

@@ -82,6 +82,10 @@ class Refined(MIEstimator):
         """That of the wrapped estimator."""
         return self.estimator.information_sign
 
+    def with_groups(self, rollout: Rollout) -> Rollout:
+        """What the wrapped estimator needs of whole groups."""
+        return self.estimator.with_groups(rollout)
+
     def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
         """The wrapped estimator's values at the probed prefixes, and between them on straight lines."""
         return self.refine(model, rollout).probes

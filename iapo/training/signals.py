@@ -55,7 +55,11 @@ def measure(
 def information_of(
     model: nn.Module, rollout: Rollout, estimator: MIEstimator, among: Bool[Tensor, " batch"], micro_batch: int
 ) -> Float[Tensor, "batch token"]:
-    """Information (nats) of the tokens of the completions ``among``, estimated in micro-batches; 0 in the others."""
+    """Information (nats) of the tokens of the completions ``among``, estimated in micro-batches; 0 in the others.
+
+    Micro-batches change nothing but rounding: what the estimator needs of whole groups is fixed before they are made.
+    """
+    rollout = estimator.with_groups(rollout)
     information = torch.zeros(rollout.completion_mask.shape, device=rollout.completion_mask.device)
     for batch in by_length(rollout, micro_batch, among):
         part = rollout.select(batch)
