@@ -103,7 +103,7 @@ def realized_length_change(
     """The change that came: mean length of each prompt's completions after, less that before, averaged over prompts.
 
     Both policies' completions are samples, so that for one update the standard error is often as large as the change;
-    it takes a mean over updates to tell.
+    a mean over updates is needed to see it.
 
     Args:
         before: completion mask of completions sampled before the update.

@@ -11,7 +11,7 @@ Show = Callable[[int, Mapping[str, float]], None]
 
 @contextmanager
 def progress_bar(steps: int, done: int) -> Iterator[Show]:
-    """Yield a function that is told each step and its metrics.
+    """Yield a function to be called with each step and its metrics.
 
     Args:
         steps: steps of the whole run.

@@ -54,8 +54,8 @@ class Resampling:
     Each round samples one group for each that is to go. What is uninformative after the last round is kept: the batch
     has the same size whatever the rewards.
 
-    *Degenerate cases.* A group with less than two judged completions has nothing to compare, and goes too. Where all
-    groups differ in their rewards nothing is sampled and no prompt is drawn.
+    *Degenerate cases.* A group with fewer than two scored completions has nothing to compare, and goes too. Where all
+    groups differ in their rewards nothing is sampled and no prompt is taken.
 
     Args:
         rounds: at least 1.
@@ -75,16 +75,16 @@ class Resampling:
         if self.rounds < 1:
             raise ValueError(f"rounds: got {self.rounds}, want at least 1")
 
-    def __call__(self, samples: Samples, draw: Callable[[Rows], Samples]) -> Resampled:
+    def __call__(self, samples: Samples, sample: Callable[[Rows], Samples]) -> Resampled:
         """Replace what teaches nothing.
 
         Args:
             samples: of the update's own prompts.
-            draw: samples and scores completions of the prompts that it is handed.
+            sample: samples and scores completions of the prompts that it is handed.
         """
         rounds = groups = tokens = 0
         while rounds < self.rounds and len(flat := uninformative(samples)):
-            others = draw(self.fresh()[: len(flat)])
+            others = sample(self.fresh()[: len(flat)])
             samples = replace_groups(samples, flat, others)
             rounds, groups = rounds + 1, groups + len(flat)
             tokens += int(others.rollout.completion_mask.sum())
@@ -92,7 +92,7 @@ class Resampling:
 
 
 def uninformative(samples: Samples) -> Int[Tensor, " group"]:
-    """Ids of the groups whose judged completions, if there are two, all have the same reward; ascending."""
+    """Ids of the groups whose scored completions, if there are two, all have the same reward; ascending."""
     ids = samples.rollout.group_ids.cpu()
     flat = []
     for group in ids.unique():

@@ -23,7 +23,7 @@ class Source:
         self.given += self.batch
         return [{"prompt": str(index)} for index in range(self.given - self.batch, self.given)]
 
-    def draw(self, rows) -> Samples:
+    def sample(self, rows) -> Samples:
         """Completions whose every token is the number of their prompt, as long as that number's last digit, plus 1."""
         numbers = [int(row["prompt"]) for row in rows for _ in range(GROUP)]
         lengths = torch.tensor([number % 10 + 1 for number in numbers])
@@ -65,7 +65,7 @@ def contents(samples: Samples) -> dict[int, list]:
 
 
 def naive(script: list[bool], batch: int, rounds: int) -> tuple[list[int], int, int, int]:
-    """Prompts of the batch in the end, rounds, groups thrown away, and tokens sampled by all draws."""
+    """Prompts of the batch in the end, rounds, groups thrown away, and tokens sampled by all calls."""
     script, state, given = list(script), [], batch
     state = [(number, script.pop(0)) for number in range(batch)]
     sampled = [number for number, _ in state]
@@ -88,13 +88,13 @@ def naive(script: list[bool], batch: int, rounds: int) -> tuple[list[int], int, 
 )
 def test_against_the_loop(batch, rounds, script):
     source = Source(script, batch)
-    before = source.draw(source.fresh())
-    after = Resampling(rounds, source.fresh)(before, source.draw)
+    before = source.sample(source.fresh())
+    after = Resampling(rounds, source.fresh)(before, source.sample)
     prompts, done, thrown, tokens = naive(script, batch, rounds)
     assert [row["prompt"] for row in after.samples.rows] == [str(number) for number in prompts]
     assert (after.rounds, after.groups) == (done, thrown)
     assert int(before.rollout.completion_mask.sum()) + after.tokens == source.sampled == tokens
-    assert source.given == batch * (1 + done), "prompts drawn"
+    assert source.given == batch * (1 + done), "prompts taken"
     found = contents(after.samples)
     assert sorted(found) == list(range(batch))
     for group, number in enumerate(prompts):
@@ -109,7 +109,7 @@ def test_against_the_loop(batch, rounds, script):
 
 def test_it_ends_and_keeps_what_still_teaches_nothing():
     source = Source([False] * 100)
-    after = Resampling(3, source.fresh)(source.draw(source.fresh()), source.draw)
+    after = Resampling(3, source.fresh)(source.sample(source.fresh()), source.sample)
     assert (after.rounds, after.groups) == (3, 12)
     assert len(uninformative(after.samples)) == 4
     assert len(after.samples.rollout) == 12
@@ -117,8 +117,8 @@ def test_it_ends_and_keeps_what_still_teaches_nothing():
 
 def test_where_all_teaches_nothing_is_sampled():
     source = Source([True] * 4)
-    before = source.draw(source.fresh())
-    after = Resampling(3, source.fresh)(before, source.draw)
+    before = source.sample(source.fresh())
+    after = Resampling(3, source.fresh)(before, source.sample)
     assert after.samples is before
     assert (after.rounds, after.groups, after.tokens, source.given) == (0, 0, 0, 4)
 
@@ -134,7 +134,7 @@ def test_where_all_teaches_nothing_is_sampled():
     ],
 )
 def test_only_judged_completions_say_whether_a_group_teaches(total, scored, flat):
-    samples = Source([True]).draw([{"prompt": "3"}])
+    samples = Source([True]).sample([{"prompt": "3"}])
     judged = dataclasses.replace(
         samples, scores=Scores(torch.tensor(total), torch.tensor(scored), samples.scores.by_function)
     )
