@@ -70,6 +70,7 @@ def whole(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.xdist_group("a whole run")
 def test_a_run_leaves_everything_behind(whole):
     report = (whole / "report.md").read_text()
     for word in ("accuracy", "length", "ratio@1", "95% interval", "seconds per update"):
@@ -87,12 +88,14 @@ def test_a_run_leaves_everything_behind(whole):
     assert files <= {".json", ".safetensors", ".jinja", ".txt"}
 
 
+@pytest.mark.xdist_group("a whole run")
 def test_a_finished_run_is_not_overwritten(whole, call):
     again = call("train", "--output", str(whole), *TINY)
     assert again.returncode == 1
     assert "holds a run already" in again.stderr
 
 
+@pytest.mark.xdist_group("a whole run")
 @pytest.mark.parametrize("saved", [True, False], ids=["", "before the first checkpoint"])
 def test_killed_and_resumed_it_is_the_same_run(whole, tmp_path, saved):
     folder = tmp_path / "killed"
@@ -114,6 +117,7 @@ def test_killed_and_resumed_it_is_the_same_run(whole, tmp_path, saved):
     assert weights(folder / "checkpoint-4") == weights(whole / "checkpoint-4")
 
 
+@pytest.mark.xdist_group("a whole run")
 def test_a_signal_finishes_the_step_saves_and_says_so(whole, tmp_path):
     folder = tmp_path / "stopped"
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -159,6 +163,7 @@ def test_resuming_with_other_settings_is_refused(tmp_path, call):
     assert "group_size" in changed.stderr
 
 
+@pytest.mark.xdist_group("a whole run")
 def test_eval_compares_checkpoints(whole, tmp_path, call):
     output = tmp_path / "eval.json"
     models = json.dumps(["embedded", str(whole / "checkpoint-4")])
