@@ -111,6 +111,7 @@ def test_evaluate_keeps_problems_apart(embedded_tokenizer):
 def test_a_batch_splits_the_problems_and_changes_no_result(embedded_tokenizer):
     tokenizer = embedded_tokenizer
     texts = {f"{i}+1=": [f"<answer>{i + 1}</answer>", "<answer>0</answer>", "<think>"] for i in range(5)}
+    texts["1+1="] = ["<answer>0</answer>", "<answer>2</answer>", "<think>"]
     rows = [{"prompt": prompt, "answer": str(i + 1)} for i, prompt in enumerate(texts)]
     scripted = ScriptedSampler(texts, tokenizer, append_eos=True)
     best = ScriptedSampler({prompt: each[:1] for prompt, each in texts.items()}, tokenizer, append_eos=True)
@@ -134,9 +135,10 @@ def test_a_batch_splits_the_problems_and_changes_no_result(embedded_tokenizer):
 
     whole, parts = found(None), found(7, Backwards)
     assert calls == [(2, 3), (2, 3), (1, 3), (5, 1)]
-    assert whole.correct.tolist() == [[True, False, False]] * 5
-    assert whole.greedy_correct.all()
-    assert parts.correct.tolist() == [[False, False, True]] * 5, "samples keep the sampler's order within a problem"
+    expected = [[True, False, False], [False, True, False], *[[True, False, False]] * 3]
+    assert whole.correct.tolist() == expected
+    assert whole.greedy_correct.tolist() == parts.greedy_correct.tolist() == [True, False, True, True, True]
+    assert parts.correct.flip(1).tolist() == expected, "samples keep the sampler's order within a problem"
     assert [texts[::-1] for texts in parts.texts] == list(whole.texts)
     assert whole.texts[3] == ("<answer>4</answer><eos>", "<answer>0</answer><eos>", "<think><eos>")
     assert torch.equal(parts.lengths.flip(1), whole.lengths)
