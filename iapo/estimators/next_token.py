@@ -10,6 +10,7 @@ from iapo.estimators.packed import MAX_LOGITS, all_reduce_max, check_chunk
 from iapo.interfaces import MIEstimator
 from iapo.policy.forward import inference_mode, unwrap
 from iapo.policy.logprobs import entropy
+from iapo.policy.support import check_text
 from iapo.types import Rollout
 
 
@@ -18,8 +19,8 @@ class NextTokenEntropy(MIEstimator):
     """Reduction of the policy's next-token entropy: ``s_t = H(o_t | q, o_<t) - H(o_{t+1} | q, o_<=t)``, in nats.
 
     *What it estimates.* Not information about the answer: the ablation IAPO-NE, to be compared with estimators that do.
-    Works with any causal language model, recurrent ones included: texts are aligned at their first token, so that
-    padding comes behind them and none reaches a model's state.
+    Works with any causal language model whose positions start at 0, recurrent ones included: texts are aligned at their
+    first token, so that padding comes behind them and none reaches a model's state.
 
     *Bias.* As a measure of information about the answer, of no one direction: a choice between wordings counts as much
     as one between answers.
@@ -32,6 +33,8 @@ class NextTokenEntropy(MIEstimator):
 
     Raises:
         ValueError: ``chunk`` below 1.
+        iapo.policy.forward.UnsupportedModelError: on a call, for a model that is not causal, whose positions start at
+            an offset, or whose rotations change within the texts (`iapo.policy.support`).
 
     References:
         IAPO, arXiv 2602.19049, ablation without the answer entropy (NE).
@@ -48,6 +51,8 @@ class NextTokenEntropy(MIEstimator):
         ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)
         prompt, probes = rollout.prompt_ids.shape[1], rollout.completion_ids.shape[1] + 1
         padding = prompt - rollout.prompt_mask.sum(1)
+        lengths = rollout.prompt_mask.sum(1) + rollout.completion_mask.sum(1)
+        check_text(model, torch.arange(ids.shape[1], device=ids.device) < lengths[:, None])
         order = torch.arange(ids.shape[1], device=ids.device) + padding[:, None]
         ids = ids.gather(1, order.clamp(max=ids.shape[1] - 1))
         uneven = int(padding.max() - padding.min()) if len(ids) else 0

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from iapo.policy.forward import positions
+from iapo.policy.support import check_text
 from iapo.types import Rollout, shape_checked
 
 _SLICE = 2**24
@@ -85,11 +86,14 @@ def completion_logprobs(
 
     Raises:
         ValueError: ``temperature`` is not positive.
+        iapo.policy.forward.UnsupportedModelError: the model is not causal, its positions start at an offset, its
+            rotations change within the texts, or it takes left padding for text; see `iapo.policy.support`.
     """
     if not temperature > 0:
         raise ValueError(f"temperature: got {temperature}, want a positive number")
     ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)
     mask = torch.cat([rollout.prompt_mask, rollout.completion_mask], 1)
+    check_text(model, mask)
     token = rollout.completion_ids.shape[1]
     logits = model(
         input_ids=ids,

@@ -130,7 +130,7 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
         "index in the cache",
     ),
     "openai-gpt": ({"n_embd": 32, "n_layer": 2, "n_head": 4}, "past_key_values"),
-    "xlm": ({"emb_dim": 32, "n_layers": 2, "n_heads": 4}, "past_key_values"),
+    "xlm": ({"emb_dim": 32, "n_layers": 2, "n_heads": 4, "causal": True}, "past_key_values"),
 }
 
 

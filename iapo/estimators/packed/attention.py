@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from iapo.estimators.packed.block_attention import NAME as BLOCK_ATTENTION
 from iapo.policy.forward import UnsupportedModelError, cache_argument, unwrap
+from iapo.policy.support import check_causal, check_turning, turning_length
 
 FLEX = "flex_attention"
 """FlexAttention's name in transformers; it takes a block mask."""
@@ -25,10 +26,11 @@ def packable_attention(model: nn.Module) -> Iterator[Any]:
 
     Raises:
         UnsupportedModelError: recurrent, convolutional, linear or chunked attention layers, positions that cannot be
-            given.
+            given, or a model that is not causal (`check_causal`).
     """
     inner = unwrap(model)
     config = inner.config.get_text_config()
+    check_causal(inner)
     _refuse_unmaskable(inner, config)
     before = config._attn_implementation
     wanted = _wanted(inner, before)
@@ -69,20 +71,6 @@ def mask_windows(config: Any) -> dict[str, int | None]:
     return {"": window}
 
 
-def turning_length(config: Any) -> int | None:
-    """Positions beyond which all rotary angles change (``dynamic``, ``longrope`` scaling); ``None``: they never do."""
-    found = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    settings = [found, *(each for each in found.values() if isinstance(each, dict))]
-    lengths = [
-        each.get("original_max_position_embeddings")
-        or getattr(config, "original_max_position_embeddings", None)
-        or config.max_position_embeddings
-        for each in settings
-        if each.get("rope_type", each.get("type")) in ("dynamic", "longrope")
-    ]
-    return min(lengths, default=None)
-
-
 def check_length(config: Any, longest: int) -> None:
     """Raise unless the model has positions for ``longest`` tokens: prompt, completion and what is appended.
 
@@ -100,13 +88,7 @@ def check_length(config: Any, longest: int) -> None:
             f"rollout: prompt, completion and postfix take {longest} positions, the model has {limit} "
             "(config.max_position_embeddings); sample shorter completions or raise it"
         )
-    turning = turning_length(config)
-    if turning is not None and longest > turning:
-        raise UnsupportedModelError(
-            f"rollout: prompt, completion and postfix take {longest} positions; beyond {turning} this model rotates "
-            "all its keys by other angles (dynamic or longrope scaling), so that prefixes cannot share a cache; "
-            "sample shorter completions, or use an estimator without a packed forward (NextTokenEntropy, NoInformation)"
-        )
+    check_turning(turning_length(config), longest)
 
 
 def _refuse_unmaskable(model: Any, config: Any) -> None:

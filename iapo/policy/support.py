@@ -1,0 +1,142 @@
+"""Which models give a text's next-token distributions by one forward over the whole text, as far as a config says."""
+
+import inspect
+from typing import Any
+
+from jaxtyping import Bool
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from iapo.policy.forward import UnsupportedModelError, unwrap
+
+_OFFSET_POSITIONS = frozenset(
+    ["camembert", "data2vec-text", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"]
+)
+"""Model types that number positions from behind ``pad_token_id``, and take explicit ones as they stand."""
+_ENCODERS = _OFFSET_POSITIONS | frozenset(
+    ["bert", "bert-generation", "big_bird", "electra", "ernie", "megatron-bert", "rembert", "roc_bert", "roformer"]
+)
+"""Model types whose tokens see later ones unless the config says ``is_decoder``."""
+_NEVER_CAUSAL = frozenset(["cpmant", "diffusion_gemma", "paligemma", "xlnet"])
+"""Model types whose tokens see later ones of a plain text, whatever else the config says."""
+_PADDING_IN_STATE = frozenset(["deepseek_v4", "recurrent_gemma", "rwkv"])
+"""Model types that take left padding for text, whatever mask and positions they are given."""
+_EXACT_WITHOUT_POSITIONS = frozenset(["bloom", "falcon_mamba", "mamba", "mamba2", "mpt"])
+"""Model types without ``position_ids`` that left padding does not change."""
+
+
+def check_causal(model: nn.Module) -> None:
+    """Raise unless a token's distribution depends on the tokens before it only, at positions counted from 0.
+
+    It reads the config and runs no forward. A module without a config passes.
+
+    Raises:
+        UnsupportedModelError: tokens see later ones, or positions start at an offset.
+    """
+    config = _config(model)
+    if config is None:
+        return
+    text = config.get_text_config()
+    why = _why_not_causal(config, text)
+    if why:
+        raise UnsupportedModelError(
+            f"{text.model_type} {why}, so the log-probabilities and entropies of a text would be silently wrong. "
+            "Use a causal language model whose positions start at 0 (Llama, Qwen, Gemma, GPT-2 and the like)."
+        )
+
+
+def check_text(model: nn.Module, mask: Bool[Tensor, "batch width"]) -> None:
+    """Raise unless one forward over padded texts gives what forwards over their prefixes would give.
+
+    It runs no forward, and reads the mask only for models that need it, so that other models wait for no device.
+
+    Args:
+        model: a causal language model, possibly wrapped.
+        mask: the tokens of the texts, ``True`` = not padding.
+
+    Raises:
+        UnsupportedModelError: as `check_causal`; a text beyond the model's `turning_length`; padding in front of a text
+            for a model that takes it for text.
+    """
+    check_causal(model)
+    config = _config(model)
+    if config is None or not mask.numel():
+        return
+    turning = turning_length(config.get_text_config())
+    if turning is not None and mask.shape[1] > turning:
+        check_turning(turning, int(mask.sum(1).max()))
+    if _padding_is_text(model, config.get_text_config()) and bool((mask[:, 1:] & ~mask[:, :-1]).any()):
+        raise UnsupportedModelError(
+            f"{config.get_text_config().model_type} takes padding in front of a prompt for text (it has a state, or "
+            "takes no position_ids), so log-probabilities would be silently wrong; use prompts of one length, or a "
+            "model that takes position_ids"
+        )
+
+
+def turning_length(config: Any) -> int | None:
+    """Positions beyond which all rotary angles change; ``None``: they never do.
+
+    They do with ``dynamic`` scaling, and with ``longrope`` scaling unless both of its factors are the same.
+    """
+    found = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    settings = [found, *(each for each in found.values() if isinstance(each, dict))]
+    lengths = [
+        each.get("original_max_position_embeddings")
+        or getattr(config, "original_max_position_embeddings", None)
+        or config.max_position_embeddings
+        for each in settings
+        if each.get("rope_type", each.get("type")) in ("dynamic", "longrope") and not _same_factors(each)
+    ]
+    return min(lengths, default=None)
+
+
+def check_turning(turning: int | None, longest: int) -> None:
+    """Raise if a text of ``longest`` tokens is beyond the ``turning`` length (`turning_length`).
+
+    Raises:
+        UnsupportedModelError: from that length on, the model rotates all its keys by other angles.
+    """
+    if turning is not None and longest > turning:
+        raise UnsupportedModelError(
+            f"rollout: a text takes {longest} positions; beyond {turning} this model rotates all its keys by other "
+            "angles (dynamic or longrope scaling), so that a prefix alone and in a longer text, or beside one in a "
+            "batch, are not the same; sample shorter completions, or load the model with one rotation for all "
+            "lengths (of longrope, config.rope_parameters with short_factor equal to long_factor)"
+        )
+
+
+def _config(model: nn.Module) -> Any:
+    """The config of the model inside wrappers, or ``None`` where it is not one of transformers."""
+    try:
+        config = unwrap(model).config
+    except TypeError:
+        return None
+    return config if isinstance(config, PreTrainedConfig) else None
+
+
+def _why_not_causal(config: Any, text: Any) -> str:
+    """What keeps a model from being causal with positions from 0 on, as far as its config says; empty: nothing."""
+    kind = text.model_type
+    if kind in _ENCODERS and not getattr(text, "is_decoder", False):
+        return "has tokens that see later ones (it is an encoder unless the config says is_decoder=True)"
+    if {config.model_type, kind} & _NEVER_CAUSAL:
+        return f"has prompts whose tokens see later ones ({config.model_type})"
+    if getattr(text, "use_bidirectional_attention", None) in (True, "all") or getattr(text, "causal", None) is False:
+        return "has tokens that see later ones (use_bidirectional_attention, or causal=False)"
+    if kind in _OFFSET_POSITIONS:
+        return "numbers positions from behind its padding token's id"
+    return ""
+
+
+def _padding_is_text(model: nn.Module, text: Any) -> bool:
+    """Whether padding in front of a text changes the text's distributions."""
+    if text.model_type in _PADDING_IN_STATE or text.model_type in _EXACT_WITHOUT_POSITIONS:
+        return text.model_type in _PADDING_IN_STATE
+    # A wrapper such as PEFT's has a signature of its own, which does not say what the model inside takes.
+    inner = next((module for module in unwrap(model).modules() if isinstance(module, PreTrainedModel)), None)
+    return inner is not None and "position_ids" not in inspect.signature(type(inner).forward).parameters
+
+
+def _same_factors(settings: dict[str, Any]) -> bool:
+    short, long = settings.get("short_factor"), settings.get("long_factor")
+    return short is not None and short == long
