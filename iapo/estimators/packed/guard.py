@@ -1,8 +1,9 @@
 """The check that the packed forward of the model at hand equals the naive forward."""
 
+import copy
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,12 +15,13 @@ from iapo.estimators.packed.blocks import Block
 from iapo.estimators.packed.packing import check_positions, probe_prefixes
 from iapo.estimators.packed.prefixes import needed_probes
 from iapo.estimators.packed.ranks import all_reduce_max
-from iapo.policy.forward import UnsupportedModelError, inference_mode, unwrap
+from iapo.policy.forward import UnsupportedModelError, inference_mode, several_ranks, unwrap
 from iapo.types import Rollout
 
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1.5e-1}
 """Total variation between the next token's distributions that rounding explains, by dtype of compute."""
-
+_MOST_COPIED = 2**28
+"""Weights of the largest model that is copied to be compared in fp32 as well: the copy takes 1 GiB."""
 
 _GROWTH = 2
 """How many times longer than the longest text that was checked a text may be before the model is checked again."""
@@ -58,6 +60,12 @@ def check_packed(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch blo
     A back end that ignores masks or positions fails silently: probes look plausible and are wrong. Three short
     forwards find it.
 
+    In reduced precision rounding explains so much that a window that is off by one may pass. So they are compared in
+    fp32 as well wherever that is possible: without autocast where that was switched on around the call, and by a
+    temporary copy of reduced weights in a process of its own, up to 2**28 of them (1 GiB). Larger models with reduced
+    weights, and models that switch on autocast inside their forward, are compared in their own precision only: load
+    such a model in fp32 once to be sure.
+
     Args:
         model: a causal language model, possibly wrapped.
         rollout: any rollout of it; one with nothing to probe is not checked.
@@ -73,6 +81,16 @@ def check_packed(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch blo
     needed = needed_probes(rollout)
     if not all_reduce_max(int(needed.any()), model):
         return False
+    _compare(model, rollout, ids)
+    with _in_fp32(model) as wide:
+        if wide is not None:
+            _compare(wide, rollout, ids)
+    return True
+
+
+def _compare(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch block"]) -> None:
+    """Raise `UnsupportedModelError` unless packed and naive forward agree in the precision in force."""
+    needed = needed_probes(rollout)
     row = int(text_lengths(rollout, ids).argmax())
     seen = needed[row].nonzero().flatten() if bool(needed.any()) else needed.new_zeros(1, dtype=torch.long)
     # Always three, so that ranks run as many.
@@ -102,7 +120,25 @@ def check_packed(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch blo
             f"the positions it is given. Load it with attn_implementation='{other}', or use an estimator without a "
             "packed forward (NextTokenEntropy, NoInformation)."
         )
-    return True
+
+
+@contextmanager
+def _in_fp32(model: nn.Module) -> Iterator[nn.Module | None]:
+    """The model with computations in fp32, or ``None`` where it computes in fp32 anyway or cannot be made to."""
+    weights = list(model.parameters())
+    reduced = [weight for weight in weights if weight.dtype in (torch.float16, torch.bfloat16)]
+    kind = weights[0].device.type
+    if not reduced:
+        autocast = torch.is_autocast_enabled(kind)
+        with torch.autocast(kind, enabled=False) if autocast else nullcontext():
+            yield model if autocast else None
+        return
+    plain = all(weight.is_floating_point() for weight in weights)
+    if several_ranks() or not plain or sum(weight.numel() for weight in weights) > _MOST_COPIED:
+        yield None
+        return
+    with torch.autocast(kind, enabled=False):
+        yield copy.deepcopy(model).float()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from torch import nn
 
 from iapo import Rollout
 from iapo.estimators import AnswerEntropy, AnswerLikelihood, EarlyExitEntropy, UnsupportedModelError
-from iapo.estimators.packed import masks
+from iapo.estimators.packed import guard, masks
 from iapo.estimators.packed.attention import mask_windows
 
 POSTFIX, CLOSING = (4, 5), (6,)
@@ -157,6 +157,26 @@ def test_a_window_that_the_mask_forgets_is_caught(monkeypatch):
     monkeypatch.setattr(masks, "mask_windows", lambda config: dict.fromkeys(mask_windows(config)))
     with pytest.raises(UnsupportedModelError, match="differs"):
         EarlyExitEntropy(POSTFIX)(model, rollout())
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float16", "autocast"])
+def test_in_reduced_precision_a_window_off_by_one_is_caught(kind, monkeypatch):
+    """Rounding in bf16 could explain it; the comparison in fp32 says that it does not."""
+    monkeypatch.setattr(
+        masks, "mask_windows", lambda config: {name: size and size + 1 for name, size in mask_windows(config).items()}
+    )
+    inner = tiny_model("mistral", seed=1, sliding_window=12)
+    inner = inner if kind == "autocast" else inner.to(getattr(torch, kind))
+    model = Bent(inner, dict, lambda logits, inputs: logits / 16)
+    before = [weight.dtype for weight in model.parameters()]
+    with torch.autocast("cpu", torch.bfloat16, enabled=kind == "autocast"):
+        with pytest.raises(UnsupportedModelError, match=r"explains 0\.001"):
+            EarlyExitEntropy(POSTFIX)(model, rollout(24))
+        assert torch.is_autocast_enabled("cpu") == (kind == "autocast")
+    assert [weight.dtype for weight in model.parameters()] == before
+    if kind == "bfloat16":
+        monkeypatch.setattr(guard, "_MOST_COPIED", 0)
+        EarlyExitEntropy(POSTFIX)(model, rollout(24))
 
 
 @pytest.mark.parametrize("make", ESTIMATORS)
