@@ -29,6 +29,9 @@ from iapo.estimators import (
 
 POSTFIX, CLOSING = (4, 5), (6,)
 
+pytestmark = pytest.mark.xdist_group("two ranks")
+"""The fixture `ranks` takes most of the time: all its tests are for one process."""
+
 LENGTHS = {
     "ragged": ([9, 4], [2, 1]),
     "nothing to probe": ([7, 3], [0, 0]),
@@ -89,10 +92,19 @@ def group_of_two(rank: int, port: int) -> Iterator[None]:
     distributed.destroy_process_group()
 
 
-def work(rank: int, port: int, kind: str, folder: str) -> None:
-    """One rank: every estimator on every case, its results and counts of forwards into a file."""
+def work(rank: int, port: int, folder: str) -> None:
+    """One rank: every estimator on every case, its results and counts of forwards, and a broken model, into a file."""
     with group_of_two(rank, port):
-        torch.save(measured(rank, kind), f"{folder}/{rank}.pt")
+        found: dict[str, object] = {kind: measured(rank, kind) for kind in ("ddp", "fsdp")}
+        torch.save(found | {"guard": guarded(rank)}, f"{folder}/{rank}.pt")
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory) -> list[dict]:
+    """What each of two processes found."""
+    folder = tmp_path_factory.mktemp("ranks")
+    processes.spawn(work, (free_port(), str(folder)), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
 
 
 def measured(rank: int, kind: str) -> dict[tuple[str, str, str], tuple[Tensor, int]]:
@@ -130,9 +142,8 @@ def free_port() -> int:
 
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
-def test_two_ranks_agree_with_one_and_run_equally_often(kind, tmp_path):
-    processes.spawn(work, (free_port(), kind, str(tmp_path)), nprocs=2)
-    ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
+def test_two_ranks_agree_with_one_and_run_equally_often(kind, ranks):
+    ranks = [each[kind] for each in ranks]
     model = tiny_model("llama")
     alone = estimators(model)
     assert ranks[0].keys() == ranks[1].keys()
@@ -144,11 +155,6 @@ def test_two_ranks_agree_with_one_and_run_equally_often(kind, tmp_path):
             torch.testing.assert_close(ranks[rank][sharding, name, case][0], expected, atol=atol, rtol=0)
         counts = [ranks[rank][sharding, name, case][1] for rank in (0, 1)]
         assert counts[0] == counts[1] > 0, f"{kind}, {sharding}, {name}, {case}: forwards by rank {counts}"
-
-
-def refuse(rank: int, port: int, folder: str) -> None:
-    with group_of_two(rank, port):
-        torch.save(guarded(rank), f"{folder}/{rank}.pt")
 
 
 def guarded(rank: int) -> str:
@@ -174,6 +180,5 @@ def guarded(rank: int) -> str:
     return "passed"
 
 
-def test_what_the_guard_finds_on_one_rank_stops_all(tmp_path):
-    processes.spawn(refuse, (free_port(), str(tmp_path)), nprocs=2)
-    assert [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)] == ["refused", "refused"]
+def test_what_the_guard_finds_on_one_rank_stops_all(ranks):
+    assert [each["guard"] for each in ranks] == ["refused", "refused"]
