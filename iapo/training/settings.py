@@ -23,7 +23,7 @@ GroupSize = restricted_number_type("GroupSize", int, (">=", 2), docstring="int r
 
 @dataclass(frozen=True)
 class PolicySource:
-    """Policy
+    """The policy and how its forwards run.
 
     Args:
         model: embedded, a directory, a hub id, or a .gguf file.
@@ -57,7 +57,7 @@ class PolicySource:
 
 @dataclass(frozen=True)
 class ProblemSource:
-    """Problems
+    """The problems and how they are put to the policy.
 
     Args:
         data: embedded, a .jsonl, .csv or .parquet file, reasoning-gym:TASK, a hub id.
@@ -101,7 +101,7 @@ class ProblemSource:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Run
+    """A training run: its folder, its length and its size.
 
     Args:
         output: run folder.
