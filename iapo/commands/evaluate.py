@@ -93,6 +93,7 @@ def evaluate_models(
             source: {name: asdict(measure) for name, measure in result.measures(settings.ks).items()}
             for source, result in results.items()
         }
-        used = {"data": problems.data} | {name: getattr(settings, name) for name in ("problems", "samples", "seed")}
+        names = ("problems", "samples", "seed")
+        used = {"data": str(problems.resolve())} | {name: getattr(settings, name) for name in names}
         Path(settings.output).write_text(json.dumps({"settings": used, "results": numbers}, indent=2) + "\n")
     return markdown_table(results, settings.ks)

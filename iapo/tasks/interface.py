@@ -30,14 +30,14 @@ class AnswerStyle:
 class Task(ABC):
     """Problems by split and seed. A task of one's own is one class that implements `rows`.
 
-    Implementations are frozen dataclasses; their text (``str``) names them in reports and errors.
+    Implementations that have parameters are frozen dataclasses. Their text (``str``) names them in reports and errors.
 
     Example:
         >>> class Doubling(Task):
         ...     def rows(self, split="train", seed=0, limit=None):
         ...         return [{"prompt": f"{i}+{i}=", "answer": str(2 * i)} for i in range(100)][:limit]
-        >>> Doubling().rows(limit=1), Doubling().holds_out
-        ([{'prompt': '0+0=', 'answer': '0'}], True)
+        >>> Doubling(), Doubling().rows(limit=1), Doubling().holds_out
+        (Doubling(), [{'prompt': '0+0=', 'answer': '0'}], True)
     """
 
     disjoint_splits: bool = False
@@ -51,6 +51,9 @@ class Task(ABC):
 
     answer_style: AnswerStyle = AnswerStyle()
     """How completions of this task give their answer."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__qualname__}()"
 
     @property
     def holds_out(self) -> bool:

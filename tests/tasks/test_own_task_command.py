@@ -45,8 +45,10 @@ def test_train_on_a_task_by_import_path(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_eval_on_a_task_by_import_path(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     numbers = ["--problems", "2", "--samples", "1", "--ks", "[1]", "--sampler.max_new_tokens", "8"]
-    assert main(["eval", *TASK, *numbers]) == 0
+    output = tmp_path / "eval.json"
+    assert main(["eval", *TASK, *numbers, "--output", str(output)]) == 0
     assert "embedded" in capsys.readouterr().out
+    assert json.loads(output.read_text())["settings"]["data"] == "chains of 3"
     assert main(["eval", *TASK, *numbers, "--prompt_column", "question"]) == 1
     assert "chains of 3 has no column ['question']" in capsys.readouterr().err
 

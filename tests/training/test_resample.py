@@ -133,12 +133,12 @@ def test_where_all_teaches_nothing_is_sampled():
         ([0.0, 0.0, 0.0], [False, False, False], True),
     ],
 )
-def test_only_judged_completions_say_whether_a_group_teaches(total, scored, flat):
+def test_only_scored_completions_say_whether_a_group_teaches(total, scored, flat):
     samples = Source([True]).sample([{"prompt": "3"}])
-    judged = dataclasses.replace(
+    changed = dataclasses.replace(
         samples, scores=Scores(torch.tensor(total), torch.tensor(scored), samples.scores.by_function)
     )
-    assert uninformative(judged).tolist() == ([0] if flat else [])
+    assert uninformative(changed).tolist() == ([0] if flat else [])
 
 
 def test_no_rounds_is_an_error():
