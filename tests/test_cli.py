@@ -92,7 +92,7 @@ def test_a_run_leaves_everything_behind(whole):
 def test_a_finished_run_is_not_overwritten(whole, call):
     again = call("train", "--output", str(whole), *TINY)
     assert again.returncode == 1
-    assert "holds a run already" in again.stderr
+    assert "holds a finished run already" in again.stderr
 
 
 @pytest.mark.xdist_group("a whole run")
@@ -278,6 +278,15 @@ def test_a_number_out_of_range_is_named_before_any_work(name, value, wanted, tmp
     kind = ProblemSource if name == "limit" else RunSettings
     with pytest.raises(ValueError, match=f"{name}: got {value}, want an? .*{wanted[1:].replace('>=', '≥')}"):
         kind(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "arguments", [("eval", "--problems", "0"), ("eval", "--samples", "0"), ("inspect", "--samples", "0")]
+)
+def test_other_commands_name_a_number_out_of_range(arguments, call):
+    done = call(*arguments)
+    assert done.returncode == 2
+    assert "does not conform to restriction v>0" in done.stderr
 
 
 def test_changed_data_is_refused_unless_overridden(tmp_path, call):

@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from jsonargparse.typing import PositiveInt
 from torch import nn
 
 from iapo.evaluation import EvaluationResult, evaluate, markdown_table
@@ -16,33 +17,34 @@ from iapo.rewards import check_columns
 from iapo.rollout import TransformersSampler
 from iapo.tasks import hold_out
 from iapo.training.session import longest
-from iapo.training.settings import PolicySource, ProblemSource
+from iapo.training.settings import PolicySource, ProblemSource, check_ranges
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How ``iapo eval`` evaluates.
+    """An evaluation: of which models, on how many problems.
 
     Args:
-        models: sources of models, as `PolicySource.model` takes them.
+        models: directories, checkpoints, hub ids, GGUF files.
         seed: of the problems and of the sampling.
-        problems: how many problems, those that training holds out.
+        problems: how many problems, those held out by the same number in training.
         samples: completions of each problem.
-        ks: of Pass@k, Length@k and Ratio@k.
-        output: a JSON file for all numbers; ``None``: none is written.
+        ks: of Pass@k, Length@k and Ratio@k, none above the samples.
+        output: a .json file for all numbers; a table goes to standard output.
 
     Raises:
-        ValueError: a k above ``samples`` or below 1.
+        ValueError: a number out of range, or a k above ``samples`` or below 1.
     """
 
-    models: Sequence[str]
-    seed: int
-    problems: int
-    samples: int
-    ks: Sequence[int]
-    output: str | None
+    models: list[str] = field(default_factory=lambda: ["embedded"])
+    seed: int = 0
+    problems: PositiveInt = 256
+    samples: PositiveInt = 32
+    ks: list[int] = field(default_factory=lambda: [1, 2, 4, 8, 16, 32])
+    output: str | None = None
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         wrong = [k for k in self.ks if not 1 <= k <= self.samples]
         if wrong:
             raise ValueError(f"ks: got {wrong}, want 1 to the number of samples, {self.samples}")

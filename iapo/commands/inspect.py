@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 from torch import nn
 
 from iapo.inspection import Inspection, trace_from_rollout
@@ -17,31 +18,32 @@ from iapo.rewards.text import reference_answer
 from iapo.rollout import with_answers
 from iapo.tasks import Row
 from iapo.training.components import Answer
-from iapo.training.settings import PolicySource, ProblemSource
+from iapo.training.settings import PolicySource, ProblemSource, check_ranges
 
 
 @dataclass(frozen=True)
 class InspectionSettings:
-    """What ``iapo inspect`` looks at.
+    """An inspection: of which problem, and how many completions.
 
     Args:
         seed: of the problems and of the sampling.
-        prompt: the problem; ``None``: one of the data.
+        prompt: the problem; left out, one of the data.
         index: which problem of the data.
         samples: completions.
-        answer: what the estimator is asked about.
+        answer: what the estimator is asked about, the own or the reference answer.
 
     Raises:
-        ValueError: the reference answer is asked about a prompt without one.
+        ValueError: a number out of range, or the reference answer is asked about a prompt without one.
     """
 
-    seed: int
-    prompt: str | None
-    index: int
-    samples: int
-    answer: Answer
+    seed: int = 0
+    prompt: str | None = None
+    index: NonNegativeInt = 0
+    samples: PositiveInt = 3
+    answer: Answer = "own"
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         if self.prompt is not None and self.answer == "reference":
             raise ValueError("answer: 'reference' needs a problem of the data, --prompt has no reference answer")
 

@@ -41,7 +41,9 @@ def train(
         ValueError: settings that cannot work; raised before the model loads where that is possible.
     """
     folder = Path(settings.output)
-    if (folder / "report.md").exists() or (not settings.resume and (folder / "config.json").exists()):
+    if (folder / "report.md").exists():
+        raise FileExistsError(f"output: {settings.output} holds a finished run already; remove it, or name another")
+    if not settings.resume and (folder / "config.json").exists():
         raise FileExistsError(
             f"output: {settings.output} holds a run already; remove it, name another, or go on with --resume"
         )
