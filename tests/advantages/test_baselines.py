@@ -24,7 +24,7 @@ def test_rloo_against_the_loop(batch):
 
 
 @given(batches())
-def test_rloo_is_the_deviation_from_the_mean_scaled_by_the_group(batch):
+def test_rloo_is_the_scaled_deviation_from_the_mean(batch):
     rewards, ids, mask, _ = batch
     size = (ids[:, None] == ids).sum(1, keepdim=True)
     centered = GroupRelative(scale="none")(rewards, ids, mask).advantages

@@ -82,7 +82,7 @@ def test_the_covariance_with_the_ratio_is_the_change_exactly(scale):
     assert abs(found) > 1e-4
 
 
-def test_the_first_order_form_is_wrong_by_the_square_of_the_step():
+def test_first_order_is_wrong_by_the_square_of_the_step():
     model, step = dyadic_policy(), table_step()
     rollout = whole_distribution(model)
     errors = []
@@ -117,7 +117,7 @@ LOSSES = [
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: f"{type(loss).__name__}-{getattr(loss, 'aggregation', '')}")
-def test_each_terms_gradient_step_changes_the_length_as_its_value_says(loss):
+def test_each_term_changes_the_length_as_its_value_says(loss):
     model = dyadic_policy()
     rollout = whole_distribution(model, halves=2)
     assigned = assigned_terms(model, rollout)

@@ -98,7 +98,7 @@ def test_inspections_that_do_not_fit_together_are_refused() -> None:
 
 @given(st.text(max_size=12))
 @settings(deadline=None)
-def test_pieces_join_to_the_text_and_characters_end_at_their_last_byte(text: str) -> None:
+def test_pieces_join_to_the_text_by_characters(text: str) -> None:
     ids = BYTES(text)["input_ids"]
     pieces = token_pieces(BYTES, ids)
     assert len(pieces) == len(ids) == len(text.encode())

@@ -51,7 +51,7 @@ def test_the_norm_is_clipped_and_reported_before_clipping():
         (lambda m: [torch.zeros(())], "nothing to learn from"),
     ],
 )
-def test_a_refused_step_touches_nothing_and_the_next_one_is_clean(losses, reason):
+def test_a_refused_step_touches_nothing(losses, reason):
     model, optimizer, step = setup()
     step(loss_of(model))
     weights, state = model.weight.detach().clone(), copy.deepcopy(optimizer.state_dict())

@@ -142,7 +142,7 @@ def test_classes_follow_the_completions_that_are_left():
     assert f"{CLASSES}any" in metrics
 
 
-def test_a_completion_without_an_answer_counts_if_it_was_measured():
+def test_without_an_answer_it_counts_if_it_was_measured():
     mask = torch.tensor([[True, True, True], [True, False, False], [True, True, False]])
     answered = torch.tensor([[False], [True], [False]])
     prompt, ids = torch.ones(3, 1), torch.zeros(3).long()

@@ -26,7 +26,7 @@ def test_micro_batches_do_not_change_the_update(aggregation):
         assert parts[name] == pytest.approx(whole[name], abs=1e-6)
 
 
-def test_without_weights_information_is_neither_measured_nor_felt():
+def test_without_weights_information_is_not_measured():
     class Forbidden(EarlyExitEntropy):
         def probe(self, model, rollout):
             raise AssertionError("nobody asked")
@@ -37,7 +37,7 @@ def test_without_weights_information_is_neither_measured_nor_felt():
 
 
 @pytest.mark.parametrize("micro_batch", [64, 3])
-def test_only_the_completions_that_the_assigner_asks_for_are_probed(micro_batch):
+def test_only_what_the_assigner_asks_for_is_probed(micro_batch):
     class AsksForAll(InformationAware):
         def wants_information(self, inputs):
             return torch.ones_like(inputs.rewards, dtype=torch.bool)
@@ -170,7 +170,7 @@ def test_groups_of_equal_rewards_give_way_to_fresh_prompts():
     assert not torch.equal(before, after)
 
 
-def test_reference_answers_are_those_of_the_prompts_that_came_in():
+def test_reference_answers_follow_resampled_prompts():
     spare = rows(generate_problems(4, seed=9))
     fresh = {row["prompt"]: row["answer"] for row in spare}
     seen = []
@@ -217,7 +217,7 @@ def test_the_reference_policy_is_penalized():
     assert run(loss=loss, reference=True, updates=3)[0]["kl"] > 1e-6
 
 
-def test_exploration_gets_its_signal_and_reduced_precision_its_casts():
+def test_exploration_runs_in_reduced_precision():
     metrics, weights = run(assigner=InformationAware(beta=0.1), autocast=torch.bfloat16)
     assert weights.isfinite().all()
     assert metrics["grad_norm"] > 0
@@ -260,7 +260,7 @@ def test_an_update_is_its_two_halves():
     assert torch.equal(results[0][1], results[1][1])
 
 
-def test_preparing_changes_no_weight_and_optimising_samples_nothing():
+def test_each_half_does_its_own_work_only():
     class Once(TransformersSampler):
         def sample(self, prompts, group_size):
             assert not sampled, "the update sampled"
