@@ -1,9 +1,9 @@
 """Does the length change as the diagnostics say? Predictions against what updates do, on the embedded task.
 
 Two tables, of 32 prompts by 8 completions an update. The parts that the terms of the advantage have in the first one:
-by doing it with and without each term, judged on completions that had no part in it, against `length_gradient`. And the
-change of the expected length by whole updates in a row: predicted from the update's own completions, predicted from
-others, and as it came.
+by doing it with and without each term, evaluated on completions that had no part in it, against `length_gradient`. And
+the change of the expected length by whole updates in a row: predicted from the update's own completions, predicted from
+others, and realized.
 
 Run: python benchmarks/diagnostics.py --output docs/benchmarks
 """
@@ -62,7 +62,7 @@ class Policy:
         self.optimizer = ClippedOptimizer(torch.optim.AdamW(self.model.parameters(), lr=rate, weight_decay=0.0))
 
     def update(self, problems, seed: int, assigner: AdvantageAssigner = ASSIGNER) -> dict[str, float]:
-        """One update; the same seed draws the same completions from the same weights."""
+        """One update; the same seed samples the same completions from the same weights."""
         torch.manual_seed(seed)
         components = Components(
             self.sampler,
@@ -96,7 +96,7 @@ def shown(estimate) -> str:
 
 
 def parts_of_an_update(seed: int) -> list[str]:
-    """What each term has in the first update, judged on completions that had no part in it."""
+    """What each term has in the first update, evaluated on completions that had no part in it."""
     problems = rows(generate_problems(PROMPTS, seed))
     others = Policy(RATES[0]).sample(problems, seed + 1)
     parts: dict[str, list[str]] = {term: [] for term in TERMS}
@@ -122,7 +122,7 @@ def parts_of_an_update(seed: int) -> list[str]:
 def updates_in_a_row(seed: int, count: int, every: int) -> list[str]:
     """The change of the expected length by some of the updates in a row."""
     policy = Policy(RATES[0])
-    lines = ["| update | own completions | other completions | came |", "|---|---|---|---|"]
+    lines = ["| update | own completions | other completions | realized |", "|---|---|---|---|"]
     for number in range(1, count + 1):
         problems = rows(generate_problems(PROMPTS, seed + 1000 * number))
         if number % every != 1:
@@ -133,9 +133,10 @@ def updates_in_a_row(seed: int, count: int, every: int) -> list[str]:
         metrics = policy.update(problems, seed + number)
         found = length_change(before, policy.logprobs(others), others.completion_mask, others.group_ids)
         fresh = policy.sample(problems, seed - number - 5000)
-        came = realized_length_change(others.completion_mask, others.group_ids, fresh.completion_mask, fresh.group_ids)
+        masks = others.completion_mask, fresh.completion_mask
+        realized = realized_length_change(masks[0], others.group_ids, masks[1], fresh.group_ids)
         own = "iapo/diagnostics/length_change/first_order"
-        cells = f"{metrics[own]:+.2f} ({metrics[f'{own}_se']:.2f})", shown(found.first_order), shown(came)
+        cells = f"{metrics[own]:+.2f} ({metrics[f'{own}_se']:.2f})", shown(found.first_order), shown(realized)
         lines.append(f"| {number} | {' | '.join(cells)} |")
     return lines
 
@@ -159,7 +160,7 @@ def main() -> None:
         [
             f"Parts of the first update, tokens (standard error over prompts), {PROMPTS * OTHERS} completions:\n",
             *parts,
-            f"\nWhole updates, learning rate {RATES[0]:g}, tokens; others and what came on {PROMPTS * OTHERS} each:\n",
+            f"\nWhole updates, learning rate {RATES[0]:g}, tokens; other and realized on {PROMPTS * OTHERS} each:\n",
             *in_a_row,
         ]
     )

@@ -68,7 +68,7 @@ def demonstrate(numbers: Sequence[int], rng: random.Random) -> str:
     return "\n".join([*lines, f"</think><answer>{value}</answer>"])
 
 
-def draw(count: int, digits: int, seed: int) -> list[dict[str, str | int | list[int]]]:
+def sample_problems(count: int, digits: int, seed: int) -> list[dict[str, str | int | list[int]]]:
     """Distinct problems; ``numbers`` are the signed terms. `ValueError` where there are too few."""
     entries = reasoning_gym.create_dataset(
         "chain_sum", size=2 * count, seed=seed, min_terms=2, max_terms=4, min_digits=1, max_digits=digits
@@ -110,7 +110,7 @@ def main() -> None:
         do_sample=True, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
     rng = random.Random(arguments.seed)
-    rows = draw(arguments.demonstrations + arguments.problems, arguments.digits, arguments.seed)
+    rows = sample_problems(arguments.demonstrations + arguments.problems, arguments.digits, arguments.seed)
     rng.shuffle(rows)
     shown, kept = rows[: arguments.demonstrations], rows[arguments.demonstrations :]
 

@@ -1,7 +1,7 @@
-"""Diagnostics of training: what an update does to the length of completions, where information lies, how sure it is.
+"""Diagnostics of training: the effect of an update on lengths, where information lies, the policy's entropy.
 
-Functions of tensors. Estimates come with a standard error over groups (prompts). Where there is nothing to estimate,
-there is no estimate.
+All are functions of tensors. Estimates have a standard error over groups (prompts). Where there is nothing to
+estimate, a function returns ``None`` or leaves the name out.
 """
 
 from iapo.diagnostics.change_of_length import LengthChange, length_change, realized_length_change

@@ -1,4 +1,4 @@
-"""What an update does to the expected length of completions: predicted from log-probabilities, and what came."""
+"""What an update does to the expected length of completions: predicted from log-probabilities, and realized."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ class LengthChange:
     exact: Estimate | None
 
     def metrics(self) -> dict[str, float]:
-        """Both as ``iapo/diagnostics/length_change/first_order`` and ``.../exact``, with standard errors."""
+        """Metrics ``iapo/diagnostics/length_change/first_order`` and ``.../exact``, with their standard errors."""
         exact = {} if self.exact is None else self.exact.metrics(f"{_NAME}/exact")
         return self.first_order.metrics(f"{_NAME}/first_order") | exact
 
@@ -43,25 +43,26 @@ def length_change(
 
         E_after[L] - E_before[L] = Cov_before(L, w)
 
-    To first order in the update ``w = 1 + log w``, which gives ``Cov_before(L, log p_after - log p_before)``; what is
-    left out is quadratic. Both hold for lengths cut at a maximum, too. Covariances are taken within groups (the
-    identity is about one prompt), unbiased (`group_covariances`), and averaged over groups.
+    To first order in the update ``w = 1 + log w``, which gives ``Cov_before(L, log p_after - log p_before)``; the
+    omitted terms are quadratic in the update. Both hold for lengths that are cut at a maximum, too. Covariances are
+    taken within groups (the identity is about one prompt), unbiased (`group_covariances`), and averaged over groups.
 
-    Which to read: the exact form weighs by ratios, and one long completion that became much likelier can be all of it;
-    the first-order form is steadier, and wrong by the square of the change.
+    Which to read: the exact form weighs by ratios, so that a single long completion that became much likelier can
+    dominate it. The first-order form has less variance, and an error of the order of the squared change.
 
     *Bias.* For completions that had no part in the update both are unbiased, the first-order form for its own value.
-    On the completions that the update was made from, the probability of each has moved by its own gradient as well,
-    which a fresh completion does not see: the prediction then overstates what the advantages of the batch correlate
-    with, the more, the smaller the batch and the larger the step.
+    On the completions that the update was made from, each probability has also moved by the completion's own gradient,
+    which does not happen to a fresh completion. The prediction then overstates the effect of the batch's advantages; it
+    does so more for smaller batches and larger steps.
 
     *Degenerate cases.* A group of one has no covariance and is left out. Where all lengths of a group are equal its
     covariance is 0. Without a group of two there is no prediction.
 
     Args:
-        logprobs_before: of the completions' tokens under the policy that sampled them, nats, temperature applied.
+        logprobs_before: log-probabilities of the completions' tokens under the policy that sampled them, nats, at its
+            temperature.
         logprobs_after: the same under the policy after the update.
-        completion_mask: ``True`` at the completions' tokens; nothing else is read.
+        completion_mask: ``True`` at the completions' tokens; values at other positions have no effect.
         group_ids: completions with equal ids answer the same prompt.
 
     Returns:
@@ -100,19 +101,19 @@ def realized_length_change(
     after: Bool[Tensor, "fresh width"],
     group_ids_after: Int[Tensor, " fresh"],
 ) -> Estimate | None:
-    """The change that came: mean length of each prompt's completions after, less that before, averaged over prompts.
+    """The realized change: each prompt's mean length after the update minus that before, averaged over prompts.
 
-    Both policies' completions are samples, so that for one update the standard error is often as large as the change;
-    a mean over updates is needed to see it.
+    The completions of both policies are samples, so that for one update the standard error is often as large as the
+    change. Average over several updates to see it.
 
     Args:
         before: completion mask of completions sampled before the update.
         group_ids_before: their prompts.
         after: completion mask of completions sampled after it, of any width.
-        group_ids_after: their prompts; only prompts that are in both count.
+        group_ids_after: their prompts; only prompts with completions both before and after count.
 
     Returns:
-        Tokens; ``None`` without a prompt in both.
+        Tokens; ``None`` if no prompt has completions both before and after.
     """
     ids, means = [], []
     for mask, groups in ((before, group_ids_before), (after, group_ids_after)):
@@ -127,10 +128,10 @@ def realized_length_change(
 def covariance_weights(
     lengths: Int[Tensor, " batch"], group_ids: Int[Tensor, " batch"], counted: Bool[Tensor, " batch"]
 ) -> Float[Tensor, " batch"] | None:
-    """Weights ``c`` with ``sum_i c_i x_i`` = the mean over groups of ``Cov(L, x)`` among the ``counted`` completions.
+    """Weights ``c``: ``sum_i c_i x_i`` is the mean over groups of ``Cov(L, x)`` of the ``counted`` completions.
 
     Returns:
-        Float64, 0 for completions not counted or alone in their group; ``None`` if no group has two that are counted.
+        Float64, 0 for completions not counted or alone in their group; ``None`` if no group has two that count.
     """
     rows = counted.nonzero().flatten()
     _, group, size = group_ids[rows].unique(return_inverse=True, return_counts=True)

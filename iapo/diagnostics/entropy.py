@@ -1,4 +1,4 @@
-"""How sure the policy is where it is right and where it is wrong."""
+"""The policy's entropy on correct and on wrong completions."""
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -16,17 +16,17 @@ def entropy_by_correctness(
 ) -> dict[str, Estimate]:
     """Mean entropy of the policy's next-token distribution over the tokens of correct and of wrong completions.
 
-    The exploration term raises the likely tokens of correct completions and lowers those of wrong ones, so that entropy
-    is to fall on the correct and to rise on the wrong.
+    The exploration term raises the likely tokens of correct completions and lowers those of wrong ones. Its intended
+    effect is that entropy falls on correct completions and rises on wrong ones.
 
     Args:
         policy_entropy: nats, at every token.
         completion_mask: ``True`` at the completions' tokens.
         group_ids: completions with equal ids are a group.
-        correct: of each completion.
+        correct: whether each completion is correct.
 
     Returns:
-        ``correct`` and ``wrong``, nats, with standard errors over groups; absent without such a token.
+        ``correct`` and ``wrong``, nats, with standard errors over groups; a name without any token is absent.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""A number with its standard error over groups, and the sums over groups that such numbers are made of."""
+"""Estimates with a standard error over groups, and the sums over groups from which they are computed."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,8 @@ class Estimate:
 
     Args:
         value: the estimate.
-        standard_error: over groups, which are taken to be drawn independently; ``None`` with one group.
-        groups: how many have a part in it.
+        standard_error: over groups, which are assumed to be independent samples; ``None`` with one group.
+        groups: the number of groups that contribute.
     """
 
     value: float
@@ -27,26 +27,26 @@ class Estimate:
         """The value as ``name`` and, if there is one, its standard error as ``name_se``.
 
         Example:
-            >>> Estimate(-0.5, 0.1, groups=32).metrics("iapo/diagnostics/length_change/came")
-            {'iapo/diagnostics/length_change/came': -0.5, 'iapo/diagnostics/length_change/came_se': 0.1}
+            >>> Estimate(-0.5, 0.1, groups=32).metrics("iapo/diagnostics/length_change/realized")
+            {'iapo/diagnostics/length_change/realized': -0.5, 'iapo/diagnostics/length_change/realized_se': 0.1}
         """
         return {name: self.value} | ({} if self.standard_error is None else {f"{name}_se": self.standard_error})
 
 
 @shape_checked
 def ratio_of_sums(numerators: Float[Tensor, " groups"], denominators: Float[Tensor, " groups"]) -> Estimate | None:
-    """``b = sum_g n_g / sum_g d_g`` with the standard error that ``G`` independent groups give it.
+    """``b = sum_g n_g / sum_g d_g``, with its standard error for ``G`` independent groups.
 
-    ``se^2 = G / (G - 1) * sum_g (n_g - b d_g)^2 / (sum_g d_g)^2``, the delta method's. With all ``d_g = 1`` these are a
-    mean and its standard error; with sums over tokens, a token mean; with sums of ``x y`` and ``x^2``, a regression's
-    slope with errors clustered by group.
+    ``se^2 = G / (G - 1) * sum_g (n_g - b d_g)^2 / (sum_g d_g)^2``, by the delta method. With all ``d_g = 1`` these are
+    a mean and its standard error; with sums over tokens, a mean over tokens; with sums of ``x y`` and ``x^2``, a
+    regression's slope with standard errors clustered by group.
 
     Args:
         numerators: one number per group.
-        denominators: not negative; a group with 0 has no part.
+        denominators: not negative; a group with 0 does not contribute.
 
     Returns:
-        ``None`` without a group.
+        ``None`` if no group contributes.
 
     Example:
         >>> import torch
@@ -74,7 +74,7 @@ def sum_by_group(values: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch
 
 @shape_checked
 def centered(values: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-    """``values`` less their group's mean, float64; exactly 0 in a group of equal integers."""
+    """``values`` minus their group's mean, float64; exactly 0 in a group of equal integers."""
     _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
     return values.double() - group_mean(values.double(), group, size)[group]
 
@@ -85,12 +85,12 @@ def group_covariances(
 ) -> Float[Tensor, " several"]:
     """Covariance within each group of at least two: ``sum (x - mean x)(y - mean y) / (n - 1)``, float64.
 
-    Unbiased for the covariance under the distribution that the group's completions were drawn from.
+    Unbiased for the covariance under the distribution that the group's completions were sampled from.
 
     Args:
         first: one number per completion.
         second: likewise.
-        group_ids: completions with equal ids are a group; one completion alone has no covariance and is left out.
+        group_ids: completions with equal ids are a group; a group of one has no covariance and is left out.
 
     Returns:
         One number per group of at least two, in ascending order of their ids.

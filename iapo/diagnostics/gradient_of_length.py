@@ -1,4 +1,4 @@
-"""What each term of the advantage is about to do to the expected length: the first-order change, split by term."""
+"""The effect of each term of the advantage on the expected length, to first order."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -18,32 +18,34 @@ def length_gradient(
     pulls: Mapping[str, Float[Tensor, "batch token"]],
     micro_batch: int,
 ) -> dict[str, float]:
-    """Change of the expected length per unit of a plain gradient step along each term: theorem 4.1, term by term.
+    """Change of the expected length per unit of a plain gradient step along each term (theorem 4.1, by term).
 
     A term that pulls at the log-probability of token ``t`` of completion ``i`` with ``a_it`` makes the step
     ``dtheta = sum_it a_it grad log pi(o_it)``. Along it the completion ``o`` gains ``S(o) = grad log p(o) . dtheta``
     nats, and the expected length changes by ``Cov(L, S) = g_L . dtheta``, with ``g_L`` the gradient of the expected
     length: ``sum_o c_o grad log p(o)``, ``c`` the weights of the covariance within groups.
 
-    *Which approximation this is.* First order, of a plain gradient step (SGD, learning rate 1). Terms add up: the value
-    of a sum of pulls is the sum of values. An optimizer that rescales or remembers (Adam, momentum, clipping by norm)
-    takes another step, so that signs and proportions between terms are to be read, not tokens. Multiplied by the
-    learning rate of SGD the values are tokens.
+    *Approximation.* First order, for a plain gradient step (SGD with learning rate 1). The value of a sum of pulls is
+    the sum of their values. Multiplied by the learning rate of SGD, a value is in tokens. An optimizer that rescales
+    gradients or has a state (Adam, momentum, clipping by norm) takes another step: read the signs of the values and
+    their proportions then, and not their size.
 
-    *Cross-fitted.* ``g_L`` from one half of each group's completions meets the pulls of the other half, and the other
-    way round, so that no completion's gradient meets itself: unbiased, but for the baselines that the halves share.
+    *Cross-fitting.* ``g_L`` of one half of each group's completions is multiplied with the pulls of the other half, and
+    the other way round, so that no completion's gradient is multiplied with itself. This is unbiased except for the
+    baselines, which both halves share.
 
     *Degenerate cases.* Empty unless both halves have a group of two (a group of at least four). All lengths equal: 0.
 
-    Two forwards of each completion, one backward, and one more for each term; memory for two gradients.
+    *Cost.* Two forwards of each completion, one backward, and one more backward for each term; memory for two
+    gradients.
 
     Args:
         logprobs: log-probabilities (nats) of a rollout's completion tokens under the policy that sampled, with a graph
             to ``parameters``.
-        parameters: what the step moves.
+        parameters: the tensors that the step changes.
         rollout: the completions of the update.
-        pulls: derivative of the objective by each token's log-probability, by term; see `loss_pull`.
-        micro_batch: completions per forward; changes memory and speed, not the values.
+        pulls: derivative of the objective by each token's log-probability (`loss_pull`), by the name of the term.
+        micro_batch: completions per forward; it changes memory and speed, not the values.
 
     Returns:
         Tokens per unit step, by term.
@@ -85,15 +87,16 @@ def length_gradient(
 def loss_pull(
     loss: PolicyLoss, advantages: Float[Tensor, "batch token"], loss_mask: Bool[Tensor, "batch token"]
 ) -> Float[Tensor, "batch token"]:
-    """How hard a loss pulls each token's log-probability up: ``-d loss / d log pi(o_t)`` at the policy that sampled.
+    """The derivative of the objective by each token's log-probability: ``-d loss / d log pi(o_t)``.
 
-    What the loss's aggregation makes of an advantage: of a token mean ``A_t / tokens``. Linear in the advantages, so
-    that the pulls of terms add up. The KL penalty pulls at nothing here: the reference is put where the policy is.
+    It is taken at the policy that sampled. For a mean over tokens it is ``A_t / tokens``. It is linear in the
+    advantages, so that the pulls of terms add up. The KL penalty does not contribute, because the reference policy is
+    taken to be equal to the policy.
 
     Args:
-        loss: of the step.
-        advantages: of the whole step, or one term of them.
-        loss_mask: of the whole step.
+        loss: the loss of the step.
+        advantages: those of the whole step, or one of their terms.
+        loss_mask: that of the whole step.
 
     Returns:
         Per nat, 0 outside ``loss_mask``.

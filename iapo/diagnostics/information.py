@@ -1,4 +1,4 @@
-"""Whether long completions tell less per token: the assumption under which information shaping shortens."""
+"""Whether long completions have less information per token: the assumption under which shaping shortens them."""
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -21,20 +21,20 @@ def information_slope(
     measured tokens: least squares with one intercept per group, as harder prompts have longer completions. The standard
     error is clustered by group.
 
-    Below 0 is what corollary 4.2 assumes. Part of it is arithmetic: a completion's information sums to what there was
-    to learn (``H_0 - H_L``), and if that is the same for all, its mean falls as ``1 / L``.
+    Corollary 4.2 assumes a slope below 0. Part of a negative slope is arithmetic: a completion's information sums to
+    ``H_0 - H_L``, and if that is the same for all completions, the mean per token falls as ``1 / L``.
 
     *Degenerate cases.* Completions without a measured token, and groups with fewer than two others or of equal lengths,
-    have no part; without any group left there is no slope.
+    do not contribute. If no group contributes there is no slope.
 
     Args:
         information: nats, as an estimator gives it.
-        information_mask: where it was measured.
+        information_mask: where information was measured.
         completion_mask: ``True`` at the completions' tokens; their number is the length.
         group_ids: completions with equal ids are a group.
 
     Returns:
-        ``None`` without two lengths in one group.
+        ``None`` if no group has completions of two lengths.
 
     Example:
         >>> import torch

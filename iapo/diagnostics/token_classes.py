@@ -1,4 +1,4 @@
-"""How much each kind of token told: information by the class that somebody's rule gives a token."""
+"""Information by class of token, where a rule assigns a class to each token."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,10 +24,10 @@ def information_by_class(
 
     Args:
         information: nats, as an estimator gives it.
-        information_mask: where it was measured; other tokens do not count, whatever their class.
+        information_mask: where information was measured; other tokens do not count, whatever their class.
         completion_mask: ``True`` at the completions' tokens.
         group_ids: completions with equal ids are a group.
-        labels: the class of every token of each completion, such as `classify_completions` gives.
+        labels: the class of every token of each completion, for example from `classify_completions`.
 
     Returns:
         By class, in alphabetical order; a class without a measured token is absent.
@@ -58,13 +58,13 @@ def information_by_class(
 def classify_completions(
     rollout: Rollout, prompts: Sequence[str], tokenizer: Any, classify: Callable[[str, str], Sequence[str]]
 ) -> list[Sequence[str]]:
-    """Labels of every completion's tokens by a rule that reads texts, such as `iapo.embedded.classify`.
+    """Labels of every completion's tokens, by a rule that reads text, such as `iapo.embedded.classify`.
 
     Args:
         rollout: the completions.
         prompts: the prompt of each.
         tokenizer: decodes the completions, their end-of-sequence token included.
-        classify: prompt and completion to one label per token.
+        classify: from a prompt and a completion to one label per token.
     """
     texts = decode_completions(tokenizer, rollout, eos_ids=())
     return [classify(prompt, text) for prompt, text in zip(prompts, texts, strict=True)]

@@ -25,18 +25,18 @@
 
   function fill(index, at, token) {
     const row = data.completions[index];
-    const facts = [["token", `${at} of ${row.m.length}`]];
+    const shown = [["token", `${at} of ${row.m.length}`]];
     if (row.m[at]) {
-      facts.push(["information", `${signed(row.s[at])} nats`]);
-      facts.push([data.label, `${nats(row.v[at])} → ${nats(row.v[at + 1])}`]);
+      shown.push(["information", `${signed(row.s[at])} nats`]);
+      shown.push([data.label, `${nats(row.v[at])} → ${nats(row.v[at + 1])}`]);
     } else {
-      facts.push(["information", "not measured"]);
+      shown.push(["information", "not measured"]);
     }
-    if (row.h) facts.push(["policy entropy, nats", nats(row.h[at])]);
+    if (row.h) shown.push(["policy entropy, nats", nats(row.h[at])]);
     const code = document.createElement("code");
     code.textContent = readable(token.textContent);
     const list = document.createElement("dl");
-    for (const [key, value] of facts) {
+    for (const [key, value] of shown) {
       const dt = document.createElement("dt");
       const dd = document.createElement("dd");
       dt.textContent = key;

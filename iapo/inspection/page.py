@@ -50,7 +50,7 @@ script-src {_source(script)}; base-uri 'none'; form-action 'none'">
 <body>
 <header>
 <div class="masthead"><h1>{_text(inspection.title)}</h1><button class="theme" type="button" hidden>Dark</button></div>
-{_facts(inspection)}
+{_metadata(inspection)}
 </header>
 <main>
 <section class="prompt" aria-label="Prompt"><h2>Prompt</h2><pre>{_text(inspection.traces[0].prompt)}</pre></section>
@@ -111,7 +111,7 @@ def _shade(inspection: Inspection, trace: CompletionTrace, t: int) -> str:
     return f"{'p' if level > 0 else 'n'}{abs(level)}" if level else ""
 
 
-def _facts(inspection: Inspection) -> str:
+def _metadata(inspection: Inspection) -> str:
     rows = "".join(f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>" for k, v in inspection.metadata.items())
     return f'<dl class="metadata">{rows}</dl>' if rows else ""
 

@@ -1,4 +1,4 @@
-"""The optimizer wrapper: accumulate, clip, refuse what is not finite, step, schedule."""
+"""A policy optimizer around one of torch: accumulate, clip, refuse what is not finite, step, schedule."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,14 +17,15 @@ class ClippedOptimizer(PolicyOptimizer):
     """Steps a torch optimizer at boundaries, after clipping the global gradient norm.
 
     A step is refused before the update, weights and optimizer state bitwise untouched, gradients cleared, if one of its
-    losses or its gradient is NaN or infinite, or if its gradient is exactly zero (nothing to learn from: every group
-    alike, every token masked; an optimizer with momentum or weight decay would move all the same).
+    losses or its gradient is NaN or infinite, or if its gradient is exactly zero. There is then nothing to learn from,
+    because all rewards of each group are equal or every token is masked, and yet momentum or weight decay would move
+    the weights.
 
     Args:
         optimizer: steps the policy's parameters.
         max_grad_norm: the gradient is scaled down to this L2 norm; ``None``: never.
         scheduler: stepped after every step that was not refused.
-        backward: back-propagates a loss; ``None``: ``loss.backward()``. The place for ``accelerator.backward``.
+        backward: back-propagates a loss, such as ``accelerator.backward``; ``None``: ``loss.backward()``.
 
     Raises:
         ValueError: ``max_grad_norm`` is not positive.
@@ -44,7 +45,7 @@ class ClippedOptimizer(PolicyOptimizer):
         self._steps, self._skipped, self._bad_losses = 0, 0, 0
 
     def accumulate(self, loss: Float[Tensor, ""], boundary: bool) -> StepStats | None:
-        """See the class; a loss that is not finite is not back-propagated and refuses its whole step."""
+        """Back-propagate a loss and, at a boundary, step. A loss that is not finite refuses its whole step."""
         if not bool(loss.isfinite()):
             self._bad_losses += 1
         elif loss.requires_grad:
@@ -60,7 +61,7 @@ class ClippedOptimizer(PolicyOptimizer):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up where `state_dict` was called. Raises ``ValueError`` if only one side has a schedule."""
+        """Continue from a state of `state_dict`. Raises ``ValueError`` if only one side has a schedule."""
         if (state["scheduler"] is None) != (self.scheduler is None):
             raise ValueError("scheduler: the saved state and this optimizer must both have one, or neither")
         self._steps, self._skipped = state["steps"], state["skipped"]

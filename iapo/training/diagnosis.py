@@ -196,7 +196,7 @@ def length_changes(
     predicted = length_change(logprobs_before, logprobs_after, rollout.completion_mask, rollout.group_ids)
     came = realized_length_change(rollout.completion_mask, rollout.group_ids, fresh.completion_mask, fresh.group_ids)
     metrics = {} if predicted is None else predicted.metrics()
-    return metrics | ({} if came is None else came.metrics("iapo/diagnostics/length_change/came"))
+    return metrics | ({} if came is None else came.metrics("iapo/diagnostics/length_change/realized"))
 
 
 @contextmanager
