@@ -45,7 +45,7 @@ def test_diagnosis_changes_nothing_in_the_training(epochs, autocast):
     assert {name for name in plain if not name.startswith("iapo/time")} <= set(metrics)
     for name, value in plain.items():
         assert name.startswith("iapo/time") or metrics[name] == value
-    wanted = {f"{CHANGE}/{name}" for name in ("first_order", "exact", "came")}
+    wanted = {f"{CHANGE}/{name}" for name in ("first_order", "exact", "realized")}
     wanted |= {f"{GRADIENT}/{name}" for name in ("outcome", "information", "exploration")} | {SLOPE}
     assert wanted <= set(metrics)
     assert not wanted & set(plain)
@@ -192,8 +192,8 @@ def test_the_prediction_is_of_the_whole_update(epochs):
     assert abs(expected.first_order.value) > 1e-3
     assert metrics[f"{CHANGE}/first_order"] == pytest.approx(expected.first_order.value, abs=1e-4)
     assert metrics[f"{CHANGE}/exact"] == pytest.approx(expected.exact.value, abs=1e-4)
-    came = fresh.completion_lengths.double().mean() - rollout.completion_lengths.double().mean()
-    assert metrics[f"{CHANGE}/realized"] == pytest.approx(float(came), abs=1e-6)
+    realized = fresh.completion_lengths.double().mean() - rollout.completion_lengths.double().mean()
+    assert metrics[f"{CHANGE}/realized"] == pytest.approx(float(realized), abs=1e-6)
 
 
 def test_after_resampling_the_prompts_are_those_trained_on():
