@@ -185,7 +185,7 @@ def length_changes(
     logprobs_after: Float[Tensor, "batch token"],
     fresh: Rollout,
 ) -> dict[str, float]:
-    """Predicted and realized change: ``iapo/diagnostics/length_change/first_order``, ``exact`` and ``came``.
+    """Predicted and realized change: ``iapo/diagnostics/length_change/first_order``, ``exact`` and ``realized``.
 
     Args:
         rollout: the completions of the update, so that the prediction has the bias that `length_change` describes.
