@@ -22,7 +22,7 @@ from iapo.estimators.packed import (
 )
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.ops.padding import pad_rows
-from iapo.policy.logprobs import entropy
+from iapo.policy.logprobs import at_temperature, check_temperature, entropy
 from iapo.types import Rollout
 
 Answers = tuple[tuple[int, ...], ...]
@@ -58,9 +58,12 @@ class AnswerEntropy(PrefixEstimator):
         chunk: prefixes per packed forward; ``None``: chosen from the memory there is, halved if it was too little.
         guard: compare the packed with the naive forward the first time a model is seen, and again whenever texts are
             more than twice as long as those compared.
+        temperature: logits are divided by it; use the sampler's, so that the answer is the one that the policy would
+            sample.
 
     Raises:
-        ValueError: empty or negative ids, no candidates or the same one twice, ``chunk`` below 1, or, on a call, no
+        ValueError: empty or negative ids, no candidates or the same one twice, ``chunk`` below 1, ``temperature`` not
+            positive and finite, or, on a call, no
             ``candidates`` and a rollout without ``answer_ids``.
         iapo.policy.forward.UnsupportedModelError: on a call, for a model whose attention cannot honor the mask.
 
@@ -77,6 +80,7 @@ class AnswerEntropy(PrefixEstimator):
     closing_ids: tuple[int, ...] = ()
     chunk: int | None = None
     guard: bool = True
+    temperature: float = 1.0
     _checked: CheckedModels = field(default_factory=CheckedModels, init=False, repr=False, compare=False)
 
     information_sign = -1
@@ -93,6 +97,7 @@ class AnswerEntropy(PrefixEstimator):
             if len(set(self.candidates)) < len(self.candidates):
                 raise ValueError(f"candidates: want distinct answers, got {self.candidates!r}")
         check_chunk(self.chunk)
+        check_temperature(self.temperature)
 
     def with_groups(self, rollout: Rollout) -> Rollout:
         """The rollout with the answers of its groups as candidates; unchanged where ``candidates`` are given.
@@ -146,6 +151,7 @@ class AnswerEntropy(PrefixEstimator):
         def value(logits: Tensor) -> Tensor:
             # The first token of every candidate is predicted at the end of the postfix, the others on its branch. No
             # row of the vocabulary is copied for a candidate.
+            logits = at_temperature(logits, self.temperature)
             prefixes, vocab = logits.shape[1], logits.shape[3]
             entries = rearrange(first * vocab + targets, "batch candidate answer -> batch 1 (candidate answer)")
             chosen = logits.flatten(2).gather(2, entries.expand(-1, prefixes, -1))

@@ -23,7 +23,7 @@ from iapo.estimators.packed import (
 )
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.policy.forward import UnsupportedModelError, inference_mode, sharded, unwrap
-from iapo.policy.logprobs import token_logprobs
+from iapo.policy.logprobs import at_temperature, token_logprobs
 from iapo.types import Rollout
 
 
@@ -55,7 +55,7 @@ class Calibrated(PrefixEstimator, nn.Module):
     *Degenerate cases.* Before `fit` was called, it equals the wrapped estimator. Rows without an answer are skipped.
 
     Args:
-        likelihood: whose forced answer is fitted: its postfix, its closing tokens.
+        likelihood: whose forced answer is fitted: its postfix, its closing tokens, at its temperature.
         model: the policy, possibly wrapped; its layers' sizes are read, it is not kept.
         estimator: what is probed under the adapter; ``None``: ``likelihood``.
         rank: of the adapter.
@@ -194,6 +194,7 @@ class Calibrated(PrefixEstimator, nn.Module):
                 with torch.enable_grad(), self.adapter.active(model):
                     logits = packed_logits(model, config, part, block.select(rows), cache, at[rows])
                     answers = repeat(targets[rows], "batch answer -> batch prefix answer", prefix=at.shape[1])
+                    logits = at_temperature(logits, self.likelihood.temperature)
                     values = token_logprobs(logits, answers).masked_fill(~counts[rows, None], 0).sum(-1)
                     share = -values[counted[rows]].sum() / counted.sum()
                 share.backward(inputs=list(self.adapter.parameters()))

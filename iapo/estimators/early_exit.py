@@ -16,7 +16,7 @@ from iapo.estimators.packed import (
     repeat_ids,
 )
 from iapo.estimators.prefix_estimator import PrefixEstimator
-from iapo.policy.logprobs import entropy
+from iapo.policy.logprobs import at_temperature, check_temperature, entropy
 from iapo.types import Rollout
 
 
@@ -25,7 +25,8 @@ class EarlyExitEntropy(PrefixEstimator):
     """Reduction of the forced answer's entropy: ``s_t = H_t - H_{t+1}``, ``H_t = H(y | q, o_<t)``.
 
     ``H_t`` is the entropy of the next-token distribution after prompt, the first ``t`` completion tokens, and a postfix
-    that closes the reasoning and opens the answer. Summed over the reasoning span, ``sum_t s_t = H_0 - H_L``.
+    that closes the reasoning and opens the answer, at ``temperature``. Summed over the reasoning span,
+    ``sum_t s_t = H_0 - H_L``.
 
     *What it estimates.* The mutual information ``I(y; o_t | q, o_<t)`` of the token with the answer, in nats, as far as
     forced answers are consistent: the answer's distribution after a prefix is the mean of those after its next tokens,
@@ -44,9 +45,11 @@ class EarlyExitEntropy(PrefixEstimator):
         chunk: prefixes per packed forward; ``None``: chosen from the memory there is, halved if it was too little.
         guard: compare the packed with the naive forward the first time a model is seen, and again whenever texts are
             more than twice as long as those compared.
+        temperature: logits are divided by it; use the sampler's, so that the answer is the one that the policy would
+            sample.
 
     Raises:
-        ValueError: empty or negative ``postfix_ids``, ``chunk`` below 1.
+        ValueError: empty or negative ``postfix_ids``, ``chunk`` below 1, ``temperature`` not positive and finite.
         iapo.policy.forward.UnsupportedModelError: on a call, for a model whose attention cannot honor the mask.
 
     Example:
@@ -61,6 +64,7 @@ class EarlyExitEntropy(PrefixEstimator):
     postfix_ids: tuple[int, ...]
     chunk: int | None = None
     guard: bool = True
+    temperature: float = 1.0
     _checked: CheckedModels = field(default_factory=CheckedModels, init=False, repr=False, compare=False)
 
     information_sign = -1
@@ -68,6 +72,7 @@ class EarlyExitEntropy(PrefixEstimator):
     def __post_init__(self) -> None:
         check_ids("postfix_ids", self.postfix_ids)
         check_chunk(self.chunk)
+        check_temperature(self.temperature)
 
     def probe_at(
         self,
@@ -83,6 +88,6 @@ class EarlyExitEntropy(PrefixEstimator):
             self._checked.check(model, rollout, ids)
 
         def first_token(logits: Tensor) -> Tensor:
-            return entropy(logits[:, :, 0])
+            return entropy(at_temperature(logits[:, :, 0], self.temperature))
 
         return probe_prefixes(model, rollout, Block.chain(ids, kept=1), first_token, at, self.chunk, cache)

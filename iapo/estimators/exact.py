@@ -28,8 +28,9 @@ class ExactInformation(MIEstimator):
     ``H_t = -sum_y p_t(y) log p_t(y)``; with ``measure="likelihood"``, ``s_t = log p_{t+1}(y) - log p_t(y)``, ``y`` the
     answer of the row's own completion.
 
-    *What it estimates.* ``I(y; o_t | q, o_<t)`` in nats, float64: in expectation over ``o_t`` from the policy (for the
-    likelihood: over the whole completion) it is that, to rounding. A single value may be negative.
+    *What it estimates.* ``I(y; o_t | q, o_<t)`` of the policy that samples at temperature 1, in nats, float64: in
+    expectation over ``o_t`` from the policy (for the likelihood: over the whole completion) it is that, to rounding. A
+    single value may be negative.
 
     *Bias.* None; ``None``, no answer, is an outcome like any other in the entropy.
 

@@ -19,7 +19,7 @@ from iapo.estimators.packed import (
     repeat_ids,
 )
 from iapo.estimators.prefix_estimator import PrefixEstimator
-from iapo.policy.logprobs import token_logprobs
+from iapo.policy.logprobs import at_temperature, check_temperature, token_logprobs
 from iapo.types import Rollout
 
 
@@ -49,9 +49,12 @@ class AnswerLikelihood(PrefixEstimator):
         chunk: prefixes per packed forward; ``None``: chosen from the memory there is, halved if it was too little.
         guard: compare the packed with the naive forward the first time a model is seen, and again whenever texts are
             more than twice as long as those compared.
+        temperature: logits are divided by it; use the sampler's, so that the answer is the one that the policy would
+            sample.
 
     Raises:
-        ValueError: empty or negative ids, ``chunk`` below 1, or, on a call, a rollout without ``answer_ids``.
+        ValueError: empty or negative ids, ``chunk`` below 1, ``temperature`` not positive and finite, or, on a call,
+            a rollout without ``answer_ids``.
         iapo.policy.forward.UnsupportedModelError: on a call, for a model whose attention cannot honor the mask.
 
     References:
@@ -62,6 +65,7 @@ class AnswerLikelihood(PrefixEstimator):
     closing_ids: tuple[int, ...] = ()
     chunk: int | None = None
     guard: bool = True
+    temperature: float = 1.0
     _checked: CheckedModels = field(default_factory=CheckedModels, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -69,6 +73,7 @@ class AnswerLikelihood(PrefixEstimator):
         if self.closing_ids:
             check_ids("closing_ids", self.closing_ids)
         check_chunk(self.chunk)
+        check_temperature(self.temperature)
 
     def probe_at(
         self,
@@ -92,7 +97,11 @@ class AnswerLikelihood(PrefixEstimator):
 
         def likelihood(logits: Tensor) -> Tensor:
             chosen = repeat(targets, "batch answer -> batch prefix answer", prefix=logits.shape[1])
-            return token_logprobs(logits, chosen).masked_fill(~counts[:, None], 0).sum(-1)
+            return (
+                token_logprobs(at_temperature(logits, self.temperature), chosen)
+                .masked_fill(~counts[:, None], 0)
+                .sum(-1)
+            )
 
         block = Block.chain(ids, kept=targets.shape[1])
         return probe_prefixes(

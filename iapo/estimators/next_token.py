@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from iapo.estimators.packed import MAX_LOGITS, all_reduce_max, check_chunk
 from iapo.interfaces import MIEstimator
 from iapo.policy.forward import inference_mode, unwrap
-from iapo.policy.logprobs import entropy
+from iapo.policy.logprobs import at_temperature, check_temperature, entropy
 from iapo.policy.support import check_text
 from iapo.types import Rollout
 
@@ -30,9 +30,10 @@ class NextTokenEntropy(MIEstimator):
     Args:
         chunk: prefixes per forward, which bounds the logits held at once; ``None``: what 256 MiB hold in fp32. Where
             one completion has more, each further forward reads it again, up to where its prefixes end.
+        temperature: logits are divided by it; use the sampler's.
 
     Raises:
-        ValueError: ``chunk`` below 1.
+        ValueError: ``chunk`` below 1, ``temperature`` not positive and finite.
         iapo.policy.forward.UnsupportedModelError: on a call, for a model that is not causal, whose positions start at
             an offset, or whose rotations change within the texts (`iapo.policy.support`).
 
@@ -41,10 +42,12 @@ class NextTokenEntropy(MIEstimator):
     """
 
     chunk: int | None = None
+    temperature: float = 1.0
     information_sign = -1
 
     def __post_init__(self) -> None:
         check_chunk(self.chunk)
+        check_temperature(self.temperature)
 
     def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
         """Entropy of the next token after each prefix, nats; entry 0 is that of the first completion token."""
@@ -75,5 +78,7 @@ class NextTokenEntropy(MIEstimator):
                 )
                 # What is wanted of a shorter prompt stands as much further to the left.
                 columns = torch.arange(stop - start, device=ids.device) + spread + least - padding[some, None]
-                values[some, start:stop] = entropy(output.logits[:, -kept:]).gather(1, columns).to(dtype)
+                values[some, start:stop] = (
+                    entropy(at_temperature(output.logits[:, -kept:], self.temperature)).gather(1, columns).to(dtype)
+                )
         return values

@@ -66,6 +66,17 @@ def entropy(logits: Float[Tensor, "*axes vocab"]) -> Float[Tensor, "*axes"]:
     return _join(parts, logits.shape[:-1], flat)
 
 
+def check_temperature(temperature: float) -> None:
+    """Raise ``ValueError`` unless ``temperature`` is positive and finite."""
+    if not 0 < temperature < float("inf"):
+        raise ValueError(f"temperature: got {temperature}, want a positive number")
+
+
+def at_temperature(logits: Tensor, temperature: float) -> Tensor:
+    """``logits / temperature``: those of the distribution that a sampler at this temperature samples from."""
+    return logits if temperature == 1 else logits / temperature
+
+
 @shape_checked
 def completion_logprobs(
     model: nn.Module, rollout: Rollout, temperature: float = 1.0, with_entropy: bool = False
@@ -85,12 +96,11 @@ def completion_logprobs(
         Log-probabilities and entropies (or ``None``), both nats; 0 at padding.
 
     Raises:
-        ValueError: ``temperature`` is not positive.
+        ValueError: ``temperature`` is not positive and finite.
         iapo.policy.forward.UnsupportedModelError: the model is not causal, its positions start at an offset, its
             rotations change within the texts, or it takes left padding for text; see `iapo.policy.support`.
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature: got {temperature}, want a positive number")
+    check_temperature(temperature)
     ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)
     mask = torch.cat([rollout.prompt_mask, rollout.completion_mask], 1)
     check_text(model, mask)
@@ -102,7 +112,7 @@ def completion_logprobs(
         use_cache=False,
         logits_to_keep=token + 1,
     ).logits[:, :-1]
-    logits = logits if temperature == 1 else logits / temperature
+    logits = at_temperature(logits, temperature)
     padding = ~rollout.completion_mask
     logprobs = token_logprobs(logits, rollout.completion_ids).masked_fill(padding, 0)
     if not with_entropy:
