@@ -4,8 +4,7 @@ It stands outside of the update: `Diagnosis.before` is called between `iapo.trai
 `iapo.training.loop.optimise`, and `Diagnosis.after` afterwards. It changes nothing in the training.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +22,7 @@ from iapo.diagnostics import (
     loss_pull,
     realized_length_change,
 )
+from iapo.ops.random_state import fork_rng
 from iapo.policy.forward import inference_mode
 from iapo.policy.logprobs import completion_logprobs
 from iapo.tasks.interface import Classifier
@@ -197,11 +197,3 @@ def length_changes(
     came = realized_length_change(rollout.completion_mask, rollout.group_ids, fresh.completion_mask, fresh.group_ids)
     metrics = {} if predicted is None else predicted.metrics()
     return metrics | ({} if came is None else came.metrics("iapo/diagnostics/length_change/realized"))
-
-
-@contextmanager
-def fork_rng(device: torch.device) -> Iterator[None]:
-    """Leave torch's random generators, those of the CPU and of ``device``, as they were before the block."""
-    others = [] if device.type == "cpu" else [device]
-    with torch.random.fork_rng(devices=others, device_type="cuda" if device.type == "cpu" else device.type):
-        yield

@@ -12,12 +12,13 @@ from torch.optim import Optimizer
 
 from iapo.evaluation import EvaluationResult, evaluate
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, Reward, Sampler
+from iapo.ops.random_state import fork_rng
 from iapo.optimizers import ClippedOptimizer
 from iapo.rollout import TransformersSampler
 from iapo.tasks import PromptStream, Row
 from iapo.training.checkpoint import Checkpoint, TrainingState, latest_checkpoint, load_checkpoint, save_checkpoint
 from iapo.training.components import Components, UpdateSettings
-from iapo.training.diagnosis import Diagnosis, diagnosed_update, fork_rng
+from iapo.training.diagnosis import Diagnosis, diagnosed_update
 from iapo.training.resample import Resampling
 from iapo.training.settings import PolicySource, RunSettings
 
