@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 RUN := runs/embedded
 EXTRAS := train,tasks,gguf,docs,dev
 
-.PHONY: train test lint types docs pytest test-isa clean
+.PHONY: train test lint types docs pytest test-isa mutation clean
 
 train: $(RUN)/report.md
 	@cat $(RUN)/report.md
@@ -35,6 +35,10 @@ test-isa: $(VENV)/.installed
 		env OMP_NUM_THREADS=1 $$setting $(BIN)/python -m pytest -q -m "not slow" \
 			tests/estimators tests/rollout tests/policy || exit 1; \
 	done
+
+# A sample of small changes to the source, each of which should make a test fail; 100 take about an hour.
+mutation: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/mutation.py
 
 docs: $(VENV)/.installed
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
