@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plain = json.loads(parsers[name].dump(settings[name], format="json", skip_none=False))
     try:
         parts = parsers[name].instantiate(settings[name]).as_dict()
-        for unused in ("config", "postfix", "closing"):
+        # The texts of the answer style are in the estimator already; evaluation reads them itself.
+        for unused in ("config",) if name == "eval" else ("config", "postfix", "closing"):
             parts.pop(unused, None)
         return _run(name, parts, plain)
     except (ValueError, OSError, ModuleNotFoundError, FloatingPointError) as error:

@@ -5,17 +5,17 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 from torch import nn
 
-from iapo.evaluation import EvaluationResult, evaluate, markdown_table
+from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate, markdown_table
 from iapo.interfaces import Reward, Sampler
 from iapo.rewards import check_columns
 from iapo.rollout import TransformersSampler
-from iapo.tasks import hold_out
+from iapo.tasks import Task, hold_out
 from iapo.training.session import longest
 from iapo.training.settings import PolicySource, ProblemSource, check_ranges
 
@@ -30,10 +30,16 @@ class EvaluationSettings:
         problems: how many problems, those held out by the same number in training.
         samples: completions of each problem.
         ks: of Pass@k, Length@k and Ratio@k, none above the samples.
+        budgets: reasoning tokens at which the samples are cut and their answers asked for; auto takes them from the
+            lengths of the first model's samples, an empty list does not measure it.
+        budget_samples: so many samples of each problem are cut, at most.
+        answer_tokens: of an answer that is asked for, at most.
+        postfix: closes the reasoning, opens the answer; default is the task's.
+        closing: text that ends the answer; default is the task's.
         output: a .json file for all numbers; a table goes to standard output.
 
     Raises:
-        ValueError: a number out of range, or a k above ``samples`` or below 1.
+        ValueError: a number out of range, a k above ``samples`` or below 1, or a negative budget.
     """
 
     models: list[str] = field(default_factory=lambda: ["embedded"])
@@ -41,6 +47,11 @@ class EvaluationSettings:
     problems: PositiveInt = 256
     samples: PositiveInt = 32
     ks: list[int] = field(default_factory=lambda: [1, 2, 4, 8, 16, 32])
+    budgets: Literal["auto"] | list[NonNegativeInt] = "auto"
+    budget_samples: PositiveInt = 8
+    answer_tokens: PositiveInt = 32
+    postfix: str | None = None
+    closing: str | None = None
     output: str | None = None
 
     def __post_init__(self) -> None:
@@ -48,6 +59,18 @@ class EvaluationSettings:
         wrong = [k for k in self.ks if not 1 <= k <= self.samples]
         if wrong:
             raise ValueError(f"ks: got {wrong}, want 1 to the number of samples, {self.samples}")
+
+    def forced(self, task: Task) -> ForcedAnswers | None:
+        """How answers are asked for at budgets, in the task's style unless other texts are given; ``None``: not at all.
+
+        Raises:
+            ValueError: budgets, but no text that asks for an answer, or a negative budget.
+        """
+        if not self.budgets:
+            return None
+        style = task.answer_style.replaced(self.postfix, self.closing)
+        budgets = None if self.budgets == "auto" else tuple(self.budgets)
+        return ForcedAnswers(style.postfix, style.closing, budgets, self.answer_tokens, self.budget_samples)
 
 
 def evaluate_models(
@@ -57,7 +80,7 @@ def evaluate_models(
     sampler: Callable[[nn.Module, Any], Sampler],
     rewards: Mapping[str, Reward],
 ) -> str:
-    """Evaluate each model with the same problems and seed.
+    """Evaluate each model with the same problems, seed and budgets.
 
     Args:
         policy: device and precision; its model is replaced by each of the models.
@@ -70,8 +93,10 @@ def evaluate_models(
         The table, Markdown. If ``output`` is a path, all numbers are written there as JSON.
 
     Raises:
-        ValueError: a missing column, or fewer problems than wanted; before any model loads.
+        ValueError: a missing column, fewer problems than wanted, or budgets of a task that has no text to ask for
+            answers with; before any model loads.
     """
+    forced = settings.forced(problems.resolve())
     rows = problems.load(settings.seed)
     check_columns(rewards, rows[0])
     _, held_out = hold_out(rows, settings.problems)
@@ -89,7 +114,10 @@ def evaluate_models(
                 greedy=TransformersSampler(model, tokenizer, longest(sample), temperature=0.0),
                 rewards=rewards,
                 samples=settings.samples,
+                forced=forced,
             )
+        if forced is not None and (curve := results[source].at_budget) is not None:
+            forced = dataclasses.replace(forced, budgets=curve.budgets)
     if settings.output is not None:
         numbers = {
             source: {name: asdict(measure) for name, measure in result.measures(settings.ks).items()}
@@ -97,5 +125,7 @@ def evaluate_models(
         }
         names = ("problems", "samples", "seed")
         used = {"data": str(problems.resolve())} | {name: getattr(settings, name) for name in names}
+        if forced is not None:
+            used["budgets"] = list(forced.budgets or ())
         Path(settings.output).write_text(json.dumps({"settings": used, "results": numbers}, indent=2) + "\n")
     return markdown_table(results, settings.ks)

@@ -10,7 +10,10 @@ from iapo.training.settings import PolicySource, ProblemSource
 
 def eval_parser() -> ArgumentParser:
     """Flags of ``iapo eval``."""
-    parser = command_parser("Pass@k, Length@k, Ratio@k, Pass@1 and greedy of several models on the same problems.")
+    parser = command_parser(
+        "Accuracy and length, at a budget of reasoning tokens, of k samples and greedy, of several models on the same "
+        "problems."
+    )
     parser.add_class_arguments(PolicySource, skip={"model"})
     parser.add_class_arguments(ProblemSource)
     parser.add_class_arguments(EvaluationSettings)

@@ -1,18 +1,19 @@
 """From a policy to the result of its evaluation."""
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from iapo.evaluation.forced_answers import ForcedAnswers, accuracy_at_budgets, eos_ids_of
 from iapo.evaluation.result import EvaluationResult
+from iapo.evaluation.scoring import Rows, Scoring
 from iapo.interfaces import Reward, Sampler
-from iapo.rewards.rollouts import score_rollout
 from iapo.rollout.text import decode_completions
-
-Rows = Sequence[Mapping[str, Any]]
+from iapo.types import Rollout
 
 
 def evaluate(
@@ -26,6 +27,7 @@ def evaluate(
     correct_above: float = 0.5,
     batch: int | None = None,
     keep_texts: bool = False,
+    forced: ForcedAnswers | None = None,
 ) -> EvaluationResult:
     """Sample completions of every problem and score them.
 
@@ -41,61 +43,66 @@ def evaluate(
             one call, however many they are. ``None``: those of all problems. It changes which random numbers a
             completion gets.
         keep_texts: whether the result has the texts of the samples.
+        forced: also cuts the samples' reasoning at budgets and asks for the answers there, as
+            `iapo.evaluation.accuracy_at_budgets` describes; everything else comes out as it does without.
 
     Raises:
-        ValueError: no rows, or as `iapo.rewards.score_rollout`.
+        ValueError: no rows, or as `iapo.rewards.score_rollout` and `iapo.evaluation.accuracy_at_budgets`.
     """
     if not rows:
         raise ValueError("rows: got none, want at least one problem")
-    scoring = _Scoring(tokenizer, rewards, correct_above)
-    sampled = _in_parts(scoring, rows, sampler, samples, batch, keep_texts)
-    best = _in_parts(scoring, rows, greedy, 1, batch, keep_texts=False)
-    texts = tuple(sampled.texts) if keep_texts else None
-    return EvaluationResult(sampled.correct, sampled.lengths, best.correct[:, 0], best.lengths[:, 0], texts)
-
-
-@dataclass(frozen=True)
-class _Scoring:
-    """What says whether completions are right."""
-
-    tokenizer: Any
-    rewards: Mapping[str, Reward]
-    correct_above: float
+    scoring = Scoring(tokenizer, rewards, correct_above)
+    sampled = _in_parts(scoring, rows, sampler, samples, batch)
+    best = _in_parts(scoring, rows, greedy, 1, batch)
+    lengths = sampled.rollout.completion_lengths.cpu().view(len(rows), samples)
+    eos_ids = eos_ids_of(sampler, tokenizer)
+    return EvaluationResult(
+        correct=sampled.correct,
+        lengths=lengths,
+        greedy_correct=best.correct[:, 0],
+        greedy_lengths=best.rollout.completion_lengths.cpu(),
+        truncated=~_ends(sampled.rollout, eos_ids).view(lengths.shape) if eos_ids else None,
+        at_budget=None
+        if forced is None
+        else accuracy_at_budgets(forced, sampled.rollout, sampled.correct, rows, scoring, sampler, batch),
+        texts=_texts(sampled.rollout, tokenizer, samples) if keep_texts else None,
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class _Samples:
-    """Scored completions, those of a problem in one row."""
+    """Scored completions: right or not, those of a problem in one row; and a rollout of them in that order."""
 
     correct: Tensor
-    lengths: Tensor
-    texts: list[tuple[str, ...]]
+    rollout: Rollout
 
 
-def _in_parts(
-    scoring: _Scoring, rows: Rows, sampler: Sampler, count: int, batch: int | None, keep_texts: bool
-) -> _Samples:
+def _in_parts(scoring: Scoring, rows: Rows, sampler: Sampler, count: int, batch: int | None) -> _Samples:
     """``count`` completions of every problem, at most ``batch`` completions in one call of the sampler."""
     size = len(rows) if batch is None else max(1, batch // count)
     starts = range(0, len(rows), size)
-    parts = [_sample(scoring, rows[start : start + size], sampler, count, keep_texts) for start in starts]
+    parts = [_sample(scoring, rows, slice(start, start + size), sampler, count) for start in starts]
     return _Samples(
-        correct=torch.cat([part.correct for part in parts]),
-        lengths=torch.cat([part.lengths for part in parts]),
-        texts=[texts for part in parts for texts in part.texts],
+        correct=torch.cat([part.correct for part in parts]), rollout=Rollout.cat([part.rollout for part in parts])
     )
 
 
-def _sample(scoring: _Scoring, rows: Rows, sampler: Sampler, count: int, keep_texts: bool) -> _Samples:
+def _sample(scoring: Scoring, rows: Rows, which: slice, sampler: Sampler, count: int) -> _Samples:
     """Completions of some problems in the problems' order, whatever the order in which the sampler returns them."""
-    rollout = sampler([row["prompt"] for row in rows], count)
-    order = rollout.group_ids.argsort(stable=True).cpu()
-    answered = [rows[group] for group in rollout.group_ids.tolist()]
-    scores = score_rollout(rollout, answered, scoring.tokenizer, scoring.rewards)
-    correct = scores.correct(scoring.correct_above)[order].view(len(rows), count)
-    lengths = rollout.completion_lengths.cpu()[order].view(len(rows), count)
-    if not keep_texts:
-        return _Samples(correct, lengths, [])
-    texts = decode_completions(scoring.tokenizer, rollout, eos_ids=())
-    ordered = [texts[index] for index in order.tolist()]
-    return _Samples(correct, lengths, [tuple(ordered[i : i + count]) for i in range(0, len(ordered), count)])
+    rollout = sampler([row["prompt"] for row in rows[which]], count)
+    rollout = rollout.select(rollout.group_ids.argsort(stable=True))
+    rollout = dataclasses.replace(rollout, group_ids=rollout.group_ids + which.start)
+    return _Samples(scoring.correct(rollout, rows).view(-1, count), rollout)
+
+
+def _ends(rollout: Rollout, eos_ids: Collection[int]) -> Tensor:
+    """Whether each completion ends with an end-of-sequence token."""
+    last = (rollout.completion_lengths - 1).clamp(min=0)
+    ids = rollout.completion_ids.gather(1, last[:, None])[:, 0]
+    return (torch.isin(ids, torch.tensor(sorted(eos_ids), device=ids.device)) & (rollout.completion_lengths > 0)).cpu()
+
+
+def _texts(rollout: Rollout, tokenizer: Any, count: int) -> tuple[tuple[str, ...], ...]:
+    """The completions as texts, end of sequence included, those of a problem together."""
+    texts = decode_completions(tokenizer, rollout, eos_ids=())
+    return tuple(tuple(texts[start : start + count]) for start in range(0, len(texts), count))

@@ -63,12 +63,20 @@ def interval(
         seed: of the bootstrap.
 
     Returns:
-        The estimate and its 95% percentile interval from 2000 resamples of problems.
+        The estimate and its 95% percentile interval from 2000 resamples of problems. Resamples whose divisors are all
+        0 have no value and are left out.
+
+    Raises:
+        ValueError: divisors that are all 0.
     """
+    if divisors is not None and not bool(divisors.any()):
+        raise ValueError("divisors: all are 0, want at least one problem that has something to divide by")
     sampled = resample(len(values), len(values), torch.Generator().manual_seed(seed))
     below = torch.ones_like(values) if divisors is None else divisors
     value = values.mean() / below.mean()
-    return Interval.of_resamples(value, values[sampled].mean(1) / below[sampled].mean(1))
+    divided = below[sampled].mean(1)
+    kept = divided != 0
+    return Interval.of_resamples(value, values[sampled].mean(1)[kept] / divided[kept])
 
 
 def resample(count: int, size: int, generator: torch.Generator) -> Int[Tensor, "resample sample"]:

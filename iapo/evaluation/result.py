@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from iapo.evaluation.budgets import BudgetCurve
 from iapo.evaluation.intervals import Interval, interval
 from iapo.evaluation.pass_at import pass_at_k
 
@@ -25,6 +26,8 @@ class EvaluationResult:
         lengths: tokens of each sample, end of sequence included.
         greedy_correct: whether the greedy completion was right.
         greedy_lengths: tokens of the greedy completion.
+        truncated: whether each sample was cut before it ended. ``None``: it is not known.
+        at_budget: samples of the same problems with their reasoning cut at budgets. ``None``: it was not measured.
         texts: the text of each sample, its end of sequence included, which `save` does not write. ``None``: the texts
             were not kept.
 
@@ -36,6 +39,8 @@ class EvaluationResult:
     lengths: Int[Tensor, "problem sample"]
     greedy_correct: Bool[Tensor, " problem"]
     greedy_lengths: Int[Tensor, " problem"]
+    truncated: Bool[Tensor, "problem sample"] | None = None
+    at_budget: BudgetCurve | None = None
     texts: tuple[tuple[str, ...], ...] | None = None
 
     def __post_init__(self) -> None:
@@ -46,8 +51,22 @@ class EvaluationResult:
             ("greedy_correct", self.correct.shape[:1]),
             ("greedy_lengths", self.correct.shape[:1]),
         ):
-            if getattr(self, name).shape != want:
-                raise ValueError(f"{name}: got shape {tuple(getattr(self, name).shape)}, want {tuple(want)}")
+            _check_shape(name, getattr(self, name), want)
+        if self.truncated is not None:
+            _check_shape("truncated", self.truncated, self.correct.shape)
+        if self.at_budget is not None:
+            _check_shape("at_budget.correct", self.at_budget.correct[:, 0, 0], self.correct.shape[:1])
+
+    @property
+    def lengths_by_correctness(self) -> dict[str, tuple[Float[Tensor, " problem"], Float[Tensor, " problem"]]]:
+        """Summed tokens and number of a problem's right completions (``length_right``) and wrong ones
+        (``length_wrong``); absent if there are none in all. Their ratio is the mean length.
+        """
+        pairs = {}
+        for name, which in (("length_right", self.correct), ("length_wrong", ~self.correct)):
+            if bool(which.any()):
+                pairs[name] = (self.lengths * which).double().sum(1), which.double().sum(1)
+        return pairs
 
     def measures(self, ks: Sequence[int] = (1,)) -> dict[str, Interval]:
         """Every measure with its interval.
@@ -56,9 +75,12 @@ class EvaluationResult:
             ks: the values of k; at most the number of samples of a problem.
 
         Returns:
-            ``accuracy`` (Pass@1), ``length`` (mean tokens), ``greedy_accuracy``, ``greedy_length``, and for each k
+            ``accuracy`` (Pass@1), ``length`` (mean tokens), ``length_right`` and ``length_wrong`` (mean tokens of all
+            right and of all wrong completions; absent if there are none), ``truncated`` (share of the completions that
+            were cut before they ended, if it is known), ``greedy_accuracy``, ``greedy_length``, and for each k
             ``pass@k``, ``length@k`` (expected mean length of the k samples: ``length``) and ``ratio@k`` (Pass@k by
-            Length@k, as a ratio of means over problems).
+            Length@k, as a ratio of means over problems). If it was measured, ``accuracy_at_budget_b`` for each budget b
+            and ``budget_area``, their mean over budgets (`iapo.evaluation.BudgetCurve.area`).
 
         Raises:
             ValueError: a k below 1 or above the number of samples.
@@ -67,6 +89,8 @@ class EvaluationResult:
         measures = {
             "accuracy": interval(self.correct.double().mean(1)),
             "length": interval(length),
+            **{name: interval(*pair) for name, pair in self.lengths_by_correctness.items()},
+            **({} if self.truncated is None else {"truncated": interval(self.truncated.double().mean(1))}),
             "greedy_accuracy": interval(self.greedy_correct.double()),
             "greedy_length": interval(self.greedy_lengths.double()),
         }
@@ -75,6 +99,10 @@ class EvaluationResult:
             measures[f"pass@{k}"] = interval(passed)
             measures[f"length@{k}"] = measures["length"]
             measures[f"ratio@{k}"] = interval(passed, length)
+        if self.at_budget is not None:
+            for budget, accuracy in zip(self.at_budget.budgets, self.at_budget.accuracy.T, strict=True):
+                measures[f"accuracy_at_budget_{budget}"] = interval(accuracy)
+            measures["budget_area"] = interval(self.at_budget.area)
         return measures
 
     def save(self, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
@@ -85,6 +113,11 @@ class EvaluationResult:
             metadata: further entries of the file, which `load` does not look at.
         """
         content = {**(metadata or {}), **{name: getattr(self, name).tolist() for name in _SAVED}}
+        if self.truncated is not None:
+            content["truncated"] = self.truncated.tolist()
+        if self.at_budget is not None:
+            budgets, correct = self.at_budget.budgets, self.at_budget.correct
+            content["at_budget"] = {"budgets": list(budgets), "correct": correct.tolist()}
         partial = path.with_suffix(".partial")
         partial.write_text(json.dumps(content) + "\n")
         partial.replace(path)
@@ -102,7 +135,20 @@ class EvaluationResult:
         if missing:
             raise ValueError(f"{path}: want an evaluation, {missing} are missing")
         correct, lengths, greedy_correct, greedy_lengths = (torch.tensor(content[name]) for name in _SAVED)
-        return cls(correct, lengths, greedy_correct, greedy_lengths)
+        curve = content.get("at_budget")
+        return cls(
+            correct,
+            lengths,
+            greedy_correct,
+            greedy_lengths,
+            truncated=torch.tensor(content["truncated"]) if "truncated" in content else None,
+            at_budget=BudgetCurve(tuple(curve["budgets"]), torch.tensor(curve["correct"])) if curve else None,
+        )
+
+
+def _check_shape(name: str, tensor: Tensor, want: Sequence[int]) -> None:
+    if tensor.shape != want:
+        raise ValueError(f"{name}: got shape {tuple(tensor.shape)}, want {tuple(want)}")
 
 
 def change(before: EvaluationResult, after: EvaluationResult) -> dict[str, Interval]:

@@ -79,12 +79,21 @@ class LanguageModelSampler(Sampler):
         """The four markers as one record."""
         return Markers(self.reasoning_start, self.reasoning_end, self.answer_start, self.answer_end)
 
+    @property
+    def eos_ids(self) -> tuple[int, ...]:
+        """The tokens that end a completion: those of the model's ``generation_config`` and the tokenizer's."""
+        own = unwrap(self.model).generation_config.eos_token_id
+        ids = [own] if isinstance(own, int) else list(own or [])
+        if self.tokenizer.eos_token_id is not None:
+            ids.append(self.tokenizer.eos_token_id)
+        return tuple(dict.fromkeys(ids))
+
     def sample(self, prompts: Prompts, group_size: int) -> Rollout:
         """Sample ``group_size`` completions of each prompt, one prompt after the other."""
         model = unwrap(self.model)
         self.check_model(model)
         prompt_ids = encode_prompts(prompts, self.tokenizer)
-        eos_ids = _eos_ids(model, self.tokenizer)
+        eos_ids = self.eos_ids
         pad_id = self.tokenizer.pad_token_id
         pad_id = pad_id if pad_id is not None else next(iter(eos_ids), 0)
         completion_ids: list[list[int]] = []
@@ -125,11 +134,3 @@ class LanguageModelSampler(Sampler):
             eos_ids: tokens that end a completion.
             pad_id: the token id of padding.
         """
-
-
-def _eos_ids(model: Any, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    own = model.generation_config.eos_token_id
-    ids = [own] if isinstance(own, int) else list(own or [])
-    if tokenizer.eos_token_id is not None:
-        ids.append(tokenizer.eos_token_id)
-    return tuple(dict.fromkeys(ids))

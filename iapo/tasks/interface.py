@@ -26,6 +26,10 @@ class AnswerStyle:
     postfix: str = "</think><answer>"
     closing: str = "</answer>"
 
+    def replaced(self, postfix: str | None, closing: str | None) -> "AnswerStyle":
+        """The style with the texts that are given in place of its own; ``None`` keeps its own."""
+        return AnswerStyle(self.postfix if postfix is None else postfix, self.closing if closing is None else closing)
+
 
 class Task(ABC):
     """Problems by split and seed. A task of one's own is one class that implements `rows`.

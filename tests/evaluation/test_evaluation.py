@@ -11,7 +11,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iapo.evaluation import EvaluationResult, Interval, change, evaluate, interval, markdown_table, pass_at_k
+from iapo.evaluation import (
+    BudgetCurve,
+    EvaluationResult,
+    Interval,
+    change,
+    evaluate,
+    interval,
+    markdown_table,
+    pass_at_k,
+)
 from iapo.rollout import ScriptedSampler
 
 
@@ -64,6 +73,45 @@ def test_measures_and_table():
     assert "| before | after |" in markdown_table({"before": one, "after": one})
 
 
+def test_lengths_of_right_and_wrong_completions_apart():
+    measures = result([[1, 0], [1, 1]], [[10, 20], [30, 41]]).measures()
+    assert measures["length_right"].value == pytest.approx((10 + 30 + 41) / 3)
+    assert measures["length_wrong"].value == measures["length_wrong"].low == measures["length_wrong"].high == 20
+    assert "length_wrong" not in result([[1, 1]], [[10, 20]]).measures()
+    assert "length_right" not in result([[0]], [[10]]).measures()
+    assert "truncated" not in measures
+
+
+def test_resamples_without_anything_to_divide_by_are_left_out():
+    found = interval(torch.tensor([6.0, 0.0, 0.0]), torch.tensor([2.0, 0.0, 0.0]))
+    assert (found.value, found.low, found.high) == (3, 3, 3)
+    with pytest.raises(ValueError, match="divisors: all are 0"):
+        interval(torch.zeros(2), torch.zeros(2))
+
+
+def at_budgets(one: EvaluationResult) -> EvaluationResult:
+    """Truncated where wrong; right at budget 8 as it is, at budget 0 never."""
+    correct = torch.stack([torch.zeros_like(one.correct), one.correct], -1)
+    return dataclasses.replace(one, truncated=~one.correct, at_budget=BudgetCurve((0, 8), correct))
+
+
+def test_measures_at_budgets():
+    one = at_budgets(result([[1, 0], [1, 1]], [[10, 20], [30, 40]]))
+    measures = one.measures()
+    assert measures["truncated"].value == 0.25
+    assert measures["accuracy_at_budget_0"].value == measures["accuracy_at_budget_0"].high == 0
+    assert measures["accuracy_at_budget_8"] == measures["accuracy"]
+    assert measures["budget_area"].value == measures["accuracy"].value / 2
+
+
+def test_a_table_has_a_dash_where_a_result_lacks_a_measure():
+    plain = result([[1]], [[10]])
+    table = markdown_table({"plain": plain, "cut": at_budgets(result([[0]], [[10]]))})
+    assert "| length_right | 10 (10 to 10) | – |" in table
+    assert "| length_wrong | – | 10 (10 to 10) |" in table
+    assert "| budget_area | – | 0 (0 to 0) |" in table
+
+
 def test_a_change_is_paired_by_problem():
     before = result([[1, 0]] * 50 + [[0, 0]] * 50, [[10, 10]] * 100)
     after = result([[1, 1]] * 50 + [[1, 0]] * 50, [[7, 7]] * 100)
@@ -79,6 +127,11 @@ def test_shapes_must_agree():
         result([[1, 0]], [[1]])
     with pytest.raises(ValueError, match="correct"):
         EvaluationResult(*(torch.zeros(0, 2).bool() for _ in range(4)))
+    one = result([[1, 0]], [[1, 2]])
+    with pytest.raises(ValueError, match=r"truncated: got shape \(2, 1\), want \(1, 2\)"):
+        dataclasses.replace(one, truncated=one.correct.T)
+    with pytest.raises(ValueError, match=r"at_budget.correct: got shape \(3,\), want \(1,\)"):
+        dataclasses.replace(one, at_budget=BudgetCurve((0,), torch.zeros(3, 2, 1).bool()))
 
 
 def exact(completions, answer, **_):
@@ -169,7 +222,14 @@ def test_a_saved_result_is_loaded_with_the_same_numbers(tmp_path):
     for name in ("correct", "lengths", "greedy_correct", "greedy_lengths"):
         assert torch.equal(getattr(loaded, name), getattr(one, name))
         assert getattr(loaded, name).dtype == getattr(one, name).dtype
-    assert loaded.texts is None
+    assert loaded.texts is loaded.truncated is loaded.at_budget is None
+    cut = at_budgets(one)
+    cut.save(path)
+    loaded = EvaluationResult.load(path)
+    assert loaded.at_budget.budgets == (0, 8)
+    for after, before in ((loaded.truncated, cut.truncated), (loaded.at_budget.correct, cut.at_budget.correct)):
+        assert torch.equal(after, before)
+        assert after.dtype == before.dtype
     path.write_text(json.dumps({"correct": [[1]], "lengths": [[2]]}))
     with pytest.raises(ValueError, match=r"evaluation-3\.json: .*greedy_correct"):
         EvaluationResult.load(path)

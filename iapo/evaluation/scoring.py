@@ -1,0 +1,40 @@
+"""What says whether completions are right."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Bool
+from torch import Tensor
+
+from iapo.interfaces import Reward
+from iapo.rewards.rollouts import score_rollout
+from iapo.types import Rollout
+
+Rows = Sequence[Mapping[str, Any]]
+"""Problems: ``prompt``, and the columns that the rewards read."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Rewards, and when a completion is right by them.
+
+    Args:
+        tokenizer: decodes completions for the rewards.
+        rewards: the first one says whether a completion is right; others, for form or length, do not.
+        correct_above: a completion is right if its first reward is above this.
+    """
+
+    tokenizer: Any
+    rewards: Mapping[str, Reward]
+    correct_above: float
+
+    def correct(self, rollout: Rollout, rows: Rows) -> Bool[Tensor, " batch"]:
+        """Which completions are right, on the CPU.
+
+        Args:
+            rollout: its group ids say which of the problems a completion answers.
+            rows: the problems.
+        """
+        answered = [rows[group] for group in rollout.group_ids.tolist()]
+        return score_rollout(rollout, answered, self.tokenizer, self.rewards).correct(self.correct_above)
