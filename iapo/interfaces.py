@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from iapo.ops.masked import beside
 from iapo.types import (
     AdvantageInputs,
     AdvantageOutput,
@@ -104,6 +105,9 @@ class MIEstimator(ABC):
     information_sign: int = 1
     """+1 if a larger probe means that more is known (a log-likelihood), -1 if less is known (an entropy)."""
 
+    temperature: float | None = None
+    """What the policy's logits are divided by where it is asked: the sampler's. ``None``: it does not ask that way."""
+
     @shape_checked
     def __call__(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch token"]:
         """Information of each completion token, nats; 0 outside ``rollout.reasoning_mask``.
@@ -116,6 +120,26 @@ class MIEstimator(ABC):
             ValueError: the hook returned a wrong shape.
             FloatingPointError: the hook returned a non-finite probe inside the reasoning span; the rows are named.
         """
+        return information_between(self.prefix_values(model, rollout), rollout.reasoning_mask)
+
+    @shape_checked
+    def prefix_values(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
+        """What is known about the answer after each prefix: the signed probes, whose differences are the information.
+
+        One call of the hook gives both: the information is `information_between` of these values.
+
+        Args:
+            model: a causal language model with the call signature of ``transformers``; may be wrapped (DDP, FSDP).
+            rollout: the completions to be read.
+
+        Returns:
+            Nats, ``information_sign`` times the probe, so that it grows with what is known; entry ``t`` has seen ``t``
+            tokens, ``probe = token + 1``. 0 at prefixes that are not beside a token of ``rollout.reasoning_mask``.
+
+        Raises:
+            ValueError: the hook returned a wrong shape.
+            FloatingPointError: the hook returned a non-finite probe inside the reasoning span; the rows are named.
+        """
         probes = self.probe(model, rollout)
         batch, token = rollout.completion_ids.shape
         if tuple(probes.shape) != (batch, token + 1):
@@ -123,14 +147,13 @@ class MIEstimator(ABC):
                 f"{type(self).__name__}.probe: want shape (batch, token + 1) = {(batch, token + 1)}, "
                 f"got {tuple(probes.shape)}"
             )
-        information = self.information_sign * (probes[:, 1:] - probes[:, :-1])
-        information = torch.where(rollout.reasoning_mask, information, torch.zeros_like(information))
-        bad = ~information.isfinite().all(1)
+        values = (self.information_sign * probes).masked_fill(~beside(rollout.reasoning_mask), 0)
+        bad = ~values.isfinite().all(1)
         if bool(bad.any()):
             raise FloatingPointError(
                 f"{type(self).__name__}: non-finite information in rows {bad.nonzero().flatten().tolist()}"
             )
-        return information
+        return values
 
     def with_groups(self, rollout: Rollout) -> Rollout:
         """Put into a rollout what this estimator needs of whole groups; the rollout itself if it needs nothing.
@@ -151,6 +174,18 @@ class MIEstimator(ABC):
         """
 
 
+def information_between(
+    values: Float[Tensor, "batch probe"], mask: Bool[Tensor, "batch token"]
+) -> Float[Tensor, "batch token"]:
+    """Information of each masked token, nats: the difference of the prefix values at its two sides; 0 elsewhere.
+
+    Args:
+        values: of the prefixes, as `MIEstimator.prefix_values` returns them.
+        mask: the tokens whose information is wanted, those that were measured.
+    """
+    return (values[:, 1:] - values[:, :-1]).masked_fill(~mask, 0)
+
+
 class AdvantageAssigner(ABC):
     """Turns rewards and token signals into one advantage per token."""
 
@@ -159,11 +194,16 @@ class AdvantageAssigner(ABC):
         """Names of the `TokenSignals` fields that the hook reads, so that a loop computes those and no others."""
         return frozenset()
 
+    @property
+    def requires_estimate(self) -> bool:
+        """Whether `requires` names what an `MIEstimator` measures: ``information`` or ``prefix_values``."""
+        return not self.requires.isdisjoint({"information", "prefix_values"})
+
     def wants_information(self, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:
         """The completions whose information the hook reads, so that a loop estimates it for no others: all of them.
 
-        It matters only where `requires` names the information. Where it was not estimated, the loop's
-        ``information_mask`` is ``False``.
+        It matters only where `requires` names the information or the prefix values. Where they were not estimated, the
+        loop's ``information_mask`` is ``False``.
 
         Args:
             inputs: rewards, groups and masks; the signals may still be missing.

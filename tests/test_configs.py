@@ -28,7 +28,7 @@ from iapo.advantages import (
 )
 from iapo.advantages.schedules import Linear
 from iapo.embedded import generate_problems, model_path, rows
-from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NextTokenEntropy, NoInformation, Refined
+from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, LeaveOut, NextTokenEntropy, NoInformation, Refined
 from iapo.losses import CISPO, GSPO, ClippedPolicyLoss
 from iapo.optimizers import ClippedOptimizer
 from iapo.rollout import CompactingSampler
@@ -63,6 +63,11 @@ METHODS: dict[str, tuple[Any, Any, type]] = {
     "think_prune": (LengthShaped(GroupRelative(), ThinkPrune(Linear(64, 28))), GRPO_LOSS, NoInformation),
     "iapo": (InformationAware(), DAPO_LOSS, AnswerLikelihood),
     "iapo_steps": (InformationAware(), DAPO_LOSS, Refined),
+    "leave_out": (
+        InformationAware(alpha=1.0, credit="own", saturation=10.0, scale="none"),
+        DAPO_LOSS,
+        LeaveOut,
+    ),
     "iapo_paper": (InformationAware.paper(alpha=1e-2, beta=1e-4), IAPO_LOSS, EarlyExitEntropy),
     "iapo_official": (OfficialCompat(alpha=1e-2, beta=1e-4), IAPO_LOSS, EarlyExitEntropy),
     "no_information": (InformationAware.paper(alpha=0.0, beta=1e-4), IAPO_LOSS, NoInformation),

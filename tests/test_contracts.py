@@ -45,13 +45,15 @@ ESTIMATORS = [
     AnswerLikelihood(POSTFIX, closing_ids=(7,)),
     estimators.AnswerEntropy(POSTFIX, candidates=((8,), (8, 9), (10, 11)), closing_ids=(7,)),
     (estimators.AnswerEntropy(POSTFIX, closing_ids=(7,)), {"rows_independent": False}),
-    (adapted(), {"zero_if_ignored": False}),
+    (adapted(), {"zero_if_ignored": False, "zero_if_unread": False}),
     (estimators.Refined(EarlyExitEntropy(POSTFIX), stride=3, threshold=0.2), {"causal": False}),
+    (estimators.LeaveOut(estimators.EveryTokens(3)), {"causal": False, "zero_if_ignored": False}),
+    (estimators.LeaveOut(estimators.EveryTokens(2), window=2, runs=1), {"causal": False, "zero_if_ignored": False}),
     (estimators.NextTokenEntropy(), {"zero_if_ignored": False}),
     estimators.NoInformation(),
     (
         forced(lambda model: rollout.ScriptedSampler(lambda prompt, index: [sum(prompt) % (index + 2)]), samples=4),
-        {"zero_if_ignored": False},
+        {"zero_if_ignored": False, "zero_if_unread": False},
     ),
     (
         forced(lambda model: rollout.TransformersSampler(model, TOKENIZER, max_new_tokens=1), samples=2),

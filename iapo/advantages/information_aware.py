@@ -52,18 +52,25 @@ class InformationAware(WrappingAssigner):
     The output's ``terms`` are ``outcome`` and, if they have a weight, ``information`` and ``exploration``, multiplied
     by their weights.
 
+    With a ``saturation``, the information is first bounded: ``1 - exp(-max(s_t, 0) / saturation)``, from 0 for what
+    tells nothing, or less, to 1. So nothing is gained by saying what matters in a way that tells even more, and the
+    term is at most ``alpha``. It is made for `iapo.estimators.LeaveOut`, whose values are large for every step that
+    something follows from. With ``credit="own"``, ``center="group"`` and ``scale="none"`` a token is then worth
+    ``alpha`` times what its use is above, or below, that of the mean token of the group's correct completions.
+
     Args:
         outcome: assigns the outcome's part; its loss mask is kept.
         alpha: weight of the information term: a number, or a schedule, which `at` replaces by its number.
         beta: weight of the exploration term, likewise.
         credit: ``"own"`` information or information ``"to_go"``.
+        saturation: nats at which bounded information is 0.63; ``None``: information is not bounded.
         discount: of information to go, per token.
         horizon: how many following tokens information to go counts; ``None``: all.
         center: the tokens over which the information term is normalized.
         scale: ``"std"`` divides the information term by the standard deviation, ``"none"`` leaves it in nats.
-        resolution: nats; under ``scale="std"``, information with a standard deviation of at most this counts as equal.
-            An estimate has rounding errors (2e-5 nats in fp32). Where the answer is already certain, dividing by the
-            standard deviation would scale them up to the size of real information.
+        resolution: nats (if bounded, a number); under ``scale="std"``, information with a standard deviation of at most
+            this counts as equal. An estimate has rounding errors (2e-5 nats in fp32). Where the answer is already
+            certain, dividing by the standard deviation would scale them up to the size of real information.
         applies_to: the completions that get an information term, which is normalized over their tokens only.
         covers: the tokens that get an information term: those where information was ``"measured"``, or all tokens of
             the ``"completion"``, with information 0 where it was not measured. Then tokens after the reasoning, such as
@@ -72,8 +79,8 @@ class InformationAware(WrappingAssigner):
         correct_above: a completion is correct if its reward, the sum over all reward functions, is above this.
 
     Raises:
-        ValueError: a weight that is negative or not finite, a discount outside [0, 1], a negative horizon or
-            resolution, an unknown choice; on a call, a schedule without `at`.
+        ValueError: a weight that is negative or not finite, a saturation that is not positive, a discount outside
+            [0, 1], a negative horizon or resolution, an unknown choice; on a call, a schedule without `at`.
 
     Example:
         >>> sorted(InformationAware(beta=0.01).requires)
@@ -88,6 +95,7 @@ class InformationAware(WrappingAssigner):
     alpha: float | Schedule = 0.5
     beta: float | Schedule = 0.0
     credit: Credit = "to_go"
+    saturation: float | None = None
     discount: float = 0.9
     horizon: int | None = None
     center: Center = "group"
@@ -102,6 +110,8 @@ class InformationAware(WrappingAssigner):
         check_weights(alpha=self.alpha, beta=self.beta)
         if not 0 <= self.resolution < math.inf:
             raise ValueError(f"resolution: got {self.resolution}, want a number of nats of at least 0")
+        if self.saturation is not None and not 0 < self.saturation < math.inf:
+            raise ValueError(f"saturation: got {self.saturation}, want None or a positive number of nats")
         if not 0 <= self.discount <= 1:
             raise ValueError(f"discount: got {self.discount}, want a number from 0 to 1")
         if self.horizon is not None:
@@ -136,7 +146,7 @@ class InformationAware(WrappingAssigner):
     def wants_information(self, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:
         """The completions that get an information term, and those whose information the outcome reads."""
         wanted = self._gets_information_term(inputs.rewards)
-        if "information" in self.outcome.requires:
+        if self.outcome.requires_estimate:
             wanted = wanted | self.outcome.wants_information(inputs)
         return wanted
 
@@ -152,6 +162,8 @@ class InformationAware(WrappingAssigner):
         if alpha and signals.information is not None:
             mask = inputs.completion_mask if signals.information_mask is None else signals.information_mask
             credited = signals.information.masked_fill(~mask, 0)
+            if self.saturation is not None:
+                credited = -torch.expm1(-credited.clamp(min=0) / self.saturation)
             if self.credit == "to_go":
                 credited = information_to_go(credited, mask, self.discount, self.horizon)
             counted = mask if self.covers == "measured" else inputs.completion_mask

@@ -1,4 +1,4 @@
-"""Where in a completion it is worth asking for the answer: at the ends of its steps, where another kind begins."""
+"""Where in a completion one step ends and another begins: where `Refined` probes, what `LeaveOut` leaves out."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from iapo.types import Rollout
 
 
 class Boundaries(ABC):
-    """Where a probe may lie."""
+    """Where the parts of a completion begin and end: where `Refined` may probe, and the spans of `LeaveOut`."""
 
     @abstractmethod
     def __call__(self, rollout: Rollout) -> Bool[Tensor, "batch probe"]:
@@ -22,8 +22,32 @@ class Boundaries(ABC):
 
 
 @dataclass(frozen=True)
+class EveryTokens(Boundaries):
+    """A boundary behind every ``count`` tokens of the completion, whatever they say.
+
+    Args:
+        count: at least 1.
+
+    Raises:
+        ValueError: ``count`` below 1.
+    """
+
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"count: got {self.count}, want at least 1 token")
+
+    def __call__(self, rollout: Rollout) -> Bool[Tensor, "batch probe"]:
+        """``True`` at the prefixes whose length is a multiple of ``count``."""
+        batch, token = rollout.completion_ids.shape
+        steps = torch.arange(token + 1, device=rollout.completion_ids.device)
+        return (steps % self.count == 0).expand(batch, -1)
+
+
+@dataclass(frozen=True)
 class StepBoundaries(Boundaries):
-    """Where steps begin and end, recognized by their tokens: boundaries for `Refined`.
+    """Where steps begin and end, recognized by their tokens.
 
     Args:
         before_ids: a step begins in front of each of these tokens.
@@ -73,7 +97,7 @@ class StepBoundaries(Boundaries):
 
 @dataclass(frozen=True)
 class ClassBoundaries(Boundaries):
-    """Where the class of the tokens changes, by a rule that labels them: boundaries for `Refined`.
+    """Where the class of the tokens changes, by a rule that labels them.
 
     With ``stride=1`` the information of each class then adds up to what the wrapped estimator gives it, exactly.
 

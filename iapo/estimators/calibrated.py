@@ -88,6 +88,11 @@ class Calibrated(PrefixEstimator, nn.Module):
         self.information_sign = self.estimator.information_sign
         self.adapter = LowRankAdapter(model, rank)
 
+    @property
+    def temperature(self) -> float | None:  # type: ignore[override]
+        """That of the wrapped estimator."""
+        return self.estimator.temperature
+
     def with_groups(self, rollout: Rollout) -> Rollout:
         """What the wrapped estimator needs of whole groups."""
         return self.estimator.with_groups(rollout)
@@ -182,7 +187,9 @@ class Calibrated(PrefixEstimator, nn.Module):
         block = Block.chain(ids, kept=targets.shape[1])
         loss = torch.zeros((), device=at.device)
         with packable_attention(model) as config, inference_mode(model):
-            check_positions(config, rollout, needed, block)
+            # All positions, not those that happen to be sampled.
+            longest = (needed * torch.arange(needed.shape[1], device=needed.device)).amax(1, keepdim=True)
+            check_positions(config, rollout, longest, block)
             # As many rows at once as their logits allow, the mean over all of them.
             count = max(1, MAX_LOGITS // (at.shape[1] * targets.shape[1] * config.vocab_size))
             for start in range(0, len(at), count):

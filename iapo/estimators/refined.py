@@ -82,6 +82,11 @@ class Refined(MIEstimator):
         """That of the wrapped estimator."""
         return self.estimator.information_sign
 
+    @property
+    def temperature(self) -> float | None:  # type: ignore[override]
+        """That of the wrapped estimator."""
+        return self.estimator.temperature
+
     def with_groups(self, rollout: Rollout) -> Rollout:
         """What the wrapped estimator needs of whole groups."""
         return self.estimator.with_groups(rollout)

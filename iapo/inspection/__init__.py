@@ -5,7 +5,7 @@ No model is needed here: `trace_from_rollout` turns a rollout and its informatio
 """
 
 from iapo.inspection.page import render_html
-from iapo.inspection.pieces import token_pieces, trace_from_rollout
+from iapo.inspection.pieces import trace_from_rollout
 from iapo.inspection.terminal import render_terminal
 from iapo.inspection.trace import CompletionTrace, Inspection, TraceSummary, strongest, summarize
 
@@ -17,6 +17,5 @@ __all__ = [
     "render_terminal",
     "strongest",
     "summarize",
-    "token_pieces",
     "trace_from_rollout",
 ]

@@ -1,43 +1,12 @@
 """From a rollout and a tokenizer to a trace: the text of each token, and one row of the tensors."""
 
-from collections.abc import Sequence
-
 from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from iapo.inspection.trace import CompletionTrace
+from iapo.rollout.text import decode_ids, token_pieces
 from iapo.types import Rollout, shape_checked
-
-_LONGEST_CHARACTER = 4
-"""A character of UTF-8 has at most so many bytes, so that no more byte tokens have to wait for its end."""
-
-
-def token_pieces(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> tuple[str, ...]:
-    """The text that each token adds to the text before it; together they are the decoded text.
-
-    A character spread over several tokens belongs to its last one, the others get an empty piece. Special tokens are
-    shown.
-
-    Args:
-        tokenizer: the tokenizer that the ids are from.
-        ids: token ids in order.
-
-    Returns:
-        One piece per id.
-    """
-    pieces: list[str] = []
-    context, done = 0, 0
-    for end in range(1, len(ids) + 1):
-        before, text = _decode(tokenizer, ids[context:done]), _decode(tokenizer, ids[context:end])
-        unfinished = text.endswith("\N{REPLACEMENT CHARACTER}") and end - done < _LONGEST_CHARACTER
-        if unfinished and end < len(ids):
-            pieces.append("")
-            continue
-        # Decoded after what was there: a decoder may treat a first token in its own way (a leading space, say).
-        pieces.append(text[len(before) :])
-        context, done = done, end
-    return tuple(pieces)
 
 
 @shape_checked
@@ -85,7 +54,7 @@ def trace_from_rollout(
     if answer is None:
         answer = _answer(tokenizer, rollout, row)
     return CompletionTrace(
-        prompt=_decode(tokenizer, rollout.prompt_ids[row, rollout.prompt_mask[row]].tolist()),
+        prompt=decode_ids(tokenizer, rollout.prompt_ids[row, rollout.prompt_mask[row]].tolist()),
         pieces=token_pieces(tokenizer, rollout.completion_ids[row, :tokens].tolist()),
         information=tuple(information[row, :tokens].tolist()),
         probes=tuple(probes[row, : tokens + 1].tolist()),
@@ -100,10 +69,4 @@ def trace_from_rollout(
 def _answer(tokenizer: PreTrainedTokenizerBase, rollout: Rollout, row: int) -> str:
     if rollout.answer_ids is None or rollout.answer_mask is None:
         return ""
-    return _decode(tokenizer, rollout.answer_ids[row, rollout.answer_mask[row]].tolist())
-
-
-def _decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
-    text = tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    assert isinstance(text, str)
-    return text
+    return decode_ids(tokenizer, rollout.answer_ids[row, rollout.answer_mask[row]].tolist())

@@ -5,6 +5,7 @@ from iapo.rollout.compacting import CompactingSampler
 from iapo.rollout.language_model import LanguageModelSampler
 from iapo.rollout.scripted import ScriptedSampler
 from iapo.rollout.spans import Markers, Spans, mark_spans
+from iapo.rollout.text import token_pieces
 from iapo.rollout.transformers import TransformersSampler
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "TransformersSampler",
     "collate",
     "mark_spans",
+    "token_pieces",
     "with_answers",
 ]

@@ -12,6 +12,7 @@ from transformers.cache_utils import DynamicLayer
 
 from iapo.ops.padding import pad_rows
 from iapo.policy.forward import UnsupportedModelError, cache_argument, positions, sharded
+from iapo.policy.support import check_causal
 from iapo.rollout.growing import GrowingLayer
 from iapo.rollout.language_model import Generated, LanguageModelSampler
 
@@ -34,13 +35,15 @@ class CompactingSampler(LanguageModelSampler):
 
     Raises:
         iapo.policy.forward.UnsupportedModelError: on a call, a model whose cache cannot lose rows: recurrent,
-            convolutional, linear-attention or encoder-decoder models, and models that keep no cache or a part of it.
+            convolutional, linear-attention or encoder-decoder models, and models that keep no cache or a part of it;
+            models that are not causal or whose positions start at an offset (`iapo.policy.support.check_causal`).
         RuntimeError: on a call, weights sharded over several ranks.
     """
 
     def check_model(self, model: Any) -> None:
         """Also refuse a model from whose cache rows cannot be dropped, and sharded weights."""
         super().check_model(model)
+        check_causal(model)
         _refuse_uncompactable(model)
         _refuse_sharded(self.model)
 
@@ -137,7 +140,9 @@ def _refuse_uncompactable(model: Any) -> None:
     config = model.config.get_text_config(decoder=True)
     odd = sorted(set(getattr(config, "layer_types", None) or ()) - _SELECTABLE)
     why = "an encoder" if model.config.is_encoder_decoder else f"layers of type {', '.join(odd)}" if odd else ""
-    if why or getattr(model, "_is_stateful", False):
+    # A hybrid that says that all its layers are attention has no state (granitemoehybrid).
+    stateful = getattr(model, "_is_stateful", False) and not getattr(config, "layer_types", None)
+    if why or stateful:
         raise UnsupportedModelError(
             f"model: {type(model).__name__} ({config.model_type}) has {why or 'recurrent layers'}, want full or "
             "sliding-window attention in every layer, so that rows can be dropped from its cache; use "

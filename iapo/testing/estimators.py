@@ -69,7 +69,9 @@ class EstimatorContract:
         rows_independent: ``False`` for an estimator for which the rows of a group depend on each other: parts of a
             rollout then hold whole groups.
         zero_if_ignored: ``False`` for an estimator that does not ask the model for the answer behind a postfix, and
-            so may credit tokens that the model ignores.
+            so may credit tokens that do not reach the answer.
+        zero_if_unread: ``False`` for an estimator that credits tokens although nothing that the model says depends on
+            any text, because it has a model of its own.
     """
 
     model: nn.Module | None = None
@@ -82,6 +84,7 @@ class EstimatorContract:
     causal: bool = True
     rows_independent: bool = True
     zero_if_ignored: bool = True
+    zero_if_unread: bool = True
 
     def checks(self) -> tuple[Check, ...]:
         """All of them, in the order in which they are best read."""
@@ -107,6 +110,12 @@ class EstimatorContract:
             Check("chunk", self.chunk, self._has_chunk, "a dataclass with a field `chunk`, deterministic"),
             Check("float64", self.float64, steady, unsampled),
             Check("bfloat16", self.bfloat16, steady, unsampled),
+            Check(
+                "unread_text",
+                self.unread_text,
+                lambda _: self.deterministic and self.zero_if_unread and self.model is None,
+                "deterministic, zero_if_unread, and no model of one's own: all tokens of a llama get one embedding",
+            ),
             Check(
                 "ignored_tokens",
                 self.ignored_tokens,
@@ -320,6 +329,16 @@ class EstimatorContract:
         def holds(rollout: Rollout) -> None:
             found, expected = (self._information(estimator, model, rollout) for model in (rounded, wide))
             self._close("torch.bfloat16 against the same logits in fp32", found, expected)
+
+        self._for_all(holds)
+
+    def unread_text(self, estimator: MIEstimator) -> None:
+        """Where what the model says depends on no text, every token has information 0."""
+        model = tiny_llama(self.vocab, reads=False).double()
+
+        def holds(rollout: Rollout) -> None:
+            found = self._information(estimator, model, rollout)
+            self._close("information of a text that the model does not read", found, torch.zeros_like(found))
 
         self._for_all(holds)
 

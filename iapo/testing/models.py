@@ -18,7 +18,9 @@ VOCAB = len(_SYMBOLS)
 """Tokens of `tiny_tokenizer`, and of `tiny_llama` by default."""
 
 
-def tiny_llama(vocab: int = VOCAB, seed: int = 0, layers: int = 2, attends: bool = True) -> LlamaForCausalLM:
+def tiny_llama(
+    vocab: int = VOCAB, seed: int = 0, layers: int = 2, attends: bool = True, reads: bool = True
+) -> LlamaForCausalLM:
     """A llama with random weights, fp32, in evaluation mode, whose distributions are far from uniform.
 
     Args:
@@ -26,6 +28,7 @@ def tiny_llama(vocab: int = VOCAB, seed: int = 0, layers: int = 2, attends: bool
         seed: of the weights. Torch's generator is left as it was.
         layers: attention layers.
         attends: ``False``: attention outputs are 0, so that what follows a token depends on that token alone.
+        reads: ``False``: all tokens have one embedding, so that what follows does not depend on any text.
 
     Raises:
         ValueError: ``vocab`` below 2.
@@ -55,6 +58,8 @@ def tiny_llama(vocab: int = VOCAB, seed: int = 0, layers: int = 2, attends: bool
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 nn.init.normal_(parameter, std=0.3)
+    if not reads:
+        model.model.embed_tokens.weight.data[:] = model.model.embed_tokens.weight[0].clone()
     if not attends:
         for layer in model.model.layers:
             nn.init.zeros_(layer.self_attn.o_proj.weight)

@@ -25,6 +25,10 @@ class Components:
         assigner: turns rewards and signals into advantages.
         loss: turns advantages into a loss.
         optimizer: turns the loss into new weights.
+
+    Raises:
+        ValueError: ``assigner`` requires information, and the estimator measures it at another temperature than the
+            sampler's: its values would be those of a policy that nobody samples from.
     """
 
     sampler: Sampler
@@ -33,6 +37,14 @@ class Components:
     assigner: AdvantageAssigner
     loss: PolicyLoss
     optimizer: PolicyOptimizer
+
+    def __post_init__(self) -> None:
+        measured, sampled = self.estimator.temperature, self.sampler.temperature
+        if self.assigner.requires_estimate and measured not in (None, sampled):
+            raise ValueError(
+                f"estimator.temperature: got {measured}, the sampler's is {sampled}; give both the same, as with "
+                f"{type(self.estimator).__name__}(..., temperature={sampled})"
+            )
 
     def at(self, progress: float) -> "Components":
         """The same components with the assigner's weights at this share (0 to 1) of the training."""

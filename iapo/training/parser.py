@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from pydoc import locate
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
@@ -58,7 +59,8 @@ def add_component_flags(parser: ArgumentParser) -> None:
     """Sampler, rewards and estimator.
 
     The estimator's token ids follow from texts and the model's tokenizer, and so do those of an estimator inside it,
-    such as that of `Refined`. The texts are those of the task's answer style unless they are given.
+    such as that of `Refined`. The texts are those of the task's answer style unless they are given. Its temperature is
+    the sampler's.
     """
     add = parser.add_argument
     add("--postfix", type=str | None, default=None, help="closes the reasoning, opens the answer; default: the task's")
@@ -72,6 +74,9 @@ def add_component_flags(parser: ArgumentParser) -> None:
             parser.link_arguments(
                 ("model", "trust_remote_code", "data", "task", text), f"{owner}.{text}_ids", compute_fn=_IDS[text]
             )
+        parser.link_arguments("sampler", f"{owner}.temperature", compute_fn=_temperature)
+        tokenizer = f"{owner}.boundaries.init_args.tokenizer"
+        parser.link_arguments(("model", "trust_remote_code"), tokenizer, compute_fn=load_tokenizer)
 
 
 def _ids_of(style_text: str) -> Callable[..., tuple[int, ...]]:
@@ -97,6 +102,13 @@ def _task(data: str, task: Task | Namespace | None) -> Task:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Task, "task")
     return parser.instantiate(Namespace(task=task)).task
+
+
+def _temperature(sampler: Any) -> float:
+    """The sampler's temperature: as it is given, or its class's."""
+    given = sampler.get("init_args") or {}
+    sampler_class: Any = locate(sampler["class_path"])
+    return float(given.get("temperature", sampler_class.temperature))
 
 
 @lru_cache

@@ -7,27 +7,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inspections import LABEL, inspections, trace_of
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
 from iapo import Rollout
 from iapo.embedded import build_tokenizer, split_symbols
-from iapo.inspection import CompletionTrace, Inspection, strongest, summarize, token_pieces, trace_from_rollout
+from iapo.inspection import CompletionTrace, Inspection, strongest, summarize, trace_from_rollout
 from iapo.testing import rollouts
 
 EDGES = (0.01, 0.03, 0.1, 0.3, 1.0)
-
-
-def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per byte, as a byte-level BPE without merges."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    backend = Tokenizer(models.BPE({symbol: i for i, symbol in enumerate(alphabet)}, []))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    backend.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=False)
-
-
-BYTES = byte_tokenizer()
 
 
 @given(inspections())
@@ -94,23 +80,6 @@ def test_inspections_that_do_not_fit_together_are_refused() -> None:
     for edges in ((0.1, 0.2), (0.1, 0.1, 0.2, 0.3, 0.4), (0.0, 0.1, 0.2, 0.3, 0.4), (0.1, 0.2, 0.3, 0.4, math.inf)):
         with pytest.raises(ValueError, match="edges: got"):
             Inspection((trace,), edges=edges)
-
-
-@given(st.text(max_size=12))
-@settings(deadline=None)
-def test_pieces_join_to_the_text_by_characters(text: str) -> None:
-    ids = BYTES(text)["input_ids"]
-    pieces = token_pieces(BYTES, ids)
-    assert len(pieces) == len(ids) == len(text.encode())
-    assert "".join(pieces) == text
-    if "\N{REPLACEMENT CHARACTER}" not in text:
-        assert [piece for piece in pieces if piece] == list(text)
-
-
-@given(st.lists(st.integers(0, 255), max_size=12))
-@settings(deadline=None)
-def test_any_bytes_have_pieces(ids: list[int]) -> None:
-    assert len(token_pieces(BYTES, ids)) == len(ids)
 
 
 @given(rollouts(vocab=29), st.integers(0, 2**31 - 1))

@@ -259,3 +259,25 @@ def test_models_whose_rows_cannot_be_dropped_are_refused(model: object, why: str
     assert callable(model)
     with pytest.raises(UnsupportedModelError, match=f"model: {why}.*use TransformersSampler"):
         CompactingSampler(model(), words(), 4)([[4, 5]], 2)
+
+
+def test_models_that_are_not_causal_are_refused() -> None:
+    model = build(AutoModelForCausalLM, "roberta", intermediate_size=32, num_attention_heads=2, is_decoder=True)
+    with pytest.raises(UnsupportedModelError, match="roberta numbers positions from behind its padding token's id"):
+        CompactingSampler(model, words(), 4)([[4, 5]], 2)
+
+
+def test_hybrids_without_a_state_are_sampled_from() -> None:
+    model = tiny_model(
+        "granitemoehybrid",
+        layer_types=["full_attention"] * 2,
+        mamba_n_heads=4,
+        mamba_d_head=16,
+        num_local_experts=2,
+        num_experts_per_tok=1,
+        shared_intermediate_size=32,
+    )
+    model.generation_config.eos_token_id = [2, 5, 9]
+    prompts = [[4, 8, 9], [4]]
+    rollout = CompactingSampler(model, words(), 12)(prompts, 4)
+    assert_logprobs_are_those_of_full_forwards(model, rollout, prompts)

@@ -1,10 +1,25 @@
-"""Completions as texts: markers stay, padding and the final end of sequence do not."""
+"""Completions as texts: markers stay, padding and the final end of sequence do not; the piece of each token."""
 
-from transformers import AutoTokenizer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from iapo.embedded import model_path
 from iapo.rollout.collation import collate
-from iapo.rollout.text import decode_completions
+from iapo.rollout.text import decode_completions, token_pieces
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """One token per byte, as a byte-level BPE without merges."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    backend = Tokenizer(models.BPE({symbol: i for i, symbol in enumerate(alphabet)}, []))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=False)
+
+
+BYTES = byte_tokenizer()
 
 
 def test_final_end_and_padding_go_everything_else_stays() -> None:
@@ -19,3 +34,20 @@ def test_final_end_and_padding_go_everything_else_stays() -> None:
 
     assert texts == [whole, "<think>3+8", "", "", f"{tokenizer.pad_token}7{tokenizer.pad_token}", tokenizer.eos_token]
     assert decode_completions(tokenizer, rollout, eos_ids=encode("8"))[1] == "<think>3+"
+
+
+@given(st.text(max_size=12))
+@settings(deadline=None)
+def test_pieces_join_to_the_text_by_characters(text: str) -> None:
+    ids = BYTES(text)["input_ids"]
+    pieces = token_pieces(BYTES, ids)
+    assert len(pieces) == len(ids) == len(text.encode())
+    assert "".join(pieces) == text
+    if "\N{REPLACEMENT CHARACTER}" not in text:
+        assert [piece for piece in pieces if piece] == list(text)
+
+
+@given(st.lists(st.integers(0, 255), max_size=12))
+@settings(deadline=None)
+def test_any_bytes_have_pieces(ids: list[int]) -> None:
+    assert len(token_pieces(BYTES, ids)) == len(ids)

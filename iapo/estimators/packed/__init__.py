@@ -9,7 +9,7 @@ from iapo.estimators.packed.attention import packable_attention
 from iapo.estimators.packed.blocks import Block, check_chunk, check_ids, check_vocabulary, repeat_ids
 from iapo.estimators.packed.guard import CheckedModels
 from iapo.estimators.packed.memory import MAX_LOGITS
-from iapo.estimators.packed.packing import Reduce, check_positions, packed_logits, probe_prefixes
+from iapo.estimators.packed.packing import Reduce, check_positions, packed_logits, probe_prefixes, run_blocks
 from iapo.estimators.packed.prefix_cache import PrefixCache, fill_cache
 from iapo.estimators.packed.prefixes import longest_prefix, needed_probes
 from iapo.estimators.packed.ranks import all_reduce_max
@@ -32,4 +32,5 @@ __all__ = [
     "packed_logits",
     "probe_prefixes",
     "repeat_ids",
+    "run_blocks",
 ]

@@ -1,5 +1,6 @@
 """Token blocks appended to prefixes, and the checks of the parameters that describe them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,26 +16,49 @@ class Block:
     """Tokens appended to each prefix: a chain, or a tree in which several answers share a postfix.
 
     Args:
-        ids: the tokens, one row per completion.
+        ids: the tokens, one row per completion, or one per completion and prefix.
         kept: block positions whose next-token logits are computed.
         visible: row ``i`` is ``True`` at the block tokens that token ``i`` sees, itself included.
-        depths: how far behind the prefix's end each token stands, from 0.
+        depths: how far behind the prefix's end each token stands, from 0; the same for all, or for each of ``ids``.
     """
 
-    ids: Int[Tensor, "batch block"]
+    ids: Int[Tensor, "batch *prefix block"]
     kept: Int[Tensor, " kept"]
     visible: Bool[Tensor, "block block"]
-    depths: Int[Tensor, " block"]
+    depths: Int[Tensor, "*prefixes block"]
 
     @classmethod
-    def chain(cls, ids: Int[Tensor, "batch block"], kept: int) -> "Block":
-        """Tokens one after the other, logits at the last ``kept`` of them."""
-        steps = torch.arange(ids.shape[1], device=ids.device)
-        return cls(ids, steps[len(steps) - kept :], steps[:, None] >= steps, steps)
+    def chain(
+        cls, ids: Int[Tensor, "batch *prefix block"], kept: int, lengths: Int[Tensor, "*prefixes"] | None = None
+    ) -> "Block":
+        """Tokens one after the other, logits at the last ``kept`` of them.
+
+        Args:
+            ids: the tokens.
+            kept: how many.
+            lengths: tokens that are no padding; padding behind them stays at the position of the last one. ``None``:
+                all of them.
+        """
+        steps = torch.arange(ids.shape[-1], device=ids.device)
+        depths = steps if lengths is None else torch.minimum(steps, (lengths[..., None] - 1).clamp(min=0))
+        return cls(ids, steps[len(steps) - kept :], steps[:, None] >= steps, depths)
+
+    def __len__(self) -> int:
+        """Tokens of a copy."""
+        return len(self.visible)
 
     def select(self, rows: Int[Tensor, " rows"] | slice) -> "Block":
         """The block of some completions."""
-        return Block(self.ids[rows], self.kept, self.visible, self.depths)
+        return self._of(lambda each: each[rows])
+
+    def columns(self, prefixes: Int[Tensor, " columns"]) -> "Block":
+        """The block behind some of the prefixes; the block itself if it is the same behind all."""
+        return self if self.ids.ndim == 2 else self._of(lambda each: each[:, prefixes])
+
+    def _of(self, part: Callable[[Tensor], Tensor]) -> "Block":
+        return Block(
+            part(self.ids), self.kept, self.visible, part(self.depths) if self.depths.ndim > 1 else self.depths
+        )
 
 
 def check_ids(name: str, ids: tuple[int, ...]) -> None:

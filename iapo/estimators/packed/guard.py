@@ -101,7 +101,7 @@ def _compare(model: nn.Module, rollout: Rollout, ids: Int[Tensor, "batch block"]
     at[0, prefixes] = True
     block = Block.chain(ids[row : row + 1], kept=1)
     with packable_attention(model) as config, inference_mode(model), _dtypes_of_logits(model) as dtypes:
-        check_positions(config, one, at, block)
+        check_positions(config, one, prefixes[None], block)
         alone = {int(prefix): _naive_probabilities(model, one, block.ids, int(prefix)) for prefix in prefixes}
         naive = torch.cat(list(alone.values()))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from iapo.estimators.packed.blocks import Block
 
@@ -27,7 +28,7 @@ def choose_chunk(batch: int, keys: int, block: Block, config: Any, device: torch
         config: the model's text config (``vocab_size``, ``hidden_size``).
         device: where it runs.
     """
-    size, kept = len(block.depths), len(block.kept)
+    size, kept = len(block), len(block.kept)
     paying = _PACKED_TOKENS.get(device.type, _PACKED_TOKENS["cuda"])
     logits = batch * kept * config.vocab_size
     activations = 16 * batch * size * config.hidden_size
@@ -36,7 +37,7 @@ def choose_chunk(batch: int, keys: int, block: Block, config: Any, device: torch
     return max(1, min(fitting, MAX_LOGITS // logits, paying // size))
 
 
-def halving_chunk(run: Callable[[int], None], chunk: int) -> None:
+def halving_chunk(run: Callable[[int], Tensor], chunk: int) -> Tensor:
     """``run(chunk)``, and if memory runs out again with half the chunk, down to 1.
 
     Raises:
@@ -44,8 +45,7 @@ def halving_chunk(run: Callable[[int], None], chunk: int) -> None:
     """
     while True:
         try:
-            run(chunk)
-            return
+            return run(chunk)
         except RuntimeError as error:
             if chunk == 1 or not _out_of_memory(error):
                 raise

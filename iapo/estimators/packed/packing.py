@@ -29,6 +29,8 @@ from iapo.types import Rollout
 
 Reduce = Callable[[Tensor], Tensor]
 """Turns logits ``[batch, prefix, kept, vocab]`` into values ``[batch, prefix]``."""
+ReduceColumns = Callable[[Tensor, Tensor], Tensor]
+"""The same, given which of the prefixes the logits belong to; values may have further axes."""
 
 
 def probe_prefixes(
@@ -64,30 +66,60 @@ def probe_prefixes(
     width = int(at.sum(1).max()) if at.numel() else 0
     if all_reduce_max(width, model) == 0:
         return values
-    if rollout.prompt_ids.shape[1] == 0:
-        raise ValueError("rollout.prompt_ids: has no columns, want at least one prompt token")
     # Longest first in every row. A row with fewer prefixes repeats its first (seen 0), and the result is dropped; so
     # does a rank without any while others work.
     steps = torch.arange(at.shape[1], device=at.device)
     prefixes = torch.where(at, steps, -1).sort(1, descending=True).values[:, : max(1, width)]
+    found = run_blocks(model, rollout, block, lambda logits, _: reduce(logits), prefixes.clamp(min=0), chunk, cache)
+    rows, columns = (prefixes >= 0).nonzero(as_tuple=True)
+    values[rows, prefixes[rows, columns]] = found[rows, columns].to(dtype)
+    return values
+
+
+def run_blocks(
+    model: nn.Module,
+    rollout: Rollout,
+    block: Block,
+    reduce: ReduceColumns,
+    prefixes: Int[Tensor, "batch prefix"],
+    chunk: int | None = None,
+    cache: PrefixCache | None = None,
+) -> Tensor:
+    """``reduce`` of the logits that ``block`` keeps after each of ``prefixes``, computed chunk by chunk.
+
+    Args:
+        model: as for `probe_prefixes`, and so are ``rollout``, ``chunk`` and ``cache``.
+        rollout: the completions.
+        block: the tokens appended to each prefix; they may differ from prefix to prefix.
+        reduce: from logits ``[batch, prefix, kept, vocab]`` and the indices of their prefixes to values ``[batch,
+            prefix, ...]``.
+        prefixes: completion tokens seen, as many prefixes in every row and on every rank that has any. With -1, the
+            prompt's last token is not seen either.
+        chunk: prefixes of a row per forward.
+        cache: keys and values.
+
+    Returns:
+        The values, ``[batch, prefix, ...]``.
+    """
+    if rollout.prompt_ids.shape[1] == 0:
+        raise ValueError("rollout.prompt_ids: has no columns, want at least one prompt token")
     with packable_attention(model) as config, inference_mode(model):
-        check_positions(config, rollout, at, block)
+        check_positions(config, rollout, prefixes, block)
         filled = fill_cache(model, rollout, max(0, int(prefixes.max()))) if cache is None else cache
 
-        def run(size: int) -> None:
-            filled.reserve(min(size, prefixes.shape[1]) * len(block.depths))
-            parts = prefixes.split(size, 1)
+        def run(size: int) -> Tensor:
+            filled.reserve(min(size, prefixes.shape[1]) * len(block))
+            parts = torch.arange(prefixes.shape[1], device=prefixes.device).split(size)
+            found = []
             for part in [*parts, *parts[-1:] * (all_reduce_max(len(parts), model) - len(parts))]:
-                found = reduce(packed_logits(model, config, rollout, block, filled, part.clamp(min=0)))
-                rows, columns = (part >= 0).nonzero(as_tuple=True)
-                values[rows, part[rows, columns]] = found[rows, columns].to(dtype)
+                logits = packed_logits(model, config, rollout, block.columns(part), filled, prefixes[:, part])
+                found.append(reduce(logits, part))
+            return torch.cat(found[: len(parts)], 1)
 
-        size = chunk or choose_chunk(len(rollout), filled.real.shape[1], block, config, at.device)
+        size = chunk or choose_chunk(len(rollout), filled.real.shape[1], block, config, prefixes.device)
         if is_collective(model):
-            run(size)  # smaller chunks of one rank alone would be forwards that the others do not join
-        else:
-            halving_chunk(run, size)
-    return values
+            return run(size)  # smaller chunks of one rank alone would be forwards that the others do not join
+        return halving_chunk(run, size)
 
 
 def packed_logits(
@@ -104,7 +136,7 @@ def packed_logits(
     inside `iapo.estimators.packed.attention.packable_attention`, which yields ``config``, with room for the block
     reserved in ``cache``.
     """
-    count, size = prefixes.shape[1], len(block.depths)
+    count, size = prefixes.shape[1], len(block)
     prompt = rollout.prompt_ids.shape[1]
     # FlexAttention skips the keys that no prefix has, and would be compiled anew for another number of them.
     flex = config._attn_implementation == FLEX
@@ -118,10 +150,11 @@ def packed_logits(
         for each in mask.values() if isinstance(mask, dict) else (mask,):
             assert isinstance(each, Tensor)
             attach_query_blocks(each, size, (prompt + prefixes.amax(0)).tolist())
+    ids = repeat(block.ids, "batch block -> batch prefix block", prefix=count) if block.ids.ndim == 2 else block.ids
     copies = torch.arange(count, device=prefixes.device)[:, None] * size
     with fast_matmul(model):
         logits = model(
-            input_ids=repeat(block.ids, "batch block -> batch (prefix block)", prefix=count),
+            input_ids=rearrange(ids, "batch prefix block -> batch (prefix block)"),
             attention_mask=mask,
             position_ids=position_ids,
             use_cache=True,
@@ -131,7 +164,7 @@ def packed_logits(
     return rearrange(logits, "batch (prefix kept) vocab -> batch prefix kept vocab", prefix=count)
 
 
-def check_positions(config: Any, rollout: Rollout, at: Bool[Tensor, "batch probe"], block: Block) -> None:
-    """Raise unless ``block`` behind every prefix at ``at`` has positions in the model; see `check_length`."""
-    steps = torch.arange(at.shape[1], device=at.device)
-    check_length(config, int((rollout.prompt_mask.sum(1) + (at * steps).amax(1)).max()) + int(block.depths.max()) + 1)
+def check_positions(config: Any, rollout: Rollout, prefixes: Int[Tensor, "batch prefix"], block: Block) -> None:
+    """Raise unless ``block`` behind each of ``prefixes`` has positions in the model; see `check_length`."""
+    ends = rollout.prompt_mask.sum(1)[:, None] + prefixes + block.depths.amax(-1) + 1
+    check_length(config, int(ends.max()))

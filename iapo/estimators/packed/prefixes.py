@@ -1,15 +1,15 @@
 """Which prefixes of a rollout are probed, and how long the longest of them is."""
 
 from jaxtyping import Bool
-from torch import Tensor, nn
+from torch import Tensor
 
+from iapo.ops.masked import beside
 from iapo.types import Rollout
 
 
 def needed_probes(rollout: Rollout) -> Bool[Tensor, "batch probe"]:
     """``True`` at the probes beside a token of the reasoning mask: those that a difference will read."""
-    mask = nn.functional.pad(rollout.reasoning_mask, (1, 1))
-    return mask[:, 1:] | mask[:, :-1]
+    return beside(rollout.reasoning_mask)
 
 
 def longest_prefix(at: Bool[Tensor, "batch probe"]) -> int:

@@ -1,0 +1,210 @@
+"""What follows a span of the reasoning, likelihood with the span less likelihood without it."""
+
+from dataclasses import dataclass, field
+
+import torch
+from einops import repeat
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from iapo.estimators.boundaries import Boundaries
+from iapo.estimators.packed import (
+    MAX_LOGITS,
+    Block,
+    CheckedModels,
+    PrefixCache,
+    all_reduce_max,
+    check_chunk,
+    fill_cache,
+    packable_attention,
+    run_blocks,
+)
+from iapo.estimators.spans import SpanRuns, runs_of_spans
+from iapo.interfaces import MIEstimator
+from iapo.policy.forward import inference_mode, unwrap
+from iapo.policy.logprobs import at_temperature, check_temperature, completion_logprobs, token_logprobs
+from iapo.types import Rollout
+
+_GUARDED = 8
+"""Tokens appended to prefixes to check that a model honors packed masks."""
+
+
+@dataclass(frozen=True)
+class LeaveOut(MIEstimator):
+    """What a span of the reasoning is worth to the text behind it: how much likelier it makes that text.
+
+    For the tokens ``a`` to ``e - 1`` of a completion,
+
+    ``N(a, e) = log p(o_>=e | q, o_<e) - log p(o_>=e | q, o_<a)``,
+
+    where ``o_>=e`` is the rest of the completion (the reasoning that follows, the answer, the end of the sequence), or
+    its next ``window`` tokens. ``N`` is measured for every span between neighboring boundaries, and for every run of
+    up to ``runs`` neighboring spans. Each token gets the smallest ``N`` of the runs that hold it: what all of that run
+    is worth, not a share of it. A rule that cuts a superfluous piece in two makes each half necessary for the other,
+    while the two together are not missed.
+
+    *What it estimates.* The pointwise mutual information, in nats, of the span and the rest of the completion given
+    the text before the span, ``log p(rest | before, span) / p(rest | before)``, with the model's probability of
+    the rest right behind ``before`` in the place of the marginal ``p(rest | before) = sum_span p(span | before)
+    p(rest | before, span)``. It asks for no answer, so it needs no postfix, and measures wrong completions as well.
+
+    *Bias.* The marginal also counts the continuations in which the policy writes the span after all, so that ``N`` is
+    the information only as far as the policy can go on without the span. Where the rest repeats what the span says, it
+    is high, whether or not the answer needs it: text that is needed by superfluous text only passes for necessary
+    (``runs`` is the cure where they are neighbors). Where two spans say the same, each is superfluous as long as the
+    other is there, so that the first and the second copy both have a small ``N``. A span that makes the rest less
+    likely, as filler does, has a negative one.
+
+    *Additivity.* ``N`` of a run is not the sum over its spans: ``N(a, e) = N'(a, b) + N(b, e)``, where ``N'`` counts
+    the rest behind ``e`` only, in the text without the tokens ``b`` to ``e - 1``.
+
+    *Degenerate cases.* A span behind which nothing follows, and one that the model ignores, has 0; an empty
+    reasoning span gives 0. Without a boundary inside, the reasoning is one span.
+
+    *Cost.* For each run one copy of the rest of the completion, or of ``window`` tokens, in packed forwards.
+
+    Args:
+        boundaries: where spans begin and end: `TextBoundaries` for lines and sentences, `EveryTokens`,
+            `StepBoundaries`, `ClassBoundaries`.
+        window: how many tokens behind the span count; ``None``: all.
+        runs: spans of the longest run that is left out together.
+        chunk: runs of a row per packed forward; ``None``: chosen from the memory there is, halved if it was too little.
+        guard: compare the packed with the naive forward the first time a model is seen, and again whenever texts are
+            more than twice as long as those compared.
+        temperature: logits are divided by it; use the sampler's.
+
+    Raises:
+        ValueError: ``window``, ``runs`` or ``chunk`` below 1, ``temperature`` not positive and finite; on a call,
+            boundaries of another shape, or a row without a prompt.
+        iapo.policy.forward.UnsupportedModelError: on a call, for a model whose attention cannot honor the mask.
+
+    References:
+        Leaving text out to see what it is worth is old (occlusion, Zeiler and Fergus, arXiv 1311.2901); of spans of
+        reasoning, by the likelihood of what the policy wrote behind them, in packed forwards, it is this library's own.
+    """
+
+    boundaries: Boundaries
+    window: int | None = None
+    runs: int = 2
+    chunk: int | None = None
+    guard: bool = True
+    temperature: float = 1.0
+    _checked: CheckedModels = field(default_factory=CheckedModels, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.window is not None and self.window < 1:
+            raise ValueError(f"window: got {self.window}, want None or at least 1 token")
+        if self.runs < 1:
+            raise ValueError(f"runs: got {self.runs}, want at least 1 span")
+        check_chunk(self.chunk)
+        check_temperature(self.temperature)
+
+    def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
+        """The running sum, in float64, of what the tokens before each position have; its differences are the values."""
+        runs = self.find_runs(rollout)
+        token = rollout.completion_ids.shape[1]
+        values = runs.smallest(self.measure(model, rollout, runs), token)
+        return nn.functional.pad(values.double().cumsum(1), (1, 0))
+
+    def find_runs(self, rollout: Rollout) -> SpanRuns:
+        """The runs of spans that are left out, one after the other.
+
+        Raises:
+            ValueError: boundaries of another shape.
+        """
+        batch, token = rollout.completion_ids.shape
+        found = self.boundaries(rollout)
+        if found.shape != (batch, token + 1):
+            raise ValueError(
+                f"boundaries: want shape (batch, probe) = {(batch, token + 1)}, got {tuple(found.shape)} from "
+                f"{type(self.boundaries).__name__}"
+            )
+        return runs_of_spans(rollout.reasoning_mask, found, self.runs)
+
+    def measure(self, model: nn.Module, rollout: Rollout, runs: SpanRuns) -> Float[Tensor, "batch run"]:
+        """``N`` of each run, nats; 0 at padding.
+
+        Args:
+            model: a causal language model, possibly wrapped.
+            rollout: the completions.
+            runs: of `find_runs`, or others.
+        """
+        rest = self._rest(rollout, runs)
+        dtype = torch.promote_types(next(model.parameters()).dtype, torch.float32)
+        values = torch.zeros(runs.begins.shape, device=rest.device, dtype=dtype)
+        longest = all_reduce_max(int(rest.max()) if rest.numel() else 0, model)
+        if longest == 0:
+            return values
+        if not bool(rollout.prompt_mask.any(1).all()):
+            row = int((~rollout.prompt_mask.any(1)).nonzero()[0])
+            raise ValueError(f"rollout.prompt_mask: row {row} has no prompt token, want at least one")
+        if self.guard:
+            self._checked.check(model, rollout, rollout.completion_ids[:, :_GUARDED])
+        # As many rows at once as the logits of one block each allow.
+        vocab = unwrap(model).config.get_text_config().vocab_size
+        parts = list(torch.arange(len(rollout), device=rest.device).split(max(1, MAX_LOGITS // (longest * vocab))))
+        for rows in [*parts, *parts[-1:] * (all_reduce_max(len(parts), model) - len(parts))]:
+            values[rows] = self._measure(model, rollout.select(rows), runs.select(rows), longest).to(dtype)
+        return values
+
+    def _measure(self, model: nn.Module, rollout: Rollout, runs: SpanRuns, longest: int) -> Float[Tensor, "batch run"]:
+        """`measure` of few rows; ``longest`` is the longest rest on any rank."""
+        with inference_mode(model):
+            natural, _ = completion_logprobs(model, rollout, self.temperature)
+            with packable_attention(model):
+                cache = fill_cache(model, rollout, max(0, int(runs.begins.max()) - 1))
+        rest = self._rest(rollout, runs)
+        total = nn.functional.pad(natural.double().cumsum(1), (1, 0))
+        with_span = total.gather(1, runs.ends + rest) - total.gather(1, runs.ends)
+        without = torch.zeros_like(with_span)
+        # Blocks of similar length together, so that little of a packed forward is padding.
+        least, most = 0, 1
+        while least < longest:
+            among = (rest > least) & (rest <= most)
+            count = int(among.sum(1).max())
+            if all_reduce_max(count, model):
+                # Longest prefixes first; a row with fewer runs repeats one that counts nowhere.
+                order = runs.begins.masked_fill(~among, -1).sort(1, descending=True).indices[:, : max(1, count)]
+                chosen, lengths = among.gather(1, order), rest.gather(1, order).clamp(min=1, max=most)
+                found = self._without(
+                    model, rollout, runs.begins.gather(1, order), runs.ends.gather(1, order), lengths, cache
+                )
+                rows, columns = chosen.nonzero(as_tuple=True)
+                without[rows, order[rows, columns]] = found[rows, columns].double()
+            least, most = most, 2 * most
+        return with_span - without
+
+    def _without(
+        self,
+        model: nn.Module,
+        rollout: Rollout,
+        begins: Int[Tensor, "batch run"],
+        ends: Int[Tensor, "batch run"],
+        lengths: Int[Tensor, "batch run"],
+        cache: PrefixCache,
+    ) -> Float[Tensor, "batch run"]:
+        """Log-likelihood of ``lengths`` tokens from ``ends`` on, right behind the first ``begins`` tokens."""
+        texts = torch.cat([rollout.prompt_ids[:, -1:], rollout.completion_ids], 1)
+        steps = torch.arange(int(lengths.max()), device=lengths.device)
+        targets = _gathered(rollout.completion_ids, ends[:, :, None] + steps)
+        # The last token before the span stands in the block, not in the cache: it predicts the first one behind it.
+        ids = torch.cat([_gathered(texts, begins[:, :, None]), targets[:, :, :-1]], 2)
+        counts = steps < lengths[:, :, None]
+
+        def likelihood(logits: Tensor, columns: Tensor) -> Tensor:
+            values = token_logprobs(at_temperature(logits, self.temperature), targets[:, columns])
+            return values.double().masked_fill(~counts[:, columns], 0).sum(-1)
+
+        block = Block.chain(ids, len(steps), lengths)
+        return run_blocks(model, rollout, block, likelihood, begins - 1, self.chunk, cache)
+
+    def _rest(self, rollout: Rollout, runs: SpanRuns) -> Int[Tensor, "batch run"]:
+        """Tokens behind each run that count; 0 at padding."""
+        rest = (rollout.completion_lengths[:, None] - runs.ends).masked_fill(~runs.real, 0)
+        return rest if self.window is None else rest.clamp(max=self.window)
+
+
+def _gathered(ids: Int[Tensor, "batch token"], places: Int[Tensor, "batch run step"]) -> Int[Tensor, "batch run step"]:
+    """The tokens at ``places``; the last one where a place is beyond it."""
+    wide = repeat(ids, "batch token -> batch run token", run=places.shape[1])
+    return wide.gather(2, places.clamp(max=ids.shape[1] - 1))

@@ -1,0 +1,94 @@
+"""Spans of reasoning between boundaries, and runs of neighboring spans."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class SpanRuns:
+    """Runs of one or more neighboring spans of each completion; ``run`` is the largest number of them in a row.
+
+    Args:
+        begins: the first token of each run; 0 where a row has fewer runs.
+        ends: the token behind its last one; 0 where a row has fewer runs.
+        spans: how many spans it consists of; 0 where a row has fewer runs.
+    """
+
+    begins: Int[Tensor, "batch run"]
+    ends: Int[Tensor, "batch run"]
+    spans: Int[Tensor, "batch run"]
+
+    @property
+    def real(self) -> Bool[Tensor, "batch run"]:
+        """``True`` at the runs, ``False`` at padding."""
+        return self.spans > 0
+
+    def select(self, rows: Int[Tensor, " rows"]) -> "SpanRuns":
+        """The runs of some completions."""
+        return SpanRuns(self.begins[rows], self.ends[rows], self.spans[rows])
+
+    def smallest(self, values: Float[Tensor, "batch run"], token: int) -> Float[Tensor, "batch token"]:
+        """For each token the smallest value of the runs that hold it; 0 for a token that is in none.
+
+        Args:
+            values: of the runs.
+            token: the width of the completions.
+        """
+        found = torch.full((len(values), token), torch.inf, dtype=values.dtype)
+        rows, columns = (part.tolist() for part in self.real.cpu().nonzero(as_tuple=True))
+        begins, ends, numbers = (each.cpu() for each in (self.begins, self.ends, values))
+        for row, column in zip(rows, columns, strict=True):
+            held = found[row, int(begins[row, column]) : int(ends[row, column])]
+            held.clamp_(max=numbers[row, column])
+        return found.masked_fill(found.isinf(), 0).to(values.device)
+
+
+def runs_of_spans(mask: Bool[Tensor, "batch token"], boundaries: Bool[Tensor, "batch probe"], longest: int) -> SpanRuns:
+    """All runs of up to ``longest`` neighboring spans.
+
+    A span begins at a masked token with a boundary, or a token outside the mask, in front of it, and holds the masked
+    tokens up to the next one. Spans are neighbors if no token lies between them.
+
+    Args:
+        mask: the tokens that spans are made of; the others are in none.
+        boundaries: where a span may end and the next begin; entry ``t`` is in front of token ``t``.
+        longest: spans of the longest run, at least 1.
+
+    Example:
+        >>> mask = torch.tensor([[True, True, True, True, False]])
+        >>> cuts = torch.tensor([[False, False, True, True, False, False]])
+        >>> runs = runs_of_spans(mask, cuts, longest=2)
+        >>> [*zip(runs.begins[0].tolist(), runs.ends[0].tolist())]
+        [(0, 2), (0, 3), (2, 3), (2, 4), (3, 4)]
+    """
+    found = []
+    for row, cuts in zip(mask.tolist(), boundaries.tolist(), strict=True):
+        spans = _spans(row, cuts)
+        runs = []
+        for first, (begin, end) in enumerate(spans):
+            runs.append((begin, end, 1))
+            for count, (following, stop) in enumerate(spans[first + 1 : first + longest], 2):
+                if following != end:
+                    break
+                end = stop
+                runs.append((begin, end, count))
+        found.append(runs)
+    width = max(1, max(map(len, found), default=0))
+    padded = torch.tensor([runs + [(0, 0, 0)] * (width - len(runs)) for runs in found], device=mask.device)
+    return SpanRuns(*padded.reshape(len(found), width, 3).unbind(2))
+
+
+def _spans(mask: list[bool], cuts: list[bool]) -> list[tuple[int, int]]:
+    """First token, and the one behind the last, of each span."""
+    spans: list[tuple[int, int]] = []
+    for token, counts in enumerate(mask):
+        if not counts:
+            continue
+        if spans and spans[-1][1] == token and not cuts[token]:
+            spans[-1] = spans[-1][0], token + 1
+        else:
+            spans.append((token, token + 1))
+    return spans

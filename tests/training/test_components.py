@@ -1,0 +1,31 @@
+"""What travels together must fit together."""
+
+import dataclasses
+
+import pytest
+from updates import components_of, embedded_model
+
+from iapo.advantages import GroupRelative, InformationAware
+from iapo.estimators import AnswerLikelihood, NoInformation, Refined
+from iapo.training.components import Components
+
+
+def at(temperature: float, **changes) -> Components:
+    made = components_of(embedded_model(), assigner=GroupRelative())
+    sampler = dataclasses.replace(made.sampler, temperature=temperature)
+    return dataclasses.replace(made, sampler=sampler, **changes)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_information_is_measured_at_the_temperature_of_sampling(wrapped):
+    estimator = AnswerLikelihood((5, 6), temperature=0.7)
+    if wrapped:
+        estimator = Refined(estimator)
+    assert at(0.7, estimator=estimator, assigner=InformationAware()).estimator is estimator
+    with pytest.raises(ValueError, match=r"estimator.temperature: got 0.7, the sampler's is 1.0; give both the same"):
+        at(1.0, estimator=estimator, assigner=InformationAware())
+
+
+def test_what_is_not_measured_may_have_any():
+    assert at(0.7, estimator=AnswerLikelihood((5, 6)), assigner=GroupRelative()).sampler.temperature == 0.7
+    assert at(0.7, estimator=NoInformation(), assigner=InformationAware()).estimator.temperature is None
