@@ -16,7 +16,10 @@ train: $(RUN)/report.md
 $(RUN)/report.md: $(VENV)/.installed
 	$(BIN)/iapo train --output $(RUN) --resume
 
-test: lint types pytest docs
+# What runs on one processor runs side by side; pytest has both for itself.
+test: $(VENV)/.installed
+	$(MAKE) -j2 --output-sync lint types docs
+	$(MAKE) pytest
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -25,8 +28,9 @@ lint: $(VENV)/.installed
 types: $(VENV)/.installed
 	$(BIN)/mypy
 
+# A file's tests in one process, so that what its fixtures make is made once.
 pytest: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 # The tests that compare forwards, under other instruction sets and with two threads: kernels add in other orders there.
 test-isa: $(VENV)/.installed
@@ -41,8 +45,8 @@ mutation: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/mutation.py
 
 docs: $(VENV)/.installed
-	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
-	$(BIN)/sphinx-build -q -W -b doctest docs docs/_build/doctest
+	$(BIN)/sphinx-build -q -W --keep-going -d docs/_build/doctrees -b html docs docs/_build/html
+	$(BIN)/sphinx-build -q -W -d docs/_build/doctrees -b doctest docs docs/_build/doctest
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -70,7 +70,6 @@ def whole(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.xdist_group("a whole run")
 def test_a_run_leaves_everything_behind(whole):
     report = (whole / "report.md").read_text()
     for word in ("accuracy", "length", "ratio@1", "95% interval", "seconds per update"):
@@ -88,17 +87,16 @@ def test_a_run_leaves_everything_behind(whole):
     assert files <= {".json", ".safetensors", ".jinja", ".txt"}
 
 
-@pytest.mark.xdist_group("a whole run")
 def test_a_finished_run_is_not_overwritten(whole, call):
     again = call("train", "--output", str(whole), *TINY)
     assert again.returncode == 1
     assert "holds a finished run already" in again.stderr
 
 
-@pytest.mark.xdist_group("a whole run")
-@pytest.mark.parametrize("saved", [True, False], ids=["", "before the first checkpoint"])
-def test_killed_and_resumed_it_is_the_same_run(whole, tmp_path, saved):
-    folder = tmp_path / "killed"
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory) -> Path:
+    """A run that was killed in its third or fourth step."""
+    folder = tmp_path_factory.mktemp("killed") / "run"
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     line = [sys.executable, "-m", "iapo.cli", "train", "--output", str(folder), *TINY]
     process = subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -108,16 +106,21 @@ def test_killed_and_resumed_it_is_the_same_run(whole, tmp_path, saved):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    return folder
+
+
+@pytest.mark.parametrize("saved", [True, False], ids=["", "before the first checkpoint"])
+def test_killed_and_resumed_it_is_the_same_run(whole, killed, tmp_path, call, saved):
+    folder = Path(shutil.copytree(killed, tmp_path / "run"))
     if not saved:
         for checkpoint in folder.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
-    resumed = command("train", "--output", str(folder), "--resume", *TINY)
+    resumed = call("train", "--output", str(folder), "--resume", *TINY)
     assert resumed.returncode == 0, resumed.stderr
     assert steps(folder) == steps(whole)
     assert weights(folder / "checkpoint-4") == weights(whole / "checkpoint-4")
 
 
-@pytest.mark.xdist_group("a whole run")
 def test_a_signal_finishes_the_step_saves_and_says_so(whole, tmp_path):
     folder = tmp_path / "stopped"
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -163,19 +166,45 @@ def test_resuming_with_other_settings_is_refused(tmp_path, call):
     assert "group_size" in changed.stderr
 
 
-@pytest.mark.xdist_group("a whole run")
 def test_eval_compares_checkpoints(whole, tmp_path, call):
     output = tmp_path / "eval.json"
     models = json.dumps(["embedded", str(whole / "checkpoint-4")])
     done = call(
         *("eval", "--models", models, "--problems", "8", "--samples", "4", "--ks", "[1,4]", "--limit", "64"),
-        *("--sampler.max_new_tokens", "24", "--output", str(output)),
+        *("--sampler.max_new_tokens", "24", "--budget_samples", "1", "--output", str(output)),
     )
     assert done.returncode == 0, done.stderr
     assert "| pass@4 |" in done.stdout
-    results = json.loads(output.read_text())["results"]
+    content = json.loads(output.read_text())
+    budgets, results = content["settings"]["budgets"], content["results"]
     assert set(results) == {"embedded", str(whole / "checkpoint-4")}
-    assert {"accuracy", "length", "greedy_accuracy", "ratio@4"} <= set(results["embedded"])
+    assert budgets[0] == 0
+    wanted = {"accuracy", "length", "truncated", "greedy_accuracy", "ratio@4", "budget_area"}
+    for measures in results.values():
+        assert wanted | {f"accuracy_at_budget_{budget}" for budget in budgets} <= set(measures)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--postfix", ""), "postfix: got an empty text"),
+        (("--budgets", "[3,-1]"), "budgets"),
+        (("--answer_tokens", "0"), "answer_tokens"),
+    ],
+)
+def test_eval_refuses_budgets_that_it_cannot_ask_at(arguments, message, call):
+    done = call("eval", "--problems", "2", "--samples", "1", "--ks", "[1]", *arguments)
+    assert done.returncode in (1, 2)
+    assert message in done.stderr
+
+
+def test_eval_measures_no_budget_unless_it_is_wanted(tmp_path, call):
+    small = ["eval", "--problems", "2", "--samples", "1", "--ks", "[1]", "--limit", "8"]
+    small += ["--sampler.max_new_tokens", "9"]
+    output = tmp_path / "eval.json"
+    assert "budget" not in call(*small, "--budgets", "[]", "--postfix", "", "--output", str(output)).stdout
+    assert "budgets" not in json.loads(output.read_text())["settings"]
+    assert "| accuracy_at_budget_4 |" in call(*small, "--budgets", "[4]").stdout
 
 
 def test_inspect_prints_and_writes_a_page(tmp_path, call):
@@ -188,6 +217,19 @@ def test_inspect_prints_and_writes_a_page(tmp_path, call):
     own = call("inspect", "--prompt", "3+8=", "--samples", "1", *refined)
     assert own.returncode == 0, own.stderr
     assert "H(answer | prefix)" in own.stdout
+
+
+@pytest.mark.parametrize("parser", [train_parser, inspect_parser])
+@pytest.mark.parametrize("sampler", [(), ("--sampler", "TransformersSampler", "--sampler.max_new_tokens", "8")])
+def test_estimators_get_temperature_and_tokenizer(parser, sampler, embedded_tokenizer):
+    made = parser()
+    arguments = ["--estimator", "LeaveOut", "--estimator.boundaries", "TextBoundaries", *sampler]
+    plain = made.instantiate(made.parse_args(arguments)).estimator
+    assert plain.temperature == 1.0
+    assert plain.boundaries.tokenizer.get_vocab() == embedded_tokenizer.get_vocab()
+    assert made.instantiate(made.parse_args([*arguments, "--sampler.temperature", "0.7"])).estimator.temperature == 0.7
+    inner = ["--estimator", "Refined", "--estimator.estimator", "EarlyExitEntropy", *sampler]
+    assert made.instantiate(made.parse_args([*inner, "--sampler.temperature", "0.7"])).estimator.temperature == 0.7
 
 
 @pytest.mark.parametrize("parser", [train_parser, inspect_parser])

@@ -10,9 +10,6 @@ from pathlib import Path
 import injected_faults
 import pytest
 
-pytestmark = pytest.mark.xdist_group("injected faults")
-"""The fixture `injected` takes most of the time: all its tests are for one process."""
-
 
 @pytest.fixture(scope="module")
 def injected(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list]:

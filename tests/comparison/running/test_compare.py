@@ -19,9 +19,6 @@ from iapo.comparison.running.results import BASE_FOLDER
 from iapo.comparison.running.runner import Listener, Outcome, run_jobs
 from iapo.comparison.running.settings import instantiate
 
-pytestmark = pytest.mark.xdist_group("one comparison")
-"""The fixture `finished` takes most of the time: all its tests are for one process."""
-
 COMPARISON = {
     "base": {
         **{"steps": 2, "prompts_per_step": 4, "group_size": 2, "limit": 64, "device": "cpu"},

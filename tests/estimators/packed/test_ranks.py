@@ -29,9 +29,6 @@ from iapo.estimators import (
 
 POSTFIX, CLOSING = (4, 5), (6,)
 
-pytestmark = pytest.mark.xdist_group("two ranks")
-"""The fixture `ranks` takes most of the time: all its tests are for one process."""
-
 LENGTHS = {
     "ragged": ([9, 4], [2, 1]),
     "nothing to probe": ([7, 3], [0, 0]),
