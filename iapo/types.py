@@ -212,6 +212,9 @@ class TokenSignals:
         information: of each token about the answer, nats; 0 where it was not measured.
         information_mask: where information was measured (a rollout's ``reasoning_mask``, in the completions that the
             assigner asks for). ``None``: at every token of the completion.
+        prefix_values: what is known about the answer after each prefix, nats, entry ``t`` after ``t`` tokens: the
+            estimator's probe times its ``information_sign``, so that it grows with what is known and information is
+            its difference. 0 at prefixes that are not beside a token of the ``information_mask``.
         policy_entropy: entropy of the sampling policy's next-token distribution, nats.
         policy_logprobs: log-probability of the sampled token under the sampling policy, nats.
 
@@ -222,6 +225,7 @@ class TokenSignals:
 
     information: Float[Tensor, "batch token"] | None = None
     information_mask: Bool[Tensor, "batch token"] | None = None
+    prefix_values: Float[Tensor, "batch probe"] | None = None
     policy_entropy: Float[Tensor, "batch token"] | None = None
     policy_logprobs: Float[Tensor, "batch token"] | None = None
 
@@ -250,7 +254,8 @@ class AdvantageInputs:
 
     Raises:
         jaxtyping.TypeCheckError: a field of wrong shape or dtype; the message names it and the sizes.
-        ValueError: tensors on several devices, or a signal that does not have the shape of ``completion_mask``.
+        ValueError: tensors on several devices, or a signal that does not have the shape of ``completion_mask``;
+            ``prefix_values`` have one column more.
     """
 
     rewards: Float[Tensor, " batch"]
@@ -261,8 +266,14 @@ class AdvantageInputs:
     def __post_init__(self) -> None:
         signals = {f"signals.{name}": value for name, value in vars(self.signals).items() if value is not None}
         check_one_device("AdvantageInputs", vars(self) | signals)
+        batch, token = self.completion_mask.shape
         for name, signal in signals.items():
-            if signal.shape != self.completion_mask.shape:
+            if name == "signals.prefix_values":
+                if signal.shape != (batch, token + 1):
+                    raise ValueError(
+                        f"{name}: want shape (batch, token + 1) = {(batch, token + 1)}, got {tuple(signal.shape)}"
+                    )
+            elif signal.shape != self.completion_mask.shape:
                 raise ValueError(
                     f"{name}: want the shape of completion_mask {tuple(self.completion_mask.shape)}, "
                     f"got {tuple(signal.shape)}"

@@ -169,6 +169,9 @@ def test_advantage_inputs_fit_each_other(inputs):
         dataclasses.replace(inputs, group_ids=inputs.group_ids[:-1])
     with pytest.raises(ValueError, match=r"signals.policy_entropy: want the shape of completion_mask .*, got \(1, 9\)"):
         dataclasses.replace(inputs, signals=TokenSignals(policy_entropy=torch.zeros(1, 9)))
+    values = TokenSignals(prefix_values=torch.zeros(len(inputs), token))
+    with pytest.raises(ValueError, match=r"signals.prefix_values: want shape \(batch, token \+ 1\) = .*, got \("):
+        dataclasses.replace(inputs, signals=values)
     elsewhere = TokenSignals(information=torch.zeros(len(inputs), token, device="meta"))
     with pytest.raises(ValueError, match=r"AdvantageInputs: .* one device.*signals.information on meta"):
         dataclasses.replace(inputs, signals=elsewhere)

@@ -56,6 +56,19 @@ def masked_zscore(
     return scaled.masked_fill(~(mask & (std > 0)), 0)
 
 
+def beside(mask: Bool[Tensor, "batch token"]) -> Bool[Tensor, "batch probe"]:
+    """``True`` at the prefixes that end in front of a masked token or behind one, ``probe = token + 1``.
+
+    These are the prefixes whose values a difference over a masked token reads.
+
+    Example:
+        >>> beside(torch.tensor([[False, True, False, False]]))
+        tensor([[False,  True,  True, False, False]])
+    """
+    padded = torch.nn.functional.pad(mask, (1, 1))
+    return padded[:, 1:] | padded[:, :-1]
+
+
 def _wide(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 

@@ -11,13 +11,17 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.masked import beside
 from iapo.testing.checks import Check, assert_close, assert_equal_masks, assert_finite, for_all, run_checks, seeded
 from iapo.testing.strategies import reward_batches
 from iapo.types import AdvantageInputs, AdvantageOutput, TokenSignals
 
 _SEEDS = st.integers(0, 2**16)
-_SIGNALS = ("information", "policy_entropy", "policy_logprobs")
-"""The signals that an assigner can require; the information mask goes with the information."""
+_ESTIMATED = ("information", "prefix_values")
+"""The signals that an estimator measures; the information mask goes with them."""
+
+_SIGNALS = (*_ESTIMATED, "policy_entropy", "policy_logprobs")
+"""The signals that an assigner can require."""
 
 
 def check_advantage_assigner(assigner: AdvantageAssigner, **options: Any) -> dict[str, bool]:
@@ -166,7 +170,8 @@ class AssignerContract:
             expected = _assign(assigner, batch)
             generator = torch.Generator().manual_seed(seed)
             for name in _SIGNALS:
-                noise = -torch.rand(batch.completion_mask.shape, generator=generator) * batch.completion_mask
+                where = _mask_of(batch, name)
+                noise = -torch.rand(where.shape, generator=generator) * where
                 other: dict[str, Any] = {name: noise.abs() if name == "policy_entropy" else noise}
                 if name in assigner.requires:
                     found = _assign(assigner, _with_signals(batch, **other))
@@ -174,7 +179,7 @@ class AssignerContract:
                         matter.add(name)
                     continue
                 missing: dict[str, Any] = {name: None}
-                if name == "information":
+                if name in _ESTIMATED and not assigner.requires_estimate:
                     other, missing = other | {"information_mask": None}, missing | {"information_mask": None}
                 for what, signals in (("no", missing), ("another", other)):
                     found = _assign(assigner, _with_signals(batch, **signals))
@@ -194,11 +199,13 @@ class AssignerContract:
                 raise AssertionError(
                     f"want bool {tuple(batch.rewards.shape)}, got {wanted.dtype} {tuple(wanted.shape)}"
                 )
-            information, mask = batch.signals.information, batch.signals.information_mask
-            assert information is not None
+            mask = batch.signals.information_mask
             measured = (batch.completion_mask if mask is None else mask) & wanted[:, None]
-            skipped = information.masked_fill(~measured, garbage)
-            found = _assign(assigner, _with_signals(batch, information=skipped, information_mask=measured))
+            some = _with_signals(batch, information_mask=measured)
+            skipped = {
+                name: getattr(some.signals, name).masked_fill(~_mask_of(some, name), garbage) for name in _ESTIMATED
+            }
+            found = _assign(assigner, _with_signals(some, **skipped))
             what = f"with information estimated in rows {wanted.nonzero().flatten().tolist()} alone"
             _same(what, found, _assign(assigner, batch), atol=0)
 
@@ -209,10 +216,7 @@ class AssignerContract:
 
         def holds(batch: AdvantageInputs, garbage: float) -> None:
             def poison(name: str, values: Tensor) -> Tensor:
-                mask = batch.completion_mask
-                if name == "information" and batch.signals.information_mask is not None:
-                    mask = batch.signals.information_mask
-                return values if name == "rewards" else values.masked_fill(~mask, garbage)
+                return values if name == "rewards" else values.masked_fill(~_mask_of(batch, name), garbage)
 
             found, expected = _assign(assigner, _mapped(batch, poison)), _assign(assigner, batch)
             what = f"with {garbage} in masked slots of {tuple(batch.completion_mask.shape)}"
@@ -288,12 +292,13 @@ class AssignerContract:
             mask = batch.completion_mask.clone()
             mask[rows] = False
             measured = batch.signals.information_mask
-            emptied = _mapped(
-                dataclasses.replace(batch, completion_mask=mask),
-                lambda name, values: values if name == "rewards" else values.masked_fill(~mask, 0),
-            )
+            fewer = dataclasses.replace(batch, completion_mask=mask)
             if measured is not None:
-                emptied = _with_signals(emptied, information_mask=measured & mask)
+                fewer = _with_signals(fewer, information_mask=measured & mask)
+            emptied = _mapped(
+                fewer,
+                lambda name, values: values if name == "rewards" else values.masked_fill(~_mask_of(fewer, name), 0),
+            )
             output = _assign(assigner, emptied)
             _finite("with completions without tokens", output)
             found = output.advantages[rows]
@@ -351,6 +356,13 @@ def _tensors(batch: AdvantageInputs) -> dict[str, Tensor]:
 
 def _with_signals(batch: AdvantageInputs, **signals: Tensor | None) -> AdvantageInputs:
     return dataclasses.replace(batch, signals=TokenSignals(**(vars(batch.signals) | signals)))
+
+
+def _mask_of(batch: AdvantageInputs, name: str) -> Tensor:
+    """Where a signal has values that may be read."""
+    measured = batch.signals.information_mask
+    mask = batch.completion_mask if name not in _ESTIMATED or measured is None else measured
+    return beside(mask) if name == "prefix_values" else mask
 
 
 def _mapped(batch: AdvantageInputs, change: Callable[[str, Tensor], Tensor]) -> AdvantageInputs:

@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 from jaxtyping import Bool
 from torch import Tensor
 
+from iapo.interfaces import information_between
+from iapo.ops.masked import beside
 from iapo.testing.models import VOCAB
 from iapo.types import AdvantageInputs, LossInputs, Rollout, TokenSignals
 
@@ -65,7 +67,9 @@ def rollouts(
 
 @st.composite
 def token_signals(draw: st.DrawFn, completion_mask: Bool[Tensor, "batch token"]) -> TokenSignals:
-    """All signals of completions: 0 outside ``completion_mask``, information also where it was not measured.
+    """All signals of completions: 0 outside ``completion_mask``, and where information was not measured.
+
+    The information is the difference of the prefix values, which are log-likelihoods.
 
     Args:
         completion_mask: of the completions. The information mask is a subset of it with holes, or ``None``.
@@ -75,9 +79,11 @@ def token_signals(draw: st.DrawFn, completion_mask: Bool[Tensor, "batch token"])
     measured = completion_mask
     if holes := draw(st.booleans()):
         measured = completion_mask & (torch.rand(shape, generator=generator) < 0.8)
+    values = -3 * torch.rand(shape[0], shape[1] + 1, generator=generator) * beside(measured)
     return TokenSignals(
-        information=torch.randn(shape, generator=generator) * measured,
+        information=information_between(values, measured),
         information_mask=measured if holes else None,
+        prefix_values=values,
         policy_entropy=torch.rand(shape, generator=generator) * 3 * completion_mask,
         policy_logprobs=-torch.rand(shape, generator=generator) * 3 * completion_mask,
     )

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from iapo.interfaces import MIEstimator
+from iapo.interfaces import MIEstimator, information_between
 from iapo.policy.forward import inference_mode
 from iapo.policy.logprobs import completion_logprobs
 from iapo.training.components import Components, UpdateSettings
@@ -22,6 +22,9 @@ def measure(
 ) -> TokenSignals:
     """The signals that the assigner requires, and no others.
 
+    Information and prefix values come from one call of the estimator. Where the assigner requires one of the two, the
+    information is there: it costs nothing more.
+
     Args:
         model: the policy that sampled.
         rollout: the completions.
@@ -33,9 +36,12 @@ def measure(
     """
     requires, temperature = components.assigner.requires, components.sampler.temperature
     signals: dict[str, Tensor] = {}
-    if "information" in requires:
-        signals["information"] = information_of(model, rollout, components.estimator, probed, settings.micro_batch)
+    if components.assigner.requires_estimate:
+        values = prefix_values_of(model, rollout, components.estimator, probed, settings.micro_batch)
         signals["information_mask"] = rollout.reasoning_mask & probed[:, None]
+        signals["information"] = information_between(values, signals["information_mask"]).float()
+        if "prefix_values" in requires:
+            signals["prefix_values"] = values.float()
     if "policy_logprobs" in requires and rollout.sampler_logprobs is not None:
         signals["policy_logprobs"] = rollout.sampler_logprobs
     missing = {"policy_logprobs", "policy_entropy"} & requires - set(signals)
@@ -57,14 +63,26 @@ def information_of(
 ) -> Float[Tensor, "batch token"]:
     """Information (nats) of the tokens of the completions ``among``, estimated in micro-batches; 0 in the others.
 
+    Arguments are those of `prefix_values_of`.
+    """
+    values = prefix_values_of(model, rollout, estimator, among, micro_batch)
+    return information_between(values, rollout.reasoning_mask & among[:, None]).float()
+
+
+def prefix_values_of(
+    model: nn.Module, rollout: Rollout, estimator: MIEstimator, among: Bool[Tensor, " batch"], micro_batch: int
+) -> Float[Tensor, "batch probe"]:
+    """`iapo.MIEstimator.prefix_values` (nats, float64) of the completions ``among``, in micro-batches; 0 in the others.
+
     Micro-batches change nothing but rounding: what the estimator needs of whole groups is fixed before they are made.
     """
     rollout = estimator.with_groups(rollout)
-    information = torch.zeros(rollout.completion_mask.shape, device=rollout.completion_mask.device)
-    for batch in by_length(rollout, micro_batch, among):
-        part = rollout.select(batch)
-        information[batch, : part.completion_ids.shape[1]] = estimator(model, part).float()
-    return information
+    batch, token = rollout.completion_mask.shape
+    values = torch.zeros(batch, token + 1, dtype=torch.float64, device=rollout.completion_mask.device)
+    for rows in by_length(rollout, micro_batch, among):
+        part = rollout.select(rows)
+        values[rows, : part.completion_ids.shape[1] + 1] = estimator.prefix_values(model, part).double()
+    return values
 
 
 def logprobs_of(

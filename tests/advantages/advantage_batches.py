@@ -17,9 +17,11 @@ def batches(draw):
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31 - 1)))
     mask = torch.arange(token) < torch.tensor(lengths)[:, None]
     shape = (len(ids), token)
+    values = -2 * torch.rand(shape[0], token + 1, generator=generator)
     signals = TokenSignals(
-        information=torch.randn(shape, generator=generator),
+        information=values[:, 1:] - values[:, :-1],
         information_mask=mask & (torch.rand(shape, generator=generator) < 0.8),
+        prefix_values=values,
         policy_entropy=torch.rand(shape, generator=generator) * 2,
         policy_logprobs=-torch.rand(shape, generator=generator) * 3,
     )

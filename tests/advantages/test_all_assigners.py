@@ -59,7 +59,10 @@ def name(assigner):
 @pytest.mark.parametrize(("batch", "token"), [(0, 0), (0, 3), (4, 0)])
 def test_batches_without_completions_or_tokens(assigner, batch, token):
     mask = torch.zeros(batch, token, dtype=torch.bool)
-    signals = TokenSignals(**dict.fromkeys(("information", "policy_entropy", "policy_logprobs"), mask.float()))
+    signals = TokenSignals(
+        **dict.fromkeys(("information", "policy_entropy", "policy_logprobs"), mask.float()),
+        prefix_values=torch.zeros(batch, token + 1),
+    )
     output = assigner(torch.arange(batch) / 2, torch.arange(batch) // 2, mask, signals)
     assert output.advantages.shape == (batch, token)
     assert not any(math.isnan(metric) for metric in output.metrics.values())

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from iapo.advantages import GroupRelative
 from iapo.estimators import NoInformation
+from iapo.interfaces import information_between
 from iapo.losses import ClippedPolicyLoss
+from iapo.ops.masked import beside
 from iapo.rollout import ScriptedSampler
 from iapo.testing import (
     assigner_checks,
@@ -102,5 +104,7 @@ def test_signals_are_zero_where_nothing_was_measured(data, batch):
     measured = batch.completion_mask if signals.information_mask is None else signals.information_mask
     assert not (measured & ~batch.completion_mask).any()
     assert not signals.information[~measured].any()
+    assert not signals.prefix_values[~beside(measured)].any()
+    assert torch.equal(signals.information, information_between(signals.prefix_values, measured))
     assert not signals.policy_entropy[~batch.completion_mask].any()
     assert (signals.policy_logprobs <= 0).all()

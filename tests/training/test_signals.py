@@ -1,9 +1,13 @@
 """Signals do not depend on how a rollout is split into micro-batches, whatever the estimator needs of its groups."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from updates import POSTFIX, TOKENIZER, components_of, embedded_model
 
+from iapo import AdvantageAssigner
+from iapo.advantages import GroupRelative, WrappingAssigner
 from iapo.embedded import generate_problems, rows
 from iapo.estimators import (
     AnswerEntropy,
@@ -14,9 +18,11 @@ from iapo.estimators import (
     NoInformation,
     Refined,
 )
+from iapo.interfaces import information_between
+from iapo.ops.masked import beside
 from iapo.training.components import UpdateSettings
 from iapo.training.loop import prepare
-from iapo.training.signals import by_length, information_of
+from iapo.training.signals import by_length, information_of, measure
 from iapo.types import Rollout
 
 CLOSING = tuple(TOKENIZER.encode("</answer>", add_special_tokens=False))
@@ -63,6 +69,63 @@ def test_order_of_rows_changes_no_information(model, rollout):
     expected = information_of(model, rollout, estimator, everything, 3)
     found = information_of(model, rollout.select(order), estimator, everything, 3)
     torch.testing.assert_close(found, expected[order][:, : found.shape[1]], atol=1e-4, rtol=0)
+
+
+@dataclass(frozen=True)
+class Reads(WrappingAssigner):
+    """Requires some signals and does nothing with them."""
+
+    outcome: AdvantageAssigner
+    names: frozenset[str]
+
+    @property
+    def requires(self):
+        return self.names
+
+    def assign(self, inputs):
+        return self.assign_outcome(inputs)
+
+
+class Counting(AnswerLikelihood):
+    """Counts the completions that it probes."""
+
+    probed = 0
+
+    def probe(self, model, rollout):
+        Counting.probed += len(rollout)
+        return super().probe(model, rollout)
+
+
+def test_prefix_values_and_information_are_of_one_probe(model, rollout):
+    probed = torch.arange(len(rollout)) % 3 != 1
+    settings = UpdateSettings(group_size=4, micro_batch=5)
+    found = {}
+    for names in ({"information"}, {"prefix_values"}, {"information", "prefix_values"}, {"policy_entropy"}):
+        Counting.probed = 0
+        assigner = Reads(GroupRelative(), frozenset(names))
+        components = components_of(model, estimator=Counting(POSTFIX, CLOSING), assigner=assigner)
+        signals = found[frozenset(names)] = measure(model, rollout, probed, components, settings)
+        assert Counting.probed == (0 if names == {"policy_entropy"} else int(probed.sum()))
+        assert (signals.prefix_values is not None) == ("prefix_values" in names)
+        assert (signals.information is None) == (signals.information_mask is None) == (names == {"policy_entropy"})
+    both = found[frozenset({"information", "prefix_values"})]
+    values, measured = both.prefix_values, both.information_mask
+    for signals in found.values():
+        assert signals.information is None or torch.equal(signals.information, both.information)
+    assert torch.equal(measured, rollout.reasoning_mask & probed[:, None])
+    assert not values[~beside(measured)].any()
+    assert (values[beside(measured) & rollout.answer_mask.any(1)[:, None]] < 0).all()
+    whole = AnswerLikelihood(POSTFIX, CLOSING).probe(model, rollout)
+    torch.testing.assert_close(values, whole.masked_fill(~beside(measured), 0), atol=1e-4, rtol=0)
+    torch.testing.assert_close(both.information, (values[:, 1:] - values[:, :-1]) * measured, atol=1e-5, rtol=0)
+
+
+def test_prefix_values_grow_with_what_is_known(model, rollout):
+    estimator = EarlyExitEntropy(POSTFIX)
+    where = beside(rollout.reasoning_mask)
+    values, entropy = estimator.prefix_values(model, rollout), estimator.probe(model, rollout)
+    assert torch.equal(values, -entropy.masked_fill(~where, 0))
+    assert torch.equal(estimator(model, rollout), information_between(values, rollout.reasoning_mask))
 
 
 def test_longest_completions_come_first(rollout):
