@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands.add_subcommand(name, command, help=command.description)
     settings = parser.parse_args(arguments)
     name = settings.subcommand
-    plain = json.loads(parsers[name].dump(settings[name], format="json", skip_none=False))
+    plain = json.loads(parsers[name].dump(settings[name], format="json", skip_unset=False))
     try:
         parts = parsers[name].instantiate(settings[name]).as_dict()
         # The texts of the answer style are in the estimator already; evaluation reads them itself.

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from itertools import accumulate
 from pathlib import Path
 
@@ -40,12 +39,10 @@ def call(capsys):
     """The command line in this process, where nothing is killed: its exit code, and what it printed."""
 
     def call(*arguments: str) -> subprocess.CompletedProcess:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            try:
-                code = main(arguments)
-            except SystemExit as ended:
-                code = ended.code
+        try:
+            code = main(arguments)
+        except SystemExit as ended:
+            code = ended.code
         return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
 
     return call

@@ -56,7 +56,7 @@ def resolve(arguments: Sequence[str], where: str) -> dict[str, Any]:
         with warnings.catch_warnings():
             # Newer versions of the parser call the argument skip_unset, older ones know this name alone.
             warnings.simplefilter("ignore", DeprecationWarning)
-            plain = json.loads(parser.dump(parsed, format="json", skip_none=False, skip_validation=True))
+            plain = json.loads(parser.dump(parsed, format="json", skip_unset=False, skip_validation=True))
     except (argparse.ArgumentError, ValueError, TypeError) as error:
         raise ValueError(f"{where}: {error}") from error
     return {name: value for name, value in plain.items() if name not in SET_BY_COMPARE}
