@@ -1,5 +1,6 @@
 """A comparison folder as runs leave it, made up, so that reports can be tested without training."""
 
+import dataclasses
 import json
 import random
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 from iapo.comparison.running.plan import EvaluationPlan, Method, Plan, Run, Tuning
 from iapo.comparison.running.problems import digest, problems_path
 from iapo.comparison.running.results import BASE_FOLDER, evaluation_file
-from iapo.evaluation import EvaluationResult
+from iapo.evaluation import BudgetCurve, EvaluationResult
 
 SETTINGS = {"data": "embedded", "model": "embedded", "steps": 3, "max_tokens": None}
 
@@ -58,7 +59,14 @@ def write_evaluation(folder: Path, run: str, split: str, accuracy: float, length
         "shortest": [15 + i % 3 for i in range(6)],
     }
     result = EvaluationResult(torch.tensor(correct), torch.tensor(lengths), *greedy)
+    if split == "test":
+        result = dataclasses.replace(result, truncated=~result.correct, at_budget=at_budgets(result.correct))
     result.save(folder / run / evaluation_file(split), known)
+
+
+def at_budgets(correct: torch.Tensor, budgets: tuple[int, int, int] = (0, 10, 30)) -> BudgetCurve:
+    """Nothing right at once, as right as without a budget from the second on."""
+    return BudgetCurve(budgets, torch.stack([torch.zeros_like(correct), correct, correct], -1))
 
 
 def write_run(folder: Path, run: Run, accuracy: float, length: int, samples: int) -> None:

@@ -57,16 +57,13 @@ class EvaluationResult:
         if self.at_budget is not None:
             _check_shape("at_budget.correct", self.at_budget.correct[:, 0, 0], self.correct.shape[:1])
 
-    @property
-    def lengths_by_correctness(self) -> dict[str, tuple[Float[Tensor, " problem"], Float[Tensor, " problem"]]]:
-        """Summed tokens and number of a problem's right completions (``length_right``) and wrong ones
-        (``length_wrong``); absent if there are none in all. Their ratio is the mean length.
+    def lengths_where(self, right: bool) -> tuple[Float[Tensor, " problem"], Float[Tensor, " problem"]]:
+        """Summed tokens and number of the right (or wrong) completions of each problem.
+
+        The mean length of all of them is the sum of the first over problems divided by that of the second.
         """
-        pairs = {}
-        for name, which in (("length_right", self.correct), ("length_wrong", ~self.correct)):
-            if bool(which.any()):
-                pairs[name] = (self.lengths * which).double().sum(1), which.double().sum(1)
-        return pairs
+        which = self.correct == right
+        return (self.lengths * which).double().sum(1), which.double().sum(1)
 
     def measures(self, ks: Sequence[int] = (1,)) -> dict[str, Interval]:
         """Every measure with its interval.
@@ -86,10 +83,11 @@ class EvaluationResult:
             ValueError: a k below 1 or above the number of samples.
         """
         length = self.lengths.double().mean(1)
+        apart = {"length_right": self.lengths_where(right=True), "length_wrong": self.lengths_where(right=False)}
         measures = {
             "accuracy": interval(self.correct.double().mean(1)),
             "length": interval(length),
-            **{name: interval(*pair) for name, pair in self.lengths_by_correctness.items()},
+            **{name: interval(*pair) for name, pair in apart.items() if bool(pair[1].any())},
             **({} if self.truncated is None else {"truncated": interval(self.truncated.double().mean(1))}),
             "greedy_accuracy": interval(self.greedy_correct.double()),
             "greedy_length": interval(self.greedy_lengths.double()),

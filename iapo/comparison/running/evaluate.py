@@ -5,6 +5,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from iapo.comparison.running.problems import digest
-from iapo.comparison.running.results import evaluation_file
+from iapo.comparison.running.results import BASE_FOLDER, evaluation_file, is_evaluated
 from iapo.comparison.running.settings import instantiate
-from iapo.evaluation import evaluate
+from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate
 from iapo.rollout import TransformersSampler
 from iapo.tasks import Classifier, Task
 from iapo.training.checkpoint import latest_checkpoint
@@ -33,7 +34,8 @@ def evaluate_run(problems: Path, run: Path) -> None:
             sufficient completion, per problem.
 
     Raises:
-        FileNotFoundError: a trained run whose checkpoints are gone.
+        FileNotFoundError: a trained run whose checkpoints are gone, or budgets that follow from the base model before
+            that was evaluated.
     """
     start = time.perf_counter()
     content = json.loads(problems.read_text(encoding="utf-8"))
@@ -44,6 +46,7 @@ def evaluate_run(problems: Path, run: Path) -> None:
             f"{run}: this run was trained and has no checkpoint left to evaluate; put it back, or delete the folder to "
             "train again"
         )
+    forced = forced_answers(problems, run) if "forced" in content else None
     policy = PolicySource(parts["model"], parts["device"], parts["precision"], parts["trust_remote_code"])
     device, autocast = policy.torch_device(), policy.autocast()
     model, tokenizer = policy.load(checkpoint)
@@ -59,6 +62,7 @@ def evaluate_run(problems: Path, run: Path) -> None:
             samples=content["samples"],
             batch=content["batch"],
             keep_texts=True,
+            forced=forced,
         )
     task = ProblemSource(parts["data"], parts["task"]).resolve()
     metadata = {
@@ -68,6 +72,31 @@ def evaluate_run(problems: Path, run: Path) -> None:
         "seconds": time.perf_counter() - start,
     }
     result.save(run / evaluation_file(content["split"]), metadata)
+
+
+def forced_answers(problems: Path, run: Path) -> ForcedAnswers:
+    """How the answers of a run are asked for at budgets.
+
+    Args:
+        problems: as in `evaluate_run`; says so, but for budgets that follow from the samples of the base model, which
+            are in the base model's evaluation.
+        run: the run folder.
+
+    Raises:
+        FileNotFoundError: such budgets of another run, before the base model was evaluated on these problems.
+    """
+    forced = ForcedAnswers(**json.loads(problems.read_text(encoding="utf-8"))["forced"])
+    folder = problems.parent
+    if forced.budgets is not None or run.resolve() == (folder / BASE_FOLDER).resolve():
+        return forced
+    if not is_evaluated(folder, BASE_FOLDER, "test"):
+        raise FileNotFoundError(
+            f"{folder / BASE_FOLDER}: not evaluated, and the budgets of all runs follow from its lengths; the same "
+            "comparison evaluates it first, or give evaluation.budgets"
+        )
+    curve = EvaluationResult.load(folder / BASE_FOLDER / evaluation_file("test")).at_budget
+    assert curve is not None, "the digest of the problems covers that budgets are measured"
+    return replace(forced, budgets=curve.budgets)
 
 
 def known_to_task(

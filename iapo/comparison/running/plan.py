@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from iapo.comparison.running.settings import Settings
+from iapo.evaluation import ForcedAnswers
 
 Split = Literal["validation", "test"]
 
@@ -59,6 +60,8 @@ class EvaluationPlan:
         seed: of problems that are generated, and of the sampling.
         batch: completions sampled together, at most.
         settings: of `iapo train`, those of ``base``: model, data, prompt, sampler and rewards.
+        forced: how answers are asked for at budgets, of runs that report and of the base model; its budgets ``None``:
+            those that follow from the lengths of the base model's samples. ``None``: not at all.
     """
 
     problems: int
@@ -67,6 +70,7 @@ class EvaluationPlan:
     seed: int
     batch: int
     settings: Settings
+    forced: ForcedAnswers | None = None
 
 
 @dataclass(frozen=True)

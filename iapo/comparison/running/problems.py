@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
             "problems": [row["prompt"] for row in rows],
             "rows": source.render(rows, tokenizer),
         }
+        if split == "test" and plan.evaluation.forced is not None:
+            content["forced"] = asdict(plan.evaluation.forced)
         problems_path(folder, split).write_text(json.dumps(content, default=str) + "\n", encoding="utf-8")
 
 

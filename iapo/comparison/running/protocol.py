@@ -22,7 +22,9 @@ Execute = Callable[[str, Sequence[Job]], Mapping[str, Outcome]]
 
 
 def run_plan(plan: Plan, folder: Path, execute: Execute) -> dict[str, Outcome]:
-    """Run everything that is not finished yet: tuning runs, the base model and methods without a choice, then the rest.
+    """Run everything that is not finished yet: the base model, tuning runs and methods without a choice, then the rest.
+
+    The base model comes first because the budgets at which reasoning is cut may follow from its lengths.
 
     Args:
         plan: of the comparison; the problems are in ``folder`` already.
@@ -33,8 +35,11 @@ def run_plan(plan: Plan, folder: Path, execute: Execute) -> dict[str, Outcome]:
         How each job went, by its folder.
     """
     base = Job("base", folder / BASE_FOLDER, (_evaluate(folder, BASE_FOLDER, "test"),), lambda: (0.0, "evaluating"))
+    outcomes = dict(execute("base", [base]))
+    if outcomes["base"].state == "interrupted":
+        return outcomes
     first = [run_job(plan, folder, run) for run in [*plan.tuning_runs(), *plan.reporting_runs(plan.untuned())]]
-    outcomes = dict(execute("tuning" if plan.tuning_runs() else "reporting", [base, *first]))
+    outcomes |= execute("tuning" if plan.tuning_runs() else "reporting", first)
     if any(outcome.state == "interrupted" for outcome in outcomes.values()):
         return outcomes
     chosen = {name: setting for name, setting in choose(plan, folder).items() if name not in plan.untuned()}

@@ -1,6 +1,6 @@
 """The plan of a comparison from its YAML file, checked whole before any process starts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,15 @@ from iapo.comparison.running.plan import EvaluationPlan, Method, Plan, Tuning
 from iapo.comparison.running.problems import problem_source
 from iapo.comparison.running.settings import Settings, flags, resolve
 from iapo.comparison.running.values import mapping, positive, section, seed_list
+from iapo.evaluation import ForcedAnswers
+from iapo.tasks import AnswerStyle, Task
 from iapo.training.settings import ProblemSource
 
 _SAME = ("model", "trust_remote_code", *(field.name for field in fields(ProblemSource)))
 """Settings in which the methods of a comparison must not differ."""
+
+_FORCED = ("budgets", "budget_samples", "answer_tokens")
+"""Keys of ``evaluation`` that say how answers are asked for at budgets."""
 
 
 def read_plan(path: Path) -> Plan:
@@ -45,9 +50,9 @@ def read_plan(path: Path) -> Plan:
     at_once = positive(processes.get("at_once", 1), "processes.at_once")
     threads = positive(processes.get("threads", 1), "processes.threads")
     common = resolve(flags(base, "base"), "base")
-    evaluation = _read_evaluation(file.get("evaluation", {}), base, common)
-    methods = tuple(entry.resolve() for entry in entries)
     task = problem_source(common).resolve()
+    evaluation = _read_evaluation(file.get("evaluation", {}), base, common, task)
+    methods = tuple(entry.resolve() for entry in entries)
     if task.holds_out:
         held = evaluation.problems + (tuning.problems if any(method.tuned for method in methods) else 0)
         methods = tuple(_holding_out(method, held) for method in methods)
@@ -95,11 +100,11 @@ def _read_tuning(content: Any) -> Tuning:
     )
 
 
-def _read_evaluation(content: Any, base: Settings, common: Settings) -> EvaluationPlan:
+def _read_evaluation(content: Any, base: Settings, common: Settings, task: Task) -> EvaluationPlan:
     given = mapping(content, "evaluation")
     own = {name: value for name, value in given.items() if name.partition(".")[0] in ("rewards", "sampler")}
     rest = {name: value for name, value in given.items() if name not in own}
-    section(rest, "evaluation", ("problems", "samples", "ks", "seed", "batch"))
+    section(rest, "evaluation", ("problems", "samples", "ks", "seed", "batch", *_FORCED))
     samples = positive(given.get("samples", 32), "evaluation.samples")
     ks = given.get("ks", [k for k in (1, 2, 4, 8, 16, 32) if k <= samples])
     if not isinstance(ks, list) or not ks or any(not isinstance(k, int) or not 1 <= k <= samples for k in ks):
@@ -107,14 +112,35 @@ def _read_evaluation(content: Any, base: Settings, common: Settings) -> Evaluati
     seed = given.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise ValueError(f"evaluation.seed: got {seed!r}, want an integer")
+    settings = resolve(flags(base, "base") + flags(own, "evaluation"), "evaluation") if own else common
     return EvaluationPlan(
         problems=positive(given.get("problems", 256), "evaluation.problems"),
         samples=samples,
         ks=tuple(sorted(set(ks))),
         seed=seed,
         batch=positive(given.get("batch", 1024), "evaluation.batch"),
-        settings=resolve(flags(base, "base") + flags(own, "evaluation"), "evaluation") if own else common,
+        settings=settings,
+        forced=_read_forced(given, task.answer_style.replaced(settings["postfix"], settings["closing"])),
     )
+
+
+def _read_forced(given: Mapping[str, Any], style: AnswerStyle) -> ForcedAnswers | None:
+    """How answers are asked for at budgets."""
+    budgets = given.get("budgets", "auto")
+    if budgets != "auto" and (not isinstance(budgets, list) or any(type(budget) is not int for budget in budgets)):
+        raise ValueError(f"evaluation.budgets: got {budgets!r}, want auto or a list of numbers of tokens")
+    if not budgets:
+        return None
+    try:
+        return ForcedAnswers(
+            style.postfix,
+            style.closing,
+            budgets=None if budgets == "auto" else tuple(budgets),
+            answer_tokens=positive(given.get("answer_tokens", 32), "evaluation.answer_tokens"),
+            samples=positive(given.get("budget_samples", 8), "evaluation.budget_samples"),
+        )
+    except ValueError as error:
+        raise ValueError(str(error) if str(error).startswith("evaluation") else f"evaluation.{error}") from error
 
 
 def _holding_out(method: Method, problems: int) -> Method:

@@ -8,6 +8,8 @@ from iapo.comparison.showing.summary import Summary
 from iapo.evaluation import Interval
 from iapo.inspection.glyphs import printable
 
+_AREA = "Area: the mean accuracy over all budgets from 0 to the largest (linear axis, trapezoid rule)."
+
 
 def results_json(summary: Summary) -> str:
     """Every finished run as a row: a JSON list, one line each."""
@@ -18,10 +20,13 @@ def results_json(summary: Summary) -> str:
 
 
 def render_report(summary: Summary) -> str:
-    """The report as Markdown: methods, differences, difficulty, tuning, token classes, what is missing."""
+    """The report as Markdown: methods, differences, budgets, lengths, difficulty, tuning, classes, what is missing."""
     lines = ["# Comparison", "", *(f"- {name}: {value}" for name, value in summary.metadata.items()), ""]
     lines += ["95% intervals over seeds and problems. † on the Pareto front.", "", *_methods_table(summary), ""]
     lines += [f"## Against {summary.reference}", "", *_differences_table(summary), ""]
+    if any(method.by_budget for method in summary.methods):
+        lines += ["## Accuracy at a budget of reasoning tokens", "", _AREA, "", *_budget_table(summary), ""]
+    lines += ["## Right and wrong", "", *_lengths_table(summary), ""]
     if any(method.by_difficulty for method in summary.methods):
         lines += ["## By difficulty", "", *_difficulty_table(summary), ""]
     if summary.tuning:
@@ -79,11 +84,33 @@ def _differences_table(summary: Summary) -> list[str]:
             ranged(method.differences.get("accuracy"), "+.3f"),
             ranged(method.differences.get("accuracy_hard"), "+.3f"),
             ranged(method.differences.get("mean_length"), "+.1%"),
+            ranged(method.differences.get("budget_area"), "+.3f"),
         ]
         for method in summary.methods
         if method.differences
     ]
-    return _markdown(["method", "accuracy", "accuracy, hardest third", "mean length"], rows)
+    return _markdown(["method", "accuracy", "accuracy, hardest third", "mean length", "area over budgets"], rows)
+
+
+def _budget_table(summary: Summary) -> list[str]:
+    cut = [method for method in summary.methods if method.by_budget]
+    rows = [
+        [method.name, ranged(method.measures["budget_area"]), *map(ranged, method.by_budget.values())] for method in cut
+    ]
+    return _markdown(["method", "area", *map(str, cut[0].by_budget)], rows)
+
+
+def _lengths_table(summary: Summary) -> list[str]:
+    rows = [
+        [
+            method.name,
+            ranged(method.measures.get("length_right"), ".1f"),
+            ranged(method.measures.get("length_wrong"), ".1f"),
+            ranged(method.measures.get("truncated"), ".1%"),
+        ]
+        for method in summary.methods
+    ]
+    return _markdown(["method", "length of right ones", "length of wrong ones", "truncated"], rows)
 
 
 def _difficulty_table(summary: Summary) -> list[str]:

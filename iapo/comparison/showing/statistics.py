@@ -29,10 +29,11 @@ def mean_interval(
         seed: of the bootstrap.
 
     Returns:
-        The estimate and its 95% percentile interval from 2000 resamples.
+        The estimate and its 95% percentile interval from 2000 resamples. Resamples whose divisors are all 0 have no
+        value and are left out.
 
     Raises:
-        ValueError: no values, or divisors of another shape.
+        ValueError: no values, or divisors of another shape or that are all 0.
 
     Example:
         >>> mean_interval(torch.tensor([[1.0, 1.0], [1.0, 1.0]]))
@@ -45,12 +46,15 @@ def mean_interval(
     _check(values, "values")
     if divisors is not None and divisors.shape != values.shape:
         raise ValueError(f"divisors: got shape {tuple(divisors.shape)}, want {tuple(values.shape)}, from values")
+    if divisors is not None and not bool(divisors.any()):
+        raise ValueError("divisors: all are 0, want at least one that is not")
     generator = torch.Generator().manual_seed(seed)
     runs, problems = _weights(values.shape[0], generator), _weights(values.shape[1], generator)
     spread = _resampled(values, runs, problems)
     value = values.double().mean()
     if divisors is not None:
-        spread = spread / _resampled(divisors, runs, problems)
+        divided = _resampled(divisors, runs, problems)
+        spread = spread[divided != 0] / divided[divided != 0]
         value = value / divisors.double().mean()
     return Interval.of_resamples(value, spread)
 

@@ -1,55 +1,15 @@
-"""A comparison summed up: each method's measures over its runs, with intervals."""
+"""A comparison summed up: its methods, the front, what was tuned, and what is not finished."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
 from iapo.comparison.running.choice import tuning_scores
 from iapo.comparison.running.plan import Plan
-from iapo.comparison.running.results import RunResult, is_evaluated
+from iapo.comparison.running.results import RunResult, evaluation_file, is_evaluated
 from iapo.comparison.running.runner import Outcome
-from iapo.comparison.showing.statistics import difference_interval, hardest_third, mean_interval, pareto_front
-from iapo.evaluation import Interval
-
-
-@dataclass(frozen=True, eq=False)
-class MethodSummary:
-    """The reporting runs of a method together.
-
-    Args:
-        name: its entry of ``methods``, or ``base``.
-        setting: the one that was chosen.
-        runs: one per reporting seed that is finished.
-        measures: with intervals over seeds and problems: ``accuracy``, ``mean_length``, ``greedy_accuracy``,
-            ``greedy_length``, ``pass@k``, ``ratio@k``, and, where the data have them, ``accuracy_hard`` and ``excess``
-            (tokens above the shortest sufficient reasoning).
-        classes: tokens of each class in a completion.
-        by_difficulty: accuracy and mean length by difficulty.
-        differences: to the reference method: ``accuracy`` and ``accuracy_hard`` as differences, ``mean_length`` as a
-            share of the reference's.
-    """
-
-    name: str
-    setting: str
-    runs: tuple[RunResult, ...]
-    measures: dict[str, Interval]
-    classes: dict[str, Interval]
-    by_difficulty: dict[float, tuple[Interval, Interval]]
-    differences: dict[str, Interval]
-
-    @property
-    def tokens_sampled(self) -> float:
-        """Mean over runs."""
-        return sum(run.tokens_sampled for run in self.runs) / len(self.runs)
-
-    @property
-    def seconds(self) -> float:
-        """Mean over runs."""
-        return sum(run.seconds for run in self.runs) / len(self.runs)
+from iapo.comparison.showing.method_summary import MethodSummary, summarize_method
+from iapo.comparison.showing.statistics import pareto_front
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,13 +81,17 @@ def summarize(
         choices: the setting of each method.
         results: every finished run.
         outcomes: how jobs went just now.
+
+    Raises:
+        ValueError: runs whose reasoning was cut at different budgets.
     """
     groups: dict[str, list[RunResult]] = {"base": [], **{method.name: [] for method in plan.methods}}
     for result in results:
         if result.split == "test":
             groups[result.name].append(result)
+    _check_budgets(folder, [run for runs in groups.values() for run in runs])
     reference = groups[plan.reference]
-    methods = [_method(name, runs, reference, plan.evaluation.ks) for name, runs in groups.items() if runs]
+    methods = [summarize_method(name, runs, reference, plan.evaluation.ks) for name, runs in groups.items() if runs]
     lengths = [method.measures["mean_length"].value for method in methods]
     front = pareto_front(lengths, [method.measures["accuracy"].value for method in methods])
     planned = [*plan.tuning_runs(), *plan.reporting_runs(choices)]
@@ -146,44 +110,16 @@ def summarize(
     )
 
 
-def _method(name: str, runs: Sequence[RunResult], reference: Sequence[RunResult], ks: Sequence[int]) -> MethodSummary:
-    accuracy, length = _table(runs, lambda run: run.accuracy), _table(runs, lambda run: run.length)
-    measures = {
-        "accuracy": mean_interval(accuracy),
-        "mean_length": mean_interval(length),
-        "greedy_accuracy": mean_interval(_table(runs, lambda run: run.evaluation.greedy_correct.double())),
-        "greedy_length": mean_interval(_table(runs, lambda run: run.evaluation.greedy_lengths.double())),
-    }
-    for k in ks:
-        passed = torch.stack([run.passed(k) for run in runs])
-        measures[f"pass@{k}"] = mean_interval(passed)
-        measures[f"ratio@{k}"] = mean_interval(passed, length)
-    first = runs[0]
-    if first.shortest is not None:
-        measures["excess"] = mean_interval(length - first.shortest)
-    by_difficulty = {}
-    differences = {}
-    if reference and runs[0].name != reference[0].name:
-        other = _table(reference, lambda run: run.accuracy)
-        differences["accuracy"] = difference_interval(accuracy, other)
-        lengths = _table(reference, lambda run: run.length)
-        differences["mean_length"] = difference_interval(length, lengths, relative=True)
-    if first.difficulty is not None:
-        hard = hardest_third(first.difficulty)
-        measures["accuracy_hard"] = mean_interval(accuracy[:, hard])
-        if differences:
-            differences["accuracy_hard"] = difference_interval(accuracy[:, hard], other[:, hard])
-        for level in sorted(set(first.difficulty.tolist())):
-            of = first.difficulty == level
-            by_difficulty[level] = mean_interval(accuracy[:, of]), mean_interval(length[:, of])
-    classes = {kind: mean_interval(torch.stack([run.classes[kind] for run in runs])) for kind in first.classes}
-    return MethodSummary(name, first.setting, tuple(runs), measures, classes, by_difficulty, differences)
-
-
-def _table(
-    runs: Sequence[RunResult], measure: Callable[[RunResult], Float[Tensor, " problem"]]
-) -> Float[Tensor, "run problem"]:
-    return torch.stack([measure(run) for run in runs])
+def _check_budgets(folder: Path, runs: Sequence[RunResult]) -> None:
+    """Raise ``ValueError`` if the runs were not all cut at the budgets of the first that was cut."""
+    wanted = None
+    for run in runs:
+        curve = run.evaluation.at_budget
+        if curve is not None and curve.budgets != (wanted := wanted or curve.budgets):
+            raise ValueError(
+                f"{folder / run.folder / evaluation_file(run.split)}: cut at the budgets {curve.budgets}, others at "
+                f"{wanted}; delete it, and the same comparison evaluates the run again"
+            )
 
 
 def _tuning(

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from iapo.commands.compare import compare
-from iapo.comparison.running.evaluate import evaluate_run
+from iapo.comparison.running.evaluate import evaluate_run, forced_answers
 from iapo.comparison.running.problems import problems_path, write_problems
 from iapo.comparison.running.protocol import run_job
 from iapo.comparison.running.read_plan import read_plan
@@ -23,10 +23,11 @@ COMPARISON = {
     "base": {
         **{"steps": 2, "prompts_per_step": 4, "group_size": 2, "limit": 64, "device": "cpu"},
         **{"sampler.max_new_tokens": 40, "eval_problems": 2, "eval_samples": 1, "checkpoint_every": 1},
+        "rewards": {"accuracy": {"class_path": "iapo.rewards.ExactAnswer"}},
     },
     "methods": {"grpo": {"assigner": "GroupRelative", "estimator": "NoInformation"}},
     "reporting": {"seeds": [0]},
-    "evaluation": {"problems": 6, "samples": 4, "batch": 8},
+    "evaluation": {"problems": 6, "samples": 4, "batch": 8, "budget_samples": 2, "answer_tokens": 4},
     "processes": {"at_once": 1},
 }
 
@@ -100,6 +101,27 @@ def test_the_last_checkpoint_is_evaluated(finished):
     assert json.loads((folder / "base/evaluation-test.json").read_text())["model"] == "embedded"
     found = json.loads((folder / "grpo/default/seed-0/evaluation-test.json").read_text())
     assert [len(row) for row in found["correct"]] == [4] * 6
+
+
+def test_all_runs_are_cut_at_the_budgets_of_the_base_model(finished, tmp_path):
+    _, folder, _ = finished
+    curves = [
+        json.loads((folder / run / "evaluation-test.json").read_text())["at_budget"]
+        for run in (BASE_FOLDER, "grpo/default/seed-0")
+    ]
+    assert curves[0]["budgets"] == curves[1]["budgets"]
+    assert len(curves[0]["budgets"]) > 3
+    for curve in curves:
+        assert [len(sample) for sample in curve["correct"]] == [2] * 6
+    assert "## Accuracy at a budget" in (folder / "report.md").read_text()
+    assert "Accuracy at a budget" in (folder / "index.html").read_text()
+    problems, run = problems_path(tmp_path, "test"), tmp_path / "grpo/default/seed-0"
+    shutil.copy(problems_path(folder, "test"), problems)
+    with pytest.raises(FileNotFoundError, match="base: not evaluated, and the budgets of all runs follow from its"):
+        forced_answers(problems, run)
+    content = json.loads(problems.read_text())
+    problems.write_text(json.dumps({**content, "forced": content["forced"] | {"budgets": [0, 5]}}))
+    assert forced_answers(problems, run).budgets == (0, 5)
 
 
 def test_a_run_without_checkpoints_is_not_evaluated_as_its_base(finished, tmp_path):

@@ -12,6 +12,7 @@ from iapo.comparison.running.problems import choose_problems, digest, problems_p
 from iapo.comparison.running.read_plan import read_plan
 from iapo.comparison.running.settings import instantiate
 from iapo.embedded import model_path, split_of
+from iapo.evaluation import ForcedAnswers
 from iapo.tasks import FileTask, ReasoningGymTask, hold_out, load_rows
 
 GOOD = {
@@ -73,6 +74,23 @@ def test_the_rewards_of_the_evaluation_are_those_of_base(tmp_path):
     assert read_plan(written(tmp_path, content)).evaluation.settings["sampler"]["init_args"]["max_new_tokens"] == 30
 
 
+def test_answers_are_asked_for_at_budgets_in_the_style_of_the_task(tmp_path):
+    def forced(base: dict | None = None, **evaluation) -> ForcedAnswers | None:
+        # Of components that need no answer themselves.
+        content = {"base": GOOD["methods"]["grpo"] | (base or {}), "methods": {"grpo": {}}}
+        content |= {"reporting": {"seeds": [0]}, "evaluation": evaluation}
+        return read_plan(written(tmp_path, content)).evaluation.forced
+
+    assert forced() == ForcedAnswers("</think><answer>", "</answer>", None, answer_tokens=32, samples=8)
+    given = forced(budgets=[16, 4], answer_tokens=3, budget_samples=2)
+    assert given == ForcedAnswers("</think><answer>", "</answer>", (0, 4, 16), answer_tokens=3, samples=2)
+    texts = {"postfix": "<answer>", "closing": ""}
+    assert forced(texts, budgets=[1]) == ForcedAnswers("<answer>", "", (0, 1), samples=8)
+    assert forced({"postfix": ""}, budgets=[]) is None
+    with pytest.raises(ValueError, match=r"evaluation\.postfix: got an empty text, so that nothing asks for an answer"):
+        forced({"postfix": ""})
+
+
 def changed(path: str, value: object) -> dict:
     content = copy.deepcopy(GOOD)
     *parents, last = path.split("/")
@@ -120,6 +138,11 @@ def changed(path: str, value: object) -> dict:
         ("evaluation/ks", [1, 5], r"evaluation\.ks: got \[1, 5\]"),
         ("evaluation/samples", "4", r"evaluation\.samples: got '4'"),
         ("evaluation/rewards", "NoSuchReward", r"evaluation: "),
+        ("evaluation/budgets", "all", r"evaluation\.budgets: got 'all', want auto or a list"),
+        ("evaluation/budgets", [4, True], r"evaluation\.budgets: got \[4, True\]"),
+        ("evaluation/budgets", [4, -1], r"evaluation\.budgets: got \(4, -1\)"),
+        ("evaluation/budget_samples", 0, r"evaluation\.budget_samples: got 0"),
+        ("evaluation/answer_tokens", "few", r"evaluation\.answer_tokens: got 'few'"),
         ("processes/at_once", True, r"processes\.at_once: got True"),
         ("processes/workers", 2, r"processes\.workers: unknown key"),
     ],

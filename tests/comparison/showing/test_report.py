@@ -74,15 +74,75 @@ def test_the_page_has_all_methods_and_no_dead_link(made_up):
 
 def test_the_page_shows_all_that_was_promised(made_up):
     page = render_page(made_up[2])
+    for title in ("Accuracy at a budget", "Right and wrong"):
+        assert f"<h2>{title}</h2>" in page
     for title in ("Accuracy against length", "Several samples", "By difficulty", "What the tokens do", "Learning"):
         assert f"<h2>{title}</h2>" in page
     for label in ("Pass@k", "Length@k, tokens", "Ratio@k, 1 / token", "difficulty", "tokens sampled, thousands"):
         assert label in page
-    assert page.count("<svg") == 1 + 3 + 2 + 1 + 2
+    assert page.count("<svg") == 1 + 1 + 3 + 2 + 1 + 2
     section = page[page.index("<h2>By difficulty</h2>") : page.index("<h2>What the tokens do</h2>")]
     assert section.count('class="bar"') == 2 * 3 * len(made_up[2].methods), "an interval at every level"
     assert "http" not in page.replace("http-equiv", "")
     assert page == render_page(made_up[2])
+
+
+def test_the_page_begins_with_accuracy_against_length(made_up):
+    page = render_page(made_up[2])
+    first = page[page.index("<h2>") : page.index("<h2>", page.index("<h2>") + 1)]
+    assert "<h2>Accuracy against length</h2>" in first
+    assert first.count('class="bar"') == len(made_up[2].methods), "with the intervals of every method"
+    assert page.index("Ratio@") > page.index(first) + len(first)
+
+
+def test_accuracy_at_a_budget_is_shown_with_intervals(made_up):
+    summary = made_up[2]
+    page, report = render_page(summary), render_report(summary)
+    section = page[page.index("<h2>Accuracy at a budget</h2>") : page.index("<h2>Right and wrong</h2>")]
+    assert section.count('class="bar"') == 3 * len(summary.methods)
+    assert "<th>area</th><th>0</th><th>10</th><th>30</th>" in section
+    assert "| method | area | 0 | 10 | 30 |" in report
+    for method in summary.methods:
+        accuracy = method.measures["accuracy"]
+        assert method.by_budget[0].high == 0
+        assert method.by_budget[10] == method.by_budget[30] == accuracy
+        # Linear from 0 at 0 to the accuracy at 10, which stays: 5/6 of the accuracy, in every resample.
+        area = method.measures["budget_area"]
+        assert [area.value, area.low, area.high] == pytest.approx(
+            [5 / 6 * value for value in (accuracy.value, accuracy.low, accuracy.high)]
+        )
+        assert f"{accuracy.value:.3f}<small>" in section
+        assert f"| {method.name} | {area:.3f} | 0.000 (0.000 to 0.000) | {accuracy:.3f} |" in report
+    iapo = next(method for method in summary.methods if method.name == "iapo")
+    assert iapo.differences["budget_area"].value == pytest.approx(5 / 6 * iapo.differences["accuracy"].value)
+
+
+def test_right_and_wrong_completions_are_told_apart(made_up):
+    _, folder, summary = made_up
+    report = render_report(summary)
+    for method in summary.methods:
+        samples = {True: [], False: []}
+        for run in method.runs:
+            found = json.loads((folder / run.folder / evaluation_file("test")).read_text())
+            for pairs in map(zip, found["correct"], found["lengths"]):
+                for right, length in pairs:
+                    samples[right].append(length)
+        for right, name in ((True, "length_right"), (False, "length_wrong")):
+            assert method.measures[name].value == pytest.approx(sum(samples[right]) / len(samples[right]))
+        share = len(samples[False]) / len(samples[True] + samples[False])
+        assert method.measures["truncated"].value == pytest.approx(share)
+        shown = (method.measures[name] for name in ("length_right", "length_wrong", "truncated"))
+        assert f"| {method.name} | {next(shown):.1f} | {next(shown):.1f} | {next(shown):.1%} |" in report
+
+
+def test_runs_cut_at_other_budgets_are_not_put_together(tmp_path):
+    plan = write_comparison(tmp_path)
+    path = tmp_path / "grpo/default/seed-1" / evaluation_file("test")
+    found = json.loads(path.read_text())
+    found["at_budget"]["budgets"] = [0, 10, 31]
+    path.write_text(json.dumps(found))
+    with pytest.raises(ValueError, match=r"seed-1/evaluation-test.json: cut at the budgets \(0, 10, 31\), others at"):
+        summary_of(plan, tmp_path)
 
 
 def test_hostile_text_stays_text(made_up):
@@ -109,6 +169,17 @@ def test_rows_have_their_fields_and_numbers(made_up):
         assert row["accuracy_hard"] == pytest.approx(sum(hard) / len(hard))
         assert row["shortest_length"] == 16
         assert sum(row["token_classes"].values()) == pytest.approx(row["mean_length"])
+        if row["split"] == "test":
+            assert row["accuracy_at_budget"] == {"0": 0, "10": row["accuracy"], "30": row["accuracy"]}
+            assert row["budget_area"] == pytest.approx(row["accuracy"] * 5 / 6)
+            assert row["truncated"] == pytest.approx(1 - row["accuracy"])
+            by_verdict = {True: row["length_right"], False: row["length_wrong"]}
+            assert (by_verdict[False] is None) == (row["accuracy"] == 1)
+            shares = {True: row["accuracy"], False: 1 - row["accuracy"]}
+            parts = [shares[right] * length for right, length in by_verdict.items() if length is not None]
+            assert sum(parts) == pytest.approx(row["mean_length"])
+        else:
+            assert row["accuracy_at_budget"] is row["budget_area"] is row["truncated"] is row["length_wrong"] is None
         assert row["task"] == "sums"
         assert not Path(row["run"]).is_absolute()
     grpo = next(row for row in rows if row["method"] == "grpo" and row["seed"] == 1)
@@ -191,24 +262,26 @@ def test_reporting_starts_after_tuning_with_the_chosen_setting(tmp_path):
         return {job.name: Outcome("finished") for job in jobs}
 
     run_plan(plan, tmp_path, execute)
-    assert asked[0][:3] == ["base", "iapo/alpha=0.1/seed-7", "iapo/alpha=0.5/seed-7"]
-    assert asked[1] == ["iapo/alpha=0.5/seed-0", "iapo/alpha=0.5/seed-1"]
-    settings = yaml.safe_load((tmp_path / asked[1][1] / "settings.yaml").read_text())
+    assert asked[0] == ["base"]
+    assert asked[1][:2] == ["iapo/alpha=0.1/seed-7", "iapo/alpha=0.5/seed-7"]
+    assert asked[2] == ["iapo/alpha=0.5/seed-0", "iapo/alpha=0.5/seed-1"]
+    settings = yaml.safe_load((tmp_path / asked[2][1] / "settings.yaml").read_text())
     assert settings == {**SETTINGS, "seed": 1}
     assert not (tmp_path / "iapo/alpha=0.1/seed-0").exists()
 
 
-def test_nothing_is_chosen_from_an_interrupted_tuning(tmp_path):
+@pytest.mark.parametrize("interrupted", ["base", "tuning"])
+def test_nothing_is_chosen_from_what_was_interrupted(tmp_path, interrupted):
     plan = made_up_plan()
     write_problems(tmp_path)
     calls = []
 
     def execute(title: str, jobs: list[Job]) -> dict[str, Outcome]:
         calls.append(title)
-        return {job.name: Outcome("interrupted") for job in jobs}
+        return {job.name: Outcome("interrupted" if title == interrupted else "finished") for job in jobs}
 
-    assert run_plan(plan, tmp_path, execute)["base"].state == "interrupted"
-    assert calls == ["tuning"]
+    assert "interrupted" in {outcome.state for outcome in run_plan(plan, tmp_path, execute).values()}
+    assert calls == ["base", "tuning"][: ["base", "tuning"].index(interrupted) + 1]
 
 
 def test_a_folder_with_other_settings_is_refused(tmp_path):
@@ -229,15 +302,19 @@ def test_data_without_difficulty_or_classes_have_fewer_sections(tmp_path):
     problems_path(tmp_path, "test").write_text(json.dumps(content))
     write_evaluation(tmp_path, BASE_FOLDER, "test", 0.5, 20, 4)
     write_run(tmp_path, Run(method, "default", 0, "test"), 0.5, 20, 4)
+    known = ("correct", "lengths", "greedy_correct", "greedy_lengths", "problems")
     for run in (BASE_FOLDER, "grpo/default/seed-0"):
         path = tmp_path / run / evaluation_file("test")
         found = json.loads(path.read_text())
-        path.write_text(json.dumps({k: v for k, v in found.items() if k not in ("classes", "shortest")}))
+        path.write_text(json.dumps({k: v for k, v in found.items() if k in known}))
     summary = summary_of(plan, tmp_path)
     page, row = render_page(summary), json.loads(results_json(summary))[0]
     assert "By difficulty" not in page
     assert "What the tokens do" not in page
     assert "above shortest" not in page
+    assert "at a budget" not in page
+    assert "<th>area</th>" not in page
+    assert "<th>truncated</th>" not in page
     assert row["accuracy_hard"] is row["token_classes"] is row["shortest_length"] is None
     assert render_report(summary)
 

@@ -101,6 +101,13 @@ def test_a_difference_pairs_problems_and_leads_back_to_the_mean(values):
     assert (share.value, share.low, share.high) == pytest.approx((-0.5, -0.5, -0.5))
 
 
+def test_resamples_without_anything_to_divide_by_are_left_out():
+    found = mean_interval(torch.tensor([[6.0, 0.0, 0.0]]), torch.tensor([[2.0, 0.0, 0.0]]))
+    assert (found.value, found.low, found.high) == pytest.approx((3, 3, 3))
+    with pytest.raises(ValueError, match="divisors: all are 0"):
+        mean_interval(torch.zeros(1, 2), torch.zeros(1, 2))
+
+
 def test_shapes_must_fit():
     with pytest.raises(ValueError, match=r"values: got shape \(0, 3\)"):
         mean_interval(torch.zeros(0, 3))

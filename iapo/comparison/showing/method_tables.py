@@ -1,0 +1,83 @@
+"""Tables of a page about the methods."""
+
+from collections.abc import Mapping, Sequence
+
+from iapo.comparison.showing.links import anchor
+from iapo.comparison.showing.method_summary import MethodSummary
+from iapo.comparison.showing.summary import Summary
+from iapo.comparison.showing.tables import Cell, escaped, html_table, interval_cell, linked
+from iapo.evaluation import Interval
+
+Column = tuple[str, str, str]
+"""The head of a column, the measure in it, and a format of Python's for numbers."""
+
+
+def methods(summary: Summary) -> str:
+    """Every method with its measures."""
+    k = summary.ks[-1]
+    columns = [
+        ("accuracy", "accuracy", ".3f"),
+        ("mean length", "mean_length", ".1f"),
+        ("above shortest", "excess", ".1f"),
+        ("accuracy, hardest third", "accuracy_hard", ".3f"),
+        (f"Pass@{k}", f"pass@{k}", ".3f"),
+        (f"Ratio@{k}", f"ratio@{k}", ".4f"),
+        ("greedy accuracy", "greedy_accuracy", ".3f"),
+        ("greedy length", "greedy_length", ".1f"),
+    ]
+    columns = _known(summary, columns)
+    rows = []
+    for method in summary.methods:
+        mark = " †" if method.name in summary.front else ""
+        cells = [
+            (escaped(method.name) + mark, "text"),
+            (escaped(method.setting), "text"),
+            *_cells(method, method.measures, columns),
+        ]
+        cells += [
+            (linked(anchor(method), f"{method.tokens_sampled:,.0f}"), ""),
+            (linked(anchor(method), f"{method.seconds:,.0f}"), ""),
+            (linked(anchor(method), str(len(method.runs))), ""),
+        ]
+        rows.append(cells)
+    head = ["method", "setting", *(name for name, _, _ in columns), "tokens sampled", "seconds", "runs"]
+    return html_table(head, rows, text=2)
+
+
+def lengths(summary: Summary) -> str:
+    """Mean length of right and of wrong completions, and the share that was cut before its end."""
+    columns = [
+        ("mean length", "mean_length", ".1f"),
+        ("of right ones", "length_right", ".1f"),
+        ("of wrong ones", "length_wrong", ".1f"),
+        ("truncated", "truncated", ".1%"),
+    ]
+    columns = _known(summary, columns)
+    rows = [[(escaped(method.name), "text"), *_cells(method, method.measures, columns)] for method in summary.methods]
+    return html_table(["method", *(name for name, _, _ in columns)], rows, text=1) if rows else ""
+
+
+def differences(summary: Summary) -> str:
+    """Every method against the reference; empty if the reference has no runs."""
+    columns = [
+        ("accuracy", "accuracy", "+.3f"),
+        ("accuracy, hardest third", "accuracy_hard", "+.3f"),
+        ("mean length", "mean_length", "+.1%"),
+        ("area over budgets", "budget_area", "+.3f"),
+    ]
+    columns = [column for column in columns if any(column[1] in method.differences for method in summary.methods)]
+    rows = [
+        [(escaped(method.name), "text"), *_cells(method, method.differences, columns)]
+        for method in summary.methods
+        if method.differences
+    ]
+    return html_table(["method", *(name for name, _, _ in columns)], rows, text=1) if rows else ""
+
+
+def _known(summary: Summary, columns: Sequence[Column]) -> list[Column]:
+    """The columns of measures that at least one method has."""
+    return [column for column in columns if any(column[1] in method.measures for method in summary.methods)]
+
+
+def _cells(method: MethodSummary, measures: Mapping[str, Interval], columns: Sequence[Column]) -> list[Cell]:
+    return [(linked(anchor(method), interval_cell(measures.get(key), form)), "") for _, key, form in columns]
