@@ -136,6 +136,16 @@ def gtpo(rewards, groups, entropy, mask, outcome_weight, entropy_weight):
     return zscore(shaped, mask, lambda i: (groups[i], rewards[i] > 0.5), eps=1e-6)
 
 
+def official_gtpo(rewards, entropy, mask, weight):
+    """What is added to the outcome: plus or minus weight times length times the token's share of the entropy."""
+    result = []
+    for reward, row, counts in zip(rewards, entropy, mask, strict=True):
+        total = sum(h for h, counted in zip(row, counts, strict=True) if counted)
+        size = (1 if reward > 0.5 else -1) * weight * sum(counts)
+        result.append([size * h / total if counted and total else 0.0 for h, counted in zip(row, counts, strict=True)])
+    return result
+
+
 def grpo_s(rewards, groups, entropy, mask, outcome_weight, entropy_weight):
     """The same for whole completions, by the mean entropy of their tokens."""
     rows = [[h for h, counts in zip(*pair, strict=True) if counts] for pair in zip(entropy, mask, strict=True)]

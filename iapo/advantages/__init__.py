@@ -8,6 +8,7 @@ from iapo.advantages.gtpo import GTPO
 from iapo.advantages.information_aware import InformationAware
 from iapo.advantages.length_shaped import LengthShaped
 from iapo.advantages.official_compat import OfficialCompat
+from iapo.advantages.official_gtpo import OfficialGTPO
 from iapo.advantages.overlong import OverlongFiltered
 from iapo.advantages.reinforce_plus_plus import ReinforcePlusPlus
 from iapo.advantages.rloo import RLOO
@@ -21,6 +22,17 @@ from iapo.advantages.shaping import (
     SoftOverlong,
     ThinkPrune,
 )
+from iapo.advantages.sufficient import (
+    BudgetReturns,
+    Crop,
+    Drift,
+    FirstCorrectChunk,
+    RecordGain,
+    SerialExits,
+    StepPotential,
+    TailPenalty,
+    TurnGain,
+)
 from iapo.advantages.wrapping import WrappingAssigner
 
 __all__ = [
@@ -30,18 +42,28 @@ __all__ = [
     "RLOO",
     "SGRPO",
     "AroraZanette",
+    "BudgetReturns",
+    "Crop",
+    "Drift",
+    "FirstCorrectChunk",
     "GroupRelative",
     "InformationAware",
     "KimiLength",
     "L1Length",
     "LengthShaped",
     "OfficialCompat",
+    "OfficialGTPO",
     "OverlongFiltered",
+    "RecordGain",
     "ReinforcePlusPlus",
     "RewardShaping",
+    "SerialExits",
     "ShorterBetter",
     "SoftOverlong",
+    "StepPotential",
+    "TailPenalty",
     "ThinkPrune",
+    "TurnGain",
     "WrappingAssigner",
     "information_to_go",
 ]

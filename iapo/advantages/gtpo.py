@@ -20,9 +20,8 @@ class GTPO(EntropyWeighted):
 
     The tokens of a group's correct completions are then z-scored together, and those of its wrong ones.
 
-    The authors of IAPO compare with another method of this name: in their repository, GTPO adds plus (correct) or minus
-    (wrong) ``0.1 * share * length`` to the advantage, with a token's share of the completion's entropy, and does not
-    z-score.
+    This is the paper's. The released code of IAPO, whose authors compare with GTPO, computes something else under this
+    name: `OfficialGTPO`.
 
     *Degenerate cases.* Each set's advantages have mean 0, so that a set whose shaped rewards are all equal has
     advantage 0; the set of a single completion is one. Where the correct completions of a group have equal rewards, as

@@ -18,18 +18,20 @@ class SGRPO(WrappingAssigner):
     the batch, masked ones included. So ``torch.manual_seed`` repeats the sample, a restored generator state continues
     it, and it is the same on every device. It changes with the order and the width of the batch.
 
-    The S-GRPO with which the authors of IAPO compare has a cutoff as well, in their repository: tokens beyond it never
-    count. Here there is none, as in the paper of S-GRPO.
+    The paper has no cutoff, which is the default. The S-GRPO with which the authors of IAPO compare has one, in their
+    released code: tokens from position ``cutoff`` on never count.
 
-    *Degenerate cases.* With ``probability=1`` it is ``outcome``; with 0 only the first tokens count.
+    *Degenerate cases.* With ``probability=1`` and no cutoff it is ``outcome``; with 0 only the first tokens count. A
+    cutoff beyond the longest completion changes nothing, random numbers included.
 
     Args:
         outcome: assigns the advantages, `GroupRelative` in the paper.
         first: tokens at a completion's start that always count.
         probability: of each later token to count.
+        cutoff: tokens at a completion's start that may count at all, at least ``first``; ``None``: all of them.
 
     Raises:
-        ValueError: a negative ``first``, a ``probability`` outside [0, 1], or both 0.
+        ValueError: a negative ``first``, a ``probability`` outside [0, 1], both 0, or a ``cutoff`` below ``first``.
 
     Example:
         >>> from iapo.advantages import GroupRelative
@@ -39,12 +41,14 @@ class SGRPO(WrappingAssigner):
         tensor([ True,  True, False])
 
     References:
-        Lee and Tong, "Token-Efficient RL for LLM Reasoning", arXiv 2504.20834, S-GRPO.
+        Lee and Tong, "Token-Efficient RL for LLM Reasoning", arXiv 2504.20834, S-GRPO. Another method of that name is
+        that of Dai et al., arXiv 2505.07686.
     """
 
     outcome: AdvantageAssigner
     first: int
     probability: float
+    cutoff: int | None = None
 
     def __post_init__(self) -> None:
         check_length("first", self.first, least=0)
@@ -52,12 +56,16 @@ class SGRPO(WrappingAssigner):
             raise ValueError(f"probability: got {self.probability}, want a number from 0 to 1")
         if not self.first and not self.probability:
             raise ValueError("first and probability: got 0 for both, want a positive one, else no token counts")
+        if self.cutoff is not None:
+            check_length("cutoff", self.cutoff, least=max(1, self.first))
 
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
         """The outcome's advantages on the tokens that were sampled."""
         output = self.assign_outcome(inputs)
         sampled = (torch.rand(inputs.completion_mask.shape) < self.probability).to(inputs.completion_mask.device)
         sampled[:, : self.first] = True
+        if self.cutoff is not None:
+            sampled[:, self.cutoff :] = False
         loss_mask = output.loss_mask & sampled
         terms = None if output.terms is None else {name: term * loss_mask for name, term in output.terms.items()}
         return AdvantageOutput(output.advantages * loss_mask, loss_mask, output.metrics, terms)

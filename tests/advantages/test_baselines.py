@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iapo import TokenSignals
-from iapo.advantages import GRPOS, GTPO, RLOO, GroupRelative, ReinforcePlusPlus
+from iapo.advantages import GFPO, GRPOS, GTPO, RLOO, GroupRelative, OfficialGTPO, ReinforcePlusPlus
 
 
 def close(found, expected, atol=1e-5):
@@ -80,6 +80,27 @@ def test_grpo_s_against_the_loop(batch, weights):
     close(output.advantages, expected * mask)
 
 
+@given(batches(), st.sampled_from([0.0, 0.1, 0.7]), st.booleans())
+def test_official_gtpo_against_the_loop(batch, weight, some_are_zero):
+    rewards, ids, mask, signals = batch
+    entropy = signals.policy_entropy * (signals.policy_entropy > 1.2) if some_are_zero else signals.policy_entropy
+    output = OfficialGTPO(entropy_weight=weight)(rewards, ids, mask, TokenSignals(policy_entropy=entropy))
+    outcome = GroupRelative()(rewards, ids, mask).advantages
+    added = references.official_gtpo(rewards.tolist(), entropy.double().tolist(), mask.tolist(), weight)
+    close(output.terms["entropy"], added)
+    assert torch.equal(output.terms["outcome"], outcome)
+    assert torch.equal(output.advantages, outcome + output.terms["entropy"])
+    assert weight or torch.equal(output.advantages, outcome)
+
+
+def test_official_gtpo_adds_nothing_outside_the_loss_of_its_outcome():
+    rewards, ids, mask = torch.tensor([1.0, 1.0, 0.0]), torch.tensor([3, 3, 3]), torch.ones(3, 4, dtype=torch.bool)
+    signals = TokenSignals(policy_entropy=torch.rand(3, 4) + 0.1)
+    output = OfficialGTPO(GFPO(keep=2))(rewards, ids, mask, signals)
+    assert output.loss_mask.any(1).sum() == 2
+    assert not output.terms["entropy"][~output.loss_mask].any()
+
+
 def test_gtpo_raises_uncertain_and_lowers_certain_tokens():
     entropy = torch.tensor([[2.0, 1.0], [1.0, 1.0], [2.0, 1.0], [1.0, 1.0]])
     rewards, ids = torch.tensor([1.0, 1.0, 0.0, 0.0]), torch.zeros(4, dtype=torch.long)
@@ -135,6 +156,7 @@ def test_groups_of_one_are_allowed(assigner):
         (lambda: ReinforcePlusPlus(1.5), "discount: got 1.5"),
         (lambda: GTPO(outcome_weight=-1.0), "outcome_weight: got -1.0"),
         (lambda: GRPOS(entropy_weight=float("inf")), "entropy_weight: got inf"),
+        (lambda: OfficialGTPO(entropy_weight=-0.1), "entropy_weight: got -0.1"),
     ],
 )
 def test_bad_parameters_are_named(make, message):

@@ -112,6 +112,19 @@ def test_sgrpo_against_the_loop(batch, first, probability, seed):
     assert torch.equal(output.advantages, GroupRelative()(rewards, ids, mask).advantages * output.loss_mask)
 
 
+@given(batches(), st.integers(0, 3), st.integers(0, 6), st.integers(0, 999))
+def test_sgrpo_with_a_cutoff_against_the_loop(batch, first, more, seed):
+    rewards, ids, mask, _ = batch
+    cutoff = max(1, first + more)
+    torch.manual_seed(seed)
+    output = SGRPO(GroupRelative(), first, 0.5, cutoff)(rewards, ids, mask)
+    torch.manual_seed(seed)
+    drawn = torch.rand(mask.shape).tolist()
+    counts = [[t < cutoff and (t < first or drawn[i][t] < 0.5) for t in range(mask.shape[1])] for i in range(len(ids))]
+    assert torch.equal(output.loss_mask, torch.tensor(counts) & mask)
+    assert torch.equal(output.advantages, GroupRelative()(rewards, ids, mask).advantages * output.loss_mask)
+
+
 def test_sgrpo_samples_from_the_global_generator():
     rewards, ids, mask = torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), torch.ones(2, 400, dtype=torch.bool)
     assigner = SGRPO(GroupRelative(), 50, 0.3)
@@ -144,6 +157,8 @@ def test_sgrpo_keeps_the_mask_of_what_it_wraps():
         (lambda: SGRPO(GroupRelative(), -1, 0.5), "first: got -1"),
         (lambda: SGRPO(GroupRelative(), 0.5, 0.5), "first: got 0.5, want an integer"),
         (lambda: SGRPO(GroupRelative(), 1, 1.5), "probability: got 1.5"),
+        (lambda: SGRPO(GroupRelative(), 4, 0.5, cutoff=3), "cutoff: got 3, want an integer of at least 4"),
+        (lambda: SGRPO(GroupRelative(), 0, 0.5, cutoff=0), "cutoff: got 0, want an integer of at least 1"),
         (lambda: SGRPO(GroupRelative(), 0, 0.0), "first and probability: got 0 for both"),
     ],
 )
