@@ -111,6 +111,9 @@ def test_all_runs_are_cut_at_the_budgets_of_the_base_model(finished, tmp_path):
     ]
     assert curves[0]["budgets"] == curves[1]["budgets"]
     assert len(curves[0]["budgets"]) > 3
+    found = forced_answers(problems_path(folder, "test"), folder / "grpo/default/seed-0").budgets
+    assert list(found) == curves[0]["budgets"]
+    assert forced_answers(problems_path(folder, "test"), folder / BASE_FOLDER).budgets is None
     for curve in curves:
         assert [len(sample) for sample in curve["correct"]] == [2] * 6
     assert "## Accuracy at a budget" in (folder / "report.md").read_text()

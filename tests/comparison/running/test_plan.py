@@ -254,6 +254,17 @@ def test_the_ready_comparisons_can_be_read(path, tmp_path, monkeypatch):
     assert read_plan(path).reporting_seeds
 
 
+def test_runs_that_tune_are_not_cut_at_budgets(tmp_path):
+    plan = read_plan(written(tmp_path, GOOD))
+    write_problems(plan, tmp_path, instantiate(plan.evaluation.settings)["rewards"])
+    validation, test = (json.loads(problems_path(tmp_path, split).read_text()) for split in ("validation", "test"))
+    assert "forced" not in validation
+    assert test["forced"] == {
+        **{"postfix": "</think><answer>", "closing": "</answer>", "budgets": None},
+        **{"answer_tokens": 32, "samples": 8},
+    }
+
+
 def test_only_what_an_evaluation_depends_on_changes_it(tmp_path):
     def evaluated_on(**base) -> str:
         content = {"base": GOOD["base"] | base, "methods": {"grpo": {}}, "reporting": {"seeds": [0]}}

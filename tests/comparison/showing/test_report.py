@@ -117,6 +117,23 @@ def test_accuracy_at_a_budget_is_shown_with_intervals(made_up):
     assert iapo.differences["budget_area"].value == pytest.approx(5 / 6 * iapo.differences["accuracy"].value)
 
 
+def test_a_method_with_a_run_that_was_not_cut_has_no_curve(tmp_path):
+    plan = write_comparison(tmp_path)
+    path = tmp_path / "grpo/default/seed-1" / evaluation_file("test")
+    found = json.loads(path.read_text())
+    path.write_text(
+        json.dumps({name: value for name, value in found.items() if name not in ("at_budget", "truncated")})
+    )
+    methods = {method.name: method for method in summary_of(plan, tmp_path).methods}
+    assert not methods["grpo"].by_budget
+    assert not {"budget_area", "truncated"} & set(methods["grpo"].measures)
+    assert list(methods["iapo"].by_budget) == [0, 10, 30]
+    assert "budget_area" not in methods["iapo"].differences
+    assert (
+        "| grpo |" not in render_report(summary_of(plan, tmp_path)).split("## Accuracy at a budget")[1].split("##")[0]
+    )
+
+
 def test_right_and_wrong_completions_are_told_apart(made_up):
     _, folder, summary = made_up
     report = render_report(summary)
