@@ -4,9 +4,9 @@
     OMP_NUM_THREADS=1 python benchmarks/mutation.py --count 100 --seed 0
 
 Draws ``--count`` of all mutants of the modules (`benchmarks/mutants.py`) with ``--seed``, and runs for each the tests
-that cover its file until the first one fails: those of its name, then the other tests of its package, its own doctests,
-and the contracts. Everything happens in a copy of the tree, so that no mutated file is ever in the checkout. A mutant
-that runs longer than three times its tests do, and a minute, counts as killed and is told apart.
+that cover its file until the first one fails: the tests of its folder, first those of its name, its doctests, and the
+contracts of its components. Everything happens in a copy of the tree, so that no mutated file is ever in the checkout.
+A mutant under which a test runs for two minutes counts as killed and is told apart.
 
 Results go to a file as they come. Another call with the same seed goes on from there, and tries survivors again, as
 tests may have been added. Mutants that no test can kill are in `equivalent_mutants.toml` with the reason; they are
@@ -20,12 +20,10 @@ changes messages and types as well.
 
 import argparse
 import hashlib
+import importlib
 import json
-import os
 import random
-import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,77 +31,20 @@ import tomllib
 from collections import Counter
 from pathlib import Path
 
+from mutant_tests import Copy, all_of, covering_tests, tree_files
 from mutants import Mutant, mutants_of
 
 MODULES = ("iapo/losses", "iapo/advantages", "iapo/estimators", "iapo/evaluation", "iapo/training/checkpoint.py")
 WANTED = 0.95
 """The share of mutants, equivalent ones left out, that must be killed."""
 OUTCOMES = ("killed", "timed out", "survived", "equivalent")
-PYTEST = (
-    *("-x", "-q", "--tb=no", "-rfE", "-m", "not slow", "-p", "no:cacheprovider"),
-    # The same examples every time, and none made smaller: the first failure is enough.
-    *("--hypothesis-seed=0", "--hypothesis-profile=first failure"),
+PRELOADED = (
+    "torch",
+    "transformers.models.llama.modeling_llama",
+    "transformers.models.auto.modeling_auto",
+    "hypothesis",
 )
-
-
-def tree_files(root: Path) -> list[str]:
-    """The files of a checkout as it stands, ignored ones left out."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
-    return sorted(name for name in set(listed.split("\0")) if name and (root / name).is_file())
-
-
-def covering_tests(module: str, files: list[str]) -> tuple[str, ...]:
-    """The tests of a module by the layout that mirrors the packages, those of its own name first."""
-    path = Path(module)
-    package, stem = path.parts[1], path.stem.strip("_")
-    beside = [name for name in files if name.startswith(f"tests/{package}/") and Path(name).match("test_*.py")]
-    own_first = sorted(beside, key=lambda name: (stem not in Path(name).stem, name))
-    contracts = [name for name in ("tests/test_contracts.py",) if name in files]
-    return (*own_first, module, *contracts)
-
-
-class Copy:
-    """A copy of a checkout in which tests run."""
-
-    def __init__(self, root: Path, folder: Path, files: list[str]) -> None:
-        self.folder = folder
-        for name in files:
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(root / name, target)
-        # The copy is imported in place of an installed package. No bytecode: its time stamps do not tell mutants apart.
-        self.environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-
-    def run_tests(self, tests: tuple[str, ...], limit: float | None) -> tuple[str, str]:
-        """Run tests until one fails: ``"survived"``, ``"killed"`` or ``"timed out"``, and which one failed."""
-        command = [sys.executable, "-m", "pytest", *PYTEST, *tests]
-        process = subprocess.Popen(
-            command, cwd=self.folder, env=self.environment, text=True, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        try:
-            output, _ = process.communicate(timeout=limit)
-        except subprocess.TimeoutExpired:
-            return "timed out", ""
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
-        if process.returncode == 0:
-            return "survived", ""
-        failed = [line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
-        return "killed", (failed or output.splitlines()[-1:] or [f"exit code {process.returncode}"])[0]
-
-    def try_mutant(self, mutant: Mutant, tests: tuple[str, ...], limit: float) -> tuple[str, str]:
-        """`run_tests` with the mutant in the copy."""
-        path = self.folder / mutant.module
-        source = path.read_bytes()
-        path.write_bytes(mutant.apply(source))
-        try:
-            return self.run_tests(tests, limit)
-        finally:
-            path.write_bytes(source)
+"""What every run of tests would take seconds to import: it is imported once, and the runs are forked."""
 
 
 def read_results(path: Path) -> dict[str, dict]:
@@ -118,9 +59,19 @@ def read_equivalents(path: Path) -> dict[tuple[str, str, str], str]:
     return {(each["module"], each["before"], each["after"]): each["reason"] for each in entries}
 
 
-def key_of(mutant: Mutant, source: bytes) -> str:
-    """What a result holds for: this change of this text."""
-    return f"{mutant.module}:{mutant.start}:{mutant.new}:{hashlib.sha256(source).hexdigest()[:12]}"
+def described(mutant: Mutant, source: bytes) -> dict:
+    """A mutant as it is reported, not tried yet. What is found holds for its key: this change of this text."""
+    before, after = mutant.lines(source)
+    key = f"{mutant.module}:{mutant.start}:{mutant.new}:{hashlib.sha256(source).hexdigest()[:12]}"
+    line, operator = mutant.line(source), mutant.operator
+    entry = {"key": key, "module": mutant.module, "line": line, "operator": operator}
+    return entry | {"before": before, "after": after, "outcome": ""}
+
+
+def outcome_of(entry: dict, equivalents: dict[tuple[str, str, str], str]) -> str:
+    """One of `OUTCOMES`; empty: not tried yet."""
+    known = (entry["module"], entry["before"], entry["after"]) in equivalents
+    return "equivalent" if known and entry["outcome"] == "survived" else entry["outcome"]
 
 
 def table(title: str, rows: list[tuple[str, str]]) -> str:
@@ -137,12 +88,7 @@ def table(title: str, rows: list[tuple[str, str]]) -> str:
 
 def report(entries: list[dict], equivalents: dict[tuple[str, str, str], str]) -> bool:
     """Print the tables and the survivors; whether enough were killed."""
-    outcomes = []
-    for entry in entries:
-        known = (entry["module"], entry["before"], entry["after"]) in equivalents
-        outcomes.append("equivalent" if known and entry["outcome"] == "survived" else entry["outcome"])
-        if known and entry["outcome"] != "survived":
-            print(f"Listed as equivalent, and killed: {entry['module']}:{entry['line']} {entry['after']}")
+    outcomes = [outcome_of(entry, equivalents) for entry in entries]
     by_operator = [(entry["operator"], outcome) for entry, outcome in zip(entries, outcomes, strict=True)]
     by_package = [(entry["module"].split("/")[1], outcome) for entry, outcome in zip(entries, outcomes, strict=True)]
     print("\n" + table("operator", by_operator) + "\n\n" + table("package", by_package))
@@ -153,6 +99,9 @@ def report(entries: list[dict], equivalents: dict[tuple[str, str, str], str]) ->
                 print(f"\n{wanted}: {where} ({entry['operator']})\n- {entry['before']}\n+ {entry['after']}")
     killed = sum(outcome in ("killed", "timed out") for outcome in outcomes)
     tried = sum(outcome != "equivalent" for outcome in outcomes)
+    for entry, outcome in zip(entries, outcomes, strict=True):
+        if outcome == "killed" and (entry["module"], entry["before"], entry["after"]) in equivalents:
+            print(f"\nlisted as equivalent, but killed by {entry['by']}: {entry['after']}")
     print(f"\n{killed} of {tried} killed, {len(entries) - tried} equivalent")
     return killed >= WANTED * tried
 
@@ -164,10 +113,16 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--root", type=Path, default=Path(__file__).parents[1], help="the checkout")
+    parser.add_argument("--preload", nargs="*", default=PRELOADED, help="what is imported once for all runs of tests")
     arguments = parser.parse_args()
-    root, modules = arguments.root, tuple(arguments.modules)
-    files = tree_files(root)
-    chosen = [name for name in files if name.endswith(".py") and any(Path(name).is_relative_to(m) for m in modules)]
+    for name in arguments.preload:
+        importlib.import_module(name)
+    # The tests in progress end with this process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    root, files = arguments.root, tree_files(arguments.root)
+    chosen = [
+        name for name in files if name.endswith(".py") and any(Path(name).is_relative_to(m) for m in arguments.modules)
+    ]
     sources = {name: (root / name).read_bytes() for name in chosen}
     found = [mutant for name in chosen for mutant in mutants_of(name, sources[name])]
     drawn = random.Random(arguments.seed).sample(found, min(arguments.count, len(found)))
@@ -175,35 +130,25 @@ def main() -> None:
     path = root / "runs" / "mutation" / f"seed-{arguments.seed}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     results, equivalents = read_results(path), read_equivalents(root / "benchmarks" / "equivalent_mutants.toml")
-    limits: dict[frozenset[str], float] = {}
-    entries = []
+    entries = [described(mutant, sources[mutant.module]) for mutant in drawn]
+    entries = [results.get(entry["key"], entry) for entry in entries]
+    left = [index for index, entry in enumerate(entries) if outcome_of(entry, equivalents) in ("", "survived")]
+    tests = {name: covering_tests(name, root, files) for name in {drawn[index].module for index in left}}
     with tempfile.TemporaryDirectory() as folder:
         copy = Copy(root, Path(folder), files)
-        for number, mutant in enumerate(drawn, 1):
-            source = sources[mutant.module]
-            key, (before, after) = key_of(mutant, source), mutant.lines(source)
-            entry = results.get(key)
-            if entry is None or (entry["outcome"] == "survived" and (mutant.module, before, after) not in equivalents):
-                tests = covering_tests(mutant.module, files)
-                shared = frozenset(tests) - {mutant.module}
-                if shared not in limits:
-                    start = time.monotonic()
-                    outcome, which = copy.run_tests(tests, limit=None)
-                    if outcome != "survived":
-                        sys.exit(f"A test fails without a mutant: {which}")
-                    limits[shared] = 3 * (time.monotonic() - start) + 60
-                start = time.monotonic()
-                outcome, by = copy.try_mutant(mutant, tests, limits[shared])
-                entry = {
-                    "key": key, "module": mutant.module, "line": mutant.line(source), "operator": mutant.operator,
-                    "before": before, "after": after, "outcome": outcome, "by": by,
-                    "seconds": round(time.monotonic() - start, 1),
-                }  # fmt: skip
-                with path.open("a") as file:
-                    file.write(json.dumps(entry) + "\n")
-            entries.append(entry)
-            where = f"{entry['module']}:{entry['line']}"
-            print(f"[{number}/{len(drawn)}] {entry['outcome']}, {entry['seconds']} s, {where}: {after}", flush=True)
+        if left:
+            outcome, which = copy.run_tests(all_of(tests.values()))
+            if outcome != "survived":
+                sys.exit(f"A test fails without a mutant: {which}")
+        for count, index in enumerate(left, 1):
+            start, module = time.monotonic(), drawn[index].module
+            outcome, by = copy.try_mutant(drawn[index], tests[module])
+            seconds = round(time.monotonic() - start, 1)
+            entries[index] |= {"outcome": outcome, "by": by, "seconds": seconds}
+            with path.open("a") as file:
+                file.write(json.dumps(entries[index]) + "\n")
+            where = f"{module}:{entries[index]['line']}"
+            print(f"[{count}/{len(left)}] {outcome}, {seconds} s, {where}: {entries[index]['after']}", flush=True)
     sys.exit(0 if report(entries, equivalents) else 1)
 
 

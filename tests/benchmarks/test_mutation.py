@@ -109,7 +109,7 @@ def test_survivors_are_told_and_the_checkout_is_untouched(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
-    command = [sys.executable, BENCHMARKS / "mutation.py", "iapo", "--count", "9", "--root", tmp_path]
+    command = [sys.executable, BENCHMARKS / "mutation.py", "iapo", "--count", "9", "--root", tmp_path, "--preload"]
     environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "_hypothesis_pytestplugin"}
     for tried in (5, 6):
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
