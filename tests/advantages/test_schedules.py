@@ -24,6 +24,11 @@ def test_closed_forms(start, end, progress):
     assert (Cosine(start, end)(0.0), Cosine(start, end)(1.0)) == (start, end)
 
 
+@given(PROGRESS)
+def test_a_cosine_is_exact_to_rounding(progress):
+    assert Cosine(1.0, 0.0)(progress) == pytest.approx((1 + math.cos(math.pi * progress)) / 2, abs=1e-15, rel=0)
+
+
 @given(WEIGHT, st.floats(0.01, 1), PROGRESS)
 def test_warmup(peak, until, progress):
     assert Warmup(peak, until)(progress) == pytest.approx(peak if progress >= until else peak * progress / until)

@@ -83,6 +83,7 @@ def test_loss_and_gradient_are_those_of_the_naive_forward(rollout, family, most)
     wanted = torch.autograd.grad(expected, parameters)
     with patch.object(calibrated, "MAX_LOGITS", most):
         loss = estimator._backward(model, rollout, prefixes=100)
+    assert not loss.requires_grad
     torch.testing.assert_close(loss, expected.detach(), atol=1e-8, rtol=0, check_dtype=False)
     for parameter, gradient in zip(parameters, wanted, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, atol=1e-8, rtol=1e-6)
@@ -272,3 +273,4 @@ def test_what_cannot_work_is_refused():
         torch.nn.init.constant_(parameter, torch.nan)
     with pytest.raises(FloatingPointError, match="loss nan"):
         estimator.fit(model, sample, optimizer)
+    assert all(parameter.grad is None for parameter in estimator.parameters())

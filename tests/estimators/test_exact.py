@@ -100,6 +100,17 @@ def test_continuations_begin_with_the_prefix(world, prefix):
         assert math.exp(logp) == pytest.approx(inside[ids] / total, rel=1e-10)
 
 
+def test_what_the_model_rules_out_has_no_part_in_the_entropy():
+    model, answer_of = TabularLanguageModel(3), READERS["last"]
+    with torch.no_grad():
+        model.table[:, 2] = -torch.inf
+    completions = enumerate_completions(model, PROMPT, EOS, 3)
+    assert any(p == 0 and answer_of(ids) == 2 for ids, p in completions)
+    expected = [entropy_after(completions, (1,) * t, answer_of) for t in range(4)]
+    found = ExactInformation(answer_of, EOS, 3).probe(model, rollout_of([(1, 1, 1)]))
+    torch.testing.assert_close(found, torch.tensor([expected], dtype=torch.float64), atol=LIMIT, rtol=0)
+
+
 def test_nothing_to_enumerate():
     model, estimator = TabularLanguageModel(3), ExactInformation(READERS["last"], EOS, 3)
     rollout = rollout_of([(1, 2, 1)])

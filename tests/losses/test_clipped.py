@@ -52,13 +52,13 @@ def of_one_row(loss, log_ratios, advantages):
 @pytest.mark.parametrize("loss", [ClippedPolicyLoss(0.2, 0.28), ClippedPolicyLoss(0.2, 0.28, dual_clip=3.0)])
 def test_clip_shares_count_what_lost_its_gradient(loss):
     """Ratios below the range count where the advantage is negative, ratios above it where it is positive."""
-    output, slope = of_one_row(loss, [-1.0, -1.0, 1.0, 1.0, 1.0], [-1.0, 1.0, 1.0, 1.0, -1.0])
+    output, slope = of_one_row(loss, [-1.0] * 3 + [1.0] * 4, [-0.5, 0.5, 0.0, 0.5, 0.5, -0.5, 0.0])
     shares = {name.split("/")[1]: value.item() for name, value in output.metrics.items()}
-    expected = {"low_mean": 0.2, "high_mean": 0.4, "region_mean": 0.6}
+    expected = {"low_mean": 1 / 7, "high_mean": 2 / 7, "region_mean": 3 / 7}
     if loss.dual_clip:
         expected["dual_mean"] = 0.0
     assert shares == pytest.approx(expected)
-    assert (slope[0] == 0).tolist() == [True, False, True, True, False]
+    assert (slope[0] == 0).tolist() == [True, False, True, True, True, False, True]
 
 
 def test_dual_clip_bounds_the_loss_of_bad_tokens():

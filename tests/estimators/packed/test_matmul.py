@@ -17,6 +17,7 @@ from iapo.estimators import AnswerLikelihood, EarlyExitEntropy
 from iapo.estimators.packed import matmul
 from iapo.estimators.packed.matmul import fast_matmul
 
+MKL_LAGS_BEHIND = matmul._mkl_lags_behind
 WEIGHT = torch.randn(512, 512, generator=torch.Generator().manual_seed(0))
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="a PyTorch without oneDNN")
@@ -108,6 +109,27 @@ def test_nothing_is_intercepted_elsewhere(monkeypatch):
         with fast_matmul(large()):
             linear(x, WEIGHT)
     assert calls.count == 0
+
+
+@pytest.mark.parametrize(
+    ("missing", "capability", "cpu", "lags"),
+    [
+        ("", "AVX512", "vendor_id\t: AuthenticAMD\n", True),
+        ("", "AVX512", "vendor_id\t: GenuineIntel\n", False),
+        ("", "AVX2", "vendor_id\t: AuthenticAMD\n", False),
+        ("mkl", "AVX512", "vendor_id\t: AuthenticAMD\n", False),
+        ("mkldnn", "AVX512", "vendor_id\t: AuthenticAMD\n", False),
+        ("", "AVX512", None, False),
+    ],
+)
+def test_which_processors_mkl_leaves_at_half_their_width(monkeypatch, tmp_path, missing, capability, cpu, lags):
+    if cpu is not None:
+        (tmp_path / "cpuinfo").write_text(cpu)
+    for library in ("mkl", "mkldnn"):
+        monkeypatch.setattr(getattr(torch.backends, library), "is_available", lambda there=library != missing: there)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(matmul, "Path", lambda name: {"/proc/cpuinfo": tmp_path / "cpuinfo"}[name])
+    assert MKL_LAGS_BEHIND.__wrapped__() is lags
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from ragged_rollouts import rollout
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from iapo.estimators import AnswerEntropy, AnswerLikelihood, EarlyExitEntropy, NextTokenEntropy
-from iapo.estimators.packed import memory, prefix_cache
+from iapo.estimators.packed import Block, memory, prefix_cache
 
 POSTFIX = (4, 5)
 
@@ -25,6 +26,18 @@ def test_a_real_allocation_that_fails_is_recognized():
 
     memory.halving_chunk(run, 8)
     assert sizes == [8, 4, 2]
+
+
+def test_where_a_chunk_of_one_does_not_fit_the_error_is_raised():
+    sizes = []
+
+    def run(size):
+        sizes.append(size)
+        raise torch.OutOfMemoryError("too much")
+
+    with pytest.raises(torch.OutOfMemoryError, match="too much"):
+        memory.halving_chunk(run, 5)
+    assert sizes == [5, 2, 1]
 
 
 def test_other_errors_are_raised():
@@ -58,6 +71,24 @@ def test_the_memory_left_in_a_container(tmp_path):
     (tmp_path / "memory.max").write_text("1000\n")
     assert memory._left_in_cgroup(tmp_path) == 700
     assert memory._available() is None or memory._available() > 2**20
+
+
+@pytest.mark.parametrize(
+    ("free", "most_logits", "expected"),
+    [
+        pytest.param(2**40, 2**26, 512 // 3, id="what pays"),
+        pytest.param(2**40, 7 * (2 * 2 * 100) + 1, 7, id="logits"),
+        pytest.param(16 * 5 * (3 * 400 + 16 * 2 * 3 * 8 + 2 * 2 * 3 * (50 + 512)) + 1, 2**26, 5, id="memory"),
+        pytest.param(0, 2**26, 1, id="no memory"),
+    ],
+)
+def test_the_chunk_is_bounded_by_what_is_least(monkeypatch, free, most_logits, expected):
+    """Two rows, 50 cached positions, blocks of three tokens of which two are asked; by hand."""
+    monkeypatch.setattr(memory, "_free_bytes", lambda device: free)
+    monkeypatch.setattr(memory, "MAX_LOGITS", most_logits)
+    block = Block.chain(torch.zeros(2, 3, dtype=torch.long), kept=2)
+    config = SimpleNamespace(vocab_size=100, hidden_size=8)
+    assert memory.choose_chunk(2, 50, block, config, torch.device("cpu")) == expected
 
 
 @pytest.mark.parametrize("estimator", [EarlyExitEntropy(POSTFIX), AnswerLikelihood(POSTFIX), NextTokenEntropy()])
