@@ -2,6 +2,7 @@
 
 from iapo.estimators.answer_counts import AnswerCounts
 from iapo.estimators.answer_entropy import AnswerEntropy
+from iapo.estimators.bisected import Bisected
 from iapo.estimators.boundaries import Boundaries, ClassBoundaries, EveryTokens, StepBoundaries
 from iapo.estimators.calibrated import Calibrated
 from iapo.estimators.early_exit import EarlyExitEntropy
@@ -20,6 +21,7 @@ __all__ = [
     "AnswerCounts",
     "AnswerEntropy",
     "AnswerLikelihood",
+    "Bisected",
     "Boundaries",
     "Calibrated",
     "ClassBoundaries",

@@ -15,6 +15,10 @@ from iapo.advantages import (
     RLOO,
     SGRPO,
     AroraZanette,
+    BudgetReturns,
+    Crop,
+    Drift,
+    FirstCorrectChunk,
     GroupRelative,
     InformationAware,
     KimiLength,
@@ -22,10 +26,15 @@ from iapo.advantages import (
     LengthShaped,
     OfficialCompat,
     OverlongFiltered,
+    RecordGain,
     ReinforcePlusPlus,
+    SerialExits,
     ShorterBetter,
     SoftOverlong,
+    StepPotential,
+    TailPenalty,
     ThinkPrune,
+    TurnGain,
 )
 from iapo.advantages.schedules import Cosine, Linear
 
@@ -37,6 +46,13 @@ WRAPPING = [
     SGRPO(GroupRelative(), 2, 0.5),
     OfficialCompat(1.0, 1.0),
     *(LengthShaped(GroupRelative(), shaping) for shaping in SHAPINGS),
+    TailPenalty(paid_by="tail"),
+    Crop(),
+    FirstCorrectChunk(),
+    StepPotential(),
+    RecordGain(),
+    BudgetReturns((2, 4), (1.0, 2.0)),
+    Drift(),
 ]
 OTHERS = [
     GroupRelative(),
@@ -47,6 +63,8 @@ OTHERS = [
     GRPOS(),
     GFPO(2),
     GFPO(3, "reward_per_token"),
+    SerialExits(),
+    TurnGain(),
 ]
 
 

@@ -1,0 +1,114 @@
+"""Pay the chunk in which the answer is first there, charge those behind it (DECS)."""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from iapo.advantages.group_relative import GroupRelative
+from iapo.advantages.parameters import check_length, check_weights
+from iapo.advantages.sufficient.curve import curve_of, describe_prefix
+from iapo.advantages.sufficient.rule import PrefixRule
+from iapo.advantages.sufficient.steps import Steps, steps_of
+from iapo.interfaces import AdvantageAssigner
+from iapo.ops.sufficient_prefix import check_threshold, is_there, sufficient_prefix
+from iapo.types import AdvantageInputs, AdvantageOutput
+
+
+@dataclass(frozen=True)
+class FirstCorrectChunk(PrefixRule):
+    """DECS: ``A_t = outcome + delta_t`` in correct completions, where the reasoning is cut into chunks and ::
+
+        delta_t = first                                the chunk in which the right answer is first there
+                = before                               a chunk before it
+                = -behind * (1 - decay * x_t)          a chunk behind it, x_t from 0 at its first token to 1 at its last
+
+    Probe the reference answer. The method samples few easy prompts besides, which is not part of an advantage.
+
+    *Departures.* DECS finds the chunk by a small language model that reads each of them; here the curve says after
+    which the answer can be given. Its chunks are paragraphs; here they are runs of ``step`` tokens. The released
+    scripts set all three weights to 0.001, weigh a chunk's first token more than the others, and leave ``decay`` out of
+    what they run (``decay=0``): the formula is the default, the weights of 0.1 are ours.
+
+    *Degenerate cases.* Where the right answer is never there, and in completions that were not measured, delta is 0.
+    Where it is there before the first token, all chunks are behind. A chunk of one token has ``x_t = 0``.
+
+    Args:
+        outcome: assigns the outcome's part; its loss mask is kept.
+        first: weight of the chunk in which the answer is first there.
+        before: weight of those before it.
+        behind: weight of those behind it.
+        decay: share by which the charge is less at a chunk's last token.
+        step: tokens of a chunk, at least 1.
+        threshold: probability at which the answer is there.
+        correct_above: a completion is correct if its reward is above this.
+
+    Raises:
+        ValueError: a weight that is negative or not finite, a ``decay`` outside [0, 1], a ``step`` below 1, a threshold
+            outside (0, 1].
+
+    Example:
+        >>> from iapo import TokenSignals
+        >>> mask, values = torch.ones(2, 3, dtype=torch.bool), torch.tensor([[-4.0, -3.0, -0.1, -0.1]]).expand(2, -1)
+        >>> rule = FirstCorrectChunk(step=1)
+        >>> rule(torch.ones(2), torch.tensor([0, 0]), mask, TokenSignals(prefix_values=values)).advantages[0]
+        tensor([ 0.1000,  0.1000, -0.1000])
+
+    References:
+        "Overthinking Reduction with Decoupled Rewards and Curriculum Data Scheduling", arXiv 2509.25827 (DECS), the
+        reward of a token, and the code released with it.
+    """
+
+    outcome: AdvantageAssigner = field(default_factory=GroupRelative)
+    first: float = 0.1
+    before: float = 0.1
+    behind: float = 0.1
+    decay: float = 0.5
+    step: int = 8
+    threshold: float = 0.5
+    correct_above: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_weights(first=self.first, before=self.before, behind=self.behind)
+        check_length("step", self.step)
+        check_threshold(self.threshold)
+        if not 0 <= self.decay <= 1:
+            raise ValueError(f"decay: got {self.decay}, want a number from 0 to 1")
+
+    def applies(self, rewards: Float[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        """The correct completions."""
+        return rewards > self.correct_above
+
+    def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
+        """The outcome's advantages plus the chunks' part."""
+        curve = curve_of(inputs)
+        prefix = sufficient_prefix(is_there(curve.values, curve.measured, self.threshold), curve.measured)
+        steps = steps_of(curve.mask, self.step)
+        reached_in = reached_step(prefix.first, prefix.reached, steps)
+        there = (prefix.reached & self.applies(inputs.rewards))[:, None]
+        begins, length = steps.spread(steps.begins), steps.spread(steps.ends - steps.begins)
+        position = torch.arange(curve.mask.shape[1], device=begins.device) - begins
+        charge = self.behind * (1 - self.decay * position / (length - 1).clamp(min=1))
+        index = steps.index
+        delta = torch.where(index < reached_in, self.before, torch.where(index == reached_in, self.first, -charge))
+        output = self.assign_outcome(inputs)
+        terms = dict(output.terms or {"outcome": output.advantages})
+        counted = there & curve.mask & output.loss_mask
+        terms["chunks"] = delta.masked_fill(~counted, 0).to(output.advantages.dtype)
+        metrics = output.metrics | describe_prefix(prefix, curve)
+        return AdvantageOutput(output.advantages + terms["chunks"], output.loss_mask, metrics, terms)
+
+
+def reached_step(
+    first: Int[Tensor, " batch"], reached: Bool[Tensor, " batch"], steps: Steps
+) -> Int[Tensor, "batch one"]:
+    """The index of the step in which the first ``first`` tokens end, -1 where they end before any step.
+
+    Args:
+        first: tokens of the shortest prefix after which the answer is there.
+        reached: where there is one; elsewhere the result has no meaning.
+        steps: of the completions.
+    """
+    before = steps.real & (steps.begins < first[:, None]) & reached[:, None]
+    return before.sum(1, keepdim=True) - 1

@@ -1,0 +1,125 @@
+"""A reward for every turn: how much likelier it made the right answer (IGPO)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from iapo.advantages.normalization import Scale
+from iapo.advantages.parameters import check_choice, check_length
+from iapo.advantages.sufficient.curve import curve_of
+from iapo.advantages.sufficient.steps import steps_of
+from iapo.interfaces import AdvantageAssigner
+from iapo.ops.groups import group_sum
+from iapo.types import AdvantageInputs, AdvantageOutput
+
+Centers = Literal["rewards", "returns"]
+
+
+@dataclass(frozen=True)
+class TurnGain(AdvantageAssigner):
+    """IGPO: turns are rewarded by the gain in the right answer's probability, the final one by the outcome.
+
+    With ``p_k = exp(V)`` after turn ``k`` of ``K`` and ``r`` the completion's reward::
+
+        r_k = p_k - p_{k-1},    r_{K+1} = r,    R_k = r_k + discount * R_{k+1}
+
+    The tokens of turn ``k`` get ``R_k - mean_g R_1`` (``centers="returns"``, as the released code does: the mean is
+    that of whole completions of the group), or the discounted sum of rewards that were centered over all turns of the
+    group (``centers="rewards"``). ``scale="std"`` divides by the standard deviation of what was centered (sample
+    standard deviation, as in `iapo.advantages.GroupRelative`). Probe the reference answer.
+
+    A turn is a run of neighboring measured tokens, or of ``step`` of them: a rollout whose ``reasoning_mask`` leaves
+    out what tools returned has its turns. Behind the last one stands the final turn, which holds the answer.
+
+    *Departures.* IGPO takes the probability as the geometric mean over the answer's tokens; the curve of
+    `iapo.estimators.AnswerLikelihood` has that of the whole answer, closing tokens included. The released code
+    discounts by token, here it is by turn.
+
+    *Degenerate cases.* A completion that was not measured has its final turn only. A group of one is compared with
+    itself. Where all that is centered together is equal, it is 0 after centering. A discount of 1 makes the return of a
+    turn ``r + p_K - p_{k-1}``.
+
+    Args:
+        step: tokens of a turn; ``None``: neighboring measured tokens are one turn.
+        discount: from one turn to the next, 0 to 1.
+        centers: what is centered over the group.
+        scale: whether it is divided by the standard deviation.
+        eps: added to the standard deviation.
+
+    Raises:
+        ValueError: a ``step`` below 1, a discount outside [0, 1], an unknown choice, a negative ``eps``; on a call,
+            prefix values above 0.
+
+    Example:
+        >>> from iapo import TokenSignals
+        >>> mask, values = torch.ones(2, 2, dtype=torch.bool), torch.tensor([[0.25, 0.5, 1.0], [0.25, 0.5, 0.5]]).log()
+        >>> rule = TurnGain(step=1, scale="none")
+        >>> rule(torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), mask, TokenSignals(prefix_values=values)).advantages
+        tensor([[ 0.7500,  0.5000],
+                [-0.7500, -1.0000]])
+
+    References:
+        "Information Gain-based Policy Optimization", arXiv 2510.14967 (IGPO), turn rewards, and the code released with
+        it.
+    """
+
+    step: int | None = None
+    discount: float = 1.0
+    centers: Centers = "returns"
+    scale: Scale = "std"
+    eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if self.step is not None:
+            check_length("step", self.step)
+        check_choice("centers", self.centers, Centers)
+        check_choice("scale", self.scale, Scale)
+        if not 0 <= self.discount <= 1:
+            raise ValueError(f"discount: got {self.discount}, want a number from 0 to 1")
+        if not self.eps >= 0:
+            raise ValueError(f"eps: got {self.eps}, want a number of at least 0")
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """The prefix values."""
+        return frozenset({"prefix_values"})
+
+    def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
+        """The centered return of each token's turn."""
+        curve, mask = curve_of(inputs), inputs.completion_mask
+        steps = steps_of(curve.mask, self.step)
+        count = steps.real.sum(1, keepdim=True)
+        turn = torch.arange(steps.real.shape[1] + 1, device=count.device)
+        rewards = torch.nn.functional.pad(steps.gains(curve.probabilities()), (0, 1))
+        rewards = torch.where(turn == count, inputs.rewards.double()[:, None], rewards)
+        taken = turn <= count
+        if self.centers == "rewards":
+            rewards = self._centered(rewards, taken, rewards, taken, inputs.group_ids)
+        returns = rewards.clone()
+        for k in range(returns.shape[1] - 2, -1, -1):
+            returns[:, k] += self.discount * returns[:, k + 1]
+        if self.centers == "returns":
+            returns = self._centered(returns, taken, returns[:, :1], taken[:, :1], inputs.group_ids)
+        advantages = returns.gather(1, steps.index) * mask
+        return AdvantageOutput(advantages.to(inputs.rewards.dtype), mask, {})
+
+    def _centered(
+        self,
+        values: Float[Tensor, "batch turn"],
+        taken: Bool[Tensor, "batch turn"],
+        baseline: Float[Tensor, "batch some"],
+        counted: Bool[Tensor, "batch some"],
+        group_ids: Int[Tensor, " batch"],
+    ) -> Float[Tensor, "batch turn"]:
+        """Values less the group's mean of the baseline, over its standard deviation; 0 where a turn was not taken."""
+        _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
+        number = group_sum(counted.double().sum(1), group, size)
+        mean = (group_sum(baseline.masked_fill(~counted, 0).sum(1), group, size) / number)[group][:, None]
+        divisor = torch.ones_like(mean)
+        if self.scale == "std":
+            spread = (baseline - mean).square().masked_fill(~counted, 0).sum(1)
+            divisor = (group_sum(spread, group, size) / (number - 1).clamp(min=1)).sqrt()[group][:, None] + self.eps
+        return ((values - mean) / divisor).masked_fill(~taken, 0)
