@@ -37,11 +37,11 @@ def measure(
     requires, temperature = components.assigner.requires, components.sampler.temperature
     signals: dict[str, Tensor] = {}
     if components.assigner.requires_estimate:
-        values = prefix_values_of(model, rollout, components.estimator, probed, settings.micro_batch)
+        known = prefix_values_of(model, rollout, components.estimator, probed, settings.micro_batch)
         signals["information_mask"] = rollout.reasoning_mask & probed[:, None]
-        signals["information"] = information_between(values, signals["information_mask"]).float()
+        signals["information"] = information_between(known, signals["information_mask"]).float()
         if "prefix_values" in requires:
-            signals["prefix_values"] = values.float()
+            signals["prefix_values"] = known.float()
     if "policy_logprobs" in requires and rollout.sampler_logprobs is not None:
         signals["policy_logprobs"] = rollout.sampler_logprobs
     missing = {"policy_logprobs", "policy_entropy"} & requires - set(signals)
