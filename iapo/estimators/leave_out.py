@@ -27,6 +27,10 @@ from iapo.types import Rollout
 
 _GUARDED = 8
 """Tokens appended to prefixes to check that a model honors packed masks."""
+_ROWS = 8
+"""Rows of a packed forward: all have as many runs as the row with the most, and more rows are less alike."""
+_ALIKE = 0.7
+"""Blocks of a packed forward: all are as long as the longest, of which the shortest has at least this share."""
 
 
 @dataclass(frozen=True)
@@ -140,39 +144,31 @@ class LeaveOut(MIEstimator):
             raise ValueError(f"rollout.prompt_mask: row {row} has no prompt token, want at least one")
         if self.guard:
             self._checked.check(model, rollout, rollout.completion_ids[:, :_GUARDED])
-        # As many rows at once as the logits of one block each allow.
+        # Few rows at once, alike in how much is run behind them, and no more than the logits of one block each allow.
         vocab = unwrap(model).config.get_text_config().vocab_size
-        parts = list(torch.arange(len(rollout), device=rest.device).split(max(1, MAX_LOGITS // (longest * vocab))))
+        order = rest.sum(1).argsort(descending=True, stable=True)
+        parts = list(order.split(max(1, min(_ROWS, MAX_LOGITS // (longest * vocab)))))
         for rows in [*parts, *parts[-1:] * (all_reduce_max(len(parts), model) - len(parts))]:
-            values[rows] = self._measure(model, rollout.select(rows), runs.select(rows), longest).to(dtype)
+            values[rows] = self._measure(model, rollout.select(rows), runs.select(rows)).to(dtype)
         return values
 
-    def _measure(self, model: nn.Module, rollout: Rollout, runs: SpanRuns, longest: int) -> Float[Tensor, "batch run"]:
-        """`measure` of few rows; ``longest`` is the longest rest on any rank."""
+    def _measure(self, model: nn.Module, rollout: Rollout, runs: SpanRuns) -> Float[Tensor, "batch run"]:
+        """`measure` of few rows."""
         with inference_mode(model):
             natural, _ = completion_logprobs(model, rollout, self.temperature)
             with packable_attention(model):
                 cache = fill_cache(model, rollout, max(0, int(runs.begins.max()) - 1))
-        rest = self._rest(rollout, runs)
+        # Longest rest first; a row with fewer runs repeats one that counts nowhere.
+        rest, order = self._rest(rollout, runs).sort(dim=1, descending=True, stable=True)
+        begins, ends = runs.begins.gather(1, order), runs.ends.gather(1, order)
         total = nn.functional.pad(natural.double().cumsum(1), (1, 0))
-        with_span = total.gather(1, runs.ends + rest) - total.gather(1, runs.ends)
+        with_span = total.gather(1, ends + rest) - total.gather(1, ends)
         without = torch.zeros_like(with_span)
-        # Blocks of similar length together, so that little of a packed forward is padding.
-        least, most = 0, 1
-        while least < longest:
-            among = (rest > least) & (rest <= most)
-            count = int(among.sum(1).max())
-            if all_reduce_max(count, model):
-                # Longest prefixes first; a row with fewer runs repeats one that counts nowhere.
-                order = runs.begins.masked_fill(~among, -1).sort(1, descending=True).indices[:, : max(1, count)]
-                chosen, lengths = among.gather(1, order), rest.gather(1, order).clamp(min=1, max=most)
-                found = self._without(
-                    model, rollout, runs.begins.gather(1, order), runs.ends.gather(1, order), lengths, cache
-                )
-                rows, columns = chosen.nonzero(as_tuple=True)
-                without[rows, order[rows, columns]] = found[rows, columns].double()
-            least, most = most, 2 * most
-        return with_span - without
+        groups = alike(rest.amax(0).tolist(), _ALIKE)
+        for columns in [*groups, *groups[-1:] * (all_reduce_max(len(groups), model) - len(groups))]:
+            part = slice(columns.start, columns.stop)
+            without[:, part] = self._without(model, rollout, begins[:, part], ends[:, part], rest[:, part], cache)
+        return torch.zeros_like(without).scatter(1, order, with_span - without)
 
     def _without(
         self,
@@ -185,7 +181,7 @@ class LeaveOut(MIEstimator):
     ) -> Float[Tensor, "batch run"]:
         """Log-likelihood of ``lengths`` tokens from ``ends`` on, right behind the first ``begins`` tokens."""
         texts = torch.cat([rollout.prompt_ids[:, -1:], rollout.completion_ids], 1)
-        steps = torch.arange(int(lengths.max()), device=lengths.device)
+        steps = torch.arange(max(1, int(lengths.max())), device=lengths.device)
         targets = _gathered(rollout.completion_ids, ends[:, :, None] + steps)
         # The last token before the span stands in the block, not in the cache: it predicts the first one behind it.
         ids = torch.cat([_gathered(texts, begins[:, :, None]), targets[:, :, :-1]], 2)
@@ -202,6 +198,31 @@ class LeaveOut(MIEstimator):
         """Tokens behind each run that count; 0 at padding."""
         rest = (rollout.completion_lengths[:, None] - runs.ends).masked_fill(~runs.real, 0)
         return rest if self.window is None else rest.clamp(max=self.window)
+
+
+def alike(sizes: list[int], share: float) -> list[range]:
+    """Neighbors that are at least ``share`` of the first of them, as ranges; sizes that are 0 are in none.
+
+    Args:
+        sizes: from large to small.
+        share: between 0 and 1.
+
+    Returns:
+        At least one range: that of the first one alone if all are 0.
+
+    Example:
+        >>> alike([9, 8, 7, 4, 3, 1, 0], share=0.7)
+        [range(0, 3), range(3, 5), range(5, 6)]
+    """
+    groups: list[range] = []
+    for index, size in enumerate(sizes):
+        if size == 0:
+            break
+        if groups and size >= share * sizes[groups[-1].start]:
+            groups[-1] = range(groups[-1].start, index + 1)
+        else:
+            groups.append(range(index, index + 1))
+    return groups or [range(1)]
 
 
 def _gathered(ids: Int[Tensor, "batch token"], places: Int[Tensor, "batch run step"]) -> Int[Tensor, "batch run step"]:
