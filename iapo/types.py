@@ -11,6 +11,7 @@ Axis names, the same words in every annotation and einops pattern of the library
 ``probe``   prefixes after which the answer is asked for, ``probe = token + 1``
 ``postfix`` tokens appended to a prefix to ask for the answer
 ``answer``  answer positions, right-padded
+``reward``  reward functions
 =========== =====================================================================
 
 Masks are boolean, ``True`` = counts. Entropies and information are in nats. Tensor names say who made them:
@@ -206,7 +207,7 @@ def _longest(mask: Bool[Tensor, "batch width"]) -> int:
 
 @_record
 class TokenSignals:
-    """Per-token quantities an `AdvantageAssigner` may ask for; those not asked for are ``None``.
+    """What an `AdvantageAssigner` may ask for, of each token or of each completion; what is not asked for is ``None``.
 
     Args:
         information: of each token about the answer, nats; 0 where it was not measured.
@@ -217,6 +218,12 @@ class TokenSignals:
             its difference. 0 at prefixes that are not beside a token of the ``information_mask``.
         policy_entropy: entropy of the sampling policy's next-token distribution, nats.
         policy_logprobs: log-probability of the sampled token under the sampling policy, nats.
+        completion_ids: token ids of the completions.
+        reasoning_mask: the tokens of the reasoning; a subset of the completion mask.
+        reward_columns: of each completion the reward of each reward function by itself, in the order of the functions;
+            they sum to the completion's reward.
+        reference_length: mean tokens of a reference policy's completions of the same prompt.
+        reference_accuracy: share of a reference policy's completions of the same prompt that are correct.
 
     Raises:
         jaxtyping.TypeCheckError: a field of wrong shape or dtype.
@@ -228,6 +235,11 @@ class TokenSignals:
     prefix_values: Float[Tensor, "batch probe"] | None = None
     policy_entropy: Float[Tensor, "batch token"] | None = None
     policy_logprobs: Float[Tensor, "batch token"] | None = None
+    completion_ids: Int[Tensor, "batch token"] | None = None
+    reasoning_mask: Bool[Tensor, "batch token"] | None = None
+    reward_columns: Float[Tensor, "batch reward"] | None = None
+    reference_length: Float[Tensor, " batch"] | None = None
+    reference_accuracy: Float[Tensor, " batch"] | None = None
 
     def __post_init__(self) -> None:
         check_one_device("TokenSignals", vars(self))
@@ -239,6 +251,10 @@ class TokenSignals:
             rows: indices of completions, or a slice of them.
         """
         return TokenSignals(**{name: None if value is None else value[rows] for name, value in vars(self).items()})
+
+
+_OF_COMPLETIONS = {"signals.reward_columns", "signals.reference_length", "signals.reference_accuracy"}
+"""The signals that have no token axis."""
 
 
 @_record
@@ -255,7 +271,7 @@ class AdvantageInputs:
     Raises:
         jaxtyping.TypeCheckError: a field of wrong shape or dtype; the message names it and the sizes.
         ValueError: tensors on several devices, or a signal that does not have the shape of ``completion_mask``;
-            ``prefix_values`` have one column more.
+            ``prefix_values`` have one column more, and signals of whole completions have one row for each.
     """
 
     rewards: Float[Tensor, " batch"]
@@ -268,7 +284,10 @@ class AdvantageInputs:
         check_one_device("AdvantageInputs", vars(self) | signals)
         batch, token = self.completion_mask.shape
         for name, signal in signals.items():
-            if name == "signals.prefix_values":
+            if name in _OF_COMPLETIONS:
+                if len(signal) != batch:
+                    raise ValueError(f"{name}: got {len(signal)} rows for {batch} completions")
+            elif name == "signals.prefix_values":
                 if signal.shape != (batch, token + 1):
                     raise ValueError(
                         f"{name}: want shape (batch, token + 1) = {(batch, token + 1)}, got {tuple(signal.shape)}"

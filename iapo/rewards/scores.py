@@ -29,6 +29,13 @@ class Scores:
     scored: Bool[Tensor, " batch"]
     by_function: dict[str, list[float | None]]
 
+    @property
+    def columns(self) -> Float[Tensor, "batch reward"]:
+        """Each function's scores, unweighted, in the order of the functions; NaN where one returned ``None``."""
+        functions = self.by_function.values()
+        values = [[math.nan if value is None else value for value in column] for column in functions]
+        return torch.tensor(values, dtype=torch.float32).T
+
     def correct(self, above: float = 0.5) -> Bool[Tensor, " batch"]:
         """Which completions are right: those whose score by the first function is larger than ``above``.
 

@@ -21,7 +21,10 @@ _ESTIMATED = ("information", "prefix_values")
 """The signals that an estimator measures; the information mask goes with them."""
 
 _SIGNALS = (*_ESTIMATED, "policy_entropy", "policy_logprobs")
-"""The signals that an assigner can require."""
+"""The signals that an assigner can require and that have a number for each token or prefix."""
+
+_OF_COMPLETIONS = ("reward_columns", "reference_length", "reference_accuracy")
+"""The signals that have no token axis."""
 
 
 def check_advantage_assigner(assigner: AdvantageAssigner, **options: Any) -> dict[str, bool]:
@@ -169,10 +172,8 @@ class AssignerContract:
         def holds(batch: AdvantageInputs, seed: int) -> None:
             expected = _assign(assigner, batch)
             generator = torch.Generator().manual_seed(seed)
-            for name in _SIGNALS:
-                where = _mask_of(batch, name)
-                noise = -torch.rand(where.shape, generator=generator) * where
-                other: dict[str, Any] = {name: noise.abs() if name == "policy_entropy" else noise}
+            for name in (*_SIGNALS, "completion_ids", "reasoning_mask", *_OF_COMPLETIONS):
+                other: dict[str, Any] = {name: _other_values(batch, name, generator)}
                 if name in assigner.requires:
                     found = _assign(assigner, _with_signals(batch, **other))
                     if not torch.equal(found.advantages, expected.advantages):
@@ -295,6 +296,8 @@ class AssignerContract:
             fewer = dataclasses.replace(batch, completion_mask=mask)
             if measured is not None:
                 fewer = _with_signals(fewer, information_mask=measured & mask)
+            if (reasoning := batch.signals.reasoning_mask) is not None:
+                fewer = _with_signals(fewer, reasoning_mask=reasoning & mask)
             emptied = _mapped(
                 fewer,
                 lambda name, values: values if name == "rewards" else values.masked_fill(~_mask_of(fewer, name), 0),
@@ -365,6 +368,19 @@ def _mask_of(batch: AdvantageInputs, name: str) -> Tensor:
     return beside(mask) if name == "prefix_values" else mask
 
 
+def _other_values(batch: AdvantageInputs, name: str, generator: torch.Generator) -> Tensor:
+    """Other values that a signal may have."""
+    if name in _OF_COMPLETIONS:
+        return torch.rand(getattr(batch.signals, name).shape, generator=generator)
+    where = _mask_of(batch, name)
+    if name == "completion_ids":
+        return torch.randint(0, 12, where.shape, generator=generator) * where
+    if name == "reasoning_mask":
+        return (torch.rand(where.shape, generator=generator) < 0.5) & where
+    noise = -torch.rand(where.shape, generator=generator) * where
+    return noise.abs() if name == "policy_entropy" else noise
+
+
 def _mapped(batch: AdvantageInputs, change: Callable[[str, Tensor], Tensor]) -> AdvantageInputs:
     """Rewards and signals replaced by ``change(name, values)``."""
     signals = {name: change(name, values) for name in _SIGNALS if (values := getattr(batch.signals, name)) is not None}
@@ -377,7 +393,7 @@ def _select_output(output: AdvantageOutput, rows: Tensor) -> AdvantageOutput:
 
 def _widened(batch: AdvantageInputs, more: int) -> AdvantageInputs:
     signals = {
-        name: None if values is None else nn.functional.pad(values, (0, more))
+        name: values if values is None or name in _OF_COMPLETIONS else nn.functional.pad(values, (0, more))
         for name, values in vars(batch.signals).items()
     }
     mask = nn.functional.pad(batch.completion_mask, (0, more))

@@ -69,7 +69,8 @@ def rollouts(
 def token_signals(draw: st.DrawFn, completion_mask: Bool[Tensor, "batch token"]) -> TokenSignals:
     """All signals of completions: 0 outside ``completion_mask``, and where information was not measured.
 
-    The information is the difference of the prefix values, which are log-likelihoods.
+    The information is the difference of the prefix values, which are log-likelihoods. The reasoning is what was
+    measured. There are 12 token ids and two reward functions.
 
     Args:
         completion_mask: of the completions. The information mask is a subset of it with holes, or ``None``.
@@ -86,6 +87,11 @@ def token_signals(draw: st.DrawFn, completion_mask: Bool[Tensor, "batch token"])
         prefix_values=values,
         policy_entropy=torch.rand(shape, generator=generator) * 3 * completion_mask,
         policy_logprobs=-torch.rand(shape, generator=generator) * 3 * completion_mask,
+        completion_ids=torch.randint(0, 12, shape, generator=generator) * completion_mask,
+        reasoning_mask=measured,
+        reward_columns=torch.randint(0, 3, (shape[0], 2), generator=generator) / 2,
+        reference_length=1 + 8 * torch.rand(shape[0], generator=generator),
+        reference_accuracy=torch.rand(shape[0], generator=generator),
     )
 
 

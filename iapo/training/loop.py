@@ -1,6 +1,8 @@
 """One update of the reference loop, from prompts to new weights: `prepare`, then `optimise`."""
 
+import dataclasses
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +17,7 @@ from iapo.rollout.collation import with_answers
 from iapo.training.components import Components, UpdateSettings
 from iapo.training.metrics import sampling_metrics, timed
 from iapo.training.resample import Resampling, Rows, Samples
-from iapo.training.signals import by_length, logprobs_of, measure
+from iapo.training.signals import by_length, known_signals, logprobs_of, measure
 from iapo.types import AdvantageInputs, AdvantageOutput, Rollout, TokenSignals
 
 
@@ -126,7 +128,8 @@ def prepare(
         rollout = with_answers(rollout, tokenizer(texts, add_special_tokens=False)["input_ids"])
     kept = (scored & ~sole).nonzero().flatten()
     rollout, rewards = rollout.select(kept), samples.scores.total.to(rollout.group_ids.device)[kept]
-    probed, signals, assigned = assign(model, rollout, rewards, components, settings, metrics)
+    known = known_signals(components.assigner.requires, rollout, samples.rows, samples.scores.columns[kept.cpu()])
+    probed, signals, assigned = assign(model, rollout, rewards, components, settings, metrics, known)
     return TrainingBatch(samples.rows, rollout, rewards, probed, signals, assigned, metrics)
 
 
@@ -137,19 +140,23 @@ def assign(
     components: Components,
     settings: UpdateSettings,
     metrics: dict[str, float],
+    known: Mapping[str, Tensor],
 ) -> tuple[Bool[Tensor, " batch"], TokenSignals, AdvantageOutput]:
-    """Which completions are probed, the signals, and the advantages; ``metrics`` gets what the assigner measured."""
+    """Which completions are probed, the signals, and the advantages; ``metrics`` gets what the assigner measured.
+
+    The signals are those that are ``known`` without a measurement, by name, and those that are measured here.
+    """
     mask, assigner = rollout.completion_mask, components.assigner
     if len(rollout) == 0:
         return mask.any(1), TokenSignals(), AdvantageOutput(torch.zeros(mask.shape, device=mask.device), mask, {})
     with timed(metrics, "iapo/time/estimate"), settings.autocast_context(mask.device):
-        probed = assigner.wants_information(AdvantageInputs(rewards, rollout.group_ids, mask))
+        probed = assigner.wants_information(AdvantageInputs(rewards, rollout.group_ids, mask, TokenSignals(**known)))
         if probed.dtype != torch.bool or probed.shape != rewards.shape:
             raise ValueError(
                 f"{type(assigner).__name__}.wants_information: want bool of shape (batch,) = {tuple(rewards.shape)}, "
                 f"got {probed.dtype} of shape {tuple(probed.shape)}"
             )
-        signals = measure(model, rollout, probed, components, settings)
+        signals = dataclasses.replace(measure(model, rollout, probed, components, settings), **known)
         assigned = assigner(rewards, rollout.group_ids, mask, signals)
     metrics |= assigned.metrics
     return probed, signals, assigned

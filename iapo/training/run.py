@@ -15,6 +15,7 @@ from iapo.training.random_state import restore_rng
 from iapo.training.report import write_report
 from iapo.training.session import ComponentChoices, set_up
 from iapo.training.settings import PolicySource, ProblemSource, RunSettings
+from iapo.training.signals import check_reference_columns
 
 
 def train(
@@ -49,6 +50,7 @@ def train(
         )
     rows = problems.load(settings.seed)
     check_columns(choices.rewards, rows[0])
+    check_reference_columns(choices.assigner.requires, rows[0])
     rows = problems.render(rows, policy.tokenizer())
     training, held_out = hold_out(rows, settings.eval_problems)
     stream = PromptStream(training, settings.prompts_per_step, settings.seed)

@@ -1,6 +1,7 @@
 """Log-probabilities, entropies and information of a rollout's tokens, measured batch by batch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -11,6 +12,9 @@ from iapo.policy.forward import inference_mode
 from iapo.policy.logprobs import completion_logprobs
 from iapo.training.components import Components, UpdateSettings
 from iapo.types import Rollout, TokenSignals
+
+REFERENCE = frozenset({"reference_length", "reference_accuracy"})
+"""The signals that are columns of the data."""
 
 
 def measure(
@@ -56,6 +60,45 @@ def measure(
                 if name in missing and values is not None:
                     signals[name][batch, : values.shape[1]] = values.float()
     return TokenSignals(**signals)
+
+
+def known_signals(
+    requires: Set[str],
+    rollout: Rollout,
+    rows: Sequence[Mapping[str, Any]],
+    reward_columns: Float[Tensor, "batch reward"],
+) -> dict[str, Tensor]:
+    """Of the signals that an assigner requires, those that nothing has to be measured for, by name.
+
+    Args:
+        requires: as `iapo.AdvantageAssigner.requires`.
+        rollout: the completions.
+        rows: one mapping per prompt; ``rollout.group_ids`` are indices into it.
+        reward_columns: of each completion the reward of each function.
+
+    Raises:
+        ValueError: as `check_reference_columns`.
+    """
+    check_reference_columns(requires, rows[0])
+    device = rollout.completion_mask.device
+    known: dict[str, Tensor] = {
+        "completion_ids": rollout.completion_ids,
+        "reasoning_mask": rollout.reasoning_mask,
+        "reward_columns": reward_columns.to(device),
+    }
+    for name in REFERENCE & requires:
+        known[name] = torch.tensor([float(rows[group][name]) for group in rollout.group_ids.tolist()], device=device)
+    return {name: values for name, values in known.items() if name in requires}
+
+
+def check_reference_columns(requires: Set[str], columns: Iterable[str]) -> None:
+    """Raise ``ValueError`` if a signal of the reference policy is required that the data has no column of."""
+    found = sorted(columns)
+    if missing := sorted(REFERENCE & requires - set(found)):
+        raise ValueError(
+            f"the assigner needs the columns {missing} of the data, what a reference policy does on each problem; "
+            f"the data has {found}"
+        )
 
 
 def information_of(
