@@ -10,6 +10,9 @@ from torch import Tensor
 RelativeTo = Literal["certainty", "end"]
 """What a threshold is a share of: of certainty, or of what is known at the end of the reasoning."""
 
+Anchor = Literal["first", "stays"]
+"""Where a prefix is sufficient: where the answer is first there, or from where on it stays."""
+
 
 @dataclass(frozen=True, eq=False)
 class SufficientPrefix:
@@ -31,6 +34,10 @@ class SufficientPrefix:
     def lost(self) -> Bool[Tensor, " batch"]:
         """Where the answer was there and then, for a while or for good, was not: the curve is not monotone there."""
         return self.reached & (self.first < self.length)
+
+    def at(self, anchor: Anchor) -> tuple[Int[Tensor, " batch"], Bool[Tensor, " batch"]]:
+        """``first`` and ``reached``, or ``length`` and ``stays``."""
+        return (self.first, self.reached) if anchor == "first" else (self.length, self.stays)
 
 
 def is_there(

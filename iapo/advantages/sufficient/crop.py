@@ -8,14 +8,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.advantages.group_relative import GroupRelative
-from iapo.advantages.parameters import check_weights
+from iapo.advantages.parameters import check_choice, check_weights
 from iapo.advantages.sufficient.curve import Curve, curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.groups import group_max
 from iapo.ops.sufficient_prefix import (
+    Anchor,
     RelativeTo,
-    SufficientPrefix,
     behind_prefix,
     check_relative_to,
     check_threshold,
@@ -55,10 +55,12 @@ class Crop(PrefixRule):
         closing_weight: of the reward for closing, in units of the advantage.
         threshold: share of certainty at which the answer is there; ours.
         relative_to: whether that is absolute or relative to the end of the reasoning.
+        anchor: crop where the answer is ``"first"`` there, as in the paper, or from where on it ``"stays"``, which is
+            ours: on the way a policy may give the right answer by chance, and not a moment later.
         correct_above: a completion is correct if its reward is above this.
 
     Raises:
-        ValueError: a weight that is negative or not finite, a threshold outside (0, 1], an unknown ``relative_to``.
+        ValueError: a weight that is negative or not finite, a threshold outside (0, 1], an unknown choice.
 
     Example:
         >>> from iapo import TokenSignals
@@ -79,12 +81,14 @@ class Crop(PrefixRule):
     closing_weight: float = 1.0
     threshold: float = 0.5
     relative_to: RelativeTo = "certainty"
+    anchor: Anchor = "first"
     correct_above: float = 0.5
 
     def __post_init__(self) -> None:
         check_weights(length_weight=self.length_weight, closing_weight=self.closing_weight)
         check_threshold(self.threshold)
         check_relative_to(self.relative_to)
+        check_choice("anchor", self.anchor, Anchor)
 
     def applies(self, rewards: Float[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         """The correct completions."""
@@ -95,14 +99,15 @@ class Crop(PrefixRule):
         curve, correct = curve_of(inputs), self.applies(inputs.rewards)
         there = is_there(curve.values, curve.measured, self.threshold, self.relative_to)
         prefix = sufficient_prefix(there, curve.measured)
-        cropped = behind_prefix(prefix.first, prefix.reached & correct, curve.mask)
-        length = (inputs.completion_mask.sum(1) - cropped.sum(1)).to(inputs.rewards.dtype)
+        length, found = prefix.at(self.anchor)
+        cropped = behind_prefix(length, found & correct, curve.mask)
+        remains = (inputs.completion_mask.sum(1) - cropped.sum(1)).to(inputs.rewards.dtype)
         _, group, size = inputs.group_ids.unique(return_inverse=True, return_counts=True)
-        longest = group_max(length * correct, group, size)[group]
-        shorter = (1 - length / longest.clamp(min=1)).masked_fill(~correct | (longest == 0), 0)
+        longest = group_max(remains * correct, group, size)[group]
+        shorter = (1 - remains / longest.clamp(min=1)).masked_fill(~correct | (longest == 0), 0)
         output = self.assign_outcome(dataclasses.replace(inputs, rewards=inputs.rewards + self.length_weight * shorter))
         loss_mask = output.loss_mask & ~cropped
-        closing = self._closing(curve, prefix, cropped, inputs.completion_mask) * correct[:, None]
+        closing = self._closing(curve, found, cropped, inputs.completion_mask) * correct[:, None]
         terms = dict(output.terms or {"outcome": output.advantages}) | {"closing": closing.to(output.advantages.dtype)}
         terms = {name: term.masked_fill(~loss_mask, 0) for name, term in terms.items()}
         advantages = (output.advantages + terms["closing"]).masked_fill(~loss_mask, 0)
@@ -111,13 +116,13 @@ class Crop(PrefixRule):
     def _closing(
         self,
         curve: Curve,
-        prefix: SufficientPrefix,
+        found: Bool[Tensor, " batch"],
         cropped: Bool[Tensor, "batch token"],
         completion_mask: Bool[Tensor, "batch token"],
     ) -> Float[Tensor, "batch token"]:
         """What the token behind the measured ones gets."""
         share = cropped.sum(1) / curve.mask.sum(1).clamp(min=1)
-        paid = self.closing_weight * torch.where(prefix.reached, share, -1)
+        paid = self.closing_weight * torch.where(found, share, -1)
         _, last = first_and_last(curve.measured)
         closes = torch.arange(completion_mask.shape[1], device=last.device) == last[:, None]
         return paid[:, None] * (closes & completion_mask & curve.measured.any(1, keepdim=True))

@@ -7,12 +7,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.advantages.group_relative import GroupRelative
-from iapo.advantages.parameters import check_length, check_weights
+from iapo.advantages.parameters import check_choice, check_length, check_weights
 from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.advantages.sufficient.steps import Steps, steps_of
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.sufficient_prefix import check_threshold, is_there, sufficient_prefix
+from iapo.ops.sufficient_prefix import Anchor, check_threshold, is_there, sufficient_prefix
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 
@@ -42,11 +42,13 @@ class FirstCorrectChunk(PrefixRule):
         decay: share by which the charge is less at a chunk's last token.
         step: tokens of a chunk, at least 1.
         threshold: probability at which the answer is there.
+        anchor: the chunk where the answer is ``"first"`` there, as in the paper, or from which on it ``"stays"``, which
+            is ours: on the way a policy may give the right answer by chance, and not a moment later.
         correct_above: a completion is correct if its reward is above this.
 
     Raises:
         ValueError: a weight that is negative or not finite, a ``decay`` outside [0, 1], a ``step`` below 1, a threshold
-            outside (0, 1].
+            outside (0, 1], an unknown ``anchor``.
 
     Example:
         >>> from iapo import TokenSignals
@@ -67,12 +69,14 @@ class FirstCorrectChunk(PrefixRule):
     decay: float = 0.5
     step: int = 8
     threshold: float = 0.5
+    anchor: Anchor = "first"
     correct_above: float = 0.5
 
     def __post_init__(self) -> None:
         check_weights(first=self.first, before=self.before, behind=self.behind)
         check_length("step", self.step)
         check_threshold(self.threshold)
+        check_choice("anchor", self.anchor, Anchor)
         if not 0 <= self.decay <= 1:
             raise ValueError(f"decay: got {self.decay}, want a number from 0 to 1")
 
@@ -85,11 +89,12 @@ class FirstCorrectChunk(PrefixRule):
         curve = curve_of(inputs)
         prefix = sufficient_prefix(is_there(curve.values, curve.measured, self.threshold), curve.measured)
         steps = steps_of(curve.mask, self.step)
-        reached_in = reached_step(prefix.first, prefix.reached, steps)
-        there = (prefix.reached & self.applies(inputs.rewards))[:, None]
-        begins, length = steps.spread(steps.begins), steps.spread(steps.ends - steps.begins)
+        length, found = prefix.at(self.anchor)
+        reached_in = reached_step(length, found, steps)
+        there = (found & self.applies(inputs.rewards))[:, None]
+        begins, size = steps.spread(steps.begins), steps.spread(steps.ends - steps.begins)
         position = torch.arange(curve.mask.shape[1], device=begins.device) - begins
-        charge = self.behind * (1 - self.decay * position / (length - 1).clamp(min=1))
+        charge = self.behind * (1 - self.decay * position / (size - 1).clamp(min=1))
         index = steps.index
         delta = torch.where(index < reached_in, self.before, torch.where(index == reached_in, self.first, -charge))
         output = self.assign_outcome(inputs)
@@ -101,14 +106,14 @@ class FirstCorrectChunk(PrefixRule):
 
 
 def reached_step(
-    first: Int[Tensor, " batch"], reached: Bool[Tensor, " batch"], steps: Steps
+    length: Int[Tensor, " batch"], found: Bool[Tensor, " batch"], steps: Steps
 ) -> Int[Tensor, "batch one"]:
-    """The index of the step in which the first ``first`` tokens end, -1 where they end before any step.
+    """The index of the step in which the first ``length`` tokens end, -1 where they end before any step.
 
     Args:
-        first: tokens of the shortest prefix after which the answer is there.
-        reached: where there is one; elsewhere the result has no meaning.
+        length: tokens of the sufficient prefix.
+        found: where there is one; elsewhere the result has no meaning.
         steps: of the completions.
     """
-    before = steps.real & (steps.begins < first[:, None]) & reached[:, None]
+    before = steps.real & (steps.begins < length[:, None]) & found[:, None]
     return before.sum(1, keepdim=True) - 1

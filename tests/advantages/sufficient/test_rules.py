@@ -28,6 +28,8 @@ from iapo.advantages.sufficient import (
 THRESHOLDS = st.sampled_from([0.2, 0.5, 0.9])
 SIZES = st.sampled_from([1, 2, 3, 100])
 RELATIVE = st.sampled_from(["certainty", "end"])
+FIND = {"first": first_there, "stays": stays_from}
+ANCHORS = st.sampled_from([*FIND])
 CENTERED = GroupRelative(scale="none")
 
 
@@ -82,13 +84,13 @@ def test_equal_rewards_leave_the_tails_to_differ():
     assert output.metrics["iapo/sufficient/found"] == pytest.approx(2 / 3)
 
 
-@given(curves(), THRESHOLDS, RELATIVE)
-def test_crop(batch, threshold, relative_to):
-    output = call(Crop(CENTERED, 0.7, 0.4, threshold, relative_to), batch)
+@given(curves(), THRESHOLDS, RELATIVE, ANCHORS)
+def test_crop(batch, threshold, relative_to, anchor):
+    output = call(Crop(CENTERED, 0.7, 0.4, threshold, relative_to, anchor), batch)
     right, ids, rewards = correct(batch), batch.group_ids.tolist(), batch.rewards.double().tolist()
     lengths, kept, closing = [], [], []
     for i, (values, mask) in enumerate(rows_of(batch)):
-        first = first_there(there_at(values, mask, threshold, relative_to))
+        first = FIND[anchor](there_at(values, mask, threshold, relative_to))
         cut = [right[i] and m and first is not None and t >= first for t, m in enumerate(mask)]
         completion = batch.completion_mask[i].tolist()
         lengths.append(sum(completion) - sum(cut))
@@ -116,12 +118,12 @@ def test_a_lost_answer_is_charged_where_the_reasoning_closes():
     assert output.loss_mask.all()
 
 
-@given(curves(), SIZES, THRESHOLDS, st.sampled_from([0.0, 0.5, 1.0]))
-def test_first_correct_chunk(batch, size, threshold, decay):
-    rule = FirstCorrectChunk(CENTERED, 0.3, 0.2, 0.1, decay, size, threshold)
+@given(curves(), SIZES, THRESHOLDS, st.sampled_from([0.0, 0.5, 1.0]), ANCHORS)
+def test_first_correct_chunk(batch, size, threshold, decay, anchor):
+    rule = FirstCorrectChunk(CENTERED, 0.3, 0.2, 0.1, decay, size, threshold, anchor)
     output, expected = call(rule, batch), outcome_of(batch)
     for i, (values, mask) in enumerate(rows_of(batch)):
-        first = first_there(there_at(values, mask, threshold))
+        first = FIND[anchor](there_at(values, mask, threshold))
         if first is None or not correct(batch)[i]:
             continue
         chunks = steps_of(mask, size)
@@ -362,6 +364,8 @@ def test_only_right_completions_are_probed():
         (lambda: Crop(closing_weight=-0.1), "closing_weight: got -0.1"),
         (lambda: Crop(threshold=1.1), "threshold: got 1.1"),
         (lambda: Crop(relative_to="start"), "relative_to: got 'start'"),
+        (lambda: Crop(anchor="last"), "anchor: got 'last', want one of first, stays"),
+        (lambda: FirstCorrectChunk(anchor="last"), "anchor: got 'last'"),
         (lambda: FirstCorrectChunk(behind=-0.1), "behind: got -0.1"),
         (lambda: FirstCorrectChunk(decay=1.5), "decay: got 1.5"),
         (lambda: FirstCorrectChunk(step=0), "step: got 0, want an integer of at least 1"),
