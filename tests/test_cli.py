@@ -294,6 +294,31 @@ def test_bad_settings_are_named_before_any_work(arguments, code, message, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("program", ["train", "eval", "compare"])
+def test_references_that_cannot_be_read_are_named_before_any_work(program, tmp_path, call):
+    problems = [{"prompt": f"{i} + 1 = ?", "answer": str(i + 1)} for i in range(20)]
+    problems[7]["answer"] = "2 + ("
+    data, output = tmp_path / "data.jsonl", tmp_path / "out"
+    data.write_text("".join(json.dumps(row) + "\n" for row in problems))
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(
+        f"base: {{data: {data}, rewards: {{accuracy: {{class_path: iapo.rewards.MathAnswer}}}}}}\n"
+        "methods: {grpo: {assigner: GroupRelative, estimator: NoInformation}}\n"
+        "reporting: {seeds: [0]}\nevaluation: {problems: 18, samples: 1}\n"
+    )
+    arguments = {
+        "train": ["--data", str(data), "--output", str(output)],
+        "eval": ["--data", str(data)],
+        "compare": [str(plan), "--output", str(output)],
+    }
+    done = call(program, *arguments[program])
+    assert done.returncode == 1
+    assert "reward 'accuracy' cannot read the references of 1 of" in done.stderr
+    assert "7 + 1 = ?" in done.stderr
+    assert "'answer': '2 + ('" in done.stderr
+    assert program == "compare" or "20 rows, first that of row 7:" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("name", "value", "wanted"),
     [

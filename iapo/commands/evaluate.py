@@ -13,7 +13,7 @@ from torch import nn
 
 from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate, markdown_table
 from iapo.interfaces import Reward, Sampler
-from iapo.rewards import check_columns
+from iapo.rewards import check_columns, check_references
 from iapo.rollout import TransformersSampler
 from iapo.tasks import Task, hold_out
 from iapo.training.session import longest
@@ -99,6 +99,7 @@ def evaluate_models(
     forced = settings.forced(problems.resolve())
     rows = problems.load(settings.seed)
     check_columns(rewards, rows[0])
+    check_references(rewards, rows)
     _, held_out = hold_out(rows, settings.problems)
     device, autocast = policy.torch_device(), policy.autocast()
     results: dict[str, EvaluationResult] = {}

@@ -5,7 +5,7 @@ from iapo.rewards.format import ThinkAnswerFormat
 from iapo.rewards.gym import ReasoningGymAnswer
 from iapo.rewards.maths import MathAnswer
 from iapo.rewards.rollouts import score_rollout
-from iapo.rewards.scores import RewardFunction, Scores, check_columns, score
+from iapo.rewards.scores import RewardFunction, Scores, check_columns, check_references, score
 from iapo.rewards.worker import Failure, KillableWorker
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Scores",
     "ThinkAnswerFormat",
     "check_columns",
+    "check_references",
     "score",
     "score_rollout",
 ]

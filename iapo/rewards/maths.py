@@ -1,40 +1,46 @@
-"""The reward for a final answer that is mathematically equal to the reference."""
+"""The reward for a final answer that says the same as the reference."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from iapo.rewards.answers import Answer, Expression, Quantity, Words, formulas_of, readings, same
 from iapo.rewards.scores import column
-from iapo.rewards.text import completion_text, last_answer, last_boxed, normalize, reference_answer
+from iapo.rewards.text import accepted_answers, completion_text, last_answer, last_boxed, normalize
 from iapo.rewards.worker import Failure, KillableWorker
 
-_WORDS = re.compile(r"[^\W\d_]{3,}(?: [^\W\d_]+)*")
-_TEXT_COMMAND = re.compile(r"\\(?:text|textbf|mathrm)\s*\{([^{}]*)\}")
+_MARK = re.compile(r"####|\b(?:final\s+answer|answer)\b(?:\s+(?:is|was)\b)?\s*:?(?=.*\S)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class MathAnswer:
-    """1 if a completion's final answer equals the reference (math-verify), 0 if not.
+    """1 if a completion's final answer says the same as the reference, 0 if not.
 
     The final answer is what stands in the last ``<answer>`` tags, else in the last ``\\boxed{}``, else, unless
-    ``tagged_only``, what math-verify finds behind the reasoning. Equal spelling is settled at once, and so is a
-    reference of words (``Monday``: as a product of letters it would equal every anagram). Everything else goes to a
-    worker process that is killed at the time limit, because some short expressions (``9^{9^9}``) freeze any process
-    that evaluates them. An answer that takes too long, crashes the worker, or exceeds ``longest`` is wrong.
+    ``tagged_only``, behind the last ``####`` or ``answer is`` after the reasoning, else what math-verify finds there.
+
+    Answer and reference are read by their kind (`iapo.rewards.answers`): quantities with sign, scale and unit, times
+    and dates, lists, sets and intervals, choices, words. Words are compared as text: as a product of letters
+    ``Monday`` would equal every anagram.
+    Formulas go to math-verify in a worker process that is killed at the time limit, because some short ones
+    (``9^{9^9}``) freeze any process that evaluates them. An answer that takes too long, crashes the worker, or
+    exceeds ``longest`` is wrong.
 
     Args:
         answer_column: the column that holds the reference: an answer, a GSM8K solution ending in ``#### answer``, or a
-            solution with the answer in its last ``\\boxed{}``.
+            solution with the answer in its last ``\\boxed{}``; or several that are right, see
+            `iapo.rewards.text.accepted_answers`.
         tagged_only: count an answer without tags or box as wrong.
-        time_limit: seconds per answer.
+        time_limit: seconds per formula that is compared.
         longest: an answer of more characters is wrong without being read, a longer reference counts as unreadable.
 
     Returns:
         One number per completion; ``None`` for all completions of a *reference* that is empty, too long, or found
         unreadable when one of them had to be compared with it, so that none of them counts in a baseline.
+        `unreadable_rows` finds such references before.
 
     Raises:
         ValueError: ``time_limit`` or ``longest`` is not positive, or on a call, the column has another length.
@@ -71,40 +77,74 @@ class MathAnswer:
     ) -> list[float | None]:
         """Score a batch: 1 for an answer equal to its reference, else 0; ``None`` if the reference is unreadable."""
         entries = column(self, columns, self.answer_column, len(completions))
-        references = ["" if entry is None else reference_answer(str(entry)) for entry in entries]
-        pairs = list(zip(completions, references, strict=True))
-        grades = [self._grade(completion_text(completion), reference) for completion, reference in pairs]
-        unreadable = {reference for reference, grade in zip(references, grades, strict=True) if grade is None}
-        return [None if r in unreadable else grade for r, grade in zip(references, grades, strict=True)]
+        references = [accepted_answers(entry) for entry in entries]
+        pairs = [(completion_text(text), wanted) for text, wanted in zip(completions, references, strict=True)]
+        known: dict[tuple[str, tuple[str, ...]], float | None] = {}
+        for pair in pairs:
+            if pair not in known:
+                known[pair] = self._grade(*pair)
+        unreadable = {wanted for (_, wanted), grade in known.items() if grade is None}
+        return [None if pair[1] in unreadable else known[pair] for pair in pairs]
+
+    def unreadable_rows(self, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+        """The indices of the rows whose reference cannot be read, for set-up to name them before anything is sampled.
+
+        Args:
+            rows: problems, each with the column of the references.
+        """
+        references = [accepted_answers(row.get(self.answer_column)) for row in rows]
+        readable = {wanted: self._is_readable(wanted) for wanted in set(references)}
+        return [index for index, wanted in enumerate(references) if not readable[wanted]]
 
     def close(self) -> None:
         """End the worker process; the next call that needs one starts another."""
         self._worker.close()
 
-    def _grade(self, completion: str, reference: str) -> float | None:
+    def _is_readable(self, accepted: tuple[str, ...]) -> bool:
+        texts = [normalize(text[: self.longest + 1]) for text in accepted if len(text) <= self.longest]
+        means = [found[0] for text in texts if (found := readings(text))]
+        try:
+            return any(all(self._ask(formula, None) for formula in formulas_of(meaning)) for meaning in means)
+        except _Unanswered:
+            return False
+
+    def _grade(self, completion: str, accepted: tuple[str, ...]) -> float | None:
+        found, marked = self._final(completion)
+        grades = [self._compare(found, marked, reference) for reference in accepted]
+        return max((grade for grade in grades if grade is not None), default=None)
+
+    def _compare(self, found: str | None, marked: bool, reference: str) -> float | None:
         wanted = normalize(reference[: self.longest + 1])
         if not wanted or len(reference) > self.longest:
             return None
-        found, marked = self._final(completion)
         if found is None or len(found) > self.longest:
             return 0.0
         given = normalize(found)
         if given == wanted:
             return 1.0
-        if not given:
+        means = readings(wanted)
+        if not means:
+            return None
+        meanings = readings(given)
+        try:
+            verdicts = [same(means[0], meaning, self._ask) for meaning in meanings]
+            if not marked and meanings and isinstance(meanings[0], Words | Expression):
+                verdicts.append(self._search(means[0], given))
+        except _Unanswered:
             return 0.0
-        if marked and given.isdigit() and wanted.isdigit():
-            return float(given.lstrip("0") == wanted.lstrip("0"))
-        words = _TEXT_COMMAND.sub(r"\1", wanted)
-        if _WORDS.fullmatch(words):
-            given_words = _TEXT_COMMAND.sub(r"\1", given).strip(" .").casefold()
-            return float(given_words == words.casefold())
+        return None if None in verdicts else float(True in verdicts)
+
+    def _search(self, wanted: Answer, text: str) -> bool | None:
+        """Whether math-verify finds the wanted number or formula in a text."""
+        return self._ask(wanted.formula, text, is_text=True) if isinstance(wanted, Quantity | Expression) else False
+
+    def _ask(self, wanted: str, given: str | None, is_text: bool = False) -> bool | None:
         if find_spec("math_verify") is None:
             raise ModuleNotFoundError("math_verify is missing: install the extra, pip install 'iapo[train]'")
-        equal = self._worker.apply([wanted, given, marked])
+        equal = self._worker.apply([wanted, given, is_text])
         if isinstance(equal, Failure):
-            return 0.0
-        return None if equal is None else float(equal)
+            raise _Unanswered
+        return equal
 
     def _final(self, completion: str) -> tuple[str | None, bool]:
         """The final answer and whether it was marked as one."""
@@ -114,4 +154,10 @@ class MathAnswer:
             return boxed, True
         if self.tagged_only:
             return None, False
-        return completion.rpartition("</think>")[2][-self.longest :], False
+        text = completion.rpartition("</think>")[2][-self.longest :]
+        marks = list(_MARK.finditer(text))
+        return (text[marks[-1].end() :].strip().partition("\n")[0], True) if marks else (text, False)
+
+
+class _Unanswered(Exception):  # noqa: N818  (raised and caught in this file alone)
+    pass

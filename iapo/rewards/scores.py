@@ -112,6 +112,29 @@ def check_columns(rewards: Mapping[str, RewardFunction], columns: Iterable[str])
             raise ValueError(f"reward {name!r} needs the columns {missing}, the data has {found}")
 
 
+def check_references(rewards: Mapping[str, RewardFunction], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ``ValueError`` if a reward cannot read the reference of a row, before anything is sampled.
+
+    A reward that reads references has a method ``unreadable_rows(rows)``, which gives the indices of such rows: their
+    completions would be left out of every update. Rewards without the method are not asked.
+
+    Args:
+        rewards: functions by name.
+        rows: problems, in the order and with the columns of the data.
+    """
+    for name, function in rewards.items():
+        ask = getattr(function, "unreadable_rows", None)
+        unreadable = [] if ask is None else ask(rows)
+        if unreadable:
+            row = rows[unreadable[0]]
+            shown = {key: str(row.get(key))[:200] for key in ("prompt", *getattr(function, "required_columns", ()))}
+            raise ValueError(
+                f"reward {name!r} cannot read the references of {len(unreadable)} of {len(rows)} rows, first that of "
+                f"row {unreadable[0]}: {shown}; correct or remove the rows {unreadable[:10]}, name "
+                "another column with answer_column, or use another reward"
+            )
+
+
 def column(reward: object, columns: Mapping[str, Sequence[Any]], name: str, count: int) -> Sequence[Any]:
     """The column ``name`` of a reward's arguments, with ``count`` entries.
 

@@ -2,11 +2,12 @@
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
 _MARKS = {"<super>": "^{{{}}}", "<sub>": "_{{{}}}", "<fraction>": " {}"}
-_SIGNS = str.maketrans({"−": "-", "⁄": "/", "٫": ".", "٬": ","})
+_SIGNS = str.maketrans({**dict.fromkeys("−‐‑‒–—―", "-"), "⁄": "/", "٫": ".", "٬": ","})
 
 
 def completion_text(completion: Any) -> str:
@@ -83,6 +84,29 @@ def reference_answer(reference: str) -> str:
         return re.sub(r"(?<=\d),(?=\d{3})", "", tail).strip()
     boxed = last_boxed(reference)
     return reference if boxed is None else boxed
+
+
+def accepted_answers(reference: Any) -> tuple[str, ...]:
+    r"""The texts of the answers that an entry of a data set's column accepts: one, unless it lists several.
+
+    A mapping gives its ``ground_truth``, ``answer`` or ``value``, or the one value that it has. A list or tuple of
+    texts names alternatives; of numbers, it is the answer itself. Bytes are UTF-8. ``None`` and NaN are no answer.
+
+    Example:
+        >>> accepted_answers("2+2=4 #### 4"), accepted_answers({"ground_truth": "4"}), accepted_answers(["2", "two"])
+        (('4',), ('4',), ('2', 'two'))
+    """
+    if isinstance(reference, Mapping):
+        named = [reference[key] for key in ("ground_truth", "answer", "value") if key in reference]
+        values = named or list(reference.values())
+        return accepted_answers(values[0]) if named or len(values) == 1 else ()
+    if isinstance(reference, bytes):
+        return accepted_answers(reference.decode("utf-8", "replace"))
+    if isinstance(reference, list | tuple) and reference and all(isinstance(text, str) for text in reference):
+        return tuple(reference_answer(text) for text in reference)
+    if reference is None or reference != reference:
+        return ()
+    return (reference_answer(str(reference)),)
 
 
 def _kind(character: str) -> str:

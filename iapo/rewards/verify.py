@@ -1,50 +1,54 @@
-"""The comparison that runs in the worker process. Imports nothing of the package; see `iapo.rewards.serve`."""
+"""The comparison of formulas in the worker process. Imports nothing of the package; see `iapo.rewards.serve`."""
 
-import re
 from typing import Any
 
-from math_verify import parse
+from math_verify import LatexExtractionConfig, parse
 from math_verify import verify as equal
 
-_WORDS = r"(?:\b(?!(?:sin|cos|tan|log|exp|sqrt|mod|not)\b)[A-Za-z]{3,}\b[:,.]?\s*)*"
-_QUANTITY = re.compile(rf"{_WORDS}((?:[$€£]\s*)?-?\d+(?:,\d{{3}})*(?:\.\d+)?(?:/\d+)?%?)\s*{_WORDS}\.?", re.ASCII)
-_MIXED = re.compile(r"(-?)\s*(\d+)\s+(\d+/\d+)", re.ASCII)
-_GAP = re.compile(r"\d\s+\d", re.ASCII)
+_CLOSE = 1e-6
+"""Relative difference of two numbers that count as equal, where one of them is written as a decimal number."""
 
 
 def verify(item: list[Any]) -> bool | None:
-    """Whether two answers are equal as mathematics.
-
-    A marked answer is read as one formula, as a mixed number (``1 1/2``), or as one number among words
-    (``72 dollars``). It is not searched for a number as a text is, or ``3 or 5`` and ``\\sqrt{5}`` would count as 5.
+    """Whether two formulas are equal as mathematics.
 
     Args:
-        item: reference answer, given answer, and whether the given one was marked as the answer (else it is a text to
-            find the answer in).
+        item: the formula of the reference in LaTeX; that of the answer, or ``None`` to ask only whether the first can
+            be read; and whether the answer is a text in which a formula must be found.
 
     Returns:
         ``None`` if the reference cannot be read.
     """
-    wanted, given, marked = item
+    wanted, given, is_text = item
     gold = _formula(wanted)
     if not gold:
         return None
+    if given is None:
+        return True
     # No limits inside: math-verify's own rely on signals, which long C calls ignore. This process is killed instead.
-    answer = _formula(given) if marked else parse(given, parsing_timeout=None)
-    return bool(answer) and equal(gold, answer, timeout_seconds=None)
+    answer = parse(given, parsing_timeout=None) if is_text else _formula(given)
+    return bool(answer) and equal(gold, answer, timeout_seconds=None) and _of_one_size(gold[0], answer[0])
 
 
 def _formula(text: str) -> list[Any]:
-    quantity, mixed = _QUANTITY.fullmatch(text), _MIXED.fullmatch(text)
-    if quantity:
-        text = quantity[1].lstrip("$€£")
-    elif mixed:
-        text = f"{mixed[1]}({mixed[2]}+{mixed[3]})"
-    elif _GAP.search(text):
-        return []  # math-verify adds numbers that stand side by side
-    return parse(f"${text}$", parsing_timeout=None)
+    return parse(
+        f"${text}$",
+        extraction_config=[LatexExtractionConfig()],
+        fallback_mode="no_fallback",
+        parsing_timeout=None,
+    )
+
+
+def _of_one_size(gold: Any, answer: Any) -> bool:
+    """Whether two numbers are close in proportion: math-verify rounds to digits behind the point, tiny ones to 0."""
+    if not all(getattr(value, "is_number", False) for value in (gold, answer)):
+        return True
+    if gold == answer:
+        return True
+    one, two = complex(gold.evalf(20)), complex(answer.evalf(20))
+    return abs(one - two) <= _CLOSE * max(abs(one), abs(two))
 
 
 # Loads what the first comparison would load, and stops the worker's start if math-verify is not as it was.
-if verify(["1/2", "0.5", True]) is not True or verify(["1/2", "so it is 3", False]) is not False:
+if verify(["1/2", "0.5", False]) is not True or verify(["1/2", "so it is 3", True]) is not False:
     raise RuntimeError("math-verify does not compare 1/2 with 0.5 and 3 as expected; versions 0.9 and up do")

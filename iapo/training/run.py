@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from iapo.rewards import check_columns
+from iapo.rewards import check_columns, check_references
 from iapo.tasks import PromptStream, hold_out
 from iapo.training.diagnosis import Diagnosis
 from iapo.training.interruption import EXIT_CODE, listening
@@ -50,6 +50,7 @@ def train(
         )
     rows = problems.load(settings.seed)
     check_columns(choices.rewards, rows[0])
+    check_references(choices.rewards, rows)
     check_reference_columns(choices.assigner.requires, rows[0])
     rows = problems.render(rows, policy.tokenizer())
     training, held_out = hold_out(rows, settings.eval_problems)

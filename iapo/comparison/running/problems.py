@@ -10,7 +10,7 @@ from typing import Any
 from iapo.comparison.running.plan import Plan, Split
 from iapo.comparison.running.settings import Settings, instantiate
 from iapo.policy.loading import load_tokenizer
-from iapo.rewards import check_columns
+from iapo.rewards import check_columns, check_references
 from iapo.tasks import Row, hold_out, load_rows
 from iapo.training.settings import ProblemSource
 
@@ -48,6 +48,7 @@ def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
     tokenizer = load_tokenizer(settings["model"], settings["trust_remote_code"])
     for split, rows in chosen.items():
         check_columns(rewards, rows[0])
+        check_references(rewards, rows)
         content = {
             "split": split,
             "seed": plan.evaluation.seed,

@@ -1,0 +1,133 @@
+"""Whether an answer says the same as a reference, by their kinds."""
+
+from collections.abc import Callable, Iterable
+
+from iapo.rewards.answers.expression import Expression
+from iapo.rewards.answers.moment import Clock, Date, Range, Ratio
+from iapo.rewards.answers.quantity import Quantity
+from iapo.rewards.answers.reading import Answer, Named
+from iapo.rewards.answers.sequence import Sequence
+from iapo.rewards.answers.words import Choice, Words
+
+Formulas = Callable[[str, str], bool | None]
+"""Whether two formulas in LaTeX are equal; ``None`` if the first cannot be read."""
+
+_MOST_UNORDERED = 12
+"""Parts of a set that are searched for in any order where formulas are among them."""
+
+
+def same(wanted: Answer, given: Answer, formulas: Formulas) -> bool | None:
+    """Whether an answer says the same as a reference.
+
+    Args:
+        wanted: the reference.
+        given: the answer.
+        formulas: compares two formulas.
+
+    Returns:
+        ``None`` if a formula of the reference had to be read and could not be.
+    """
+    if isinstance(wanted, Named) or isinstance(given, Named):
+        return _same_named(wanted, given, formulas)
+    if isinstance(wanted, Sequence):
+        return _same_sequence(wanted, given, formulas) if isinstance(given, Sequence) else False
+    if isinstance(wanted, Quantity) and isinstance(given, Quantity):
+        return wanted.equals(given)
+    if isinstance(wanted, Quantity | Expression) and isinstance(given, Quantity | Expression):
+        return _same_formulas(wanted, given, formulas)
+    if isinstance(wanted, Clock) and isinstance(given, Clock):
+        return wanted.equals(given)
+    if isinstance(wanted, Date) and isinstance(given, Date):
+        return wanted.equals(given)
+    if isinstance(wanted, Words) and isinstance(given, Words):
+        return wanted.equals(given)
+    if isinstance(wanted, Choice | Expression) and isinstance(given, Choice | Expression):
+        letters = [
+            answer.letter if isinstance(answer, Choice) else answer.formula.upper() for answer in (wanted, given)
+        ]
+        return letters[0] == letters[1]
+    if isinstance(wanted, Ratio) and isinstance(given, Quantity):
+        return len(wanted.terms) == 2 and str(given.value) == "/".join(wanted.terms)
+    if isinstance(wanted, Range) and isinstance(given, Expression):
+        return wanted.text == given.formula.replace(" ", "")
+    return wanted == given
+
+
+def formulas_of(answer: Answer) -> list[str]:
+    """The formulas of an answer that must be read before it can be compared with any other."""
+    if isinstance(answer, Sequence):
+        return [formula for item in answer.items for formula in formulas_of(item)]
+    if isinstance(answer, Named):
+        return formulas_of(answer.answer)
+    return [answer.formula] if isinstance(answer, Expression) else []
+
+
+def _same_formulas(wanted: Quantity | Expression, given: Quantity | Expression, formulas: Formulas) -> bool | None:
+    if not wanted.unit.agrees(given.unit):
+        return False
+    if wanted.unit and given.unit and wanted.unit.factor != given.unit.factor:
+        return False
+    if wanted.formula.replace(" ", "") == given.formula.replace(" ", ""):
+        return True
+    return formulas(wanted.formula, given.formula)
+
+
+def _same_named(wanted: Answer, given: Answer, formulas: Formulas) -> bool | None:
+    if isinstance(wanted, Named) and isinstance(given, Named):
+        if len(wanted.name) == 1 == len(given.name) and wanted.name != given.name:
+            return False
+        return same(wanted.answer, given.answer, formulas)
+    if isinstance(wanted, Named):
+        if isinstance(given, Expression) and "=" in given.formula:
+            return formulas(wanted.equation.formula, given.formula)
+        return same(wanted.answer, given, formulas)
+    assert isinstance(given, Named)
+    if isinstance(wanted, Expression) and "=" in wanted.formula:
+        return formulas(wanted.formula, given.equation.formula)
+    return same(wanted, given.answer, formulas)
+
+
+def _same_sequence(wanted: Sequence, given: Sequence, formulas: Formulas) -> bool | None:
+    if len(wanted.items) != len(given.items):
+        return False
+    names = [_names(sequence) for sequence in (wanted, given)]
+    if names[0] and names[1]:
+        if set(names[0]) != set(names[1]):
+            return False
+        given = Sequence("()", tuple(given.items[names[1].index(name)] for name in names[0]))
+        wanted = Sequence("()", wanted.items)
+    elif names[0] or names[1]:
+        wanted, given = Sequence("()", wanted.items), Sequence("()", given.items)
+    if wanted.brackets.strip() and given.brackets.strip() and not _brackets_agree(wanted, given):
+        return False
+    if wanted.ordered or given.ordered or len(wanted.items) > _MOST_UNORDERED:
+        return _all(same(one, two, formulas) for one, two in zip(wanted.items, given.items, strict=True))
+    left = list(given.items)
+    for item in wanted.items:
+        for index, candidate in enumerate(left):
+            equal = same(item, candidate, formulas)
+            if equal is None:
+                return None
+            if equal:
+                del left[index]
+                break
+        else:
+            return False
+    return True
+
+
+def _brackets_agree(wanted: Sequence, given: Sequence) -> bool:
+    """Only of two numbers do round and square brackets say different things; braces never hold what is in order."""
+    if wanted.brackets == given.brackets:
+        return True
+    return len(wanted.items) != 2 and wanted.ordered == given.ordered
+
+
+def _names(sequence: Sequence) -> list[str]:
+    """The names of the items if each has another."""
+    names = [item.name for item in sequence.items if isinstance(item, Named)]
+    return names if len(set(names)) == len(sequence.items) > 1 else []
+
+
+def _all(results: Iterable[bool | None]) -> bool | None:
+    return next((result for result in results if not result), True)

@@ -1,0 +1,95 @@
+r"""Answers that only algebra can compare: written so that math-verify reads what is meant."""
+
+import re
+from dataclasses import dataclass
+
+from iapo.rewards.answers.notation import group_end
+from iapo.rewards.answers.units import NO_UNIT, Unit, read_unit
+
+_FUNCTIONS = (
+    "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|ln|log|exp|gcd|lcm|det|max|min|"
+    "pi|theta|alpha|beta|gamma|delta|lambda|mu|phi|omega|sigma"
+)
+_BARE_FUNCTION = re.compile(rf"(?<![\\A-Za-z])({_FUNCTIONS})(?![A-Za-z])")
+_BARE_ROOT = re.compile(r"(?<![\\A-Za-z])sqrt\s*(?=[({])")
+_BARE_ABSOLUTE = re.compile(r"(?<![\\A-Za-z])abs\s*(?=\()")
+_COMBINATIONS = re.compile(
+    r"(?<![\\A-Za-z])C\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)|(?:\{\})?_\{(\d+)\}\s*C_\{(\d+)\}|(?<![\w\\])(\d+)C(\d+)(?!\w)"
+)
+_SPELLED = (
+    (re.compile(r"(?<![\\A-Za-z])(?:infinity|inf|oo)(?![A-Za-z])", re.IGNORECASE), r"\\infty "),
+    (re.compile(r"\{\s*([^{}]+?)\s*\\choose\s*([^{}]+?)\s*\}"), r"\\binom{\1}{\2}"),
+    (re.compile(r"\\operatorname\{(\w+)\}"), r"\\\1"),
+    (re.compile(r"(?<=\d)\s*\*\s*(?=[A-Za-z])"), ""),
+)
+_TRAILING_UNIT = re.compile(r"(?<=[\d)}\w])\s+([A-Za-z][A-Za-z\s/^{}\d.]*)$|(?<=[\d)}a-z])\s*([°%])$")
+_DOTTED = re.compile(r"(?<![A-Za-z])[A-Za-z]\.[A-Za-z](?![A-Za-z])")
+_TRIGONOMETRY = re.compile(r"\b(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
+_DEGREES = re.compile(r"(-?\d+(?:\.\d+)?)\s*°")
+_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}(?:'s)?")
+_MATHS = re.compile(r"[=+*/^_\d\\<>]")
+_ASCII_WORDS = frozenset([*_FUNCTIONS.split("|"), "sqrt", "abs", "infinity", "inf", "oo", "mod"])
+_LONG_WORD = 4
+"""Letters from which a run of letters is a word, also beside signs and digits."""
+_PRODUCT = re.compile(
+    r"(?!(?:am|an|as|at|be|by|do|go|he|hi|if|in|is|it|me|my|no|of|oh|ok|on|or|so|to|up|us|we)\b)[a-z]{2}"
+)
+"""Two letters that are multiplied, and no word."""
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A formula.
+
+    Args:
+        formula: LaTeX.
+        unit: of measure, behind it.
+    """
+
+    formula: str
+    unit: Unit = NO_UNIT
+
+
+def is_formula(text: str) -> bool:
+    r"""Whether a text is a formula: no words in it, or only short runs of letters beside signs and digits.
+
+    Example:
+        >>> is_formula("2ab+c"), is_formula("UK"), is_formula("x-axis"), is_formula("sin(x)"), is_formula("x")
+        (True, False, False, True, True)
+    """
+    words = [word for word in _WORD.findall(re.sub(r"\\(?:begin|end)\{\w+\}", "", text)) if word not in _ASCII_WORDS]
+    if any(len(word) >= _LONG_WORD for word in words) or _DOTTED.search(text):
+        return False
+    return not words or _MATHS.search(text) is not None or _PRODUCT.fullmatch(text) is not None
+
+
+def read_expression(text: str) -> Expression:
+    r"""The formula of a text in the notation of `iapo.rewards.answers.notation.plain`.
+
+    Example:
+        >>> read_expression("3*sqrt(13)").formula, read_expression(r"288\pi cm^{3}").unit.dimensions
+        ('3\\sqrt{13}', frozenset({('length', 3)}))
+    """
+    if _TRIGONOMETRY.search(text):
+        text = _DEGREES.sub(r"{\\frac{\1\\pi}{180}}", text)
+    unit = NO_UNIT
+    if (found := _TRAILING_UNIT.search(text)) is not None:
+        known, rest = read_unit((found[1] or found[2]).strip())
+        if known.dimensions and not rest.strip():
+            unit, text = known, text[: found.start()]
+    for pattern, replacement in _SPELLED:
+        text = pattern.sub(replacement, text)
+    text = _COMBINATIONS.sub(lambda found: "\\binom{{{}}}{{{}}}".format(*filter(None, found.groups())), text)
+    text = _grouped(_BARE_ROOT, text, "\\sqrt{", "}")
+    text = _grouped(_BARE_ABSOLUTE, text, "|", "|")
+    return Expression(_BARE_FUNCTION.sub(r"\\\1 ", text).replace("°", "^\\circ").strip(), unit)
+
+
+def _grouped(command: re.Pattern[str], text: str, opening: str, closing: str) -> str:
+    """The argument in brackets behind a command between ``opening`` and ``closing``."""
+    for found in reversed(list(command.finditer(text))[:100]):
+        bracket = text[found.end()]
+        end = group_end(text, found.end(), "()" if bracket == "(" else "{}")
+        if end is not None:
+            text = text[: found.start()] + opening + text[found.end() + 1 : end - 1] + closing + text[end:]
+    return text

@@ -1,0 +1,140 @@
+r"""One notation for what is written in LaTeX, in Unicode or on a keyboard: string work that never raises.
+
+The notation is LaTeX without its dress: no spacing commands, no ``\left``, no ``\text{}``, arguments in braces
+(``\frac12`` is ``\frac{1}{2}``), ``*`` for a product, ``°`` for degrees, ``=`` for equal and about equal.
+"""
+
+import re
+
+_SYMBOLS = str.maketrans(
+    {
+        **dict.fromkeys("×·∙⋅•✕", "*"),
+        **dict.fromkeys("≈≃≅", "="),
+        **dict.fromkeys("∘º", "°"),
+        **dict.fromkeys("“”„″", '"'),
+        **dict.fromkeys("’‘‛`´", "'"),
+        "÷": "/",
+        "√": "\\sqrt ",
+        "∞": "\\infty ",
+        "∅": "\\emptyset ",
+        "π": "\\pi ",
+        "θ": "\\theta ",
+        "α": "\\alpha ",
+        "β": "\\beta ",
+        "≤": "\\leq ",
+        "≥": "\\geq ",
+        "≠": "\\neq ",
+        "±": "\\pm ",
+        "∪": "\\cup ",
+        "∩": "\\cap ",
+        "∈": "\\in ",
+    }
+)
+_INLINE_MATH = (
+    re.compile(r"(?<!\\)\$\$(.+?)(?<!\\)\$\$"),
+    re.compile(r"(?<!\\)\$(?=[^\s$])((?:\\\$|[^$])*?[^\s\\$])\$(?!\d)"),  # not "$5 and $6"
+    re.compile(r"\\\((.+?)\\\)"),
+    re.compile(r"\\\[(.+?)\\\]"),
+)
+_SPACES = re.compile(r"(\\\\)|\\!|\\[,;: ]|\\(?:quad|qquad|enspace|thinspace|medspace)(?![A-Za-z])|~")
+_FONTS = re.compile(
+    r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mathsf|mbox|hbox|emph)\s*\{([^{}]*)\}"
+)
+_REWRITTEN = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"\\(?:left|right)\s*\.(?!\d)", ""),
+        (r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|bf|rm)(?![A-Za-z])", ""),
+        (r"\\mathbb\s*\{?\s*R\s*\}?", r"(-\\infty,\\infty)"),
+        (r"\\l(?:angle|brack)(?![A-Za-z])", "("),
+        (r"\\r(?:angle|brack)(?![A-Za-z])", ")"),
+        (r"\\lbrace(?![A-Za-z])", r"\\{"),
+        (r"\\rbrace(?![A-Za-z])", r"\\}"),
+        (r"\{,\}", ","),
+        (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
+        (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
+        (r"\\choose(?![A-Za-z])", r"\\choose "),
+        (r"\\([%$#&])", r"\1"),
+        (r"\\(?:times|cdot|ast)(?![A-Za-z])\s*", "*"),
+        (r"(?<=[\w)}])\s*\*\*\s*(?=[-\w({\\])", "^"),
+        (r"\\div(?![A-Za-z])", "/"),
+        (r"\\(?:approx|simeq|cong)(?![A-Za-z])|==+", "="),
+        (r"\\(?:le|leq|leqslant|leqq)(?![A-Za-z])|<=", r"\\leq "),
+        (r"\\(?:ge|geq|geqslant|geqq)(?![A-Za-z])|>=", r"\\geq "),
+        (r"\\(?:ne|neq)(?![A-Za-z])|!=|<>", r"\\neq "),
+        (r"\\lt(?![A-Za-z])", "<"),
+        (r"\\gt(?![A-Za-z])", ">"),
+        (r"\\(?:varnothing|O(?![A-Za-z]))", r"\\emptyset "),
+        (r"\s*(?:\^\s*(?:\\circ|\{\s*\\circ\s*\}|°)|\\degree(?![A-Za-z]))", "°"),
+        (r"(?<=\d)_(?=\d{3}(?!\d))", ","),
+        (r"\\pounds(?![A-Za-z])", "£"),
+        (r"\\euro(?![A-Za-z])", "€"),
+    )
+)
+_COMMAND = re.compile(r"\\frac(?![A-Za-z])|\\binom(?![A-Za-z])|\\sqrt(?![A-Za-z])(?:\s*\[[^\[\]]*\])?|[\^_]")
+_TOKEN = re.compile(r"\\[A-Za-z]+|[^\s{}]")
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_MOST_COMMANDS = 100
+
+
+def plain(text: str) -> str:
+    r"""The text in the one notation, with single spaces.
+
+    Args:
+        text: as `iapo.rewards.text.normalize` leaves it.
+
+    Example:
+        >>> plain(r"$\left(1\,072,\ \dfrac12\right)$"), plain("3√13 ≤ 2**10"), plain(r"5\text{ km}")
+        ('(1 072, \\frac{1}{2})', '3\\sqrt{13} \\leq 2^{10}', '5 km')
+    """
+    for pattern in _INLINE_MATH:
+        text = pattern.sub(r" \1 ", text)
+    text = _SPACES.sub(lambda found: found[1] or ("" if found[0] == "\\!" else " "), text.translate(_SYMBOLS))
+    for _ in range(3):
+        text = _FONTS.sub(r" \1 ", text)
+    for pattern, replacement in _REWRITTEN:
+        text = pattern.sub(replacement, text)
+    return " ".join(_braced(text).split())
+
+
+def group_end(text: str, start: int, pair: str = "{}") -> int | None:
+    """Where the bracket that opens at ``start`` is closed (behind it); ``None`` if it is not.
+
+    Example:
+        >>> group_end("{1{2}}3", 0), group_end("((1)", 0, "()")
+        (6, None)
+    """
+    depth = 0
+    for bracket in re.compile(f"[{re.escape(pair)}]").finditer(text, start):
+        depth += 1 if bracket[0] == pair[0] else -1
+        if depth == 0:
+            return bracket.end()
+    return None
+
+
+def _braced(text: str) -> str:
+    commands = list(_COMMAND.finditer(text))
+    for command in reversed(commands if len(commands) <= _MOST_COMMANDS else []):
+        end, arguments = command.end(), ""
+        for _ in range(2 if command[0] in ("\\frac", "\\binom") else 1):
+            start = end + len(text[end:]) - len(text[end:].lstrip())
+            found = _argument(text, start, command[0])
+            if found is None:
+                break
+            content, end = found
+            arguments += f"{{{content}}}"
+        text = text[: command.end()] + arguments + text[end:]
+    return text
+
+
+def _argument(text: str, start: int, command: str) -> tuple[str, int] | None:
+    """What a command takes: a group, else as many digits as people mean, else one token."""
+    if text[start : start + 1] == "{":
+        end = group_end(text, start)
+        return None if end is None else (text[start + 1 : end - 1].strip(), end)
+    if command.startswith("\\sqrt") and text[start : start + 1] == "(":
+        end = group_end(text, start, "()")
+        return None if end is None else (text[start + 1 : end - 1].strip(), end)
+    whole = command[0] in "^_" or command.startswith("\\sqrt")
+    token = (whole and _NUMBER.match(text, start)) or _TOKEN.match(text, start)
+    return (token[0], token.end()) if token else None

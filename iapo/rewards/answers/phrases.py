@@ -1,0 +1,83 @@
+"""What stands around an answer and says nothing: phrases in front, markdown, quotation, a point behind."""
+
+import re
+
+from iapo.rewards.answers.notation import group_end
+
+_LINKS = (
+    r"(?:(?:so|thus|hence|therefore|then|finally|ok|okay|well|in conclusion|to conclude|i\.e\.|that is|we get|we have|"
+    r"we find|this gives|which gives)\b\s*[,:]?\s*)"
+)
+_KINDS = (
+    r"(?:(?:the|my|our|your|this|its|her|his|their|final|correct|right|total|exact|required|overall|best|numerical|only|"
+    r"possible|real)\s+)*(?:answers?|results?|solutions?|total|sum|values?|amount|number|cost|price|area|volume|perimeter|"
+    r"length|distance|probability|average|mean|ratio|count|option|choice|conclusion|winner|output|product|difference|"
+    r"quotient|remainder|roots?)(?:\s+(?:of|for|to|in)(?:\s+(?!is\b|are\b)[A-Za-z$']+){1,6}?)?"
+)
+_IS = r"(?:is|are|was|were|equals|will be|would be|should be|must be|comes (?:out )?to|turns out to be)"
+_PRONOUN = r"(?:it|this|that|there|they|he|she|these|those|which)"
+_ABOUT = (
+    r"(?:approximately|approx\.?|about|around|roughly|exactly|precisely|simply|just|only|equal to|a total of|in total|"
+    r"=|~|\\sim)"
+)
+_ARROWS = r"\#{2,6}\s*|->\s*|=>\s*|\\(?:Rightarrow|implies|therefore|to|rightarrow)\b\s*|[-*]\s+(?=[A-Za-z]{2})"
+_LEAD = re.compile(
+    rf"(?:{_LINKS})*(?:{_KINDS}\s*(?:[:=]+|\b{_IS}\b\s*:?)|(?:[A-Za-z]|\\[a-z]+)\s+(?:is|equals)\b"
+    rf"|{_PRONOUN}(?:'s|\s+{_IS})\b\s*:?)\s*(?:{_ABOUT}\s*)*",
+    re.IGNORECASE,
+)
+_LEADING = re.compile(rf"(?:{_LINKS}|{_ABOUT}\s*(?=\S)|{_ARROWS})+", re.IGNORECASE)
+_PAIRS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"\*\*(.+)\*\*",
+        r"\*([^*]+)\*",
+        r"__(.+)__",
+        r"_([^_]+)_",
+        r"'([^']+)'",
+        r'"([^"]+)"',
+        r"'{2,3}(.+)'{2,3}",
+        r"<(?:answer|b|i|strong)>(.*)</(?:answer|b|i|strong)>",
+    )
+)
+_INNER = re.compile(r"(?<![\w*])\*\*(?=\S)(.+?)(?<=\S)\*\*(?![\w*])")
+_BEHIND = re.compile(r"(?:\s*[.,;:?]|(?<=[A-Za-z]{2})!)+$")
+_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_MOST_LAYERS = 10
+
+
+def undressed(text: str) -> str:
+    r"""The answer alone, of a text in the notation of `iapo.rewards.answers.notation.plain`.
+
+    Example:
+        >>> undressed("So the final answer is **72**."), undressed(r"The answer is \boxed{72}"), undressed("'Bob'")
+        ('72', '72', 'Bob')
+    """
+    boxes = list(_BOXED.finditer(text))
+    if boxes and (end := group_end(text, boxes[-1].end() - 1)) is not None:
+        text = text[boxes[-1].end() : end - 1]
+    for _ in range(_MOST_LAYERS):
+        before = text
+        text = _BEHIND.sub("", text.strip())
+        for pair in _PAIRS:
+            if (found := pair.fullmatch(text)) is not None:
+                text = found[1]
+        text = _INNER.sub(r"\1", text)
+        for lead in (_LEAD, _LEADING):
+            if (found := lead.match(text)) is not None and found.end() < len(text):
+                text = text[found.end() :]
+        text = _single(text.strip())
+        if text == before:
+            break
+    return text
+
+
+def _single(text: str) -> str:
+    """Without brackets around all of it, if they hold one thing: ``(72)``, but neither ``(1, 2)`` nor ``(A)``."""
+    for opening, pair in (("\\{", "{}"), ("{", "{}"), ("(", "()"), ("[", "[]")):
+        if not text.startswith(opening):
+            continue
+        inner = text[len(opening) : -1].removesuffix("\\") if opening == "\\{" else text[1:-1]
+        one = group_end(text, len(opening) - 1, pair) == len(text) and not re.search(r"[,;]|\\\\", inner)
+        return inner.strip() if one and not re.fullmatch(r"\s*[A-Za-z]?\s*", inner) else text
+    return text

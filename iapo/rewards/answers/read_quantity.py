@@ -1,0 +1,197 @@
+"""Reading the one quantity of an answer: its number, and what the words around it make of it.
+
+A sign, a scale, a multiple (``twice``) and a unit in words are read. A bound (``more than 5``) is one side of the
+number line. What denies (``not 5``) or doubts (``nearly 5``) is no quantity. Any other word is what a sentence needs
+around a number.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from iapo.rewards.answers.numerals import Number, find_numbers, words_value
+from iapo.rewards.answers.quantity import Quantity
+from iapo.rewards.answers.units import Unit, read_unit
+
+_NEVER = (
+    r"not|no|never|neither|nor|none|without|except|cannot|\w+n't|unlike|or|either|if|unless|rather|instead|but|besides|"
+    r"anything|other|nearly|almost|close|barely|hardly|nowhere|between|minus|plus|divided|multiplied|sin|cos|tan|cot|sec|"
+    r"csc|log|ln|exp|sqrt|pi|mod|modulo|gcd|lcm|root|infinity|infinite|undefined|nan|false|true|unknown|impossible|wrong|"
+    r"incorrect|opposite|reciprocal|inverse|factorial|power|base|approaching|shy|twice|double|triple|thrice|quadruple|half"
+)
+"""Words around a number that make it another number, or none."""
+
+_NEVER_BEFORE = (
+    rf"{_NEVER}|least|most|minimum|maximum|difference|product|square|cube|third|quarter|fraction|multiple|factor|divisor|"
+    r"times|by"
+)
+"""These do so in front of a number."""
+
+_SYMBOL = r"(?<![A-Za-z'])(?![aAiIsS]\b)[A-Za-z](?![A-Za-z'])"
+_HARMFUL = re.compile(rf"\b(?:{_NEVER})\b|{_SYMBOL}|[^A-Za-z\s,.;:'\"()?/-]", re.IGNORECASE)
+_HARMFUL_BEFORE = re.compile(rf"\b(?:{_NEVER_BEFORE})\b|{_SYMBOL}|[^A-Za-z\s,.;:'\"()?/-]", re.IGNORECASE)
+_OR_EQUAL = r"than\s+or\s+equal\s+to"
+_BOUNDS = (
+    (">=", rf"at\s+least|(?:no|not)\s+(?:less|fewer)\s+than|minimum\s+of|(?:greater|more)\s+{_OR_EQUAL}|\\geq"),
+    ("<=", rf"at\s+most|(?:no|not)\s+(?:more|greater)\s+than|up\s+to|maximum\s+of|(?:less|fewer)\s+{_OR_EQUAL}|\\leq"),
+    (">", r"(?:more|greater|larger|bigger|higher|longer)\s+than|\bover|\babove|exceed(?:s|ing)|\bbeyond|>"),
+    ("<", r"(?:less|fewer|smaller|lower|shorter)\s+than|\bunder|\bbelow|<"),
+)
+_BOUNDS_BEFORE = tuple((relation, re.compile(rf"(?:{words})\s*$", re.IGNORECASE)) for relation, words in _BOUNDS)
+_BOUNDS_AFTER = (
+    (
+        ">=",
+        r"at\s+(?:the\s+)?(?:least|minimum)\b|or\s+(?:more|greater|above|higher|larger|over)\b|and\s+(?:above|up|over)\b",
+    ),
+    (
+        "<=",
+        r"at\s+(?:the\s+)?(?:most|maximum)\b|or\s+(?:less|fewer|below|lower|smaller|under)\b|and\s+(?:below|under)\b",
+    ),
+    (">=", r"(?<!.)\+(?=$|\s+[A-Za-z])"),
+)
+_BOUNDS_BEHIND = tuple((relation, re.compile(words, re.IGNORECASE)) for relation, words in _BOUNDS_AFTER)
+_BEFORE = re.compile(
+    r"(?P<lead>.*?)(?P<sign>[-+]|\b(?:minus|negative|positive)\b)?\s*"
+    r"(?P<currency>(?:US)?\$|[€£¥₹]|\b(?:USD|EUR|GBP|INR|JPY|Rs)\b\.?)?\s*(?P<inner>[-+])?\s*",
+    re.IGNORECASE,
+)
+_OPERATOR = re.compile(r"[^\s(:=,;]$|(?:[\d)}]|\b[A-Za-z])\s*$")
+"""The end of what stands before a sign that is an operator, as in ``x - 5`` and ``10-12``."""
+
+_MULTIPLE = re.compile(r"\b(twice|double|triple|thrice|quadruple)(?:\s+of)?\s*$", re.IGNORECASE)
+_MULTIPLES = {"twice": 2, "double": 2, "triple": 3, "thrice": 3, "quadruple": 4}
+_POWER = re.compile(r"\s*(squared|cubed)\b", re.IGNORECASE)
+_ORDINAL = re.compile(r"(?:st|nd|rd|th)\b")
+_PERCENT = re.compile(r"\s*(?:%|\bper\s?cent\b|\bpct\b)", re.IGNORECASE)
+_BASE = re.compile(r"\s*_\{\s*(\d+)\s*\}")
+_SAID_BASE = re.compile(r"\s*,?\s*\(?\s*(?:in\s+)?\bbase[\s-]+(\w+)\s*\)?", re.IGNORECASE)
+_BELOW_ZERO = re.compile(r"\bbelow\s+(?:zero\b|0(?![\d.,])|freezing\b|sea\s+level\b)", re.IGNORECASE)
+_OPEN_SIGN = re.compile(r"\b(?:loss|los[te]|debt|deficit|decreased?|drop(?:ped)?|fell|declined?|owes?)\b", re.I)
+_JOINED = re.compile(r"(?:\s*,)?(?:\s+and)?\s*$")
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """A quantity that words make a bound: all that is on one side of it.
+
+    Args:
+        relation: ``<``, ``<=``, ``>`` or ``>=``.
+        bound: what it is compared with.
+    """
+
+    relation: str
+    bound: Quantity
+
+
+def read_quantity(text: str) -> Quantity | Bounded | None:
+    """The one quantity of a text; ``None`` if there is none or more than one, or if the words deny or doubt it.
+
+    Args:
+        text: in the notation of `iapo.rewards.answers.notation.plain`.
+
+    Example:
+        >>> read_quantity("a total of minus five").value, read_quantity("half of 5").value, read_quantity("not 5")
+        (Fraction(-5, 1), Fraction(5, 2), None)
+    """
+    below = _BELOW_ZERO.search(text)
+    if below is not None:
+        text = text[: below.start()] + text[below.end() :]
+    text = _SAID_BASE.sub(lambda base: f"_{{{words_value(base[1]) or base[1]}}}", text)
+    numbers = find_numbers(text)
+    factor = Fraction(-1 if below else 1)
+    if len(numbers) == 2 and numbers[0].value == numbers[1].value:
+        between, behind = text[numbers[0].end : numbers[1].start].strip(), text[numbers[1].end :].lstrip()
+        if between == "(" and behind.startswith(")"):  # "9 (nine)"
+            text, numbers = text[: numbers[0].end] + behind[1:], numbers[:1]
+    if len(numbers) == 2 and 0 < numbers[0].value < 1:
+        share, whole = numbers
+        if re.fullmatch(r"\s*of\s+(?:the\s+)?\$?", text[share.end : whole.start]):
+            factor *= share.value
+            text, numbers = (
+                text[: share.start] + text[whole.start :],
+                find_numbers(text[: share.start] + text[whole.start :]),
+            )
+    if len(numbers) != 1:
+        return None
+    found = _between(text[: numbers[0].start], numbers[0], text[numbers[0].end :])
+    if found is None or factor == 1:
+        return found
+    if isinstance(found, Bounded):
+        return None
+    return replace(found, value=found.value * factor, places=0)
+
+
+def read_compound(text: str) -> Quantity | None:
+    """An amount in several units of one dimension, from large to small; ``None`` if the text is none.
+
+    Example:
+        >>> read_compound("5 hours and 30 minutes").value, read_compound("6 ft 2 in").value, read_compound("5 cm 3 kg")
+        (Fraction(11, 2), Fraction(37, 6), None)
+    """
+    numbers = find_numbers(text)
+    if not 2 <= len(numbers) <= 4 or text[: numbers[0].start].strip():
+        return None
+    ends = [number.start for number in numbers[1:]] + [len(text)]
+    pieces = [_JOINED.sub("", text[number.start : end]) for number, end in zip(numbers, ends, strict=True)]
+    amounts = [read_quantity(piece) for piece in pieces]
+    first = amounts[0]
+    total = Fraction(0)
+    last = None
+    for amount in amounts:
+        if not isinstance(amount, Quantity) or not isinstance(first, Quantity) or not amount.unit.dimensions:
+            return None
+        if amount.unit.dimensions != first.unit.dimensions or (last is not None and amount.unit.factor >= last):
+            return None
+        last = amount.unit.factor
+        total += amount.value * last / first.unit.factor
+    return Quantity(total, unit=first.unit) if isinstance(first, Quantity) else None
+
+
+def _between(before: str, number: Number, after: str) -> Quantity | Bounded | None:
+    if before.rstrip().endswith("(") and after.lstrip().startswith(")"):
+        before, after = before.rstrip()[:-1], after.lstrip()[1:]
+    parts = _BEFORE.fullmatch(before)
+    assert parts is not None
+    lead, value, places = parts["lead"], number.value, number.places
+    sign = parts["sign"] or parts["inner"] or ""
+    if (parts["sign"] and parts["inner"]) or (sign in ("-", "+") and _OPERATOR.search(lead)):
+        return None
+    multiple = _MULTIPLE.search(lead)
+    if multiple is not None:
+        lead, value, places = lead[: multiple.start()], value * _MULTIPLES[multiple[1].lower()], 0
+    relation, lead, after = _relation(lead, after)
+    if power := _POWER.match(after):
+        value, places, after = value ** (2 if power[1].lower() == "squared" else 3), 0, after[power.end() :]
+    percent, unit, rest = _unit(parts["currency"] or "", after)
+    if rest is None or _HARMFUL_BEFORE.search(lead) or _HARMFUL.search(rest):
+        return None
+    if sign.lower() in ("-", "minus", "negative"):
+        value = -value
+    unsigned = not sign and _OPEN_SIGN.search(f"{lead} {rest}") is not None
+    quantity = Quantity(value, places, percent, unit, unsigned)
+    return quantity if relation is None else Bounded(relation, quantity)
+
+
+def _relation(lead: str, after: str) -> tuple[str | None, str, str]:
+    """The bound that the words make of a number, and the other words."""
+    for relation, words in _BOUNDS_BEFORE:
+        if (found := words.search(lead)) is not None:
+            return relation, lead[: found.start()], after
+    for relation, words in _BOUNDS_BEHIND:
+        if (found := words.search(after)) is not None:
+            return relation, lead, after[: found.start()] + after[found.end() :]
+    return None, lead, after
+
+
+def _unit(currency: str, after: str) -> tuple[bool, Unit, str | None]:
+    """Percent, unit and the words behind them; ``None`` for the words if letters at the number are no unit."""
+    if (percent := _PERCENT.match(after)) is not None:
+        return True, Unit(), after[percent.end() :]
+    if (base := _BASE.match(after)) is not None:
+        return False, Unit(dimensions=frozenset({(f"base {base[1]}", 1)})), after[base.end() :]
+    if (ordinal := _ORDINAL.match(after)) is not None:
+        after = after[ordinal.end() :]
+    unit, rest = read_unit(f"{currency.strip(' .')} {after}" if currency else after)
+    if not unit.dimensions:
+        return False, unit, None if after[:1].isalpha() else after
+    return False, unit, rest

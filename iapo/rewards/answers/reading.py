@@ -1,0 +1,114 @@
+"""From the text of an answer to what it says: a record of its kind."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from iapo.rewards.answers.expression import Expression, is_formula, read_expression
+from iapo.rewards.answers.moment import Moment, read_moments
+from iapo.rewards.answers.notation import plain
+from iapo.rewards.answers.phrases import undressed
+from iapo.rewards.answers.quantity import Quantity
+from iapo.rewards.answers.read_quantity import Bounded, read_compound, read_quantity
+from iapo.rewards.answers.sequence import Sequence, is_pair_or_thousands, split_sequence
+from iapo.rewards.answers.words import Choice, Words, read_choice, read_words
+
+_EQUALS = re.compile(r"(?<![\\<>!=])=(?!=)")
+_ARITHMETIC = re.compile(r"[\d\s.,+*/()$€£^{}%-]*|[\d\s.,+*/()$€£^{}%-]*(?:\\frac[\d\s.,+*/()$€£^{}%-]*)+")
+_SYMBOL = re.compile(r"(?:[A-Za-z]|\\[A-Za-z]+)(?:_\{[^{}]*\})?")
+_NAME = re.compile(r"[^\d+*/<>;]*|(?:[A-Za-z]|\\[A-Za-z]+)(?:_\{[^{}]*\}|\^\{[^{}]*\})?(?:\([^()]*\))?")
+_DEEPEST = 3
+
+
+@dataclass(frozen=True)
+class Named:
+    """An answer with the name that an equation gives it: ``y = 2x + 1``.
+
+    Args:
+        name: what stands before the sign of equality.
+        answer: what stands behind it.
+        equation: both.
+    """
+
+    name: str
+    answer: Any
+    equation: Expression
+
+
+Answer = Quantity | Moment | Sequence | Named | Choice | Words | Expression
+"""What an answer can be."""
+
+
+def readings(text: str) -> list[Answer]:
+    r"""All that an answer can mean, the likeliest first; nothing if there is nothing to read.
+
+    A reference means the first; an answer may mean any.
+
+    Args:
+        text: as `iapo.rewards.text.normalize` leaves it.
+
+    Example:
+        >>> readings("(B)"), readings("$1,072$")[0].value, readings(r"\sqrt{2}")[0].formula, readings(" ")
+        ([Choice(letter='B')], Fraction(1072, 1), '\\sqrt{2}', [])
+    """
+    return _read(undressed(plain(text)), 0)
+
+
+def _read(text: str, depth: int) -> list[Answer]:
+    if not text:
+        return []
+    if (choice := read_choice(text)) is not None:
+        return [choice]
+    if moments := read_moments(text):
+        return list(moments)
+    found: list[Answer] = []
+    equation = _equation(text, depth)
+    if equation is not None:
+        return equation
+    quantity = read_quantity(text) or read_compound(text)
+    if isinstance(quantity, Bounded):
+        found.append(_side(quantity))
+    elif quantity is not None:
+        found.append(quantity)
+    sequence = _sequence(text, depth)
+    if sequence is not None:
+        found.insert(0 if is_pair_or_thousands(text.strip("()[]{}\\ ")) else len(found), sequence)
+    if not found:
+        found.append(read_expression(text) if is_formula(text) and split_sequence(text) is None else read_words(text))
+    return found
+
+
+def _sequence(text: str, depth: int) -> Sequence | None:
+    split = split_sequence(text) if depth < _DEEPEST else None
+    if split is None:
+        return None
+    brackets, parts = split
+    if parts and brackets == "" and not re.search(r"[\d\\]", text):
+        return None  # "x, y" and "cat, dog" are texts
+    items = [_read(undressed(part), depth + 1)[:1] for part in parts]
+    if any(not item or isinstance(item[0], Words) for item in items) and brackets in ("", " "):
+        return None
+    return Sequence(brackets, tuple(item[0] for item in items if item)) if all(items) else None
+
+
+def _equation(text: str, depth: int) -> list[Answer] | None:
+    """An equation that gives a value to a name, or to a calculation; ``None`` if the text is none or another one."""
+    sides = [side.strip() for side in _EQUALS.split(text)]
+    if len(sides) < 2 or not sides[-1]:
+        return None
+    if all(_ARITHMETIC.fullmatch(side) for side in sides[:-1]):
+        return _read(undressed(sides[-1]), depth)
+    if split_sequence(text) is not None:
+        return None
+    first = sides[0]
+    if _NAME.fullmatch(first):
+        value = _read(undressed(sides[-1]), depth)
+        return [Named(first, answer, read_expression(text)) for answer in value]
+    return None
+
+
+def _side(bounded: Bounded) -> Sequence:
+    closed = bounded.relation.endswith("=")
+    if bounded.relation.startswith("<"):
+        return Sequence("(]" if closed else "()", (Expression("-\\infty"), bounded.bound))
+    return Sequence("[)" if closed else "()", (bounded.bound, Expression("\\infty")))

@@ -1,0 +1,156 @@
+r"""Answers of several parts: lists, sets, tuples, intervals, unions and inequalities, taken apart."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+_OPEN, _CLOSED = "([{", ")]}"
+_SEPARATOR = re.compile(
+    r"[,;](?:\s*(?:and|or)\b)?|(?<![\w\\])(?:and|or)(?![\w])|\\(?:text\{)?(?:land|lor|wedge|vee)(?![A-Za-z])|\\cup(?![A-Za-z])"
+)
+_TIGHT = re.compile(r"\d,\d{3}(?!\d)")
+_GROUPED_NUMBER = re.compile(r"[^\d]*\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,]).*")
+_TWO_TRIPLES = re.compile(r"[1-9]\d\d,(?!000)[1-9]\d\d")
+_ROW = re.compile(r"-?[\d./]+(?:\s+-?[\d./]+)+")
+_LESS, _MORE = ("<", "\\leq"), (">", "\\geq")
+_VARIABLE = r"(?:[A-Za-z]|\\[A-Za-z]+)(?:_\{[^{}]*\})?(?:\([^()]*\))?"
+_RELATION = re.compile(r"\s*(<|>|\\leq(?![A-Za-z])|\\geq(?![A-Za-z]))\s*")
+_MEMBER = re.compile(rf"{_VARIABLE}\s*\\in\s*(?=[\[(\\{{])")
+_MOST_ITEMS = 200
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Several answers in one.
+
+    Args:
+        brackets: around them: ``()``, ``[]``, ``[)``, ``(]`` keep the order, ``{}`` and none do not. A row of numbers
+            without any separator has a space here, and keeps its order.
+        items: the answers.
+    """
+
+    brackets: str
+    items: tuple[Any, ...]
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the order of the items counts."""
+        return self.brackets not in ("", "{}")
+
+
+def is_pair_or_thousands(text: str) -> bool:
+    """Whether a text is two numbers of three digits or one of six: ``100,200``, but not ``1,072`` and ``100,000``."""
+    return _TWO_TRIPLES.fullmatch(text) is not None
+
+
+def split_sequence(text: str) -> tuple[str, list[str]] | None:
+    r"""The brackets and the parts of an answer of several parts; ``None`` if it has one part alone.
+
+    Args:
+        text: in the notation of `iapo.rewards.answers.notation.plain`.
+
+    Example:
+        >>> split_sequence("[1, 2)"), split_sequence("1 < x \\leq 2"), split_sequence("3, 5, and 7")
+        (('[)', ['1', '2']), ('(]', ['1', '2']), ('', ['3', '5', '7']))
+        >>> split_sequence(r"1 \pm \sqrt{2}"), split_sequence("(0,9) \\cup (9,36)"), split_sequence("x > 3")
+        (('', ['1 + \\sqrt{2}', '1 - \\sqrt{2}']), ('', ['(0,9)', '(9,36)']), ('()', ['3', '\\infty']))
+    """
+    text = _MEMBER.sub("", text, count=1) if _MEMBER.match(text) else text
+    if re.fullmatch(r"\\emptyset|\\?\{\s*\\?\}|(?:the\s+)?(?:empty|null)\s+set", text, re.IGNORECASE):
+        return "{}", []
+    if re.fullmatch(r"(?:all\s+)?real\s+numbers?", text, re.IGNORECASE):
+        return "()", ["-\\infty", "\\infty"]
+    bracketed = _bracketed(text)
+    if bracketed is not None:
+        brackets, inner = bracketed
+        parts = _parts(inner)
+        return None if len(parts) < 2 else (brackets, _both_signs(parts))
+    if (
+        not is_pair_or_thousands(text)
+        and _GROUPED_NUMBER.fullmatch(text)
+        and len(_parts(text)) < 3
+        and ", " not in text
+    ):
+        return None
+    parts = _parts(text)
+    if len(parts) > 1:
+        return "", _both_signs(parts)
+    if (interval := _inequality(text)) is not None:
+        return interval
+    if _ROW.fullmatch(text):
+        return " ", text.split()
+    return ("", both) if len(both := _both_signs([text])) > 1 else None
+
+
+def _bracketed(text: str) -> tuple[str, str] | None:
+    """The brackets around all of a text and what they hold."""
+    start = 2 if text.startswith("\\{") else 1
+    if len(text) < 3 or text[start - 1] not in _OPEN or text[-1] not in _CLOSED:
+        return None
+    depth = 0
+    for index, character in enumerate(text):
+        depth += (character in _OPEN) - (character in _CLOSED)
+        if depth == 0 and index < len(text) - 1 and index >= start - 1:
+            return None
+    if depth or (text[start - 1] == "{") != (text[-1] == "}"):
+        return None
+    return text[start - 1] + text[-1], text[start:-1].removesuffix("\\")
+
+
+def _parts(text: str) -> list[str]:
+    """The text between the separators outside all brackets; a comma in a number of a list with spaces is none."""
+    spaced = re.search(r"[,;]\s", text) is not None
+    parts: list[str] = []
+    depth = begin = index = 0
+    while index < len(text) and len(parts) < _MOST_ITEMS:
+        character = text[index]
+        depth += (character in _OPEN) - (character in _CLOSED)
+        found = _SEPARATOR.match(text, index) if depth == 0 else None
+        if found is None or (spaced and index and _TIGHT.match(text, index - 1)):
+            index += 1
+            continue
+        parts.append(text[begin:index])
+        begin = index = found.end()
+    return [part for part in (part.strip() for part in [*parts, text[begin:]]) if part]
+
+
+def _both_signs(parts: list[str]) -> list[str]:
+    both = []
+    for part in parts:
+        if part.count("\\pm") == 1:
+            before, _, after = (piece.strip() for piece in part.partition("\\pm"))
+            name, equals, value = before.rpartition("=")
+            plus = f"{value.strip()} + {after}" if value.strip() else after
+            both += [
+                f"{name}{equals}{plus}",
+                f"{name}{equals}{value} - {after}" if value.strip() else f"{name}{equals}-{after}",
+            ]
+        else:
+            both.append(part)
+    return both
+
+
+def _inequality(text: str) -> tuple[str, list[str]] | None:
+    pieces = _RELATION.split(text)
+    if len(pieces) == 3:
+        left, relation, right = pieces
+        if re.fullmatch(_VARIABLE, right):
+            left, right, relation = right, left, _turned(relation)
+        if not re.fullmatch(_VARIABLE, left) or not right:
+            return None
+        closed = relation.startswith("\\")
+        if relation in _LESS:
+            return f"({']' if closed else ')'}", ["-\\infty", right]
+        return f"{'[' if closed else '('})", [right, "\\infty"]
+    if len(pieces) != 5 or not re.fullmatch(_VARIABLE, pieces[2]) or not pieces[0] or not pieces[4]:
+        return None
+    low, first, _, second, high = pieces
+    if first in _MORE and second in _MORE:
+        low, first, second, high = high, _turned(second), _turned(first), low
+    if first not in _LESS or second not in _LESS:
+        return None
+    return ("[" if first == "\\leq" else "(") + ("]" if second == "\\leq" else ")"), [low, high]
+
+
+def _turned(relation: str) -> str:
+    return {"<": ">", ">": "<", "\\leq": "\\geq", "\\geq": "\\leq"}[relation]

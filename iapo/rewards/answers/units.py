@@ -1,0 +1,204 @@
+"""Units of measure, and nouns that count things: read, converted, compared.
+
+A known unit is a factor and a power of each dimension (``km/h``: 5/18, length 1, time -1). Any other word behind a
+number is a noun (``72 clips``), known by its letters alone.
+"""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+_TABLE: dict[str, dict[str, str]] = {
+    "length": {
+        "1": "m meter metre",
+        "1000": "km kilometer kilometre",
+        "1/10": "dm decimeter decimetre",
+        "1/100": "cm centimeter centimetre",
+        "1/1000": "mm millimeter millimetre",
+        "1/1000000": "μm micrometer micron",
+        "1/1000000000": "nm nanometer",
+        "127/5000": "in inch inches",
+        "381/1250": "ft foot feet",
+        "1143/1250": "yd yard",
+        "201168/125": "mi mile",
+    },
+    "mass": {
+        "1": "g gram gm",
+        "1000": "kg kilogram kilo",
+        "1/1000": "mg milligram",
+        "1000000": "t ton tonne",
+        "45359237/100000": "lb pound",
+        "45359237/1600000": "oz ounce",
+    },
+    "time": {
+        "1": "s sec second",
+        "1/1000": "ms millisecond",
+        "60": "min minute",
+        "3600": "h hr hour",
+        "86400": "day d",
+        "604800": "week wk",
+    },
+    "month": {"1": "month", "12": "year yr", "120": "decade", "1200": "century centuries"},
+    "volume": {
+        "1": "l L liter litre",
+        "1/1000": "ml mL milliliter millilitre cc",
+        "1/10": "dl deciliter",
+        "473176473/125000000": "gal gallon",
+        "473176473/500000000": "qt quart",
+        "473176473/1000000000": "pt pint",
+        "473176473/2000000000": "cup",
+        "473176473/32000000000": "tbsp tablespoon",
+        "473176473/96000000000": "tsp teaspoon",
+    },
+    "dollar": {"1": "$ dollar buck usd US$", "1/100": "cent ¢"},
+    "euro": {"1": "€ euro eur"},
+    "pound sterling": {"1": "£ gbp quid", "1/100": "pence penny pennies"},
+    "yen": {"1": "¥ yen jpy"},
+    "rupee": {"1": "₹ rs rupee inr"},
+    "yuan": {"1": "yuan rmb cny"},
+    "degree": {"1": "° degree deg"},
+    "radian": {"1": "rad radian"},
+    "degree Celsius": {"1": "celsius °C"},
+    "degree Fahrenheit": {"1": "fahrenheit °F"},
+    "temperature": {"1": "kelvin K"},
+    "energy": {"1": "J joule", "1000": "kJ kilojoule"},
+    "heat": {"1": "cal calorie", "1000": "kcal kilocalorie"},
+    "power": {"1": "W watt", "1000": "kW kilowatt", "1000000": "MW megawatt"},
+    "force": {"1": "N newton"},
+    "pressure": {"1": "Pa pascal", "1000": "kPa kilopascal"},
+    "voltage": {"1": "V volt"},
+    "current": {"1": "A ampere amp", "1/1000": "mA milliampere"},
+    "resistance": {"1": "Ω ohm"},
+    "frequency": {"1": "Hz hertz", "1000": "kHz kilohertz", "1000000": "MHz megahertz", "60": "bpm"},
+    "data": {"1": "byte B", "1000": "KB kB kilobyte", "1000000": "MB megabyte", "1000000000": "GB gigabyte"},
+    "amount": {"1": "mol mole"},
+    "area": {"10000": "ha hectare", "316160658/78125": "acre"},
+}
+_COMPOUND = {"mph": "mile/hour", "kph": "km/hour", "kmh": "km/hour", "kmph": "km/hour", "fps": "foot/second"}
+_EXACT = {
+    name: (kind, Fraction(size))
+    for kind, row in _TABLE.items()
+    for size, names in row.items()
+    for name in names.split()
+}
+_LONG = {name.lower(): unit for name, unit in _EXACT.items() if len(name) > 1 and name not in ("MW", "mA")}
+_TERM = re.compile(
+    r"(?:(?P<power>sq(?:uare)?\.?|cubic|cu\.)\s*)?(?P<name>°\s?[CF](?![A-Za-z])|US\$|[$€£¥₹¢°]|[A-Za-zμΩ]+)"
+    r"\.?(?:\s*\^\{\s*(?P<raised>-?\d)\s*\}|\s*(?P<said>squared|cubed))?"
+)
+_SCALE = re.compile(r"\s*([cf])(?:elsius|entigrade|ahrenheit)?\b", re.IGNORECASE)
+_SYMBOL_GOES_ON = re.compile(r"[A-Za-z\d_]|\s*[\^=]")
+"""Behind a letter that is then a variable and no unit."""
+_PER = re.compile(r"\s*(?:/|\bper\b|\beach\b(?=\s+\w)|\ban?\b)\s*")
+_POWERS = {"sq": 2, "square": 2, "cubic": 3, "cu": 3, "squared": 2, "cubed": 3}
+_NO_NOUN = re.compile(
+    r"(?:a|about|after|ago|ahead|all|also|altogether|an|and|apart|approximately|are|as|at|away|back|be|because|been|before|"
+    r"behind|both|but|by|can|combined|cubic|deep|did|do|each|every|exactly|extra|far|for|from|had|has|have|he|her|here|high|"
+    r"his|i|if|in|into|is|it|items?|its|just|left|long|longer|makes|many|more|much|my|of|old|older|on|only|out|over|overall|"
+    r"per|points?|remaining|she|since|so|some|sq|square|tall|taller|than|that|the|their|them|then|there|they|think|this|to|"
+    r"together|too|total|units?|until|was|we|were|what|when|which|who|wide|will|with|would|you|younger|your)",
+    re.IGNORECASE,
+)
+"""Words that end the nouns behind a number, or say nothing about what it counts."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a number counts.
+
+    Args:
+        factor: how many of the basic unit of the dimensions one is.
+        dimensions: pairs of dimension and power; empty if nothing is known.
+        nouns: further words, singular; empty unless no dimension is known.
+    """
+
+    factor: Fraction = Fraction(1)
+    dimensions: frozenset[tuple[str, int]] = frozenset()
+    nouns: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.dimensions or self.nouns)
+
+    def agrees(self, other: "Unit") -> bool:
+        """Whether both may count the same. A denominator (``per hour``), and a whole unit, may be left unsaid."""
+        if not self or not other:
+            return True
+        if bool(self.nouns) != bool(other.nouns):
+            return False
+        if self.nouns:
+            return bool(self.nouns & other.nouns)
+        mine, theirs = self._split(), other._split()
+        return mine[0] == theirs[0] and (mine[1] == theirs[1] or not mine[1] or not theirs[1])
+
+    def _split(self) -> tuple[frozenset[tuple[str, int]], frozenset[tuple[str, int]]]:
+        above = frozenset(pair for pair in self.dimensions if pair[1] > 0)
+        return above, self.dimensions - above
+
+
+NO_UNIT = Unit()
+
+
+def read_unit(text: str) -> tuple[Unit, str]:
+    """The unit that a text begins with, and the rest of the text.
+
+    Example:
+        >>> read_unit("km/h on average")[1], read_unit("clips altogether")[0].nouns
+        (' on average', frozenset({'clip'}))
+        >>> read_unit("hours")[0].agrees(read_unit("min")[0]), read_unit("kg")[0].agrees(read_unit("cm")[0])
+        (True, False)
+    """
+    first = _known(text.lstrip())
+    if first is None:
+        return _nouns(text)
+    unit, rest = first
+    while (per := _PER.match(rest)) is not None and (next_ := _known(rest[per.end() :])) is not None:
+        below, rest = next_
+        raised = {kind: -power for kind, power in below.dimensions}
+        for kind, power in unit.dimensions:
+            raised[kind] = raised.get(kind, 0) + power
+        unit = Unit(unit.factor / below.factor, frozenset((k, p) for k, p in raised.items() if p))
+    return unit, rest
+
+
+def _known(text: str) -> tuple[Unit, str] | None:
+    term = _TERM.match(text)
+    if term is None:
+        return None
+    rest, name = text[term.end() :], term["name"].replace(" ", "")
+    if name.lower() in _COMPOUND:
+        return read_unit(_COMPOUND[name.lower()])[0], rest
+    if name == "in" and re.match(r"\s*[A-Za-z]", rest):
+        return None
+    scale = _SCALE.match(rest) if name in ("°", "degree", "degrees") else None
+    if scale is not None:
+        name, rest = {"c": "celsius", "f": "fahrenheit"}[scale[1].lower()], rest[scale.end() :]
+    found = _EXACT.get(name) or next((_LONG[n] for n in (name.lower(), _singular(name)) if n in _LONG), None)
+    behind = text[term.end("name") :]
+    if found is None or (not term["raised"] and re.fullmatch("[A-Za-z]", name) and _SYMBOL_GOES_ON.match(behind)):
+        return None
+    kind, size = found
+    power = int(term["raised"] or _POWERS.get((term["said"] or term["power"] or "").rstrip("."), 1))
+    if kind == "volume":
+        kind, size, power = "length", size / 1000, 3 * power
+        return Unit(size, frozenset({(kind, power)})), rest
+    if kind == "area":
+        return Unit(size, frozenset({("length", 2)})), rest
+    return Unit(size**power, frozenset({(kind, power)})), rest
+
+
+def _nouns(text: str) -> tuple[Unit, str]:
+    nouns = set()
+    rest = text
+    while (word := re.match(r"\s*([A-Za-z][A-Za-z'-]*)", rest)) is not None and not _NO_NOUN.fullmatch(word[1]):
+        nouns.add(_singular(word[1]))
+        rest = rest[word.end() :]
+    return Unit(nouns=frozenset(nouns)), rest
+
+
+def _singular(word: str) -> str:
+    word = word.lower().removesuffix("'s")
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    if word.endswith(("ches", "shes", "sses", "xes")):
+        return word[:-2]
+    return word[:-1] if word.endswith("s") and not word.endswith("ss") and len(word) > 2 else word

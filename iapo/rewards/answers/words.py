@@ -1,0 +1,75 @@
+"""Answers that are words, names, code or the letter of a choice: compared as text, never as algebra."""
+
+import re
+from dataclasses import dataclass
+
+_CHOICE = re.compile(
+    r"(?i:(?:the\s+)?(?:option|choice|answer|letter)\s+)?(?:\((?P<round>[A-Za-z])\)|(?P<letter>[A-Z])(?=$|[).:])|(?P<low>[a-z])\))"
+    r"(?P<rest>[).:]*(?:\s+.*)?)",
+)
+_HEDGED = re.compile(r"\s*[).:]*\s*(?:or|and|nor|,|/|&|not)\b|\s*[).:]*\s*[,/&]")
+_TOKEN = re.compile(r"\w+(?:[-']\w+)*|[^\w\s]")
+_DROPPED = frozenset(".,;:!?\"'()")
+_ARTICLES = frozenset(("a", "an", "the"))
+_VERDICT = re.compile(r"yes|no|true|false")
+_VERB = re.compile(r"is|are|was|were|has|have|had|does|did|can|will|would|should|could|must")
+_TAKEN_BACK = re.compile(r"not|no|never|but|or|nor|neither|maybe|perhaps|except|yes|true|false")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The letter of an option, whatever stands behind it."""
+
+    letter: str
+
+
+@dataclass(frozen=True)
+class Words:
+    """A text.
+
+    Args:
+        tokens: its words in small letters and the marks between them that matter, in their order.
+    """
+
+    tokens: tuple[str, ...]
+
+    def equals(self, other: "Words") -> bool:
+        """Whether the words are the same in the same order, or begin a sentence: ``Yes, it is``, ``Bob has won``."""
+        return self.tokens == other.tokens or _said_in_sentence(self.tokens, other.tokens)
+
+
+def read_choice(text: str) -> Choice | None:
+    """The letter of a choice: ``B``, ``(B)``, ``Option B``, ``B. 12``; ``None`` if the text is none or names two.
+
+    Example:
+        >>> read_choice("(b) 12"), read_choice("B or C"), read_choice("Bob")
+        (Choice(letter='B'), None, None)
+    """
+    found = _CHOICE.fullmatch(text)
+    if found is None or _HEDGED.match(found["rest"]):
+        return None
+    return Choice((found["round"] or found["letter"] or found["low"]).upper())
+
+
+def read_words(text: str) -> Words:
+    """The words of a text, without articles in front, quotation, punctuation and the ``'s`` of a name.
+
+    Example:
+        >>> read_words("The Bob's.").tokens, read_words("red; blue").tokens, read_words("U.K.").tokens
+        (('bob',), ('red', 'blue'), ('uk',))
+    """
+    text = re.sub(r"\b(?:[A-Za-z]\.)+[A-Za-z]\b\.?", lambda dotted: dotted[0].replace(".", "") + " ", text)
+    found = [token.casefold().removesuffix("'s") for token in _TOKEN.findall(text)]
+    while len(found) > 1 and found[0] in _ARTICLES:
+        found = found[1:]
+    return Words(
+        tuple(token for token in found if token not in _DROPPED and (len(found) == 1 or token not in ("and", "&")))
+    )
+
+
+def _said_in_sentence(wanted: tuple[str, ...], given: tuple[str, ...]) -> bool:
+    """Whether a sentence begins with the wanted words and a verb (a yes needs none), and takes nothing back."""
+    rest = given[len(wanted) :]
+    if not wanted or not rest or given[: len(wanted)] != wanted or any(map(_TAKEN_BACK.fullmatch, rest)):
+        return False
+    return bool(_VERB.fullmatch(rest[0]) or (len(wanted) == 1 and _VERDICT.fullmatch(wanted[0])))
