@@ -15,16 +15,25 @@ from iapo.advantages import (
     RLOO,
     SGRPO,
     AroraZanette,
+    BudgetReturns,
+    Crop,
+    Drift,
+    FirstCorrectChunk,
     GroupRelative,
     InformationAware,
     KimiLength,
     L1Length,
     LengthShaped,
     OfficialCompat,
+    RecordGain,
     ReinforcePlusPlus,
+    SerialExits,
     ShorterBetter,
     SoftOverlong,
+    StepPotential,
+    TailPenalty,
     ThinkPrune,
+    TurnGain,
 )
 from iapo.advantages.schedules import Linear
 from iapo.embedded import generate_problems, model_path, rows
@@ -42,6 +51,7 @@ GRPO_LOSS = ClippedPolicyLoss(0.2, 0.2, "sequence")
 DAPO_LOSS = ClippedPolicyLoss(0.2, 0.28, "token")
 IAPO_LOSS = ClippedPolicyLoss(0.2, 0.28, "token", kl_coef=1e-3)
 SUM_LOSS = ClippedPolicyLoss(0.2, 0.2, "constant", max_length=128)
+CENTERED = GroupRelative(scale="none")
 ONE_SIDED = ClippedPolicyLoss(0.2, 0.2, "token")
 
 METHODS: dict[str, tuple[Any, Any, type]] = {
@@ -68,6 +78,15 @@ METHODS: dict[str, tuple[Any, Any, type]] = {
         DAPO_LOSS,
         LeaveOut,
     ),
+    "apr": (TailPenalty(CENTERED, weight=0.2), SUM_LOSS, AnswerLikelihood),
+    "lc_r1": (Crop(CENTERED), GRPO_LOSS, AnswerLikelihood),
+    "decs": (FirstCorrectChunk(step=4), DAPO_LOSS, AnswerLikelihood),
+    "spae": (StepPotential(CENTERED, step=4), DAPO_LOSS, AnswerLikelihood),
+    "serial_exits": (SerialExits(exits=8), GRPO_LOSS, AnswerLikelihood),
+    "mig": (RecordGain(step=4), DAPO_LOSS, AnswerLikelihood),
+    "igpo": (TurnGain(step=8), GRPO_LOSS, AnswerLikelihood),
+    "brpo": (BudgetReturns((32, 64, 96, 128)), DAPO_LOSS, AnswerLikelihood),
+    "dash": (Drift(step=4), DAPO_LOSS, AnswerLikelihood),
     "iapo_paper": (InformationAware.paper(alpha=1e-2, beta=1e-4), IAPO_LOSS, EarlyExitEntropy),
     "iapo_official": (OfficialCompat(alpha=1e-2, beta=1e-4), IAPO_LOSS, EarlyExitEntropy),
     "no_information": (InformationAware.paper(alpha=0.0, beta=1e-4), IAPO_LOSS, NoInformation),
@@ -79,6 +98,7 @@ OTHERS = {
     "gfpo": {"group_size": 16, "prompts_per_step": 16},
     "gspo": {"epochs": 2},
     "cispo": {"epochs": 2},
+    **{name: {"answer": "reference"} for name in ("decs", "spae", "serial_exits", "mig", "igpo", "brpo", "dash")},
 }
 """Settings beside assigner, loss, estimator and output that differ from the defaults of `iapo train`."""
 

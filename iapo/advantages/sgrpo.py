@@ -18,6 +18,9 @@ class SGRPO(WrappingAssigner):
     the batch, masked ones included. So ``torch.manual_seed`` repeats the sample, a restored generator state continues
     it, and it is the same on every device. It changes with the order and the width of the batch.
 
+    It is not `iapo.advantages.SerialExits`, the S-GRPO of Dai et al. (arXiv 2505.07686), which has the same name and
+    shortens.
+
     The paper has no cutoff, which is the default. The S-GRPO with which the authors of IAPO compare has one, in their
     released code: tokens from position ``cutoff`` on never count.
 
