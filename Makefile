@@ -6,8 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/embedded
 EXTRAS := train,tasks,gguf,docs,dev
+PEERS := .venv-peers
 
-.PHONY: train test lint types docs pytest test-isa mutation clean
+.PHONY: train test lint types docs pytest test-isa test-peers mutation clean
 
 train: $(RUN)/report.md
 	@cat $(RUN)/report.md
@@ -40,6 +41,10 @@ test-isa: $(VENV)/.installed
 			tests/estimators tests/rollout tests/policy || exit 1; \
 	done
 
+# Losses, advantages and rewards against the functions of TRL and verl, in an environment of their own.
+test-peers: $(PEERS)/.installed
+	OMP_NUM_THREADS=1 $(PEERS)/bin/python -m pytest -q tests/peers
+
 # A sample of small changes to the source, each of which should make a test fail; 100 take about an hour.
 mutation: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/mutation.py
@@ -55,5 +60,15 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(EXTRAS)]"
 	touch $@
 
+# Without what the peers declare: of that, what the functions under test import.
+$(PEERS)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --upgrade pip
+	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt torch
+	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt -e . pytest hypothesis accelerate datasets \
+		ray==2.60.0 tensordict==0.10.0 codetiming omegaconf
+	$(PEERS)/bin/python -m pip install --quiet --no-deps trl==1.16.0 verl==0.9.1
+	touch $@
+
 clean:
-	rm -rf $(VENV) docs/_build runs .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) docs/_build runs .pytest_cache .hypothesis .mypy_cache .ruff_cache
