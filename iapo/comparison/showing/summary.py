@@ -147,6 +147,9 @@ def _metadata(plan: Plan) -> dict[str, str]:
         "reporting seeds": ", ".join(map(str, plan.reporting_seeds)),
         "evaluated on": f"{plan.evaluation.problems} problems, {plan.evaluation.samples} samples of each",
     }
+    if (forced := plan.evaluation.forced) is not None:
+        of = f"of {forced.samples} of these samples at most"
+        metadata["answers at budgets"] = f"{of}, asked for with {forced.postfix}"
     if plan.tuning_runs():
         metadata["tuning seeds"] = ", ".join(map(str, plan.tuning.seeds))
         metadata["tuned on"] = f"{plan.tuning.problems} other problems, {plan.tuning.samples} samples of each"

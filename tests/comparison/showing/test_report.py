@@ -21,6 +21,7 @@ from iapo.comparison.showing.figures import Series, chart, mean_curve
 from iapo.comparison.showing.page import render_page
 from iapo.comparison.showing.report import render_report, results_json
 from iapo.comparison.showing.summary import Summary, summarize
+from iapo.evaluation import ForcedAnswers
 
 
 def summary_of(plan: Plan, folder: Path, outcomes: dict[str, Outcome] | None = None) -> Summary:
@@ -150,6 +151,15 @@ def test_right_and_wrong_completions_are_told_apart(made_up):
         assert method.measures["truncated"].value == pytest.approx(share)
         shown = (method.measures[name] for name in ("length_right", "length_wrong", "truncated"))
         assert f"| {method.name} | {next(shown):.1f} | {next(shown):.1f} | {next(shown):.1%} |" in report
+
+
+def test_it_is_said_how_answers_were_asked_for(made_up):
+    plan, folder, plain = made_up
+    forced = ForcedAnswers("</think><answer>", "</answer>", samples=3)
+    asking = dataclasses.replace(plan, evaluation=dataclasses.replace(plan.evaluation, forced=forced))
+    name, said = "answers at budgets", "of 3 of these samples at most, asked for with </think><answer>"
+    assert f"- {name}: {said}" in render_report(summary_of(asking, folder))
+    assert name not in plain.metadata
 
 
 def test_runs_cut_at_other_budgets_are_not_put_together(tmp_path):
