@@ -2,13 +2,21 @@
 
 import pytest
 import torch
+from left_out import naive_leave_out
 from models import VOCAB
 from tolerances import rounding
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from iapo import Rollout
-from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NextTokenEntropy, UnsupportedModelError
+from iapo.estimators import (
+    AnswerLikelihood,
+    EarlyExitEntropy,
+    EveryTokens,
+    LeaveOut,
+    NextTokenEntropy,
+    UnsupportedModelError,
+)
 from iapo.estimators.packed import masks, needed_probes
 from iapo.estimators.packed.attention import mask_windows
 
@@ -210,6 +218,10 @@ def test_packed_is_naive(family, extra):
         for chunk in (None, 3):
             for found, wanted in zip(packed(model, rollout, chunk=chunk), expected, strict=True):
                 torch.testing.assert_close(found, wanted, atol=rounding(model, wanted), rtol=0)
+        left_out = LeaveOut(EveryTokens(3), chunk=2)
+        wanted, largest = naive_leave_out(model, rollout, left_out)
+        found = left_out(model, rollout).double()
+        torch.testing.assert_close(found, wanted, atol=rounding(model, torch.tensor(largest)), rtol=0)
         assert expected[0][:2].std() > 0.1, "a model that says the same after every prefix tests nothing"
         assert model.config._attn_implementation == implementation
 

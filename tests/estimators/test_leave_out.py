@@ -1,12 +1,12 @@
 """What a span is worth to the text behind it: against a loop of whole forwards, and in closed form."""
 
 import dataclasses
-import itertools
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from left_out import naive_leave_out, spans_of
 from models import FAMILIES, VOCAB, model_shapes, tiny_model
 from tolerances import rounding
 
@@ -29,53 +29,6 @@ class Every(Boundaries):
         return torch.nn.functional.pad(rollout.completion_ids % self.number == 0, (0, 1))
 
 
-def log_likelihood(model, text: list[int], given_text: list[int]) -> float:
-    """Of ``text`` behind ``given_text``, by one forward over both, summed token by token in float64."""
-    with torch.no_grad():
-        logits = model(torch.tensor([given_text + text])).logits[0].double().log_softmax(-1)
-    return sum(float(logits[len(given_text) + i - 1, token]) for i, token in enumerate(text))
-
-
-def spans_of(row: list[bool], cuts: list[bool]) -> list[tuple[int, int]]:
-    """Cut by walking over the tokens."""
-    spans, begin = [], None
-    for t in range(len(row) + 1):
-        counts = t < len(row) and row[t]
-        if begin is not None and (not counts or cuts[t]):
-            spans.append((begin, t))
-            begin = None
-        if counts and begin is None:
-            begin = t
-    return spans
-
-
-def naive(model, rollout: Rollout, estimator: LeaveOut) -> tuple[torch.Tensor, float]:
-    """The value of each token, and the largest log-likelihood that was taken, for the tolerance."""
-    values, largest = torch.zeros(rollout.completion_ids.shape, dtype=torch.float64), 1.0
-    cuts = estimator.boundaries(rollout).tolist()
-    for i in range(len(rollout)):
-        prompt = rollout.prompt_ids[i][rollout.prompt_mask[i]].tolist()
-        completion = rollout.completion_ids[i][rollout.completion_mask[i]].tolist()
-        spans = spans_of(rollout.reasoning_mask[i].tolist(), cuts[i])
-        smallest = [float("inf")] * len(completion)
-        for first in range(len(spans)):
-            for count in range(1, estimator.runs + 1):
-                held = spans[first : first + count]
-                if len(held) < count or any(x[1] != y[0] for x, y in itertools.pairwise(held)):
-                    continue
-                a, e = held[0][0], held[-1][1]
-                stop = len(completion) if estimator.window is None else e + estimator.window
-                rest = completion[e:stop]
-                with_span = log_likelihood(model, rest, prompt + completion[:e])
-                without = log_likelihood(model, rest, prompt + completion[:a])
-                largest = max(largest, abs(with_span), abs(without))
-                for t in range(a, e):
-                    smallest[t] = min(smallest[t], with_span - without)
-        for t, value in enumerate(smallest):
-            values[i, t] = 0.0 if value == float("inf") else value
-    return values, largest
-
-
 ESTIMATORS = st.builds(
     LeaveOut,
     boundaries=st.one_of(st.builds(Every, st.integers(2, 4)), st.builds(EveryTokens, st.integers(1, 4))),
@@ -90,7 +43,7 @@ ESTIMATORS = st.builds(
 @settings(max_examples=15, deadline=None)
 def test_it_is_exact(family, shape, rollout, estimator):
     model = tiny_model(family, **shape)
-    expected, largest = naive(model, rollout, estimator)
+    expected, largest = naive_leave_out(model, rollout, estimator)
     found = estimator(model, rollout)
     torch.testing.assert_close(found.double(), expected, atol=rounding(model, torch.tensor(largest)), rtol=0)
 
@@ -101,7 +54,7 @@ def test_sliding_windows_and_few_logits_at_once(rollout, estimator):
     """Rows go one by one where the logits of all would be too many, and a window of attention hides what is far."""
     config = {"sliding_window": 4, "use_sliding_window": True, "layer_types": ["sliding_attention", "full_attention"]}
     model = tiny_model("qwen3", **config)
-    expected, largest = naive(model, rollout, estimator)
+    expected, largest = naive_leave_out(model, rollout, estimator)
     rows = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("iapo.estimators.leave_out.MAX_LOGITS", 40)
@@ -122,7 +75,7 @@ def test_padding_of_blocks_takes_no_positions_of_its_own():
     rollout = Rollout(ids[:, :4], mask[:, :4], ids[:, 4:], mask, mask, torch.zeros(2, dtype=torch.long))
     estimator = LeaveOut(EveryTokens(2), runs=1, guard=False)
     torch.testing.assert_close(
-        estimator(model, rollout).double(), naive(model, rollout, estimator)[0], atol=1e-4, rtol=0
+        estimator(model, rollout).double(), naive_leave_out(model, rollout, estimator)[0], atol=1e-4, rtol=0
     )
 
 

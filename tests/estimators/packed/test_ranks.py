@@ -22,6 +22,8 @@ from iapo.estimators import (
     AnswerLikelihood,
     Calibrated,
     EarlyExitEntropy,
+    EveryTokens,
+    LeaveOut,
     NextTokenEntropy,
     Refined,
     UnsupportedModelError,
@@ -51,6 +53,7 @@ def estimators(model: nn.Module) -> dict[str, object]:
         "refined": Refined(EarlyExitEntropy(POSTFIX, chunk=2), stride=4, threshold=0.05),
         "calibrated": calibrated,
         "next token": NextTokenEntropy(chunk=3),
+        "leave out": LeaveOut(EveryTokens(2), chunk=2),
     }
 
 
