@@ -60,25 +60,30 @@ class Tests:
 
 
 def covering_tests(module: str, root: Path, files: list[str]) -> Tests:
-    """The tests of a module by the layout that mirrors the packages, those of its own name first, and its doctests.
+    """The tests of a module by the layout that mirrors the packages, and its doctests.
 
-    Files named for another module of the folder that does not import this one are left out; so are all contracts but
-    those of the components that the module defines, or of its whole package if it defines none.
+    Of its folder and those above, first the files of its name, then those named for a module that imports it, then
+    those of no module's name; the others are left out. So are all contracts but those of the components that the module
+    defines, or of its whole package if it defines none.
     """
     path = Path(module)
-    folder = Path("tests", *path.parts[1:-1])
-    while not (root / folder).is_dir():
-        folder = folder.parent
+    package = root.joinpath(*path.parts[:2])
+    folders = [Path("tests", *path.parts[1:depth]) for depth in range(2, len(path.parts))]
     dotted = ".".join(path.with_suffix("").parts)
-    beside = [other for other in (root / path.parent).glob("*.py") if other != root / path]
-    others = {f"test_{other.stem}" for other in beside if f"from {dotted} import" not in other.read_text()}
-    tests = [name for name in files if Path(name).parent == folder and Path(name).match("test_*.py")]
-    tests = [name for name in tests if Path(name).stem not in others]
-    tests = [*sorted(tests, key=lambda name: (path.stem not in Path(name).stem, name)), module]
+    named = {f"test_{other.stem}": other.read_text() for other in package.rglob("*.py")}
+
+    def rank(name: str) -> int:
+        stem = Path(name).stem
+        if path.stem in stem:
+            return 0
+        return 2 if stem not in named else 1 if f"from {dotted} import" in named[stem] else 3
+
+    beside = [name for name in files if Path(name).parent in folders and Path(name).match("test_*.py")]
+    tests = [*sorted((name for name in beside if rank(name) < 3), key=rank), module]
     checked = set(re.findall(r"\w+", (root / CONTRACTS).read_text())) if CONTRACTS in files else set()
     defined = checked.intersection(re.findall(r"^class (\w+)", (root / path).read_text(), re.MULTILINE))
-    package = root.joinpath(*path.parts[:2], "__init__.py").read_text()
-    return Tests(tuple(tests), frozenset(defined or checked.intersection(re.findall(r"\b[A-Z]\w+", package))))
+    exported = checked.intersection(re.findall(r"\b[A-Z]\w+", (package / "__init__.py").read_text()))
+    return Tests(tuple(tests), frozenset(defined or exported))
 
 
 def all_of(tests: Iterable[Tests]) -> Tests:

@@ -9,7 +9,7 @@ from advantage_batches import batches
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iapo import TokenSignals
+from iapo import AdvantageInputs, TokenSignals
 from iapo.advantages import GFPO, RLOO, SGRPO, GroupRelative, InformationAware, OverlongFiltered
 
 
@@ -90,6 +90,13 @@ def test_what_remains_keeps_its_own_signals():
     found = OverlongFiltered(inner, 4)(rewards, ids, mask, signals).advantages
     assert torch.equal(found[1:], expected)
     assert not found[0].any()
+
+
+def test_of_overlong_completions_no_information_is_wanted():
+    """Correct are the first, the second and the last; the first is too long."""
+    mask = torch.arange(4) < torch.tensor([4, 2, 3, 2])[:, None]
+    inputs = AdvantageInputs(torch.tensor([1.0, 1.0, 0.0, 1.0]), torch.tensor([4, 4, 4, 4]), mask)
+    assert OverlongFiltered(InformationAware(), 4).wants_information(inputs).tolist() == [False, True, False, True]
 
 
 def test_everything_overlong_leaves_an_empty_loss():

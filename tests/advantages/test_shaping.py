@@ -122,6 +122,7 @@ def test_what_the_hook_returns_is_checked():
         (lambda: AroraZanette(weight=1.0), "weight: got 1.0"),
         (lambda: ShorterBetter(correct_weight=-2.0), "correct_weight: got -2.0"),
         (lambda: ThinkPrune(limit=Linear(5, 0)), "limit: got Linear"),
+        (lambda: ThinkPrune(limit=Linear(0, 5)), "limit: got Linear"),
         (lambda: SoftOverlong(max_length=4, buffer=0), "buffer: got 0"),
         (lambda: SoftOverlong(max_length=4, buffer=5), "max_length: got 4, want an integer of at least 5"),
     ],

@@ -7,11 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import tiny_model
+from models import Bent, tiny_model
+from ragged_rollouts import rollout as ragged_rollout
 from tolerances import rounding
 
 from iapo import Rollout
-from iapo.estimators import AnswerEntropy
+from iapo.estimators import AnswerEntropy, UnsupportedModelError
 from iapo.estimators.answer_entropy import group_answers
 from iapo.estimators.packed import Block, needed_probes, probe_prefixes, repeat_ids
 from iapo.policy.logprobs import entropy
@@ -145,3 +146,15 @@ def test_nothing_to_ask_about():
 def test_bad_parameters_are_named(arguments, name):
     with pytest.raises(ValueError, match=name):
         AnswerEntropy(**({"postfix_ids": (4,)} | arguments))
+
+
+def test_a_model_that_ignores_positions_is_refused():
+    """Unless told not to look."""
+
+    def without_positions(inputs):
+        return {name: value for name, value in inputs.items() if name != "position_ids"}
+
+    model, estimator = Bent(tiny_model("llama"), without_positions), AnswerEntropy((4, 5), candidates=((8,), (9,)))
+    with pytest.raises(UnsupportedModelError, match="differs from the naive one"):
+        estimator(model, ragged_rollout())
+    dataclasses.replace(estimator, guard=False)(model, ragged_rollout())

@@ -147,6 +147,20 @@ def test_likelihood_without_answers_is_an_error():
         AnswerLikelihood((4,))(tiny_model("llama"), sample)
 
 
+def test_a_row_without_an_answer_is_asked_for_nothing():
+    """Not for the closing token either."""
+    ids, counts = AnswerLikelihood((4,), closing_ids=(6,)).targets(rollout())
+    assert counts.sum(1).tolist() == [3, 2, 0]
+    assert ids[0, 2] == ids[1, 1] == 6
+
+
+def test_small_rollouts_take_one_forward():
+    model, calls = tiny_model("llama"), []
+    model.register_forward_hook(lambda *_: calls.append(1))
+    NextTokenEntropy()(model, rollout())
+    assert len(calls) == 1
+
+
 def test_a_row_without_an_answer_has_no_information():
     information = AnswerLikelihood((4,), closing_ids=(6,))(tiny_model("llama"), rollout())
     assert not information[2].any()

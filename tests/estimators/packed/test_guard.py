@@ -1,6 +1,7 @@
 """The guard: once per model, cheap, and it finds what a model does with the mask and the positions it is given."""
 
 import contextlib
+import dataclasses
 
 import pytest
 import torch
@@ -169,13 +170,15 @@ def test_in_reduced_precision_a_window_off_by_one_is_caught(kind, monkeypatch):
     inner = inner if kind == "autocast" else inner.to(getattr(torch, kind))
     model = Bent(inner, dict, lambda logits, inputs: logits / 16)
     before = [weight.dtype for weight in model.parameters()]
+    size = sum(weight.numel() for weight in model.parameters())
+    monkeypatch.setattr(guard, "_MOST_COPIED", size)
     with torch.autocast("cpu", torch.bfloat16, enabled=kind == "autocast"):
         with pytest.raises(UnsupportedModelError, match=r"explains 0\.001"):
             EarlyExitEntropy(POSTFIX)(model, rollout(24))
         assert torch.is_autocast_enabled("cpu") == (kind == "autocast")
     assert [weight.dtype for weight in model.parameters()] == before
     if kind == "bfloat16":
-        monkeypatch.setattr(guard, "_MOST_COPIED", 0)
+        monkeypatch.setattr(guard, "_MOST_COPIED", size - 1)
         EarlyExitEntropy(POSTFIX)(model, rollout(24))
 
 
@@ -216,6 +219,29 @@ def test_it_looks_again_when_texts_have_doubled(make):
     estimator(model, rollout(4))
     with pytest.raises(UnsupportedModelError, match="differs from the naive one"):
         estimator(model, rollout(24))
+
+
+def test_where_there_is_nothing_to_probe_nothing_is_compared():
+    sample = dataclasses.replace(rollout(), reasoning_mask=torch.zeros(2, 8, dtype=torch.bool))
+    model = tiny_model("llama")
+    model.forward = lambda **_: pytest.fail("a forward ran")
+    ids = torch.tensor([[4, 5], [4, 5]])
+    assert guard.text_lengths(sample, ids).tolist() == [0, 0]
+    assert guard.check_packed(model, sample, ids) is False
+    checked = guard.CheckedModels()
+    checked.check(model, sample, ids)
+    assert model not in checked
+
+
+def test_lengths_of_texts():
+    """Prompts of 3 and 5 tokens, completions of 8 and 3, of which the first is probed up to its fourth token."""
+    sample = rollout()
+    part = dataclasses.replace(sample, reasoning_mask=sample.reasoning_mask & (torch.arange(8) < 4))
+    ids = torch.zeros(2, 2, dtype=torch.long)
+    assert guard.text_lengths(part, ids).tolist() == [3 + 4 + 2, 5 + 3 + 2]
+    nothing = torch.tensor([True, False])[:, None]
+    only = dataclasses.replace(sample, reasoning_mask=sample.reasoning_mask & nothing)
+    assert guard.text_lengths(only, ids).tolist() == [3 + 8 + 2, 0]
 
 
 def test_it_does_not_look_again_before_that():

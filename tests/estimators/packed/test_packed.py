@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import FAMILIES, model_shapes, tiny_model
+from ragged_rollouts import rollout as ragged_rollout
 from tolerances import rounding
 from transformers import DynamicCache
 
@@ -120,3 +121,16 @@ def test_least_token_ids_and_chunks():
     check_chunk(None)
     with pytest.raises(ValueError, match="chunk: got 0"):
         check_chunk(0)
+
+
+def test_room_that_is_there_is_not_made_again():
+    model = tiny_model("llama")
+    with torch.no_grad():
+        cache = fill_cache(model, ragged_rollout(), 4)
+    cache.reserve(3)
+    before = cache._keys[0]
+    for room in (3, 2):
+        cache.reserve(room)
+        assert cache._keys[0] is before
+    cache.reserve(4)
+    assert cache._keys[0].shape[2] == before.shape[2] + 1
