@@ -210,6 +210,71 @@ def soft_overlong(rewards, groups, lengths, max_length, buffer, weight):
     return result
 
 
+def laser(rewards, groups, lengths, target, weight):
+    """LASER: a bonus for correct completions within the target."""
+    return [reward + weight * (reward > 0.5 and n <= target) for reward, n in zip(rewards, lengths, strict=True)]
+
+
+def laser_d(rewards, groups, lengths, thresholds, weight, exploring_weight, expected_correct):
+    """LASER-D and -DE, with the share of completions within a threshold taken from the batch."""
+
+    def solved(i):
+        return sum(rewards[j] > 0.5 for j in members_of(groups, i)), len(members_of(groups, i))
+
+    def difficulty(i):
+        right, size = solved(i)
+        return 2 if right / size > 2 / 3 - 1e-9 else 1 if right / size > 1 / 3 - 1e-9 else 0
+
+    result = []
+    for i, reward in enumerate(rewards):
+        size = solved(i)[1]
+        sure = {2: math.floor(2 * size / 3 + 1e-9), 1: math.floor(size / 3 + 1e-9), 0: 1}[difficulty(i)]
+        pool = [lengths[j] for j in range(len(rewards)) if difficulty(j) == difficulty(i)]
+        enough = [
+            threshold
+            for threshold in thresholds
+            if sum(n <= threshold for n in pool) / len(pool) * sure > expected_correct - 1e-9
+        ]
+        target = min([*enough, max(lengths)])
+        if reward > 0.5:
+            result.append(reward + weight * (lengths[i] <= target))
+        else:
+            result.append(reward + exploring_weight * (lengths[i] > target))
+    return result
+
+
+def adaptive_penalty(rewards, groups, lengths, weight):
+    """ALP: the price of a token by the share of the prompt's completions that are correct."""
+    result = []
+    for i, reward in enumerate(rewards):
+        members = members_of(groups, i)
+        share = sum(rewards[j] > 0.5 for j in members) / len(members)
+        result.append(reward - weight * max(share, 1 / len(members)) * lengths[i])
+    return result
+
+
+def group_rescaling(rewards, groups, lengths, weight):
+    """GR3: the reward by what grows with the length."""
+    result = []
+    for i, reward in enumerate(rewards):
+        mean = statistics.fmean(lengths[j] for j in members_of(groups, i))
+        result.append(reward / (1 + weight * lengths[i] / mean) if mean else reward)
+    return result
+
+
+def pace_length(rewards, groups, lengths, weight):
+    """PACE: the length reward by the prompt's difficulty."""
+    result = []
+    for i, reward in enumerate(rewards):
+        members = members_of(groups, i)
+        share = sum(rewards[j] > 0.5 for j in members) / len(members)
+        shortest, longest = min(lengths[j] for j in members), max(lengths[j] for j in members)
+        gain = 0.0 if longest == shortest else 0.5 - (lengths[i] - shortest) / (longest - shortest)
+        scaled = weight * (1 - math.cos(share * math.pi / 2)) * gain
+        result.append(reward + (scaled if reward > 0.5 else min(0.0, scaled)))
+    return result
+
+
 def released_term(values):
     """The released code's normalization of a row: mean by standard deviation subtracted, then unit norm."""
     spread = statistics.stdev(values) if len(set(values)) > 1 else 0.0

@@ -50,6 +50,9 @@ ESTIMATORS = [
     (estimators.Bisected(AnswerLikelihood(POSTFIX), threshold=0.05, checks=1), {"causal": False}),
     (estimators.LeaveOut(estimators.EveryTokens(3)), {"causal": False, "zero_if_ignored": False}),
     (estimators.LeaveOut(estimators.EveryTokens(2), window=2, runs=1), {"causal": False, "zero_if_ignored": False}),
+    (estimators.OARPerturbation(POSTFIX, replacement_id=0), {"causal": False}),
+    (estimators.OARPerturbation(POSTFIX, replacement_id=0, measure="likelihood"), {"causal": False}),
+    (estimators.OARGradient(POSTFIX), {"causal": False, "zero_if_unread": False}),
     (estimators.NextTokenEntropy(), {"zero_if_ignored": False}),
     estimators.NoInformation(),
     (
@@ -73,6 +76,10 @@ SHAPINGS = [
     advantages.ShorterBetter(),
     advantages.ThinkPrune(limit=5),
     advantages.SoftOverlong(max_length=9, buffer=4),
+    advantages.Laser(target=5),
+    advantages.AdaptiveLengthPenalty(weight=0.05),
+    advantages.GroupRescaling(),
+    advantages.PaceLength(),
 ]
 
 ASSIGNERS = [
@@ -94,6 +101,7 @@ ASSIGNERS = [
     ),
     advantages.GTPO(),
     advantages.OfficialGTPO(),
+    advantages.OARReshaped(),
     advantages.GRPOS(),
     (advantages.GFPO(keep=2), {"ties": False}),
     (advantages.GFPO(keep=3, by="reward_per_token"), {"ties": False}),
@@ -101,6 +109,19 @@ ASSIGNERS = [
     advantages.SGRPO(GroupRelative(), first=2, probability=1.0, cutoff=4),
     advantages.OverlongFiltered(GroupRelative(), max_length=5),
     *(advantages.LengthShaped(GroupRelative(), shaping) for shaping in SHAPINGS),
+    (
+        advantages.LengthShaped(GroupRelative(), advantages.LaserD((3, 6), exploring_weight=0.5)),
+        {"groups_independent": False},
+    ),
+    advantages.GDPO(weights=(1.0, 0.5)),
+    (advantages.BatchWhitened(GroupRelative(scale="none")), {"groups_independent": False}),
+    (advantages.BatchWhitened(advantages.GDPO(), over="completions"), {"groups_independent": False}),
+    advantages.ConfidenceMasked(GroupRelative(), after_ids=(1, 4, 7)),
+    advantages.ConfidenceMasked(GroupRelative(), after_ids=(1, 4, 7), counting="released"),
+    advantages.EntropyAdvantage(advantages.InformationAware()),
+    advantages.O1Pruner(),
+    (advantages.PermutedInformation(advantages.InformationAware()), {"deterministic": False}),
+    (advantages.RandomInformation(advantages.InformationAware(beta=0.1)), {"deterministic": False}),
     (advantages.SGRPO(advantages.InformationAware(), first=2, probability=0.5), {"deterministic": False}),
     advantages.OverlongFiltered(advantages.InformationAware(beta=0.1), max_length=5),
     advantages.LengthShaped(advantages.InformationAware(), advantages.KimiLength()),

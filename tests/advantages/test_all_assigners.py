@@ -9,23 +9,35 @@ from jsonargparse import ArgumentParser
 
 from iapo import AdvantageAssigner, TokenSignals
 from iapo.advantages import (
+    GDPO,
     GFPO,
     GRPOS,
     GTPO,
     RLOO,
     SGRPO,
+    AdaptiveLengthPenalty,
     AroraZanette,
+    BatchWhitened,
     BudgetReturns,
+    ConfidenceMasked,
     Crop,
     Drift,
+    EntropyAdvantage,
     FirstCorrectChunk,
     GroupRelative,
+    GroupRescaling,
     InformationAware,
     KimiLength,
     L1Length,
+    Laser,
+    LaserD,
     LengthShaped,
+    O1Pruner,
     OfficialCompat,
     OverlongFiltered,
+    PaceLength,
+    PermutedInformation,
+    RandomInformation,
     RecordGain,
     ReinforcePlusPlus,
     SerialExits,
@@ -38,7 +50,19 @@ from iapo.advantages import (
 )
 from iapo.advantages.schedules import Cosine, Linear
 
-SHAPINGS = [KimiLength(), L1Length(5, 0.1), AroraZanette(), ShorterBetter(), ThinkPrune(5), SoftOverlong(9, 4)]
+SHAPINGS = [
+    KimiLength(),
+    L1Length(5, 0.1),
+    AroraZanette(),
+    ShorterBetter(),
+    ThinkPrune(5),
+    SoftOverlong(9, 4),
+    Laser(5),
+    LaserD((3, 6), exploring_weight=0.5),
+    AdaptiveLengthPenalty(0.1),
+    GroupRescaling(),
+    PaceLength(),
+]
 WRAPPING = [
     OverlongFiltered(GroupRelative(), 6),
     InformationAware(beta=0.2),
@@ -53,6 +77,12 @@ WRAPPING = [
     RecordGain(),
     BudgetReturns((2, 4), (1.0, 2.0)),
     Drift(),
+    BatchWhitened(GroupRelative(), over="completions"),
+    ConfidenceMasked(GroupRelative(), (3, 5), counting="released"),
+    ConfidenceMasked(GroupRelative(), (3, 5)),
+    EntropyAdvantage(GroupRelative()),
+    PermutedInformation(InformationAware()),
+    RandomInformation(InformationAware()),
 ]
 OTHERS = [
     GroupRelative(),
@@ -65,6 +95,9 @@ OTHERS = [
     GFPO(3, "reward_per_token"),
     SerialExits(),
     TurnGain(),
+    GDPO(),
+    GDPO((1.0, 0.5)),
+    O1Pruner(),
 ]
 
 
@@ -80,6 +113,11 @@ def test_batches_without_completions_or_tokens(assigner, batch, token):
     signals = TokenSignals(
         **dict.fromkeys(("information", "policy_entropy", "policy_logprobs"), mask.float()),
         prefix_values=torch.zeros(batch, token + 1),
+        completion_ids=mask.long(),
+        reasoning_mask=mask,
+        reward_columns=torch.rand(batch, 2),
+        reference_length=torch.ones(batch),
+        reference_accuracy=torch.ones(batch),
     )
     output = assigner(torch.arange(batch) / 2, torch.arange(batch) // 2, mask, signals)
     assert output.advantages.shape == (batch, token)
@@ -104,6 +142,7 @@ def plain(part):
 SCHEDULED = [
     InformationAware(alpha=Linear(1.0, 0.0), beta=Cosine(0.0, 0.1)),
     LengthShaped(RLOO(), ThinkPrune(Linear(9, 5))),
+    LengthShaped(RLOO(), PaceLength(Linear(1.0, 0.0))),
     OverlongFiltered(SGRPO(GFPO(4), 8, 0.25), 128),
 ]
 

@@ -9,19 +9,27 @@ from hypothesis import given
 from iapo import AdvantageInputs, TokenSignals
 from iapo.advantages import (
     RLOO,
+    AdaptiveLengthPenalty,
     AroraZanette,
     GroupRelative,
+    GroupRescaling,
     InformationAware,
     KimiLength,
     L1Length,
+    Laser,
+    LaserD,
     LengthShaped,
+    PaceLength,
     RewardShaping,
     ShorterBetter,
     SoftOverlong,
     ThinkPrune,
 )
 from iapo.advantages.schedules import Linear
+from iapo.advantages.shaping import laser_targets
 
+LASER_D = {"thresholds": (6, 3, 4), "weight": 0.4, "exploring_weight": 0.3, "expected_correct": 1}
+SECOND = {"thresholds": (5, 2), "expected_correct": 2}
 SHAPINGS = [
     (KimiLength(0.7), references.kimi_length, {"weight": 0.7}),
     (L1Length(4, 0.1), references.l1_length, {"target": 4, "weight": 0.1}),
@@ -29,6 +37,12 @@ SHAPINGS = [
     (ShorterBetter(2.0, 0.1), references.shorter_better, {"correct_weight": 2.0, "weight": 0.1}),
     (ThinkPrune(4), references.think_prune, {"limit": 4}),
     (SoftOverlong(8, 5, 0.6), references.soft_overlong, {"max_length": 8, "buffer": 5, "weight": 0.6}),
+    (Laser(4, 0.4), references.laser, {"target": 4, "weight": 0.4}),
+    (LaserD((6, 3, 4), 0.4, 0.3, expected_correct=1), references.laser_d, LASER_D),
+    (LaserD((5, 2), 0.4, 0.3, expected_correct=2), references.laser_d, LASER_D | SECOND),
+    (AdaptiveLengthPenalty(0.05), references.adaptive_penalty, {"weight": 0.05}),
+    (GroupRescaling(0.3), references.group_rescaling, {"weight": 0.3}),
+    (PaceLength(0.8), references.pace_length, {"weight": 0.8}),
 ]
 
 
@@ -68,6 +82,38 @@ def test_degenerate_groups():
     assert of(ShorterBetter(2.0, 0.5), [1.0], [0]) == [2.0]
     assert of(ThinkPrune(5), [1.0, 1.0, 0.0], [5, 6, 0]) == [1.0, 0.0, 0.0]
     assert of(SoftOverlong(10, 10), [1.0, 1.0], [0, 10]) == [1.0, 0.0]
+
+
+def test_degenerate_groups_of_the_peers():
+    assert of(Laser(5, 0.5), [1.0, 0.0], [6, 5]) == [1.0, 0.0]
+    assert of(LaserD((2,), exploring_weight=0.5), [1.0, 1.0, 0.0], [5, 6, 7]) == [1.5, 1.5, 0.0]
+    assert of(AdaptiveLengthPenalty(0.25), [0.0, 0.0], [4, 8]) == [-0.5, -1.0]
+    assert of(GroupRescaling(1.0), [1.0, 0.0], [0, 0]) == [1.0, 0.0]
+    assert of(GroupRescaling(1.0), [1.0, 0.0], [3, 3]) == [0.5, 0.0]
+    assert of(PaceLength(1.0), [0.0, 0.0], [2, 6]) == [0.0, 0.0]
+    assert of(PaceLength(1.0), [1.0, 1.0], [4, 4]) == [1.0, 1.0]
+
+
+def test_targets_of_laser_d_follow_from_difficulty():
+    """Easy prompts may be short, hard ones long: 5 right completions of 8 are sure, 2, or 1."""
+    lengths = torch.arange(1, 9).repeat(3)
+    ids = torch.arange(3).repeat_interleave(8)
+    correct = torch.cat([torch.arange(8) < right for right in (7, 4, 1)])
+    targets = laser_targets(correct, ids, lengths, (2, 4, 6, 8), expected_correct=1)
+    assert targets[::8].tolist() == [2, 4, 8]
+    assert torch.equal(targets, targets[::8].repeat_interleave(8))
+    assert laser_targets(correct[:0], ids[:0], lengths[:0], (2,), expected_correct=1).tolist() == []
+
+
+def test_the_length_counts_where_a_prompt_is_easy():
+    gain = [of(PaceLength(1.0), [1.0] * right + [0.0] * (4 - right), [2, 4, 6, 8])[0] - 1 for right in (1, 2, 3, 4)]
+    assert gain == sorted(gain)
+    assert gain[-1] == pytest.approx(0.5)
+    fading = PaceLength(Linear(1.0, 0.0))
+    assert of(fading.at(0.5), [1.0, 1.0], [2, 4]) == pytest.approx([1.25, 0.75])
+    assert of(fading.at(1.0), [1.0, 1.0], [2, 4]) == [1.0, 1.0]
+    with pytest.raises(ValueError, match=r"weight: got the schedule Linear.* call at"):
+        of(fading, [1.0, 1.0], [2, 4])
 
 
 def test_correct_is_what_lies_above_the_threshold():
@@ -123,6 +169,15 @@ def test_what_the_hook_returns_is_checked():
         (lambda: ShorterBetter(correct_weight=-2.0), "correct_weight: got -2.0"),
         (lambda: ThinkPrune(limit=Linear(5, 0)), "limit: got Linear"),
         (lambda: ThinkPrune(limit=Linear(0, 5)), "limit: got Linear"),
+        (lambda: Laser(target=0), "target: got 0"),
+        (lambda: Laser(target=3, weight=-0.5), "weight: got -0.5"),
+        (lambda: LaserD(()), "thresholds: got none"),
+        (lambda: LaserD((4, 0)), "thresholds: got 0"),
+        (lambda: LaserD((4,), expected_correct=0), "expected_correct: got 0"),
+        (lambda: LaserD((4,), exploring_weight=-1.0), "exploring_weight: got -1.0"),
+        (lambda: AdaptiveLengthPenalty(weight=-1.0), "weight: got -1.0"),
+        (lambda: GroupRescaling(weight=float("inf")), "weight: got inf"),
+        (lambda: PaceLength(weight=Linear(1.0, -1.0)), "weight: got Linear"),
         (lambda: SoftOverlong(max_length=4, buffer=0), "buffer: got 0"),
         (lambda: SoftOverlong(max_length=4, buffer=5), "max_length: got 4, want an integer of at least 5"),
     ],

@@ -1,0 +1,141 @@
+"""No credit for the steps in which the policy was least sure, or in a wrong completion most sure (SAS)."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from iapo.advantages.parameters import check_choice
+from iapo.advantages.wrapping import WrappingAssigner
+from iapo.interfaces import AdvantageAssigner
+from iapo.types import AdvantageInputs, AdvantageOutput, TokenSignals
+
+Counting = Literal["formula", "released"]
+_READ_BY_FORMULA = {"policy_logprobs", "completion_ids", "reasoning_mask"}
+
+
+@dataclass(frozen=True)
+class ConfidenceMasked(WrappingAssigner):
+    """SAS: ``outcome``'s advantages, 0 in some steps of the reasoning, chosen by the policy's confidence in them.
+
+    A step ends behind a token of ``after_ids`` or with the reasoning. Its confidence is the mean log-probability (nats)
+    of its tokens under the policy that sampled. Of the ``S`` steps of a completion, ``ceil(share * S)`` get advantage
+    0: the least confident ones of a correct completion, the most confident ones of a wrong one. Their tokens stay in
+    the loss mask, so that the loss's denominator does not change.
+
+    In the authors' released code a precedence of operators makes that number ``ceil(S - 1 + share) = S`` in correct
+    completions and none in wrong ones: all reasoning of a correct completion gets advantage 0. That is
+    ``counting="released"``.
+
+    *Degenerate cases.* ``share=0`` is the outcome. A completion of one step loses that step at any other share. Among
+    equally confident steps those that come first are chosen. Without reasoning nothing changes.
+
+    Args:
+        outcome: assigns the advantages, `GroupRelative` in the paper.
+        after_ids: ids of the tokens that end a step (in the paper, those that hold an empty line).
+        share: of a completion's steps, 0.3 in the paper.
+        counting: what the paper's ``"formula"`` says, or what the code does as it was ``"released"``.
+        correct_above: a completion is correct if its reward is above this.
+
+    Raises:
+        ValueError: no ``after_ids``, a ``share`` outside [0, 1], an unknown ``counting``.
+
+    Example:
+        >>> from iapo import TokenSignals
+        >>> from iapo.advantages import GroupRelative
+        >>> mask = torch.ones(2, 4, dtype=torch.bool)
+        >>> signals = TokenSignals(
+        ...     policy_logprobs=torch.tensor([[-1.0, -1.0, -3.0, -3.0]] * 2),
+        ...     completion_ids=torch.tensor([[5, 9, 5, 9]] * 2),
+        ...     reasoning_mask=mask,
+        ... )
+        >>> assigner = ConfidenceMasked(GroupRelative(scale="none"), after_ids=(9,))
+        >>> assigner(torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), mask, signals).advantages
+        tensor([[ 0.5000,  0.5000,  0.0000,  0.0000],
+                [ 0.0000,  0.0000, -0.5000, -0.5000]])
+
+    References:
+        SAS, arXiv 2604.24003, step-level advantage selection; "released": the authors' repository, HanNight/SAS.
+    """
+
+    outcome: AdvantageAssigner
+    after_ids: tuple[int, ...]
+    share: float = 0.3
+    counting: Counting = "formula"
+    correct_above: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.after_ids:
+            raise ValueError("after_ids: got none, want at least one token id, else there is one step only")
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"share: got {self.share}, want a number from 0 to 1")
+        check_choice("counting", self.counting, Counting)
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """The outcome's signals, the reasoning, and by the formula its steps and the policy's log-probabilities."""
+        own = {"reasoning_mask"} if self.counting == "released" else _READ_BY_FORMULA
+        return self.outcome.requires | own
+
+    def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
+        """The outcome's advantages without those of the chosen steps."""
+        output, correct = self.assign_outcome(inputs), inputs.rewards > self.correct_above
+        if self.counting == "released":
+            assert inputs.signals.reasoning_mask is not None
+            chosen = inputs.signals.reasoning_mask & correct[:, None] & (self.share > 0)
+        else:
+            chosen = self._chosen(inputs.signals, correct)
+        masked = chosen & output.loss_mask
+        terms = {name: term.masked_fill(masked, 0) for name, term in (output.terms or {}).items()} or None
+        metrics = dict(output.metrics)
+        if tokens := int(output.loss_mask.sum()):
+            metrics["iapo/frac_step_masked"] = int(masked.sum()) / tokens
+        return AdvantageOutput(output.advantages.masked_fill(masked, 0), output.loss_mask, metrics, terms)
+
+    def _chosen(self, signals: TokenSignals, correct: Bool[Tensor, " batch"]) -> Bool[Tensor, "batch token"]:
+        """The tokens of the steps that the formula chooses."""
+        assert signals.policy_logprobs is not None
+        assert signals.completion_ids is not None
+        assert signals.reasoning_mask is not None
+        mask = signals.reasoning_mask
+        step = steps_ended_by(signals.completion_ids, mask, self.after_ids)
+        confidence, real = step_means(signals.policy_logprobs, step, mask)
+        first = torch.where(correct[:, None], confidence, -confidence)
+        return lowest_share(first, real, self.share).gather(1, step) & mask
+
+
+def steps_ended_by(
+    ids: Int[Tensor, "batch token"], mask: Bool[Tensor, "batch token"], after_ids: tuple[int, ...]
+) -> Int[Tensor, "batch token"]:
+    """The number of the step of each masked token, from 0; a step ends behind a masked token of ``after_ids``."""
+    ends = mask & torch.isin(ids, torch.tensor(after_ids, device=ids.device))
+    return torch.nn.functional.pad(ends.long().cumsum(1), (1, 0))[:, :-1]
+
+
+def step_means(
+    values: Float[Tensor, "batch token"], step: Int[Tensor, "batch token"], mask: Bool[Tensor, "batch token"]
+) -> tuple[Float[Tensor, "batch step"], Bool[Tensor, "batch step"]]:
+    """The mean of ``values`` over the masked tokens of each step, in float64, and which steps have one.
+
+    Args:
+        values: those outside ``mask`` are not used.
+        step: of each token.
+        mask: the tokens that count.
+    """
+    empty = torch.zeros(step.shape[0], step.shape[1], dtype=torch.float64, device=step.device)
+    count = empty.scatter_add(1, step, mask.double())
+    total = empty.scatter_add(1, step, values.double().masked_fill(~mask, 0))
+    return total / count.clamp(min=1), count > 0
+
+
+def lowest_share(
+    values: Float[Tensor, "batch step"], real: Bool[Tensor, "batch step"], share: float
+) -> Bool[Tensor, "batch step"]:
+    """``True`` at the ``ceil(share * S)`` lowest of the ``S`` real values of each row; of equal ones, the first."""
+    order = values.masked_fill(~real, math.inf).argsort(dim=1, stable=True)
+    rank = torch.zeros_like(order).scatter(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
+    count = (share * real.sum(1).double() - 1e-9).ceil()
+    return (rank < count[:, None]) & real

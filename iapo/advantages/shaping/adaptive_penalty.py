@@ -1,0 +1,51 @@
+"""ALP's reward: a price on each token that rises with the share of a prompt's completions that are correct."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from iapo.advantages.parameters import check_weights
+from iapo.advantages.shaping.interface import RewardShaping
+from iapo.ops.groups import group_mean
+
+
+@dataclass(frozen=True)
+class AdaptiveLengthPenalty(RewardShaping):
+    """ALP: ``r - weight * max(p, 1 / G) * n``, ``p`` the share of the prompt's ``G`` completions that are correct.
+
+    The more often a prompt is solved, the dearer are its tokens. Wrong completions pay as well. The paper writes the
+    weight as ``beta / N``, with a constant ``N`` for the scale of lengths.
+
+    *Degenerate cases.* At a prompt that is never solved a token costs as much as if one completion were correct.
+
+    Args:
+        weight: price of a token at a prompt that is always solved.
+        correct_above: a completion is correct if its reward is above this.
+
+    Raises:
+        ValueError: a ``weight`` that is negative or not finite.
+
+    Example:
+        >>> shaping = AdaptiveLengthPenalty(weight=0.01)
+        >>> shaping(torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), torch.tensor([20, 40]))
+        tensor([ 0.9000, -0.2000])
+
+    References:
+        Xiang et al., "Just Enough Thinking", arXiv 2506.05256, the reward.
+    """
+
+    weight: float
+    correct_above: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_weights(weight=self.weight)
+
+    def shape(
+        self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """The rewards minus the price of their lengths."""
+        _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
+        solved = group_mean((rewards > self.correct_above).to(rewards.dtype), group, size)
+        return rewards - self.weight * torch.maximum(solved, 1 / size.to(rewards.dtype))[group] * lengths
