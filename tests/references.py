@@ -27,13 +27,17 @@ def to_go(information, mask, discount, horizon=None):
     return result
 
 
-def zscore(values, mask, key, scale="std", eps=0.0):
-    """Z-score over the masked entries that share ``key(row)``, population standard deviation, or centered only."""
+def zscore(values, mask, key, scale="std", eps=0.0, resolution=0.0):
+    """Z-score over the masked entries that share ``key(row)``, population standard deviation, or centered only.
+
+    A spread of at most ``resolution`` counts as none.
+    """
     result = [[0.0] * len(row) for row in values]
     for k in {key(i) for i in range(len(values))}:
         cells = [(i, t) for i in range(len(values)) if key(i) == k for t in range(len(values[i])) if mask[i][t]]
         pool = [values[i][t] for i, t in cells]
         spread = statistics.pstdev(pool) if len(set(pool)) > 1 else 0.0
+        spread = spread if spread > resolution else 0.0
         for i, t in cells:
             divisor = spread + eps if scale == "std" else 1.0
             result[i][t] = (values[i][t] - statistics.fmean(pool)) / divisor if spread else 0.0

@@ -47,7 +47,8 @@ def test_information_term_against_the_loop(batch, credit, center, discount, hori
     if applies_to == "correct":
         measured = [[m and float(r) > 0.5 for m in row] for row, r in zip(measured, rewards, strict=True)]
     keys = {"completion": lambda i: i, "group": lambda i: int(ids[i]), "batch": lambda i: 0}
-    term = torch.tensor(references.zscore(information, measured, keys[center], scale))
+    resolution = 1e-4 if scale == "std" else 0.0
+    term = torch.tensor(references.zscore(information, measured, keys[center], scale, resolution=resolution))
     outcome = torch.tensor(references.group_relative(rewards.tolist(), ids.tolist(), 1e-4))[:, None] * mask
     torch.testing.assert_close(output.advantages, outcome + 0.7 * term, atol=2e-4, rtol=1e-4)
 

@@ -71,7 +71,7 @@ def test_overlong_completions_count_nowhere(batch, limit):
     outcome = torch.tensor([loop.get(i, 0.0) for i in range(len(ids))])[:, None] * mask
     measured = [[bool(m) and i in kept for m in row] for i, row in enumerate(signals.information_mask)]
     following = references.to_go(signals.information.double().tolist(), measured, 0.9)
-    term = torch.tensor(references.zscore(following, measured, lambda i: int(ids[i])))
+    term = torch.tensor(references.zscore(following, measured, lambda i: int(ids[i]), resolution=1e-4))
     torch.testing.assert_close(output.advantages, outcome + 0.5 * term, atol=2e-4, rtol=1e-4)
     assert torch.equal(output.loss_mask, torch.tensor([i in kept for i in range(len(ids))])[:, None] & mask)
 
