@@ -1,17 +1,18 @@
 """From a policy to the result of its evaluation."""
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from iapo.evaluation.forced_answers import ForcedAnswers, accuracy_at_budgets, eos_ids_of
+from iapo.evaluation.forced_answers import ForcedAnswers, accuracy_at_budgets
 from iapo.evaluation.result import EvaluationResult
 from iapo.evaluation.scoring import Rows, Scoring
 from iapo.interfaces import Reward, Sampler
+from iapo.rollout.ends import ended, eos_ids_of
 from iapo.rollout.text import decode_completions
 from iapo.types import Rollout
 
@@ -61,7 +62,7 @@ def evaluate(
         lengths=lengths,
         greedy_correct=best.correct[:, 0],
         greedy_lengths=best.rollout.completion_lengths.cpu(),
-        truncated=~_ends(sampled.rollout, eos_ids).view(lengths.shape) if eos_ids else None,
+        truncated=~ended(sampled.rollout, eos_ids).cpu().view(lengths.shape) if eos_ids else None,
         at_budget=None
         if forced is None
         else accuracy_at_budgets(forced, sampled.rollout, sampled.correct, rows, scoring, sampler, batch),
@@ -93,13 +94,6 @@ def _sample(scoring: Scoring, rows: Rows, which: slice, sampler: Sampler, count:
     rollout = rollout.select(rollout.group_ids.argsort(stable=True))
     rollout = dataclasses.replace(rollout, group_ids=rollout.group_ids + which.start)
     return _Samples(scoring.correct(rollout, rows).view(-1, count), rollout)
-
-
-def _ends(rollout: Rollout, eos_ids: Collection[int]) -> Tensor:
-    """Whether each completion ends with an end-of-sequence token."""
-    last = (rollout.completion_lengths - 1).clamp(min=0)
-    ids = rollout.completion_ids.gather(1, last[:, None])[:, 0]
-    return (torch.isin(ids, torch.tensor(sorted(eos_ids), device=ids.device)) & (rollout.completion_lengths > 0)).cpu()
 
 
 def _texts(rollout: Rollout, tokenizer: Any, count: int) -> tuple[tuple[str, ...], ...]:

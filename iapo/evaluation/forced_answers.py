@@ -2,7 +2,7 @@
 
 import dataclasses
 from bisect import bisect_left
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -16,6 +16,7 @@ from iapo.evaluation.scoring import Rows, Scoring
 from iapo.interfaces import Sampler
 from iapo.ops.random_state import fork_rng
 from iapo.rollout.collation import collate
+from iapo.rollout.ends import eos_ids_of
 from iapo.rollout.language_model import LanguageModelSampler
 from iapo.rollout.prompts import encode
 from iapo.rollout.spans import decode_pieces
@@ -158,9 +159,3 @@ class _Ask:
         if at < 0:
             return ids + self.closing_ids
         return ids[: bisect_left(list(accumulate(map(len, texts))), at + len(self.closing)) + 1]
-
-
-def eos_ids_of(sampler: Sampler, tokenizer: Any) -> Collection[int]:
-    """The tokens that end a sampler's completions: its own ``eos_ids`` if it says them, else the tokenizer's."""
-    known: Sequence[int | None] = getattr(sampler, "eos_ids", (tokenizer.eos_token_id,))
-    return {token for token in known if token is not None}

@@ -14,6 +14,7 @@ from iapo.policy.logprobs import completion_logprobs
 from iapo.rewards.rollouts import score_rollout
 from iapo.rewards.text import reference_answer
 from iapo.rollout.collation import with_answers
+from iapo.rollout.ends import eos_ids_of
 from iapo.training.components import Components, UpdateSettings
 from iapo.training.metrics import sampling_metrics, timed
 from iapo.training.resample import Resampling, Rows, Samples
@@ -113,7 +114,7 @@ def prepare(
             return Samples(rows, rollout, score_rollout(rollout, columns, tokenizer, components.rewards))
 
     samples = sample(rows)
-    metrics |= sampling_metrics(samples.rollout, samples.scores, tokenizer)
+    metrics |= sampling_metrics(samples.rollout, samples.scores, eos_ids_of(components.sampler, tokenizer))
     if resampling is not None:
         resampled = resampling(samples, sample)
         samples = resampled.samples

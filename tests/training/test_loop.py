@@ -285,3 +285,15 @@ def test_each_half_does_its_own_work_only():
 def test_numbers_below_one_are_refused(name):
     with pytest.raises(ValueError, match=f"{name}: got 0"):
         UpdateSettings(**{"group_size": 2, "micro_batch": 2, name: 0})
+
+
+def test_a_completion_that_any_end_token_ends_is_not_clipped():
+    model = embedded_model()
+    ends = [TOKENIZER.eos_token_id, *TOKENIZER.encode("=", add_special_tokens=False)]
+    model.generation_config.eos_token_id = ends
+    sampler = TransformersSampler(model, TOKENIZER, max_new_tokens=12)
+    metrics, _ = run(sampler=sampler, model=model, assigner=GroupRelative(), estimator=NoInformation())
+    assert metrics["completions/clipped_ratio"] < 0.5
+    model.generation_config.eos_token_id = None
+    clipped, _ = run(sampler=sampler, model=model, assigner=GroupRelative(), estimator=NoInformation())
+    assert clipped["completions/clipped_ratio"] > 0.9

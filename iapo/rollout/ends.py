@@ -1,0 +1,25 @@
+"""Which completions end by themselves: with a token that ends a sequence."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from iapo.interfaces import Sampler
+from iapo.types import Rollout
+
+
+def eos_ids_of(sampler: Sampler, tokenizer: Any) -> Collection[int]:
+    """The tokens that end a sampler's completions: its own ``eos_ids`` if it says them, else the tokenizer's."""
+    known: Sequence[int | None] = getattr(sampler, "eos_ids", (tokenizer.eos_token_id,))
+    return {token for token in known if token is not None}
+
+
+def ended(rollout: Rollout, eos_ids: Collection[int]) -> Bool[Tensor, " batch"]:
+    """Whether the last token of each completion is one of ``eos_ids``; ``False`` for an empty completion."""
+    last = (rollout.completion_lengths - 1).clamp(min=0)
+    ids = rollout.completion_ids.gather(1, last[:, None])[:, 0]
+    ends = torch.tensor(sorted(eos_ids), dtype=ids.dtype, device=ids.device)
+    return torch.isin(ids, ends) & (rollout.completion_lengths > 0)
