@@ -9,22 +9,35 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from iapo.advantages import (
+    GDPO,
     GFPO,
     GRPOS,
     GTPO,
     RLOO,
     SGRPO,
+    AdaptiveLengthPenalty,
     AroraZanette,
+    BatchWhitened,
     BudgetReturns,
+    ConfidenceMasked,
     Crop,
     Drift,
+    EntropyAdvantage,
     FirstCorrectChunk,
     GroupRelative,
+    GroupRescaling,
     InformationAware,
     KimiLength,
     L1Length,
+    Laser,
+    LaserD,
     LengthShaped,
+    O1Pruner,
+    OARReshaped,
     OfficialCompat,
+    PaceLength,
+    PermutedInformation,
+    RandomInformation,
     RecordGain,
     ReinforcePlusPlus,
     SerialExits,
@@ -37,7 +50,16 @@ from iapo.advantages import (
 )
 from iapo.advantages.schedules import Linear
 from iapo.embedded import generate_problems, model_path, rows
-from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, LeaveOut, NextTokenEntropy, NoInformation, Refined
+from iapo.estimators import (
+    AnswerLikelihood,
+    EarlyExitEntropy,
+    LeaveOut,
+    NextTokenEntropy,
+    NoInformation,
+    OARGradient,
+    OARPerturbation,
+    Refined,
+)
 from iapo.losses import CISPO, GSPO, ClippedPolicyLoss
 from iapo.optimizers import ClippedOptimizer
 from iapo.rollout import CompactingSampler
@@ -53,6 +75,8 @@ IAPO_LOSS = ClippedPolicyLoss(0.2, 0.28, "token", kl_coef=1e-3)
 SUM_LOSS = ClippedPolicyLoss(0.2, 0.2, "constant", max_length=128)
 CENTERED = GroupRelative(scale="none")
 ONE_SIDED = ClippedPolicyLoss(0.2, 0.2, "token")
+
+THRESHOLDS = (20, 24, 28, 32, 36, 40, 48, 56, 64, 80)
 
 METHODS: dict[str, tuple[Any, Any, type]] = {
     "grpo": (GroupRelative(), GRPO_LOSS, NoInformation),
@@ -71,6 +95,8 @@ METHODS: dict[str, tuple[Any, Any, type]] = {
     "arora_zanette": (LengthShaped(RLOO(), AroraZanette(weight=0.2)), ONE_SIDED, NoInformation),
     "shorter_better": (LengthShaped(GroupRelative(), ShorterBetter(2.0, 0.05)), GRPO_LOSS, NoInformation),
     "think_prune": (LengthShaped(GroupRelative(), ThinkPrune(Linear(64, 28))), GRPO_LOSS, NoInformation),
+    "oar_p": (OARReshaped(GroupRelative()), GRPO_LOSS, OARPerturbation),
+    "oar_g": (OARReshaped(GroupRelative()), GRPO_LOSS, OARGradient),
     "iapo": (InformationAware(), DAPO_LOSS, AnswerLikelihood),
     "iapo_steps": (InformationAware(), DAPO_LOSS, Refined),
     "leave_out": (
@@ -85,6 +111,24 @@ METHODS: dict[str, tuple[Any, Any, type]] = {
     "serial_exits": (SerialExits(exits=8), GRPO_LOSS, AnswerLikelihood),
     "mig": (RecordGain(step=4), DAPO_LOSS, AnswerLikelihood),
     "igpo": (TurnGain(step=8), GRPO_LOSS, AnswerLikelihood),
+    "grpo_capped": (GroupRelative(), GRPO_LOSS, NoInformation),
+    "dler": (
+        BatchWhitened(LengthShaped(GroupRelative(scale="none"), ThinkPrune(limit=40))),
+        ClippedPolicyLoss(0.2, 0.28, "token", dual_clip=10.0),
+        NoInformation,
+    ),
+    "gdpo": (BatchWhitened(GDPO((1.0, 0.5)), over="completions"), GRPO_LOSS, NoInformation),
+    "laser": (LengthShaped(GroupRelative(), Laser(target=32, weight=0.5)), GRPO_LOSS, NoInformation),
+    "laser_d": (LengthShaped(GroupRelative(), LaserD(THRESHOLDS, 0.5)), GRPO_LOSS, NoInformation),
+    "laser_de": (LengthShaped(GroupRelative(), LaserD(THRESHOLDS, 0.5, 0.5)), GRPO_LOSS, NoInformation),
+    "alp": (LengthShaped(GroupRelative(), AdaptiveLengthPenalty(weight=0.005)), GRPO_LOSS, NoInformation),
+    "gr3": (LengthShaped(GroupRelative(scale="none"), GroupRescaling(weight=0.3)), DAPO_LOSS, NoInformation),
+    "pace": (LengthShaped(GroupRelative(), PaceLength(Linear(1.0, 0.0))), DAPO_LOSS, NoInformation),
+    "o1_pruner": (BatchWhitened(O1Pruner(2.0, -2.0, 4.0), over="completions"), GRPO_LOSS, NoInformation),
+    "sas": (ConfidenceMasked(GroupRelative(), (24, 25, 26, 27, 28), share=0.3), GRPO_LOSS, NoInformation),
+    "entropy_advantage": (EntropyAdvantage(GroupRelative(), alpha=0.4, kappa=2.0), DAPO_LOSS, NoInformation),
+    "permuted": (PermutedInformation(InformationAware()), DAPO_LOSS, AnswerLikelihood),
+    "random": (RandomInformation(InformationAware()), DAPO_LOSS, AnswerLikelihood),
     "brpo": (BudgetReturns((32, 64, 96, 128)), DAPO_LOSS, AnswerLikelihood),
     "dash": (Drift(step=4), DAPO_LOSS, AnswerLikelihood),
     "iapo_paper": (InformationAware.paper(alpha=1e-2, beta=1e-4), IAPO_LOSS, EarlyExitEntropy),
@@ -95,6 +139,7 @@ METHODS: dict[str, tuple[Any, Any, type]] = {
 }
 OTHERS = {
     "dapo": {"resample": 4},
+    "dler": {"resample": 4},
     "gfpo": {"group_size": 16, "prompts_per_step": 16},
     "gspo": {"epochs": 2},
     "cispo": {"epochs": 2},
@@ -149,7 +194,8 @@ def test_one_update(name, embedded_tokenizer):
     torch.manual_seed(0)
     sampler = parts["sampler"](model, embedded_tokenizer)
     assert type(sampler) is CompactingSampler
-    problems = rows(generate_problems(8, seed=5))
+    reference = {"reference_length": 47.0, "reference_accuracy": 0.75}
+    problems = [{**row, **reference} for row in rows(generate_problems(8, seed=5))]
     components = Components(
         sampler,
         parts["rewards"],

@@ -12,6 +12,8 @@ from iapo.estimators.likelihood import AnswerLikelihood
 from iapo.estimators.monte_carlo import MonteCarloInformation
 from iapo.estimators.next_token import NextTokenEntropy
 from iapo.estimators.none import NoInformation
+from iapo.estimators.oar_gradient import OARGradient
+from iapo.estimators.oar_perturbation import OARPerturbation
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.estimators.refined import Refined
 from iapo.estimators.text_boundaries import TextBoundaries
@@ -32,6 +34,8 @@ __all__ = [
     "MonteCarloInformation",
     "NextTokenEntropy",
     "NoInformation",
+    "OARGradient",
+    "OARPerturbation",
     "PrefixEstimator",
     "Refined",
     "StepBoundaries",
