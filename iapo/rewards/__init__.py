@@ -3,6 +3,7 @@
 from iapo.rewards.exact import ExactAnswer
 from iapo.rewards.format import ThinkAnswerFormat
 from iapo.rewards.gym import ReasoningGymAnswer
+from iapo.rewards.length import WithinLength
 from iapo.rewards.maths import MathAnswer
 from iapo.rewards.rollouts import score_rollout
 from iapo.rewards.scores import RewardFunction, Scores, check_columns, check_references, score
@@ -17,6 +18,7 @@ __all__ = [
     "RewardFunction",
     "Scores",
     "ThinkAnswerFormat",
+    "WithinLength",
     "check_columns",
     "check_references",
     "score",

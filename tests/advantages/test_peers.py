@@ -23,8 +23,8 @@ from iapo.advantages import (
     ReinforcePlusPlus,
     ThinkPrune,
 )
+from iapo.advantages.confidence_masked import lowest_share
 
-TWO = TokenSignals(reference_length=torch.tensor([4.0, 4.0]), reference_accuracy=torch.tensor([0.5, 0.5]))
 MASK = torch.ones(2, 3, dtype=torch.bool)
 REWARDS, IDS = torch.tensor([1.0, 0.0]), torch.tensor([0, 0])
 
@@ -202,7 +202,8 @@ def test_the_step_mask_against_the_loop(counting, batch, seed, share):
 
 
 def test_the_step_mask_counts_as_the_formula_says():
-    """Ten steps, 0.3 of them: 3, though 0.3 * 10 is above 3 in floating point."""
+    """Ten steps, 0.3 of them: 3. Of 50 steps 0.14 are 7, though 0.14 * 50 is above 7 in floating point."""
+    assert lowest_share(torch.arange(50.0)[None], torch.ones(1, 50, dtype=torch.bool), 0.14).sum() == 7
     mask = torch.ones(2, 20, dtype=torch.bool)
     signals = TokenSignals(
         policy_logprobs=-torch.arange(20.0).repeat(2, 1),
