@@ -33,7 +33,7 @@ class SufficientPrefix:
     @property
     def lost(self) -> Bool[Tensor, " batch"]:
         """Where the answer was there and then, for a while or for good, was not: the curve is not monotone there."""
-        return self.reached & (self.first < self.length)
+        return self.first < self.length
 
     def at(self, anchor: Anchor) -> tuple[Int[Tensor, " batch"], Bool[Tensor, " batch"]]:
         """``first`` and ``reached``, or ``length`` and ``stays``."""
