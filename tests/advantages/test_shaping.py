@@ -96,11 +96,11 @@ def test_degenerate_groups_of_the_peers():
 
 def test_targets_of_laser_d_follow_from_difficulty():
     """Easy prompts may be short, hard ones long: 5 right completions of 8 are sure, 2, or 1."""
-    lengths = torch.arange(1, 9).repeat(3)
+    lengths = torch.tensor([1, 2, 3, 4, 5, 6, 7, 8] * 2 + [1, 2, 3, 4, 5, 6, 6, 6])
     ids = torch.arange(3).repeat_interleave(8)
     correct = torch.cat([torch.arange(8) < right for right in (7, 4, 1)])
     targets = laser_targets(correct, ids, lengths, (2, 4, 6, 8), expected_correct=1)
-    assert targets[::8].tolist() == [2, 4, 8]
+    assert targets[::8].tolist() == [2, 4, 6]
     assert torch.equal(targets, targets[::8].repeat_interleave(8))
     assert laser_targets(correct[:0], ids[:0], lengths[:0], (2,), expected_correct=1).tolist() == []
 
