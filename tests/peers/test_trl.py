@@ -10,7 +10,8 @@ import pytest
 import torch
 from peer_batches import DTYPES, SEEDS, batch, peer, value_and_gradient
 
-from iapo.advantages import GroupRelative, SoftOverlong
+from iapo import TokenSignals
+from iapo.advantages import GDPO, BatchWhitened, GroupRelative, SoftOverlong
 from iapo.losses import CISPO, GSPO, ClippedPolicyLoss
 from iapo.testing import tiny_llama, tiny_tokenizer
 
@@ -34,13 +35,19 @@ with warnings.catch_warnings():
     class Given(trl.GRPOTrainer):
         """A trainer that is given what its model, its sampler and its reward functions would return."""
 
-        def __init__(self, folder, beta=0.0, **settings):
+        def __init__(self, folder, beta=0.0, reward_weights=(1.0,), **settings):
             settings = {"epsilon_high": 0.28, "num_generations": GROUP, "max_completion_length": LENGTH, **settings}
             super().__init__(
                 tiny_llama(),
-                lambda completions, **_: [0.0] * len(completions),
+                [lambda completions, **_: [0.0] * len(completions) for _ in reward_weights],
                 trl.GRPOConfig(
-                    folder, per_device_train_batch_size=GROUP, use_cpu=True, bf16=False, report_to="none", **settings
+                    folder,
+                    per_device_train_batch_size=GROUP,
+                    reward_weights=list(reward_weights),
+                    use_cpu=True,
+                    bf16=False,
+                    report_to="none",
+                    **settings,
                 ),
                 datasets.Dataset.from_dict({"prompt": ["7 8"] * GROUP}),
                 processing_class=tiny_tokenizer(),
@@ -56,7 +63,7 @@ with warnings.catch_warnings():
             return [[7]] * len(prompts), ids, None, ["7"] * len(prompts), None, {}, None, None
 
         def _calculate_rewards(self, inputs, prompts, completions, completion_ids):
-            return self.rewards[:, None]
+            return self.rewards
 
 
 @pytest.fixture(scope="module")
@@ -154,18 +161,36 @@ def test_the_kl_penalty_is_multiplied_by_the_ratio_there_by_default(trainer, dty
     assert float((default - ours(ClippedPolicyLoss(kl_coef=0.3), data)[1]).abs().max()) > 1e-3
 
 
+def advantages(made, data, columns, order):
+    """What a trainer assigns to the completions, in that order, whose groups are neighbors in it."""
+    made.lengths, made.rewards = data.completion_mask.sum(1)[order].tolist(), columns[order]
+    return made._generate_and_score_completions([{"prompt": "7 8"} for _ in order])["advantages"]
+
+
 @pytest.mark.parametrize(("theirs", "scale"), [("group", "std"), ("none", "none")])
 def test_scale_rewards(agree, trainer, theirs, scale, dtype, seed):
     data = batch(seed, dtype, sizes=(GROUP,) * 5)
     order = data.group_ids.argsort(stable=True)
-    made = trainer(scale_rewards=theirs)
-    made.lengths, made.rewards = data.completion_mask.sum(1)[order].tolist(), data.rewards[order]
-    expected = made._generate_and_score_completions([{"prompt": "7 8"} for _ in order])["advantages"]
+    expected = advantages(trainer(scale_rewards=theirs), data, data.rewards[:, None], order)
     found = GroupRelative(scale)(data.rewards, data.group_ids, data.completion_mask).advantages[order]
     first = found[:, 0]
     assert torch.equal(found, first[:, None] * data.completion_mask[order])
     besides = 1e-7 if scale == "std" else 0.0  # TRL has n / (n - 1) in fp32
     agree(f'`GroupRelative("{scale}")`', f"TRL `scale_rewards={theirs}`", (first, expected), besides=besides)
+
+
+def test_gdpo_but_for_the_divisor_of_the_variance(agree, trainer, dtype, seed):
+    data = batch(seed, dtype, sizes=(GROUP,) * 5)
+    order = data.group_ids.argsort(stable=True)
+    columns = torch.stack([data.rewards, data.advantages[:, 0]], 1)
+    settings = {"multi_objective_aggregation": "normalize_then_sum", "reward_weights": (1.0, 0.25)}
+    expected = advantages(trainer(**settings), data, columns, order)
+    root = (len(order) / (len(order) - 1)) ** 0.5
+    assigner = BatchWhitened(GDPO(weights=(1.0, 0.25)), over="completions", eps=1e-4 / root)
+    signals = TokenSignals(reward_columns=columns)
+    found = assigner(data.rewards, data.group_ids, data.completion_mask, signals).advantages[order, 0] / root
+    name = '`BatchWhitened(GDPO(...), over="completions")` times `sqrt((n - 1) / n)`'
+    agree(name, "TRL `normalize_then_sum`", (found, expected), besides=1e-7)  # as above
 
 
 def test_soft_overlong(agree, dtype, seed):

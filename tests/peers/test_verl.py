@@ -7,7 +7,8 @@ import pytest
 import torch
 from peer_batches import DTYPES, SEEDS, batch, peer, value_and_gradient
 
-from iapo.advantages import RLOO, GroupRelative, ReinforcePlusPlus, SoftOverlong
+from iapo import TokenSignals
+from iapo.advantages import GDPO, RLOO, BatchWhitened, GroupRelative, ReinforcePlusPlus, SoftOverlong
 from iapo.losses import CISPO, GSPO, ClippedPolicyLoss, kl_estimate
 
 core = peer("verl.trainer.ppo.core_algos")
@@ -161,6 +162,34 @@ def test_reinforce_plus_plus_but_for_the_divisor_of_the_variance(agree, discount
     found = assigned(ReinforcePlusPlus(discount), data) * ((tokens - 1) / tokens).to(dtype).sqrt()
     name = "`ReinforcePlusPlus` times `sqrt((n - 1) / n)`"
     agree(name, "verl `reinforce_plus_plus`", (found, expected), besides=20 * ADDED)
+
+
+def test_whitened_baseline_but_for_the_divisor_of_the_variance(agree, dtype, seed):
+    data = batch(seed, dtype)
+    expected, _ = core.compute_reinforce_plus_plus_baseline_outcome_advantage(*outcome(data))
+    tokens = data.completion_mask.sum()
+    found = assigned(BatchWhitened(GroupRelative("none")), data) * ((tokens - 1) / tokens).to(dtype).sqrt()
+    name = '`BatchWhitened(GroupRelative("none"))` times `sqrt((n - 1) / n)`'
+    agree(name, "verl `reinforce_plus_plus_baseline`", (found, expected), besides=20 * ADDED)
+
+
+def test_gdpo_but_for_the_divisor_of_the_variance(agree, dtype, seed):
+    data = batch(seed, dtype)
+    token_rewards, mask, index = outcome(data)
+    columns = torch.stack([data.rewards, data.advantages[:, 0]], 1)
+    expected, _ = core.compute_gdpo_outcome_advantage(
+        token_rewards.float(),
+        mask.float(),
+        index,
+        config={"gdpo_reward_keys": ["one", "other"], "gdpo_reward_weights": [1.0, 0.25]},
+        non_tensor_batch={"one": columns[:, 0].numpy(), "other": columns[:, 1].numpy()},
+        batch={"prompts": mask[:, :1], "attention_mask": torch.nn.functional.pad(mask.long(), (1, 0), value=1)},
+    )
+    assigner, tokens = BatchWhitened(GDPO(weights=(1.0, 0.25), eps=1e-6)), data.completion_mask.sum()
+    signals = TokenSignals(reward_columns=columns)
+    found = assigner(data.rewards, data.group_ids, data.completion_mask, signals).advantages
+    found = (found * ((tokens - 1) / tokens).to(dtype).sqrt()).float()
+    agree("`BatchWhitened(GDPO(eps=1e-6))` times `sqrt((n - 1) / n)`", "verl `gdpo`", (found, expected))
 
 
 def test_equal_rewards_are_exactly_zero_here_only(dtype, seed):
