@@ -6,14 +6,14 @@
 
 Without `--model`: right completions of the embedded task, spans cut where a step ends, their kind by the task's own
 labels. Truth by deletion: the policy goes on from the completion with a span left out, and its accuracy is
-compared with that of going on with the span. The share of an update is of updates as `configs/leave_out.yaml` makes
-them, seconds of the estimate by those of the rest.
+compared with that of going on with the span. `benchmarks/use_costs.py` has the share of an update.
 
 With it: solutions of GSM8K, two-shot, with a line without content, a repeated line and a sentence of the question put
 in at random places, a span a line.
 
-A score of a span is its sum (`sum`) or the mean over its tokens. Two seeds, of different problems: the estimators were
-compared on the first, which the column `first` shows; all else is of the second. Brackets: 95% bootstrap over problems.
+Scores are sums or means over the tokens of a span; those of `LeaveOut` are from a naive loop that gives all windows at
+once, and `LeaveOut` itself is compared with it on the completions that are timed. Two seeds, of different problems:
+window and runs may be chosen by the column `first`, all else is of the second. Brackets: 95% bootstrap over problems.
 
 Prints Markdown; writes `use-<task>.md`.
 """
@@ -27,8 +27,7 @@ import torch
 from fidelity import row, spearman
 from torch import Tensor
 from use_cases import NEEDED, Case, embedded_case, gsm8k_case
-from use_costs import Signal, seconds, share
-from use_measures import Losses, accuracies, auroc, losses, relevance
+from use_measures import Losses, Signal, accuracies, auroc, losses, relevance, seconds
 
 from iapo import MIEstimator
 from iapo.advantages.credit import information_to_go
@@ -143,15 +142,6 @@ def judge(case: Case, scores: Tensor, cost: Tensor) -> list[str]:
     return [brackets(auroc(own, cost >= 0.5, cost <= 0.1, case.problems[case.scored])), f"{spearman(own, cost):.2f}"]
 
 
-def report_shares(case: Case) -> list[str]:
-    """The share of an update of each estimator."""
-    lines = [row("estimator", "share"), "|---|---|"]
-    for name, estimator in (leave_outs(case) | answer_estimators(case)).items():
-        lines.append(row(name, share(estimator)))
-        print(lines[-1], flush=True)
-    return lines
-
-
 def brackets(value: tuple[float, ...]) -> str:
     return "{:.3f} ({:.3f} to {:.3f})".format(*value)
 
@@ -229,7 +219,6 @@ def main() -> None:
         deleted = {kept: delete(some, kept, settings.samples) for kept in KEPT}
         lines += ["", f"Accuracy of going on, {settings.samples} continuations, by tokens kept behind the span:", ""]
         lines += report_deletion(some, score(some, lost), deleted)
-        lines += ["", "Seconds of the estimate by those of the rest of an update:", "", *report_shares(case)]
     settings.output.mkdir(parents=True, exist_ok=True)
     table = "\n".join(lines)
     (settings.output / f"use-{'smollm2' if real else 'embedded'}.md").write_text(table + "\n")

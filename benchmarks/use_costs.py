@@ -1,12 +1,19 @@
-"""What signals cost: by a plain forward, and by the rest of an update."""
+"""The share of an update that an estimate takes: its seconds by those of the rest of the same update.
 
+    OMP_NUM_THREADS=1 python benchmarks/use_costs.py
+
+Updates of the embedded model as `configs/leave_out.yaml` makes them, 32 prompts x 8, the first of each estimator not
+counted: median, lowest and highest. Prints Markdown.
+"""
+
+import argparse
 import statistics
 import time
-from collections.abc import Callable
 
 import torch
-from torch import Tensor
-from use_cases import Case
+from fidelity import row
+from use import answer_estimators, leave_outs
+from use_cases import embedded_case
 
 from iapo import MIEstimator
 from iapo.advantages import GroupRelative, InformationAware
@@ -18,30 +25,8 @@ from iapo.rewards import MathAnswer
 from iapo.rollout import CompactingSampler
 from iapo.training import Components, UpdateSettings, update
 
-Signal = Callable[[Case], Tensor]
-"""A case to the scores of its spans."""
 
-
-def seconds(case: Case, compared: dict[str, Signal], plain: Signal, repetitions: int) -> dict[str, float]:
-    """Time of each signal by that of a plain forward before and behind it, over the same completions; the median."""
-
-    def timed(signal: Signal) -> float:
-        start = time.perf_counter()
-        signal(case)
-        return time.perf_counter() - start
-
-    ratios: dict[str, list[float]] = {name: [] for name in compared}
-    for _ in range(repetitions):
-        for name, signal in compared.items():
-            forwards = [timed(plain)]
-            own = timed(signal)
-            forwards.append(timed(plain))
-            ratios[name].append(2 * own / sum(forwards))
-            print(f"{name}: {ratios[name][-1]:.2f} of a forward", flush=True)
-    return {name: statistics.median(each) for name, each in ratios.items()}
-
-
-def share(estimator: MIEstimator, updates: int = 4, prompts: int = 32) -> str:
+def share(estimator: MIEstimator, updates: int, prompts: int = 32) -> str:
     """Seconds of the estimate by those of the rest of an update of the embedded model: median, lowest and highest."""
     model, tokenizer = load_model("embedded", "cpu")
     assigner = InformationAware(
@@ -59,3 +44,17 @@ def share(estimator: MIEstimator, updates: int = 4, prompts: int = 32) -> str:
         own = update(problems, model, tokenizer, components, UpdateSettings(8, 64))["iapo/time/estimate"]
         shares.append(own / (time.perf_counter() - start - own))
     return f"{statistics.median(shares[1:]):.0%} ({min(shares[1:]):.0%} to {max(shares[1:]):.0%})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--updates", type=int, default=4)
+    settings = parser.parse_args()
+    print(row("estimator", "share of the rest of an update") + "\n|---|---|")
+    case = embedded_case("test", 1, 1, 0)
+    for name, estimator in (leave_outs(case) | answer_estimators(case)).items():
+        print(row(name, share(estimator, settings.updates)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

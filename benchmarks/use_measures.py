@@ -1,5 +1,7 @@
-"""What is measured of spans: how well scores tell them apart, what later text loses without them, and the answer."""
+"""What is measured of spans: how well scores tell them apart, what is lost without them, and what scores cost."""
 
+import statistics
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,9 +11,13 @@ from transformers import DynamicCache
 from use_cases import Case
 
 from iapo.embedded import parse_answer, parse_prompt
+from iapo.estimators.packed.matmul import fast_matmul
 from iapo.policy.forward import cache_argument, inference_mode
 from iapo.policy.logprobs import token_logprobs
 from iapo.rollout import CompactingSampler
+
+Signal = Callable[[Case], Tensor]
+"""A case to the scores of its spans."""
 
 
 def auroc(scores: Tensor, positive: Tensor, negative: Tensor, groups: Tensor, draws: int = 1000) -> tuple[float, ...]:
@@ -91,7 +97,7 @@ def losses(case: Case) -> list[Losses]:
             output = case.model(input_ids=ids[None], use_cache=True, **{cache_argument(case.model): cache})
             return token_logprobs(output.logits[0, -len(targets) - 1 : -1], targets).double()
 
-        with inference_mode(case.model):
+        with inference_mode(case.model), fast_matmul(case.model):
             whole = logprobs(torch.cat([prompt, text]), text)
             for first in reversed(range(len(spans))):  # So that what a cut cache still holds is the completion's own.
                 begin = spans[first].begin
@@ -143,3 +149,22 @@ def accuracies(case: Case, pieces: list[tuple[int, int, int]], kept: int, sample
         text = case.tokenizer.decode(begun[index] + ids[mask].tolist())
         right[index] += parse_answer(text) == answers[index]
     return right / samples
+
+
+def seconds(case: Case, compared: dict[str, Signal], plain: Signal, repetitions: int) -> dict[str, float]:
+    """Time of each signal by that of a plain forward before and behind it, over the same completions; the median."""
+
+    def timed(signal: Signal) -> float:
+        start = time.perf_counter()
+        signal(case)
+        return time.perf_counter() - start
+
+    ratios: dict[str, list[float]] = {name: [] for name in compared}
+    for _ in range(repetitions):
+        for name, signal in compared.items():
+            forwards = [timed(plain)]
+            own = timed(signal)
+            forwards.append(timed(plain))
+            ratios[name].append(2 * own / sum(forwards))
+            print(f"{name}: {ratios[name][-1]:.2f} of a forward", flush=True)
+    return {name: statistics.median(each) for name, each in ratios.items()}
