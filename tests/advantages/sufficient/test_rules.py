@@ -108,13 +108,14 @@ def test_crop(batch, threshold, relative_to, anchor):
     add_up(output)
 
 
-def test_a_lost_answer_is_charged_where_the_reasoning_closes():
-    mask = torch.ones(2, 3, dtype=torch.bool)
+def test_a_lost_answer_is_charged_where_the_reasoning_of_right_completions_closes():
+    mask = torch.ones(3, 3, dtype=torch.bool)
+    closes = [True, True, False]
     signals = TokenSignals(
-        prefix_values=torch.full((2, 4), -4.0), information_mask=torch.tensor([[True, True, False], [True] * 3])
+        prefix_values=torch.full((3, 4), -4.0), information_mask=torch.tensor([closes, [True] * 3, closes])
     )
-    output = Crop(CENTERED)(torch.ones(2), torch.tensor([0, 0]), mask, signals)
-    close(output.advantages, [[0.0, 0.0, -1.0], [0.0, 0.0, 0.0]])
+    output = Crop(CENTERED)(torch.tensor([1.0, 1.0, 0.0]), torch.tensor([0, 0, 0]), mask, signals)
+    close(output.advantages, [[1 / 3, 1 / 3, 1 / 3 - 1], [1 / 3] * 3, [-2 / 3] * 3])
     assert output.loss_mask.all()
 
 
