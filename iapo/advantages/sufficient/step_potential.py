@@ -76,7 +76,7 @@ class StepPotential(PrefixRule):
         curve = curve_of(inputs)
         potential = 2 * curve.probabilities() - 1
         steps = steps_of(curve.mask, self.step)
-        saturated = (steps.at_ends(potential) >= self.threshold) & steps.real
+        saturated = steps.at_ends(potential) >= self.threshold
         after = saturated.long().cumsum(1) - saturated.long() > 0
         output = self.assign_outcome(inputs)
         shrunk = steps.spread(after) & (output.advantages > 0)
