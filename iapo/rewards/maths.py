@@ -12,7 +12,8 @@ from iapo.rewards.scores import column
 from iapo.rewards.text import accepted_answers, completion_text, last_answer, last_boxed, normalize
 from iapo.rewards.worker import Failure, KillableWorker
 
-_MARK = re.compile(r"####|\b(?:final\s+answer|answer)\b(?:\s+(?:is|was)\b)?\s*:?(?=.*\S)", re.IGNORECASE)
+_INTEGER = re.compile(r"-?[0-9]+")
+_MARK = re.compile(r"####|\b(?:final\s+answer|answer)\b(?:\s+(?:is|was)\b)?\s*:?(?=\s*\S)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,8 @@ class MathAnswer:
         given = normalize(found)
         if given == wanted:
             return 1.0
+        if marked and _INTEGER.fullmatch(given) and _INTEGER.fullmatch(wanted):
+            return float(int(given) == int(wanted))
         means = readings(wanted)
         if not means:
             return None

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iapo.rewards import MathAnswer
+from iapo.rewards import MathAnswer, check_references
 
 EQUAL = [
     ("72", "72"),
@@ -213,3 +213,72 @@ def test_numbers_equal_their_other_spellings_only(maths, number):
     grades = maths(["q"] * 4, [tagged(text) for text in spelled], [[1]] * 4, answer=[str(number)] * 4)
     assert grades == [1.0] * 4
     assert maths(["q"] * 4, [tagged(text) for text in spelled], [[1]] * 4, answer=[f"{number + 1}"] * 4) == [0.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "reference", "grade_"),
+    [
+        ("</think> #### 72", "72", 1.0),
+        ("</think> so it is\n#### 1,072\nBye.", "1072", 1.0),
+        ("</think> The answer is negative 5.", "-5", 1.0),
+        ("</think> The answer is negative 5.", "5", 0.0),
+        ("</think> Final answer: more than 5", "5", 0.0),
+        ("</think> He sold more than 5.", "5", 0.0),
+        ("</think> Answer:\n72", "72", 1.0),
+        ("</think> We get $x = \\frac{1}{2}$ in the end, as shown.", "0.5", 1.0),
+        ("</think>", "5", 0.0),
+        ("</think> The answer is", "5", 0.0),
+    ],
+)
+def test_answers_without_tags_are_read_in_the_same_way(maths, text, reference, grade_):
+    assert grade(maths, text, reference) == grade_
+
+
+@pytest.mark.parametrize(
+    ("reference", "right", "wrong"),
+    [
+        ({"ground_truth": "4"}, "4", "5"),
+        ({"ground_truth": "4", "style": "rule"}, "4", "rule"),
+        ({"target": 4}, "4", "target"),
+        ({"a": "4", "b": "5"}, None, None),
+        (["2", "two thirds of 3", "\\sqrt{4}"], "2.0", "3"),
+        (["cat", "dog"], "Dog", "cow"),
+        ([1, 2, 3], "[1, 2, 3]", "1"),
+        (b"caf\xc3\xa9", "café", "cafe"),
+        (1e-05, "0.00001", "0.0001"),
+        (1e16, "10000000000000000", "16"),
+        (True, "true", "1"),
+        (7, "seven", "8"),
+        (None, None, None),
+        (float("nan"), None, None),
+        ({}, None, None),
+        ([], None, None),
+    ],
+)
+def test_references_of_any_type_are_read_or_found(maths, reference, right, wrong):
+    assert maths.unreadable_rows([{"answer": reference}]) == ([0] if right is None else [])
+    if right is not None:
+        assert grade(maths, tagged(right), reference) == 1.0
+        assert grade(maths, tagged(wrong), reference) == 0.0
+
+
+def test_rows_with_unreadable_references_are_named(maths):
+    answers = ["4", "2 + (", "\\frac{1}{2}", "", "Monday", None, "9" * 2001, "(1, \\sqrt{)", "2 + (", "10^{10^{10}}"]
+    rows = [{"prompt": f"problem {index}", "answer": answer} for index, answer in enumerate(answers)]
+    assert maths.unreadable_rows(rows) == [1, 3, 5, 6, 7, 8]
+    assert maths.unreadable_rows([{"prompt": "no answer at all"}]) == [0]
+    with pytest.raises(
+        ValueError, match=r"'maths' .* 6 of 10 rows, first that of row 1: .*'problem 1', 'answer': '2 \+ \('"
+    ):
+        check_references({"length": lambda **_: [], "maths": maths}, rows)
+    check_references({"maths": maths}, [rows[0], rows[2]])
+
+
+def test_quantities_words_and_lists_start_no_process():
+    reward = MathAnswer()
+    rows = [{"answer": answer} for answer in ("1/2", "$5 million", "3, 5", "(-\\infty, 3]", "10:30 AM", "(B)", "Bob")]
+    assert reward.unreadable_rows(rows[:3] + rows[4:]) == []
+    answers = ["0.5", "5,000,000", "5 and 3", "x \\leq 3", "10:30", "B", "Bob."]
+    references = [row["answer"] for row in rows]
+    assert reward(["q"] * 7, [tagged(answer) for answer in answers], [[1]] * 7, answer=references) == [1.0] * 7
+    assert reward._worker._process is None

@@ -12,6 +12,7 @@ from iapo.rewards.answers.words import Choice, Words
 Formulas = Callable[[str, str], bool | None]
 """Whether two formulas in LaTeX are equal; ``None`` if the first cannot be read."""
 
+_INFINITE = frozenset(("\\infty", "-\\infty"))
 _MOST_UNORDERED = 12
 """Parts of a set that are searched for in any order where formulas are among them."""
 
@@ -47,7 +48,9 @@ def same(wanted: Answer, given: Answer, formulas: Formulas) -> bool | None:
         ]
         return letters[0] == letters[1]
     if isinstance(wanted, Ratio) and isinstance(given, Quantity):
-        return len(wanted.terms) == 2 and str(given.value) == "/".join(wanted.terms)
+        return len(wanted.terms) == 2 and wanted.terms[0] == given.value * wanted.terms[1]
+    if isinstance(wanted, Ratio) and isinstance(given, Ratio):
+        return wanted.equals(given)
     if isinstance(wanted, Range) and isinstance(given, Expression):
         return wanted.text == given.formula.replace(" ", "")
     return wanted == given
@@ -67,8 +70,9 @@ def _same_formulas(wanted: Quantity | Expression, given: Quantity | Expression, 
         return False
     if wanted.unit and given.unit and wanted.unit.factor != given.unit.factor:
         return False
-    if wanted.formula.replace(" ", "") == given.formula.replace(" ", ""):
-        return True
+    one, two = (answer.formula.replace(" ", "").removeprefix("+") for answer in (wanted, given))
+    if one == two or _INFINITE & {one, two}:
+        return one == two
     return formulas(wanted.formula, given.formula)
 
 

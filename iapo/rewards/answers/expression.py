@@ -23,6 +23,8 @@ _SPELLED = (
     (re.compile(r"(?<=\d)\s*\*\s*(?=[A-Za-z])"), ""),
 )
 _TRAILING_UNIT = re.compile(r"(?<=[\d)}\w])\s+([A-Za-z][A-Za-z\s/^{}\d.]*)$|(?<=[\d)}a-z])\s*([°%])$")
+_COMPOUND = re.compile(r"(?=.*\d)(?:[A-Z][a-z]?(?:_\{)?\d*\}?){2,}")
+"""A chemical formula, or another name of letters and digits."""
 _DOTTED = re.compile(r"(?<![A-Za-z])[A-Za-z]\.[A-Za-z](?![A-Za-z])")
 _TRIGONOMETRY = re.compile(r"\b(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _DEGREES = re.compile(r"(-?\d+(?:\.\d+)?)\s*°")
@@ -58,7 +60,7 @@ def is_formula(text: str) -> bool:
         (True, False, False, True, True)
     """
     words = [word for word in _WORD.findall(re.sub(r"\\(?:begin|end)\{\w+\}", "", text)) if word not in _ASCII_WORDS]
-    if any(len(word) >= _LONG_WORD for word in words) or _DOTTED.search(text):
+    if any(len(word) >= _LONG_WORD for word in words) or _DOTTED.search(text) or _COMPOUND.fullmatch(text):
         return False
     return not words or _MATHS.search(text) is not None or _PRODUCT.fullmatch(text) is not None
 

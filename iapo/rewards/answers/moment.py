@@ -5,6 +5,7 @@
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 
 from iapo.rewards.answers.numerals import words_value
 
@@ -84,9 +85,20 @@ class Date:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Numbers in proportion, as they are written: ``16:9``."""
+    """Numbers in proportion: ``16:9``.
 
-    terms: tuple[str, ...]
+    Args:
+        terms: two or more.
+    """
+
+    terms: tuple[Fraction, ...]
+
+    def equals(self, other: "Ratio") -> bool:
+        """Whether both are the same proportion, as ``2:3`` and ``4:6`` are."""
+        if len(self.terms) != len(other.terms):
+            return False
+        pairs = list(zip(self.terms, other.terms, strict=True))
+        return all(one * pairs[0][1] == two * pairs[0][0] for one, two in pairs)
 
 
 @dataclass(frozen=True)
@@ -105,8 +117,8 @@ def read_moments(text: str) -> list[Moment]:
     Example:
         >>> read_moments("10:30 AM"), read_moments("5th of March")
         ([Clock(hour=10, minute=30, second=0, half='a')], [Date(year=None, month=3, day=5)])
-        >>> read_moments("16:9"), read_moments("10-12")
-        ([Ratio(terms=('16', '9'))], [Range(text='10-12')])
+        >>> read_moments("16:9")[0].equals(read_moments("32 : 18")[0]), read_moments("10-12")
+        (True, [Range(text='10-12')])
     """
     text = text.strip(" .")
     for pattern in _DATES:
@@ -116,7 +128,7 @@ def read_moments(text: str) -> list[Moment]:
     if (clock := _clock(text)) is not None:
         moments.append(clock)
     if _RATIO.fullmatch(text) is not None:
-        moments.append(Ratio(tuple(re.findall(r"[\d.]+", text))))
+        moments.append(Ratio(tuple(Fraction(term) for term in re.findall(r"[\d.]+", text))))
     if (found := _RANGE.fullmatch(text)) is not None:
         unit = f" {found['unit'].lower()}" if found["unit"] else ""
         moments.append(Range(f"{found['low']}-{found['high']}{unit}"))

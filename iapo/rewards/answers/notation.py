@@ -31,6 +31,7 @@ _SYMBOLS = str.maketrans(
     }
 )
 _INLINE_MATH = (
+    re.compile(r"^\s*(?<!\\)\$([^$]+)(?<!\\)\$\s*$"),
     re.compile(r"(?<!\\)\$\$(.+?)(?<!\\)\$\$"),
     re.compile(r"(?<!\\)\$(?=[^\s$])((?:\\\$|[^$])*?[^\s\\$])\$(?!\d)"),  # not "$5 and $6"
     re.compile(r"\\\((.+?)\\\)"),

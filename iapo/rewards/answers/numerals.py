@@ -23,6 +23,7 @@ _SCALES = {
     "million": 10**6,
     "billion": 10**9,
     "trillion": 10**12,
+    "score": 20,
     "lakh": 10**5,
     "crore": 10**7,
 }
@@ -51,6 +52,7 @@ _SCALE_WORDS = r"(?:\s+(?:" + "|".join(_SCALES) + r")s?\b)*"
 _LITERAL = re.compile(
     r"(?<![A-Za-z\d.\\^_{}])(?:"
     rf"(?P<whole>\d+)\s*(?:\s|(?=\\))(?:and\s+|&\s*)?(?P<part>\d+\s*/\s*\d+|\\frac\{{\d+\}}\{{\d+\}})(?![\d/])"
+    r"|(?P<ended>\d*\.\d*)\\overline\{(?P<repeating>\d{1,50})\}"
     r"|\\frac\{\s*(?P<top>-?\s*[\d.,]+)\s*\}\{\s*(?P<bottom>-?\s*[\d.,]+)\s*\}"
     rf"|(?P<over>{_DIGITS})\s*/\s*(?P<under>{_DIGITS})"
     rf"|(?P<number>{_DIGITS}{_POWER})"
@@ -150,6 +152,10 @@ def _literal(match: re.Match[str]) -> Number | None:
         above, below = re.findall(r"\d+", groups["part"])
         value = _ratio(above, below)
         value = None if value is None else value + int(groups["whole"])
+    elif groups["repeating"]:
+        ended, repeating = groups["ended"], groups["repeating"]
+        nines = Fraction(int(repeating), 10 ** len(repeating) - 1)
+        value = Fraction(f"0{ended}0") + nines / 10 ** len(ended.partition(".")[2])
     elif groups["top"]:
         value = _ratio(groups["top"], groups["bottom"])
     elif groups["over"]:

@@ -50,7 +50,7 @@ class Quantity:
         """
         if self.percent != other.percent:
             percentage, share = (self, other) if self.percent else (other, self)
-            if not share.unit.agrees(percentage.unit):
+            if share.unit:
                 return False
             hundredth = Quantity(percentage.value / 100, percentage.places and percentage.places + 2)
             return _same(share, hundredth) or (abs(share.value) > 1 and _same(share, percentage))
@@ -59,7 +59,7 @@ class Quantity:
 
 def _same(first: Quantity, second: Quantity) -> bool:
     one, two = first.value, second.value
-    if first.unit.dimensions and second.unit.dimensions:
+    if first.unit.dimensions == second.unit.dimensions:
         one, two = one * first.unit.factor, two * second.unit.factor
     if first.unsigned or second.unsigned:
         one, two = abs(one), abs(two)

@@ -14,45 +14,44 @@ from iapo.rewards.answers.quantity import Quantity
 from iapo.rewards.answers.units import Unit, read_unit
 
 _NEVER = (
-    r"not|no|never|neither|nor|none|without|except|cannot|\w+n't|unlike|or|either|if|unless|rather|instead|but|besides|"
-    r"anything|other|nearly|almost|close|barely|hardly|nowhere|between|minus|plus|divided|multiplied|sin|cos|tan|cot|sec|"
-    r"csc|log|ln|exp|sqrt|pi|mod|modulo|gcd|lcm|root|infinity|infinite|undefined|nan|false|true|unknown|impossible|wrong|"
-    r"incorrect|opposite|reciprocal|inverse|factorial|power|base|approaching|shy|twice|double|triple|thrice|quadruple|half"
+    r"not|no|never|neither|nor|none|without|except|cannot|\w+n't|unlike|or(?!\s+so\b)|either|if|unless|rather|instead|"
+    r"but|besides|anything|other|upwards|negative|nearly|almost|close|barely|hardly|nowhere|between|minus|plus|divided|"
+    r"multiplied|sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt|pi|mod|modulo|gcd|lcm|root|infinity|infinite|undefined|nan|"
+    r"false|true|unknown|impossible|wrong|incorrect|opposite|reciprocal|inverse|factorial|power|base|approaching|shy|"
+    r"twice|double|triple|thrice|quadruple|half"
 )
 """Words around a number that make it another number, or none."""
 
 _NEVER_BEFORE = (
     rf"{_NEVER}|least|most|minimum|maximum|difference|product|square|cube|third|quarter|fraction|multiple|factor|divisor|"
-    r"times|by"
+    r"times|by|from"
 )
 """These do so in front of a number."""
 
 _SYMBOL = r"(?<![A-Za-z'])(?![aAiIsS]\b)[A-Za-z](?![A-Za-z'])"
 _HARMFUL = re.compile(rf"\b(?:{_NEVER})\b|{_SYMBOL}|[^A-Za-z\s,.;:'\"()?/-]", re.IGNORECASE)
-_HARMFUL_BEFORE = re.compile(rf"\b(?:{_NEVER_BEFORE})\b|{_SYMBOL}|[^A-Za-z\s,.;:'\"()?/-]", re.IGNORECASE)
-_OR_EQUAL = r"than\s+or\s+equal\s+to"
+_HARMFUL_BEFORE = re.compile(
+    rf"\b(?:{_NEVER_BEFORE})\b|{_SYMBOL}|-\s*\(|\band\s*$|[^A-Za-z\s,.;:'\"()?/-]", re.IGNORECASE
+)
+_AT_LEAST = r"(?:no|not)\s+(?:less|fewer)\s+than|(?:greater|more)\s+than\s+or\s+equal\s+to"
+_AT_MOST = r"(?:no|not)\s+(?:more|greater)\s+than|(?:less|fewer)\s+than\s+or\s+equal\s+to"
 _BOUNDS = (
-    (">=", rf"at\s+least|(?:no|not)\s+(?:less|fewer)\s+than|minimum\s+of|(?:greater|more)\s+{_OR_EQUAL}|\\geq"),
-    ("<=", rf"at\s+most|(?:no|not)\s+(?:more|greater)\s+than|up\s+to|maximum\s+of|(?:less|fewer)\s+{_OR_EQUAL}|\\leq"),
+    (">=", rf"{_AT_LEAST}|at\s+least|\bmin(?:imum)?(?:\s+of)?|\\geq"),
+    ("<=", rf"{_AT_MOST}|at\s+most|up\s+to|\bmax(?:imum)?(?:\s+of)?|\\leq"),
     (">", r"(?:more|greater|larger|bigger|higher|longer)\s+than|\bover|\babove|exceed(?:s|ing)|\bbeyond|>"),
     ("<", r"(?:less|fewer|smaller|lower|shorter)\s+than|\bunder|\bbelow|<"),
 )
 _BOUNDS_BEFORE = tuple((relation, re.compile(rf"(?:{words})\s*$", re.IGNORECASE)) for relation, words in _BOUNDS)
 _BOUNDS_AFTER = (
-    (
-        ">=",
-        r"at\s+(?:the\s+)?(?:least|minimum)\b|or\s+(?:more|greater|above|higher|larger|over)\b|and\s+(?:above|up|over)\b",
-    ),
-    (
-        "<=",
-        r"at\s+(?:the\s+)?(?:most|maximum)\b|or\s+(?:less|fewer|below|lower|smaller|under)\b|and\s+(?:below|under)\b",
-    ),
-    (">=", r"(?<!.)\+(?=$|\s+[A-Za-z])"),
+    (">=", r"at\s+(?:the\s+)?(?:least|minimum)\b|minimum\b|or\s+(?:more|greater|above|higher|larger|over)\b"),
+    (">=", r"and\s+(?:above|up|over)\b|(?<!.)\+(?=$|\s+[A-Za-z])"),
+    ("<=", r"at\s+(?:the\s+)?(?:most|maximum)\b|max(?:imum)?\b|or\s+(?:less|fewer|below|lower|smaller|under)\b"),
+    ("<=", r"and\s+(?:below|under)\b"),
 )
 _BOUNDS_BEHIND = tuple((relation, re.compile(words, re.IGNORECASE)) for relation, words in _BOUNDS_AFTER)
 _BEFORE = re.compile(
     r"(?P<lead>.*?)(?P<sign>[-+]|\b(?:minus|negative|positive)\b)?\s*"
-    r"(?P<currency>(?:US)?\$|[€£¥₹]|\b(?:USD|EUR|GBP|INR|JPY|Rs)\b\.?)?\s*(?P<inner>[-+])?\s*",
+    r"(?:(?P<currency>(?:US)?\$|[€£¥₹]|\b(?:USD|EUR|GBP|INR|JPY|Rs)\b\.?)\s*(?P<inner>[-+])?\s*)?",
     re.IGNORECASE,
 )
 _OPERATOR = re.compile(r"[^\s(:=,;]$|(?:[\d)}]|\b[A-Za-z])\s*$")
@@ -60,6 +59,8 @@ _OPERATOR = re.compile(r"[^\s(:=,;]$|(?:[\d)}]|\b[A-Za-z])\s*$")
 
 _MULTIPLE = re.compile(r"\b(twice|double|triple|thrice|quadruple)(?:\s+of)?\s*$", re.IGNORECASE)
 _MULTIPLES = {"twice": 2, "double": 2, "triple": 3, "thrice": 3, "quadruple": 4}
+_OF_ONE = re.compile(r"^\s+(?:of\s+)?an?\s+(?=[a-z])")
+"""Between a fraction and its unit: ``half an hour``."""
 _POWER = re.compile(r"\s*(squared|cubed)\b", re.IGNORECASE)
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b")
 _PERCENT = re.compile(r"\s*(?:%|\bper\s?cent\b|\bpct\b)", re.IGNORECASE)
@@ -159,6 +160,8 @@ def _between(before: str, number: Number, after: str) -> Quantity | Bounded | No
     multiple = _MULTIPLE.search(lead)
     if multiple is not None:
         lead, value, places = lead[: multiple.start()], value * _MULTIPLES[multiple[1].lower()], 0
+    if 0 < value < 1:
+        after = _OF_ONE.sub(" ", after)
     relation, lead, after = _relation(lead, after)
     if power := _POWER.match(after):
         value, places, after = value ** (2 if power[1].lower() == "squared" else 3), 0, after[power.end() :]

@@ -120,22 +120,21 @@ class Unit:
         return bool(self.dimensions or self.nouns)
 
     def agrees(self, other: "Unit") -> bool:
-        """Whether both may count the same. A denominator (``per hour``), and a whole unit, may be left unsaid."""
+        """Whether both may count the same. A unit may be left unsaid, as may what an amount of money is paid for."""
         if not self or not other:
             return True
         if bool(self.nouns) != bool(other.nouns):
             return False
         if self.nouns:
             return bool(self.nouns & other.nouns)
-        mine, theirs = self._split(), other._split()
-        return mine[0] == theirs[0] and (mine[1] == theirs[1] or not mine[1] or not theirs[1])
-
-    def _split(self) -> tuple[frozenset[tuple[str, int]], frozenset[tuple[str, int]]]:
-        above = frozenset(pair for pair in self.dimensions if pair[1] > 0)
-        return above, self.dimensions - above
+        if self.dimensions == other.dimensions:
+            return True
+        smaller, larger = sorted((self.dimensions, other.dimensions), key=len)
+        return len(smaller) == 1 and smaller < larger and smaller <= _MONEY
 
 
 NO_UNIT = Unit()
+_MONEY = frozenset((kind, 1) for kind in ("dollar", "euro", "pound sterling", "yen", "rupee", "yuan"))
 
 
 def read_unit(text: str) -> tuple[Unit, str]:

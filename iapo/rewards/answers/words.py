@@ -13,6 +13,7 @@ _DROPPED = frozenset(".,;:!?\"'()")
 _ARTICLES = frozenset(("a", "an", "the"))
 _VERDICT = re.compile(r"yes|no|true|false")
 _VERB = re.compile(r"is|are|was|were|has|have|had|does|did|can|will|would|should|could|must")
+_TAKEN_BACK_OF_NO = re.compile(r"but|or|nor|neither|maybe|perhaps|except|yes|true")
 _TAKEN_BACK = re.compile(r"not|no|never|but|or|nor|neither|maybe|perhaps|except|yes|true|false")
 
 
@@ -68,8 +69,15 @@ def read_words(text: str) -> Words:
 
 
 def _said_in_sentence(wanted: tuple[str, ...], given: tuple[str, ...]) -> bool:
-    """Whether a sentence begins with the wanted words and a verb (a yes needs none), and takes nothing back."""
-    rest = given[len(wanted) :]
-    if not wanted or not rest or given[: len(wanted)] != wanted or any(map(_TAKEN_BACK.fullmatch, rest)):
+    """Whether a sentence begins or ends with the wanted words beside a verb (a yes needs none), taking nothing back."""
+    count = len(wanted)
+    if not 0 < count < len(given):
         return False
-    return bool(_VERB.fullmatch(rest[0]) or (len(wanted) == 1 and _VERDICT.fullmatch(wanted[0])))
+    begins, ends = given[:count] == wanted, given[-count:] == wanted and len(given) > count + 1
+    rest = given[count:] if begins else given[:-count]
+    takes_back = _TAKEN_BACK_OF_NO if wanted in (("no",), ("false",)) else _TAKEN_BACK
+    if any(map(takes_back.fullmatch, rest)):
+        return False
+    if begins:
+        return bool(_VERB.fullmatch(rest[0]) or (count == 1 and _VERDICT.fullmatch(wanted[0])))
+    return ends and _VERB.fullmatch(rest[-1]) is not None
