@@ -18,6 +18,8 @@ def test_scores_add_up_and_none_is_left_out():
     assert scores.total.dtype == torch.float32
     assert scores.scored.tolist() == [True, False]
     assert scores.by_function == {"a": [1.0, 0.5], "b": [2.0, None]}
+    expected = torch.tensor([[1.0, 2.0], [0.5, torch.nan]])
+    torch.testing.assert_close(scores.columns, expected, equal_nan=True)
 
 
 def test_weights_scale_and_a_zero_weight_only_reports():

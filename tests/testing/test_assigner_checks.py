@@ -61,6 +61,18 @@ class SecretlyReads(Sound):
         return advantages + (0 if entropy is None else entropy.masked_fill(~inputs.completion_mask, 0))
 
 
+class SecretlyReadsRewards(Sound):
+    def change(self, advantages, inputs):
+        columns = inputs.signals.reward_columns
+        return advantages + (0 if columns is None else columns[:, :1])
+
+
+class SecretlyReadsTokens(Sound):
+    def change(self, advantages, inputs):
+        ids = inputs.signals.completion_ids
+        return advantages + (0 if ids is None else (ids == 3).float())
+
+
 class NeverReads(Sound):
     requires = frozenset({"information"})
 
@@ -181,6 +193,8 @@ BROKEN = [
     (Attached(), {"detached"}, r"advantages of sizes \(\d+, \d+\) carry a gradient"),
     (InPlace(), {"inputs_untouched"}, r"policy_logprobs after the call: differs by"),
     (SecretlyReads(), {"requires"}, r"with (no|another) policy_entropy, which is not required: advantages: differs by"),
+    (SecretlyReadsRewards(), {"requires"}, "with (no|another) reward_columns, which is not required: advantages:"),
+    (SecretlyReadsTokens(), {"requires"}, "with (no|another) completion_ids, which is not required: advantages:"),
     (NeverReads(), {"requires"}, r"required information changed no advantage in 12 batches"),
     (
         ReadsUnasked(),
