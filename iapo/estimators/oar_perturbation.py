@@ -27,8 +27,9 @@ class OARPerturbation(MIEstimator):
     answer while all the others, later ones too, stay as they are: it does not telescope. The sum over a completion
     means nothing by itself, and `probe` is the running sum, whose differences are the importances.
 
-    *Bias.* A result that is written twice has little importance in both places. A replaced token makes a text that the
-    model has never seen, which by itself moves the answer.
+    *Bias.* Where a result is written twice, the copy that the policy reads has the importance, be it the first one or a
+    repetition that could be left out. A replaced token makes a text that the model has never seen, which by itself
+    moves the answer.
 
     *Against the released code.* There the KL mode averages the logits over the answer's tokens first, or takes the
     distribution at one position; here each token of the answer has its own divergence.
