@@ -4,7 +4,7 @@ import pytest
 import torch
 from updates import POSTFIX, TOKENIZER, components_of, embedded_model, run
 
-from iapo.advantages import RLOO, GroupRelative, InformationAware
+from iapo.advantages import RLOO, GroupRelative, InformationAware, PermutedInformation, RandomInformation
 from iapo.embedded import generate_problems, rows
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NoInformation
 from iapo.losses import ClippedPolicyLoss
@@ -24,6 +24,14 @@ def test_micro_batches_do_not_change_the_update(aggregation):
     torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
     for name in ("loss", "entropy", "grad_norm", "iapo/information_per_token"):
         assert parts[name] == pytest.approx(whole[name], abs=1e-6)
+
+
+@pytest.mark.parametrize("control", [PermutedInformation, RandomInformation])
+def test_controls_are_drawn_for_the_whole_rollout(control):
+    (_, expected), (_, found) = (run(size, double=True, assigner=control(InformationAware())) for size in (64, 3))
+    torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
+    _, plain = run(64, double=True)
+    assert not torch.equal(expected, plain)
 
 
 def test_without_weights_information_is_not_measured():
