@@ -193,10 +193,9 @@ def test_logits_that_nobody_asked_for_are_caught(make):
 def test_the_naive_forward_is_read_at_its_end_whatever_logits_it_returns():
     model, one, ids = tiny_model("llama"), rollout().select(slice(0, 1)), torch.tensor([[4, 5]])
     every = Bent(model, lambda inputs: {**inputs, "logits_to_keep": 0})
+    text = torch.cat([one.prompt_ids[:, one.prompt_mask[0]], one.completion_ids[:, :3], ids], 1)
     with torch.no_grad():
-        expected = (
-            model(torch.cat([one.prompt_ids[:, 2:], one.completion_ids[:, :3], ids], 1)).logits[:, -1].softmax(-1)
-        )
+        expected = model(text).logits[:, -1].softmax(-1)
         for each in (model, every):
             torch.testing.assert_close(guard._naive_probabilities(each, one, ids, 3), expected, atol=1e-6, rtol=0)
 
