@@ -129,15 +129,15 @@ ASSIGNERS = [
     advantages.TailPenalty(),
     advantages.TailPenalty(advantages.InformationAware(), relative_to="end", applies_to="all", paid_by="tail"),
     advantages.Crop(),
-    advantages.FirstCorrectChunk(step=2),
+    advantages.FirstCorrectChunk(step=2, after_ids=(0, 1, 2)),
     advantages.StepPotential(threshold=0.2, step=2),
     advantages.SerialExits(exits=4),
     advantages.RecordGain(step=2),
-    advantages.TurnGain(step=2, discount=0.9),
+    advantages.TurnGain(discount=0.9, after_ids=(0, 1, 2)),
     advantages.TurnGain(centers="rewards"),
     advantages.BudgetReturns(budgets=(2, 4, 8)),
     advantages.Drift(step=2),
-    advantages.InformationAware(outcome=advantages.Drift(step=1)),
+    advantages.InformationAware(outcome=advantages.Drift(step=9, after_ids=(0, 1, 2, 3))),
 ]
 
 LOSSES = [

@@ -8,7 +8,7 @@ from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.parameters import check_length, check_weights
 from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
-from iapo.advantages.sufficient.steps import steps_of
+from iapo.advantages.sufficient.steps import Ids, steps_by
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.sufficient_prefix import check_threshold, is_there, sufficient_prefix
 from iapo.types import AdvantageInputs, AdvantageOutput
@@ -21,17 +21,19 @@ class Drift(PrefixRule):
     ``d_k`` is 1 if the answer is right at the end of the segment, whether it became so or stayed so, and -1 if it is
     wrong. Probe the reference answer; right and wrong completions alike.
 
-    *Departures.* DASH's segments end where the text commits itself to an answer. Here every ``step`` tokens the policy
-    is asked, and the answer is right where the right one has a probability of at least ``threshold``. How the paper
-    combines the segments' sign with the outcome is not known to us: the sum and the weight are ours.
+    *Departures.* DASH's segments end where the text commits itself to an answer. Here the policy is asked every
+    ``step`` tokens, or behind each of ``after_ids``, and the answer is right where the right one has a probability of
+    at least ``threshold``. How the paper combines the segments' sign with the outcome is not known to us: the sum and
+    the weight are ours.
 
     *Degenerate cases.* Tokens that were not measured get the outcome; ``weight=0`` is the outcome's advantage.
 
     Args:
         outcome: assigns the outcome's part; its loss mask is kept.
         weight: of the segments' sign.
-        step: tokens of a segment, at least 1.
+        step: tokens of a segment, at least 1; with ``after_ids`` at most.
         threshold: probability at which the answer is right.
+        after_ids: ids of the tokens behind which a segment ends, such as a newline; none: after ``step`` tokens.
 
     Raises:
         ValueError: a weight that is negative or not finite, a ``step`` below 1, a threshold outside (0, 1].
@@ -52,6 +54,7 @@ class Drift(PrefixRule):
     weight: float = 0.5
     step: int = 8
     threshold: float = 0.5
+    after_ids: Ids = ()
 
     def __post_init__(self) -> None:
         check_weights(weight=self.weight)
@@ -62,7 +65,7 @@ class Drift(PrefixRule):
         """The outcome's advantages plus the segments' sign."""
         curve = curve_of(inputs)
         there = is_there(curve.values, curve.measured, self.threshold)
-        steps = steps_of(curve.mask, self.step)
+        steps = steps_by(inputs, curve.mask, self.step, self.after_ids)
         sign = torch.where(steps.spread(there.gather(1, steps.ends)), 1.0, -1.0)
         output = self.assign_outcome(inputs)
         terms = dict(output.terms or {"outcome": output.advantages})

@@ -10,7 +10,7 @@ from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.parameters import check_choice, check_length, check_weights
 from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
-from iapo.advantages.sufficient.steps import Steps, steps_of
+from iapo.advantages.sufficient.steps import Ids, Steps, steps_by
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.sufficient_prefix import Anchor, check_threshold, is_there, sufficient_prefix
 from iapo.types import AdvantageInputs, AdvantageOutput
@@ -27,7 +27,7 @@ class FirstCorrectChunk(PrefixRule):
     Probe the reference answer. The method samples few easy prompts besides, which is not part of an advantage.
 
     *Departures.* DECS finds the chunk by a small language model that reads each of them; here the curve says after
-    which the answer can be given. Its chunks are paragraphs; here they are runs of ``step`` tokens. The released
+    which the answer can be given. Its chunks are paragraphs; ``after_ids`` says where those end. The released
     scripts set all three weights to 0.001, weigh a chunk's first token more than the others, and leave ``decay`` out of
     what they run (``decay=0``): the formula is the default, the weights of 0.1 are ours.
 
@@ -40,11 +40,12 @@ class FirstCorrectChunk(PrefixRule):
         before: weight of those before it.
         behind: weight of those behind it.
         decay: share by which the charge is less at a chunk's last token.
-        step: tokens of a chunk, at least 1.
+        step: tokens of a chunk, at least 1; with ``after_ids`` at most.
         threshold: probability at which the answer is there.
         anchor: the chunk where the answer is ``"first"`` there, as in the paper, or from which on it ``"stays"``, which
             is ours: on the way a policy may give the right answer by chance, and not a moment later.
         correct_above: a completion is correct if its reward is above this.
+        after_ids: ids of the tokens behind which a chunk ends, such as a newline; none: after ``step`` tokens.
 
     Raises:
         ValueError: a weight that is negative or not finite, a ``decay`` outside [0, 1], a ``step`` below 1, a threshold
@@ -71,6 +72,7 @@ class FirstCorrectChunk(PrefixRule):
     threshold: float = 0.5
     anchor: Anchor = "first"
     correct_above: float = 0.5
+    after_ids: Ids = ()
 
     def __post_init__(self) -> None:
         check_weights(first=self.first, before=self.before, behind=self.behind)
@@ -88,7 +90,7 @@ class FirstCorrectChunk(PrefixRule):
         """The outcome's advantages plus the chunks' part."""
         curve = curve_of(inputs)
         prefix = sufficient_prefix(is_there(curve.values, curve.measured, self.threshold), curve.measured)
-        steps = steps_of(curve.mask, self.step)
+        steps = steps_by(inputs, curve.mask, self.step, self.after_ids)
         length, found = prefix.at(self.anchor)
         reached_in = reached_step(length, found, steps)
         there = (found & self.applies(inputs.rewards))[:, None]

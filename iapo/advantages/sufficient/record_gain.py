@@ -11,7 +11,7 @@ from iapo.advantages.normalization import Center, Scale, normalize
 from iapo.advantages.parameters import check_choice, check_length, check_weights
 from iapo.advantages.sufficient.curve import Curve, curve_of
 from iapo.advantages.sufficient.rule import PrefixRule
-from iapo.advantages.sufficient.steps import Steps, steps_of
+from iapo.advantages.sufficient.steps import Ids, Steps, steps_by
 from iapo.interfaces import AdvantageAssigner
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -25,8 +25,8 @@ class RecordGain(PrefixRule):
     and forth, and those of a completion sum to its highest value less its first. Probe the reference answer. Only
     measured tokens get the term; the outcome is for all.
 
-    *Departures.* The paper's steps are its own; here they are runs of ``step`` tokens. How it normalizes the gains and
-    weighs them against the outcome is not known to us: the center, the scale and the weight are ours.
+    *Departures.* How the paper cuts steps, normalizes the gains and weighs them against the outcome is not known to us:
+    steps of ``step`` tokens, the center, the scale and the weight are ours.
 
     *Degenerate cases.* Tokens that were not measured get the outcome. Where all gains that are normalized together are
     equal, the term is 0. ``weight=0`` is the outcome's advantage.
@@ -34,15 +34,16 @@ class RecordGain(PrefixRule):
     Args:
         outcome: assigns the outcome's part; its loss mask is kept.
         weight: of the term.
-        step: tokens of a step, at least 1.
+        step: tokens of a step, at least 1; with ``after_ids`` at most.
         center: the tokens over which the term is normalized: of the completion, the group or the batch.
         scale: ``"std"`` divides by the standard deviation, ``"none"`` leaves nats.
+        after_ids: ids of the tokens behind which a step ends, such as a newline; none: after ``step`` tokens.
 
     Raises:
         ValueError: a weight that is negative or not finite, a ``step`` below 1, an unknown choice.
 
     Example:
-        >>> from iapo import TokenSignals
+        >>> from iapo.advantages.sufficient.steps import steps_of
         >>> values = torch.tensor([[-4.0, -2.0, -3.0, -1.0]])
         >>> curve = Curve(values, torch.ones(1, 3, dtype=torch.bool), torch.ones(1, 4, dtype=torch.bool))
         >>> record_gains(curve, steps_of(curve.mask, 1))
@@ -57,6 +58,7 @@ class RecordGain(PrefixRule):
     step: int = 8
     center: Center = "group"
     scale: Scale = "std"
+    after_ids: Ids = ()
 
     def __post_init__(self) -> None:
         check_weights(weight=self.weight)
@@ -67,7 +69,7 @@ class RecordGain(PrefixRule):
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
         """The outcome's advantages plus the gains' part."""
         curve = curve_of(inputs)
-        steps = steps_of(curve.mask, self.step)
+        steps = steps_by(inputs, curve.mask, self.step, self.after_ids)
         gains = steps.spread(record_gains(curve, steps))
         output = self.assign_outcome(inputs)
         terms = dict(output.terms or {"outcome": output.advantages})

@@ -8,7 +8,7 @@ from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.parameters import check_length, check_weights
 from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
-from iapo.advantages.sufficient.steps import steps_of
+from iapo.advantages.sufficient.steps import Ids, steps_by
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.sufficient_prefix import sufficient_prefix
 from iapo.types import AdvantageInputs, AdvantageOutput
@@ -27,7 +27,7 @@ class StepPotential(PrefixRule):
     the confidence in any answer. One curve gives ``p`` only, and ``Phi`` is that for ``c = 1``, a policy that is always
     sure of something. The paper has ``f`` shrink credit after saturation at about 0.9 with strength 0.5 and weighs the
     difference with 0.5; the exact shape of ``f`` and of the difference's term is not known to us, so the step function
-    and the plain difference are ours. Its steps are paragraphs; here they are runs of ``step`` tokens. It then
+    and the plain difference are ours. Its steps are paragraphs; ``after_ids`` says where those end. It then
     normalizes over the batch, which is for another assigner to do.
 
     *Degenerate cases.* Tokens that were not measured get the outcome. ``saturation = difference = 0`` is the outcome.
@@ -38,7 +38,8 @@ class StepPotential(PrefixRule):
         saturation: share of positive credit that is taken after saturation, 0 to 1.
         difference: weight of the potential's difference.
         threshold: potential at which it is saturated, above -1, at most 1.
-        step: tokens of a step, at least 1.
+        step: tokens of a step, at least 1; with ``after_ids`` at most.
+        after_ids: ids of the tokens behind which a step ends, such as a newline; none: after ``step`` tokens.
 
     Raises:
         ValueError: a weight that is negative or not finite, ``saturation`` above 1, a threshold outside (-1, 1], a
@@ -62,6 +63,7 @@ class StepPotential(PrefixRule):
     difference: float = 0.5
     threshold: float = 0.9
     step: int = 8
+    after_ids: Ids = ()
 
     def __post_init__(self) -> None:
         check_weights(saturation=self.saturation, difference=self.difference)
@@ -75,7 +77,7 @@ class StepPotential(PrefixRule):
         """The outcome's advantages, less after saturation, plus the difference of the potential."""
         curve = curve_of(inputs)
         potential = 2 * curve.probabilities() - 1
-        steps = steps_of(curve.mask, self.step)
+        steps = steps_by(inputs, curve.mask, self.step, self.after_ids)
         saturated = steps.at_ends(potential) >= self.threshold
         after = saturated.long().cumsum(1) - saturated.long() > 0
         output = self.assign_outcome(inputs)

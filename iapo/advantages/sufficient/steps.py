@@ -1,10 +1,14 @@
-"""Steps of the reasoning: runs of neighboring measured tokens, of a given length at most."""
+"""Steps of the reasoning: runs of neighboring measured tokens, up to a token that ends one, or of a given length."""
 
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
+
+from iapo.types import AdvantageInputs
+
+Ids = tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +43,15 @@ class Steps:
         return values.gather(1, self.index.clamp(max=values.shape[1] - 1)).masked_fill(~self.mask, 0)
 
 
-def steps_of(mask: Bool[Tensor, "batch token"], size: int | None) -> Steps:
+def steps_of(
+    mask: Bool[Tensor, "batch token"], size: int | None, stops: Bool[Tensor, "batch token"] | None = None
+) -> Steps:
     """Steps of ``size`` neighboring masked tokens; the last one before a token outside the mask may be shorter.
 
     Args:
         mask: the tokens that steps are made of. A token outside it ends a step, as what a tool returns ends a turn.
         size: tokens of a step, at least 1; ``None``: all neighboring tokens are one step.
+        stops: tokens behind which a step ends, shorter than ``size``; ``None``: none.
 
     Example:
         >>> steps = steps_of(torch.tensor([[True, True, True, False, True]]), size=2)
@@ -52,7 +59,7 @@ def steps_of(mask: Bool[Tensor, "batch token"], size: int | None) -> Steps:
         ([(0, 2), (2, 3), (4, 5)], [0, 0, 1, 2, 2])
     """
     pad = torch.nn.functional.pad
-    run_starts = mask & ~pad(mask, (1, 0))[:, :-1]
+    run_starts = mask & ~pad(mask if stops is None else mask & ~stops, (1, 0))[:, :-1]
     if size is None:
         starts = run_starts
     else:
@@ -60,12 +67,33 @@ def steps_of(mask: Bool[Tensor, "batch token"], size: int | None) -> Steps:
         rank = count - torch.where(run_starts, count, 0).cummax(1).values
         starts = mask & (rank % size == 0)
     index = starts.long().cumsum(1) - mask.long()
-    stops = mask & ~pad(mask & ~starts, (0, 1))[:, 1:]
+    lasts = mask & ~pad(mask & ~starts, (0, 1))[:, 1:]
     number = starts.sum(1)
     width = max(1, int(number.max()) if len(number) else 0)
     begins, ends = (torch.zeros(len(mask), width, dtype=torch.long, device=mask.device) for _ in range(2))
-    for found, places, tokens in ((begins, starts, 0), (ends, stops, 1)):
+    for found, places, tokens in ((begins, starts, 0), (ends, lasts, 1)):
         rows, columns = places.nonzero(as_tuple=True)
         found[rows, index[rows, columns]] = columns + tokens
     real = torch.arange(width, device=mask.device) < number[:, None]
     return Steps(mask, index, begins, ends, real)
+
+
+def steps_by(inputs: AdvantageInputs, mask: Bool[Tensor, "batch token"], size: int | None, after_ids: Ids) -> Steps:
+    """Steps of the masked tokens that end behind a token of ``after_ids``, and after ``size`` tokens at the latest.
+
+    Args:
+        inputs: with ``signals.completion_ids`` if there are any ``after_ids``.
+        mask: as in `steps_of`.
+        size: as in `steps_of`.
+        after_ids: ids of the tokens that end a step, such as a newline; may be empty.
+    """
+    if not after_ids:
+        return steps_of(mask, size)
+    ids = inputs.signals.completion_ids
+    assert ids is not None
+    return steps_of(mask, size, torch.isin(ids, torch.tensor(after_ids, device=ids.device)))
+
+
+def read_by(after_ids: Ids) -> frozenset[str]:
+    """The signals that `steps_by` reads."""
+    return frozenset({"completion_ids"}) if after_ids else frozenset()

@@ -10,7 +10,7 @@ from torch import Tensor
 from iapo.advantages.normalization import Scale
 from iapo.advantages.parameters import check_choice, check_length
 from iapo.advantages.sufficient.curve import curve_of
-from iapo.advantages.sufficient.steps import steps_of
+from iapo.advantages.sufficient.steps import Ids, read_by, steps_by
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.groups import group_sum
 from iapo.types import AdvantageInputs, AdvantageOutput
@@ -43,11 +43,12 @@ class TurnGain(AdvantageAssigner):
     turn ``r + p_K - p_{k-1}``.
 
     Args:
-        step: tokens of a turn; ``None``: neighboring measured tokens are one turn.
+        step: tokens of a turn, with ``after_ids`` at most; ``None``: neighboring measured tokens are one turn.
         discount: from one turn to the next, 0 to 1.
         centers: what is centered over the group.
         scale: whether it is divided by the standard deviation.
         eps: added to the standard deviation.
+        after_ids: ids of the tokens behind which a turn ends; none: only ``step`` ends one.
 
     Raises:
         ValueError: a ``step`` below 1, a discount outside [0, 1], an unknown choice, a negative ``eps``; on a call,
@@ -71,6 +72,7 @@ class TurnGain(AdvantageAssigner):
     centers: Centers = "returns"
     scale: Scale = "std"
     eps: float = 1e-6
+    after_ids: Ids = ()
 
     def __post_init__(self) -> None:
         if self.step is not None:
@@ -84,13 +86,13 @@ class TurnGain(AdvantageAssigner):
 
     @property
     def requires(self) -> frozenset[str]:
-        """The prefix values."""
-        return frozenset({"prefix_values"})
+        """The prefix values, and the token ids if they say where turns end."""
+        return frozenset({"prefix_values"}) | read_by(self.after_ids)
 
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
         """The centered return of each token's turn."""
         curve, mask = curve_of(inputs), inputs.completion_mask
-        steps = steps_of(curve.mask, self.step)
+        steps = steps_by(inputs, curve.mask, self.step, self.after_ids)
         count = steps.real.sum(1, keepdim=True)
         turn = torch.arange(steps.real.shape[1] + 1, device=count.device)
         rewards = torch.nn.functional.pad(steps.gains(curve.probabilities()), (0, 1))

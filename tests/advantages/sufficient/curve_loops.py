@@ -41,13 +41,14 @@ def stays_from(there):
     return next((t for t in sorted(there) if all(there[u] for u in there if u >= t)), None)
 
 
-def steps_of(mask, size):
+def steps_of(mask, size, ids=(), after=()):
     """Begin and end of each step."""
     steps = []
     for t, counted in enumerate(mask):
         if not counted:
             continue
         goes_on = steps and steps[-1][1] == t and (size is None or t - steps[-1][0] < size)
+        goes_on = goes_on and not (after and ids[t - 1] in after)
         if goes_on:
             steps[-1] = (steps[-1][0], t + 1)
         else:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from iapo import AdvantageInputs, TokenSignals
 from iapo.advantages.sufficient.curve import curve_of, describe_prefix
-from iapo.advantages.sufficient.steps import steps_of as steps_by_tensors
+from iapo.advantages.sufficient.steps import steps_by
 from iapo.ops.sufficient_prefix import behind_prefix, first_and_last, is_there, sufficient_prefix
 
 THRESHOLDS = st.sampled_from([0.05, 0.2, 0.5, 0.9, 1.0])
@@ -47,14 +47,14 @@ def test_sufficient_prefix_against_the_loop(batch, threshold, relative_to):
         assert first_and_last(found.measured[i : i + 1])[1].tolist() == [longest]
 
 
-@given(curves(), SIZES)
-def test_steps_against_the_loop(batch, size):
+@given(curves(), SIZES, st.sampled_from([(), (0, 1, 2), (0, 1, 2, 3, 4, 5, 6)]))
+def test_steps_against_the_loop(batch, size, after):
     found = curve_of(batch)
-    steps = steps_by_tensors(found.mask, size)
+    steps = steps_by(batch, found.mask, size, after)
     values = torch.arange(float(steps.real.numel())).reshape(steps.real.shape) + 1
     spread, gains = steps.spread(values), steps.gains(found.values)
     for i, (numbers, mask) in enumerate(rows_of(batch)):
-        expected = steps_of(mask, size)
+        expected = steps_of(mask, size, batch.signals.completion_ids[i].tolist(), after)
         assert [*zip(steps.begins[i].tolist(), steps.ends[i].tolist(), strict=True)][: len(expected)] == expected
         assert steps.real[i].sum() == len(expected)
         assert not steps.ends[i, len(expected) :].any()

@@ -27,6 +27,7 @@ from iapo.advantages.sufficient import (
 
 THRESHOLDS = st.sampled_from([0.2, 0.5, 0.9])
 SIZES = st.sampled_from([1, 2, 3, 100])
+AFTER = st.sampled_from([(), (0, 1, 2, 3)])
 RELATIVE = st.sampled_from(["certainty", "end"])
 FIND = {"first": first_there, "stays": stays_from}
 ANCHORS = st.sampled_from([*FIND])
@@ -50,6 +51,10 @@ def add_up(output):
     """The terms sum to the advantages and none is outside the loss."""
     close(torch.stack(list(output.terms.values())).sum(0), output.advantages)
     assert not any(bool(term.masked_fill(output.loss_mask, 0).any()) for term in output.terms.values())
+
+
+def ids_of(batch, row):
+    return batch.signals.completion_ids[row].tolist()
 
 
 def correct(batch):
@@ -119,15 +124,15 @@ def test_a_lost_answer_is_charged_where_the_reasoning_of_right_completions_close
     assert output.loss_mask.all()
 
 
-@given(curves(), SIZES, THRESHOLDS, st.sampled_from([0.0, 0.5, 1.0]), ANCHORS)
-def test_first_correct_chunk(batch, size, threshold, decay, anchor):
-    rule = FirstCorrectChunk(CENTERED, 0.3, 0.2, 0.1, decay, size, threshold, anchor)
+@given(curves(), SIZES, THRESHOLDS, st.sampled_from([0.0, 0.5, 1.0]), ANCHORS, AFTER)
+def test_first_correct_chunk(batch, size, threshold, decay, anchor, after):
+    rule = FirstCorrectChunk(CENTERED, 0.3, 0.2, 0.1, decay, size, threshold, anchor, after_ids=after)
     output, expected = call(rule, batch), outcome_of(batch)
     for i, (values, mask) in enumerate(rows_of(batch)):
         first = FIND[anchor](there_at(values, mask, threshold))
         if first is None or not correct(batch)[i]:
             continue
-        chunks = steps_of(mask, size)
+        chunks = steps_of(mask, size, ids_of(batch, i), after)
         reached = max((k for k, (begin, _) in enumerate(chunks) if begin < first), default=-1)
         for k, (begin, end) in enumerate(chunks):
             for t in range(begin, end):
@@ -144,13 +149,13 @@ def test_known_before_the_first_token_all_chunks_are_behind():
     close(output.advantages, torch.full((2, 3), -0.1))
 
 
-@given(curves(), SIZES, st.sampled_from([-0.5, 0.0, 0.6]))
-def test_step_potential(batch, size, threshold):
-    rule = StepPotential(CENTERED, 0.75, 0.3, threshold, size)
+@given(curves(), SIZES, st.sampled_from([-0.5, 0.0, 0.6]), AFTER)
+def test_step_potential(batch, size, threshold, after):
+    rule = StepPotential(CENTERED, 0.75, 0.3, threshold, size, after)
     output, expected = call(rule, batch), outcome_of(batch)
     for i, (values, mask) in enumerate(rows_of(batch)):
         potential = [2 * math.exp(value) - 1 for value in values]
-        steps = steps_of(mask, size)
+        steps = steps_of(mask, size, ids_of(batch, i), after)
         gains = gains_of(potential, steps)
         for k, (begin, end) in enumerate(steps):
             saturated = any(potential[b] >= threshold for _, b in steps[:k])
@@ -190,12 +195,12 @@ def test_serial_exits_of_short_and_wrong_completions():
     assert not output.advantages.any()
 
 
-@given(curves(), SIZES, st.sampled_from(["completion", "group", "batch"]), st.sampled_from(["std", "none"]))
-def test_record_gain(batch, size, center, scale):
-    output = call(RecordGain(CENTERED, 0.7, size, center, scale), batch)
+@given(curves(), SIZES, st.sampled_from(["completion", "group", "batch"]), st.sampled_from(["std", "none"]), AFTER)
+def test_record_gain(batch, size, center, scale, after):
+    output = call(RecordGain(CENTERED, 0.7, size, center, scale, after), batch)
     gains = []
-    for values, mask in rows_of(batch):
-        steps, row = steps_of(mask, size), [0.0] * len(mask)
+    for i, (values, mask) in enumerate(rows_of(batch)):
+        steps, row = steps_of(mask, size, ids_of(batch, i), after), [0.0] * len(mask)
         for k, (begin, end) in enumerate(steps):
             highest = max([values[steps[0][0]]] + [values[b] for _, b in steps[:k]])
             row[begin:end] = [max(0.0, values[end] - highest)] * (end - begin)
@@ -212,12 +217,13 @@ def test_record_gain(batch, size, center, scale):
     st.sampled_from([0.0, 0.5, 1.0]),
     st.sampled_from(["rewards", "returns"]),
     st.booleans(),
+    AFTER,
 )
-def test_turn_gain(batch, size, discount, centers, scaled):
-    output = call(TurnGain(size, discount, centers, "std" if scaled else "none", 0.1), batch)
+def test_turn_gain(batch, size, discount, centers, scaled, after):
+    output = call(TurnGain(size, discount, centers, "std" if scaled else "none", 0.1, after), batch)
     ids, turns = batch.group_ids.tolist(), []
     for i, (values, mask) in enumerate(rows_of(batch)):
-        steps = steps_of(mask, size)
+        steps = steps_of(mask, size, ids_of(batch, i), after)
         turns.append([*gains_of([math.exp(value) for value in values], steps), float(batch.rewards[i])])
 
     def returns(rewards):
@@ -238,7 +244,7 @@ def test_turn_gain(batch, size, discount, centers, scaled):
         by_turn = centered(whole, [row[:1] for row in whole])
     expected = []
     for i, (_, mask) in enumerate(rows_of(batch)):
-        steps, completion = steps_of(mask, size), batch.completion_mask[i].tolist()
+        steps, completion = steps_of(mask, size, ids_of(batch, i), after), batch.completion_mask[i].tolist()
         turn = [sum(end <= t for _, end in steps) for t in range(len(mask))]
         expected.append([by_turn[i][k] * c for k, c in zip(turn, completion, strict=True)])
     close(output.advantages, expected)
@@ -283,12 +289,12 @@ def test_budget_returns(batch, budgets, weights):
         assert output.metrics["iapo/accuracy_at_budgets"] == pytest.approx(mean, abs=1e-6)
 
 
-@given(curves(), SIZES, THRESHOLDS)
-def test_drift(batch, size, threshold):
-    output, expected = call(Drift(CENTERED, 0.3, size, threshold), batch), outcome_of(batch)
+@given(curves(), SIZES, THRESHOLDS, AFTER)
+def test_drift(batch, size, threshold, after):
+    output, expected = call(Drift(CENTERED, 0.3, size, threshold, after), batch), outcome_of(batch)
     for i, (values, mask) in enumerate(rows_of(batch)):
         there = there_at(values, mask, threshold)
-        for begin, end in steps_of(mask, size):
+        for begin, end in steps_of(mask, size, ids_of(batch, i), after):
             for t in range(begin, end):
                 expected[i][t] += 0.3 if there[end] else -0.3
     close(output.advantages, expected)
@@ -356,6 +362,8 @@ def test_only_right_completions_are_probed():
     assert InformationAware(outcome=RecordGain()).wants_information(batch).all()
     assert RecordGain(InformationAware()).requires == {"information", "prefix_values"}
     assert SerialExits().requires == TurnGain().requires == {"prefix_values"}
+    for rule in (FirstCorrectChunk, StepPotential, RecordGain, TurnGain, Drift):
+        assert rule(after_ids=(3,)).requires == {"prefix_values", "completion_ids"}
 
 
 @pytest.mark.parametrize(
