@@ -59,6 +59,8 @@ _OPERATOR = re.compile(r"[^\s(:=,;]$|(?:[\d)}]|\b[A-Za-z])\s*$")
 
 _MULTIPLE = re.compile(r"\b(twice|double|triple|thrice|quadruple)(?:\s+of)?\s*$", re.IGNORECASE)
 _MULTIPLES = {"twice": 2, "double": 2, "triple": 3, "thrice": 3, "quadruple": 4}
+_OUT_OF = re.compile(r"[\w,-]+\s+(?:out\s+of|in)\s+(?:every\s+)?[\w,-]+", re.IGNORECASE)
+"""A chance or a share: ``2 out of 5``, ``one in three``."""
 _OF_ONE = re.compile(r"^\s+(?:of\s+)?an?\s+(?=[a-z])")
 """Between a fraction and its unit: ``half an hour``."""
 _POWER = re.compile(r"\s*(squared|cubed)\b", re.IGNORECASE)
@@ -99,6 +101,8 @@ def read_quantity(text: str) -> Quantity | Bounded | None:
         text = text[: below.start()] + text[below.end() :]
     text = _SAID_BASE.sub(lambda base: f"_{{{words_value(base[1]) or base[1]}}}", text)
     numbers = find_numbers(text)
+    if len(numbers) == 2 and _OUT_OF.fullmatch(text) and numbers[0].value <= numbers[1].value != 0:
+        return Quantity(numbers[0].value / numbers[1].value)
     factor = Fraction(-1 if below else 1)
     if len(numbers) == 2 and numbers[0].value == numbers[1].value:
         between, behind = text[numbers[0].end : numbers[1].start].strip(), text[numbers[1].end :].lstrip()

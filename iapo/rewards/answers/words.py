@@ -11,6 +11,7 @@ _HEDGED = re.compile(r"\s*[).:]*\s*(?:or|and|nor|,|/|&|not)\b|\s*[).:]*\s*[,/&]"
 _TOKEN = re.compile(r"\w+(?:[-']\w+)*|[^\w\s]")
 _DROPPED = frozenset(".,;:!?\"'()")
 _ARTICLES = frozenset(("a", "an", "the"))
+_NOUN = re.compile(r"(?!(?:and|or)$)[^\W\d_][\w'-]+")
 _VERDICT = re.compile(r"yes|no|true|false")
 _VERB = re.compile(r"is|are|was|were|has|have|had|does|did|can|will|would|should|could|must")
 _TAKEN_BACK_OF_NO = re.compile(r"but|or|nor|neither|maybe|perhaps|except|yes|true")
@@ -61,7 +62,7 @@ def read_words(text: str) -> Words:
     """
     text = re.sub(r"\b(?:[A-Za-z]\.)+[A-Za-z]\b\.?", lambda dotted: dotted[0].replace(".", "") + " ", text)
     found = [token.casefold().removesuffix("'s") for token in _TOKEN.findall(text)]
-    while len(found) > 1 and found[0] in _ARTICLES:
+    if len(found) > 1 and found[0] in _ARTICLES and _NOUN.fullmatch(found[1]):  # not "A, C" and "A and C"
         found = found[1:]
     return Words(
         tuple(token for token in found if token not in _DROPPED and (len(found) == 1 or token not in ("and", "&")))
