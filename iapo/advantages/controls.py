@@ -18,7 +18,8 @@ class ReplacedInformation(WrappingAssigner):
     """Base of the controls: ``outcome``, to whom other information is shown.
 
     Prefix values change with the information: between measured tokens of neighboring prefixes their differences are the
-    new information, and what they gain over tokens that were not measured stays.
+    new information, and what they gain over tokens that were not measured stays. They are at most the largest that was
+    measured in the completion, so that a log-likelihood stays one.
     """
 
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
@@ -139,7 +140,9 @@ def with_information(
     """
     changes = {} if signals.information is None else {"information": shown}
     if signals.prefix_values is not None:
+        known = beside(mask)
         gained = torch.nn.functional.pad((shown - measured).double().cumsum(1), (1, 0))
         values = signals.prefix_values + gained.to(signals.prefix_values.dtype)
-        changes["prefix_values"] = values.masked_fill(~beside(mask), 0)
+        most = signals.prefix_values.masked_fill(~known, -torch.inf).amax(1, keepdim=True)
+        changes["prefix_values"] = values.clamp(max=most).masked_fill(~known, 0)
     return dataclasses.replace(signals, **changes)
