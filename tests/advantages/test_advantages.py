@@ -178,6 +178,12 @@ def test_equal_rewards_give_exactly_nothing_and_are_counted():
     assert output.metrics["frac_reward_zero_std"] == 0.5
 
 
+def test_the_metric_of_spread_is_the_mean_over_groups():
+    rewards, ids, mask = torch.tensor([1.0, 0.0, 1.0, 1.0]), torch.tensor([0, 0, 4, 4]), torch.ones(4, 1).bool()
+    metrics = GroupRelative()(rewards, ids, mask).metrics
+    assert metrics == {"reward_std": pytest.approx(0.5**0.5 / 2), "frac_reward_zero_std": 0.5}
+
+
 def test_a_group_of_one_is_an_error_unless_allowed():
     rewards, ids, mask = torch.tensor([1.0, 0.0, 1.0]), torch.tensor([1, 1, 5]), torch.ones(3, 1, dtype=torch.bool)
     with pytest.raises(ValueError, match="group 5 has one completion"):
