@@ -160,6 +160,8 @@ def seconds(case: Case, compared: dict[str, Signal], plain: Signal, repetitions:
         return time.perf_counter() - start
 
     ratios: dict[str, list[float]] = {name: [] for name in compared}
+    for signal in compared.values():
+        signal(case)  # The guard's comparison, once per model.
     for _ in range(repetitions):
         for name, signal in compared.items():
             forwards = [timed(plain)]
