@@ -217,7 +217,22 @@ def test_any_text_is_read_and_equals_itself(text):
 
 
 @pytest.mark.parametrize(
-    "hostile", ["(", "{", "\\frac{", "1,", "x^{", "the ", "1 ", "((1,2),", "1<x<", "one hundred and ", "1/2/"]
+    "hostile",
+    [
+        "(",
+        "{",
+        "\\frac{",
+        "1,",
+        "x^{",
+        "the ",
+        "so ",
+        "the answer is ",
+        "1 ",
+        "((1,2),",
+        "1<x<",
+        "one hundred and ",
+        "1/2/",
+    ],
 )
 def test_long_nests_of_anything_are_read(hostile):
     assert readings((hostile * 2000)[:2000])

@@ -23,6 +23,7 @@ _SCALES = {
     "million": 10**6,
     "billion": 10**9,
     "trillion": 10**12,
+    "mil": 10**6,
     "score": 20,
     "lakh": 10**5,
     "crore": 10**7,
@@ -49,6 +50,7 @@ _GROUPED = "|".join(rf"\d{{1,3}}(?:{separator}\d{{3}})+(?!\d)" for separator in 
 _DIGITS = rf"(?:(?:{_GROUPED}|\d+)(?:\.\d+)?|\.\d+)"
 _POWER = r"(?:[eE][+-]?\d+(?!\d)|\s*[*xX]\s*10\^\{\+?-?\d+\})?"
 _SCALE_WORDS = r"(?:\s+(?:" + "|".join(_SCALES) + r")s?\b)*"
+_SHARES = "|".join(part for part in _PARTS if part not in ("half", "quarter"))  # "3 quarters" are coins
 _LITERAL = re.compile(
     r"(?<![A-Za-z\d.\\^_{}])(?:"
     rf"(?P<whole>\d+)\s*(?:\s|(?=\\))(?:and\s+|&\s*)?(?P<part>\d+\s*/\s*\d+|\\frac\{{\d+\}}\{{\d+\}})(?![\d/])"
@@ -56,7 +58,7 @@ _LITERAL = re.compile(
     r"|\\frac\{\s*(?P<top>-?\s*[\d.,]+)\s*\}\{\s*(?P<bottom>-?\s*[\d.,]+)\s*\}"
     rf"|(?P<over>{_DIGITS})\s*/\s*(?P<under>{_DIGITS})"
     rf"|(?P<number>{_DIGITS}{_POWER})"
-    rf")(?P<suffix>(?:k|K|M|mn|B|bn)(?![A-Za-z\d]))?(?P<scale>{_SCALE_WORDS})"
+    rf")(?P<suffix>(?:k|K|M|mn|B|bn)(?![A-Za-z\d]))?(?P<scale>{_SCALE_WORDS})(?:\s+(?P<share>{_SHARES})s?\b)?"
 )
 _NUMBER_WORD = "|".join([*_SMALL, *(f"{word}s?" for word in _SCALES), *(f"{word}s?" for word in _PARTS)])
 _START_WORD = "|".join([*_SMALL, "half"])
@@ -168,7 +170,10 @@ def _literal(match: re.Match[str]) -> Number | None:
     for word in groups["scale"].lower().split():
         value *= _SCALES[word.removesuffix("s")]
     value *= _SUFFIXES.get(groups["suffix"] or "", 1)
-    return Number(value, 0 if groups["scale"] or groups["suffix"] else places, match.start(), match.end())
+    value /= _PARTS.get(groups["share"] or "", 1)
+    return Number(
+        value, 0 if groups["scale"] or groups["suffix"] or groups["share"] else places, match.start(), match.end()
+    )
 
 
 def _ratio(above: str, below: str) -> Fraction | None:

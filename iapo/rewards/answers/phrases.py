@@ -6,7 +6,7 @@ from iapo.rewards.answers.notation import group_end
 
 _LINKS = (
     r"(?:(?:so|thus|hence|therefore|then|finally|ok|okay|well|in conclusion|to conclude|i\.e\.|that is|we get|we have|"
-    r"we find|this gives|which gives)\b\s*[,:]?\s*)"
+    r"we find|this gives|which gives)\b(?:\s*[,:])?\s*)"
 )
 _KINDS = (
     r"(?:(?:the|my|our|your|this|its|her|his|their|final|correct|right|total|exact|required|overall|best|numerical|only|"
@@ -20,7 +20,7 @@ _ABOUT = (
     r"(?:approximately|approx\.?|about|around|roughly|exactly|precisely|simply|just|only|equal to|a total of|in total|"
     r"=|~|\\sim)"
 )
-_ARROWS = r"\#{2,6}\s*|->\s*|=>\s*|\\(?:Rightarrow|implies|therefore|to|rightarrow)\b\s*|[-*]\s+(?=[A-Za-z]{2})"
+_ARROWS = r"\#{2,6}\s*|->\s*|=>\s*|\\(?:Rightarrow|implies|therefore|to|rightarrow)\b\s*|\*\s+(?=[A-Za-z]{2})"
 _LEAD = re.compile(
     rf"(?:{_LINKS})*(?:{_KINDS}\s*(?:[:=]+|\b{_IS}\b\s*:?)|(?:[A-Za-z]|\\[a-z]+)\s+(?:is|equals)\b"
     rf"|{_PRONOUN}(?:'s|\s+{_IS})\b\s*:?)\s*(?:{_ABOUT}\s*)*",

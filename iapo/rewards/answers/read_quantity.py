@@ -24,14 +24,14 @@ _NEVER = (
 
 _NEVER_BEFORE = (
     rf"{_NEVER}|least|most|minimum|maximum|difference|product|square|cube|third|quarter|fraction|multiple|factor|divisor|"
-    r"times|by|from"
+    r"times|by|from|within|towards?|outside|short|past|off|nearest|before|after|until|till"
 )
 """These do so in front of a number."""
 
 _SYMBOL = r"(?<![A-Za-z'])(?![aAiIsS]\b)[A-Za-z](?![A-Za-z'])"
-_HARMFUL = re.compile(rf"\b(?:{_NEVER})\b|{_SYMBOL}|[^A-Za-z\s,.;:'\"()?/-]", re.IGNORECASE)
+_HARMFUL = re.compile(rf"\b(?:{_NEVER}|ish)\b|{_SYMBOL}|[^A-Za-z\s,.;:'\"()?/-]", re.IGNORECASE)
 _HARMFUL_BEFORE = re.compile(
-    rf"\b(?:{_NEVER_BEFORE})\b|{_SYMBOL}|-\s*\(|\band\s*$|[^A-Za-z\s,.;:'\"()?/-]", re.IGNORECASE
+    rf"\b(?:{_NEVER_BEFORE})\b|{_SYMBOL}|-\s*\(|\b(?:and|as)\s*$|[^A-Za-z\s,.;:'\"()?/-]", re.IGNORECASE
 )
 _AT_LEAST = r"(?:no|not)\s+(?:less|fewer)\s+than|(?:greater|more)\s+than\s+or\s+equal\s+to"
 _AT_MOST = r"(?:no|not)\s+(?:more|greater)\s+than|(?:less|fewer)\s+than\s+or\s+equal\s+to"
@@ -50,7 +50,7 @@ _BOUNDS_AFTER = (
 )
 _BOUNDS_BEHIND = tuple((relation, re.compile(words, re.IGNORECASE)) for relation, words in _BOUNDS_AFTER)
 _BEFORE = re.compile(
-    r"(?P<lead>.*?)(?P<sign>[-+]|\b(?:minus|negative|positive)\b)?\s*"
+    r"(?P<lead>.*?)(?P<sign>[-+]|\b(?:minus|negative|positive|neg)\b\.?)?\s*"
     r"(?:(?P<currency>(?:US)?\$|[€£¥₹]|\b(?:USD|EUR|GBP|INR|JPY|Rs)\b\.?)\s*(?P<inner>[-+])?\s*)?",
     re.IGNORECASE,
 )
@@ -172,7 +172,7 @@ def _between(before: str, number: Number, after: str) -> Quantity | Bounded | No
     percent, unit, rest = _unit(parts["currency"] or "", after)
     if rest is None or _HARMFUL_BEFORE.search(lead) or _HARMFUL.search(rest):
         return None
-    if sign.lower() in ("-", "minus", "negative"):
+    if sign.lower().rstrip(".") in ("-", "minus", "negative", "neg"):
         value = -value
     unsigned = not sign and _OPEN_SIGN.search(f"{lead} {rest}") is not None
     quantity = Quantity(value, places, percent, unit, unsigned)

@@ -61,7 +61,7 @@ def read_words(text: str) -> Words:
         (('bob',), ('red', 'blue'), ('uk',))
     """
     text = re.sub(r"\b(?:[A-Za-z]\.)+[A-Za-z]\b\.?", lambda dotted: dotted[0].replace(".", "") + " ", text)
-    found = [token.casefold().removesuffix("'s") for token in _TOKEN.findall(text)]
+    found = [token.casefold().removesuffix("'s") for token in _TOKEN.findall(text.removeprefix("- "))]
     if len(found) > 1 and found[0] in _ARTICLES and _NOUN.fullmatch(found[1]):  # not "A, C" and "A and C"
         found = found[1:]
     return Words(
