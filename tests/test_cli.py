@@ -225,6 +225,8 @@ def test_estimators_get_temperature_and_tokenizer(parser, sampler, embedded_toke
     assert plain.temperature == 1.0
     assert plain.boundaries.tokenizer.get_vocab() == embedded_tokenizer.get_vocab()
     assert made.instantiate(made.parse_args([*arguments, "--sampler.temperature", "0.7"])).estimator.temperature == 0.7
+    greedy = made.instantiate(made.parse_args([*arguments, "--sampler.temperature", "0"])).estimator
+    assert greedy.temperature == 1.0
     inner = ["--estimator", "Refined", "--estimator.estimator", "EarlyExitEntropy", *sampler]
     assert made.instantiate(made.parse_args([*inner, "--sampler.temperature", "0.7"])).estimator.temperature == 0.7
 

@@ -105,10 +105,10 @@ def _task(data: str, task: Task | Namespace | None) -> Task:
 
 
 def _temperature(sampler: Any) -> float:
-    """The sampler's temperature: as it is given, or its class's."""
+    """The sampler's temperature, as it is given or its class's; 1 for a greedy one, which has no distribution."""
     given = sampler.get("init_args") or {}
     sampler_class: Any = locate(sampler["class_path"])
-    return float(given.get("temperature", sampler_class.temperature))
+    return float(given.get("temperature", sampler_class.temperature)) or 1.0
 
 
 @lru_cache

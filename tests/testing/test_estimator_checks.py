@@ -222,7 +222,7 @@ ALSO = {
 
 @pytest.mark.parametrize(("estimator", "names", "message"), BROKEN, ids=lambda value: type(value).__name__)
 def test_each_broken_estimator_fails_its_check(estimator, names, message):
-    found = failures(estimator, estimator_checks, names, FEW, zero_if_ignored=False)
+    found = failures(estimator, estimator_checks, names, FEW, zero_if_ignored=False, zero_if_unread=False)
     owner = type(estimator).__name__
     assert set(found) - ALSO.get(owner, set()) == names
     for name in names:
@@ -231,8 +231,10 @@ def test_each_broken_estimator_fails_its_check(estimator, names, message):
 
 
 def test_crediting_ignored_tokens_fails_that_check():
-    found = failures(Table(), estimator_checks, {"ignored_tokens"}, FEW)
-    assert set(found) == {"ignored_tokens"}
+    names = {"ignored_tokens", "unread_text"}
+    found = failures(Table(), estimator_checks, names, FEW)
+    assert set(found) == names
+    assert "information of a text that the model does not read: differs by" in found["unread_text"]
     assert "information of tokens that the model ignores: differs by" in found["ignored_tokens"]
 
 
@@ -245,8 +247,8 @@ def test_reducing_logits_in_bf16_fails_that_check():
 
 
 def test_a_sound_estimator_passes_what_applies():
-    applied = check_estimator(Table(), zero_if_ignored=False)
-    assert {name for name in applied if not applied[name]} == {"chunk", "ignored_tokens"}
+    applied = check_estimator(Table(), zero_if_ignored=False, zero_if_unread=False)
+    assert {name for name in applied if not applied[name]} == {"chunk", "ignored_tokens", "unread_text"}
 
 
 def test_an_estimator_that_draws_is_checked_as_far_as_that_goes():
@@ -255,7 +257,7 @@ def test_an_estimator_that_draws_is_checked_as_far_as_that_goes():
             return super().probe(model, rollout) + torch.rand(len(rollout), rollout.completion_ids.shape[1] + 1)
 
     names = {"generator_untouched", "batch_order"}
-    assert names <= set(failures(Noisy(), estimator_checks, names, FEW, zero_if_ignored=False))
+    assert names <= set(failures(Noisy(), estimator_checks, names, FEW, zero_if_ignored=False, zero_if_unread=False))
     applied = check_estimator(Noisy(), deterministic=False)
     assert applied["repeatable"]
     assert applied["telescoping"]
@@ -271,8 +273,10 @@ def test_spreading_information_over_intervals_needs_causal_off():
             told = (CREDIT[rollout.completion_ids] * rollout.completion_mask).sum(1, keepdim=True)
             return told * torch.arange(rollout.completion_ids.shape[1] + 1) / lengths
 
-    assert set(failures(Spread(), estimator_checks, {"causality"}, FEW, zero_if_ignored=False)) == {"causality"}
-    assert not check_estimator(Spread(), zero_if_ignored=False, causal=False)["causality"]
+    assert set(
+        failures(Spread(), estimator_checks, {"causality"}, FEW, zero_if_ignored=False, zero_if_unread=False)
+    ) == {"causality"}
+    assert not check_estimator(Spread(), zero_if_ignored=False, zero_if_unread=False, causal=False)["causality"]
 
 
 def test_rows_that_know_of_their_group_are_split_by_group():
@@ -281,9 +285,11 @@ def test_rows_that_know_of_their_group_are_split_by_group():
             members = (rollout.group_ids[:, None] == rollout.group_ids).sum(1)
             return super().probe(model, rollout) * members[:, None]
 
-    found = failures(ByGroup(), estimator_checks, {"micro_batches"}, FEW, zero_if_ignored=False)
+    found = failures(ByGroup(), estimator_checks, {"micro_batches"}, FEW, zero_if_ignored=False, zero_if_unread=False)
     assert set(found) == {"micro_batches"}
-    assert check_estimator(ByGroup(), zero_if_ignored=False, rows_independent=False)["micro_batches"]
+    assert check_estimator(ByGroup(), zero_if_ignored=False, zero_if_unread=False, rows_independent=False)[
+        "micro_batches"
+    ]
 
 
 def test_the_model_given_is_used_and_not_changed():
