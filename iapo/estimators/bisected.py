@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from iapo.estimators.packed import all_reduce_max, fill_cache, longest_prefix, needed_probes, packable_attention
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.estimators.refined import interpolate
-from iapo.interfaces import MIEstimator
+from iapo.estimators.wrapping import WrappingEstimator
 from iapo.ops.sufficient_prefix import (
     RelativeTo,
     check_relative_to,
@@ -40,7 +40,7 @@ class BisectedProbes:
 
 
 @dataclass(frozen=True)
-class Bisected(MIEstimator):
+class Bisected(WrappingEstimator):
     """Another estimator, probed where it takes to find the sufficient prefix (`iapo.ops.sufficient_prefix`).
 
     First both ends of the reasoning and ``checks`` prefixes between them, evenly spaced, are probed. Where the answer
@@ -84,20 +84,6 @@ class Bisected(MIEstimator):
         check_relative_to(self.relative_to)
         if self.checks < 0:
             raise ValueError(f"checks: got {self.checks}, want a number of at least 0")
-
-    @property
-    def information_sign(self) -> int:  # type: ignore[override]
-        """That of the wrapped estimator."""
-        return self.estimator.information_sign
-
-    @property
-    def temperature(self) -> float | None:  # type: ignore[override]
-        """That of the wrapped estimator."""
-        return self.estimator.temperature
-
-    def with_groups(self, rollout: Rollout) -> Rollout:
-        """What the wrapped estimator needs of whole groups."""
-        return self.estimator.with_groups(rollout)
 
     def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
         """The wrapped estimator's values at the probed prefixes, and between them on straight lines."""

@@ -22,12 +22,13 @@ from iapo.estimators.packed import (
     repeat_ids,
 )
 from iapo.estimators.prefix_estimator import PrefixEstimator
+from iapo.estimators.wrapping import WrappingEstimator
 from iapo.policy.forward import UnsupportedModelError, inference_mode, sharded, unwrap
 from iapo.policy.logprobs import at_temperature, token_logprobs
 from iapo.types import Rollout
 
 
-class Calibrated(PrefixEstimator, nn.Module):
+class Calibrated(WrappingEstimator, PrefixEstimator, nn.Module):
     """An estimator whose forced answers are calibrated by a small adapter; the policy is not touched.
 
     A policy that was never stopped early answers confidently and wrongly when it is. The adapter (`LowRankAdapter`) is
@@ -75,6 +76,8 @@ class Calibrated(PrefixEstimator, nn.Module):
         is this library's own.
     """
 
+    estimator: PrefixEstimator
+
     def __init__(
         self,
         likelihood: AnswerLikelihood,
@@ -85,17 +88,7 @@ class Calibrated(PrefixEstimator, nn.Module):
         nn.Module.__init__(self)
         self.likelihood = likelihood
         self.estimator = likelihood if estimator is None else estimator
-        self.information_sign = self.estimator.information_sign
         self.adapter = LowRankAdapter(model, rank)
-
-    @property
-    def temperature(self) -> float | None:  # type: ignore[override]
-        """That of the wrapped estimator."""
-        return self.estimator.temperature
-
-    def with_groups(self, rollout: Rollout) -> Rollout:
-        """What the wrapped estimator needs of whole groups."""
-        return self.estimator.with_groups(rollout)
 
     def probe_at(
         self,

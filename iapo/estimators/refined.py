@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from iapo.estimators.boundaries import Boundaries
 from iapo.estimators.packed import all_reduce_max, fill_cache, longest_prefix, needed_probes, packable_attention
 from iapo.estimators.prefix_estimator import PrefixEstimator
-from iapo.interfaces import MIEstimator
+from iapo.estimators.wrapping import WrappingEstimator
 from iapo.policy.forward import inference_mode
 from iapo.types import Rollout
 
@@ -30,7 +30,7 @@ class RefinedProbes:
 
 
 @dataclass(frozen=True)
-class Refined(MIEstimator):
+class Refined(WrappingEstimator):
     """Another estimator, probed coarsely and refined where its value moved.
 
     First both ends of every reasoning span and every ``stride``-th boundary inside it are probed. Then, round after
@@ -76,20 +76,6 @@ class Refined(MIEstimator):
             raise ValueError(f"stride: got {self.stride}, want at least 1")
         if not self.threshold >= 0:
             raise ValueError(f"threshold: got {self.threshold}, want a number of at least 0")
-
-    @property
-    def information_sign(self) -> int:  # type: ignore[override]
-        """That of the wrapped estimator."""
-        return self.estimator.information_sign
-
-    @property
-    def temperature(self) -> float | None:  # type: ignore[override]
-        """That of the wrapped estimator."""
-        return self.estimator.temperature
-
-    def with_groups(self, rollout: Rollout) -> Rollout:
-        """What the wrapped estimator needs of whole groups."""
-        return self.estimator.with_groups(rollout)
 
     def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
         """The wrapped estimator's values at the probed prefixes, and between them on straight lines."""
