@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, Sampler
 from iapo.policy.loading import load_tokenizer
 from iapo.tasks import Task, task_from_source
+from iapo.training.file_parser import FileParser
 from iapo.training.settings import PolicySource, ProblemSource, RunSettings
 
 SamplerFactory = Callable[[nn.Module, Any], Sampler]
@@ -50,7 +51,7 @@ def train_parser() -> ArgumentParser:
 
 def command_parser(description: str) -> ArgumentParser:
     """A parser of a command whose settings may come from a file."""
-    parser = ArgumentParser(description=description)
+    parser = FileParser(description=description)
     parser.add_argument("--config", action="config", help="YAML file of settings; flags after it override it")
     return parser
 
@@ -105,7 +106,12 @@ def _task(data: str, task: Task | Namespace | None) -> Task:
 
 
 def _temperature(sampler: Any) -> float:
-    """The sampler's temperature, as it is given or its class's; 1 for a greedy one, which has no distribution."""
+    """The sampler's temperature, as it is given or its class's; 1 for a greedy one, which has no distribution.
+
+    Of a function that makes a sampler it is not known: 1.
+    """
+    if callable(sampler):
+        return 1.0
     given = sampler.get("init_args") or {}
     sampler_class: Any = locate(sampler["class_path"])
     return float(given.get("temperature", sampler_class.temperature)) or 1.0
