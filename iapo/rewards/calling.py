@@ -9,8 +9,7 @@ from functools import cache
 from numbers import Real
 from typing import Any
 
-ARGUMENTS = frozenset({"prompts", "completions", "completion_ids"})
-"""What every reward is given of the policy. A column of the data never takes one of these names."""
+from iapo.interfaces import REWARD_ARGUMENTS
 
 _LOGGING = frozenset({"log_extra", "log_metric"})
 """Functions that TRL gives to a reward. Here they take what they are given and keep nothing."""
@@ -31,7 +30,7 @@ def call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     takes_all = parameters is None or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     given = dict(arguments) if takes_all else {name: arguments[name] for name in parameters or () if name in arguments}
     if parameters is not None:
-        given |= {name: _keep_nothing for name in _LOGGING & set(parameters)}
+        given |= dict.fromkeys(_LOGGING & set(parameters), _keep_nothing)
     returned = function(**given)
     return (
         asyncio.run_coroutine_threadsafe(_awaited(returned), _loop()).result()
@@ -47,7 +46,7 @@ def wanted_columns(function: Callable[..., Any]) -> set[str]:
         for name, each in (_parameters(function) or {}).items()
         if each.default is each.empty and each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)
     }
-    return (named - ARGUMENTS - _LOGGING) | set(getattr(function, "required_columns", ()))
+    return (named - REWARD_ARGUMENTS - _LOGGING) | set(getattr(function, "required_columns", ()))
 
 
 def scores_of(name: str, values: Any, count: int) -> list[float | None]:
@@ -100,7 +99,7 @@ async def _awaited(awaitable: Any) -> Any:
 
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
-    """One loop for all calls: a client that a reward keeps (a connection to a judge) belongs to the loop it began in."""
+    """One loop for all calls: a client that a reward keeps (for a judge, say) belongs to the loop that it began in."""
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True, name="iapo-async-rewards").start()
     return loop

@@ -3,13 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from iapo.interfaces import Reward
+from iapo.interfaces import PROMPT_MESSAGES, Reward
 from iapo.rewards.scores import Scores, score
 from iapo.rollout.text import decode_completions
 from iapo.types import Rollout
-
-MESSAGES = "prompt_messages"
-"""The column of a row whose prompt is a conversation: its messages. ``prompt`` is the text that they are rendered to."""
 
 
 def score_rollout(
@@ -34,12 +31,12 @@ def score_rollout(
     """
     pairs = zip(rollout.completion_ids, rollout.completion_mask, strict=True)
     texts = decode_completions(tokenizer, rollout)
-    names = dict.fromkeys(name for row in rows for name in row if name not in ("prompt", MESSAGES))
+    names = dict.fromkeys(name for row in rows for name in row if name not in ("prompt", PROMPT_MESSAGES))
     return score(
         rewards,
-        prompts=[row["prompt"] if row.get(MESSAGES) is None else row[MESSAGES] for row in rows],
+        prompts=[row["prompt"] if row.get(PROMPT_MESSAGES) is None else row[PROMPT_MESSAGES] for row in rows],
         completions=[
-            text if row.get(MESSAGES) is None else [{"role": "assistant", "content": text}]
+            text if row.get(PROMPT_MESSAGES) is None else [{"role": "assistant", "content": text}]
             for text, row in zip(texts, rows, strict=True)
         ],
         completion_ids=[ids[mask].tolist() for ids, mask in pairs],

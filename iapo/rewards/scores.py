@@ -10,7 +10,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from iapo.rewards.calling import ARGUMENTS, call, scores_of, wanted_columns
+from iapo.interfaces import REWARD_ARGUMENTS
+from iapo.rewards.calling import call, scores_of, wanted_columns
+from iapo.rewards.text import accepted_answers
 
 RewardFunction = Callable[..., Any]
 """A function with the signature of `iapo.Reward`, or of a part of it: it gets the arguments that it names."""
@@ -83,9 +85,9 @@ def score(
     """
     check_columns(rewards, columns)
     weights = _checked_weights(rewards, {} if weights is None else weights)
-    if shadowing := sorted(ARGUMENTS & set(columns)):
+    if shadowing := sorted(REWARD_ARGUMENTS & set(columns)):
         raise ValueError(
-            f"columns: {shadowing} of the data are named like what rewards are given of the policy; rename or remove them"
+            f"columns: got {shadowing}, which rewards are given of the policy; rename or remove these columns"
         )
     count = len(completions)
     given = {"prompts": prompts, "completion_ids": completion_ids, **columns}
@@ -149,6 +151,24 @@ def check_references(rewards: Mapping[str, RewardFunction], rows: Sequence[Mappi
                 f"row {unreadable[0]}: {shown}; correct or remove the rows {unreadable[:10]}, name "
                 "another column with answer_column, or use another reward"
             )
+
+
+def read_references(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The reference answer of each row as a text that an estimator can be asked about: the first that is accepted.
+
+    Raises:
+        ValueError: a row whose ``answer`` is not one; it is named.
+    """
+    texts = []
+    for index, row in enumerate(rows):
+        accepted = accepted_answers(row.get("answer"))
+        if not accepted or not accepted[0].strip():
+            raise ValueError(
+                f"answer: 'reference' needs a reference answer in each row, that of row {index} is "
+                f"{str(row.get('answer'))[:200]!r}; correct or remove it, or name another column with answer_column"
+            )
+        texts.append(accepted[0])
+    return texts
 
 
 def column(reward: object, columns: Mapping[str, Sequence[Any]], name: str, count: int) -> Sequence[Any]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from iapo.policy.logprobs import completion_logprobs
 from iapo.rewards.rollouts import score_rollout
-from iapo.rewards.text import reference_answer
+from iapo.rewards.scores import read_references
 from iapo.rollout.collation import with_answers
 from iapo.rollout.ends import eos_ids_of
 from iapo.training.components import Components, UpdateSettings
@@ -125,7 +125,8 @@ def prepare(
     metrics["iapo/completions/unscored"] = float((~scored).sum())
     metrics["iapo/completions/without_baseline"] = float(sole.sum())
     if settings.answer == "reference":
-        texts = [reference_answer(str(samples.rows[group]["answer"])) for group in rollout.group_ids.tolist()]
+        references = read_references(samples.rows)
+        texts = [references[group] for group in rollout.group_ids.tolist()]
         rollout = with_answers(rollout, tokenizer(texts, add_special_tokens=False)["input_ids"])
     kept = (scored & ~sole).nonzero().flatten()
     rollout, rewards = rollout.select(kept), samples.scores.total.to(rollout.group_ids.device)[kept]

@@ -13,6 +13,7 @@ from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, Sampler
 from iapo.policy.loading import load_tokenizer
 from iapo.tasks import Task, task_from_source
 from iapo.training.file_parser import FileParser
+from iapo.training.plain_files import import_path
 from iapo.training.settings import PolicySource, ProblemSource, RunSettings
 
 SamplerFactory = Callable[[nn.Module, Any], Sampler]
@@ -106,15 +107,21 @@ def _task(data: str, task: Task | Namespace | None) -> Task:
 
 
 def _temperature(sampler: Any) -> float:
-    """The sampler's temperature, as it is given or its class's; 1 for a greedy one, which has no distribution.
+    """The sampler's temperature, as it is given or its class's; 1 for a greedy one, which has no distribution."""
+    return float(_setting(sampler, "temperature", 1.0)) or 1.0
 
-    Of a function that makes a sampler it is not known: 1.
-    """
-    if callable(sampler):
-        return 1.0
+
+def max_new_tokens(sampler: Any) -> int:
+    """The longest completion of a sampler that is not made yet, in tokens; 0 if it does not say."""
+    return int(_setting(sampler, "max_new_tokens", 0))
+
+
+def _setting(sampler: Any, name: str, unknown: Any) -> Any:
+    """A field of a sampler, as it is given or its class's; ``unknown`` of a function that makes one."""
+    if callable(sampler) or isinstance(sampler, str):
+        return unknown
     given = sampler.get("init_args") or {}
-    sampler_class: Any = locate(sampler["class_path"])
-    return float(given.get("temperature", sampler_class.temperature)) or 1.0
+    return given.get(name, getattr(locate(import_path(sampler["class_path"])), name, unknown))
 
 
 @lru_cache

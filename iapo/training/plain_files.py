@@ -71,7 +71,7 @@ def arguments_to_import_paths(arguments: Sequence[str]) -> list[str]:
 
 
 def to_files(text: str) -> str:
-    """A text of settings that names files, by their absolute paths, in place of the modules that they were loaded as."""
+    """A text of settings with files, by their absolute paths, in place of the modules that they were loaded as."""
 
     def file_of(match: re.Match[str]) -> str:
         module = sys.modules.get(match["module"])
