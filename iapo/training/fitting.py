@@ -53,7 +53,7 @@ class Room:
             return list(range(len(rows)))
         found = (
             f"data: the prompt of row {numbers[long[0]]} has {lengths[long[0]]} tokens, and with {self.reserved} that "
-            f"may follow it does not fit the {most} positions of the model; so do {len(long)} of {len(rows)} rows"
+            f"may follow it does not fit the {most} positions of the model ({len(long)} of {len(rows)} such rows)"
         )
         if self.long_prompts == "refuse" or len(long) == len(rows):
             raise ValueError(f"{found}; leave them out with --long_prompts drop, or lower --sampler.max_new_tokens")

@@ -42,7 +42,7 @@ def test_what_is_dropped_is_told(caplog: pytest.LogCaptureFixture) -> None:
     rows = [{"prompt": "1"}, {"prompt": "1+1="}]
     assert room(3).fitting(rows, [0, 7]) == [0]
     assert "row 7" in caplog.text
-    assert "1 of 2 rows, which are dropped" in caplog.text
+    assert "(1 of 2 such rows), which are dropped" in caplog.text
 
 
 def test_a_token_without_an_embedding_is_named() -> None:
