@@ -99,7 +99,8 @@ def _by_name(rewards: Any) -> Any:
 
 def _load(path: Path) -> ModuleType:
     stem = re.sub(r"\W", "_", path.stem)
-    name = f"iapo_file_{stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    digest = hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()  # a file that changed is loaded again
+    name = f"iapo_file_{stem}_{digest[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

@@ -1,4 +1,4 @@
-"""Components from plain files: found by file and name, recorded by their path, and what is wrong with a file is named."""
+"""Components from plain files: found by file and name, recorded by their path; what is wrong with a file is named."""
 
 import json
 from pathlib import Path
@@ -78,7 +78,7 @@ def test_texts_that_name_no_file_stay() -> None:
         "--prompt_template",
         "a.py: {prompt}",
         "--rewards.x",
-        "pkg.mod.f",
+        "p.f",
         "--resume",
     ]
     assert arguments_to_import_paths(arguments) == arguments
