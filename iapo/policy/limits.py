@@ -1,5 +1,6 @@
 """What a model takes: how many positions, which tokens, and logits that a token can be sampled from."""
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ class Limits:
 
     Args:
         positions: the largest number of tokens of a text; ``None``: its config names none.
-        vocabulary: token ids are below this number, that of its embeddings.
+        vocabulary: token ids are below this number, that of its embeddings; very large if nothing names it.
     """
 
     positions: int | None
@@ -56,7 +57,9 @@ def limits_of_config(config: Any) -> Limits:
     """What a model of this configuration takes."""
     text = config.get_text_config(decoder=True)
     positions = getattr(text, "max_position_embeddings", None)
-    return Limits(positions if isinstance(positions, int) and positions > 0 else None, int(text.vocab_size))
+    return Limits(
+        positions if isinstance(positions, int) and positions > 0 else None, getattr(text, "vocab_size", sys.maxsize)
+    )
 
 
 def check_logits(logits: Float[Tensor, "*axes vocab"]) -> None:
