@@ -15,14 +15,14 @@ from iapo.estimators.packed import (
     PrefixCache,
     all_reduce_max,
     check_chunk,
-    fill_cache,
+    fill_cache_and_score,
     packable_attention,
     run_blocks,
 )
 from iapo.estimators.spans import SpanRuns, runs_of_spans
 from iapo.interfaces import MIEstimator
 from iapo.policy.forward import inference_mode, unwrap
-from iapo.policy.logprobs import at_temperature, check_temperature, completion_logprobs, token_logprobs
+from iapo.policy.logprobs import at_temperature, check_temperature, token_logprobs
 from iapo.types import Rollout
 
 _GUARDED = 8
@@ -154,10 +154,8 @@ class LeaveOut(MIEstimator):
 
     def _measure(self, model: nn.Module, rollout: Rollout, runs: SpanRuns) -> Float[Tensor, "batch run"]:
         """`measure` of few rows."""
-        with inference_mode(model):
-            natural, _ = completion_logprobs(model, rollout, self.temperature)
-            with packable_attention(model):
-                cache = fill_cache(model, rollout, max(0, int(runs.begins.max()) - 1))
+        with packable_attention(model), inference_mode(model):
+            cache, natural = fill_cache_and_score(model, rollout, self.temperature)
         # Longest rest first; a row with fewer runs repeats one that counts nowhere.
         rest, order = self._rest(rollout, runs).sort(dim=1, descending=True, stable=True)
         begins, ends = runs.begins.gather(1, order), runs.ends.gather(1, order)
