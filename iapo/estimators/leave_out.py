@@ -65,7 +65,9 @@ class LeaveOut(MIEstimator):
     *Degenerate cases.* A span behind which nothing follows, and one that the model ignores, has 0; an empty
     reasoning span gives 0. Without a boundary inside, the reasoning is one span.
 
-    *Cost.* For each run one copy of the rest of the completion, or of ``window`` tokens, in packed forwards.
+    *Cost.* One forward over prompts and completions, and for each run one copy of the rest of the completion, or of
+    ``window`` tokens, in packed forwards: with a window, as many tokens as ``runs * window / length of a span`` times
+    the completions have.
 
     Args:
         boundaries: where spans begin and end: `TextBoundaries` for lines and sentences, `EveryTokens`,
