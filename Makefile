@@ -35,7 +35,8 @@ pytest: $(VENV)/.installed
 
 # The tests that compare forwards, under other instruction sets and with two threads: kernels add in other orders there.
 test-isa: $(VENV)/.installed
-	for setting in ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2; do \
+	for setting in ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 \
+		MKL_ENABLE_INSTRUCTIONS=AVX2 OMP_NUM_THREADS=2; do \
 		echo $$setting; \
 		env OMP_NUM_THREADS=1 $$setting $(BIN)/python -m pytest -q -m "not slow" \
 			tests/estimators tests/rollout tests/policy || exit 1; \

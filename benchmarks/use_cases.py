@@ -147,8 +147,8 @@ def gsm8k_case(model: nn.Module, tokenizer: Any, data: Path, problems: int, seed
 
 
 def solution(text: str) -> tuple[list[str], str]:
-    """The lines of a solution as GSM8K writes it, calculations in angle brackets left out, and its answer."""
-    *lines, answer = re.sub(r"<<.*?>>", "", text).splitlines()
+    """The lines of a solution and its answer, as GSM8K writes them: with each calculation in angle brackets."""
+    *lines, answer = text.splitlines()
     return [line.strip() for line in lines], answer.removeprefix("#### ").strip()
 
 
