@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
@@ -124,11 +125,14 @@ def save_checkpoint(
     text = json.dumps(content, allow_nan=False)
     if replaces:
         discard_folder(target)
-    with write_folder(target, FORMAT) as folder:
-        unwrap(model).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        save_file(tensors, folder / "state.safetensors")
-        (folder / "state.json").write_text(text, encoding="utf-8")
+    try:
+        with write_folder(target, FORMAT) as folder:
+            unwrap(model).save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+            save_file(tensors, folder / "state.safetensors")
+            (folder / "state.json").write_text(text, encoding="utf-8")
+    except SafetensorError as error:  # the library's own error of a write that failed
+        raise OSError(f"{target}: could not be written: {error}; make room, then go on with --resume") from error
     for old in [path for path in checkpoints(run) if _step(path) < step][keep - 1 :]:
         discard_folder(old)
     for left_over in run.glob(f"checkpoint-*{TEMPORARY}"):

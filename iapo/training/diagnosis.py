@@ -4,7 +4,8 @@ It stands outside of the update: `Diagnosis.before` is called between `iapo.trai
 `iapo.training.loop.optimise`, and `Diagnosis.after` afterwards. It changes nothing in the training.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,12 +121,15 @@ def diagnosed_update(
     ref_model: nn.Module | None = None,
     resampling: Resampling | None = None,
     diagnosis: Diagnosis | None = None,
+    preparing: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> dict[str, float]:
     """`iapo.training.loop.update` with the entropy on right and wrong completions, and measured by ``diagnosis``.
 
-    Without a diagnosis, only its metrics are missing; the update is the same.
+    Without a diagnosis, only its metrics are missing; the update is the same. The batch is prepared, which changes
+    nothing of the policy, inside the context that ``preparing`` makes.
     """
-    batch = prepare(rows, model, tokenizer, components, settings, resampling)
+    with preparing():
+        batch = prepare(rows, model, tokenizer, components, settings, resampling)
     metrics = dict(batch.metrics)
     if diagnosis is not None:
         with timed(metrics, "iapo/time/diagnose"):

@@ -51,6 +51,22 @@ def write_folder(target: Path, format_version: int) -> Iterator[Path]:
     _flush(target.parent)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file that is complete or as it was before, whenever the process dies.
+
+    Raises:
+        OSError: a write failed (disk full); what was written is removed.
+    """
+    partial = path.with_name(path.name + TEMPORARY)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        _flush(partial)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
 def discard_folder(folder: Path) -> None:
     """Remove a folder; a process that dies on the way leaves a temporary one, never a part under the old name."""
     temporary = folder.with_name(folder.name + TEMPORARY)
