@@ -87,17 +87,17 @@ class Session:
         self,
         progress: float,
         diagnosis: Diagnosis | None = None,
-        preparing: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        leaving: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> dict[str, float]:
         """Make the next update.
 
         Args:
             progress: share of the run that is done, at which weights are taken from their schedules.
             diagnosis: measures the update; ``None``: it is not diagnosed.
-            preparing: makes the context in which completions are sampled and measured.
+            leaving: makes a context that may be left before the update is made; see `diagnosed_update`.
 
         Raises:
-            iapo.training.interruption.Interrupted: by ``preparing``; everything is then as it was before the call.
+            iapo.training.interruption.Interrupted: before the update; everything is then as it was before the call.
         """
         start = time.perf_counter()
         rounds = self.settings.resample
@@ -112,7 +112,7 @@ class Session:
                 self.ref_model,
                 Resampling(rounds, self.stream.next) if rounds else None,
                 diagnosis,
-                preparing,
+                leaving,
             )
         except Interrupted:
             restore_rng(rng)
