@@ -2,13 +2,17 @@
 
 import json
 import sys
+from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+COMMANDS = ("train", "eval", "inspect", "compare")
+
 _MAY_CHANGE = (
     *("config", "output", "resume", "override", "device", "checkpoint_every", "keep_checkpoints", "diagnose"),
+    "reward_time_limit",
     *("steps", "max_tokens"),
 )
 """Settings of a run that may differ when it is taken up again: they do not change what an update computes (the limits
@@ -24,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cannot be parsed exits with 2.
     """
     try:
-        from iapo.commands.failures import report, short_warnings
+        from iapo.commands.failures import output_is_closed, report, short_warnings
         from iapo.commands.flags import ArgumentParser, compare_parser, eval_parser, inspect_parser
         from iapo.training.parser import train_parser
     except ModuleNotFoundError as error:
@@ -32,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
-    command, folder = "iapo", None
+    command = f"iapo {given[0]}" if given and given[0] in COMMANDS else "iapo"
+    folder = None
     try:
         from transformers.utils.logging import disable_progress_bar
 
@@ -41,12 +46,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsers["compare"] = compare_parser()
         parser = ArgumentParser(prog="iapo", description="Information-aware policy optimization of language models.")
         commands = parser.add_subcommands()
-        for name, each in parsers.items():
-            each.epilog = "--debug, anywhere: show the traceback of an error."
-            commands.add_subcommand(name, each, help=each.description)
-        settings = parser.parse_args([argument for argument in given if argument != "--debug"])
+        for name in COMMANDS:
+            parsers[name].epilog = "--debug, anywhere: show the traceback of an error."
+            commands.add_subcommand(name, parsers[name], help=parsers[name].description)
+        for each in (parser, *parsers.values()):
+            each.exit_on_error = False
+        try:
+            settings = parser.parse_args([argument for argument in given if argument != "--debug"])
+        except (UnicodeDecodeError, RecursionError) as error:
+            raise ArgumentError(None, f"config: a file is no YAML in UTF-8 ({error})") from error
         name = settings.subcommand
-        command = f"iapo {name}"
         with short_warnings(command):
             plain = json.loads(parsers[name].dump(settings[name], format="json", skip_unset=False))
             parts = parsers[name].instantiate(settings[name]).as_dict()
@@ -57,9 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = _run(name, parts, plain)
         sys.stdout.flush()
         return code
+    except SystemExit:
+        output_is_closed()
+        raise
     except BaseException as error:
-        if isinstance(error, SystemExit):
-            raise
         return report(command, error, debug, folder)
 
 

@@ -3,9 +3,11 @@
 import contextlib
 import errno
 import os
+import re
 import sys
 import traceback
 import warnings
+from argparse import ArgumentError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,10 +23,12 @@ _LONGEST = 1500
 _HERE = str(Path(iapo.__file__).parent)
 _EXPECTED = (ValueError, OSError, ImportError, ArithmeticError, RuntimeError, TypeError, LookupError)
 _MEMORY = (
-    "out of memory ({}); lower --micro_batch or --prompts_per_step (of iapo eval --samples), sample fewer completions at "
-    "once with --sampler.max_batch, or shorter ones with --sampler.max_new_tokens; a run goes on with --resume"
+    "out of memory ({}); lower --micro_batch or --prompts_per_step (of iapo eval --samples), sample fewer completions "
+    "at once with --sampler.max_batch, or shorter ones with --sampler.max_new_tokens; a run goes on with --resume"
 )
 
+_LINK = re.compile(r"Call to compute_fn of link .*? failed: ")
+"""How the parser begins an error of a flag that follows from others; the model is not found, say."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -38,11 +42,12 @@ def report(command: str, error: BaseException, debug: bool, folder: Path | None)
         folder: gets the traceback of an error that was not expected, if it is there.
 
     Returns:
-        1; 128 and the signal's number if a signal ended the command; 0 if nobody reads its output any more.
+        1; 2 if the command line cannot be parsed; 128 and the signal's number if a signal ended the command; 0 if
+        nobody reads its output any more.
     """
     if debug:
         traceback.print_exception(error)
-    if isinstance(error, BrokenPipeError) and _output_is_closed():
+    if isinstance(error, BrokenPipeError) and output_is_closed():
         return 0
     if isinstance(error, KeyboardInterrupt):
         print(f"{command}: interrupted; what was saved before is as it was", file=sys.stderr)
@@ -51,6 +56,9 @@ def report(command: str, error: BaseException, debug: bool, folder: Path | None)
         print(f"{command}: {error} before there was anything to save", file=sys.stderr)
         return 128 + error.signal
     line = describe(error)
+    if isinstance(error, ArgumentError):
+        print(f"{command}: {line}; {command} --help lists what there is", file=sys.stderr)
+        return 2
     if not is_expected(error) and not debug:
         where = ""
         if folder is not None and folder.is_dir():
@@ -77,6 +85,8 @@ def describe(error: BaseException) -> str:
         return f"{text}; make room, then go on with --resume (earlier checkpoints are as they were)"
     if is_out_of_memory(error):
         return _MEMORY.format(text or "no more to be had")
+    if isinstance(error, ArgumentError):
+        return _LINK.sub("", text).rstrip(".")
     if isinstance(error, LookupError) or not (text and (is_expected(error) or isinstance(error, OSError | ValueError))):
         return f"{type(error).__name__}: {text}" if text else type(error).__name__
     return text
@@ -108,7 +118,7 @@ def short_warnings(command: str) -> Iterator[None]:
         yield
 
 
-def _output_is_closed() -> bool:
+def output_is_closed() -> bool:
     """Whether nobody reads standard output any more; what is left in its buffer then goes nowhere."""
     try:
         sys.stdout.flush()

@@ -106,7 +106,7 @@ def inspect_prompt(
 def chosen_problem(problems: ProblemSource, settings: InspectionSettings) -> Row:
     """The problem that the settings name."""
     if settings.prompt is not None:
-        return {"prompt": settings.prompt}
+        return {"prompt": settings.prompt.encode("utf-8", "replace").decode("utf-8")}  # no lone surrogates
     rows = problems.load(settings.seed)
     if not 0 <= settings.index < len(rows):
         raise ValueError(f"index: got {settings.index}, want 0 to {len(rows) - 1}")

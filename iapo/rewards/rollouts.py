@@ -8,9 +8,16 @@ from iapo.rewards.scores import Scores, score
 from iapo.rollout.text import decode_completions
 from iapo.types import Rollout
 
+TIME_LIMIT = 600.0
+"""Seconds that a reward function may take over a batch, unless another limit is given."""
+
 
 def score_rollout(
-    rollout: Rollout, rows: Sequence[Mapping[str, Any]], tokenizer: Any, rewards: Mapping[str, Reward]
+    rollout: Rollout,
+    rows: Sequence[Mapping[str, Any]],
+    tokenizer: Any,
+    rewards: Mapping[str, Reward],
+    time_limit: float | None = TIME_LIMIT,
 ) -> Scores:
     """Scores of a rollout's completions, of which the rewards see the text, the tokens and the row that they answer.
 
@@ -19,10 +26,12 @@ def score_rollout(
         rows: what each completion answers, one row per completion; ``prompt`` and all other columns go to the rewards.
         tokenizer: decodes the completions.
         rewards: reward functions by name; their sum is the total.
+        time_limit: seconds that one function may take over the batch; ``None``: no limit.
 
     Raises:
         ValueError: as `iapo.rewards.score` raises it.
         RuntimeError: a reward function raised.
+        TimeoutError: one took longer than ``time_limit``.
     """
     pairs = zip(rollout.completion_ids, rollout.completion_mask, strict=True)
     return score(
@@ -31,4 +40,5 @@ def score_rollout(
         completions=decode_completions(tokenizer, rollout),
         completion_ids=[ids[mask].tolist() for ids, mask in pairs],
         columns={name: [row[name] for row in rows] for name in rows[0] if name != "prompt"},
+        time_limit=time_limit,
     )

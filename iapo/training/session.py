@@ -188,7 +188,12 @@ def set_up(
     """Load the policy and build the components; of a run that is resumed, as they were at its newest checkpoint."""
     folder = Path(settings.output)
     update_settings = UpdateSettings(
-        settings.group_size, settings.micro_batch, settings.epochs, settings.answer, policy.autocast()
+        settings.group_size,
+        settings.micro_batch,
+        settings.epochs,
+        settings.answer,
+        policy.autocast(),
+        settings.reward_time_limit,
     )
     torch.manual_seed(settings.seed)
     resuming = settings.resume and latest_checkpoint(folder)

@@ -17,11 +17,7 @@ BEGINNING = (  # the file alone, without the seconds that the package around it 
     f"import os, sys, time\nfrom pathlib import Path\nsys.path.append({str(Path(lock.__file__).parent)!r})\n"
     "from lock import locked\n"
 )
-HOLDER = BEGINNING + (
-    "with locked(Path(sys.argv[1])):\n"
-    "    print('held', flush=True)\n"
-    "    time.sleep(600)\n"
-)
+HOLDER = BEGINNING + ("with locked(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(600)\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

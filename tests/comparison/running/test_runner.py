@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from iapo.comparison.running.runner import Job, Listener, Stage, run_jobs
-from iapo.training.lock import locked
 from iapo.training.interruption import EXIT_CODE
+from iapo.training.lock import locked
 
 
 def script(folder: Path, code: str, done: str = "done") -> Stage:
