@@ -100,8 +100,11 @@ def _run(name: str, parts: dict[str, Any], plain: dict[str, Any]) -> int:
 
     from iapo.commands.inspect import InspectionSettings, inspect_prompt, write_page
     from iapo.inspection import render_terminal
+    from iapo.training.folder import check_writable
 
     page = parts.pop("html")
+    if page is not None:
+        check_writable("html", page)
     inspection = inspect_prompt(policy, problems, record(InspectionSettings), **parts)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -18,6 +18,7 @@ from iapo.rewards.text import reference_answer
 from iapo.rollout import with_answers
 from iapo.tasks import Row
 from iapo.training.components import Answer
+from iapo.training.folder import write_text
 from iapo.training.settings import PolicySource, ProblemSource, check_ranges
 
 
@@ -117,4 +118,4 @@ def write_page(inspection: Inspection, path: str) -> None:
     """Write the HTML page of an inspection, UTF-8."""
     from iapo.inspection import render_html
 
-    Path(path).write_text(render_html(inspection), encoding="utf-8")
+    write_text(Path(path), render_html(inspection))

@@ -1,5 +1,6 @@
 """Folders that are complete or not there: written aside, flushed to the disk, listed with digests, then renamed."""
 
+import errno
 import hashlib
 import json
 import os
@@ -65,6 +66,24 @@ def write_text(path: Path, text: str) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def check_writable(name: str, path: str) -> None:
+    """Raise ``OSError`` unless a file can be written there, before the work whose results it is to hold.
+
+    Args:
+        name: of the setting, for the message.
+        path: of the file.
+    """
+    try:
+        if Path(path).is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        write_text(Path(f"{path}.check"), "")
+        os.unlink(f"{path}.check")
+    except OSError as error:
+        raise OSError(
+            f"{name}: cannot write {path} ({error.strerror}); want a file in a folder that is there and can be written"
+        ) from error
 
 
 def discard_folder(folder: Path) -> None:
