@@ -2,8 +2,11 @@
 
 import torch
 
-_WORDS = ("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""What errors other than ``torch.OutOfMemoryError`` say: the allocators of CPUs and of MPS, and cuBLAS."""
+_WORDS = (
+    *("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED"),
+    "could not create a primitive",
+)
+"""What errors other than ``torch.OutOfMemoryError`` say: the allocators of CPUs and of MPS, cuBLAS, and oneDNN."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

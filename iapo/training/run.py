@@ -17,6 +17,7 @@ from iapo.training.log import append_metrics, read_metrics, truncate_metrics
 from iapo.training.progress import progress_bar
 from iapo.training.random_state import restore_rng
 from iapo.training.report import REPORT, write_report
+from iapo.training.reproducibility import tokenizer_digest
 from iapo.training.session import ComponentChoices, Session, set_up
 from iapo.training.settings import PolicySource, ProblemSource, RunSettings
 from iapo.training.signals import check_reference_columns
@@ -58,7 +59,7 @@ def train(
         try:
             _carry_on(run, interruption)
         except Interrupted:
-            run.session.save(resolved)
+            run.session.save(run.resolved)
         if run.session.share_done() < 1 or not (folder / REPORT).exists():
             assert interruption.signal is not None
             print(
@@ -102,7 +103,9 @@ def _open(
     check_columns(choices.rewards, rows[0])
     check_references(choices.rewards, rows)
     check_reference_columns(choices.assigner.requires, rows[0])
-    rows = problems.render(rows, policy.tokenizer())
+    tokenizer = policy.tokenizer()
+    resolved = {**resolved, "tokenizer": tokenizer_digest(tokenizer)}
+    rows = problems.render(rows, tokenizer)
     training, held_out = hold_out(rows, settings.eval_problems)
     stream = PromptStream(training, settings.prompts_per_step, settings.seed)
     session = set_up(policy, settings, choices, stream, resolved)

@@ -118,6 +118,9 @@ class Session:
             restore_rng(rng)
             self.stream.restore(position)
             raise
+        except Exception as error:
+            error.add_note(f"(in update {self.step + 1})")
+            raise
         self.step += 1
         self.tokens_sampled += int(metrics["num_tokens"])
         return metrics | {"iapo/tokens_sampled": self.tokens_sampled, "step_time": time.perf_counter() - start}

@@ -1,4 +1,4 @@
-"""What a user sees of an error, by the real command line: one line, an exit code, and no traceback unless it is wanted."""
+"""What a user sees of an error, by the real command line: one line, an exit code, and no traceback unless asked for."""
 
 import errno
 import json
@@ -65,7 +65,7 @@ def test_a_full_disk_and_full_memory_say_what_to_do():
         assert "lower --micro_batch" in describe(error)
 
 
-OWN = '''
+OWN = """
 from iapo.tasks import Task
 
 class Breaks(Task):
@@ -80,7 +80,7 @@ class Breaks(Task):
     def classifier(self, tokenizer, prompts):
         if self.late:
             return lambda prompt, completion: {}["no class"]
-'''
+"""
 
 
 @pytest.fixture

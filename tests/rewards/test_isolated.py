@@ -6,7 +6,7 @@ import pytest
 
 from iapo.rewards import IsolatedReward, score
 
-SOURCE = '''
+SOURCE = """
 import ctypes, os, sys
 
 def reward(prompts, completions, completion_ids, answer, **columns):
@@ -22,7 +22,7 @@ def reward(prompts, completions, completion_ids, answer, **columns):
     return {"none": [None], "nan": [float("nan")], "two": [1.0, 2.0], "text": ["1"], "number": 1.0}.get(
         text, [float(text == answer[0]) + len(completion_ids[0])]
     )
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_a_failure_may_leave_its_completion_unscored(file):
 
 
 def test_bad_arguments_are_named(file, reward):
-    with pytest.raises(ValueError, match="file: got 'nowhere.py', want"):
+    with pytest.raises(ValueError, match=r"file: got 'nowhere\.py', want"):
         IsolatedReward("nowhere.py", "reward")
     with pytest.raises(ValueError, match="failed: got 'zero', want 'error' or 'none'"):
         IsolatedReward(file, "reward", failed="zero")
