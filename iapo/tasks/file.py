@@ -41,16 +41,21 @@ class FileTask(Task):
             raise FileNotFoundError(f"data: no file {self.path}")
         if path.suffix == ".parquet":
             return take(import_datasets().Dataset.from_parquet(str(path), keep_in_memory=True), limit)
-        with path.open(encoding="utf-8", newline="") as file:
-            if path.suffix == ".json":
-                rows = json.load(file)
-            elif path.suffix == ".csv":
-                rows = list(csv.DictReader(file, restkey="", strict=True))
-            else:
-                rows = [self._line(number, line) for number, line in enumerate(file, 1) if line.strip()]
+        try:
+            rows = self._read(path)
+        except (UnicodeDecodeError, RecursionError, csv.Error, json.JSONDecodeError) as error:
+            raise ValueError(f"data: {self.path} cannot be read: {error}") from error
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ValueError(f"data: {self.path} holds something else than one object per row")
         return rows[:limit]
+
+    def _read(self, path: Path) -> Any:
+        with path.open(encoding="utf-8", newline="") as file:
+            if path.suffix == ".json":
+                return json.load(file)
+            if path.suffix == ".csv":
+                return list(csv.DictReader(file, restkey="", strict=True))
+            return [self._line(number, line) for number, line in enumerate(file, 1) if line.strip()]
 
     def _line(self, number: int, line: str) -> Any:
         try:

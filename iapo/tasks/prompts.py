@@ -35,6 +35,12 @@ def render_prompts(
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
         if system_prompt:
             messages = [{"role": "system", "content": system_prompt}, *messages]
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        try:
+            return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        except Exception as error:  # a template is code of others, which raises what it likes
+            raise ValueError(
+                f"prompt: the tokenizer's chat template refuses a conversation ({type(error).__name__}: {error}); "
+                "leave out the system prompt, or give the model another template"
+            ) from error
 
     return [{**row, "prompt": render(row["prompt"])} for row in rows]
