@@ -15,6 +15,7 @@ from iapo.embedded import model_path
 from iapo.losses import ClippedPolicyLoss
 from iapo.policy.loading import load_model, load_tokenizer
 from iapo.rewards import MathAnswer
+from iapo.rollout import CompactingSampler
 from iapo.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 
 SOURCES = sorted(Path(iapo.__file__).parent.rglob("*.py"))
@@ -111,6 +112,16 @@ def test_devices_that_differ_are_named_before_any_kernel():
     ids, mask = torch.zeros(1, 2, dtype=torch.long), torch.ones(1, 2, dtype=torch.bool)
     with pytest.raises(ValueError, match=r"Rollout: .*one device.*reasoning_mask on meta"):
         Rollout(ids, mask, ids, mask, mask.to("meta"), torch.zeros(1, dtype=torch.long))
+
+
+def test_the_same_prompt_twice_makes_two_groups():
+    model, tokenizer = load_model("embedded")
+    rollout = CompactingSampler(model, tokenizer, max_new_tokens=3)([[5, 6], [5, 6]], 2)
+    assert rollout.group_ids.tolist() == [0, 0, 1, 1]
+    rewards = torch.tensor([1.0, 0.0, 1.0, 1.0])
+    output = GroupRelative()(rewards, rollout.group_ids, rollout.completion_mask)
+    assert (output.advantages[2:] == 0).all(), "the second group has equal rewards, whatever the first one has"
+    assert (output.advantages[0, 0] > 0) & (output.advantages[1, 0] < 0)
 
 
 def called(tree):

@@ -43,8 +43,9 @@ class FileTask(Task):
             return take(import_datasets().Dataset.from_parquet(str(path), keep_in_memory=True), limit)
         try:
             rows = self._read(path)
-        except (UnicodeDecodeError, RecursionError, csv.Error, json.JSONDecodeError) as error:
-            raise ValueError(f"data: {self.path} cannot be read: {error}") from error
+        except (RecursionError, csv.Error, ValueError) as error:
+            message = str(error)
+            raise ValueError(message if message.startswith("data: ") else f"data: {self.path}: {message}") from error
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ValueError(f"data: {self.path} holds something else than one object per row")
         return rows[:limit]
