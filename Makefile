@@ -8,7 +8,7 @@ RUN := runs/embedded
 EXTRAS := train,tasks,gguf,docs,dev
 PEERS := .venv-peers
 
-.PHONY: train test lint types docs pytest test-isa test-peers mutation clean
+.PHONY: train test lint types docs pytest test-isa test-peers fuzz mutation clean
 
 train: $(RUN)/report.md
 	@cat $(RUN)/report.md
@@ -45,6 +45,12 @@ test-isa: $(VENV)/.installed
 # Losses, advantages and rewards against the functions of TRL and verl, in an environment of their own.
 test-peers: $(PEERS)/.installed
 	OMP_NUM_THREADS=1 $(PEERS)/bin/python -m pytest -q tests/peers
+
+# Random and mutated answers, data, manifests, checkpoints, chat templates and model files, for minutes. What it finds goes
+# into tests/fuzz/corpus, which the ordinary tests try every time.
+FUZZ_EXAMPLES ?= 3000
+fuzz: $(VENV)/.installed
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/fuzz
 
 # A sample of small changes to the source, each of which should make a test fail; 100 take about an hour.
 mutation: $(VENV)/.installed

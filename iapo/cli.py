@@ -2,12 +2,17 @@
 
 import json
 import sys
+from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
+
+COMMANDS = ("train", "eval", "inspect", "compare")
 
 _MAY_CHANGE = (
     *("config", "output", "resume", "override", "device", "checkpoint_every", "keep_checkpoints", "diagnose"),
+    "reward_time_limit",
     *("steps", "max_tokens"),
 )
 """Settings of a run that may differ when it is taken up again: they do not change what an update computes (the limits
@@ -18,36 +23,54 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; the entry point of ``iapo``.
 
     Returns:
-        The exit code: 0, 1 for an error that is reported in one line, 75 for a training run that a signal ended after
-        it saved. A command line that cannot be parsed exits with 2.
+        The exit code: 0, 1 for an error that is reported in one line, 75 for a training run or a comparison that a
+        signal ended after it saved, 128 and the signal's number where there was nothing to save. A command line that
+        cannot be parsed exits with 2.
     """
     try:
+        from iapo.commands.failures import output_is_closed, report, short_warnings
         from iapo.commands.flags import FileParser, compare_parser, eval_parser, inspect_parser
         from iapo.training.parser import train_parser
     except ModuleNotFoundError as error:
         print(f"iapo: {error.name} is missing: install the extra, pip install 'iapo[train]'", file=sys.stderr)
         return 1
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
-    parsers = {"train": train_parser(), "eval": eval_parser(), "inspect": inspect_parser()}
-    parsers["compare"] = compare_parser()
-    parser = FileParser(prog="iapo", description="Information-aware policy optimization of language models.")
-    commands = parser.add_subcommands()
-    for name, command in parsers.items():
-        commands.add_subcommand(name, command, help=command.description)
-    settings = parser.parse_args(arguments)
-    name = settings.subcommand
-    plain = json.loads(parsers[name].dump(settings[name], format="json", skip_unset=False))
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    command = f"iapo {given[0]}" if given and given[0] in COMMANDS else "iapo"
+    folder = None
     try:
-        parts = parsers[name].instantiate(settings[name]).as_dict()
-        # The texts of the answer style are in the estimator already; evaluation reads them itself.
-        for unused in ("config",) if name == "eval" else ("config", "postfix", "closing"):
-            parts.pop(unused, None)
-        return _run(name, parts, plain)
-    except (ValueError, OSError, ModuleNotFoundError, FloatingPointError) as error:
-        print(f"iapo {name}: {error}", file=sys.stderr)
-        return 1
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
+        parsers = {"train": train_parser(), "eval": eval_parser(), "inspect": inspect_parser()}
+        parsers["compare"] = compare_parser()
+        parser = FileParser(prog="iapo", description="Information-aware policy optimization of language models.")
+        commands = parser.add_subcommands()
+        for name in COMMANDS:
+            parsers[name].epilog = "--debug, anywhere: show the traceback of an error."
+            commands.add_subcommand(name, parsers[name], help=parsers[name].description)
+        for each in (parser, *parsers.values()):
+            each.exit_on_error = False
+        try:
+            settings = parser.parse_args([argument for argument in given if argument != "--debug"])
+        except (UnicodeDecodeError, RecursionError) as error:
+            raise ArgumentError(None, f"config: a file is no YAML in UTF-8 ({error})") from error
+        name = settings.subcommand
+        with short_warnings(command):
+            plain = json.loads(parsers[name].dump(settings[name], format="json", skip_unset=False))
+            parts = parsers[name].instantiate(settings[name]).as_dict()
+            # The texts of the answer style are in the estimator already; evaluation reads them itself.
+            for unused in ("config",) if name == "eval" else ("config", "postfix", "closing"):
+                parts.pop(unused, None)
+            folder = Path(parts["output"]) if name in ("train", "compare") else None
+            code = _run(name, parts, plain)
+        sys.stdout.flush()
+        return code
+    except SystemExit:
+        output_is_closed()
+        raise
+    except BaseException as error:
+        return report(command, error, debug, folder)
 
 
 def _run(name: str, parts: dict[str, Any], plain: dict[str, Any]) -> int:
@@ -79,8 +102,11 @@ def _run(name: str, parts: dict[str, Any], plain: dict[str, Any]) -> int:
 
     from iapo.commands.inspect import InspectionSettings, inspect_prompt, write_page
     from iapo.inspection import render_terminal
+    from iapo.training.folder import check_writable
 
     page = parts.pop("html")
+    if page is not None:
+        check_writable("html", page)
     inspection = inspect_prompt(policy, problems, record(InspectionSettings), **parts)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")

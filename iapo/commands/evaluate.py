@@ -19,6 +19,7 @@ from iapo.rollout import TransformersSampler
 from iapo.tasks import Task
 from iapo.tasks.splitting import split_indices
 from iapo.training.fitting import Room, reserved_by
+from iapo.training.folder import check_writable, write_text
 from iapo.training.session import longest
 from iapo.training.settings import PolicySource, ProblemSource, check_ranges
 
@@ -96,9 +97,12 @@ def evaluate_models(
         The table, Markdown. If ``output`` is a path, all numbers are written there as JSON.
 
     Raises:
+        OSError: ``output`` cannot be written; before any model loads.
         ValueError: a missing column, fewer problems than wanted, or budgets of a task that has no text to ask for
             answers with, before any model loads; prompts that do not fit a model, before anything is sampled.
     """
+    if settings.output is not None:
+        check_writable("output", settings.output)
     forced = settings.forced(problems.resolve())
     rows = problems.load(settings.seed)
     check_columns(rewards, rows[0])
@@ -136,5 +140,5 @@ def evaluate_models(
         used = {"data": str(problems.resolve())} | {name: getattr(settings, name) for name in names}
         if forced is not None:
             used["budgets"] = list(forced.budgets or ())
-        Path(settings.output).write_text(json.dumps({"settings": used, "results": numbers}, indent=2) + "\n")
+        write_text(Path(settings.output), json.dumps({"settings": used, "results": numbers}, indent=2) + "\n")
     return markdown_table(results, settings.ks)

@@ -20,6 +20,7 @@ from iapo.rollout import with_answers
 from iapo.tasks import Row
 from iapo.training.components import Answer
 from iapo.training.fitting import Room
+from iapo.training.folder import write_text
 from iapo.training.settings import PolicySource, ProblemSource, check_ranges
 
 
@@ -110,7 +111,7 @@ def inspect_prompt(
 def chosen_problem(problems: ProblemSource, settings: InspectionSettings) -> Row:
     """The problem that the settings name."""
     if settings.prompt is not None:
-        return {"prompt": settings.prompt}
+        return {"prompt": settings.prompt.encode("utf-8", "replace").decode("utf-8")}  # no lone surrogates
     rows = problems.load(settings.seed)
     if not 0 <= settings.index < len(rows):
         raise ValueError(f"index: got {settings.index}, want 0 to {len(rows) - 1}")
@@ -121,4 +122,4 @@ def write_page(inspection: Inspection, path: str) -> None:
     """Write the HTML page of an inspection, UTF-8."""
     from iapo.inspection import render_html
 
-    Path(path).write_text(render_html(inspection), encoding="utf-8")
+    write_text(Path(path), render_html(inspection))

@@ -3,6 +3,7 @@
 from iapo.rewards.exact import ExactAnswer
 from iapo.rewards.format import ThinkAnswerFormat
 from iapo.rewards.gym import ReasoningGymAnswer
+from iapo.rewards.isolated import IsolatedReward
 from iapo.rewards.length import WithinLength
 from iapo.rewards.maths import MathAnswer
 from iapo.rewards.rollouts import score_rollout
@@ -12,6 +13,7 @@ from iapo.rewards.worker import Failure, KillableWorker
 __all__ = [
     "ExactAnswer",
     "Failure",
+    "IsolatedReward",
     "KillableWorker",
     "MathAnswer",
     "ReasoningGymAnswer",

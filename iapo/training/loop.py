@@ -111,7 +111,8 @@ def prepare(
             rollout = components.sampler([row["prompt"] for row in rows], settings.group_size)
         with timed(metrics, "iapo/time/reward"):
             columns = [rows[group] for group in rollout.group_ids.tolist()]
-            return Samples(rows, rollout, score_rollout(rollout, columns, tokenizer, components.rewards))
+            limit = settings.reward_time_limit
+            return Samples(rows, rollout, score_rollout(rollout, columns, tokenizer, components.rewards, limit))
 
     samples = sample(rows)
     metrics |= sampling_metrics(samples.rollout, samples.scores, eos_ids_of(components.sampler, tokenizer))

@@ -269,3 +269,12 @@ def test_on_cuda(sampler_class: Class) -> None:
     assert rollout.sampler_logprobs is not None
     forced = completion_logprobs(model, rollout, 0.8)[0]
     torch.testing.assert_close(rollout.sampler_logprobs, forced, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite_are_named(sampler_class: Class, temperature: float, value: float) -> None:
+    model = model_of("llama", 2)
+    model.get_output_embeddings().weight.data.fill_(value)
+    with pytest.raises(FloatingPointError, match="policy: the logits of LlamaForCausalLM are NaN or infinite"):
+        sampler_class(model, words("<pad>"), 3, temperature)([[5, 6]], 2)

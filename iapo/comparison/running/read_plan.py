@@ -39,7 +39,7 @@ def read_plan(path: Path) -> Plan:
         raise FileNotFoundError(f"comparison: no file {path}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"comparison: {path} is no YAML: {error}") from error
     file = section(content, "comparison", ("task", "base", "methods", "tuning", "reporting", "evaluation", "processes"))
     base = mapping(file.get("base", {}), "base")
