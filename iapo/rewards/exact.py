@@ -1,16 +1,17 @@
 """The reward for a final answer that is spelled like the reference."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from iapo.rewards.scores import column
-from iapo.rewards.text import completion_text, last_answer, normalize
+from iapo.rewards.text import completion_text, normalize
+from iapo.styles import CompletionStyle
 
 
 @dataclass(frozen=True)
 class ExactAnswer:
-    """1 if the text in a completion's last ``<answer>`` tags is the reference, 0 if not or without tags.
+    """1 if a completion's final answer is the reference, 0 if not or without one.
 
     Both are compared after `iapo.rewards.text.normalize`. For generated tasks with one spelling per answer: no
     mathematics, no worker process, no further package.
@@ -18,6 +19,7 @@ class ExactAnswer:
     Args:
         answer_column: the column that holds the reference.
         longest: an answer of more characters is wrong without being read.
+        style: where the answer stands; ``None``: the style of the run, and alone the last ``<answer>`` tags.
 
     Returns:
         One number per completion; ``None`` where the reference is empty.
@@ -33,6 +35,7 @@ class ExactAnswer:
 
     answer_column: str = "answer"
     longest: int = 2000
+    style: CompletionStyle | None = None
 
     def __post_init__(self) -> None:
         if self.longest < 1:
@@ -50,9 +53,13 @@ class ExactAnswer:
         references = column(self, columns, self.answer_column, len(completions))
         return [self._grade(completion_text(c), r) for c, r in zip(completions, references, strict=True)]
 
+    def in_style(self, style: CompletionStyle) -> "ExactAnswer":
+        """The reward that reads by ``style``, unless it has a style of its own."""
+        return self if self.style is not None else replace(self, style=style)
+
     def _grade(self, completion: str, reference: Any) -> float | None:
         wanted = "" if reference is None else normalize(str(reference))
         if not wanted:
             return None
-        given = last_answer(completion)
+        given = (self.style or CompletionStyle()).answer_in(completion)
         return float(given is not None and len(given) <= self.longest and normalize(given) == wanted)
