@@ -74,7 +74,11 @@ def asked_answers(
     lengths, closing = mask.sum(1), len(closing_ids)
     # One column at least, for ranks that have no answer while others do.
     ids = nn.functional.pad(ids.masked_fill(~mask, 0), (0, max(closing, 1 - ids.shape[1])))
-    named = {"postfix_ids": postfix_ids, "closing_ids": closing_ids, "rollout.answer_ids": ids}
+    named: dict[str, Tensor | tuple[int, ...]] = {
+        "postfix_ids": postfix_ids,
+        "closing_ids": closing_ids,
+        "rollout.answer_ids": ids,
+    }
     for offset, token in enumerate(closing_ids):
         ids = ids.scatter(1, (lengths + offset)[:, None], token)
     lengths = torch.where(lengths > 0, lengths + closing, 0)

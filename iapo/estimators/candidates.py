@@ -93,7 +93,9 @@ def pack_candidates(rows: Sequence[Sequence[Asked]], device: torch.device) -> Ca
     most = max((len(row) for row in rows), default=0) or 1
     flat = [ids[start:] for each in wholes for ids in [*each, *[()] * (most - len(each))]]
     ids, mask = pad_rows(flat, 0, device=device)
-    targets, counts = (rearrange(x, "(batch candidate) answer -> batch candidate answer", candidate=most) for x in (ids, mask))
+    targets, counts = (
+        rearrange(x, "(batch candidate) answer -> batch candidate answer", candidate=most) for x in (ids, mask)
+    )
     # The first of all tokens is predicted by the prefix alone, which is not run again: it is never scored.
     given = torch.tensor([max(1, each or 1) - start for each in shared], device=device, dtype=torch.long)
     steps = torch.arange(targets.shape[2], device=device)

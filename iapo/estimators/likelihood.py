@@ -104,9 +104,7 @@ class AnswerLikelihood(PrefixEstimator):
             )
 
         block = Block.chain(ids, kept=targets.shape[1])
-        return probe_prefixes(
-            model, rollout, block, likelihood, at & counts.any(1)[:, None], self.chunk, cache
-        )
+        return probe_prefixes(model, rollout, block, likelihood, at & counts.any(1)[:, None], self.chunk, cache)
 
     def asked(self, rollout: Rollout) -> AskedAnswers:
         """What is appended to each prefix, and which of it is scored."""

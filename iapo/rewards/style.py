@@ -23,6 +23,4 @@ def in_style(rewards: Mapping[str, Any], style: CompletionStyle) -> dict[str, An
         >>> rewards["exact"](["1+1="], ["</think>\\\\boxed{2}"], [[]], answer=["2"])
         [1.0]
     """
-    return {
-        name: reward.in_style(style) if hasattr(reward, "in_style") else reward for name, reward in rewards.items()
-    }
+    return {name: reward.in_style(style) if hasattr(reward, "in_style") else reward for name, reward in rewards.items()}

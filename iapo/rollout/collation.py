@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from iapo.ops.padding import pad_rows
-from iapo.rollout.spans import ExitTokens, Exits, mark_spans
+from iapo.rollout.spans import Exits, ExitTokens, mark_spans
 from iapo.rollout.text import decode_rows
 from iapo.styles import USUAL_STYLE, CompletionStyle
 from iapo.types import Rollout
@@ -139,9 +139,14 @@ def with_answers(rollout: Rollout, reference_ids: Ids) -> Rollout:
     if len(reference_ids) != len(rollout):
         raise ValueError(f"reference_ids: got {len(reference_ids)} answers, want one for each of {len(rollout)} rows")
     answer_ids, answer_mask = pad_rows(reference_ids, 0, device=rollout.completion_ids.device)
-    asked = {"answer_ids": answer_ids, "answer_mask": answer_mask}
-    return dataclasses.replace(rollout, **asked, exit_ids=None, exit_scored=None)
+    return dataclasses.replace(rollout, answer_ids=answer_ids, answer_mask=answer_mask, exit_ids=None, exit_scored=None)
 
 
 def _asking(rollout: Rollout, exits: Exits) -> Rollout:
-    return dataclasses.replace(rollout, **vars(exits))
+    return dataclasses.replace(
+        rollout,
+        answer_ids=exits.answer_ids,
+        answer_mask=exits.answer_mask,
+        exit_ids=exits.exit_ids,
+        exit_scored=exits.exit_scored,
+    )

@@ -38,7 +38,8 @@ class LanguageModelSampler(Sampler):
 
     Args:
         model: a causal language model of transformers, possibly wrapped (DDP).
-        tokenizer: of the model. Texts are encoded without adding special tokens: apply a chat template before.
+        tokenizer: of the model. Texts get the beginning-of-sequence token that it puts before texts, unless a chat
+            template, applied before, has written its special tokens already (`iapo.rollout.prompts.encode_prompts`).
         max_new_tokens: the length at which a completion is cut, in tokens.
         temperature: logits are divided by it; 0 takes the likeliest token.
         top_p: tokens are sampled from the smallest set that holds this probability.

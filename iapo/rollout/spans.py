@@ -159,9 +159,7 @@ class ExitTokens:
         exit_scored = exit_mask & (torch.arange(exit_ids.shape[1], device=device) >= begin)
         return Exits(answer_ids, answer_mask, exit_ids, exit_scored)
 
-    def _known(
-        self, known: Sequence[Continued | None], wanted: Sequence[tuple[int, str, str]]
-    ) -> list[Continued]:
+    def _known(self, known: Sequence[Continued | None], wanted: Sequence[tuple[int, str, str]]) -> list[Continued]:
         """What is known, and the rest encoded behind its context; empty where nothing is wanted."""
         found = [Continued([], []) for _ in known]
         missing = []

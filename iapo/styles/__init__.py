@@ -8,6 +8,7 @@ from iapo.styles.before_answer import BeforeAnswer
 from iapo.styles.boxed import Boxed
 from iapo.styles.combined import FirstThatFits, LastOf
 from iapo.styles.completion import USUAL_STYLE, Asked, CompletionStyle, Reading
+from iapo.styles.detection import Detected, detect_style
 from iapo.styles.interface import AnswerStyle, Marked, Reasoned, ReasoningStyle
 from iapo.styles.json_field import JsonField
 from iapo.styles.lines import Hashes, LastLine, Phrase
@@ -21,6 +22,7 @@ __all__ = [
     "BeforeAnswer",
     "Boxed",
     "CompletionStyle",
+    "Detected",
     "FirstThatFits",
     "Hashes",
     "JsonField",
@@ -32,4 +34,5 @@ __all__ = [
     "Reasoned",
     "ReasoningStyle",
     "ReasoningTags",
+    "detect_style",
 ]

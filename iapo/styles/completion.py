@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from iapo.styles.boxed import Boxed
 from iapo.styles.combined import FirstThatFits, LastOf
-from iapo.styles.interface import AnswerStyle, ReasoningStyle
+from iapo.styles.interface import AnswerStyle, Marked, ReasoningStyle
 from iapo.styles.lines import Hashes, Phrase
 from iapo.styles.tags import AnswerTags, ReasoningTags
 
@@ -28,15 +28,21 @@ class Reading(NamedTuple):
 
     Args:
         reasoning: where it reasons.
-        answer: its final answer as it is written; ``None``: it gives none.
-        exit: from the end of the reasoning to the end of the answer's closing; ``None`` without an answer.
-        style: the style that the answer is written in.
+        marked: its final answer; ``None``: it gives none.
     """
 
     reasoning: slice
-    answer: slice | None = None
-    exit: slice | None = None
-    style: AnswerStyle | None = None
+    marked: Marked | None
+
+    @property
+    def answer(self) -> slice | None:
+        """The answer as it is written."""
+        return None if self.marked is None else slice(self.marked.start, self.marked.stop)
+
+    @property
+    def exit(self) -> slice | None:
+        """From the end of the reasoning to the end of the answer's closing."""
+        return None if self.marked is None else slice(self.reasoning.stop, self.marked.closing)
 
 
 @dataclass(frozen=True)
@@ -92,22 +98,18 @@ class CompletionStyle:
         reasoned = self.reasoning.find(text)
         found = self.answer.find(text[reasoned.behind :])
         if found is None:
-            return Reading(_span(reasoned.start, len(text) if reasoned.stop is None else reasoned.stop))
+            return _reading(reasoned.start, len(text) if reasoned.stop is None else reasoned.stop, None)
         found = found.moved(reasoned.behind)
         stop = reasoned.stop
         if stop is None:
             ending = self.reasoning.ending + self.between
             stop = found.opening - (len(ending) if text.endswith(ending, reasoned.start, found.opening) else 0)
-        return Reading(
-            _span(reasoned.start, stop), slice(found.start, found.stop), slice(stop, found.closing), found.style
-        )
+        return _reading(reasoned.start, stop, found)
 
     def answer_in(self, text: str) -> str | None:
         """The final answer that a completion gives, ``None`` if it gives none."""
-        reading = self.read(text)
-        if reading.answer is None or reading.style is None:
-            return None
-        return reading.style.plain(text[reading.answer])
+        marked = self.read(text).marked
+        return None if marked is None else marked.style.plain(text[marked.start : marked.stop])
 
     def asked(self, answer: str) -> Asked:
         """The texts that force an answer, given as it is meant (a reference, say), not as it is written."""
@@ -115,10 +117,11 @@ class CompletionStyle:
 
     def asked_in(self, text: str, reading: Reading) -> Asked | None:
         """The texts that force the answer of a completion, in the style that it is written in; ``None`` without one."""
-        if reading.answer is None or reading.style is None:
+        marked = reading.marked
+        if marked is None:
             return None
-        closing = reading.style.closing if self.ends is None else self.ends
-        return Asked(self._postfix_of(reading.style), text[reading.answer], closing)
+        closing = marked.style.closing if self.ends is None else self.ends
+        return Asked(self._postfix_of(marked.style), text[marked.start : marked.stop], closing)
 
     def _postfix_of(self, answer: AnswerStyle) -> str:
         if self.asks is not None:
@@ -132,5 +135,5 @@ the last box, else behind the last ``####`` or phrase such as ``The answer is``.
 they are given another style."""
 
 
-def _span(start: int, stop: int) -> slice:
-    return slice(min(start, stop), stop)
+def _reading(start: int, stop: int, marked: Marked | None) -> Reading:
+    return Reading(slice(min(start, stop), stop), marked)

@@ -13,9 +13,10 @@ from iapo.training.log import append_metrics, read_metrics, truncate_metrics
 from iapo.training.progress import progress_bar
 from iapo.training.random_state import restore_rng
 from iapo.training.report import write_report
-from iapo.training.session import ComponentChoices, set_up
+from iapo.training.session import ComponentChoices, read_by, set_up
 from iapo.training.settings import PolicySource, ProblemSource, RunSettings
 from iapo.training.signals import check_reference_columns
+from iapo.training.styles import AUTO, StyleSource, kept_style, plain
 
 
 def train(
@@ -24,6 +25,7 @@ def train(
     settings: RunSettings,
     choices: ComponentChoices,
     resolved: Mapping[str, Any],
+    styles: StyleSource = AUTO,
 ) -> int:
     """Train a policy and report what happened.
 
@@ -33,6 +35,7 @@ def train(
         settings: the run's folder, its length and its size.
         choices: the components.
         resolved: all settings as plain data, kept in the run folder and compared on resuming.
+        styles: how completions reason and answer; what is found is kept in the run folder, as ``style``.
 
     Returns:
         The exit code: 0, or `iapo.training.interruption.EXIT_CODE` if a signal ended the run after saving.
@@ -55,8 +58,17 @@ def train(
     rows = problems.render(rows, policy.tokenizer())
     training, held_out = hold_out(rows, settings.eval_problems)
     stream = PromptStream(training, settings.prompts_per_step, settings.seed)
-    session = set_up(policy, settings, choices, stream, resolved)
-    classifier = problems.resolve().classifier(session.tokenizer, [row["prompt"] for row in rows])
+    task, device = problems.resolve(), policy.torch_device()
+    kept = kept_style(folder, resolved) if settings.resume else None
+    session = set_up(
+        policy, settings, choices, stream, resolved if kept is None else {**resolved, "style": plain(kept)}
+    )
+    sampler, prompts = session.components.sampler, [row["prompt"] for row in training]
+    with session.update_settings.autocast_context(device):
+        style = kept or styles.choose(task, sampler, session.tokenizer, prompts, device)
+    read_by(session, style)
+    resolved = {**resolved, "style": plain(style)}
+    classifier = task.classifier(session.tokenizer, [row["prompt"] for row in rows])
     diagnosis = Diagnosis(session.model, session.tokenizer, session.components, session.update_settings, classifier)
     folder.mkdir(parents=True, exist_ok=True)
     truncate_metrics(folder / "metrics.jsonl", session.step)
@@ -79,7 +91,7 @@ def train(
     after = session.evaluate(held_out, session.step)
     metadata = {
         "model": policy.model,
-        "data": str(problems.resolve()),
+        "data": str(task),
         "updates": session.step,
         "tokens sampled": session.tokens_sampled,
         "seed": settings.seed,
