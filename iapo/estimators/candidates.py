@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
+from itertools import takewhile
 
 import torch
 from einops import rearrange
@@ -85,7 +85,7 @@ def pack_candidates(rows: Sequence[Sequence[Asked]], device: torch.device) -> Ca
     """
     wholes = [[before + scored for before, scored in row] for row in rows]
     shared = [
-        min(len(commonprefix(each)), *(len(before) for before, _ in row)) if row else None
+        min(_alike(each), *(len(before) for before, _ in row)) if row else None
         for row, each in zip(rows, wholes, strict=True)
     ]
     start = min((each for each in shared if each is not None), default=1)
@@ -107,3 +107,8 @@ def known_candidates(rollout: Rollout) -> Mapping[int, tuple]:
     """By group id, what `with_groups` keeps: exits where the rollout has them, else answers."""
     rows = group_answers(rollout) if rollout.exit_ids is None else group_exits(rollout)
     return dict(zip(rollout.group_ids.tolist(), rows, strict=True))
+
+
+def _alike(rows: Sequence[Ids]) -> int:
+    """How many tokens all of the rows begin with."""
+    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False)))

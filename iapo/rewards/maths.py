@@ -21,9 +21,9 @@ _TAGGED_ONLY = CompletionStyle(answer=FirstThatFits((AnswerTags(), Boxed())))
 class MathAnswer:
     """1 if a completion's final answer says the same as the reference, 0 if not.
 
-    The final answer is where ``style`` reads it. Without a style, alone, it is what stands in the last ``<answer>`` tags,
-    else in the last ``\\boxed{}``, else behind the last ``####`` or ``answer is`` (`iapo.styles.USUAL_STYLE`), else,
-    unless ``tagged_only``, what math-verify finds behind the reasoning.
+    The final answer is where ``style`` reads it. Alone, without a style, it is what stands in the last ``<answer>``
+    tags, else in the last ``\\boxed{}``, else behind the last ``####`` or ``answer is`` (`iapo.styles.USUAL_STYLE`),
+    else, unless ``tagged_only``, what math-verify finds behind the reasoning.
 
     Answer and reference are read by their kind (`iapo.rewards.answers`): quantities with sign, scale and unit, times
     and dates, lists, sets and intervals, choices, words. Words are compared as text: as a product of letters

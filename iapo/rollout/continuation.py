@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from iapo.rollout.text import decode_ids, pieces_of_rows
 
 _NEUTRAL = ("a", "\n", ".", "0", ")", " ")
-"""Texts that another one is encoded behind where its own context merges with it, in the order in which they are tried."""
+"""Texts that another one is encoded behind where its own context merges with it, tried one after the other."""
 
 
 class Continued(NamedTuple):

@@ -25,8 +25,9 @@ class ScriptedSampler(Sampler):
     Args:
         completions: the completions of each prompt, as texts or token ids, by prompt (a text, or a tuple of token ids);
             or a function of the prompt and an index below ``group_size`` that returns one.
-        tokenizer: encodes texts (prompts as `iapo.rollout.prompts.encode_prompts` does), and finds the spans. May be ``None`` if everything is
-            token ids; then the whole completion is reasoning (see `iapo.rollout.collation.collate`).
+        tokenizer: encodes texts, prompts as `iapo.rollout.prompts.encode_prompts` does, and finds the spans. May be
+            ``None`` if everything is token ids; then the whole completion is reasoning (see
+            `iapo.rollout.collation.collate`).
         append_eos: end each completion with the tokenizer's end-of-sequence token, unless it ends with it already.
         style: how the completions reason and answer; ``None``: `iapo.styles.USUAL_STYLE`.
 

@@ -1,9 +1,9 @@
 """Finds the tokens of a completion's reasoning and answer, whatever the tokenizer made of its text.
 
-A mark has no fixed tokens: a byte-pair encoding may write ``</think><answer>-7`` as ``</``, ``think``, ``><``, ``answer``,
-``>-``, ``7``. So a completion is read as text (`iapo.styles`), the text that each token adds to the ones before it says which
-characters it holds, and characters are mapped back to tokens. Where a token holds characters of an answer and of
-what stands beside it, the answer is encoded anew.
+A mark has no fixed tokens: a byte-pair encoding may write ``</think><answer>-7`` as ``</``, ``think``, ``><``,
+``answer``, ``>-``, ``7``. So a completion is read as text (`iapo.styles`), the text that each token adds to the ones
+before it says which characters it holds, and characters are mapped back to tokens. Where a token holds characters of an
+answer and of what stands beside it, the answer is encoded anew.
 """
 
 from bisect import bisect_right

@@ -1,7 +1,7 @@
 """How completions reason and answer, and the text that asks for such an answer; one style a file.
 
-The interfaces are `iapo.styles.AnswerStyle` and `iapo.styles.ReasoningStyle`; `iapo.styles.CompletionStyle` reads with one of
-each.
+The interfaces are `iapo.styles.AnswerStyle` and `iapo.styles.ReasoningStyle`; `iapo.styles.CompletionStyle` reads with
+one of each.
 """
 
 from iapo.styles.before_answer import BeforeAnswer

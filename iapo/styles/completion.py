@@ -130,9 +130,9 @@ class CompletionStyle:
 
 
 USUAL_STYLE = CompletionStyle(answer=FirstThatFits((AnswerTags(), Boxed(), LastOf((Hashes(), Phrase())))))
-"""Reasoning between ``<think>`` tags, or before the answer where there are none; the answer in ``<answer>`` tags, else in
-the last box, else behind the last ``####`` or phrase such as ``The answer is``. What samplers and rewards read by unless
-they are given another style."""
+"""Reasoning between ``<think>`` tags, or before the answer where there are none; the answer in ``<answer>`` tags, else
+in the last box, else behind the last ``####`` or phrase such as ``The answer is``. What samplers and rewards read by
+unless they are given another style."""
 
 
 def _reading(start: int, stop: int, marked: Marked | None) -> Reading:

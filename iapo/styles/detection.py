@@ -59,7 +59,7 @@ def detect_style(
     Reasoning: between tags if the prompts end with an opening tag, as chat templates of Qwen3 and DeepSeek-R1 write it,
     or if a quarter of the samples close one; else, and where the prompts end with a closing tag, all before the answer.
     Answer: each sample counts for the most specific style that fits it, and the style with the most samples is taken if
-    these are a quarter of all. The last line is the last resort, for samples of several lines that end with a short one.
+    these are a quarter of all. The last line is the last resort: half of the samples must end with a short one.
 
     Args:
         samples: completions without their end-of-sequence tokens; best such that have come to their end.

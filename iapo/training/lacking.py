@@ -1,4 +1,4 @@
-"""Rewarded completions that no information can be measured of, because nothing in them was read as reasoning or answer."""
+"""Rewarded completions of which no information can be measured: nothing was read as their reasoning or answer."""
 
 import warnings
 from dataclasses import dataclass

@@ -62,8 +62,8 @@ def add_component_flags(parser: ArgumentParser) -> None:
     """Sampler, rewards and estimator.
 
     The estimator's token ids follow from texts and the model's tokenizer, and so do those of an estimator inside it,
-    such as that of `Refined`. The texts are those of the style of completions; where that is found in samples, a usual one
-    stands in for it until then (`iapo.training.styles`). Its temperature is the sampler's.
+    such as that of `Refined`. The texts are those of the style of completions; where that is found in samples, tags
+    stand in for it until then (`iapo.training.styles`). Its temperature is the sampler's.
     """
     add = parser.add_argument
     parser.add_class_arguments(StyleSource)
