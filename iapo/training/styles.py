@@ -17,6 +17,7 @@ from iapo.rollout.continuation import continuation_ids
 from iapo.rollout.ends import ended, eos_ids_of
 from iapo.rollout.text import decode_completions
 from iapo.styles import (
+    USUAL_STYLE,
     AnswerStyle,
     AnswerTags,
     BeforeAnswer,
@@ -96,7 +97,8 @@ class StyleSource:
             device: the policy's.
 
         Raises:
-            ValueError: no style fits the samples; the message says what to do.
+            ValueError: no style fits the samples that came to their end; the message says what to do. Where none did,
+                the usual style is taken.
         """
         known = self.known(task)
         if known is not None:
@@ -108,12 +110,17 @@ class StyleSource:
             rollout = sampler(prompts, _SAMPLES)
         texts = decode_completions(tokenizer, rollout, eos_ids)
         whole = [text for text, done in zip(texts, ended(rollout, eos_ids).tolist(), strict=True) if done]
-        found = detect_style(whole or texts, prompts, answer, reasoning)
-        style = found.style.replaced(self.postfix, self.closing)
+        try:
+            found = detect_style(whole or texts, prompts, answer, reasoning)
+            style, told = found.style, f"{found.fitting} of {found.samples} samples answer by {{}}"
+        except ValueError:
+            if whole:
+                raise
+            style = CompletionStyle(reasoning or USUAL_STYLE.reasoning, answer or USUAL_STYLE.answer)
+            told = f"all {len(texts)} samples are cut before they answer (--sampler.max_new_tokens), {{}} is taken"
+        style = style.replaced(self.postfix, self.closing)
         print(
-            f"style: {found.fitting} of {found.samples} samples answer by {type(style.answer).__name__}, "
-            f"{'reasoning between tags' if isinstance(style.reasoning, ReasoningTags) else 'all before is reasoning'}; "
-            f"an answer is asked for with {style.postfix!r} and ended with {style.closing!r} "
+            f"style: {told.format(type(style.answer).__name__)}; an answer is asked for with {style.postfix!r} and ended with {style.closing!r} "
             "(--answer_style, --reasoning_style, --postfix and --closing say otherwise)",
             file=sys.stderr,
         )
