@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from iapo.interfaces import Sampler
+from iapo.rollout.ends import ended
 from iapo.types import Rollout
 
 _MOST = 0.5
@@ -20,11 +22,13 @@ class LackingSpans:
         rewarded: completions with a reward above 0 whose information was asked for.
         without_reasoning: those of them without a reasoning token.
         without_answer: those with reasoning and without an answer to ask about, where the estimator then found nothing.
+        cut: those of the two that were cut at the sampler's limit, before they could answer.
     """
 
     rewarded: int
     without_reasoning: int
     without_answer: int
+    cut: int = 0
 
     @property
     def count(self) -> int:
@@ -32,8 +36,11 @@ class LackingSpans:
         return self.without_reasoning + self.without_answer
 
     def warn(self) -> None:
-        """Warn if more than half of the rewarded completions have nothing to probe; name the reason and the flag."""
-        if self.count <= _MOST * self.rewarded:
+        """Warn if more than half of the rewarded completions have nothing to probe; name the reason and the flag.
+
+        Completions that were cut do not count here: another style would not find what they had no room to write.
+        """
+        if self.count - self.cut <= _MOST * self.rewarded:
             return
         if self.without_answer >= self.without_reasoning:
             reason, flag = "no final answer is found in them", "--answer_style"
@@ -48,7 +55,7 @@ class LackingSpans:
 
 
 def lacking_spans(
-    rollout: Rollout, information: Float[Tensor, "batch token"], rewarded: Bool[Tensor, " batch"]
+    rollout: Rollout, information: Float[Tensor, "batch token"], rewarded: Bool[Tensor, " batch"], sampler: Sampler
 ) -> LackingSpans:
     """Which of the rewarded completions have nothing to probe.
 
@@ -56,8 +63,12 @@ def lacking_spans(
         rollout: the completions.
         information: of their tokens, nats.
         rewarded: the completions that are looked at.
+        sampler: of the completions; it may have a limit of tokens.
     """
     reasons = rollout.reasoning_mask.any(1)
     answers = reasons if rollout.answer_mask is None else rollout.answer_mask.any(1)
     silent = reasons & ~answers & ~information.bool().any(1)
-    return LackingSpans(int(rewarded.sum()), int((rewarded & ~reasons).sum()), int((rewarded & silent).sum()))
+    at_limit = rollout.completion_lengths >= getattr(sampler, "max_new_tokens", float("inf"))
+    cut = at_limit & ~ended(rollout, getattr(sampler, "eos_ids", ()))
+    counts = (rewarded, rewarded & ~reasons, rewarded & silent, rewarded & (~reasons | silent) & cut)
+    return LackingSpans(*(int(each.sum()) for each in counts))

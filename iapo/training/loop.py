@@ -161,7 +161,7 @@ def assign(
             )
         signals = dataclasses.replace(measure(model, rollout, probed, components, settings), **known)
         if signals.information is not None:
-            lacking = lacking_spans(rollout, signals.information, probed & (rewards > 0))
+            lacking = lacking_spans(rollout, signals.information, probed & (rewards > 0), components.sampler)
             metrics["iapo/completions/without_span"] = float(lacking.count)
             lacking.warn()
         assigned = assigner(rewards, rollout.group_ids, mask, signals)

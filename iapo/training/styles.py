@@ -120,8 +120,8 @@ class StyleSource:
             told = f"all {len(texts)} samples are cut before they answer (--sampler.max_new_tokens), {{}} is taken"
         style = style.replaced(self.postfix, self.closing)
         print(
-            f"style: {told.format(type(style.answer).__name__)}; an answer is asked for with {style.postfix!r} and ended with {style.closing!r} "
-            "(--answer_style, --reasoning_style, --postfix and --closing say otherwise)",
+            f"style: {told.format(type(style.answer).__name__)}; an answer is asked for with {style.postfix!r} and "
+            f"ended with {style.closing!r} (--answer_style, --reasoning_style, --postfix and --closing say otherwise)",
             file=sys.stderr,
         )
         return style
