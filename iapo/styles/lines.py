@@ -8,8 +8,8 @@ from iapo.styles.interface import AnswerStyle, Marked, check_text
 
 _HASHES = re.compile(r"####(?!#)\s*(?=\S)")
 _USUAL = r"\b(?:(?:the|my)\s+)?(?:final\s+)?answer\b[*_]*\s*(?:is\b|was\b|[:=])"
-_SENTENCE_END = re.compile(r"(?<=[\w)\]}$%])\.$")
-_ABBREVIATED = re.compile(r"(?:^|[\s.\d])[A-Za-z]\.$")
+_OWN_PERIOD = re.compile(r"(?:[A-Za-z]\.\s?[A-Za-z]|\.\s?)\.$")
+"""A period that ends no sentence: of an abbreviation (``p.m.``), or one of several."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,11 @@ class Phrase(AnswerStyle):
         if not marks:
             return None
         found = rest_of_line(text, marks[-1].start(), marks[-1].end(), self)
-        if _SENTENCE_END.search(text, found.start, found.stop) and not _ABBREVIATED.search(
-            text, found.start, found.stop
-        ):
-            return found._replace(stop=found.stop - 1)
-        return found
+        answer = text[found.start : found.stop]
+        if not answer.endswith(".") or _OWN_PERIOD.search(answer):
+            return found
+        stop = found.start + len(answer[:-1].rstrip())
+        return found._replace(stop=stop, closing=found.stop if self.closing == "." else stop)
 
 
 @dataclass(frozen=True)

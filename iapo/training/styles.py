@@ -49,8 +49,8 @@ _REASONINGS: Mapping[str, ReasoningStyle] = {
     "opened_tags": ReasoningTags(opened_by_prompt=True),
     "before_answer": BeforeAnswer(),
 }
-_PROMPTS, _SAMPLES = 8, 2
-"""Prompts that are sampled to find a style, and completions of each."""
+_PROMPTS, _SAMPLES = 8, 16
+"""Prompts that are sampled to find a style, and completions of all of them."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class StyleSource:
         prompts = list(prompts[:_PROMPTS])
         eos_ids = eos_ids_of(sampler, tokenizer)
         with fork_rng(device):
-            rollout = sampler(prompts, _SAMPLES)
+            rollout = sampler(prompts, _SAMPLES // len(prompts))
         texts = decode_completions(tokenizer, rollout, eos_ids)
         whole = [text for text, done in zip(texts, ended(rollout, eos_ids).tolist(), strict=True) if done]
         try:
