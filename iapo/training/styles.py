@@ -9,6 +9,7 @@ from pathlib import Path
 from pydoc import locate
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from iapo.interfaces import MIEstimator, Sampler
@@ -83,7 +84,7 @@ class StyleSource:
         return style.replaced(self.postfix, self.closing)
 
     def choose(
-        self, task: Task, sampler: Sampler, tokenizer: Any, prompts: Sequence[str], device: Any
+        self, task: Task, sampler: Sampler, tokenizer: Any, prompts: Sequence[str], device: torch.device | str
     ) -> CompletionStyle:
         """The style, found in a few samples where it is not known; what was found is told on standard error.
 
@@ -106,7 +107,7 @@ class StyleSource:
         answer, reasoning = self._said()
         prompts = list(prompts[:_PROMPTS])
         eos_ids = eos_ids_of(sampler, tokenizer)
-        with fork_rng(device):
+        with fork_rng(torch.device(device)):
             rollout = sampler(prompts, _SAMPLES // len(prompts))
         texts = decode_completions(tokenizer, rollout, eos_ids)
         whole = [text for text, done in zip(texts, ended(rollout, eos_ids).tolist(), strict=True) if done]
