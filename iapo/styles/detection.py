@@ -123,8 +123,8 @@ def _answer_of(texts: Sequence[str]) -> tuple[AnswerStyle, list[Marked | None]]:
 
 
 def _plausible(text: str, marked: Marked | None) -> Marked | None:
-    """The answer if it has characters, and not too many."""
-    if marked is None:
+    """The answer if it has characters, and not too many; ``####`` may also be a heading, which text follows."""
+    if marked is None or (isinstance(marked.style, Hashes) and text[marked.closing :].strip()):
         return None
     return marked if 0 < len(text[marked.start : marked.stop].strip()) <= _LONGEST else None
 
