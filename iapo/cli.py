@@ -59,9 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with short_warnings(command):
             plain = json.loads(parsers[name].dump(settings[name], format="json", skip_unset=False))
             parts = parsers[name].instantiate(settings[name]).as_dict()
-            # The texts of the answer style are in the estimator already; evaluation reads them itself.
-            for unused in ("config",) if name == "eval" else ("config", "postfix", "closing"):
-                parts.pop(unused, None)
+            parts.pop("config", None)
             folder = Path(parts["output"]) if name in ("train", "compare") else None
             code = _run(name, parts, plain)
         sys.stdout.flush()
@@ -77,6 +75,7 @@ def _run(name: str, parts: dict[str, Any], plain: dict[str, Any]) -> int:
     """Call a command with its parts as records."""
     from iapo.training.plain_files import digests
     from iapo.training.settings import PolicySource, ProblemSource, RunSettings
+    from iapo.training.styles import StyleSource
 
     def record(kind: type) -> Any:
         return kind(**{field.name: parts.pop(field.name) for field in fields(kind) if field.name in parts})
@@ -85,18 +84,18 @@ def _run(name: str, parts: dict[str, Any], plain: dict[str, Any]) -> int:
         from iapo.commands.compare import compare
 
         return compare(**parts)
-    policy, problems = record(PolicySource), record(ProblemSource)
+    policy, problems, styles = record(PolicySource), record(ProblemSource), record(StyleSource)
     if name == "train":
         from iapo.training.run import train
         from iapo.training.session import ComponentChoices
 
         resolved = {key: value for key, value in plain.items() if key not in _MAY_CHANGE}
         resolved["files"] = digests(resolved)
-        return train(policy, problems, record(RunSettings), ComponentChoices(**parts), resolved)
+        return train(policy, problems, record(RunSettings), ComponentChoices(**parts), resolved, styles)
     if name == "eval":
         from iapo.commands.evaluate import EvaluationSettings, evaluate_models
 
-        print(evaluate_models(policy, problems, record(EvaluationSettings), **parts))
+        print(evaluate_models(policy, problems, record(EvaluationSettings), styles=styles, **parts))
         return 0
     from rich.console import Console
 
@@ -107,7 +106,7 @@ def _run(name: str, parts: dict[str, Any], plain: dict[str, Any]) -> int:
     page = parts.pop("html")
     if page is not None:
         check_writable("html", page)
-    inspection = inspect_prompt(policy, problems, record(InspectionSettings), **parts)
+    inspection = inspect_prompt(policy, problems, record(InspectionSettings), styles=styles, **parts)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     render_terminal(inspection, Console())

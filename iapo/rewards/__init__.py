@@ -8,6 +8,7 @@ from iapo.rewards.length import WithinLength
 from iapo.rewards.maths import MathAnswer
 from iapo.rewards.rollouts import score_rollout
 from iapo.rewards.scores import RewardFunction, Scores, check_columns, check_references, score
+from iapo.rewards.style import in_style
 from iapo.rewards.worker import Failure, KillableWorker
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "WithinLength",
     "check_columns",
     "check_references",
+    "in_style",
     "score",
     "score_rollout",
 ]

@@ -1,6 +1,6 @@
 """The scores of a rollout's completions: decode them, gather their columns, call the reward functions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from iapo.interfaces import PROMPT_MESSAGES, Reward
@@ -17,6 +17,7 @@ def score_rollout(
     rows: Sequence[Mapping[str, Any]],
     tokenizer: Any,
     rewards: Mapping[str, Reward],
+    eos_ids: Collection[int] | None = None,
     time_limit: float | None = TIME_LIMIT,
 ) -> Scores:
     """Scores of a rollout's completions, of which the rewards see the text, the tokens and the row that they answer.
@@ -31,6 +32,8 @@ def score_rollout(
             A column that a row lacks is ``None`` there.
         tokenizer: decodes the completions.
         rewards: reward functions by name; their sum is the total.
+        eos_ids: tokens that end a completion and are no part of its text (`iapo.rollout.eos_ids_of` of its sampler);
+            ``None``: the tokenizer's.
         time_limit: seconds that one function may take over the batch; ``None``: no limit.
 
     Raises:
@@ -39,7 +42,7 @@ def score_rollout(
         TimeoutError: one took longer than ``time_limit``.
     """
     pairs = zip(rollout.completion_ids, rollout.completion_mask, strict=True)
-    texts = decode_completions(tokenizer, rollout)
+    texts = decode_completions(tokenizer, rollout, eos_ids)
     names = dict.fromkeys(name for row in rows for name in row if name not in ("prompt", PROMPT_MESSAGES))
     return score(
         rewards,

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from iapo.policy.logprobs import completion_logprobs
 from iapo.rewards.rollouts import score_rollout
 from iapo.rewards.scores import read_references
-from iapo.rollout.collation import with_answers
-from iapo.rollout.ends import eos_ids_of
+from iapo.rollout.collation import ask_about
+from iapo.rollout.ends import eos_ids_of, style_of
 from iapo.training.components import Components, UpdateSettings
+from iapo.training.lacking import lacking_spans
 from iapo.training.metrics import sampling_metrics, timed
 from iapo.training.resample import Resampling, Rows, Samples
 from iapo.training.signals import by_length, known_signals, logprobs_of, measure
@@ -111,11 +112,12 @@ def prepare(
             rollout = components.sampler([row["prompt"] for row in rows], settings.group_size)
         with timed(metrics, "iapo/time/reward"):
             columns = [rows[group] for group in rollout.group_ids.tolist()]
-            limit = settings.reward_time_limit
-            return Samples(rows, rollout, score_rollout(rollout, columns, tokenizer, components.rewards, limit))
+            read, limit = components.rewards, settings.reward_time_limit
+            return Samples(rows, rollout, score_rollout(rollout, columns, tokenizer, read, eos_ids, limit))
 
+    eos_ids = eos_ids_of(components.sampler, tokenizer)
     samples = sample(rows)
-    metrics |= sampling_metrics(samples.rollout, samples.scores, eos_ids_of(components.sampler, tokenizer))
+    metrics |= sampling_metrics(samples.rollout, samples.scores, eos_ids)
     if resampling is not None:
         resampled = resampling(samples, sample)
         samples = resampled.samples
@@ -128,7 +130,7 @@ def prepare(
     if settings.answer == "reference":
         references = read_references(samples.rows)
         texts = [references[group] for group in rollout.group_ids.tolist()]
-        rollout = with_answers(rollout, tokenizer(texts, add_special_tokens=False)["input_ids"])
+        rollout = ask_about(rollout, texts, tokenizer, style_of(components.sampler))
     kept = (scored & ~sole).nonzero().flatten()
     rollout, rewards = rollout.select(kept), samples.scores.total.to(rollout.group_ids.device)[kept]
     known = known_signals(components.assigner.requires, rollout, samples.rows, samples.scores.columns[kept.cpu()])
@@ -160,6 +162,10 @@ def assign(
                 f"got {probed.dtype} of shape {tuple(probed.shape)}"
             )
         signals = dataclasses.replace(measure(model, rollout, probed, components, settings), **known)
+        if signals.information is not None:
+            lacking = lacking_spans(rollout, signals.information, probed & (rewards > 0), components.sampler)
+            metrics["iapo/completions/without_span"] = float(lacking.count)
+            lacking.warn()
         assigned = assigner(rewards, rollout.group_ids, mask, signals)
     metrics |= assigned.metrics
     return probed, signals, assigned

@@ -3,13 +3,13 @@
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from iapo.interfaces import Sampler
+from iapo.interfaces import MIEstimator, Sampler
 from iapo.policy.limits import limits_of
 from iapo.rewards import check_columns, check_references
 from iapo.rewards.scores import read_references
@@ -26,9 +26,10 @@ from iapo.training.progress import progress_bar
 from iapo.training.random_state import restore_rng
 from iapo.training.report import REPORT, write_report
 from iapo.training.reproducibility import tokenizer_digest
-from iapo.training.session import ComponentChoices, Session, set_up
+from iapo.training.session import ComponentChoices, Session, read_by, set_up
 from iapo.training.settings import PolicySource, ProblemSource, RunSettings
 from iapo.training.signals import check_reference_columns
+from iapo.training.styles import AUTO, StyleSource, kept_style, plain
 
 
 def train(
@@ -37,6 +38,7 @@ def train(
     settings: RunSettings,
     choices: ComponentChoices,
     resolved: Mapping[str, Any],
+    styles: StyleSource = AUTO,
 ) -> int:
     """Train a policy and report what happened.
 
@@ -46,6 +48,7 @@ def train(
         settings: the run's folder, its length and its size.
         choices: the components.
         resolved: all settings as plain data, kept in the run folder and compared on resuming.
+        styles: how completions reason and answer; what is found is kept in the run folder, as ``style``.
 
     The first SIGINT or SIGTERM ends sampling at once and lets an update that has begun finish; either way the weights
     after the last finished update are saved. A run that is finished goes on where ``resume`` is on and its limits are
@@ -63,7 +66,7 @@ def train(
     folder = Path(settings.output)
     with locked(folder), listening() as interruption:
         with interruption.leaving():
-            run = _open(folder, policy, problems, settings, choices, resolved)
+            run = _open(folder, policy, problems, settings, choices, resolved, styles)
         try:
             _carry_on(run, interruption)
         except Interrupted:
@@ -99,6 +102,7 @@ def _open(
     settings: RunSettings,
     choices: ComponentChoices,
     resolved: Mapping[str, Any],
+    styles: StyleSource,
 ) -> _Run:
     """Check everything, load the policy or its newest checkpoint, and write the first files of the run folder."""
     if not settings.resume and (folder / "config.json").exists():
@@ -116,30 +120,44 @@ def _open(
     tokenizer = policy.tokenizer()
     resolved = {**resolved, "tokenizer": tokenizer_digest(tokenizer)}
     rows = problems.render(rows, tokenizer)
+    training: list[Row] = []
     held_out: list[Row] = []
 
-    def make_stream(model: nn.Module, tokenizer: Any, sampler: Sampler) -> PromptStream:
-        """Rows that fit the policy. They are split before: which fit depends on the sampler, and the split must not."""
-        forced = forced_tokens(choices.estimator, choices.assigner)
+    def room(model: nn.Module, tokenizer: Any, sampler: Sampler, estimator: MIEstimator) -> Room:
+        """What follows a prompt at most: a completion, what an answer is asked for with, and a reference."""
+        forced = forced_tokens(estimator, choices.assigner)
         limits = limits_of(model)
         limits.check_tokens(forced, tokenizer, "estimator: postfix and closing")
         answers = max((len(ids) for ids in encode_prompts(references, tokenizer)), default=0)
         reserved = getattr(sampler, "max_new_tokens", 0) + len(forced) + answers
-        room = Room(tokenizer, limits, reserved, problems.long_prompts)
-        training, held = (
-            [rows[part[place]] for place in room.fitting([rows[index] for index in part], part)] for part in parts
-        )
-        held_out.extend(held)
+        return Room(tokenizer, limits, reserved, problems.long_prompts)
+
+    def make_stream(model: nn.Module, tokenizer: Any, sampler: Sampler) -> PromptStream:
+        """Rows that fit the policy. They are split before: which fit depends on the sampler, and the split must not."""
+        own = room(model, tokenizer, sampler, choices.estimator)
+        for part, kept in zip(parts, (training, held_out), strict=True):
+            kept.extend(rows[part[place]] for place in own.fitting([rows[index] for index in part], part))
         return PromptStream(training, settings.prompts_per_step, settings.seed)
 
-    session = set_up(policy, settings, choices, make_stream, resolved)
-    classifier = problems.resolve().classifier(session.tokenizer, [row["prompt"] for row in rows])
+    task, device = problems.resolve(), policy.torch_device()
+    kept = kept_style(folder, resolved) if settings.resume else None
+    before = resolved if kept is None else {**resolved, "style": plain(kept)}
+    session = set_up(policy, settings, choices, make_stream, before)
+    with session.update_settings.autocast_context(device):
+        prompts = [row["prompt"] for row in training]
+        style = kept or styles.choose(task, session.components.sampler, session.tokenizer, prompts, device)
+    read_by(session, style)
+    components = session.components
+    asked = room(session.model, session.tokenizer, components.sampler, components.estimator)
+    replace(asked, long_prompts="refuse").fitting(training, range(len(training)))
+    resolved = {**resolved, "style": plain(style)}
+    classifier = task.classifier(session.tokenizer, [row["prompt"] for row in rows])
     diagnosis = Diagnosis(session.model, session.tokenizer, session.components, session.update_settings, classifier)
     truncate_metrics(folder / "metrics.jsonl", session.step)
     write_text(folder / "config.json", json.dumps(resolved, indent=2) + "\n")
     metadata = {
         "model": policy.model,
-        "data": str(problems.resolve()),
+        "data": str(task),
         "seed": settings.seed,
         "device": policy.torch_device(),
         "problems held out": len(held_out),

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from iapo.evaluation import EvaluationResult, evaluate
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, Reward, Sampler
 from iapo.ops.random_state import fork_rng
 from iapo.optimizers import ClippedOptimizer
-from iapo.rollout import TransformersSampler
+from iapo.rewards import in_style
+from iapo.rollout import TransformersSampler, style_of
+from iapo.styles import CompletionStyle
 from iapo.tasks import PromptStream, Row
 from iapo.training.checkpoint import Checkpoint, TrainingState, latest_checkpoint, load_checkpoint, save_checkpoint
 from iapo.training.components import Components, UpdateSettings
@@ -24,6 +26,7 @@ from iapo.training.interruption import Interrupted
 from iapo.training.random_state import capture_rng, restore_rng
 from iapo.training.resample import Resampling
 from iapo.training.settings import PolicySource, RunSettings
+from iapo.training.styles import estimator_in_style, sampler_in_style
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,9 @@ class Session:
                 rows,
                 tokenizer=self.tokenizer,
                 sampler=sampler,
-                greedy=TransformersSampler(self.model, self.tokenizer, longest(sampler), temperature=0.0),
+                greedy=TransformersSampler(
+                    self.model, self.tokenizer, longest(sampler), temperature=0.0, style=style_of(sampler)
+                ),
                 rewards=self.components.rewards,
                 samples=self.settings.eval_samples,
             )
@@ -230,6 +235,17 @@ def set_up(
         optimizer.load_state_dict(dict(saved.state.counters["optimizer"]))
         stream.restore(dict(saved.state.data), settings.override)
     return session
+
+
+def read_by(session: Session, style: CompletionStyle) -> None:
+    """Let the components of a run read completions, and ask for answers, in this style."""
+    components = session.components
+    session.components = replace(
+        components,
+        sampler=sampler_in_style(components.sampler, style),
+        rewards=in_style(components.rewards, style),
+        estimator=estimator_in_style(components.estimator, style, session.tokenizer),
+    )
 
 
 def share_done(step: int, steps: int, tokens: int, max_tokens: int | None) -> float:
