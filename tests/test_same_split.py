@@ -14,6 +14,7 @@ from iapo.tasks.messages import problem_of
 
 CHAT = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}"
 COUNT, HELD = 30, 12
+STYLE = ["--answer_style", "tags", "--reasoning_style", "tags"]
 
 
 class _Stop(Exception):  # noqa: N818
@@ -83,11 +84,15 @@ def write(path: Path, form: str) -> str:
 def test_nothing_that_is_evaluated_was_trained_on(
     tmp_path: Path, chat_model: str, seen: dict[str, list[str]], form: str, flags: list[str]
 ) -> None:
-    data = ["--data", write(tmp_path / "a.jsonl", form), *flags, "--sampler.max_new_tokens", "8"]
-    with pytest.raises(_Stop):
+    data = ["--data", write(tmp_path / "a.jsonl", form), *flags, "--sampler.max_new_tokens", "8", *STYLE]
+    assert (
         main(["train", "--model", chat_model, *data, "--eval_problems", str(HELD), "--output", str(tmp_path / "run")])
-    with pytest.raises(_Stop):
+        == 1
+    )
+    assert (
         main(["eval", "--models", f"[{chat_model}]", *data, "--problems", str(HELD), "--samples", "1", "--ks", "[1]"])
+        == 1
+    )
     trained, evaluated = numbers_in(seen["train"]), numbers_in(seen["eval"])
     assert not trained & evaluated
     assert (len(seen["train"]), len(seen["eval"])) == (2 * (COUNT - HELD), HELD)
@@ -104,16 +109,14 @@ def test_what_is_dropped_for_its_length_does_not_move_the_split(
     rows = [{"prompt": f"3+8-[{n}]={'+' * (n * 5)}", "answer": "1"} for n in range(COUNT)]
     (tmp_path / "a.json").write_text(json.dumps(rows))
     train = ["train", "--data", str(tmp_path / "a.json"), "--eval_problems", str(HELD), "--output", str(tmp_path / "r")]
-    evaluation = ["eval", "--data", str(tmp_path / "a.json"), "--problems", str(HELD), "--samples", "1", "--ks", "[1]"]
+    evaluation = ["eval", "--data", str(tmp_path / "a.json"), "--problems", str(HELD), "--samples", "1", *STYLE]
     assert main([*train, "--sampler.max_new_tokens", "150"]) == 1
     message = capsys.readouterr().err
     assert message.count("\n") == 1
     assert "positions of the model" in message
     drop = ["--long_prompts", "drop", "--sampler.max_new_tokens"]
-    with pytest.raises(_Stop):
-        main([*train, *drop, "150"])
+    assert main([*train, *drop, "150"]) == 1
     for most in ("8", "200"):
-        with pytest.raises(_Stop):
-            main([*evaluation, *drop, most])
+        assert main([*evaluation, "--ks", "[1]", *drop, most]) == 1
         assert not numbers_in(seen["train"]) & numbers_in(seen["eval"])
     assert len(seen["train"]) < COUNT - HELD

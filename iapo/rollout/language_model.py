@@ -1,9 +1,7 @@
 """The base class of samplers of a language model: their arguments, the end of a completion, and the rollout."""
 
-import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,22 +20,6 @@ from iapo.types import Rollout
 
 Generated = tuple[Int[Tensor, "batch token"], Float[Tensor, "batch token"]]
 """Sampled tokens and their log-probabilities (nats); meaningless behind a row's first end of sequence."""
-
-_NOT_FINITE = (
-    "policy: the logits of {} are NaN or infinite, so that nothing can be sampled; look at its weights, or at the "
-    "learning rate and precision that made them"
-)
-
-
-@contextmanager
-def _finite_logits(model: Any) -> Iterator[None]:
-    """What torch says where no distribution is left to sample from, as an error about the policy."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "probability tensor contains" not in str(error):
-            raise
-        raise FloatingPointError(_NOT_FINITE.format(type(model).__name__)) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,14 +94,12 @@ class LanguageModelSampler(Sampler):
         pad_id = pad_id if pad_id is not None else next(iter(eos_ids), 0)
         completion_ids: list[list[int]] = []
         logprobs: list[list[float]] = []
-        with inference_mode(self.model), _finite_logits(model):
+        with inference_mode(self.model):
             for tokens, values in self.generate(model, prompt_ids, group_size, eos_ids, pad_id):
                 for row, row_values in zip(tokens.tolist(), values.tolist(), strict=True):
                     length = next((t + 1 for t, token in enumerate(row) if token in eos_ids), len(row))
                     completion_ids.append(row[:length])
                     logprobs.append(row_values[:length])
-                    if math.isnan(sum(logprobs[-1])):
-                        raise FloatingPointError(_NOT_FINITE.format(type(model).__name__))
         return collate(
             prompt_ids=[ids for ids in prompt_ids for _ in range(group_size)],
             completion_ids=completion_ids,

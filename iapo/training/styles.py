@@ -52,6 +52,8 @@ _REASONINGS: Mapping[str, ReasoningStyle] = {
 }
 _PROMPTS, _SAMPLES = 8, 16
 """Prompts that are sampled to find a style, and completions of all of them."""
+_ENOUGH = 4
+"""Samples that came to their end and answer in no style, from which on a run is not begun."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,8 @@ class StyleSource:
             device: the policy's.
 
         Raises:
-            ValueError: no style fits the samples that came to their end; the message says what to do. Where none did,
-                the usual style is taken.
+            ValueError: no style fits the samples that came to their end; the message says what to do. Where hardly any
+                did, the usual style is taken.
         """
         known = self.known(task)
         if known is not None:
@@ -115,10 +117,11 @@ class StyleSource:
             found = detect_style(whole or texts, prompts, answer, reasoning)
             style, told = found.style, f"{found.fitting} of {found.samples} samples answer by {{}}"
         except ValueError:
-            if whole:
+            if len(whole) >= _ENOUGH:
                 raise
             style = CompletionStyle(reasoning or USUAL_STYLE.reasoning, answer or USUAL_STYLE.answer)
-            told = f"all {len(texts)} samples are cut before they answer (--sampler.max_new_tokens), {{}} is taken"
+            cut = len(texts) - len(whole)
+            told = f"{cut} of {len(texts)} samples are cut before they answer (--sampler.max_new_tokens), {{}} is taken"
         style = style.replaced(self.postfix, self.closing)
         print(
             f"style: {told.format(type(style.answer).__name__)}; an answer is asked for with {style.postfix!r} and "

@@ -59,9 +59,9 @@ def test_lines_of_a_solution_stay_in_order(modules, count, seed):
     assert lines.index(("repeated", extra["repeated"])) > original
 
 
-def test_solutions_lose_their_calculations(modules):
+def test_solutions_keep_their_calculations(modules):
     text = "She sold 48/2 = <<48/2=24>>24 clips.\nSo 48+24 = <<48+24=72>>72.\n#### 72"
-    assert modules[0].solution(text) == (["She sold 48/2 = 24 clips.", "So 48+24 = 72."], "72")
+    assert modules[0].solution(text) == (text.splitlines()[:2], "72")
 
 
 @pytest.fixture(scope="module")

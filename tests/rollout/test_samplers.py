@@ -281,5 +281,5 @@ def test_on_cuda(sampler_class: Class) -> None:
 def test_logits_that_are_not_finite_are_named(sampler_class: Class, temperature: float, value: float) -> None:
     model = model_of("llama", 2)
     model.get_output_embeddings().weight.data.fill_(value)
-    with pytest.raises(FloatingPointError, match="policy: the logits of LlamaForCausalLM are NaN or infinite"):
+    with pytest.raises(FloatingPointError, match="model: its logits are NaN or infinite"):
         sampler_class(model, words("<pad>"), 3, temperature)([[5, 6]], 2)

@@ -67,4 +67,4 @@ def test_a_policy_whose_weights_are_not_finite_is_named_before_any_update(tmp_pa
     model.save_pretrained(folder)
     arguments = ["train", "--output", str(tmp_path / "run"), "--model", str(folder), "--limit", "32"]
     assert main([*arguments, "--prompts_per_step", "2", "--eval_problems", "2"]) == 1
-    assert "policy: the logits of LlamaForCausalLM are NaN or infinite" in capsys.readouterr().err.splitlines()[-1]
+    assert "model: its logits are NaN or infinite" in capsys.readouterr().err.splitlines()[-1]
