@@ -10,8 +10,8 @@ from transformers import DynamicCache
 
 from iapo.estimators.packed.attention import check_length
 from iapo.estimators.packed.matmul import fast_matmul
-from iapo.estimators.packed.ranks import is_collective
 from iapo.policy.forward import cache_argument, positions, unwrap
+from iapo.policy.ranks import is_collective
 from iapo.types import Rollout
 
 
