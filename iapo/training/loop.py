@@ -120,8 +120,9 @@ def prepare(
         metrics["num_tokens"] += resampled.tokens
         metrics |= {"iapo/resample/rounds": resampled.rounds, "iapo/resample/groups": resampled.groups}
     rollout, scores = samples.rollout, samples.scores
+    columns = [samples.rows[group] for group in rollout.group_ids.tolist()]
     if settings.answer == "reference":
-        texts = [reference_answer(str(samples.rows[group]["answer"])) for group in rollout.group_ids.tolist()]
+        texts = [reference_answer(str(row["answer"])) for row in columns]
         rollout = with_answers(rollout, tokenizer(texts, add_special_tokens=False)["input_ids"])
     device = rollout.completion_mask.device
     rewards = scores.total.masked_fill(~scores.scored, torch.nan).to(device)
@@ -134,7 +135,7 @@ def prepare(
             components.estimator,
             components.sampler.temperature,
             settings.micro_batch,
-            known_signals(components.assigner.requires, rollout, samples.rows, scores.columns),
+            known_signals(components.assigner.requires, rollout, columns, scores.columns),
         )
     metrics |= assigned.metrics | assigned.output.metrics
     kept = assigned.kept.nonzero().flatten()

@@ -83,13 +83,13 @@ def known_signals(
     Args:
         requires: as `iapo.AdvantageAssigner.requires`.
         rollout: the completions.
-        rows: one mapping per prompt; ``rollout.group_ids`` are indices into it.
+        rows: of each completion the row of the data.
         reward_columns: of each completion the reward of each function.
 
     Raises:
         ValueError: as `check_reference_columns`.
     """
-    check_reference_columns(requires, rows[0])
+    check_reference_columns(requires, rows[0] if rows else ())
     device = rollout.completion_mask.device
     known: dict[str, Tensor] = {
         "completion_ids": rollout.completion_ids,
@@ -97,7 +97,7 @@ def known_signals(
         "reward_columns": reward_columns.to(device),
     }
     for name in REFERENCE & requires:
-        known[name] = torch.tensor([float(rows[group][name]) for group in rollout.group_ids.tolist()], device=device)
+        known[name] = torch.tensor([float(row[name]) for row in rows], device=device)
     return {name: values for name, values in known.items() if name in requires}
 
 
