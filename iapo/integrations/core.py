@@ -165,7 +165,7 @@ class TokenAdvantages:
 
 
 def _metrics(assigned: Assigned, rollout: Rollout, ranks: Ranks) -> dict[str, float]:
-    """Those of the assigner, what was left out, and how many completions were probed, with something to probe or not."""
+    """Those of the assigner, and how many completions were left out, probed, and probed with nothing to find."""
     metrics = {
         name if name.startswith("iapo/") else f"iapo/{name}": value
         for name, value in (assigned.metrics | assigned.output.metrics).items()

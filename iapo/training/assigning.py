@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -152,7 +153,10 @@ def gather_rollout(rollout: Rollout, ranks: Ranks) -> Rollout:
     # Prompts are padded on the left.
     turned = {name: value.flip(1) if name.startswith("prompt") else value for name, value in tensors.items()}
     wide = {name: ranks.gather(value) for name, value in turned.items()}
-    return Rollout(**{name: value.flip(1) if name.startswith("prompt") else value for name, value in wide.items()})
+    fields: dict[str, Any] = {
+        name: value.flip(1) if name.startswith("prompt") else value for name, value in wide.items()
+    }
+    return Rollout(**fields)
 
 
 def asked(assigner: AdvantageAssigner, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:

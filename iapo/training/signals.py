@@ -65,9 +65,9 @@ def measure(
             part = rollout.select(batch)
             with inference_mode(model):
                 logprobs, entropy = completion_logprobs(model, part, temperature, "policy_entropy" in missing)
-            for name, values in (("policy_logprobs", logprobs), ("policy_entropy", entropy)):
-                if name in missing and values is not None:
-                    signals[name][batch, : values.shape[1]] = values.float()
+            for name, found in (("policy_logprobs", logprobs), ("policy_entropy", entropy)):
+                if name in missing and found is not None:
+                    signals[name][batch, : found.shape[1]] = found.float()
         signals |= {name: signals[name] * among[:, None] for name in missing}
     return TokenSignals(**signals)
 

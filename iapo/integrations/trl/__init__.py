@@ -1,9 +1,9 @@
 """TRL's `GRPOTrainer` with token advantages that count what each token told about the answer.
 
-    from iapo.integrations.trl import IAPOConfig, IAPOTrainer
+from iapo.integrations.trl import IAPOConfig, IAPOTrainer
 
-    trainer = IAPOTrainer("Qwen/Qwen3-0.6B", reward_funcs=MathAnswer(), args=IAPOConfig("out"), train_dataset=dataset)
-    trainer.train()
+trainer = IAPOTrainer("Qwen/Qwen3-0.6B", reward_funcs=MathAnswer(), args=IAPOConfig("out"), train_dataset=dataset)
+trainer.train()
 """
 
 from iapo.integrations.trl.config import IAPOConfig, InformationOptions

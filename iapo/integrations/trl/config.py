@@ -30,8 +30,12 @@ _OF_ASSIGNER = (
 _OF_ESTIMATOR = ("probe_at", "postfix", "closing")
 
 
+_Config: Any = object
+"""What stands behind the options: a `trl.GRPOConfig`."""
+
+
 @dataclass
-class InformationOptions:
+class InformationOptions(_Config):
     """What `InformationMixin` reads; the base of `IAPOConfig`, and of the configuration of a trainer of one's own.
 
     Stands before a `trl.GRPOConfig` among the bases of a dataclass. Its defaults are those of
@@ -44,9 +48,7 @@ class InformationOptions:
     exploration_weight: float = field(
         default=0.0, metadata={"help": "Weight of the exploration term (`beta` is TRL's weight of the KL penalty)."}
     )
-    credit: Credit = field(
-        default="to_go", metadata={"help": "A token's `own` information, or information `to_go`."}
-    )
+    credit: Credit = field(default="to_go", metadata={"help": "A token's `own` information, or information `to_go`."})
     discount: float = field(default=0.9, metadata={"help": "Of information to go, per token."})
     information_center: Center = field(
         default="group", metadata={"help": "The tokens over which the information term is centered."}
@@ -54,9 +56,7 @@ class InformationOptions:
     information_scale: Scale = field(
         default="std", metadata={"help": "`std` divides the information term by the standard deviation, `none` not."}
     )
-    applies_to: AppliesTo = field(
-        default="correct", metadata={"help": "The completions that get an information term."}
-    )
+    applies_to: AppliesTo = field(default="correct", metadata={"help": "The completions that get an information term."})
     correct_reward: str | None = field(
         default=None,
         metadata={"help": "Name of the reward function that says which completions are right; default: the first."},
@@ -72,7 +72,9 @@ class InformationOptions:
     )
     probe_at: ProbeAt = field(
         default="tokens",
-        metadata={"help": "Where it is asked: after every token, or at the ends of lines and sentences, for less time."},
+        metadata={
+            "help": "Where it is asked: after every token, or at the ends of lines and sentences, for less time."
+        },
     )
     postfix: str = field(
         default="</think><answer>", metadata={"help": "Text that closes the reasoning and opens the answer."}
@@ -86,7 +88,7 @@ class InformationOptions:
     )
 
     def __post_init__(self) -> None:
-        super().__post_init__()  # type: ignore[misc]
+        super().__post_init__()
         refuse_trl_options(self)
         if self.estimate_batch_size is not None and self.estimate_batch_size < 1:
             raise ValueError(f"estimate_batch_size: got {self.estimate_batch_size}, want at least 1")

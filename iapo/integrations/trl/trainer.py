@@ -15,8 +15,11 @@ from iapo.integrations.trl.config import IAPOConfig
 from iapo.integrations.trl.refusals import refuse_assigner, refuse_trainer
 from iapo.interfaces import AdvantageAssigner, MIEstimator
 
+_Trainer: Any = object
+"""What stands behind the mixin: a subclass of `trl.GRPOTrainer`."""
 
-class InformationMixin:
+
+class InformationMixin(_Trainer):
     """Gives a subclass of `trl.GRPOTrainer` token advantages. It stands first among the bases::
 
         class MyTrainer(InformationMixin, MyGRPOTrainer): ...

@@ -81,7 +81,8 @@ def test_information_and_advantages(tmp_path, credited, settings, assigner):
     batch = by_the_loop(trainer, output, assigner, {"correct": correct}, settings.get("answer", "own"))
     width = batch.rollout.completion_ids.shape[1]
     information = credited[-1].information
-    assert information.any() and batch.probed.any()
+    assert information.any()
+    assert batch.probed.any()
     torch.testing.assert_close(information[:, :width], batch.signals.information, atol=2e-5, rtol=0)
     torch.testing.assert_close(output["advantages"][:, :width], batch.assigned.advantages, atol=1e-6, rtol=0)
     assert not output["advantages"][:, width:].any()

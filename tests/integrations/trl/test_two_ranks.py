@@ -49,7 +49,9 @@ def test_a_split_group_gives_what_a_whole_one_gives(tmp_path):
 
     trainer = trainer_of(tmp_path / "sampled", num_generations=8, max_completion_length=40)
     output = sampled(trainer, [PROBLEMS[0], PROBLEMS[0]])
-    rows = [ids[mask.bool()].tolist() for ids, mask in zip(output["completion_ids"], output["completion_mask"], strict=True)]
+    rows = [
+        ids[mask.bool()].tolist() for ids, mask in zip(output["completion_ids"], output["completion_mask"], strict=True)
+    ]
     torch.save(rows, tmp_path / "given.pt")
     run(tmp_path, 1)
     with socket.socket() as free:

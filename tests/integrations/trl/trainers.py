@@ -8,14 +8,16 @@ from iapo.embedded import generate_problems, model_path, rows
 from iapo.rewards import ExactAnswer
 
 pytest.importorskip("trl.trainer.grpo_trainer", reason="TRL is not installed", exc_type=ImportError)
-import trl  # noqa: E402
+import trl
+
 datasets = pytest.importorskip("datasets", reason="datasets is not installed")
 
 from iapo.integrations.trl import IAPOConfig, IAPOTrainer  # noqa: E402
 
 TOKENIZER = AutoTokenizer.from_pretrained(model_path())
 GROUP = 4
-PROBLEMS = rows(generate_problems(8, seed=5))
+PROBLEMS = sorted(rows(generate_problems(64, seed=5)), key=lambda row: row["difficulty"])[:8]
+"""Easy ones, which are often solved in a few tokens."""
 
 
 def correct(completions, answer, **_):
@@ -38,7 +40,7 @@ def config_of(folder, kind=IAPOConfig, **settings):
         "num_generations": GROUP,
         "per_device_train_batch_size": 2 * GROUP,
         "max_completion_length": 32,
-        "learning_rate": 1e-3,
+        "learning_rate": 1e-4,
         "max_steps": 2,
         "logging_steps": 1,
         "save_strategy": "no",
@@ -50,7 +52,17 @@ def config_of(folder, kind=IAPOConfig, **settings):
     return kind(str(folder), **settings)
 
 
-def trainer_of(folder, kind=IAPOTrainer, rewards=correct, model=None, data=None, eval_data=None, parts=None, **settings):
+def trainer_of(
+    folder,
+    kind=IAPOTrainer,
+    rewards=correct,
+    model=None,
+    data=None,
+    eval_data=None,
+    parts=None,
+    tokenizer=TOKENIZER,
+    **settings,
+):
     """A trainer; ``parts`` are arguments of its constructor, ``settings`` those of its configuration."""
     config = IAPOConfig if issubclass(kind, IAPOTrainer) else trl.GRPOConfig
     return kind(
@@ -59,7 +71,7 @@ def trainer_of(folder, kind=IAPOTrainer, rewards=correct, model=None, data=None,
         config_of(folder, config, **settings),
         train_dataset=datasets.Dataset.from_list(PROBLEMS if data is None else data),
         eval_dataset=None if eval_data is None else datasets.Dataset.from_list(eval_data),
-        processing_class=TOKENIZER,
+        processing_class=tokenizer,
         **(parts or {}),
     )
 
