@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         it saved. A command line that cannot be parsed exits with 2.
     """
     try:
-        from iapo.commands.flags import ArgumentParser, compare_parser, eval_parser, inspect_parser
+        from iapo.commands.flags import FileParser, compare_parser, eval_parser, inspect_parser
         from iapo.training.parser import train_parser
     except ModuleNotFoundError as error:
         print(f"iapo: {error.name} is missing: install the extra, pip install 'iapo[train]'", file=sys.stderr)
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     disable_progress_bar()
     parsers = {"train": train_parser(), "eval": eval_parser(), "inspect": inspect_parser()}
     parsers["compare"] = compare_parser()
-    parser = ArgumentParser(prog="iapo", description="Information-aware policy optimization of language models.")
+    parser = FileParser(prog="iapo", description="Information-aware policy optimization of language models.")
     commands = parser.add_subcommands()
     for name, command in parsers.items():
         commands.add_subcommand(name, command, help=command.description)
@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(name: str, parts: dict[str, Any], plain: dict[str, Any]) -> int:
     """Call a command with its parts as records."""
+    from iapo.training.plain_files import digests
     from iapo.training.settings import PolicySource, ProblemSource, RunSettings
 
     def record(kind: type) -> Any:
@@ -67,6 +68,7 @@ def _run(name: str, parts: dict[str, Any], plain: dict[str, Any]) -> int:
         from iapo.training.session import ComponentChoices
 
         resolved = {key: value for key, value in plain.items() if key not in _MAY_CHANGE}
+        resolved["files"] = digests(resolved)
         return train(policy, problems, record(RunSettings), ComponentChoices(**parts), resolved)
     if name == "eval":
         from iapo.commands.evaluate import EvaluationSettings, evaluate_models

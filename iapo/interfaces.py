@@ -40,6 +40,12 @@ from iapo.types import (
 Prompts = Sequence[str] | Sequence[Sequence[int]]
 """Prompts as text, or as token ids."""
 
+REWARD_ARGUMENTS = frozenset({"prompts", "completions", "completion_ids"})
+"""What every reward is given of the policy. A column of the data never takes one of these names."""
+
+PROMPT_MESSAGES = "prompt_messages"
+"""The column of the messages of a prompt that is a conversation; ``prompt`` is the text that they are rendered to."""
+
 
 class Reward(Protocol):
     """Scores completions. The signature is TRL's, so a reward function written for one works in the other."""

@@ -13,9 +13,12 @@ from torch import nn
 
 from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate, markdown_table
 from iapo.interfaces import Reward, Sampler
+from iapo.policy.limits import limits_of
 from iapo.rewards import check_columns, check_references
 from iapo.rollout import TransformersSampler
-from iapo.tasks import Task, hold_out
+from iapo.tasks import Task
+from iapo.tasks.splitting import split_indices
+from iapo.training.fitting import Room, reserved_by
 from iapo.training.session import longest
 from iapo.training.settings import PolicySource, ProblemSource, check_ranges
 
@@ -94,22 +97,27 @@ def evaluate_models(
 
     Raises:
         ValueError: a missing column, fewer problems than wanted, or budgets of a task that has no text to ask for
-            answers with; before any model loads.
+            answers with, before any model loads; prompts that do not fit a model, before anything is sampled.
     """
     forced = settings.forced(problems.resolve())
     rows = problems.load(settings.seed)
     check_columns(rewards, rows[0])
     check_references(rewards, rows)
-    _, held_out = hold_out(rows, settings.problems)
+    _, held = split_indices(rows, settings.problems)
+    held_out = [rows[index] for index in held]
     device, autocast = policy.torch_device(), policy.autocast()
     results: dict[str, EvaluationResult] = {}
     for source in settings.models:
         model, tokenizer = dataclasses.replace(policy, model=source).load()
         sample = sampler(model, tokenizer)
+        reserved = reserved_by(getattr(sample, "max_new_tokens", 0), tokenizer, forced)
+        room = Room(tokenizer, limits_of(model), reserved, problems.long_prompts)
+        rendered = problems.render(held_out, tokenizer, held)
+        rendered = [rendered[place] for place in room.fitting(rendered, held)]
         torch.manual_seed(settings.seed)
         with torch.autocast(device.type, autocast, enabled=autocast is not None):
             results[source] = evaluate(
-                problems.render(held_out, tokenizer),
+                rendered,
                 tokenizer=tokenizer,
                 sampler=sample,
                 greedy=TransformersSampler(model, tokenizer, longest(sample), temperature=0.0),

@@ -4,6 +4,7 @@ from jsonargparse import ArgumentParser
 
 from iapo.commands.evaluate import EvaluationSettings
 from iapo.commands.inspect import InspectionSettings
+from iapo.training.file_parser import FileParser
 from iapo.training.parser import REWARDS, SAMPLER, RewardFunctions, SamplerFactory, add_component_flags, command_parser
 from iapo.training.settings import PolicySource, ProblemSource
 
@@ -36,7 +37,7 @@ def inspect_parser() -> ArgumentParser:
 
 def compare_parser() -> ArgumentParser:
     """Flags of ``iapo compare``."""
-    parser = ArgumentParser(description="Run methods by seeds from one YAML file; write one page that compares them.")
+    parser = FileParser(description="Run methods by seeds from one YAML file; write one page that compares them.")
     add = parser.add_argument
     add("comparison", type=str, help="YAML file of methods, seeds and problems")
     add("--output", type=str, default="runs/compare", help="folder of the runs and the page; what is finished is kept")

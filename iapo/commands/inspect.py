@@ -12,12 +12,14 @@ from torch import nn
 from iapo.inspection import Inspection, trace_from_rollout
 from iapo.interfaces import MIEstimator, Reward, Sampler
 from iapo.policy.forward import inference_mode
+from iapo.policy.limits import limits_of
 from iapo.policy.logprobs import completion_logprobs
 from iapo.rewards.rollouts import score_rollout
-from iapo.rewards.text import reference_answer
+from iapo.rewards.scores import read_references
 from iapo.rollout import with_answers
 from iapo.tasks import Row
 from iapo.training.components import Answer
+from iapo.training.fitting import Room
 from iapo.training.settings import PolicySource, ProblemSource, check_ranges
 
 
@@ -72,16 +74,18 @@ def inspect_prompt(
     row = chosen_problem(problems, settings)
     torch.manual_seed(settings.seed)
     model, tokenizer = policy.load()
-    rows = problems.render([row], tokenizer)
+    rows = problems.render([row], tokenizer, [settings.index])
     device, autocast = policy.torch_device(), policy.autocast()
     with torch.autocast(device.type, autocast, enabled=autocast is not None), inference_mode(model):
-        rollout = sampler(model, tokenizer)([rows[0]["prompt"]], settings.samples)
+        sample = sampler(model, tokenizer)
+        Room(tokenizer, limits_of(model), getattr(sample, "max_new_tokens", 0)).fitting(rows, [settings.index])
+        rollout = sample([rows[0]["prompt"]], settings.samples)
         total = None
         if settings.prompt is None:
             total = score_rollout(rollout, rows * settings.samples, tokenizer, rewards).total.tolist()
         asked = rollout
         if settings.answer == "reference":
-            reference = tokenizer.encode(reference_answer(str(rows[0]["answer"])), add_special_tokens=False)
+            reference = tokenizer.encode(read_references(rows)[0], add_special_tokens=False)
             asked = with_answers(rollout, [reference] * settings.samples)
         information, probes = estimator(model, asked).float(), estimator.probe(model, asked).float()
         _, entropy = completion_logprobs(model, rollout, with_entropy=True)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.interfaces import AdvantageAssigner, MIEstimator
-from iapo.rewards.text import reference_answer
+from iapo.rewards.scores import read_references
 from iapo.rollout import mark_spans, with_answers
 from iapo.training.assigning import Assigned, assign
 from iapo.training.components import check_same_temperature
@@ -92,6 +92,9 @@ class TokenAdvantages:
                 those of the completion mask.
             references: of each completion the entry of the data set's column of answers, which are asked about in place
                 of the completions' own.
+
+        Raises:
+            ValueError: a reference that no answer can be read of.
         """
         spans = mark_spans(completion_ids, completion_mask, self.tokenizer, eos_ids=self.eos_ids)
         rollout = Rollout(
@@ -106,7 +109,7 @@ class TokenAdvantages:
         )
         if references is None:
             return rollout
-        texts = [reference_answer(str(reference)) for reference in references]
+        texts = read_references([{"answer": reference} for reference in references])
         return with_answers(rollout, self.tokenizer(texts, add_special_tokens=False)["input_ids"])
 
     def __call__(

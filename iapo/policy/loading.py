@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from iapo.embedded import model_path
+from iapo.policy.limits import Limits, limits_of, limits_of_config
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -73,7 +74,8 @@ def load_model(
         FileNotFoundError: a path that is not there.
         ModuleNotFoundError: a GGUF file without the extra ``gguf``.
         OSError: transformers cannot load it.
-        ValueError: a tokenizer with neither a padding nor an end-of-sequence token.
+        ValueError: a tokenizer with neither a padding nor an end-of-sequence token, or with one of them that the model
+            has no embedding of.
     """
     path_or_id, options = _locate(source)
     if "gguf_file" in options and hasattr(transformers, "GgufConfig"):
@@ -86,7 +88,16 @@ def load_model(
         trust_remote_code=trust_remote_code,
         **options,
     )
-    return model.to(torch.device(device)), load_tokenizer(source, trust_remote_code)  # type: ignore[arg-type]
+    tokenizer = load_tokenizer(source, trust_remote_code)
+    special = [token for token in (tokenizer.pad_token_id, tokenizer.eos_token_id) if token is not None]
+    limits_of(model).check_tokens(special, tokenizer, f"model: {source}")
+    return model.to(torch.device(device)), tokenizer  # type: ignore[arg-type]
+
+
+def load_limits(source: str, trust_remote_code: bool = False) -> Limits:
+    """What a model takes, by its configuration alone. Arguments and errors are those of `load_model`."""
+    path_or_id, options = _locate(source)
+    return limits_of_config(AutoConfig.from_pretrained(path_or_id, trust_remote_code=trust_remote_code, **options))
 
 
 def _locate(source: str) -> tuple[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ from iapo.rewards.gym import ReasoningGymAnswer
 from iapo.rewards.length import WithinLength
 from iapo.rewards.maths import MathAnswer
 from iapo.rewards.rollouts import score_rollout
-from iapo.rewards.scores import RewardFunction, Scores, check_columns, check_references, score
+from iapo.rewards.scores import RewardFunction, Scores, check_columns, check_references, read_references, score
 from iapo.rewards.text import reference_answer
 from iapo.rewards.worker import Failure, KillableWorker
 
@@ -22,6 +22,7 @@ __all__ = [
     "WithinLength",
     "check_columns",
     "check_references",
+    "read_references",
     "reference_answer",
     "score",
     "score_rollout",

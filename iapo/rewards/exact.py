@@ -1,18 +1,19 @@
 """The reward for a final answer that is spelled like the reference."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from iapo.rewards.scores import column
-from iapo.rewards.text import completion_text, last_answer, normalize
+from iapo.rewards.text import accepted_answers, completion_text, last_answer, normalize
 
 
 @dataclass(frozen=True)
 class ExactAnswer:
     """1 if the text in a completion's last ``<answer>`` tags is the reference, 0 if not or without tags.
 
-    Both are compared after `iapo.rewards.text.normalize`. For generated tasks with one spelling per answer: no
+    Both are compared after `iapo.rewards.text.normalize`; a reference may list several spellings
+    (`iapo.rewards.text.accepted_answers`). For generated tasks with one spelling per answer: no
     mathematics, no worker process, no further package.
 
     Args:
@@ -50,9 +51,20 @@ class ExactAnswer:
         references = column(self, columns, self.answer_column, len(completions))
         return [self._grade(completion_text(c), r) for c, r in zip(completions, references, strict=True)]
 
+    def unreadable_rows(self, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+        """The indices of the rows whose reference is empty or cannot be read as a text."""
+        return [index for index, row in enumerate(rows) if not _spellings(row.get(self.answer_column))]
+
     def _grade(self, completion: str, reference: Any) -> float | None:
-        wanted = "" if reference is None else normalize(str(reference))
+        wanted = _spellings(reference)
         if not wanted:
             return None
         given = last_answer(completion)
-        return float(given is not None and len(given) <= self.longest and normalize(given) == wanted)
+        return float(given is not None and len(given) <= self.longest and normalize(given) in wanted)
+
+
+def _spellings(reference: Any) -> set[str]:
+    """How an answer may be spelled, after normalization."""
+    if isinstance(reference, str):
+        return {normalize(reference)} - {""}  # the whole text, also one with a box in it
+    return {normalize(text) for text in accepted_answers(reference)} - {""}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from iapo.interfaces import Reward
+from iapo.interfaces import PROMPT_MESSAGES, Reward
 from iapo.rewards.scores import Scores, score
 from iapo.rollout.text import decode_completions
 from iapo.types import Rollout
@@ -14,9 +14,14 @@ def score_rollout(
 ) -> Scores:
     """Scores of a rollout's completions, of which the rewards see the text, the tokens and the row that they answer.
 
+    Of a row with the column ``prompt_messages`` (`iapo.tasks.render_prompts` writes it for prompts that are messages)
+    rewards get the messages as its prompt, and the completion as messages too: ``[{"role": "assistant", "content":
+    text}]``, as TRL gives them.
+
     Args:
         rollout: the completions.
         rows: what each completion answers, one row per completion; ``prompt`` and all other columns go to the rewards.
+            A column that a row lacks is ``None`` there.
         tokenizer: decodes the completions.
         rewards: reward functions by name; their sum is the total.
 
@@ -25,10 +30,15 @@ def score_rollout(
         RuntimeError: a reward function raised.
     """
     pairs = zip(rollout.completion_ids, rollout.completion_mask, strict=True)
+    texts = decode_completions(tokenizer, rollout)
+    names = dict.fromkeys(name for row in rows for name in row if name not in ("prompt", PROMPT_MESSAGES))
     return score(
         rewards,
-        prompts=[row["prompt"] for row in rows],
-        completions=decode_completions(tokenizer, rollout),
+        prompts=[row["prompt"] if row.get(PROMPT_MESSAGES) is None else row[PROMPT_MESSAGES] for row in rows],
+        completions=[
+            text if row.get(PROMPT_MESSAGES) is None else [{"role": "assistant", "content": text}]
+            for text, row in zip(texts, rows, strict=True)
+        ],
         completion_ids=[ids[mask].tolist() for ids, mask in pairs],
-        columns={name: [row[name] for row in rows] for name in rows[0] if name != "prompt"},
+        columns={name: [row.get(name) for row in rows] for name in names},
     )

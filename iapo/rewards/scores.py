@@ -10,8 +10,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-RewardFunction = Callable[..., list[float | None]]
-"""A function with the signature of `iapo.Reward`."""
+from iapo.interfaces import REWARD_ARGUMENTS
+from iapo.rewards.calling import call, scores_of, wanted_columns
+from iapo.rewards.text import accepted_answers
+
+RewardFunction = Callable[..., Any]
+"""A function with the signature of `iapo.Reward`, or of a part of it: it gets the arguments that it names."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def score(
     """The weighted sum of all reward functions for every completion: ``total[i] = sum_f weights[f] * f(...)[i]``.
 
     Args:
-        rewards: functions by name.
+        rewards: functions by name, as `iapo.rewards.calling.call` calls them.
         prompts: one per completion.
         completions: one text or chat per completion.
         completion_ids: one token list per completion.
@@ -68,9 +72,9 @@ def score(
             in a `iapo.rewards.KillableWorker`, which also has a limit per completion. ``None``: no limit.
 
     Raises:
-        ValueError: no functions, a missing column, a weight that is not finite or names no function, arguments of
-            different lengths, or a function that returned another number of scores, or something that is not a finite
-            number or ``None``; the function and the index are named.
+        ValueError: no functions, a missing column, a column named like an argument of rewards, a weight that is not
+            finite or names no function, arguments of different lengths, or a function that returned another number of
+            scores, or something that is not a finite number or ``None``; the function and the index are named.
         TimeoutError: a function took longer than ``time_limit``; it is named.
         RuntimeError: a function raised; it is named, its error chained.
 
@@ -81,6 +85,10 @@ def score(
     """
     check_columns(rewards, columns)
     weights = _checked_weights(rewards, {} if weights is None else weights)
+    if shadowing := sorted(REWARD_ARGUMENTS & set(columns)):
+        raise ValueError(
+            f"columns: got {shadowing}, which rewards are given of the policy; rename or remove these columns"
+        )
     count = len(completions)
     given = {"prompts": prompts, "completion_ids": completion_ids, **columns}
     for name, values in given.items():
@@ -94,7 +102,7 @@ def score(
             raise TimeoutError(f"reward {name!r} took longer than {time_limit:g} s for {count} completions") from None
         except Exception as error:
             raise RuntimeError(f"reward {name!r} raised {type(error).__name__}: {error}") from error
-        by_function[name] = _checked(name, values, count)
+        by_function[name] = scores_of(name, values, count)
     rows = [{name: values[row] for name, values in by_function.items() if weights[name]} for row in range(count)]
     total = [math.fsum(weights[name] * value for name, value in row.items() if value is not None) for row in rows]
     scored = [all(value is not None for value in row.values()) for row in rows]
@@ -102,14 +110,24 @@ def score(
 
 
 def check_columns(rewards: Mapping[str, RewardFunction], columns: Iterable[str]) -> None:
-    """Raise ``ValueError`` if there is no reward, or one whose ``required_columns`` are not all among ``columns``."""
+    """Raise ``ValueError`` if there is no reward, or one that needs a column which is not among ``columns``.
+
+    A reward needs its ``required_columns``, and what its signature names without a default.
+    """
     if not rewards:
         raise ValueError("rewards: got none, want at least one")
     found = sorted(columns)
     for name, function in rewards.items():
-        missing = sorted(set(getattr(function, "required_columns", ())) - set(found))
+        missing = sorted(wanted_columns(function) - set(found))
+        if "trainer_state" in missing:
+            raise ValueError(
+                f"reward {name!r} needs trainer_state, which only TRL's trainer has; give the parameter a default"
+            )
         if missing:
-            raise ValueError(f"reward {name!r} needs the columns {missing}, the data has {found}")
+            raise ValueError(
+                f"reward {name!r} needs the columns {missing}, the data has {found}; answer_column says which column "
+                "has the reference answers"
+            )
 
 
 def check_references(rewards: Mapping[str, RewardFunction], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -135,6 +153,24 @@ def check_references(rewards: Mapping[str, RewardFunction], rows: Sequence[Mappi
             )
 
 
+def read_references(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The reference answer of each row as a text that an estimator can be asked about: the first that is accepted.
+
+    Raises:
+        ValueError: a row whose ``answer`` is not one; it is named.
+    """
+    texts = []
+    for index, row in enumerate(rows):
+        accepted = accepted_answers(row.get("answer"))
+        if not accepted or not accepted[0].strip():
+            raise ValueError(
+                f"answer: 'reference' needs a reference answer in each row, that of row {index} is "
+                f"{str(row.get('answer'))[:200]!r}; correct or remove it, or name another column with answer_column"
+            )
+        texts.append(accepted[0])
+    return texts
+
+
 def column(reward: object, columns: Mapping[str, Sequence[Any]], name: str, count: int) -> Sequence[Any]:
     """The column ``name`` of a reward's arguments, with ``count`` entries.
 
@@ -157,16 +193,16 @@ class _TookTooLong(Exception):  # noqa: N818  (raised and caught in this file al
 def _within(time_limit: float | None, function: RewardFunction, arguments: Mapping[str, Any]) -> Any:
     """What the function returns or raises; ``_TookTooLong`` after ``time_limit`` seconds."""
     if time_limit is None:
-        return function(**arguments)
+        return call(function, arguments)
     outcome: list[Any] = []
 
-    def call() -> None:
+    def within() -> None:
         try:
-            outcome.extend([True, function(**arguments)])
+            outcome.extend([True, call(function, arguments)])
         except BaseException as error:
             outcome.extend([False, error])
 
-    thread = threading.Thread(target=call, daemon=True)
+    thread = threading.Thread(target=within, daemon=True)
     thread.start()
     thread.join(time_limit)
     if len(outcome) != 2:
@@ -185,13 +221,3 @@ def _checked_weights(rewards: Mapping[str, RewardFunction], weights: Mapping[str
         if not math.isfinite(weight):
             raise ValueError(f"weights: got {weight} for {name!r}, want a finite number")
     return {name: float(weights.get(name, 1.0)) for name in rewards}
-
-
-def _checked(name: str, values: Any, count: int) -> list[float | None]:
-    if not isinstance(values, Sequence) or len(values) != count:
-        got = f"{len(values)} scores" if isinstance(values, Sequence) else type(values).__name__
-        raise ValueError(f"reward {name!r}: got {got}, want a list of {count}, one per completion")
-    for index, value in enumerate(values):
-        if value is not None and (not isinstance(value, int | float) or not math.isfinite(value)):
-            raise ValueError(f"reward {name!r}: score at index {index} is {value!r}, want a finite number or None")
-    return [None if value is None else float(value) for value in values]

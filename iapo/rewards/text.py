@@ -1,12 +1,17 @@
 """Reading answers out of completions: plain string work, linear in the length, never raising on any text."""
 
+import json
+import math
 import re
 import unicodedata
 from collections.abc import Mapping
+from datetime import datetime, time
+from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
 _MARKS = {"<super>": "^{{{}}}", "<sub>": "_{{{}}}", "<fraction>": " {}"}
+_NAMES = ("ground_truth", "answer", "value")
 _SIGNS = str.maketrans({**dict.fromkeys("−‐‑‒–—―", "-"), "⁄": "/", "٫": ".", "٬": ","})
 
 
@@ -89,24 +94,57 @@ def reference_answer(reference: str) -> str:
 def accepted_answers(reference: Any) -> tuple[str, ...]:
     r"""The texts of the answers that an entry of a data set's column accepts: one, unless it lists several.
 
-    A mapping gives its ``ground_truth``, ``answer`` or ``value``, or the one value that it has. A list or tuple of
-    texts names alternatives; of numbers, it is the answer itself. Bytes are UTF-8. ``None`` and NaN are no answer.
+    A mapping gives its ``ground_truth``, ``answer`` or ``value``, or the one value that it has; a text that is such a
+    mapping in JSON, with one of these names, gives that too. A list of texts, or of texts and others, names
+    alternatives; of numbers alone, it is the answer itself, or its only number. Numbers are written without an exponent
+    and without a fraction of zeros, as a column that lacks some values makes 4 to 4.0. Bytes are UTF-8. ``None``, NaN
+    and infinity are no answer.
 
     Example:
         >>> accepted_answers("2+2=4 #### 4"), accepted_answers({"ground_truth": "4"}), accepted_answers(["2", "two"])
         (('4',), ('4',), ('2', 'two'))
+        >>> accepted_answers(1e-05), accepted_answers(4.0), accepted_answers([4.0]), accepted_answers(float("nan"))
+        (('0.00001',), ('4',), ('4', '[4]'), ())
     """
-    if isinstance(reference, Mapping):
-        named = [reference[key] for key in ("ground_truth", "answer", "value") if key in reference]
-        values = named or list(reference.values())
-        return accepted_answers(values[0]) if named or len(values) == 1 else ()
+    if type(reference).__module__ == "numpy":
+        reference = reference.tolist()
     if isinstance(reference, bytes):
-        return accepted_answers(reference.decode("utf-8", "replace"))
-    if isinstance(reference, list | tuple) and reference and all(isinstance(text, str) for text in reference):
-        return tuple(reference_answer(text) for text in reference)
-    if reference is None or reference != reference:
-        return ()
-    return (reference_answer(str(reference)),)
+        reference = reference.decode("utf-8", "replace")
+    if isinstance(reference, str):
+        held = _from_json(reference) if reference.lstrip().startswith("{") else None
+        is_named = isinstance(held, Mapping) and any(key in held for key in _NAMES)
+        return (*(accepted_answers(held) if is_named else ()), reference_answer(reference))
+    if isinstance(reference, Mapping):
+        given = {key: value for key, value in reference.items() if value is not None}
+        named = [given[key] for key in _NAMES if key in given]
+        values = named or list(given.values())
+        return accepted_answers(values[0]) if named or len(values) == 1 else ()
+    if isinstance(reference, list | tuple):
+        each = [accepted_answers(value) for value in reference]
+        if any(isinstance(value, str | bytes) for value in reference):
+            return tuple(dict.fromkeys(text for texts in each for text in texts))
+        if not reference or not all(len(texts) == 1 for texts in each):
+            return ()
+        whole = f"[{', '.join(texts[0] for texts in each)}]"
+        return (*each[0], whole) if len(each) == 1 else (whole,)
+    if isinstance(reference, float | Decimal):
+        return (_digits(reference),) if math.isfinite(reference) else ()
+    if isinstance(reference, datetime) and reference.time() == time():
+        reference = reference.date()
+    return () if reference is None or reference != reference else (reference_answer(str(reference)),)
+
+
+def _from_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _digits(number: float | Decimal) -> str:
+    """A number's digits without an exponent: 1e-05 is 0.00001, and 4.0 is 4."""
+    text = format(Decimal(repr(number)) if isinstance(number, float) else number, "f")
+    return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
 
 
 def _kind(character: str) -> str:

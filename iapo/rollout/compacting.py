@@ -12,6 +12,7 @@ from transformers.cache_utils import DynamicLayer
 
 from iapo.ops.padding import pad_rows
 from iapo.policy.forward import UnsupportedModelError, cache_argument, positions, sharded
+from iapo.policy.limits import check_logits
 from iapo.policy.support import check_causal
 from iapo.rollout.growing import GrowingLayer
 from iapo.rollout.language_model import Generated, LanguageModelSampler
@@ -97,6 +98,7 @@ class CompactingSampler(LanguageModelSampler):
         self, logits: Float[Tensor, "batch vocab"]
     ) -> tuple[Int[Tensor, " batch"], Float[Tensor, " batch"]]:
         """One token of each row and its log-probability."""
+        check_logits(logits)
         scores = logits.to(torch.promote_types(logits.dtype, torch.float32))
         logprobs = (scores / self.temperature if self.temperature > 0 else scores).log_softmax(-1)
         if self.temperature == 0:

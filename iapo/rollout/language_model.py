@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from iapo.interfaces import Prompts, Sampler
 from iapo.policy.forward import inference_mode, unwrap
+from iapo.policy.limits import limits_of
 from iapo.rollout.collation import collate
 from iapo.rollout.prompts import encode_prompts
 from iapo.rollout.spans import Markers
@@ -48,7 +49,9 @@ class LanguageModelSampler(Sampler):
         answer_end: text that closes it.
 
     Raises:
-        ValueError: a number outside its range, an empty marker; on a call, a prompt of which no token is made.
+        ValueError: a number outside its range, an empty marker; on a call, a prompt of which no token is made, or a
+            token that the model has no embedding of.
+        FloatingPointError: on a call, logits that are NaN or infinite.
         TypeError: on a call, a model that cannot generate.
     """
 
@@ -93,6 +96,9 @@ class LanguageModelSampler(Sampler):
         model = unwrap(self.model)
         self.check_model(model)
         prompt_ids = encode_prompts(prompts, self.tokenizer)
+        limits = limits_of(model)
+        for index, ids in enumerate(prompt_ids):
+            limits.check_tokens(ids, self.tokenizer, f"prompts[{index}]")
         eos_ids = self.eos_ids
         pad_id = self.tokenizer.pad_token_id
         pad_id = pad_id if pad_id is not None else next(iter(eos_ids), 0)

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from iapo.ops.padding import pad_rows
+from iapo.policy.limits import check_logits
 from iapo.policy.logprobs import token_logprobs
 from iapo.rollout.language_model import Generated, LanguageModelSampler
 
@@ -66,6 +67,7 @@ class _Recorder(LogitsProcessor):
         self.chosen: list[Tensor] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        check_logits(scores)
         if self.logits is not None:
             self.chosen.append(token_logprobs(self.logits, input_ids[:, -1]))
         self.logits = scores if self.temperature == 1 else scores / self.temperature

@@ -1,23 +1,21 @@
 """Problems from a local file."""
 
-import csv
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from iapo.tasks.hub import import_datasets, take
 from iapo.tasks.interface import Row, Split, Task
+from iapo.tasks.reading import read_rows
 
-SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
-"""The endings of the files that can be read."""
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+"""The endings of the files that can be read; behind all but the last, ``.gz`` may stand."""
 
 
 @dataclass(frozen=True)
 class FileTask(Task):
-    """The rows of a .jsonl, .json, .csv or .parquet file.
+    """The rows of a file: JSON Lines, a JSON array of objects, CSV, tab-separated values or Parquet; gzip, too.
 
-    Fields of a CSV file are text: ``007`` stays, and ``NA`` is no missing value.
+    Text is UTF-8, with or without a byte-order mark, or UTF-16 with one. JSON Lines and arrays are told apart by what
+    is in the file. Fields of a CSV file are text: ``007`` stays, and ``NA`` is no missing value.
 
     Args:
         path: the file.
@@ -34,26 +32,19 @@ class FileTask(Task):
         Raises:
             FileNotFoundError: the file is not there.
             ModuleNotFoundError: a .parquet file without the extra ``train``.
-            ValueError: a line that cannot be read (it is named), or something else than one object per row.
+            ValueError: a file or a line that cannot be read (it is named), or something else than one object per row.
         """
         path = Path(self.path).expanduser()
         if not path.is_file():
             raise FileNotFoundError(f"data: no file {self.path}")
-        if path.suffix == ".parquet":
-            return take(import_datasets().Dataset.from_parquet(str(path), keep_in_memory=True), limit)
-        with path.open(encoding="utf-8", newline="") as file:
-            if path.suffix == ".json":
-                rows = json.load(file)
-            elif path.suffix == ".csv":
-                rows = list(csv.DictReader(file, restkey="", strict=True))
-            else:
-                rows = [self._line(number, line) for number, line in enumerate(file, 1) if line.strip()]
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise ValueError(f"data: {self.path} holds something else than one object per row")
-        return rows[:limit]
+        return read_rows(path, kind_of(path))[:limit]
 
-    def _line(self, number: int, line: str) -> Any:
-        try:
-            return json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"data: line {number} of {self.path} is no JSON: {error}") from error
+
+def kind_of(path: Path) -> str:
+    """The ending that says how a file is read, without ``.gz``.
+
+    Example:
+        >>> kind_of(Path("train.jsonl.gz")), kind_of(Path("x/openai.gsm8k"))
+        ('.jsonl', '.gsm8k')
+    """
+    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()

@@ -1,8 +1,15 @@
-"""The rows of any task, checked: columns found, nothing empty, text that a tokenizer takes."""
+"""The rows of any task, checked: columns found, nothing empty, prompts in one form, text that a tokenizer takes."""
 
+import logging
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from iapo.interfaces import PROMPT_MESSAGES, REWARD_ARGUMENTS
 from iapo.tasks.interface import Row, Split, Task
+from iapo.tasks.messages import LastAssistant, plain_prompt
+
+_LOG = logging.getLogger(__name__)
 
 
 def load_rows(
@@ -12,8 +19,12 @@ def load_rows(
     limit: int | None = None,
     prompt_column: str = "prompt",
     answer_column: str = "answer",
+    last_assistant: LastAssistant = "refuse",
 ) -> list[Row]:
-    """Problems as rows with the columns ``prompt`` and ``answer``, and whatever else the task has.
+    """Problems as rows with the columns ``prompt``, ``answer`` if the task has references, and whatever else it has.
+
+    All rows have all columns; what a row lacks is ``None``. Columns named like what rewards are given of the policy
+    (`iapo.interfaces.REWARD_ARGUMENTS`) are left out. Both are logged once, as warnings.
 
     Args:
         task: where the problems come from.
@@ -22,24 +33,68 @@ def load_rows(
         limit: the largest number of rows; ``None``: all of a fixed set, 4096 generated ones.
         prompt_column: the column that becomes ``prompt``.
         answer_column: the column that becomes ``answer``.
+        last_assistant: what becomes of an assistant's message at the end of a prompt.
 
     Raises:
-        ValueError: no rows, a missing column (wanted and found are named), or a row without a prompt; beside what the
+        ValueError: no rows, a missing column (wanted and found are named), a row without a prompt or, if others have
+            one, without an answer, or a prompt that is neither a text nor messages; the row is named. Beside what the
             task itself raises.
     """
     rows = task.rows(split, seed, limit)
     if not rows:
         raise ValueError(f"data: {task} has no rows")
+    columns = dict.fromkeys(name for row in rows for name in row)
+    wanted = [prompt_column]
+    if answer_column in columns or answer_column != "answer":
+        wanted.append(answer_column)
     for index, row in enumerate(rows):
-        missing = [column for column in (prompt_column, answer_column) if column not in row]
+        missing = [column for column in wanted if column not in row]
         if missing:
             raise ValueError(f"data: {task} has no column {missing}, it has {sorted(row)} (row {index})")
-        empty = [column for column in (prompt_column, answer_column) if row[column] is None or row[column] == []]
-        if empty or row[prompt_column] == "":
+        empty = [column for column in wanted if _is_empty(row[column])]
+        if empty or _is_blank(row[prompt_column]):
             raise ValueError(f"data: {task} has nothing in {empty or [prompt_column]} of row {index}")
-    return [{**row, "prompt": _sound(row[prompt_column]), "answer": _sound(row[answer_column])} for row in rows]
+    kept = _told(task, rows, list(columns))
+    found = []
+    for index, row in enumerate(rows):
+        try:
+            prompt = plain_prompt(row[prompt_column], last_assistant)
+        except ValueError as error:
+            raise ValueError(f"data: the prompt of row {index} of {task} {error}") from error
+        full = {name: _plain(row.get(name)) for name in kept} | {"prompt": prompt}
+        found.append(full | {"answer": full[answer_column]} if answer_column in full else full)
+    return found
 
 
-def _sound(value: Any) -> Any:
-    """Text without lone surrogates, which no tokenizer takes; anything else as it is."""
-    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
+def _told(task: Task, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
+    """The columns that are kept; what is left out or filled in is logged."""
+    reserved = [name for name in columns if name in REWARD_ARGUMENTS or name == PROMPT_MESSAGES]
+    if reserved:
+        _LOG.warning(
+            "data: the columns %s of %s are left out, rewards get what the policy wrote by these names; rename them to "
+            "use them",
+            sorted(reserved),
+            task,
+        )
+    lacking = {name: sum(name not in row for row in rows) for name in columns}
+    if some := {name: count for name, count in lacking.items() if count}:
+        _LOG.warning("data: of the %d rows of %s some lack columns, which are None there: %s", len(rows), task, some)
+    return [name for name in columns if name not in reserved]
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether there is nothing: ``None``, NaN, or no element."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return True
+    return isinstance(value, list | tuple | dict) and not value
+
+
+def _is_blank(value: Any) -> bool:
+    return isinstance(value, str) and not value.strip()
+
+
+def _plain(value: Any) -> Any:
+    """Arrays and numbers of NumPy as those of Python, text without lone surrogates; anything else as it is."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    return value.tolist() if type(value).__module__ == "numpy" and hasattr(value, "tolist") else value

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from iapo.tasks.embedded import EmbeddedTask
-from iapo.tasks.file import SUFFIXES, FileTask
+from iapo.tasks.file import SUFFIXES, FileTask, kind_of
 from iapo.tasks.hub import HubTask
 from iapo.tasks.interface import Task
 from iapo.tasks.reasoning_gym import ReasoningGymTask
@@ -13,9 +13,12 @@ def task_from_source(source: str, split: str = "train") -> Task:
     """The task of a source of problems.
 
     Args:
-        source: ``embedded``; ``reasoning-gym:TASK``; a path ending in .jsonl, .json, .csv or .parquet; else the id of a
-            data set on the hub or a local data set directory.
+        source: ``embedded``; ``reasoning-gym:TASK``; a path ending in .jsonl, .ndjson, .json, .csv, .tsv or .parquet,
+            perhaps with .gz behind it; else the id of a data set on the hub or a local data set directory.
         split: of a hub data set, as it names it.
+
+    Raises:
+        ValueError: a file with another ending.
 
     Example:
         >>> task_from_source("reasoning-gym:chain_sum"), task_from_source("train.jsonl")
@@ -25,6 +28,9 @@ def task_from_source(source: str, split: str = "train") -> Task:
         return EmbeddedTask()
     if source.startswith("reasoning-gym:"):
         return ReasoningGymTask(source.partition(":")[2])
-    if Path(source).suffix in SUFFIXES:
+    path = Path(source).expanduser()
+    if kind_of(path) in SUFFIXES:
         return FileTask(source)
+    if path.is_file():
+        raise ValueError(f"data: the ending of {source} does not say what it is, want one of {', '.join(SUFFIXES)}")
     return HubTask(source, split)

@@ -1,30 +1,38 @@
 """Rows to train on and rows to evaluate on."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 
 from iapo.tasks.interface import Row
+from iapo.tasks.messages import problem_of
 
 
 def hold_out(rows: Sequence[Row], count: int) -> tuple[list[Row], list[Row]]:
-    """Split rows into those to train on and ``count`` to evaluate on, by a hash of the prompt.
+    """Split rows into those to train on and ``count`` to evaluate on, by a hash of the problem.
 
-    The same rows are held out whatever their order and number of copies: a prompt is never on both sides.
+    The same problems are held out whatever their order and number of copies, and whatever templates and system prompts
+    surround them: a problem (`iapo.tasks.messages.problem_of`) is never on both sides.
+
+    Args:
+        rows: as `load_rows` gives them, before they are rendered.
+        count: how many problems are held out.
 
     Returns:
-        Rows to train on and rows held out (one per prompt).
+        Rows to train on and rows held out (one per problem).
 
     Raises:
-        ValueError: fewer than ``count + 1`` distinct prompts.
+        ValueError: fewer than ``count + 1`` distinct problems.
     """
-    distinct = {json.dumps(row["prompt"]): row for row in rows}
-    if len(distinct) <= count:
-        raise ValueError(
-            f"eval_problems: got {count}, want fewer than the {len(distinct)} distinct prompts of the data"
-        )
-    order = sorted(distinct, key=lambda prompt: hashlib.sha256(prompt.encode()).digest())
-    held = set(order[:count])
-    return [row for row in rows if json.dumps(row["prompt"]) not in held], [
-        distinct[prompt] for prompt in order[:count]
-    ]
+    training, held = split_indices(rows, count)
+    return [rows[index] for index in training], [rows[index] for index in held]
+
+
+def split_indices(rows: Sequence[Row], count: int) -> tuple[list[int], list[int]]:
+    """The places of the rows that `hold_out` gives."""
+    problems = [problem_of(row["prompt"]) for row in rows]
+    last = {problem: index for index, problem in enumerate(problems)}
+    if len(last) <= count:
+        raise ValueError(f"eval_problems: got {count}, want fewer than the {len(last)} distinct problems of the data")
+    order = sorted(last, key=lambda problem: hashlib.sha256(problem.encode("utf-8", "replace")).digest())[:count]
+    held = set(order)
+    return [i for i, problem in enumerate(problems) if problem not in held], [last[problem] for problem in order]

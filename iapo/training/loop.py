@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from iapo.policy.logprobs import completion_logprobs
 from iapo.rewards.rollouts import score_rollout
-from iapo.rewards.text import reference_answer
+from iapo.rewards.scores import read_references
 from iapo.rollout.collation import with_answers
 from iapo.rollout.ends import eos_ids_of
 from iapo.training.assigning import assign
@@ -122,7 +122,8 @@ def prepare(
     rollout, scores = samples.rollout, samples.scores
     columns = [samples.rows[group] for group in rollout.group_ids.tolist()]
     if settings.answer == "reference":
-        texts = [reference_answer(str(row["answer"])) for row in columns]
+        references = read_references(samples.rows)
+        texts = [references[group] for group in rollout.group_ids.tolist()]
         rollout = with_answers(rollout, tokenizer(texts, add_special_tokens=False)["input_ids"])
     device = rollout.completion_mask.device
     rewards = scores.total.masked_fill(~scores.scored, torch.nan).to(device)

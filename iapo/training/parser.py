@@ -12,6 +12,8 @@ from torch.optim import Optimizer
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, Sampler
 from iapo.policy.loading import load_tokenizer
 from iapo.tasks import Task, task_from_source
+from iapo.training.file_parser import FileParser
+from iapo.training.plain_files import import_path
 from iapo.training.settings import PolicySource, ProblemSource, RunSettings
 
 SamplerFactory = Callable[[nn.Module, Any], Sampler]
@@ -50,7 +52,7 @@ def train_parser() -> ArgumentParser:
 
 def command_parser(description: str) -> ArgumentParser:
     """A parser of a command whose settings may come from a file."""
-    parser = ArgumentParser(description=description)
+    parser = FileParser(description=description)
     parser.add_argument("--config", action="config", help="YAML file of settings; flags after it override it")
     return parser
 
@@ -106,9 +108,20 @@ def _task(data: str, task: Task | Namespace | None) -> Task:
 
 def _temperature(sampler: Any) -> float:
     """The sampler's temperature, as it is given or its class's; 1 for a greedy one, which has no distribution."""
+    return float(_setting(sampler, "temperature", 1.0)) or 1.0
+
+
+def max_new_tokens(sampler: Any) -> int:
+    """The longest completion of a sampler that is not made yet, in tokens; 0 if it does not say."""
+    return int(_setting(sampler, "max_new_tokens", 0))
+
+
+def _setting(sampler: Any, name: str, unknown: Any) -> Any:
+    """A field of a sampler, as it is given or its class's; ``unknown`` of a function that makes one."""
+    if callable(sampler) or isinstance(sampler, str):
+        return unknown
     given = sampler.get("init_args") or {}
-    sampler_class: Any = locate(sampler["class_path"])
-    return float(given.get("temperature", sampler_class.temperature)) or 1.0
+    return given.get(name, getattr(locate(import_path(sampler["class_path"])), name, unknown))
 
 
 @lru_cache

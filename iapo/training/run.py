@@ -5,9 +5,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
+from iapo.interfaces import Sampler
+from iapo.policy.limits import limits_of
 from iapo.rewards import check_columns, check_references
-from iapo.tasks import PromptStream, hold_out
+from iapo.rewards.scores import read_references
+from iapo.rollout.prompts import encode_prompts
+from iapo.tasks import PromptStream, Row
+from iapo.tasks.splitting import split_indices
 from iapo.training.diagnosis import Diagnosis
+from iapo.training.fitting import Room, forced_tokens
 from iapo.training.interruption import EXIT_CODE, listening
 from iapo.training.log import append_metrics, read_metrics, truncate_metrics
 from iapo.training.progress import progress_bar
@@ -52,10 +60,26 @@ def train(
     check_columns(choices.rewards, rows[0])
     check_references(choices.rewards, rows)
     check_reference_columns(choices.assigner.requires, rows[0])
+    parts = split_indices(rows, settings.eval_problems)
+    references = read_references(rows) if settings.answer == "reference" else []
     rows = problems.render(rows, policy.tokenizer())
-    training, held_out = hold_out(rows, settings.eval_problems)
-    stream = PromptStream(training, settings.prompts_per_step, settings.seed)
-    session = set_up(policy, settings, choices, stream, resolved)
+    held_out: list[Row] = []
+
+    def make_stream(model: nn.Module, tokenizer: Any, sampler: Sampler) -> PromptStream:
+        """Rows that fit the policy. They are split before: which fit depends on the sampler, and the split must not."""
+        forced = forced_tokens(choices.estimator, choices.assigner)
+        limits = limits_of(model)
+        limits.check_tokens(forced, tokenizer, "estimator: postfix and closing")
+        answers = max((len(ids) for ids in encode_prompts(references, tokenizer)), default=0)
+        reserved = getattr(sampler, "max_new_tokens", 0) + len(forced) + answers
+        room = Room(tokenizer, limits, reserved, problems.long_prompts)
+        training, held = (
+            [rows[part[place]] for place in room.fitting([rows[index] for index in part], part)] for part in parts
+        )
+        held_out.extend(held)
+        return PromptStream(training, settings.prompts_per_step, settings.seed)
+
+    session = set_up(policy, settings, choices, make_stream, resolved)
     classifier = problems.resolve().classifier(session.tokenizer, [row["prompt"] for row in rows])
     diagnosis = Diagnosis(session.model, session.tokenizer, session.components, session.update_settings, classifier)
     folder.mkdir(parents=True, exist_ok=True)

@@ -143,10 +143,18 @@ def set_up(
     policy: PolicySource,
     settings: RunSettings,
     choices: ComponentChoices,
-    stream: PromptStream,
+    make_stream: Callable[[nn.Module, Any, Sampler], PromptStream],
     resolved: Mapping[str, Any],
 ) -> Session:
-    """Load the policy and build the components; of a run that is resumed, as they were at its newest checkpoint."""
+    """Load the policy and build the components; of a run that is resumed, as they were at its newest checkpoint.
+
+    Args:
+        policy: where the policy comes from.
+        settings: of the run.
+        choices: the components.
+        make_stream: from the policy, its tokenizer and the sampler to the prompts of the run, those that fit.
+        resolved: all settings as plain data.
+    """
     folder = Path(settings.output)
     update_settings = UpdateSettings(
         settings.group_size, settings.micro_batch, settings.epochs, settings.answer, policy.autocast()
@@ -165,6 +173,7 @@ def set_up(
         raise ValueError(
             f"sampler.temperature: got {sampler.temperature}, want a positive number: greedy groups are all alike"
         )
+    stream = make_stream(model, tokenizer, sampler)
     components = Components(sampler, choices.rewards, choices.estimator, choices.assigner, choices.loss, optimizer)
     session = Session(settings, update_settings, model, tokenizer, ref_model, components, torch_optimizer, stream)
     if saved is not None:

@@ -14,7 +14,8 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt, rest
 from transformers import PreTrainedModel
 
 from iapo.policy.loading import choose_autocast, choose_device, load_model, load_tokenizer
-from iapo.tasks import Row, Task, load_rows, render_prompts, task_from_source
+from iapo.tasks import Row, Split, Task, load_rows, render_prompts, task_from_source
+from iapo.tasks.messages import LastAssistant
 from iapo.training.components import Answer
 
 GroupSize = restricted_number_type("GroupSize", int, (">=", 2), docstring="int restricted to be ≥2")
@@ -60,14 +61,17 @@ class ProblemSource:
     """The problems and how they are put to the policy.
 
     Args:
-        data: embedded, a .jsonl, .csv or .parquet file, reasoning-gym:TASK, a hub id.
+        data: embedded, a .jsonl, .json, .csv, .tsv or .parquet file, reasoning-gym:TASK, a hub id.
         task: a task of one's own by import path, in place of data.
         split: split of a hub data set.
         limit: use only so many rows.
         prompt_column: column of the problems.
         answer_column: column of the reference answers.
         prompt_template: text around the problem, with {prompt} in it.
-        system_prompt: text before the problem, through the chat template.
+        system_prompt: text before the problem, through the chat template, in place of one in the data.
+        chat_template_kwargs: further arguments of the chat template, by name.
+        last_assistant: a message of the assistant at the end of a prompt is refused, dropped, or continued.
+        long_prompts: those that do not fit the model's positions are refused or dropped.
     """
 
     data: str = "embedded"
@@ -78,6 +82,9 @@ class ProblemSource:
     answer_column: str = "answer"
     prompt_template: str | None = None
     system_prompt: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    last_assistant: LastAssistant = "refuse"
+    long_prompts: Literal["refuse", "drop"] = "refuse"
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -92,11 +99,23 @@ class ProblemSource:
         Args:
             seed: of problems that are generated.
         """
-        return load_rows(self.resolve(), "train", seed, self.limit, self.prompt_column, self.answer_column)
+        return self.load_split("train", seed, self.limit)
 
-    def render(self, rows: Sequence[Row], tokenizer: Any) -> list[Row]:
-        """Rows whose ``prompt`` is the text that the policy reads."""
-        return render_prompts(rows, tokenizer, self.system_prompt, self.prompt_template)
+    def load_split(self, split: Split, seed: int, limit: int | None) -> list[Row]:
+        """The problems of a split, as the data have them."""
+        columns = self.prompt_column, self.answer_column
+        return load_rows(self.resolve(), split, seed, limit, *columns, self.last_assistant)
+
+    def render(self, rows: Sequence[Row], tokenizer: Any, numbers: Sequence[object] | None = None) -> list[Row]:
+        """Rows whose ``prompt`` is the text that the policy reads.
+
+        Args:
+            rows: as the data have them.
+            tokenizer: of the policy.
+            numbers: of the rows in the data, for errors; ``None``: their places in ``rows``.
+        """
+        texts = self.system_prompt, self.prompt_template
+        return render_prompts(rows, tokenizer, *texts, self.chat_template_kwargs, self.last_assistant, numbers)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
 """Held-out prompts do not depend on the order of the rows or on copies."""
 
-import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from iapo.tasks import hold_out
+from iapo.tasks.messages import problem_of
 
 prompts = st.lists(st.text(max_size=2) | st.just([{"role": "user", "content": "hi"}]), min_size=2, max_size=30)
 
@@ -14,17 +16,38 @@ prompts = st.lists(st.text(max_size=2) | st.just([{"role": "user", "content": "h
 @given(prompts, st.data())
 def test_held_out_prompts_are_on_one_side(texts: list[object], data: st.DataObject) -> None:
     rows = [{"prompt": text, "answer": "1"} for text in texts]
-    distinct = {json.dumps(text) for text in texts}
+    distinct = {problem_of(text) for text in texts}
     count = data.draw(st.integers(0, len(distinct) + 1))
     if count >= len(distinct):
         with pytest.raises(ValueError, match=f"got {count}, want fewer than the {len(distinct)}"):
             hold_out(rows, count)
         return
     training, held = hold_out(rows, count)
-    sides = [{json.dumps(row["prompt"]) for row in side} for side in (training, held)]
+    sides = [{problem_of(row["prompt"]) for row in side} for side in (training, held)]
     assert not sides[0] & sides[1]
     assert sides[0] | sides[1] == distinct
     assert len(held) == count == len(sides[1])
     assert [row for row in rows if row in training] == training
     shuffled = data.draw(st.permutations(rows + rows))
     assert hold_out(shuffled, count)[1] == held
+
+
+OTHER_FORMS = [
+    lambda text: text,
+    lambda text: f"  {text.replace(' ', '  ')} ",
+    lambda text: [{"role": "user", "content": text}],
+    lambda text: [{"role": "system", "content": "Think."}, {"role": "user", "content": text}],
+    lambda text: [{"role": "user", "content": [{"type": "text", "text": text}]}],
+]
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.sampled_from(OTHER_FORMS)), min_size=20, max_size=40), st.data())
+def test_a_problem_in_another_form_is_on_the_same_side(
+    given_rows: list[tuple[int, Callable[[str], Any]]], data: st.DataObject
+) -> None:
+    rows = [{"prompt": form(f"what is {number} + 1"), "number": number} for number, form in given_rows]
+    distinct = {number for number, _ in given_rows}
+    count = data.draw(st.integers(0, len(distinct) - 1))
+    training, held = hold_out(rows, count)
+    assert not {row["number"] for row in training} & {row["number"] for row in held}
+    assert len(held) == count

@@ -1,5 +1,7 @@
 """Prompts through templates and chat templates."""
 
+from typing import Any
+
 import pytest
 from transformers import AutoTokenizer
 
@@ -7,35 +9,129 @@ from iapo.embedded import model_path
 from iapo.tasks import render_prompts
 
 TEMPLATE = (
-    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}"
+    "{% if messages[0].role == 'system' and refuse %}{{ raise_exception('System role not supported') }}{% endif %}"
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<a>{% if think is defined and not think %}<off>{% endif %}{% endif %}"
 )
+IGNORES_SYSTEM = "{% for m in messages if m.role != 'system' %}{{ m.content }}{% endfor %}"
+HI = [{"role": "user", "content": "hi"}]
+TALK = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "a"},
+    {"role": "assistant", "content": "b"},
+    {"role": "user", "content": "c"},
+]
+SOLVED = [*HI, {"role": "assistant", "content": "It is 4."}]
 
 
-def test_rendering() -> None:
-    plain, chat = (AutoTokenizer.from_pretrained(model_path()) for _ in range(2))
-    chat.chat_template = TEMPLATE
-    text, messages = (
-        [{"prompt": "2+2", "answer": "4"}],
-        [{"prompt": [{"role": "user", "content": "hi"}], "answer": "x"}],
-    )
+@pytest.fixture
+def plain() -> Any:
+    """A tokenizer without a chat template."""
+    return AutoTokenizer.from_pretrained(model_path())
 
-    def rendered(*arguments: object) -> str:
-        rows = render_prompts(*arguments)  # type: ignore[arg-type]
-        assert set(rows[0]) == {"prompt", "answer"}
-        return rows[0]["prompt"]
 
-    assert rendered(text, plain) == rendered(text, chat) == "2+2"
-    assert rendered(text, plain, "Think.") == "Think.\n\n2+2"
-    assert rendered(text, chat, "Think.") == "<system>Think.<user>2+2<a>"
-    assert rendered(text, chat, "") == "<user>2+2<a>"
-    assert rendered(text, plain, "") == "2+2"
-    assert rendered(messages, chat) == "<user>hi<a>"
-    assert rendered(messages, chat, "Think.") == "<system>Think.<user>hi<a>"
-    assert rendered(text, plain, None, r"{prompt}={0}{prompt.__class__} \boxed{}") == (
+@pytest.fixture
+def chat(plain: Any) -> Any:
+    """A tokenizer with one."""
+    plain.chat_template = TEMPLATE
+    return plain
+
+
+def rendered(prompt: Any, tokenizer: Any, *arguments: Any, **options: Any) -> str:
+    rows = render_prompts([{"prompt": prompt, "answer": "x"}], tokenizer, *arguments, **options)
+    return str(rows[0]["prompt"])
+
+
+def test_texts_without_a_chat_template(plain: Any) -> None:
+    assert rendered("2+2", plain) == "2+2"
+    assert rendered("2+2", plain, "Think.") == "Think.\n\n2+2"
+    assert rendered("2+2", plain, "") == "2+2"
+    assert rendered("2+2", plain, None, r"{prompt}={0}{prompt.__class__} \boxed{}") == (
         r"2+2={0}{prompt.__class__} \boxed{}"
     )
-    assert messages[0]["prompt"] == [{"role": "user", "content": "hi"}]
-    with pytest.raises(ValueError, match="no chat template"):
-        rendered(messages, plain)
+    with pytest.raises(ValueError, match="prompt of row 0 is messages, but the tokenizer has no chat template"):
+        rendered(HI, plain)
     with pytest.raises(ValueError, match="prompt_template: got 'x'"):
-        rendered(text, plain, None, "x")
+        rendered("2+2", plain, None, "x")
+
+
+def test_texts_and_messages_through_a_chat_template(chat: Any) -> None:
+    assert rendered("2+2", chat) == "2+2"
+    assert rendered("2+2", chat, "Think.") == "<system>Think.<user>2+2<a>"
+    assert rendered("2+2", chat, "") == "<user>2+2<a>"
+    assert rendered(HI, chat) == "<user>hi<a>"
+    assert rendered(HI, chat, "Think.") == "<system>Think.<user>hi<a>"
+    assert rendered(TALK, chat) == "<system>Be brief.<user>a<assistant>b<user>c<a>"
+
+
+def test_a_system_prompt_takes_the_place_of_that_of_the_data(chat: Any) -> None:
+    assert rendered(TALK, chat, "Think.") == "<system>Think.<user>a<assistant>b<user>c<a>"
+    assert rendered(TALK, chat, "") == "<user>a<assistant>b<user>c<a>"
+
+
+def test_a_template_is_around_the_last_message_of_the_user(chat: Any) -> None:
+    assert rendered(HI, chat, None, "Q: {prompt}!") == "<user>Q: hi!<a>"
+    assert rendered(TALK, chat, None, "Q: {prompt}!") == "<system>Be brief.<user>a<assistant>b<user>Q: c!<a>"
+
+
+def test_content_parts_are_text(chat: Any) -> None:
+    parts = [{"type": "text", "text": "h", "image": None}, {"type": "text", "text": "i", "image": None}]
+    assert rendered([{"role": "user", "content": parts, "name": None}], chat) == "<user>hi<a>"
+    image = [{"role": "user", "content": [{"type": "image", "image": "x.png"}, {"type": "text", "text": "?"}]}]
+    with pytest.raises(ValueError, match="row 0 has a part of type image in message 0, want texts only"):
+        rendered(image, chat)
+
+
+def test_an_assistants_message_at_the_end_is_refused_dropped_or_continued(chat: Any) -> None:
+    with pytest.raises(ValueError, match=r"row 0 ends with a message of the assistant.*--last_assistant drop"):
+        rendered(SOLVED, chat)
+    assert rendered(SOLVED, chat, last_assistant="drop") == "<user>hi<a>"
+    assert rendered(SOLVED, chat, last_assistant="continue") == "<user>hi<assistant>It is 4."
+
+
+def test_arguments_of_the_chat_template_from_the_call_and_from_the_row(chat: Any) -> None:
+    rows = [{"prompt": HI}, {"prompt": HI, "chat_template_kwargs": {"think": True}}]
+    texts = [row["prompt"] for row in render_prompts(rows, chat, chat_template_kwargs={"think": False})]
+    assert texts == ["<user>hi<a><off>", "<user>hi<a>"]
+
+
+@pytest.mark.parametrize(
+    ("template", "options", "message"),
+    [
+        (
+            TEMPLATE,
+            {"refuse": True},
+            r"row 7 is refused by .* \(TemplateError: System role not supported\).*prompt_templ",
+        ),
+        (IGNORES_SYSTEM, {}, "row 7 is rendered without the system prompt.*prompt_template"),
+    ],
+)
+def test_a_template_that_refuses_or_ignores_a_system_message(
+    plain: Any, template: str, options: dict[str, Any], message: str
+) -> None:
+    plain.chat_template = template
+    with pytest.raises(ValueError, match=message) as caught:
+        render_prompts([{"prompt": HI}], plain, "Think.", None, options, numbers=[7])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ("", "is empty"),
+        (4, "is of type int, want a text or a list of messages"),
+        (["hi"], "has a message 0 of str, want a mapping with role and content"),
+        ([{"from": "human", "value": "hi"}], r"has a message 0 of \['from', 'value'\]"),
+        ([{"role": "system", "content": "x"}], "has no message of the user"),
+    ],
+)
+def test_what_is_no_prompt_is_named(chat: Any, prompt: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"data: the prompt of row 0 {message}"):
+        rendered(prompt, chat)
+
+
+def test_messages_stay_beside_the_text_for_rewards(chat: Any) -> None:
+    (row,) = render_prompts([{"prompt": HI, "answer": "x"}], chat, "Think.")
+    assert row["prompt_messages"] == [{"role": "system", "content": "Think."}, *HI]
+    assert set(render_prompts([{"prompt": "hi", "answer": "x"}], chat, "Think.")[0]) == {"prompt", "answer"}
+    assert HI == [{"role": "user", "content": "hi"}]

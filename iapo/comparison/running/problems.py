@@ -9,9 +9,13 @@ from typing import Any
 
 from iapo.comparison.running.plan import Plan, Split
 from iapo.comparison.running.settings import Settings, instantiate
-from iapo.policy.loading import load_tokenizer
+from iapo.policy.loading import load_limits, load_tokenizer
 from iapo.rewards import check_columns, check_references
-from iapo.tasks import Row, hold_out, load_rows
+from iapo.tasks import Row, hold_out
+from iapo.tasks.messages import problem_of
+from iapo.training.fitting import Room, reserved_by
+from iapo.training.parser import max_new_tokens
+from iapo.training.plain_files import digests
 from iapo.training.settings import ProblemSource
 
 _SPARE = 8
@@ -35,7 +39,7 @@ def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
         rewards: the reward functions of the evaluation; the data must have the columns that they need.
 
     Raises:
-        ValueError: too few problems, or a missing column.
+        ValueError: too few problems, a missing column, or prompts that cannot be rendered or do not fit the model.
     """
     wanted: dict[Split, int] = {"test": plan.evaluation.problems}
     seeds = plan.reporting_seeds
@@ -45,22 +49,34 @@ def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
     settings = plan.evaluation.settings
     source = problem_source(settings)
     chosen = choose_problems(settings, wanted, plan.evaluation.seed, seeds)
-    tokenizer = load_tokenizer(settings["model"], settings["trust_remote_code"])
+    model = settings["model"], settings["trust_remote_code"]
+    tokenizer = load_tokenizer(*model)
+    reserved = reserved_by(max_new_tokens(settings["sampler"]), tokenizer, plan.evaluation.forced)
+    room = Room(tokenizer, load_limits(*model), reserved, source.long_prompts)
     for split, rows in chosen.items():
         check_columns(rewards, rows[0])
         check_references(rewards, rows)
+        numbers = [f"{place} of the {split} problems" for place in range(len(rows))]
+        rendered = source.render(rows, tokenizer, numbers)
+        kept = room.fitting(rendered, numbers)
         content = {
             "split": split,
             "seed": plan.evaluation.seed,
             "samples": plan.evaluation.samples if split == "test" else plan.tuning.samples,
             "batch": plan.evaluation.batch,
             "settings": {name: settings[name] for name in _EVALUATED_BY},
-            "problems": [row["prompt"] for row in rows],
-            "rows": source.render(rows, tokenizer),
+            "files": digests(settings),
+            "problems": [rows[place]["prompt"] for place in kept],
+            "rows": [rendered[place] for place in kept],
         }
         if split == "test" and plan.evaluation.forced is not None:
             content["forced"] = asdict(plan.evaluation.forced)
-        problems_path(folder, split).write_text(json.dumps(content, default=str) + "\n", encoding="utf-8")
+        problems_path(folder, split).write_text(json.dumps(content, default=_as_text) + "\n", encoding="utf-8")
+
+
+def _as_text(value: Any) -> str:
+    """A value that JSON lacks, as rewards read it as a reference."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def problem_source(settings: Settings) -> ProblemSource:
@@ -103,8 +119,7 @@ def choose_problems(
         return {split: _of_split(source, split, count, seed) for split, count in wanted.items()}
     total = sum(wanted.values())
     if task.holds_out:
-        tokenizer = load_tokenizer(settings["model"], settings["trust_remote_code"])
-        held = _held_out(source, tokenizer, total)
+        held = hold_out(source.load(seed=0), total)[1]
     else:
         held = _never_trained_on(source, total, seed, training_seeds)
     chosen: dict[Split, list[Row]] = {}
@@ -116,25 +131,17 @@ def choose_problems(
 def _of_split(source: ProblemSource, split: Split, count: int, seed: int) -> list[Row]:
     """Problems of one of the splits of a task whose splits are disjoint."""
     task = source.resolve()
-    rows = load_rows(task, split, seed, count, source.prompt_column, source.answer_column)
+    rows = source.load_split(split, seed, count)
     if len(rows) < count:
         raise ValueError(f"evaluation.problems: want {count} problems, but the {split} split of {task} has {len(rows)}")
     return rows
 
 
-def _held_out(source: ProblemSource, tokenizer: Any, total: int) -> list[Row]:
-    """The rows that training holds out, with their prompts as in the data; training splits by rendered prompts."""
-    rows = source.load(seed=0)
-    rendered = source.render(rows, tokenizer)
-    plain = {json.dumps(after["prompt"]): before for before, after in zip(rows, rendered, strict=True)}
-    return [plain[json.dumps(row["prompt"])] for row in hold_out(rendered, total)[1]]
-
-
 def _never_trained_on(source: ProblemSource, total: int, seed: int, training_seeds: Sequence[int]) -> list[Row]:
-    trained = {json.dumps(row["prompt"]) for each in training_seeds for row in source.load(each)}
+    trained = {problem_of(row["prompt"]) for each in training_seeds for row in source.load(each)}
     pool = replace(source, limit=_SPARE * total).load(_OTHER_SEED + seed)
-    found = {json.dumps(row["prompt"]): row for row in pool}
-    new = [row for prompt, row in found.items() if prompt not in trained]
+    found = {problem_of(row["prompt"]): row for row in pool}
+    new = [row for problem, row in found.items() if problem not in trained]
     if len(new) < total:
         raise ValueError(
             f"evaluation.problems: want {total} problems in all, but of {source.resolve()} only {len(new)} of "

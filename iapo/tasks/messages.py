@@ -1,0 +1,90 @@
+"""Prompts in one form each: a text, or chat messages whose contents are texts."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+Message = dict[str, Any]
+SYSTEM_ROLES = ("system", "developer")
+LastAssistant = Literal["refuse", "drop", "continue"]
+"""What becomes of an assistant's message at the end of a prompt: an error, left out, or continued by the completion."""
+
+
+def plain_prompt(prompt: Any, last_assistant: LastAssistant = "refuse") -> str | list[Message]:
+    """A prompt as a text, or as messages whose contents are texts.
+
+    Lone surrogates, which no tokenizer takes, are replaced. Content parts ``{"type": "text", "text": ...}`` become one
+    text; keys of messages that are ``None``, as a Parquet file fills them in, are left out.
+
+    Args:
+        prompt: a text or a list of messages, each with ``role`` and ``content``.
+        last_assistant: what becomes of an assistant's message at the end.
+
+    Raises:
+        ValueError: anything else, an empty prompt, an image, or an assistant's message at the end, if that is refused.
+
+    Example:
+        >>> plain_prompt([{"role": "user", "content": [{"type": "text", "text": "1+1?"}], "name": None}])
+        [{'role': 'user', 'content': '1+1?'}]
+    """
+    prompt = prompt.tolist() if hasattr(prompt, "tolist") else prompt
+    if isinstance(prompt, str):
+        if not prompt:
+            raise ValueError("is empty")
+        return _sound(prompt)
+    if not isinstance(prompt, Sequence) or isinstance(prompt, bytes):
+        raise ValueError(f"is of type {type(prompt).__name__}, want a text or a list of messages")
+    messages = [_message(index, message) for index, message in enumerate(prompt)]
+    if messages and messages[-1]["role"] == "assistant" and last_assistant != "continue":
+        if last_assistant == "refuse":
+            raise ValueError(
+                "ends with a message of the assistant, which the policy would read; --last_assistant drop leaves it "
+                "out (a solution), --last_assistant continue lets completions go on from it"
+            )
+        messages = messages[:-1]
+    if not any(message["role"] == "user" for message in messages):
+        raise ValueError("has no message of the user")
+    return messages
+
+
+def problem_of(prompt: str | Sequence[Message]) -> str:
+    """What a prompt asks: its text without system messages, spaces as one. Prompts that ask the same are one problem.
+
+    Example:
+        >>> problem_of([{"role": "system", "content": "Think."}, {"role": "user", "content": " 1+1?"}])
+        '1+1?'
+    """
+    if isinstance(prompt, str):
+        return " ".join(prompt.split())
+    messages = [_message(index, message) for index, message in enumerate(prompt)]
+    told = [(message["role"], " ".join(message["content"].split())) for message in messages]
+    asked = [(role, text) for role, text in told if role not in SYSTEM_ROLES]
+    return asked[0][1] if len(asked) == 1 else json.dumps(asked)
+
+
+def _message(index: int, message: Any) -> Message:
+    if not isinstance(message, Mapping) or not isinstance(message.get("role"), str) or "content" not in message:
+        got = sorted(map(str, message)) if isinstance(message, Mapping) else type(message).__name__
+        raise ValueError(f"has a message {index} of {got}, want a mapping with role and content")
+    return {key: value for key, value in message.items() if value is not None} | {
+        "content": _text(index, message["content"])
+    }
+
+
+def _text(index: int, content: Any) -> str:
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return _sound(content)
+    texts = []
+    for part in content if isinstance(content, Sequence) and not isinstance(content, bytes) else [content]:
+        text = part.get("text") if isinstance(part, Mapping) else part
+        if not isinstance(text, str) or (isinstance(part, Mapping) and part.get("type", "text") != "text"):
+            kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+            raise ValueError(f"has a part of type {kind} in message {index}, want texts only")
+        texts.append(_sound(text))
+    return "".join(texts)
+
+
+def _sound(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,48 @@
+"""The parser of all commands: jsonargparse's, which also takes components from plain files."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import yaml  # type: ignore[import-untyped]
+from jsonargparse import ArgumentParser, Namespace, get_loader, set_dumper, set_loader
+
+from iapo.training.plain_files import arguments_to_import_paths, to_files, to_import_paths
+
+_MODE = "iapo"
+
+
+class FileParser(ArgumentParser):
+    """Reads ``my_file.py:Name`` wherever an import path may stand, and writes it so when settings are dumped."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"parser_mode": _MODE, **kwargs})
+
+    def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Namespace:  # type: ignore[override]
+        """Parse arguments; those of this process by default."""
+        try:
+            given = arguments_to_import_paths(sys.argv[1:] if args is None else args)
+        except ValueError as error:
+            self.error(str(error), error)
+        return super().parse_args(given, *rest, **options)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """End with a message that names files, not modules."""
+        super().error(to_files(message), ex)
+
+    def dump(self, *args: Any, **options: Any) -> str:
+        """Settings as text, with files in place of the modules that they were loaded as."""
+        return to_files(super().dump(*args, **options))
+
+
+def _load(text: str) -> Any:
+    """YAML with import paths in place of files."""
+    return to_import_paths(get_loader("yaml")(text))
+
+
+def _dump(data: Any) -> str:
+    return str(yaml.safe_dump(data, default_flow_style=False, allow_unicode=True, sort_keys=False))
+
+
+set_loader(_MODE, _load, (yaml.YAMLError, ValueError))
+set_dumper(_MODE, _dump)

@@ -1,0 +1,79 @@
+"""Which prompts fit a model, found before anything is sampled."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from iapo.evaluation import ForcedAnswers
+from iapo.interfaces import AdvantageAssigner, MIEstimator
+from iapo.policy.limits import Limits
+from iapo.rollout.prompts import encode, encode_prompts
+from iapo.tasks import Row
+
+LongPrompts = Literal["refuse", "drop"]
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a model has room for.
+
+    Args:
+        tokenizer: of the model.
+        limits: of the model.
+        reserved: tokens that may follow a prompt.
+        long_prompts: whether a prompt that does not fit with what may follow it is refused or dropped.
+    """
+
+    tokenizer: Any
+    limits: Limits
+    reserved: int
+    long_prompts: LongPrompts = "refuse"
+
+    def fitting(self, rows: Sequence[Row], numbers: Sequence[object]) -> list[int]:
+        """The places of the rows whose prompts fit.
+
+        Args:
+            rows: rendered, as `iapo.tasks.render_prompts` gives them.
+            numbers: of the rows in the data, for errors.
+
+        Raises:
+            ValueError: a prompt with a token that the model has no embedding of, one that does not fit and is to be
+                refused, or none that fits; the row is named.
+        """
+        lengths = []
+        for number, ids in zip(numbers, encode_prompts([row["prompt"] for row in rows], self.tokenizer), strict=True):
+            self.limits.check_tokens(ids, self.tokenizer, f"data: the prompt of row {number}")
+            lengths.append(len(ids))
+        most = self.limits.positions
+        long = [] if most is None else [i for i, length in enumerate(lengths) if length + self.reserved > most]
+        if not long:
+            return list(range(len(rows)))
+        found = (
+            f"data: the prompt of row {numbers[long[0]]} has {lengths[long[0]]} tokens, and with {self.reserved} that "
+            f"may follow it does not fit the {most} positions of the model ({len(long)} of {len(rows)} such rows)"
+        )
+        if self.long_prompts == "refuse" or len(long) == len(rows):
+            raise ValueError(f"{found}; leave them out with --long_prompts drop, or lower --sampler.max_new_tokens")
+        _LOG.warning("%s, which are dropped", found)
+        dropped = set(long)
+        return [index for index in range(len(rows)) if index not in dropped]
+
+
+def reserved_by(max_new_tokens: int, tokenizer: Any, forced: ForcedAnswers | None) -> int:
+    """Tokens that may follow a prompt in an evaluation: a completion and, where reasoning is cut, an asked answer."""
+    if forced is None:
+        return max_new_tokens
+    return max_new_tokens + len(encode(forced.postfix, tokenizer, "postfix")) + forced.answer_tokens
+
+
+def forced_tokens(estimator: MIEstimator, assigner: AdvantageAssigner) -> list[int]:
+    """The tokens that an estimator, or one that it wraps, puts behind a completion; none if it is not asked."""
+    if not assigner.requires_estimate:
+        return []
+    asked = [estimator]
+    while isinstance(inner := getattr(asked[-1], "estimator", None), MIEstimator):
+        asked.append(inner)
+    return [token for each in asked for name in ("postfix_ids", "closing_ids") for token in getattr(each, name, ())]

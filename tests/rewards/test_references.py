@@ -1,0 +1,104 @@
+"""References as data sets hold them: numbers, mappings, lists, bytes; what is read of each, and what is refused."""
+
+import json
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iapo.rewards import ExactAnswer, MathAnswer, check_references
+from iapo.rewards.scores import read_references
+from iapo.rewards.text import accepted_answers
+
+NO_ANSWER = [
+    None,
+    float("nan"),
+    float("inf"),
+    np.float32("nan"),
+    Decimal("NaN"),
+    [],
+    {},
+    {"a": "1", "b": "2"},
+    {"answer": None},
+]
+
+
+@pytest.mark.parametrize(
+    ("reference", "accepted"),
+    [
+        ("4", ("4",)),
+        (4, ("4",)),
+        (4.0, ("4",)),
+        (-0.0, ("-0",)),
+        (1e-05, ("0.00001",)),
+        (1e22, ("10000000000000000000000",)),
+        (np.float64(0.5), ("0.5",)),
+        (np.int64(7), ("7",)),
+        (Decimal("1E+2"), ("100",)),
+        (Decimal("0.50"), ("0.5",)),
+        (True, ("True",)),
+        (b"x #### 4", ("4",)),
+        ({"ground_truth": "4", "style": "rule"}, ("4",)),
+        ({"ground_truth": None, "answer": 4.0}, ("4",)),
+        ({"style": None, "target": "4"}, ("4",)),
+        ({"answer": {"value": b"4"}}, ("4",)),
+        ('{"ground_truth": "4"}', ("4", '{"ground_truth": "4"}')),
+        ("{4, 5}", ("{4, 5}",)),
+        ('{"x": 4}', ('{"x": 4}',)),
+        (["2", "two"], ("2", "two")),
+        ([2, "two", None], ("2", "two")),
+        (np.array(["2", "two"]), ("2", "two")),
+        ([2, 3.0], ("[2, 3]",)),
+        ([4], ("4", "[4]")),
+        (np.array([2.5, 3.0]), ("[2.5, 3]",)),
+        ([2, None], ()),
+        (date(2024, 5, 1), ("2024-05-01",)),
+        (datetime(2024, 5, 1), ("2024-05-01",)),
+        *((nothing, ()) for nothing in NO_ANSWER),
+    ],
+)
+def test_what_an_entry_accepts(reference: Any, accepted: tuple[str, ...]) -> None:
+    assert accepted_answers(reference) == accepted
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_numbers_keep_their_value_without_an_exponent(number: float) -> None:
+    (text,) = accepted_answers(json.loads(json.dumps(number)))
+    assert float(text) == number
+    assert "e" not in text.lower()
+
+
+@pytest.mark.parametrize("reward", [MathAnswer(), ExactAnswer()])
+@pytest.mark.parametrize(
+    ("reference", "given_answer"),
+    [
+        (1e-05, "0.00001"),
+        (4.0, "4"),
+        ({"ground_truth": "4"}, "4"),
+        (["2", "two"], "two"),
+        (b"4", "4"),
+        (np.array(["2", "two"]), "2"),
+        ([72], "72"),
+    ],
+)
+def test_right_answers_score(reward: Any, reference: Any, given_answer: str) -> None:
+    texts = [f"<think></think><answer>{text}</answer>" for text in (given_answer, "9")]
+    assert reward(["q"] * 2, texts, [[], []], answer=[reference] * 2) == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("reward", [MathAnswer(), ExactAnswer()])
+@pytest.mark.parametrize("nothing", NO_ANSWER)
+def test_a_reference_that_is_none_is_named_with_its_row(reward: Any, nothing: Any) -> None:
+    rows = [{"prompt": "1", "answer": "1"}, {"prompt": "2", "answer": nothing}]
+    with pytest.raises(ValueError, match=r"'mine' cannot read the references of 1 of 2 rows, first that of row 1"):
+        check_references({"mine": reward}, rows)
+    with pytest.raises(ValueError, match="that of row 1 is "):
+        read_references(rows)
+
+
+def test_an_estimator_is_asked_about_the_first_answer() -> None:
+    assert read_references([{"answer": {"ground_truth": "4"}}, {"answer": ["2", "two"]}]) == ["4", "2"]

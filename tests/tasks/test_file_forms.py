@@ -1,0 +1,113 @@
+"""Files as other programs write them: byte-order marks, long fields, quotes, gzip, arrays, and what is broken."""
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from iapo.tasks import FileTask, load_rows, task_from_source
+
+ROWS = [{"prompt": "1+1?", "answer": "2"}, {"prompt": 'say "é"', "answer": "3"}]
+ARRAY = json.dumps(ROWS, indent=1)
+LINES = "\n\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS) + "\n\n"
+TABLE = 'prompt,answer\r\n1+1?,2\r\n\r\n"say ""é""",3\r\n'
+
+
+def utf8_with_mark(text: str) -> bytes:
+    return text.encode("utf-8-sig")
+
+
+def zipped(text: str) -> bytes:
+    return gzip.compress(text.encode())
+
+
+@pytest.mark.parametrize("encode", [str.encode, utf8_with_mark, lambda text: text.encode("utf-16"), zipped])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.json", ARRAY),
+        ("a.json", LINES),
+        ("a.jsonl", LINES),
+        ("a.jsonl", ARRAY),
+        ("a.ndjson", LINES),
+        ("a.JSONL.gz", LINES),
+        ("a.csv", TABLE),
+        ("a.csv.gz", TABLE),
+        ("a.tsv", TABLE.replace(",", "\t")),
+    ],
+)
+def test_forms_of_the_same_rows(tmp_path: Path, name: str, text: str, encode: Callable[[str], bytes]) -> None:
+    (tmp_path / name).write_bytes(encode(text))
+    task = task_from_source(str(tmp_path / name))
+    assert isinstance(task, FileTask)
+    assert load_rows(task) == ROWS
+
+
+fields = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8).filter(
+    str.strip
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(fields, fields), min_size=1, max_size=5))
+def test_what_a_program_writes_as_csv_is_read_back(tmp_path: Path, pairs: list[tuple[str, str]]) -> None:
+    file = io.StringIO(newline="")
+    csv.writer(file).writerows([("prompt", "answer"), *pairs])
+    (tmp_path / "a.csv").write_bytes(file.getvalue().encode())
+    assert load_rows(FileTask(str(tmp_path / "a.csv"))) == [{"prompt": p, "answer": a} for p, a in pairs]
+
+
+def test_a_field_may_be_long(tmp_path: Path) -> None:
+    before = csv.field_size_limit()
+    (tmp_path / "a.csv").write_text(f"prompt,answer\n{'x' * 200_000},1\n")
+    assert len(load_rows(FileTask(str(tmp_path / "a.csv")))[0]["prompt"]) == 200_000
+    assert csv.field_size_limit() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"prompt,answer\n1,2\n3\n", r"line 3 of .*a\.csv has 1 fields, want 2"),
+        ("a.csv", b"prompt,answer\n1,2,3\n", r"line 2 of .* has 3 fields, want 2"),
+        ("a.csv", b'prompt,answer\n1,2\n"a "b" c",2\n3,4\n', r"line 3 of .* is no CSV"),
+        ("a.csv", b'prompt,answer\n1,2\n"open,2\n3,4\n', r"line 3 of .* is no CSV: unexpected end"),
+        ("a.csv", b"prompt,answer,answer\n1,2,3\n", r"line 1 of .* names the columns \['answer'\] more than once"),
+        ("a.csv", b"prompt,answer\n1,2\ncaf\xe9,3\n", r"line 3 of .* is no UTF-8 \(byte 0xe9\).*iconv"),
+        ("a.jsonl", b'{"prompt": "1", "answer": "1"}\n[1]\n', "something else than one object per row"),
+        ("a.json", b'{"prompt": "1", "answer": "1"}', "something else than one object per row"),
+        ("a.json", b'[{"prompt": "1"},', r"a\.json is no JSON"),
+        ("a.json", b'{"prompt": "1", "answer": "1"}\n{"prompt"', r"line 2 of .*a\.json is no JSON"),
+        ("a.jsonl", zipped(LINES)[:-9], r"a\.jsonl is a damaged gzip"),
+        ("a.parquet", b"PAR1 nothing PAR1", r"a\.parquet cannot be read as Parquet"),
+    ],
+)
+def test_what_cannot_be_read_is_named_in_one_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_rows(FileTask(str(tmp_path / name)))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_another_kind_is_not_looked_up_on_the_hub(tmp_path: Path) -> None:
+    (tmp_path / "a.xlsx").write_text("x")
+    with pytest.raises(ValueError, match=r"the ending of .*a\.xlsx does not say what it is, want one of .*\.csv"):
+        task_from_source(str(tmp_path / "a.xlsx"))
+
+
+def test_parquet_as_verl_writes_it(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = [
+        {"prompt": [{"role": "user", "content": "2+2?"}], "reward_model": {"style": "rule", "ground_truth": "4"}},
+        {"prompt": [{"role": "user", "content": "3+3?", "name": "x"}], "reward_model": {"ground_truth": "6"}},
+    ]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
+    read = load_rows(FileTask(str(tmp_path / "a.parquet")), answer_column="reward_model")
+    assert read[0]["prompt"] == [{"role": "user", "content": "2+2?"}]
+    assert [row["answer"]["ground_truth"] for row in read] == ["4", "6"]

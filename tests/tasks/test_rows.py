@@ -1,0 +1,75 @@
+"""Rows of a task: columns of all rows, names that rewards have for other things, rows without references."""
+
+import logging
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+
+from iapo.tasks import Row, Split, Task, load_rows
+
+
+@dataclass(frozen=True)
+class Given(Task):
+    """Rows that a test writes."""
+
+    given: tuple[Row, ...]
+
+    def __str__(self) -> str:
+        return "mine"
+
+    def rows(self, split: Split = "train", seed: int = 0, limit: int | None = None) -> list[Row]:
+        return list(self.given)[:limit]
+
+
+def load(*rows: dict[str, Any], **options: Any) -> list[Row]:
+    return load_rows(Given(rows), **options)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_columns_are_those_of_all_rows(caplog: pytest.LogCaptureFixture, order: int) -> None:
+    given = [{"prompt": "1", "answer": "1"}, {"prompt": "2", "answer": "2", "hint": "x"}][::order]
+    rows = load(*given)
+    assert [row["hint"] for row in rows] == [None, "x"][::order]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "{'hint': 1}" in caplog.text
+
+
+def test_columns_named_like_arguments_of_rewards_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    row = {"prompt": "1", "answer": "1", "completions": "right", "completion_ids": [1], "prompts": "x", "level": 3}
+    assert load(row) == [{"prompt": "1", "answer": "1", "level": 3}]
+    assert "['completion_ids', 'completions', 'prompts'] of mine are left out" in caplog.text
+
+
+def test_prompts_alone_are_rows() -> None:
+    assert load({"prompt": "1"}, {"prompt": [{"role": "user", "content": "2"}]}) == [
+        {"prompt": "1"},
+        {"prompt": [{"role": "user", "content": "2"}]},
+    ]
+    with pytest.raises(ValueError, match=r"mine has no column \['solution'\]"):
+        load({"prompt": "1"}, answer_column="solution")
+
+
+@pytest.mark.parametrize("answer", [None, float("nan"), [], {}])
+def test_a_row_without_an_answer_is_named(answer: Any) -> None:
+    with pytest.raises(ValueError, match=r"mine has nothing in \['answer'\] of row 1"):
+        load({"prompt": "1", "answer": "1"}, {"prompt": "2", "answer": answer})
+    with pytest.raises(ValueError, match=r"no column \['answer'\].*row 1"):
+        load({"prompt": "1", "answer": "1"}, {"prompt": "2"})
+
+
+def test_a_prompt_that_is_none_is_named() -> None:
+    with pytest.raises(ValueError, match="the prompt of row 1 of mine is of type int"):
+        load({"prompt": "1", "answer": "1"}, {"prompt": 2, "answer": "1"})
+    solved = [{"role": "user", "content": "1"}, {"role": "assistant", "content": "2"}]
+    with pytest.raises(ValueError, match="the prompt of row 0 of mine ends with a message of the assistant"):
+        load({"prompt": solved, "answer": "1"})
+    assert load({"prompt": solved}, last_assistant="drop") == [{"prompt": solved[:1]}]
+
+
+def test_values_of_numpy_are_those_of_python() -> None:
+    (row,) = load({"prompt": "1", "answer": np.array(["2", "two"]), "x": np.float32(0.5), "y": Decimal("1.5")})
+    assert row == {"prompt": "1", "answer": ["2", "two"], "x": 0.5, "y": Decimal("1.5")}
+    assert type(row["x"]) is float

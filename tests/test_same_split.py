@@ -1,0 +1,119 @@
+"""What is evaluated was never trained on: train, eval and compare split problems alike, whatever the flags."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iapo.cli import main
+from iapo.comparison.running.problems import choose_problems
+from iapo.comparison.running.settings import resolve
+from iapo.policy import load_model
+from iapo.tasks.messages import problem_of
+
+CHAT = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}"
+COUNT, HELD = 30, 12
+
+
+class _Stop(Exception):  # noqa: N818
+    pass
+
+
+@pytest.fixture(scope="module")
+def chat_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The embedded model with a chat template."""
+    folder = tmp_path_factory.mktemp("chat")
+    model, tokenizer = load_model("embedded")
+    tokenizer.chat_template = CHAT
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """The prompts that a command trains or evaluates on; it ends there."""
+    found: dict[str, list[str]] = {}
+
+    def stream(rows: list[dict[str, Any]], batch: int, seed: int) -> None:
+        found["train"] = [row["prompt"] for row in rows]
+        raise _Stop
+
+    def evaluate(rows: list[dict[str, Any]], **options: Any) -> None:
+        found["eval"] = [row["prompt"] for row in rows]
+        raise _Stop
+
+    monkeypatch.setattr("iapo.training.run.PromptStream", stream)
+    monkeypatch.setattr("iapo.commands.evaluate.evaluate", evaluate)
+    return found
+
+
+def numbers_in(prompts: list[str]) -> set[str]:
+    """Every prompt has one number in brackets, which names its problem."""
+    return {prompt.partition("[")[2].partition("]")[0] for prompt in prompts}
+
+
+def write(path: Path, form: str) -> str:
+    """Problems, each twice; of messages, the second time with a system message."""
+    rows = []
+    for number in range(COUNT):
+        text = f"3+8-[{number}]="
+        message = {"role": "user", "content": text}
+        forms = {
+            "text": [text, f" {text}\n"],
+            "messages": [[message], [{"role": "system", "content": "Be brief."}, message]],
+            "solved": [[message, {"role": "assistant", "content": answer}] for answer in ("1", "2")],
+        }
+        rows += [{"prompt": prompt, "answer": "1"} for prompt in forms[form]]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("form", "flags"),
+    [
+        ("text", []),
+        ("text", ["--system_prompt", "Think.", "--prompt_template", "Q: {prompt}"]),
+        ("messages", ["--system_prompt", "Think.", "--prompt_template", "Q: {prompt}"]),
+        ("solved", ["--last_assistant", "drop"]),
+    ],
+)
+def test_nothing_that_is_evaluated_was_trained_on(
+    tmp_path: Path, chat_model: str, seen: dict[str, list[str]], form: str, flags: list[str]
+) -> None:
+    data = ["--data", write(tmp_path / "a.jsonl", form), *flags, "--sampler.max_new_tokens", "8"]
+    with pytest.raises(_Stop):
+        main(["train", "--model", chat_model, *data, "--eval_problems", str(HELD), "--output", str(tmp_path / "run")])
+    with pytest.raises(_Stop):
+        main(["eval", "--models", f"[{chat_model}]", *data, "--problems", str(HELD), "--samples", "1", "--ks", "[1]"])
+    trained, evaluated = numbers_in(seen["train"]), numbers_in(seen["eval"])
+    assert not trained & evaluated
+    assert (len(seen["train"]), len(seen["eval"])) == (2 * (COUNT - HELD), HELD)
+    assert len(trained | evaluated) == COUNT
+    line = [f"{flag}={value}" for flag, value in zip(data[::2], data[1::2], strict=True)]
+    chosen = choose_problems(resolve([f"--model={chat_model}", *line], "base"), {"test": HELD}, 0, (0,))
+    assert numbers_in([problem_of(row["prompt"]) for row in chosen["test"]]) == evaluated
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_is_dropped_for_its_length_does_not_move_the_split(
+    tmp_path: Path, seen: dict[str, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"prompt": f"3+8-[{n}]={'+' * (n * 5)}", "answer": "1"} for n in range(COUNT)]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    train = ["train", "--data", str(tmp_path / "a.json"), "--eval_problems", str(HELD), "--output", str(tmp_path / "r")]
+    evaluation = ["eval", "--data", str(tmp_path / "a.json"), "--problems", str(HELD), "--samples", "1", "--ks", "[1]"]
+    assert main([*train, "--sampler.max_new_tokens", "150"]) == 1
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "positions of the model" in message
+    drop = ["--long_prompts", "drop", "--sampler.max_new_tokens"]
+    with pytest.raises(_Stop):
+        main([*train, *drop, "150"])
+    for most in ("8", "200"):
+        with pytest.raises(_Stop):
+            main([*evaluation, *drop, most])
+        assert not numbers_in(seen["train"]) & numbers_in(seen["eval"])
+    assert len(seen["train"]) < COUNT - HELD

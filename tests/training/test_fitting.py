@@ -1,0 +1,59 @@
+"""Prompts that fit a model and what may follow them."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from iapo.advantages import GroupRelative, InformationAware
+from iapo.embedded import model_path
+from iapo.estimators import AnswerLikelihood, NoInformation, Refined
+from iapo.policy.limits import Limits
+from iapo.training.fitting import Room, forced_tokens
+
+TOKENIZER = AutoTokenizer.from_pretrained(model_path())
+
+
+def room(positions: int | None, reserved: int = 0, long_prompts: Any = "drop") -> Room:
+    return Room(TOKENIZER, Limits(positions, len(TOKENIZER)), reserved, long_prompts)
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=8), st.integers(1, 20), st.integers(0, 6))
+def test_rows_that_fit_are_kept(lengths: list[int], positions: int, reserved: int) -> None:
+    rows = [{"prompt": "1" * length} for length in lengths]
+    fit = [index for index, length in enumerate(lengths) if length + reserved <= positions]
+    first = next((index for index in range(len(rows)) if index not in fit), None)
+    if not fit:
+        with pytest.raises(ValueError, match=f"row 10 has {lengths[0]} tokens"):
+            room(positions, reserved).fitting(rows, range(10, 10 + len(rows)))
+        return
+    assert room(positions, reserved).fitting(rows, range(10, 10 + len(rows))) == fit
+    assert room(None, reserved).fitting(rows, range(len(rows))) == list(range(len(rows)))
+    if first is not None:
+        numbers = rf"row {first + 10} has {lengths[first]} tokens, and with {reserved} .* the {positions} positions"
+        wanted = rf"{numbers}.*--long_prompts drop"
+        with pytest.raises(ValueError, match=wanted):
+            room(positions, reserved, "refuse").fitting(rows, range(10, 10 + len(rows)))
+
+
+def test_what_is_dropped_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    rows = [{"prompt": "1"}, {"prompt": "1+1="}]
+    assert room(3).fitting(rows, [0, 7]) == [0]
+    assert "row 7" in caplog.text
+    assert "(1 of 2 such rows), which are dropped" in caplog.text
+
+
+def test_a_token_without_an_embedding_is_named() -> None:
+    small = Room(TOKENIZER, Limits(None, 5), 0)
+    with pytest.raises(ValueError, match=r"the prompt of row 3: the token .* has the id"):
+        small.fitting([{"prompt": "1+1="}], [3])
+
+
+def test_tokens_of_an_estimator_that_is_asked() -> None:
+    likelihood = AnswerLikelihood((1, 2), (3,))
+    assert forced_tokens(likelihood, InformationAware()) == [1, 2, 3]
+    assert forced_tokens(Refined(likelihood, stride=2), InformationAware()) == [1, 2, 3]
+    assert forced_tokens(likelihood, GroupRelative()) == []
+    assert forced_tokens(NoInformation(), InformationAware()) == []
