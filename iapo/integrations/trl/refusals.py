@@ -17,7 +17,7 @@ def refuse_trainer(trainer: Any) -> int:
     Raises:
         TypeError: a trainer that is none of TRL's GRPO, or a configuration without `InformationOptions`.
         ValueError: a loss that another class than GRPOTrainer computes, a model that reads images, a prompt-learning
-            adapter, data with images, a ``correct_reward`` that no function has.
+            adapter, data with images or without the answers to ask about, a ``correct_reward`` that no function has.
     """
     name, args = type(trainer).__name__, trainer.args
     if not isinstance(trainer, GRPOTrainer):
@@ -39,8 +39,16 @@ def refuse_trainer(trainer: Any) -> int:
         )
     for which in ("train_dataset", "eval_dataset"):
         columns = getattr(getattr(trainer, which, None), "column_names", None)
-        if isinstance(columns, list) and (found := sorted({"image", "images"} & set(columns))):
+        if not isinstance(columns, list):
+            continue
+        if found := sorted({"image", "images"} & set(columns)):
             raise ValueError(f"{which}: got the columns {found}; information is measured of text only, remove them")
+        made = trainer.rollout_func is not None or trainer.environment_factories is not None
+        if args.answer == "reference" and args.answer_column not in columns and not made:
+            raise ValueError(
+                f"answer_column: got {args.answer_column!r}, {which} has the columns {sorted(columns)}; with "
+                "answer='reference' name the column of the answers"
+            )
     names = trainer.reward_func_names
     wanted = names[0] if args.correct_reward is None else args.correct_reward
     if wanted not in names:

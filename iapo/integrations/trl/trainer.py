@@ -1,5 +1,6 @@
 """`IAPOTrainer`: TRL's `GRPOTrainer` with information-aware advantages."""
 
+import textwrap
 import time
 from typing import Any
 
@@ -159,9 +160,15 @@ class IAPOTrainer(InformationMixin, GRPOTrainer):
     _tag_names = ["trl", "iapo"]  # noqa: RUF012
     _name = "IAPO"
     _paper = {  # noqa: RUF012
-        "title": "IAPO",
+        "title": "IAPO: Information-Aware Policy Optimization for Token-Efficient Reasoning",
         "id": "2602.19049",
-        "citation": "",
+        "citation": textwrap.dedent("""\
+            @article{he2026iapo,
+                title  = {{IAPO: Information-Aware Policy Optimization for Token-Efficient Reasoning}},
+                author = {Yinhan He and Yaochen Zhu and Mingjia Shi and Wendy Zheng and Lin Su and Xiaoqing Wang and Qi Guo and Jundong Li},
+                year   = 2026,
+                eprint = {arXiv:2602.19049},
+            }"""),  # noqa: E501
     }
 
     def __init__(self, model: Any, reward_funcs: Any = None, args: IAPOConfig | None = None, **kwargs: Any) -> None:

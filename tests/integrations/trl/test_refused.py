@@ -1,8 +1,7 @@
 """What is refused before anything is trained, with its reason in one line."""
 
 import pytest
-import torch
-from trainers import GROUP, PROBLEMS, TOKENIZER, IAPOConfig, config_of, correct, embedded_model, short, trainer_of, trl
+from trainers import PROBLEMS, TOKENIZER, IAPOConfig, config_of, correct, embedded_model, short, trainer_of, trl
 
 from iapo.advantages import GDPO, GFPO, GivenOutcome, InformationAware
 from iapo.estimators import AnswerLikelihood
@@ -40,6 +39,10 @@ def test_by_the_configuration(tmp_path, settings, message):
     ("settings", "message"),
     [
         ({"correct_reward": "accuracy"}, r"correct_reward: got 'accuracy', want .* \['correct'\]"),
+        (
+            {"answer": "reference", "answer_column": "solution"},
+            r"answer_column: got 'solution', train_dataset has the columns \['answer', 'difficulty', 'prompt'\]",
+        ),
         ({"postfix": ""}, "postfix: got an empty text"),
         ({"alpha": 0.1, "parts": {"assigner": InformationAware(GivenOutcome())}}, "alpha: set in the configuration"),
         (
@@ -91,14 +94,6 @@ def test_a_prompt_learning_adapter(tmp_path):
     adapter = peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
     with pytest.raises(ValueError, match="peft_config: got PrefixTuningConfig"):
         trainer_of(tmp_path, parts={"peft_config": adapter}, gradient_checkpointing=False)
-
-
-def test_a_column_of_answers_that_is_not_there(tmp_path):
-    trainer = trainer_of(tmp_path, answer="reference", answer_column="solution")
-    trainer.model.train()
-    torch.manual_seed(0)
-    with pytest.raises(ValueError, match=r"answer_column: got 'solution', and the data has the columns \['answer'"):
-        trainer._generate_and_score_completions([dict(PROBLEMS[0])] * GROUP)
 
 
 def test_options_of_the_configuration_are_those_of_the_assigner():
