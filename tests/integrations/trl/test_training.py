@@ -1,13 +1,29 @@
 """Runs of a few steps: where nothing may change, and what GRPOTrainer's options do to information."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
-from trainers import GROUP, PROBLEMS, IAPOTrainer, correct, sampled, short, trainer_of, trl, weights_of
+from trainers import (
+    GROUP,
+    PROBLEMS,
+    TOKENIZER,
+    IAPOTrainer,
+    config_of,
+    correct,
+    embedded_model,
+    sampled,
+    short,
+    trainer_of,
+    trl,
+    weights_of,
+)
 from transformers import AutoTokenizer
 
 from iapo.advantages import GFPO, GivenOutcome, InformationAware
 from iapo.advantages.schedules import Linear
 from iapo.embedded import model_path
+from iapo.integrations.trl import InformationMixin, InformationOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -162,10 +178,11 @@ def test_a_smaller_loss_mask_trains(tmp_path):
             output["num_items_in_batch"] = assigned.loss_mask.sum()
             return output
 
-    ours = trained(tmp_path / "iapo", parts={"assigner": GFPO(keep=2)})
-    plain = trained(tmp_path / "grpo", kind=OutOfTheLoss)
+    plainly = {"optim": "sgd", "learning_rate": 0.5}  # unlike Adam, it minds the size of gradients
+    ours = trained(tmp_path / "iapo", parts={"assigner": GFPO(keep=2)}, **plainly)
+    plain = trained(tmp_path / "grpo", kind=OutOfTheLoss, **plainly)
     torch.testing.assert_close(weights_of(ours), weights_of(plain), atol=1e-6, rtol=0)
-    assert not torch.equal(weights_of(ours), weights_of(trained(tmp_path / "all", kind=trl.GRPOTrainer)))
+    assert not torch.equal(weights_of(ours), weights_of(trained(tmp_path / "all", kind=trl.GRPOTrainer, **plainly)))
 
 
 def test_tokens_of_tools_have_no_information(tmp_path, monkeypatch):
@@ -236,3 +253,33 @@ def test_the_command_line(tmp_path):
     card = (tmp_path / "out" / "README.md").read_text()
     assert "papers/2602.19049" in card
     assert "iapo" in card
+
+
+def test_a_trainer_and_a_configuration_of_ones_own(tmp_path):
+    """The mixin gives `IAPOTrainer`'s numbers to another subclass of GRPOTrainer."""
+
+    @dataclass
+    class OwnConfig(InformationOptions, trl.GRPOConfig):
+        penalty: float = 0.0
+
+    class Penalized(trl.GRPOTrainer):
+        def _calculate_rewards(self, *args, **kwargs):
+            return super()._calculate_rewards(*args, **kwargs) - self.args.penalty
+
+    class OwnTrainer(InformationMixin, Penalized):
+        pass
+
+    def weights(name, penalty):
+        own = OwnTrainer(
+            embedded_model(),
+            correct,
+            config_of(tmp_path / name, OwnConfig, penalty=penalty, correct_above=0.5 - penalty),
+            train_dataset=ours.train_dataset,
+            processing_class=TOKENIZER,
+        )
+        own.train()
+        return weights_of(own)
+
+    ours = trained(tmp_path / "iapo")
+    assert torch.equal(weights("none", 0.0), weights_of(ours))
+    torch.testing.assert_close(weights("some", 0.25), weights_of(ours), atol=1e-4, rtol=0)
