@@ -8,7 +8,7 @@ RUN := runs/embedded
 EXTRAS := train,tasks,gguf,docs,dev
 PEERS := .venv-peers
 
-.PHONY: train test lint types docs pytest test-isa test-peers test-trl mutation clean
+.PHONY: train test lint types docs pytest test-isa test-peers test-trl fuzz mutation clean
 
 train: $(RUN)/report.md
 	@cat $(RUN)/report.md
@@ -35,7 +35,8 @@ pytest: $(VENV)/.installed
 
 # The tests that compare forwards, under other instruction sets and with two threads: kernels add in other orders there.
 test-isa: $(VENV)/.installed
-	for setting in ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2; do \
+	for setting in ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 \
+		MKL_ENABLE_INSTRUCTIONS=AVX2 OMP_NUM_THREADS=2; do \
 		echo $$setting; \
 		env OMP_NUM_THREADS=1 $$setting $(BIN)/python -m pytest -q -m "not slow" \
 			tests/estimators tests/rollout tests/policy || exit 1; \
@@ -48,6 +49,12 @@ test-peers: $(PEERS)/.installed
 # Training by TRL's trainer with information-aware advantages, in the same environment.
 test-trl: $(PEERS)/.installed
 	OMP_NUM_THREADS=1 $(PEERS)/bin/python -m pytest -q tests/integrations/trl
+
+# Random and mutated answers, data, manifests, checkpoints, chat templates and model files, for minutes. What it finds goes
+# into tests/fuzz/corpus, which the ordinary tests try every time.
+FUZZ_EXAMPLES ?= 3000
+fuzz: $(VENV)/.installed
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/fuzz
 
 # A sample of small changes to the source, each of which should make a test fail; 100 take about an hour.
 mutation: $(VENV)/.installed

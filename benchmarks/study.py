@@ -8,8 +8,8 @@
     python benchmarks/study.py runs/smollm2_small --figure smollm2.png
 
 Writes `results.json` (the rows of these tasks in place of those that it had, other tasks' rows stay), for each folder
-the report of `iapo compare` as `TASK.md` and, where GRPO is in it, `TASK-targets.md`, and the figure. Intervals are
-those of `iapo compare`: 95%, bootstrapped over seeds and problems.
+the report of `iapo compare` as `TASK.md`, where GRPO is in it `TASK-targets.md`, where the shortest length is known
+`TASK-updates.md`, and the figure. Intervals are those of `iapo compare`: 95%, bootstrapped over seeds and problems.
 """
 
 import argparse
@@ -29,7 +29,10 @@ from iapo.comparison.running.problems import problems_path
 from iapo.comparison.running.results import evaluation_file
 from iapo.comparison.showing.statistics import difference_interval, hardest_third, mean_interval
 from iapo.evaluation import EvaluationResult, Interval, pass_at_k
+from iapo.training.log import read_metrics
 
+NEAR = 1.1
+"""Times the shortest sufficient length."""
 LENGTH_REWARDS = ("kimi", "l1", "arora_zanette", "shorter_better")
 OURS = ("iapo, tuned", "iapo", "iapo, mild")
 RIVALS = ("dapo", "gfpo", "gtpo", "s_grpo")
@@ -113,6 +116,24 @@ def targets_table(methods: dict[str, MethodRuns]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def updates_table(folder: Path, rows: list[dict[str, Any]], methods: dict[str, MethodRuns]) -> str:
+    """For each seed, the update after which three batches in turn were on average within 10% of the shortest length."""
+    lines = ["| method | updates to within 10% of the shortest, by seed |", "|---|---|"]
+    for name, each in methods.items():
+        needed = []
+        for row in rows:
+            named = row["method"] if row["preset"] == "default" else f"{row['method']}, {row['preset']}"
+            if named != name or name == "base" or row["split"] != "test" or each.shortest is None:
+                continue
+            steps = read_metrics(folder / row["run"] / "metrics.jsonl")
+            lengths = torch.tensor([step["completions/mean_length"] for step in steps]).unfold(0, 3, 1).mean(1)
+            near = (lengths <= NEAR * float(each.shortest.mean())).nonzero()
+            needed.append(str(int(near[0]) + 3) if len(near) else f"not in {len(steps)}")
+        if needed:
+            lines.append(f"| {name} | {', '.join(needed)} |")
+    return "\n".join(lines) + "\n"
+
+
 def plot(tasks: dict[str, dict[str, MethodRuns]], path: Path) -> None:
     """Accuracy against length of every method, a panel a task; accuracy by its log odds, as most are near 1."""
     figure = Figure(figsize=(9, 4.6 * len(tasks)), layout="constrained")
@@ -157,6 +178,9 @@ def main() -> None:
         tasks[found[0]["task"]] = methods
         report = (folder / "report.md").read_text().split("\n", 2)[2].replace("\n## ", "\n### ")
         (settings.output / f"{found[0]['task']}.md").write_text(report)
+        if any(each.shortest is not None for each in methods.values()):
+            own = json.loads((folder / "results.json").read_text())
+            (settings.output / f"{found[0]['task']}-updates.md").write_text(updates_table(folder, own, methods))
         if "grpo" in methods:
             (settings.output / f"{found[0]['task']}-targets.md").write_text(targets_table(methods))
     results = settings.output / "results.json"

@@ -31,7 +31,15 @@ from use_measures import Losses, Signal, accuracies, auroc, losses, relevance, s
 
 from iapo import MIEstimator
 from iapo.advantages.credit import information_to_go
-from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, LeaveOut, NextTokenEntropy, Refined
+from iapo.estimators import (
+    AnswerLikelihood,
+    EarlyExitEntropy,
+    LeaveOut,
+    NextTokenEntropy,
+    OARGradient,
+    OARPerturbation,
+    Refined,
+)
 from iapo.policy.forward import inference_mode
 from iapo.policy.loading import load_model
 from iapo.policy.logprobs import completion_logprobs
@@ -39,6 +47,8 @@ from iapo.policy.logprobs import completion_logprobs
 KEPT = 0, 1, 4
 """Tokens kept behind a span that is left out: none, as many as keep the policy from writing it again, a whole step."""
 SURPRISAL = "surprisal, sum"
+FEW = 10_000_000
+"""Parameters of a model that is run once for every token."""
 
 
 def by_span(case: Case, values: Tensor) -> Tensor:
@@ -78,7 +88,9 @@ def others(case: Case) -> dict[str, Signal]:
         with inference_mode(case.model):
             return by_span(case, -completion_logprobs(case.model, case.rollout)[0])
 
-    named = answer_estimators(case) | {"NextTokenEntropy": NextTokenEntropy()}
+    named = answer_estimators(case) | {"NextTokenEntropy": NextTokenEntropy(), "OARGradient": OARGradient(case.postfix)}
+    if case.model.num_parameters() < FEW:
+        named["OARPerturbation"] = OARPerturbation(case.postfix, replacement_id=case.tokenizer.pad_token_id)
     found = {f"{name}, sum": summed(estimator) for name, estimator in named.items()}
     return found | {"AnswerLikelihood, to go 0.9, mean": to_go, SURPRISAL: surprisal}
 

@@ -18,6 +18,7 @@ from iapo.estimators import Boundaries, StepBoundaries, TextBoundaries
 from iapo.estimators.spans import runs_of_spans
 from iapo.policy.loading import load_model
 from iapo.rollout import CompactingSampler, ScriptedSampler
+from iapo.styles import AnswerTags, CompletionStyle, ReasoningTags
 
 NEEDED = "needed"
 LINES = (
@@ -136,9 +137,8 @@ def gsm8k_case(model: nn.Module, tokenizer: Any, data: Path, problems: int, seed
         text = "".join(f"{line}\n" for _, line in lines)
         completions[f"{opening}Question: {question}\nAnswer:\n"] = [f"{text}#### {answer}\n"]
         kinds += [kind for kind, _ in lines]
-    sampler = ScriptedSampler(
-        completions, tokenizer, reasoning_start="Answer:", reasoning_end="####", answer_start=" ", answer_end="\n"
-    )
+    style = CompletionStyle(ReasoningTags("Answer:", "####"), AnswerTags(" ", "\n"))
+    sampler = ScriptedSampler(completions, tokenizer, style=style)
     rollout = sampler(list(completions), 1)
     boundaries = TextBoundaries(tokenizer, lines=True, sentences=False)
     spans = [Span(*place, kind) for place, kind in zip(cut(rollout, boundaries), kinds, strict=True)]
@@ -147,8 +147,8 @@ def gsm8k_case(model: nn.Module, tokenizer: Any, data: Path, problems: int, seed
 
 
 def solution(text: str) -> tuple[list[str], str]:
-    """The lines of a solution as GSM8K writes it, calculations in angle brackets left out, and its answer."""
-    *lines, answer = re.sub(r"<<.*?>>", "", text).splitlines()
+    """The lines of a solution and its answer, as GSM8K writes them: with each calculation in angle brackets."""
+    *lines, answer = text.splitlines()
     return [line.strip() for line in lines], answer.removeprefix("#### ").strip()
 
 

@@ -11,6 +11,7 @@ Axis names, the same words in every annotation and einops pattern of the library
 ``probe``   prefixes after which the answer is asked for, ``probe = token + 1``
 ``postfix`` tokens appended to a prefix to ask for the answer
 ``answer``  answer positions, right-padded
+``exit``    positions of what forces an answer: postfix, answer and closing, right-padded
 ``reward``  reward functions
 =========== =====================================================================
 
@@ -64,8 +65,9 @@ _FIELDS_OF_AXIS = {
     "prompt": ("prompt_mask", "prompt_ids"),
     "token": ("completion_mask", "completion_ids", "reasoning_mask", "sampler_logprobs"),
     "answer": ("answer_mask", "answer_ids"),
+    "exit": ("exit_scored", "exit_ids"),
 }
-"""The padded fields of a `Rollout` by their second axis; the first one says how many positions a row needs."""
+"""The padded fields of a `Rollout` by their second axis; the first one is ``True`` at the last position of a row."""
 
 
 @_record
@@ -85,11 +87,17 @@ class Rollout:
         answer_mask: ``True`` at the answers' tokens; an empty row means that there is no answer to ask about.
         candidates: by group id, the token ids of the answers that an estimator compares in that group. They are fixed
             while the group is whole (`MIEstimator.with_groups`) and stay as they are when rows are selected.
+        exit_ids: what forces the answer, as the tokenizer writes it behind the reasoning: the text that closes the
+            reasoning and opens the answer, the answer, and the text that ends it, right-padded. ``None``: estimators
+            put their own tokens around ``answer_ids``.
+        exit_scored: ``True`` at every token that holds a character of the answer or of the text that ends it; the last
+            one is the row's last token. A row without an answer has none, or none that is read.
 
     Raises:
         jaxtyping.TypeCheckError: a field of wrong shape or dtype; the message names it and the sizes.
         ValueError: tensors on several devices, a mask padded on the wrong side, ``reasoning_mask`` outside
-            ``completion_mask``, or only one of ``answer_ids`` and ``answer_mask``.
+            ``completion_mask``, only one of ``answer_ids`` and ``answer_mask``, or of ``exit_ids`` and ``exit_scored``,
+            or an answer without its exit where others have theirs.
     """
 
     prompt_ids: Int[Tensor, "batch prompt"]
@@ -103,6 +111,8 @@ class Rollout:
     answer_mask: Bool[Tensor, "batch answer"] | None = None
     # Not tuple[int, ...]: to check one, beartype draws from Python's random numbers, which belong to the caller.
     candidates: Mapping[int, tuple] | None = None
+    exit_ids: Int[Tensor, "batch exit"] | None = None
+    exit_scored: Bool[Tensor, "batch exit"] | None = None
 
     def __post_init__(self) -> None:
         check_one_device("Rollout", vars(self))
@@ -110,11 +120,19 @@ class Rollout:
         _right_padded("completion_mask", self.completion_mask)
         if bool((self.reasoning_mask & ~self.completion_mask).any()):
             raise ValueError("reasoning_mask: must be a subset of completion_mask, it is True at padded positions")
-        if (self.answer_ids is None) != (self.answer_mask is None):
-            given = "answer_ids" if self.answer_mask is None else "answer_mask"
-            raise ValueError(f"answer_ids and answer_mask: give both or neither, got only {given}")
+        for pair in (("answer_ids", "answer_mask"), ("exit_ids", "exit_scored")):
+            given = [name for name in pair if getattr(self, name) is not None]
+            if len(given) == 1:
+                raise ValueError(f"{pair[0]} and {pair[1]}: give both or neither, got only {given[0]}")
         if self.answer_mask is not None:
             _right_padded("answer_mask", self.answer_mask)
+            if self.exit_scored is not None:
+                lacking = (self.answer_mask.any(1) & ~self.exit_scored.any(1)).nonzero().flatten().tolist()
+                if lacking:
+                    raise ValueError(
+                        f"exit_scored: rows {lacking} have an answer and no exit; where answers change, give both anew "
+                        "(iapo.rollout.ask_about, iapo.rollout.with_answers) or set exit_ids and exit_scored to None"
+                    )
 
     def __len__(self) -> int:
         """Number of completions."""
@@ -134,12 +152,12 @@ class Rollout:
         fields = {name: value[rows] for name, value in self._tensors().items()}
         for axis, names in _FIELDS_OF_AXIS.items():
             if names[0] in fields:
-                width = max(1, _longest(fields[names[0]]))
+                width = max(1, _longest(fields[names[0]], left=axis == "prompt"))
                 needed = slice(-width, None) if axis == "prompt" else slice(width)
                 fields |= {name: fields[name][:, needed] for name in names if name in fields}
         return Rollout(**fields, candidates=self.candidates)
 
-    def pad(self, prompt: int = 0, token: int = 0, answer: int = 0, pad_id: int = 0) -> "Rollout":
+    def pad(self, prompt: int = 0, token: int = 0, answer: int = 0, pad_id: int = 0, exit: int = 0) -> "Rollout":
         """The same texts in wider tensors.
 
         Args:
@@ -147,13 +165,16 @@ class Rollout:
             token: more positions after the completions.
             answer: more positions after the answers, if there are any.
             pad_id: the token id in them.
+            exit: more positions after the exits, if there are any.
 
         Raises:
             ValueError: a negative number of positions.
         """
-        more = {"prompt": (prompt, 0), "token": (0, token), "answer": (0, answer)}
+        more = {"prompt": (prompt, 0), "token": (0, token), "answer": (0, answer), "exit": (0, exit)}
         if min(prompt, token, answer) < 0:
             raise ValueError(f"prompt, token, answer: got {prompt}, {token}, {answer}, want numbers of at least 0")
+        if exit < 0:
+            raise ValueError(f"exit: got {exit}, want a number of at least 0")
         fields = self._tensors()
         for axis, names in _FIELDS_OF_AXIS.items():
             for name in fields.keys() & names:
@@ -179,9 +200,10 @@ class Rollout:
         widths = [(each.prompt_ids.shape[1], each.completion_ids.shape[1]) for each in rollouts]
         prompt, token = (max(sizes) for sizes in zip(*widths, strict=True))
         answers = [0 if each.answer_ids is None else each.answer_ids.shape[1] for each in rollouts]
+        exits = [0 if each.exit_ids is None else each.exit_ids.shape[1] for each in rollouts]
         wide = [
-            each.pad(prompt - own_prompt, token - own_token, max(answers) - own_answer)
-            for each, (own_prompt, own_token), own_answer in zip(rollouts, widths, answers, strict=True)
+            each.pad(prompt - own[0], token - own[1], max(answers) - answer, exit=max(exits) - exit)
+            for each, own, answer, exit in zip(rollouts, widths, answers, exits, strict=True)
         ]
         tensors = [each._tensors() for each in wide]
         shared = [name for name in tensors[0] if all(name in each for each in tensors)]
@@ -201,8 +223,10 @@ class Rollout:
         return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
 
-def _longest(mask: Bool[Tensor, "batch width"]) -> int:
-    return int(mask.sum(1).max()) if mask.numel() else 0
+def _longest(mask: Bool[Tensor, "batch width"], left: bool) -> int:
+    """How many positions a mask needs, counted from the side that is not padded."""
+    steps = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    return int((mask * (steps.flip(0) if left else steps)).max()) if mask.numel() else 0
 
 
 @_record

@@ -90,6 +90,22 @@ def test_a_finished_run_is_not_overwritten(whole, call):
     assert "holds a finished run already" in again.stderr
 
 
+def test_more_steps_after_a_finished_run_go_on(whole, tmp_path, call):
+    folder = tmp_path / "run"
+    assert call("train", "--output", str(folder), *TINY, "--steps", "2").returncode == 0
+    refused = call("train", "--output", str(folder), *TINY)
+    assert refused.returncode == 1
+    assert "go on with --resume (a finished run with more --steps)" in refused.stderr
+    assert (folder / "report.md").exists()
+    done = call("train", "--output", str(folder), "--resume", *TINY)
+    assert done.returncode == 0, done.stderr
+    assert steps(folder) == steps(whole)
+    assert weights(folder / "checkpoint-4") == weights(whole / "checkpoint-4")
+    assert "updates: 4" in (folder / "report.md").read_text()
+    again = call("train", "--output", str(folder), "--resume", *TINY)
+    assert (again.returncode, steps(folder)) == (0, steps(whole)), "nothing is left to do"
+
+
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory) -> Path:
     """A run that was killed in its third or fourth step."""

@@ -100,7 +100,7 @@ METHODS: dict[str, tuple[Any, Any, type]] = {
     "iapo": (InformationAware(), DAPO_LOSS, AnswerLikelihood),
     "iapo_steps": (InformationAware(), DAPO_LOSS, Refined),
     "leave_out": (
-        InformationAware(alpha=1.0, credit="own", saturation=10.0, scale="none"),
+        InformationAware(alpha=1.0, credit="own", saturation=10.0, scale="none", solve_rate_power=2.0),
         DAPO_LOSS,
         LeaveOut,
     ),

@@ -16,6 +16,7 @@ from iapo.advantages.parameters import check_choice, check_length, check_weights
 from iapo.advantages.schedules import Schedule, weight_at
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.groups import group_mean
 from iapo.ops.masked import masked_mean, masked_sum
 from iapo.types import AdvantageInputs, AdvantageOutput, TokenSignals
 
@@ -58,6 +59,10 @@ class InformationAware(WrappingAssigner):
     something follows from. With ``credit="own"``, ``center="group"`` and ``scale="none"`` a token is then worth
     ``alpha`` times what its use is above, or below, that of the mean token of the group's correct completions.
 
+    With a ``solve_rate_power`` the information term of a group is multiplied by the share of its completions that are
+    correct, to that power. Where a problem is rarely solved the outcome decides alone, and shortening waits until it is
+    solved. It is a brake: where a large ``alpha`` costs accuracy, the term gets weaker, and so the accuracy comes back.
+
     Args:
         outcome: assigns the outcome's part; its loss mask is kept.
         alpha: weight of the information term: a number, or a schedule, which `at` replaces by its number.
@@ -72,6 +77,8 @@ class InformationAware(WrappingAssigner):
             this counts as equal. An estimate has rounding errors (2e-5 nats in fp32). Where the answer is already
             certain, dividing by the standard deviation would scale them up to the size of real information.
         applies_to: the completions that get an information term, which is normalized over their tokens only.
+        solve_rate_power: exponent of the group's share of correct completions, by which the information term is
+            multiplied; 0: it is not.
         covers: the tokens that get an information term: those where information was ``"measured"``, or all tokens of
             the ``"completion"``, with information 0 where it was not measured. Then tokens after the reasoning, such as
             an answer that is repeated, have a price too.
@@ -79,8 +86,8 @@ class InformationAware(WrappingAssigner):
         correct_above: a completion is correct if its reward, the sum over all reward functions, is above this.
 
     Raises:
-        ValueError: a weight that is negative or not finite, a saturation that is not positive, a discount outside
-            [0, 1], a negative horizon or resolution, an unknown choice; on a call, a schedule without `at`.
+        ValueError: a weight or power that is negative or not finite, a saturation that is not positive, a discount
+            outside [0, 1], a negative horizon or resolution, an unknown choice; on a call, a schedule without `at`.
 
     Example:
         >>> sorted(InformationAware(beta=0.01).requires)
@@ -102,12 +109,13 @@ class InformationAware(WrappingAssigner):
     scale: Scale = "std"
     resolution: float = 1e-4
     applies_to: AppliesTo = "correct"
+    solve_rate_power: float = 0.0
     covers: Covers = "measured"
     exploration: Exploration = "policy_probability"
     correct_above: float = 0.5
 
     def __post_init__(self) -> None:
-        check_weights(alpha=self.alpha, beta=self.beta)
+        check_weights(alpha=self.alpha, beta=self.beta, solve_rate_power=self.solve_rate_power)
         if not 0 <= self.resolution < math.inf:
             raise ValueError(f"resolution: got {self.resolution}, want a number of nats of at least 0")
         if self.saturation is not None and not 0 < self.saturation < math.inf:
@@ -170,7 +178,7 @@ class InformationAware(WrappingAssigner):
             counted = counted & (self._gets_information_term(inputs.rewards) & output.loss_mask.any(1))[:, None]
             resolution = self.resolution if self.scale == "std" else 0.0
             term = normalize(credited, counted, inputs.group_ids, self.center, self.scale, resolution=resolution)
-            terms["information"] = alpha * term
+            terms["information"] = alpha * self._at_solve_rate(term, inputs)
             if measured := int(mask.any(1).sum()):
                 metrics["iapo/information_per_token"] = float(masked_mean(signals.information, mask))
                 metrics["iapo/information_per_completion"] = float(masked_sum(signals.information, mask)) / measured
@@ -186,6 +194,15 @@ class InformationAware(WrappingAssigner):
 
     def _correct(self, rewards: Float[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         return rewards > self.correct_above
+
+    def _at_solve_rate(
+        self, term: Float[Tensor, "batch token"], inputs: AdvantageInputs
+    ) -> Float[Tensor, "batch token"]:
+        if self.solve_rate_power == 0:
+            return term
+        _, group, size = inputs.group_ids.unique(return_inverse=True, return_counts=True)
+        solved = group_mean(self._correct(inputs.rewards).to(term.dtype), group, size)
+        return term * solved[group, None] ** self.solve_rate_power
 
     def _explored(self, signals: TokenSignals) -> Float[Tensor, "batch token"]:
         """What the exploration term raises in correct completions and lowers in wrong ones."""

@@ -10,12 +10,13 @@ from iapo.comparison.running.progress import display
 from iapo.comparison.running.protocol import check_folders, run_plan
 from iapo.comparison.running.read_plan import read_plan
 from iapo.comparison.running.results import read_all
-from iapo.comparison.running.runner import Job, Outcome, locked, run_jobs
+from iapo.comparison.running.runner import Job, Outcome, run_jobs
 from iapo.comparison.running.settings import instantiate
 from iapo.comparison.showing.page import render_page
 from iapo.comparison.showing.report import render_report, results_json
 from iapo.comparison.showing.summary import summarize
 from iapo.training.interruption import EXIT_CODE
+from iapo.training.lock import locked
 
 
 def compare(*, comparison: str, output: str, only_report: bool) -> int:
@@ -42,7 +43,6 @@ def compare(*, comparison: str, output: str, only_report: bool) -> int:
         if not problems_path(folder, "test").exists():
             raise FileNotFoundError(f"output: {output} holds no comparison")
     else:
-        folder.mkdir(parents=True, exist_ok=True)
         with locked(folder) as lock:
 
             def execute(title: str, jobs: Sequence[Job]) -> Mapping[str, Outcome]:

@@ -14,13 +14,15 @@ from torch import nn
 from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate, markdown_table
 from iapo.interfaces import Reward, Sampler
 from iapo.policy.limits import limits_of
-from iapo.rewards import check_columns, check_references
+from iapo.rewards import check_columns, check_references, in_style
 from iapo.rollout import TransformersSampler
-from iapo.tasks import Task
+from iapo.styles import CompletionStyle
 from iapo.tasks.splitting import split_indices
 from iapo.training.fitting import Room, reserved_by
+from iapo.training.folder import check_writable, write_text
 from iapo.training.session import longest
 from iapo.training.settings import PolicySource, ProblemSource, check_ranges
+from iapo.training.styles import AUTO, StyleSource, sampler_in_style
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,6 @@ class EvaluationSettings:
             lengths of the first model's samples, an empty list does not measure it.
         budget_samples: so many samples of each problem are cut, at most.
         answer_tokens: of an answer that is asked for, at most.
-        postfix: closes the reasoning, opens the answer; default is the task's.
-        closing: text that ends the answer; default is the task's.
         output: a .json file for all numbers; a table goes to standard output.
 
     Raises:
@@ -53,8 +53,6 @@ class EvaluationSettings:
     budgets: Literal["auto"] | list[NonNegativeInt] = "auto"
     budget_samples: PositiveInt = 8
     answer_tokens: PositiveInt = 32
-    postfix: str | None = None
-    closing: str | None = None
     output: str | None = None
 
     def __post_init__(self) -> None:
@@ -63,15 +61,14 @@ class EvaluationSettings:
         if wrong:
             raise ValueError(f"ks: got {wrong}, want 1 to the number of samples, {self.samples}")
 
-    def forced(self, task: Task) -> ForcedAnswers | None:
-        """How answers are asked for at budgets, in the task's style unless other texts are given; ``None``: not at all.
+    def forced(self, style: CompletionStyle) -> ForcedAnswers | None:
+        """How answers are asked for at budgets, with the texts of a style; ``None``: not at all.
 
         Raises:
             ValueError: budgets, but no text that asks for an answer, or a negative budget.
         """
         if not self.budgets:
             return None
-        style = task.answer_style.replaced(self.postfix, self.closing)
         budgets = None if self.budgets == "auto" else tuple(self.budgets)
         return ForcedAnswers(style.postfix, style.closing, budgets, self.answer_tokens, self.budget_samples)
 
@@ -82,6 +79,7 @@ def evaluate_models(
     settings: EvaluationSettings,
     sampler: Callable[[nn.Module, Any], Sampler],
     rewards: Mapping[str, Reward],
+    styles: StyleSource = AUTO,
 ) -> str:
     """Evaluate each model with the same problems, seed and budgets.
 
@@ -91,15 +89,21 @@ def evaluate_models(
         settings: models, numbers and output.
         sampler: makes the sampler from a model and its tokenizer.
         rewards: reward functions by name; the first one says which completions are right.
+        styles: how completions reason and answer; where it is not known, each model's own samples show it.
 
     Returns:
         The table, Markdown. If ``output`` is a path, all numbers are written there as JSON.
 
     Raises:
-        ValueError: a missing column, fewer problems than wanted, or budgets of a task that has no text to ask for
-            answers with, before any model loads; prompts that do not fit a model, before anything is sampled.
+        OSError: ``output`` cannot be written; before any model loads.
+        ValueError: a missing column, fewer problems than wanted, or budgets and no text to ask for answers with, before
+            any model loads, but for a style that samples have to show; prompts that do not fit a model, before
+            anything is sampled.
     """
-    forced = settings.forced(problems.resolve())
+    if settings.output is not None:
+        check_writable("output", settings.output)
+    task = problems.resolve()
+    usual = settings.forced(styles.known(task) or CompletionStyle().replaced(styles.postfix, styles.closing))
     rows = problems.load(settings.seed)
     check_columns(rewards, rows[0])
     check_references(rewards, rows)
@@ -107,26 +111,30 @@ def evaluate_models(
     held_out = [rows[index] for index in held]
     device, autocast = policy.torch_device(), policy.autocast()
     results: dict[str, EvaluationResult] = {}
+    budgets: tuple[int, ...] | None = None
     for source in settings.models:
         model, tokenizer = dataclasses.replace(policy, model=source).load()
+        shown = problems.render(held_out, tokenizer, held)
         sample = sampler(model, tokenizer)
-        reserved = reserved_by(getattr(sample, "max_new_tokens", 0), tokenizer, forced)
+        reserved = reserved_by(getattr(sample, "max_new_tokens", 0), tokenizer, usual)
         room = Room(tokenizer, limits_of(model), reserved, problems.long_prompts)
-        rendered = problems.render(held_out, tokenizer, held)
-        rendered = [rendered[place] for place in room.fitting(rendered, held)]
-        torch.manual_seed(settings.seed)
+        shown = [shown[place] for place in room.fitting(shown, held)]
         with torch.autocast(device.type, autocast, enabled=autocast is not None):
+            style = styles.choose(task, sample, tokenizer, [row["prompt"] for row in shown], device)
+            sample = sampler_in_style(sample, style)
+            forced = settings.forced(style)
+            torch.manual_seed(settings.seed)
             results[source] = evaluate(
-                rendered,
+                shown,
                 tokenizer=tokenizer,
                 sampler=sample,
-                greedy=TransformersSampler(model, tokenizer, longest(sample), temperature=0.0),
-                rewards=rewards,
+                greedy=TransformersSampler(model, tokenizer, longest(sample), temperature=0.0, style=style),
+                rewards=in_style(rewards, style),
                 samples=settings.samples,
-                forced=forced,
+                forced=forced if forced is None or budgets is None else dataclasses.replace(forced, budgets=budgets),
             )
-        if forced is not None and (curve := results[source].at_budget) is not None:
-            forced = dataclasses.replace(forced, budgets=curve.budgets)
+        if (curve := results[source].at_budget) is not None:
+            budgets = curve.budgets
     if settings.output is not None:
         numbers = {
             source: {name: asdict(measure) for name, measure in result.measures(settings.ks).items()}
@@ -134,7 +142,7 @@ def evaluate_models(
         }
         names = ("problems", "samples", "seed")
         used = {"data": str(problems.resolve())} | {name: getattr(settings, name) for name in names}
-        if forced is not None:
-            used["budgets"] = list(forced.budgets or ())
-        Path(settings.output).write_text(json.dumps({"settings": used, "results": numbers}, indent=2) + "\n")
+        if budgets is not None:
+            used["budgets"] = list(budgets)
+        write_text(Path(settings.output), json.dumps({"settings": used, "results": numbers}, indent=2) + "\n")
     return markdown_table(results, settings.ks)

@@ -14,13 +14,16 @@ from iapo.interfaces import MIEstimator, Reward, Sampler
 from iapo.policy.forward import inference_mode
 from iapo.policy.limits import limits_of
 from iapo.policy.logprobs import completion_logprobs
+from iapo.rewards import in_style
 from iapo.rewards.rollouts import score_rollout
 from iapo.rewards.scores import read_references
-from iapo.rollout import with_answers
+from iapo.rollout import ask_about, eos_ids_of
 from iapo.tasks import Row
 from iapo.training.components import Answer
 from iapo.training.fitting import Room
+from iapo.training.folder import write_text
 from iapo.training.settings import PolicySource, ProblemSource, check_ranges
+from iapo.training.styles import AUTO, StyleSource, estimator_in_style, sampler_in_style
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ def inspect_prompt(
     sampler: Callable[[nn.Module, Any], Sampler],
     rewards: Mapping[str, Reward],
     estimator: MIEstimator,
+    styles: StyleSource = AUTO,
 ) -> Inspection:
     """Sample completions of one prompt and measure them.
 
@@ -67,9 +71,10 @@ def inspect_prompt(
         sampler: makes the sampler from the policy and its tokenizer.
         rewards: reward functions by name.
         estimator: measures the information.
+        styles: how completions reason and answer.
 
     Raises:
-        ValueError: ``index`` beyond the data.
+        ValueError: ``index`` beyond the data, or a style that the samples do not show.
     """
     row = chosen_problem(problems, settings)
     torch.manual_seed(settings.seed)
@@ -79,14 +84,16 @@ def inspect_prompt(
     with torch.autocast(device.type, autocast, enabled=autocast is not None), inference_mode(model):
         sample = sampler(model, tokenizer)
         Room(tokenizer, limits_of(model), getattr(sample, "max_new_tokens", 0)).fitting(rows, [settings.index])
-        rollout = sample([rows[0]["prompt"]], settings.samples)
+        style = styles.choose(problems.resolve(), sample, tokenizer, [rows[0]["prompt"]], device)
+        rollout = sampler_in_style(sample, style)([rows[0]["prompt"]], settings.samples)
+        estimator = estimator_in_style(estimator, style, tokenizer)
         total = None
         if settings.prompt is None:
-            total = score_rollout(rollout, rows * settings.samples, tokenizer, rewards).total.tolist()
+            read, eos_ids = in_style(rewards, style), eos_ids_of(sample, tokenizer)
+            total = score_rollout(rollout, rows * settings.samples, tokenizer, read, eos_ids).total.tolist()
         asked = rollout
         if settings.answer == "reference":
-            reference = tokenizer.encode(read_references(rows)[0], add_special_tokens=False)
-            asked = with_answers(rollout, [reference] * settings.samples)
+            asked = ask_about(rollout, read_references(rows) * settings.samples, tokenizer, style)
         information, probes = estimator(model, asked).float(), estimator.probe(model, asked).float()
         _, entropy = completion_logprobs(model, rollout, with_entropy=True)
     label = "log p(answer | prefix), nats" if estimator.information_sign > 0 else "H(answer | prefix), nats"
@@ -110,7 +117,7 @@ def inspect_prompt(
 def chosen_problem(problems: ProblemSource, settings: InspectionSettings) -> Row:
     """The problem that the settings name."""
     if settings.prompt is not None:
-        return {"prompt": settings.prompt}
+        return {"prompt": settings.prompt.encode("utf-8", "replace").decode("utf-8")}  # no lone surrogates
     rows = problems.load(settings.seed)
     if not 0 <= settings.index < len(rows):
         raise ValueError(f"index: got {settings.index}, want 0 to {len(rows) - 1}")
@@ -121,4 +128,4 @@ def write_page(inspection: Inspection, path: str) -> None:
     """Write the HTML page of an inspection, UTF-8."""
     from iapo.inspection import render_html
 
-    Path(path).write_text(render_html(inspection), encoding="utf-8")
+    write_text(Path(path), render_html(inspection))

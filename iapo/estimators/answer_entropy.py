@@ -8,6 +8,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from iapo.estimators.candidates import Answers, Candidates, known_candidates, pack_candidates
 from iapo.estimators.packed import (
     Block,
     CheckedModels,
@@ -18,14 +19,10 @@ from iapo.estimators.packed import (
     check_ids,
     check_vocabulary,
     probe_prefixes,
-    repeat_ids,
 )
 from iapo.estimators.prefix_estimator import PrefixEstimator
-from iapo.ops.padding import pad_rows
 from iapo.policy.logprobs import at_temperature, check_temperature, entropy
 from iapo.types import Rollout
-
-Answers = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -49,11 +46,13 @@ class AnswerEntropy(PrefixEstimator):
     *Degenerate cases.* One candidate, none, or an empty reasoning span gives 0.
 
     Args:
-        postfix_ids: tokens that close the reasoning and open the answer, ``</think><answer>`` in the format used.
+        postfix_ids: tokens that close the reasoning and open the answer, ``</think><answer>`` in the format used, for
+            ``candidates`` and for rollouts without ``exit_ids``.
         candidates: the answers, as token ids. ``None``: the distinct answers of the row's group (``answer_ids``, the
             completions' own), which `with_groups` fixes while groups are whole. A rollout that did not go through it
             must bring whole groups: a part of a group has fewer candidates.
-        closing_ids: tokens that end the answer, scored with it, so that ``1`` and ``12`` are different answers.
+        closing_ids: tokens that end the answer, scored with it, so that ``1`` and ``12`` are different answers, for the
+            same.
             Without them a candidate that begins another one counts the other's probability as its own.
         chunk: prefixes per packed forward; ``None``: chosen from the memory there is, halved if it was too little.
         guard: compare the packed with the naive forward the first time a model is seen, and again whenever texts are
@@ -107,8 +106,7 @@ class AnswerEntropy(PrefixEstimator):
         """
         if self.candidates is not None:
             return rollout
-        answers = dict(zip(rollout.group_ids.tolist(), group_answers(rollout), strict=True))
-        return dataclasses.replace(rollout, candidates=answers)
+        return dataclasses.replace(rollout, candidates=known_candidates(rollout))
 
     def probe_at(
         self,
@@ -141,11 +139,12 @@ class AnswerEntropy(PrefixEstimator):
         """``of_likelihoods`` of the candidates' log-likelihoods ``[batch, prefix, candidate]``, absent ones -inf."""
         if not all_reduce_max(int(at.any()), model):
             return torch.zeros(at.shape, device=at.device)
-        targets, counts = self._targets(rollout)
-        check_vocabulary(model, postfix_ids=self.postfix_ids, candidates=targets[counts])
-        branch, first = branches(repeat_ids(self.postfix_ids, rollout), targets)
+        candidates = self._candidates(rollout)
+        targets, counts = candidates.targets, candidates.counts
+        check_vocabulary(model, postfix_ids=candidates.postfix, candidates=targets[counts])
+        branch, first = branches(candidates.postfix, targets)
         if self.guard:
-            self._checked.check(model, rollout, branch.ids[:, : len(self.postfix_ids)])
+            self._checked.check(model, rollout, branch.ids[:, : max(1, candidates.postfix.shape[1])])
         present = counts.any(2)
 
         def value(logits: Tensor) -> Tensor:
@@ -162,46 +161,18 @@ class AnswerEntropy(PrefixEstimator):
 
         return probe_prefixes(model, rollout, branch, value, at & present.any(1)[:, None], self.chunk, cache)
 
-    def _targets(
-        self, rollout: Rollout
-    ) -> tuple[Int[Tensor, "batch candidate answer"], Bool[Tensor, "batch candidate answer"]]:
-        """The candidates of every row with their closing tokens, padded to one shape, and where they count."""
-        if self.candidates is not None:
-            groups = [self.candidates] * len(rollout)
-        elif rollout.candidates is not None:
-            groups = [rollout.candidates[group] for group in rollout.group_ids.tolist()]
+    def _candidates(self, rollout: Rollout) -> Candidates:
+        """The candidates of every row, each with what asks for it and what ends it."""
+        groups, device = rollout.group_ids.tolist(), rollout.completion_ids.device
+        if self.candidates is None:
+            known = known_candidates(rollout) if rollout.candidates is None else rollout.candidates
+            if rollout.exit_ids is not None:
+                return pack_candidates([known[group] for group in groups], device)
+            answers = [known[group] for group in groups]
         else:
-            groups = group_answers(rollout)
-        most = max((len(group) for group in groups), default=0) or 1
-        flat = [
-            (*answer, *self.closing_ids) if answer else ()
-            for group in groups
-            for answer in (*group, *[()] * (most - len(group)))
-        ]
-        ids, mask = pad_rows(flat, 0, device=rollout.completion_ids.device)
-        if ids.shape[1] == 0:
-            # For ranks that have no answer while others do.
-            ids, mask = (torch.nn.functional.pad(each, (0, 1)) for each in (ids, mask))
-        both = (rearrange(x, "(batch candidate) answer -> batch candidate answer", candidate=most) for x in (ids, mask))
-        return tuple(both)  # type: ignore[return-value]
-
-
-def group_answers(rollout: Rollout) -> list[Answers]:
-    """The distinct non-empty answers of each row's group, in order of appearance; one entry per row.
-
-    Raises:
-        ValueError: a rollout without ``answer_ids``.
-    """
-    if rollout.answer_ids is None or rollout.answer_mask is None:
-        raise ValueError("rollout.answer_ids: AnswerEntropy without candidates takes them from here, got None")
-    lengths = rollout.answer_mask.sum(1).tolist()
-    answers = [tuple(ids[:length]) for ids, length in zip(rollout.answer_ids.tolist(), lengths, strict=True)]
-    groups = rollout.group_ids.tolist()
-    found: dict[int, dict[tuple[int, ...], None]] = {group: {} for group in groups}
-    for group, answer in zip(groups, answers, strict=True):
-        if answer:
-            found[group][answer] = None
-    return [tuple(found[group]) for group in groups]
+            answers = [self.candidates] * len(groups)
+        asked = [[(self.postfix_ids, (*answer, *self.closing_ids)) for answer in each] for each in answers]
+        return pack_candidates(asked, device)
 
 
 def branches(
@@ -218,7 +189,8 @@ def branches(
     depths = torch.cat([steps, start + torch.arange(size, device=device).repeat(count)])
     owner = torch.cat([steps.new_full((start,), -1), torch.arange(count, device=device).repeat_interleave(size)])
     visible = (depths[:, None] >= depths) & ((owner == -1) | (owner[:, None] == owner))
-    kept = torch.arange(start - 1, start + count * size, device=device)
-    own = 1 + torch.arange(count * size, device=device).reshape(count, size)
+    # Without a postfix nothing in the block predicts the first token of a branch.
+    kept = torch.arange(max(0, start - 1), start + count * size, device=device)
+    own = min(1, start) + torch.arange(count * size, device=device).reshape(count, size)
     first = torch.cat([own.new_zeros(count, 1), own], 1)
     return Block(torch.cat([postfix, fed], 1), kept, visible, depths), first

@@ -19,7 +19,6 @@ from iapo.estimators.packed import (
     needed_probes,
     packable_attention,
     packed_logits,
-    repeat_ids,
 )
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.estimators.wrapping import WrappingEstimator
@@ -175,8 +174,9 @@ class Calibrated(WrappingEstimator, PrefixEstimator, nn.Module):
         """Negative log-likelihood of the answers at some positions of each row; its gradient goes to the adapter."""
         needed = needed_probes(rollout)
         at, counted = sample_prefixes(needed, prefixes)
-        targets, counts = self.likelihood.targets(rollout)
-        ids = torch.cat([repeat_ids(self.likelihood.postfix_ids, rollout), targets[:, :-1]], 1)
+        asked = self.likelihood.asked(rollout)
+        asked.check(model)
+        ids, targets, counts = asked.ids[:, :-1], asked.targets, asked.counts
         block = Block.chain(ids, kept=targets.shape[1])
         loss = torch.zeros((), device=at.device)
         with packable_attention(model) as config, inference_mode(model):

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from iapo.estimators.packed import check_vocabulary
+from iapo.estimators.asked import asked_answers
 from iapo.policy.logprobs import at_temperature
 from iapo.policy.support import check_text
 from iapo.types import Rollout
@@ -24,7 +24,7 @@ class ForcedText:
         ids: of the whole text.
         tokens: the reasoning tokens by their positions in the completion.
         places: the same tokens by their positions in ``ids``.
-        answer: tokens of the answer, the last of ``ids``; at least 1.
+        answer: tokens of the answer and of what ends it, the last of ``ids``; at least 1.
     """
 
     row: int
@@ -39,31 +39,29 @@ class ForcedText:
         return self.ids[-self.answer :]
 
 
-def forced_texts(model: nn.Module, rollout: Rollout, postfix_ids: tuple[int, ...]) -> list[ForcedText]:
+def forced_texts(owner: str, model: nn.Module, rollout: Rollout, postfix_ids: tuple[int, ...]) -> list[ForcedText]:
     """The texts of the rows that have a reasoning token and an answer.
 
     Args:
+        owner: begins messages.
         model: the texts are checked against what it can read.
-        rollout: its ``answer_ids`` are the answers.
-        postfix_ids: tokens that close the reasoning and open the answer.
+        rollout: its answers are asked about, with its own exits if it has them; then what ends an answer counts too.
+        postfix_ids: tokens that close the reasoning and open the answer, for rollouts without exits.
 
     Raises:
         ValueError: a rollout without ``answer_ids``, or a token that the model does not have.
         iapo.policy.forward.UnsupportedModelError: a model that does not read such a text as it reads its prefixes.
     """
-    if rollout.answer_ids is None or rollout.answer_mask is None:
-        raise ValueError("rollout.answer_ids: want the answers to ask about, got None")
-    check_vocabulary(model, postfix_ids=postfix_ids)
-    check_vocabulary(model, **{"rollout.answer_ids": rollout.answer_ids[rollout.answer_mask]})
+    asked = asked_answers(owner, rollout, postfix_ids)
+    asked.check(model)
     texts, device = [], rollout.completion_ids.device
-    postfix = torch.tensor(postfix_ids, device=device)
-    for row in (rollout.reasoning_mask.any(1) & rollout.answer_mask.any(1)).nonzero().flatten().tolist():
+    for row in (rollout.reasoning_mask.any(1) & asked.scored.any(1)).nonzero().flatten().tolist():
         prompt = rollout.prompt_ids[row][rollout.prompt_mask[row]]
-        answer = rollout.answer_ids[row][rollout.answer_mask[row]]
+        scored = asked.scored[row].nonzero().flatten()
         tokens = rollout.reasoning_mask[row].nonzero().flatten()
         reasoning = rollout.completion_ids[row, : int(tokens[-1]) + 1]
-        ids = torch.cat([prompt, reasoning, postfix, answer])
-        texts.append(ForcedText(row, ids, tokens, tokens + len(prompt), len(answer)))
+        ids = torch.cat([prompt, reasoning, asked.ids[row, : int(scored[-1]) + 1]])
+        texts.append(ForcedText(row, ids, tokens, tokens + len(prompt), len(scored)))
     longest = max((len(text.ids) for text in texts), default=0)
     check_text(model, torch.ones(1, longest, dtype=torch.bool, device=device))
     return texts

@@ -15,14 +15,14 @@ from iapo.estimators.packed import (
     PrefixCache,
     all_reduce_max,
     check_chunk,
-    fill_cache,
+    fill_cache_and_score,
     packable_attention,
     run_blocks,
 )
 from iapo.estimators.spans import SpanRuns, runs_of_spans
 from iapo.interfaces import MIEstimator
 from iapo.policy.forward import inference_mode, unwrap
-from iapo.policy.logprobs import at_temperature, check_temperature, completion_logprobs, token_logprobs
+from iapo.policy.logprobs import at_temperature, check_temperature, token_logprobs
 from iapo.types import Rollout
 
 _GUARDED = 8
@@ -65,7 +65,9 @@ class LeaveOut(MIEstimator):
     *Degenerate cases.* A span behind which nothing follows, and one that the model ignores, has 0; an empty
     reasoning span gives 0. Without a boundary inside, the reasoning is one span.
 
-    *Cost.* For each run one copy of the rest of the completion, or of ``window`` tokens, in packed forwards.
+    *Cost.* One forward over prompts and completions, and for each run one copy of the rest of the completion, or of
+    ``window`` tokens, in packed forwards: with a window, as many tokens as ``runs * window / length of a span`` times
+    the completions have.
 
     Args:
         boundaries: where spans begin and end: `TextBoundaries` for lines and sentences, `EveryTokens`,
@@ -154,10 +156,8 @@ class LeaveOut(MIEstimator):
 
     def _measure(self, model: nn.Module, rollout: Rollout, runs: SpanRuns) -> Float[Tensor, "batch run"]:
         """`measure` of few rows."""
-        with inference_mode(model):
-            natural, _ = completion_logprobs(model, rollout, self.temperature)
-            with packable_attention(model):
-                cache = fill_cache(model, rollout, max(0, int(runs.begins.max()) - 1))
+        with packable_attention(model), inference_mode(model):
+            cache, natural = fill_cache_and_score(model, rollout, self.temperature)
         # Longest rest first; a row with fewer runs repeats one that counts nowhere.
         rest, order = self._rest(rollout, runs).sort(dim=1, descending=True, stable=True)
         begins, ends = runs.begins.gather(1, order), runs.ends.gather(1, order)

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from iapo.estimators.asked import AskedAnswers, asked_answers
 from iapo.estimators.packed import (
     Block,
     CheckedModels,
@@ -15,12 +16,11 @@ from iapo.estimators.packed import (
     all_reduce_max,
     check_chunk,
     check_ids,
-    check_vocabulary,
     probe_prefixes,
-    repeat_ids,
 )
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.policy.logprobs import at_temperature, check_temperature, token_logprobs
+from iapo.rollout.continuation import continuation_ids
 from iapo.types import Rollout
 
 
@@ -28,9 +28,11 @@ from iapo.types import Rollout
 class AnswerLikelihood(PrefixEstimator):
     """Gain in the log-likelihood of the rollout's answer: ``s_t = log p(y | q, o_<=t) - log p(y | q, o_<t)``.
 
-    ``y`` is what ``rollout.answer_ids`` holds, all its tokens: the completion's own final answer (pointwise information
-    of the token with it) or the reference answer (progress towards being right). It is asked for after a postfix that
-    closes the reasoning and opens the answer. Summed over the reasoning span,
+    ``y`` is the rollout's answer, all its tokens: the completion's own final answer (pointwise information of the token
+    with it) or the reference answer (progress towards being right). It is asked for after a postfix that closes the
+    reasoning and opens the answer. What is asked and scored are the rollout's ``exit_ids`` where it has them: postfix,
+    answer and closing in the tokens of the whole text. Otherwise ``answer_ids`` stand between the tokens given here.
+    Summed over the reasoning span,
     ``sum_t s_t = log p(y | q, o) - log p(y | q)``.
 
     *What it estimates.* With the own answer: the pointwise mutual information of token and answer given what came
@@ -45,8 +47,10 @@ class AnswerLikelihood(PrefixEstimator):
     *Degenerate cases.* A row without an answer, or an empty reasoning span, gives 0.
 
     Args:
-        postfix_ids: tokens that close the reasoning and open the answer, ``</think><answer>`` in the format used.
-        closing_ids: tokens that end the answer, scored with it, so that ``1`` and ``12`` are different answers.
+        postfix_ids: tokens that close the reasoning and open the answer, ``</think><answer>`` in the format used, for
+            rollouts without exits.
+        closing_ids: tokens that end the answer, scored with it, so that ``1`` and ``12`` are different answers, for
+            rollouts without exits.
         chunk: prefixes per packed forward; ``None``: chosen from the memory there is, halved if it was too little.
         guard: compare the packed with the naive forward the first time a model is seen, and again whenever texts are
             more than twice as long as those compared.
@@ -105,7 +109,7 @@ class AnswerLikelihood(PrefixEstimator):
         """
         if not postfix:
             raise ValueError("postfix: got an empty text, want the one that closes the reasoning and opens the answer")
-        ids = [tuple(tokenizer.encode(text, add_special_tokens=False)) for text in (postfix, closing)]
+        ids = [continuation_ids(tokenizer, text) if text else () for text in (postfix, closing)]
         return cls(ids[0], ids[1], chunk, guard, temperature)
 
     def probe_at(
@@ -116,15 +120,12 @@ class AnswerLikelihood(PrefixEstimator):
         cache: PrefixCache | None = None,
     ) -> Float[Tensor, "batch probe"]:
         """``log p(y | q, o_<t)`` in nats after each prefix at ``at``, 0 elsewhere."""
-        if rollout.answer_ids is None or rollout.answer_mask is None:
-            raise ValueError("rollout.answer_ids: AnswerLikelihood needs the answers to ask about, got None")
-        if not all_reduce_max(int(rollout.answer_mask.any()), model):
+        asked = self.asked(rollout)
+        if not all_reduce_max(int(asked.scored.any()), model):
             batch, token = rollout.completion_ids.shape
             return torch.zeros(batch, token + 1, device=rollout.completion_ids.device)
-        targets, counts = self.targets(rollout)
-        check_vocabulary(model, postfix_ids=self.postfix_ids, closing_ids=self.closing_ids)
-        check_vocabulary(model, **{"rollout.answer_ids": targets[counts]})
-        ids = torch.cat([repeat_ids(self.postfix_ids, rollout), targets[:, :-1]], 1)
+        asked.check(model)
+        ids, targets, counts = asked.ids[:, :-1], asked.targets, asked.counts
         if self.guard:
             self._checked.check(model, rollout, ids)
 
@@ -137,19 +138,13 @@ class AnswerLikelihood(PrefixEstimator):
             )
 
         block = Block.chain(ids, kept=targets.shape[1])
-        return probe_prefixes(
-            model, rollout, block, likelihood, at & rollout.answer_mask.any(1)[:, None], self.chunk, cache
-        )
+        return probe_prefixes(model, rollout, block, likelihood, at & counts.any(1)[:, None], self.chunk, cache)
+
+    def asked(self, rollout: Rollout) -> AskedAnswers:
+        """What is appended to each prefix, and which of it is scored."""
+        return asked_answers("AnswerLikelihood", rollout, self.postfix_ids, self.closing_ids)
 
     def targets(self, rollout: Rollout) -> tuple[Int[Tensor, "batch answer"], Bool[Tensor, "batch answer"]]:
-        """Answer and closing tokens, right-padded, and where they count; a row without an answer counts nowhere."""
-        ids, mask = rollout.answer_ids, rollout.answer_mask
-        assert ids is not None
-        assert mask is not None
-        lengths, closing = mask.sum(1), len(self.closing_ids)
-        # At least one column, for ranks that have no answer while others do.
-        ids = nn.functional.pad(ids.masked_fill(~mask, 0), (0, max(closing, 1 - ids.shape[1])))
-        for offset, token in enumerate(self.closing_ids):
-            ids = ids.scatter(1, (lengths + offset)[:, None], token)
-        lengths = torch.where(lengths > 0, lengths + closing, 0)
-        return ids, torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
+        """The tokens that are scored, right-padded, and where they count; a row without an answer counts nowhere."""
+        asked = self.asked(rollout)
+        return asked.targets, asked.counts

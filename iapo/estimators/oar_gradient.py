@@ -45,7 +45,8 @@ class OARGradient(MIEstimator):
     on the model's weights. The backward has not been run under FSDP.
 
     Args:
-        postfix_ids: tokens that close the reasoning and open the answer, ``</think><answer>`` in the format used.
+        postfix_ids: tokens that close the reasoning and open the answer, ``</think><answer>`` in the format used, for
+            rollouts without ``exit_ids``.
         measure: ``"kl"`` or ``"likelihood"``.
         noise: standard deviation; 1e-3 in the released code.
         seed: of the noise.
@@ -78,7 +79,7 @@ class OARGradient(MIEstimator):
 
     def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
         """The running sum, in float64, of the importance of the tokens before each position."""
-        texts, idle = forced_texts(model, rollout, self.postfix_ids), idle_text(rollout)
+        texts, idle = forced_texts("OARGradient", model, rollout, self.postfix_ids), idle_text(rollout)
         importance = torch.zeros(rollout.completion_ids.shape, dtype=torch.float64, device=idle.ids.device)
         with inference_mode(model):
             for text in texts:

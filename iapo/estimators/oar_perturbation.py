@@ -40,7 +40,8 @@ class OARPerturbation(MIEstimator):
     *Cost.* For each reasoning token a forward over the whole text, in batches of copies of one completion.
 
     Args:
-        postfix_ids: tokens that close the reasoning and open the answer, ``</think><answer>`` in the format used.
+        postfix_ids: tokens that close the reasoning and open the answer, ``</think><answer>`` in the format used, for
+            rollouts without ``exit_ids``.
         replacement_id: the token that stands in the place of the one that is left out; the padding token in the paper.
         measure: ``"kl"`` or ``"likelihood"``.
         chunk: copies per forward; ``None``: what 256 MiB of logits in fp32 hold, at most 64.
@@ -73,7 +74,7 @@ class OARPerturbation(MIEstimator):
     def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
         """The running sum, in float64, of the importance of the tokens before each position."""
         check_vocabulary(model, replacement_id=(self.replacement_id,))
-        texts = forced_texts(model, rollout, self.postfix_ids)
+        texts = forced_texts("OARPerturbation", model, rollout, self.postfix_ids)
         work = [(text, some) for text in texts for some in text.places.split(self._copies(model, text))]
         idle = idle_text(rollout)
         importance = torch.zeros(rollout.completion_ids.shape, dtype=torch.float64, device=idle.ids.device)

@@ -52,11 +52,11 @@ def evaluate(
     """
     if not rows:
         raise ValueError("rows: got none, want at least one problem")
-    scoring = Scoring(tokenizer, rewards, correct_above)
+    eos_ids = eos_ids_of(sampler, tokenizer)
+    scoring = Scoring(tokenizer, rewards, correct_above, eos_ids)
     sampled = _in_parts(scoring, rows, sampler, samples, batch)
     best = _in_parts(scoring, rows, greedy, 1, batch)
     lengths = sampled.rollout.completion_lengths.cpu().view(len(rows), samples)
-    eos_ids = eos_ids_of(sampler, tokenizer)
     return EvaluationResult(
         correct=sampled.correct,
         lengths=lengths,

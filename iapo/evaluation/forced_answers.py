@@ -2,7 +2,7 @@
 
 import dataclasses
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -16,10 +16,10 @@ from iapo.evaluation.scoring import Rows, Scoring
 from iapo.interfaces import Sampler
 from iapo.ops.random_state import fork_rng
 from iapo.rollout.collation import collate
+from iapo.rollout.continuation import continuation_ids
 from iapo.rollout.ends import eos_ids_of
 from iapo.rollout.language_model import LanguageModelSampler
-from iapo.rollout.prompts import encode
-from iapo.rollout.spans import decode_pieces
+from iapo.rollout.text import pieces_of_rows
 from iapo.types import Rollout
 
 _AT_ONCE = 1024
@@ -121,8 +121,8 @@ class _Ask:
 
     def __init__(self, forced: ForcedAnswers, sampler: Sampler, tokenizer: Any) -> None:
         self.limit, self.closing, self.tokenizer = forced.answer_tokens, forced.closing, tokenizer
-        self.postfix_ids = encode(forced.postfix, tokenizer, "postfix")
-        self.closing_ids = encode(forced.closing, tokenizer, "closing")
+        self.postfix_ids = list(continuation_ids(tokenizer, forced.postfix))
+        self.closing_ids = list(continuation_ids(tokenizer, forced.closing)) if forced.closing else []
         if not self.postfix_ids:
             raise ValueError(f"postfix: the tokenizer makes no token of {forced.postfix!r}")
         self.eos_ids = eos_ids_of(sampler, tokenizer)
@@ -139,8 +139,8 @@ class _Ask:
         order = sampled.group_ids.argsort().tolist()
         ids, lengths = sampled.completion_ids.tolist(), sampled.completion_lengths.tolist()
         continued = [ids[row][: min(lengths[row], self.limit)] for row in order]
-        pieces = decode_pieces(continued, self.tokenizer)
-        answers = [self._closed(answer, pieces) for answer in continued]
+        pieces = pieces_of_rows(self.tokenizer, continued)
+        answers = [self._closed(*each) for each in zip(continued, pieces, strict=True)]
         return collate(
             prompts,
             [ids + answer for ids, answer in zip(asked, answers, strict=True)],
@@ -149,12 +149,12 @@ class _Ask:
             tokenizer=None,
         )
 
-    def _closed(self, ids: list[int], pieces: Mapping[int, str]) -> list[int]:
+    def _closed(self, ids: list[int], pieces: Sequence[str]) -> list[int]:
         """An answer up to and with its closing, which is put where the sequence or the answer's tokens ended."""
         ids = ids[: next((position for position, token in enumerate(ids) if token in self.eos_ids), len(ids))]
         if not self.closing:
             return ids
-        texts = [pieces[token] for token in ids]
+        texts = pieces[: len(ids)]
         at = "".join(texts).find(self.closing)
         if at < 0:
             return ids + self.closing_ids

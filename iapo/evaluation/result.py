@@ -128,7 +128,10 @@ class EvaluationResult:
             FileNotFoundError: the file is not there.
             ValueError: the file holds something else.
         """
-        content = json.loads(path.read_text())
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path}: is damaged ({error}); put back the file, or remove it") from error
         missing = [name for name in _SAVED if not isinstance(content, dict) or name not in content]
         if missing:
             raise ValueError(f"{path}: want an evaluation, {missing} are missing")

@@ -1,6 +1,6 @@
 """What says whether completions are right."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +23,13 @@ class Scoring:
         tokenizer: decodes completions for the rewards.
         rewards: the first one says whether a completion is right; others, for form or length, do not.
         correct_above: a completion is right if its first reward is above this.
+        eos_ids: tokens that end a completion; ``None``: the tokenizer's.
     """
 
     tokenizer: Any
     rewards: Mapping[str, Reward]
     correct_above: float
+    eos_ids: Collection[int] | None = None
 
     def correct(self, rollout: Rollout, rows: Rows) -> Bool[Tensor, " batch"]:
         """Which completions are right, on the CPU.
@@ -37,4 +39,5 @@ class Scoring:
             rows: the problems.
         """
         answered = [rows[group] for group in rollout.group_ids.tolist()]
-        return score_rollout(rollout, answered, self.tokenizer, self.rewards).correct(self.correct_above)
+        scores = score_rollout(rollout, answered, self.tokenizer, self.rewards, self.eos_ids)
+        return scores.correct(self.correct_above)

@@ -1,5 +1,7 @@
 """From an engine's texts and tensors to token advantages: what the integration of every engine calls."""
 
+import dataclasses
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +12,11 @@ from torch import Tensor, nn
 
 from iapo.interfaces import AdvantageAssigner, MIEstimator
 from iapo.rewards.scores import read_references
-from iapo.rollout import mark_spans, with_answers
+from iapo.rollout.collation import ask_about, read_anew
+from iapo.styles import USUAL_STYLE, CompletionStyle
 from iapo.training.assigning import Assigned, assign
 from iapo.training.components import check_same_temperature
+from iapo.training.lacking import lacking_spans
 from iapo.training.ranks import ALONE, Ranks
 from iapo.training.signals import known_signals
 from iapo.types import Rollout
@@ -47,7 +51,9 @@ class TokenAdvantages:
         assigner: turns it into advantages. One that wraps `iapo.advantages.GivenOutcome` adds to those of the engine.
         temperature: at which the engine samples.
         micro_batch: completions in one forward.
-        eos_ids: end-of-sequence ids; ``None``: the tokenizer's.
+        eos_ids: end-of-sequence ids.
+        style: how the completions reason and answer.
+        max_new_tokens: the engine's limit of a completion.
 
     Raises:
         ValueError: an estimator that measures at another temperature, or ``micro_batch`` below 1.
@@ -58,7 +64,9 @@ class TokenAdvantages:
     assigner: AdvantageAssigner
     temperature: float = 1.0
     micro_batch: int = 8
-    eos_ids: Collection[int] | None = None
+    eos_ids: Collection[int] = ()
+    style: CompletionStyle = USUAL_STYLE
+    max_new_tokens: float = math.inf
 
     def __post_init__(self) -> None:
         check_same_temperature(self.estimator, self.assigner, self.temperature)
@@ -96,21 +104,21 @@ class TokenAdvantages:
         Raises:
             ValueError: a reference that no answer can be read of.
         """
-        spans = mark_spans(completion_ids, completion_mask, self.tokenizer, eos_ids=self.eos_ids)
         rollout = Rollout(
             prompt_ids=prompt_ids,
             prompt_mask=prompt_mask,
             completion_ids=completion_ids,
             completion_mask=completion_mask,
-            reasoning_mask=spans.reasoning_mask if written is None else spans.reasoning_mask & written,
+            reasoning_mask=completion_mask,
             group_ids=group_ids,
-            answer_ids=spans.answer_ids,
-            answer_mask=spans.answer_mask,
         )
-        if references is None:
+        rollout = read_anew(rollout, self.tokenizer, self.style, self.eos_ids)
+        if references is not None:
+            texts = read_references([{"answer": reference} for reference in references])
+            rollout = ask_about(rollout, texts, self.tokenizer, self.style)
+        if written is None:
             return rollout
-        texts = read_references([{"answer": reference} for reference in references])
-        return with_answers(rollout, self.tokenizer(texts, add_special_tokens=False)["input_ids"])
+        return dataclasses.replace(rollout, reasoning_mask=rollout.reasoning_mask & written)
 
     def __call__(
         self,
@@ -164,7 +172,10 @@ class TokenAdvantages:
         if self.takes_outcome:
             advantages = torch.where(assigned.kept[:, None], advantages, outcome)
             loss_mask = torch.where(assigned.kept[:, None], loss_mask, written)
-        return Credited(advantages, loss_mask, assigned.signals.information, _metrics(assigned, rollout, ranks))
+        information = assigned.signals.information
+        if information is not None:
+            lacking_spans(rollout, information, assigned.probed & (rewards > 0), self).warn()
+        return Credited(advantages, loss_mask, information, _metrics(assigned, rollout, ranks))
 
 
 def _metrics(assigned: Assigned, rollout: Rollout, ranks: Ranks) -> dict[str, float]:

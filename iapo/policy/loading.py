@@ -1,5 +1,7 @@
 """Loads models and tokenizers: the embedded one, a local directory, a hub id, or a GGUF file."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from iapo.embedded import model_path
+from iapo.ops.memory import is_out_of_memory
 from iapo.policy.limits import Limits, limits_of, limits_of_config
 
 
@@ -16,13 +19,18 @@ def choose_device(name: str = "auto") -> torch.device:
     """``auto``: CUDA if it is there, else the CPU; any other name as torch takes it.
 
     Raises:
-        ValueError: CUDA is asked for and not there.
+        ValueError: no device of that name, or CUDA is asked for and not there.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device: got {name!r}, want auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device: got {name!r}, but this machine has no CUDA device")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device: got {name!r}, but this machine has {torch.cuda.device_count()} CUDA devices")
     return device
 
 
@@ -42,7 +50,8 @@ def choose_autocast(precision: str, device: torch.device) -> torch.dtype | None:
 def load_tokenizer(source: str, trust_remote_code: bool = False) -> Any:
     """The tokenizer of a model, left-padding, with a padding token. Arguments and errors are those of `load_model`."""
     path_or_id, options = _locate(source)
-    tokenizer = AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=trust_remote_code, **options)
+    with _named(source):
+        tokenizer = AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=trust_remote_code, **options)
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token_id is None:
@@ -73,21 +82,21 @@ def load_model(
     Raises:
         FileNotFoundError: a path that is not there.
         ModuleNotFoundError: a GGUF file without the extra ``gguf``.
-        OSError: transformers cannot load it.
-        ValueError: a tokenizer with neither a padding nor an end-of-sequence token, or with one of them that the model
-            has no embedding of.
+        ValueError: transformers cannot load it (a file is missing, damaged, or does not fit the others), or a tokenizer
+            with neither a padding nor an end-of-sequence token, or with one of them that the model has no embedding of.
     """
     path_or_id, options = _locate(source)
     if "gguf_file" in options and hasattr(transformers, "GgufConfig"):
         # Weights left in their packed blocks can neither be trained nor saved.
         options["quantization_config"] = transformers.GgufConfig(dequantize=True)
-    model = AutoModelForCausalLM.from_pretrained(
-        path_or_id,
-        dtype=dtype,
-        attn_implementation=attn_implementation,
-        trust_remote_code=trust_remote_code,
-        **options,
-    )
+    with _named(source):
+        model = AutoModelForCausalLM.from_pretrained(
+            path_or_id,
+            dtype=dtype,
+            attn_implementation=attn_implementation,
+            trust_remote_code=trust_remote_code,
+            **options,
+        )
     tokenizer = load_tokenizer(source, trust_remote_code)
     special = [token for token in (tokenizer.pad_token_id, tokenizer.eos_token_id) if token is not None]
     limits_of(model).check_tokens(special, tokenizer, f"model: {source}")
@@ -97,7 +106,23 @@ def load_model(
 def load_limits(source: str, trust_remote_code: bool = False) -> Limits:
     """What a model takes, by its configuration alone. Arguments and errors are those of `load_model`."""
     path_or_id, options = _locate(source)
-    return limits_of_config(AutoConfig.from_pretrained(path_or_id, trust_remote_code=trust_remote_code, **options))
+    with _named(source):
+        config = AutoConfig.from_pretrained(path_or_id, trust_remote_code=trust_remote_code, **options)
+    return limits_of_config(config)
+
+
+@contextmanager
+def _named(source: str) -> Iterator[None]:
+    """Whatever transformers raises about files, as one error that names the source."""
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error) or isinstance(error, ModuleNotFoundError):
+            raise
+        raise ValueError(
+            f"model: {source} cannot be loaded ({type(error).__name__}: {error}); want a complete folder, an id of the "
+            "hub that can be reached, or a .gguf file"
+        ) from error
 
 
 def _locate(source: str) -> tuple[str, dict[str, Any]]:

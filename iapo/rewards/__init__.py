@@ -3,16 +3,19 @@
 from iapo.rewards.exact import ExactAnswer
 from iapo.rewards.format import ThinkAnswerFormat
 from iapo.rewards.gym import ReasoningGymAnswer
+from iapo.rewards.isolated import IsolatedReward
 from iapo.rewards.length import WithinLength
 from iapo.rewards.maths import MathAnswer
 from iapo.rewards.rollouts import score_rollout
 from iapo.rewards.scores import RewardFunction, Scores, check_columns, check_references, read_references, score
+from iapo.rewards.style import in_style
 from iapo.rewards.text import reference_answer
 from iapo.rewards.worker import Failure, KillableWorker
 
 __all__ = [
     "ExactAnswer",
     "Failure",
+    "IsolatedReward",
     "KillableWorker",
     "MathAnswer",
     "ReasoningGymAnswer",
@@ -22,6 +25,7 @@ __all__ = [
     "WithinLength",
     "check_columns",
     "check_references",
+    "in_style",
     "read_references",
     "reference_answer",
     "score",

@@ -1,16 +1,17 @@
 """The reward for a final answer that is spelled like the reference."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from iapo.rewards.scores import column
-from iapo.rewards.text import accepted_answers, completion_text, last_answer, normalize
+from iapo.rewards.text import accepted_answers, completion_text, normalize
+from iapo.styles import CompletionStyle
 
 
 @dataclass(frozen=True)
 class ExactAnswer:
-    """1 if the text in a completion's last ``<answer>`` tags is the reference, 0 if not or without tags.
+    """1 if a completion's final answer is the reference, 0 if not or without one.
 
     Both are compared after `iapo.rewards.text.normalize`; a reference may list several spellings
     (`iapo.rewards.text.accepted_answers`). For generated tasks with one spelling per answer: no
@@ -19,6 +20,7 @@ class ExactAnswer:
     Args:
         answer_column: the column that holds the reference.
         longest: an answer of more characters is wrong without being read.
+        style: where the answer stands; ``None``: the style of the run, and alone the last ``<answer>`` tags.
 
     Returns:
         One number per completion; ``None`` where the reference is empty.
@@ -34,6 +36,7 @@ class ExactAnswer:
 
     answer_column: str = "answer"
     longest: int = 2000
+    style: CompletionStyle | None = None
 
     def __post_init__(self) -> None:
         if self.longest < 1:
@@ -55,11 +58,15 @@ class ExactAnswer:
         """The indices of the rows whose reference is empty or cannot be read as a text."""
         return [index for index, row in enumerate(rows) if not _spellings(row.get(self.answer_column))]
 
+    def in_style(self, style: CompletionStyle) -> "ExactAnswer":
+        """The reward that reads by ``style``, unless it has a style of its own."""
+        return self if self.style is not None else replace(self, style=style)
+
     def _grade(self, completion: str, reference: Any) -> float | None:
         wanted = _spellings(reference)
         if not wanted:
             return None
-        given = last_answer(completion)
+        given = (self.style or CompletionStyle()).answer_in(completion)
         return float(given is not None and len(given) <= self.longest and normalize(given) in wanted)
 
 

@@ -2,13 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from iapo.rewards.text import completion_text
-
-_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
-_SHAPE = re.compile(r"\s*<think>.*</think>\s*<answer>.*</answer>\s*", re.DOTALL)
+from iapo.styles import AnswerTags, CompletionStyle, ReasoningTags
 
 
 @dataclass(frozen=True)
@@ -19,10 +17,14 @@ class ThinkAnswerFormat:
     long reasoning gets no reward there. Only white space may stand before, between, or after, and ``endings`` at the
     end.
 
+    In another style its own tags take their place. Reasoning without tags asks for none; an answer without tags must
+    be there, behind the reasoning, and text may stand around it.
+
     Args:
         opened_by_prompt: the prompt ends in ``<think>``, so that completions start inside the reasoning.
         endings: texts of end-of-sequence tokens, one of which may stand at the end (``<|im_end|>``) where the
             completions' texts still have them.
+        style: how completions reason and answer; ``None``: the style of the run, and alone the tags above.
 
     Returns:
         One number per completion.
@@ -34,6 +36,7 @@ class ThinkAnswerFormat:
 
     opened_by_prompt: bool = False
     endings: tuple[str, ...] = ()
+    style: CompletionStyle | None = None
 
     def __call__(
         self, prompts: Sequence[Any], completions: Sequence[Any], completion_ids: Sequence[Any], **columns: Any
@@ -41,8 +44,26 @@ class ThinkAnswerFormat:
         """Score a batch: 1 for a completion in the format, else 0."""
         return [self._grade(completion_text(completion)) for completion in completions]
 
+    def in_style(self, style: CompletionStyle) -> "ThinkAnswerFormat":
+        """The reward for the format of ``style``, unless it has a style of its own."""
+        return self if self.style is not None else replace(self, style=style)
+
     def _grade(self, completion: str) -> float:
-        text = ("<think>" if self.opened_by_prompt else "") + completion.rstrip()
+        style = self.style or CompletionStyle()
+        reasoning, answer = style.reasoning, style.answer
+        shape, tags, text = "", [], completion.rstrip()
+        if isinstance(reasoning, ReasoningTags):
+            tags += [reasoning.opening, reasoning.closing]
+            shape = rf"\s*{re.escape(reasoning.opening)}.*{re.escape(reasoning.closing)}"
+            text = (reasoning.opening if self.opened_by_prompt or reasoning.opened_by_prompt else "") + text
+        else:
+            shape = ".*"
+        if isinstance(answer, AnswerTags):
+            tags += [answer.opening, answer.closing]
+            shape += rf"\s*{re.escape(answer.opening)}.*{re.escape(answer.closing)}\s*"
+        else:
+            shape += ".*"
         ending = next((ending for ending in self.endings if text.endswith(ending)), "")
         text = text.removesuffix(ending)
-        return float(all(text.count(tag) == 1 for tag in _TAGS) and _SHAPE.fullmatch(text) is not None)
+        once = all(text.count(tag) == 1 for tag in tags) and re.fullmatch(shape, text, re.DOTALL) is not None
+        return float(once and style.answer_in(text) is not None)

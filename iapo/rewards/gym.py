@@ -2,19 +2,20 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from iapo.rewards.scores import column
-from iapo.rewards.text import completion_text, last_answer
+from iapo.rewards.text import completion_text
 from iapo.rewards.worker import Failure, KillableWorker
+from iapo.styles import CompletionStyle
 
 
 @dataclass(frozen=True)
 class ReasoningGymAnswer:
-    """The score that the task's own ``score_answer`` gives to the text in the last ``<answer>`` tags; 0 without tags.
+    """The score that the task's own ``score_answer`` gives to a completion's final answer; 0 without one.
 
     Some tasks hand the answer to sympy's parser, which evaluates it as Python: they run in a worker process that is
     killed at the time limit; the process is no sandbox. An answer that takes too long or crashes the worker scores 0.
@@ -24,6 +25,7 @@ class ReasoningGymAnswer:
         entry_column: the column that holds the task's entry (question, answer, metadata), a mapping or its JSON text.
         time_limit: seconds per answer.
         longest: an answer of more characters scores 0 without being read.
+        style: where the answer stands; ``None``: the style of the run, and alone the last ``<answer>`` tags.
 
     Raises:
         ValueError: ``time_limit`` or ``longest`` is not positive, or on a call, the column has another length.
@@ -39,6 +41,7 @@ class ReasoningGymAnswer:
     entry_column: str = "entry"
     time_limit: float = 3.0
     longest: int = 2000
+    style: CompletionStyle | None = None
     _worker: KillableWorker = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -59,8 +62,13 @@ class ReasoningGymAnswer:
         if find_spec("reasoning_gym") is None:
             raise ModuleNotFoundError("reasoning_gym is missing: install the extra, pip install 'iapo[tasks]'")
         entries = column(self, columns, self.entry_column, len(completions))
-        answers = [last_answer(completion_text(completion)) for completion in completions]
+        style = self.style or CompletionStyle()
+        answers = [style.answer_in(completion_text(completion)) for completion in completions]
         return [self._grade(index, *pair) for index, pair in enumerate(zip(answers, entries, strict=True))]
+
+    def in_style(self, style: CompletionStyle) -> "ReasoningGymAnswer":
+        """The reward that reads by ``style``, unless it has a style of its own."""
+        return self if self.style is not None else replace(self, style=style)
 
     def close(self) -> None:
         """End the worker process; the next call that needs one starts another."""

@@ -2,26 +2,28 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from iapo.rewards.answers import Answer, Expression, Quantity, Words, formulas_of, readings, same
 from iapo.rewards.scores import column
-from iapo.rewards.text import accepted_answers, completion_text, last_answer, last_boxed, normalize
+from iapo.rewards.text import accepted_answers, completion_text, normalize
 from iapo.rewards.worker import Failure, KillableWorker
+from iapo.styles import USUAL_STYLE, AnswerTags, Boxed, CompletionStyle, FirstThatFits
 
 _INTEGER = re.compile(r"-?[0-9]+")
-_MARK = re.compile(r"####|\b(?:final\s+answer|answer)\b(?:\s+(?:is|was)\b)?\s*:?(?=\s*\S)", re.IGNORECASE)
+_TAGGED_ONLY = CompletionStyle(answer=FirstThatFits((AnswerTags(), Boxed())))
 
 
 @dataclass(frozen=True)
 class MathAnswer:
     """1 if a completion's final answer says the same as the reference, 0 if not.
 
-    The final answer is what stands in the last ``<answer>`` tags, else in the last ``\\boxed{}``, else, unless
-    ``tagged_only``, behind the last ``####`` or ``answer is`` after the reasoning, else what math-verify finds there.
+    The final answer is where ``style`` reads it. Alone, without a style, it is what stands in the last ``<answer>``
+    tags, else in the last ``\\boxed{}``, else behind the last ``####`` or ``answer is`` (`iapo.styles.USUAL_STYLE`),
+    else, unless ``tagged_only``, what math-verify finds behind the reasoning.
 
     Answer and reference are read by their kind (`iapo.rewards.answers`): quantities with sign, scale and unit, times
     and dates, lists, sets and intervals, choices, words. Words are compared as text: as a product of letters
@@ -34,9 +36,11 @@ class MathAnswer:
         answer_column: the column that holds the reference: an answer, a GSM8K solution ending in ``#### answer``, or a
             solution with the answer in its last ``\\boxed{}``; or several that are right, see
             `iapo.rewards.text.accepted_answers`.
-        tagged_only: count an answer without tags or box as wrong.
+        tagged_only: without a style, count an answer without tags or box as wrong.
         time_limit: seconds per formula that is compared.
         longest: an answer of more characters is wrong without being read, a longer reference counts as unreadable.
+        style: where the answer stands; a completion without one is wrong. ``None``: the style of the run, if there is
+            one.
 
     Returns:
         One number per completion; ``None`` for all completions of a *reference* that is empty, too long, or found
@@ -60,6 +64,7 @@ class MathAnswer:
     tagged_only: bool = False
     time_limit: float = 3.0
     longest: int = 2000
+    style: CompletionStyle | None = None
     _worker: KillableWorker = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -96,6 +101,10 @@ class MathAnswer:
         references = [accepted_answers(row.get(self.answer_column)) for row in rows]
         readable = {wanted: self._is_readable(wanted) for wanted in set(references)}
         return [index for index, wanted in enumerate(references) if not readable[wanted]]
+
+    def in_style(self, style: CompletionStyle) -> "MathAnswer":
+        """The reward that reads by ``style``, unless it has a style of its own."""
+        return self if self.style is not None else replace(self, style=style)
 
     def close(self) -> None:
         """End the worker process; the next call that needs one starts another."""
@@ -151,15 +160,11 @@ class MathAnswer:
 
     def _final(self, completion: str) -> tuple[str | None, bool]:
         """The final answer and whether it was marked as one."""
-        tagged = last_answer(completion)
-        boxed = tagged if tagged is not None else last_boxed(completion)
-        if boxed is not None:
-            return boxed, True
-        if self.tagged_only:
-            return None, False
-        text = completion.rpartition("</think>")[2][-self.longest :]
-        marks = list(_MARK.finditer(text))
-        return (text[marks[-1].end() :].strip().partition("\n")[0], True) if marks else (text, False)
+        style = self.style or (_TAGGED_ONLY if self.tagged_only else USUAL_STYLE)
+        found = style.answer_in(completion)
+        if found is not None or self.style is not None or self.tagged_only:
+            return found, True
+        return completion.rpartition("</think>")[2][-self.longest :], False
 
 
 class _Unanswered(Exception):  # noqa: N818  (raised and caught in this file alone)

@@ -1,6 +1,6 @@
 """The scores of a rollout's completions: decode them, gather their columns, call the reward functions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from iapo.interfaces import PROMPT_MESSAGES, Reward
@@ -8,9 +8,17 @@ from iapo.rewards.scores import Scores, score
 from iapo.rollout.text import decode_completions
 from iapo.types import Rollout
 
+TIME_LIMIT = 600.0
+"""Seconds that a reward function may take over a batch, unless another limit is given."""
+
 
 def score_rollout(
-    rollout: Rollout, rows: Sequence[Mapping[str, Any]], tokenizer: Any, rewards: Mapping[str, Reward]
+    rollout: Rollout,
+    rows: Sequence[Mapping[str, Any]],
+    tokenizer: Any,
+    rewards: Mapping[str, Reward],
+    eos_ids: Collection[int] | None = None,
+    time_limit: float | None = TIME_LIMIT,
 ) -> Scores:
     """Scores of a rollout's completions, of which the rewards see the text, the tokens and the row that they answer.
 
@@ -24,13 +32,17 @@ def score_rollout(
             A column that a row lacks is ``None`` there.
         tokenizer: decodes the completions.
         rewards: reward functions by name; their sum is the total.
+        eos_ids: tokens that end a completion and are no part of its text (`iapo.rollout.eos_ids_of` of its sampler);
+            ``None``: the tokenizer's.
+        time_limit: seconds that one function may take over the batch; ``None``: no limit.
 
     Raises:
         ValueError: as `iapo.rewards.score` raises it.
         RuntimeError: a reward function raised.
+        TimeoutError: one took longer than ``time_limit``.
     """
     pairs = zip(rollout.completion_ids, rollout.completion_mask, strict=True)
-    texts = decode_completions(tokenizer, rollout)
+    texts = decode_completions(tokenizer, rollout, eos_ids)
     names = dict.fromkeys(name for row in rows for name in row if name not in ("prompt", PROMPT_MESSAGES))
     return score(
         rewards,
@@ -41,4 +53,5 @@ def score_rollout(
         ],
         completion_ids=[ids[mask].tolist() for ids, mask in pairs],
         columns={name: [row.get(name) for row in rows] for name in names},
+        time_limit=time_limit,
     )

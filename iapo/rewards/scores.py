@@ -1,7 +1,6 @@
 """One score per completion from several reward functions; an error says which function it comes from."""
 
 import math
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from iapo.interfaces import REWARD_ARGUMENTS
 from iapo.rewards.calling import call, scores_of, wanted_columns
+from iapo.rewards.limit import TookTooLong, within
 from iapo.rewards.text import accepted_answers
 
 RewardFunction = Callable[..., Any]
@@ -67,9 +67,9 @@ def score(
         completion_ids: one token list per completion.
         columns: further columns of the data, each with one entry per completion.
         weights: by a function's name; 1 for those not named. A function of weight 0 is reported and does not count.
-        time_limit: seconds that one function may take over the batch. It then runs in a thread, which is abandoned
-            when it takes longer; code that holds the interpreter's lock cannot be interrupted in this way, only
-            in a `iapo.rewards.KillableWorker`, which also has a limit per completion. ``None``: no limit.
+        time_limit: seconds that one function may take over the batch, see `iapo.rewards.limit.within`. C code that
+            cannot be interrupted needs an `iapo.rewards.IsolatedReward`, which also has a limit per completion.
+            ``None``: no limit.
 
     Raises:
         ValueError: no functions, a missing column, a column named like an argument of rewards, a weight that is not
@@ -98,8 +98,11 @@ def score(
     for name, function in rewards.items():
         try:
             values = _within(time_limit, function, {"completions": completions, **given})
-        except _TookTooLong:
-            raise TimeoutError(f"reward {name!r} took longer than {time_limit:g} s for {count} completions") from None
+        except TookTooLong:
+            raise TimeoutError(
+                f"reward {name!r} took longer than {time_limit:g} s for {count} completions; make it faster, "
+                "raise reward_time_limit, or put it into an IsolatedReward"
+            ) from None
         except Exception as error:
             raise RuntimeError(f"reward {name!r} raised {type(error).__name__}: {error}") from error
         by_function[name] = scores_of(name, values, count)
@@ -186,31 +189,11 @@ def column(reward: object, columns: Mapping[str, Sequence[Any]], name: str, coun
     return columns[name]
 
 
-class _TookTooLong(Exception):  # noqa: N818  (raised and caught in this file alone)
-    pass
-
-
 def _within(time_limit: float | None, function: RewardFunction, arguments: Mapping[str, Any]) -> Any:
-    """What the function returns or raises; ``_TookTooLong`` after ``time_limit`` seconds."""
+    """What the function returns or raises; ``TookTooLong`` after ``time_limit`` seconds."""
     if time_limit is None:
         return call(function, arguments)
-    outcome: list[Any] = []
-
-    def within() -> None:
-        try:
-            outcome.extend([True, call(function, arguments)])
-        except BaseException as error:
-            outcome.extend([False, error])
-
-    thread = threading.Thread(target=within, daemon=True)
-    thread.start()
-    thread.join(time_limit)
-    if len(outcome) != 2:
-        raise _TookTooLong
-    returned, value = outcome
-    if not returned:
-        raise value
-    return value
+    return within(time_limit, lambda: call(function, arguments))
 
 
 def _checked_weights(rewards: Mapping[str, RewardFunction], weights: Mapping[str, float]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The worker process: `serve.py FILE FUNCTION SECONDS TIED` reads one JSON item a line and answers in JSON.
+"""The worker process: `serve.py FILE FUNCTION SECONDS TIED BY_NAME` reads one JSON item a line and answers in JSON.
 
 This file and the file it loads import nothing of the package, so that a process that was killed is replaced quickly.
 """
@@ -17,7 +17,7 @@ _ORPHAN_MARGIN = 2.0
 """Seconds that a busy process may live beyond the time limit, at which its parent, if alive, kills it."""
 
 
-def main(path: str, name: str, seconds: float, tied: bool) -> None:
+def main(path: str, name: str, seconds: float, tied: bool, by_name: bool) -> None:
     """Answer each line of standard input with ``[ok, value]`` until it closes.
 
     Args:
@@ -25,6 +25,7 @@ def main(path: str, name: str, seconds: float, tied: bool) -> None:
         name: its name.
         seconds: time limit of an item.
         tied: whether the thread that started this process lives as long as its process does.
+        by_name: whether items are mappings of arguments by name.
     """
     if sys.platform == "linux":
         import ctypes
@@ -52,7 +53,8 @@ def main(path: str, name: str, seconds: float, tied: bool) -> None:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, seconds + _ORPHAN_MARGIN)
         try:
-            answer = json.dumps([True, function(json.loads(line))])
+            item = json.loads(line)
+            answer = json.dumps([True, function(**item) if by_name else function(item)])
         except Exception as error:
             answer = json.dumps([False, f"{name} raised {type(error).__name__}: {error}"[:500]])
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -61,4 +63,4 @@ def main(path: str, name: str, seconds: float, tied: bool) -> None:
 
 if __name__ == "__main__":
     with contextlib.suppress(BrokenPipeError):
-        main(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4] == "tied")
+        main(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4] == "tied", bool(sys.argv[5]))

@@ -1,4 +1,4 @@
-"""Reading answers out of completions: plain string work, linear in the length, never raising on any text."""
+"""Texts of completions and references: plain string work, linear in the length, never raising on any text."""
 
 import json
 import math
@@ -9,6 +9,8 @@ from datetime import datetime, time
 from decimal import Decimal
 from itertools import groupby
 from typing import Any
+
+from iapo.styles import Boxed
 
 _MARKS = {"<super>": "^{{{}}}", "<sub>": "_{{{}}}", "<fraction>": " {}"}
 _NAMES = ("ground_truth", "answer", "value")
@@ -24,39 +26,6 @@ def completion_text(completion: Any) -> str:
     if isinstance(content, list):
         return "".join(str(part.get("text") or "") for part in content)
     return str(content or "")
-
-
-def last_answer(text: str) -> str | None:
-    """What stands between the last pair of answer tags; ``None`` without a pair.
-
-    Example:
-        >>> last_answer("<think>2+2</think><answer> 4 </answer>")
-        ' 4 '
-    """
-    end = text.rfind("</answer>")
-    start = text.rfind("<answer>", 0, max(end, 0))
-    if start < 0:
-        return None
-    start += len("<answer>")
-    return text[start : text.index("</answer>", start)]
-
-
-def last_boxed(text: str) -> str | None:
-    r"""What stands in the last ``\boxed{...}`` with balanced braces; ``None`` without one.
-
-    Example:
-        >>> last_boxed(r"so \boxed{\frac{1}{2}}.")
-        '\\frac{1}{2}'
-    """
-    start = text.rfind("\\boxed{")
-    if start < 0:
-        return None
-    begin, depth = start + len("\\boxed{"), 1
-    for brace in re.compile("[{}]").finditer(text, begin):
-        depth += 1 if brace[0] == "{" else -1
-        if depth == 0:
-            return text[begin : brace.start()]
-    return None
 
 
 def normalize(answer: str) -> str:
@@ -87,8 +56,8 @@ def reference_answer(reference: str) -> str:
     _, mark, tail = reference.rpartition("####")
     if mark:
         return re.sub(r"(?<=\d),(?=\d{3})", "", tail).strip()
-    boxed = last_boxed(reference)
-    return reference if boxed is None else boxed
+    boxed = Boxed().find(reference)
+    return reference if boxed is None else reference[boxed.start : boxed.stop]
 
 
 def accepted_answers(reference: Any) -> tuple[str, ...]:

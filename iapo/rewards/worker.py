@@ -47,6 +47,7 @@ class KillableWorker:
         file: the source file of the function. It is loaded alone, without the package around it.
         function: name of a top-level function of one JSON-able argument with a JSON-able result.
         time_limit: seconds per item.
+        by_name: items are mappings, whose entries are the function's arguments by name.
 
     Raises:
         ValueError: ``time_limit`` is not positive.
@@ -59,10 +60,10 @@ class KillableWorker:
         ['One Answer', 'Two']
     """
 
-    def __init__(self, file: Path, function: str, time_limit: float) -> None:
+    def __init__(self, file: Path, function: str, time_limit: float, by_name: bool = False) -> None:
         if not time_limit > 0:
             raise ValueError(f"time_limit: got {time_limit}, want a positive number of seconds")
-        self._arguments = (file, function, time_limit)
+        self._arguments = (file, function, time_limit, by_name)
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = os.getpid()
@@ -127,11 +128,20 @@ class KillableWorker:
             self._kill()  # it died between two items: no item's fault
         if self._process is not None:
             return self._process
-        file, function, time_limit = self._arguments
+        file, function, time_limit, by_name = self._arguments
         serve = str(Path(__file__).with_name("serve.py"))
         tied = "tied" if threading.current_thread() is threading.main_thread() else "loose"
         # -P: this folder must not be where the worker looks for `text` or `format`. One thread: no oversubscription.
-        command = [sys.executable, "-P", serve, str(file), function, str(time_limit), tied]
+        command = [
+            sys.executable,
+            "-P",
+            serve,
+            str(file),
+            function,
+            str(time_limit),
+            tied,
+            "by name" if by_name else "",
+        ]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         with tempfile.TemporaryFile() as error_output:
             process = subprocess.Popen(

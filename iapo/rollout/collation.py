@@ -7,7 +7,9 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from iapo.ops.padding import pad_rows
-from iapo.rollout.spans import DEFAULT_MARKERS, Markers, mark_spans
+from iapo.rollout.spans import Exits, ExitTokens, mark_spans
+from iapo.rollout.text import decode_rows
+from iapo.styles import USUAL_STYLE, CompletionStyle
 from iapo.types import Rollout
 
 Ids = Sequence[Sequence[int]]
@@ -20,7 +22,7 @@ def collate(
     group_ids: Sequence[int],
     pad_id: int,
     tokenizer: PreTrainedTokenizerBase | None,
-    markers: Markers = DEFAULT_MARKERS,
+    style: CompletionStyle = USUAL_STYLE,
     eos_ids: Collection[int] | None = None,
     sampler_logprobs: Sequence[Sequence[float]] | None = None,
     device: torch.device | str = "cpu",
@@ -34,7 +36,7 @@ def collate(
         pad_id: the token id of padding; it may also be a token of a completion, because masks do not come from it.
         tokenizer: decodes the tokens for `iapo.rollout.spans.mark_spans`. ``None``: the whole completion is
             reasoning, a final end-of-sequence token excepted, and there are no answers.
-        markers: the texts that open and close reasoning and answer.
+        style: how the completions reason and answer.
         eos_ids: end-of-sequence ids; ``None``: the tokenizer's.
         sampler_logprobs: log-probability of each completion token, nats; as long as the completions.
         device: that of the tensors.
@@ -70,24 +72,66 @@ def collate(
         ends = torch.tensor([len(row) - (bool(row) and row[-1] in (eos_ids or ())) for row in completion_ids])
         reasoning = torch.arange(completions.shape[1]) < ends[:, None]
         return dataclasses.replace(rollout, reasoning_mask=reasoning).to(device)
-    spans = mark_spans(completions, completion_mask, tokenizer, markers, eos_ids)
-    return dataclasses.replace(
-        rollout,
-        reasoning_mask=spans.reasoning_mask,
-        answer_ids=spans.answer_ids,
-        answer_mask=spans.answer_mask,
-    ).to(device)
+    return read_anew(rollout, tokenizer, style, eos_ids).to(device)
+
+
+def read_anew(
+    rollout: Rollout,
+    tokenizer: PreTrainedTokenizerBase,
+    style: CompletionStyle,
+    eos_ids: Collection[int] | None = None,
+) -> Rollout:
+    """The same completions, their reasoning and their own answers read by ``style``.
+
+    Args:
+        rollout: the completions.
+        tokenizer: of the model that sampled.
+        style: how they reason and answer.
+        eos_ids: end-of-sequence ids; ``None``: the tokenizer's.
+    """
+    spans = mark_spans(rollout.completion_ids, rollout.completion_mask, tokenizer, style, eos_ids)
+    return _asking(dataclasses.replace(rollout, reasoning_mask=spans.reasoning_mask), spans.exits)
+
+
+def ask_about(
+    rollout: Rollout, answers: Sequence[str], tokenizer: PreTrainedTokenizerBase, style: CompletionStyle = USUAL_STYLE
+) -> Rollout:
+    """The same completions, asked about the answers given here instead of their own.
+
+    Args:
+        rollout: the completions.
+        answers: a text for each completion, a reference say; one of white space means that there is none.
+        tokenizer: of the model that sampled.
+        style: the texts that ask for the answer and end it.
+
+    Returns:
+        A rollout with new answers and exits, in the tokens with which the tokenizer continues each row's reasoning; the
+        other tensors are shared with ``rollout``.
+
+    Raises:
+        ValueError: not one answer per completion.
+    """
+    if len(answers) != len(rollout):
+        raise ValueError(f"answers: got {len(answers)} texts, want one for each of {len(rollout)} rows")
+    steps = torch.arange(1, rollout.reasoning_mask.shape[1] + 1, device=rollout.reasoning_mask.device)
+    lengths = (rollout.reasoning_mask * steps).amax(1).tolist()
+    reasoned = [ids[:length] for ids, length in zip(rollout.completion_ids.tolist(), lengths, strict=True)]
+    exits = ExitTokens(tokenizer)
+    for context, answer in zip(decode_rows(tokenizer, reasoned), answers, strict=True):
+        exits.add(context, style.asked(answer))
+    return _asking(rollout, exits.padded(rollout.completion_ids.device))
 
 
 def with_answers(rollout: Rollout, reference_ids: Ids) -> Rollout:
-    """The same completions, asked about the answers given here instead of their own.
+    """As `ask_about`, of answers that are tokens: estimators put their own postfix and closing around them.
 
     Args:
         rollout: the completions.
         reference_ids: the tokens of each completion's reference answer; an empty row means that there is none.
 
     Returns:
-        A rollout with new ``answer_ids`` and ``answer_mask``; the other tensors are shared with ``rollout``.
+        A rollout with new ``answer_ids`` and ``answer_mask`` and without exits; the other tensors are shared with
+        ``rollout``.
 
     Raises:
         ValueError: not one answer per completion.
@@ -95,4 +139,14 @@ def with_answers(rollout: Rollout, reference_ids: Ids) -> Rollout:
     if len(reference_ids) != len(rollout):
         raise ValueError(f"reference_ids: got {len(reference_ids)} answers, want one for each of {len(rollout)} rows")
     answer_ids, answer_mask = pad_rows(reference_ids, 0, device=rollout.completion_ids.device)
-    return dataclasses.replace(rollout, answer_ids=answer_ids, answer_mask=answer_mask)
+    return dataclasses.replace(rollout, answer_ids=answer_ids, answer_mask=answer_mask, exit_ids=None, exit_scored=None)
+
+
+def _asking(rollout: Rollout, exits: Exits) -> Rollout:
+    return dataclasses.replace(
+        rollout,
+        answer_ids=exits.answer_ids,
+        answer_mask=exits.answer_mask,
+        exit_ids=exits.exit_ids,
+        exit_scored=exits.exit_scored,
+    )

@@ -1,4 +1,4 @@
-"""Which completions end by themselves: with a token that ends a sequence."""
+"""What a sampler knows of its completions: the tokens that end them, and how they reason and answer."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -8,6 +8,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from iapo.interfaces import Sampler
+from iapo.styles import USUAL_STYLE, CompletionStyle
 from iapo.types import Rollout
 
 
@@ -15,6 +16,11 @@ def eos_ids_of(sampler: Sampler, tokenizer: Any) -> Collection[int]:
     """The tokens that end a sampler's completions: its own ``eos_ids`` if it says them, else the tokenizer's."""
     known: Sequence[int | None] = getattr(sampler, "eos_ids", (tokenizer.eos_token_id,))
     return {token for token in known if token is not None}
+
+
+def style_of(sampler: Sampler) -> CompletionStyle:
+    """How a sampler's completions reason and answer: its own ``style`` if it has one, else the usual."""
+    return getattr(sampler, "style", None) or USUAL_STYLE
 
 
 def ended(rollout: Rollout, eos_ids: Collection[int]) -> Bool[Tensor, " batch"]:

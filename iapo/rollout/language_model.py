@@ -1,7 +1,9 @@
 """The base class of samplers of a language model: their arguments, the end of a completion, and the rollout."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +15,29 @@ from iapo.interfaces import Prompts, Sampler
 from iapo.policy.forward import inference_mode, unwrap
 from iapo.policy.limits import limits_of
 from iapo.rollout.collation import collate
+from iapo.rollout.ends import style_of
 from iapo.rollout.prompts import encode_prompts
-from iapo.rollout.spans import Markers
+from iapo.styles import CompletionStyle
 from iapo.types import Rollout
 
 Generated = tuple[Int[Tensor, "batch token"], Float[Tensor, "batch token"]]
 """Sampled tokens and their log-probabilities (nats); meaningless behind a row's first end of sequence."""
+
+_NOT_FINITE = (
+    "policy: the logits of {} are NaN or infinite, so that nothing can be sampled; look at its weights, or at the "
+    "learning rate and precision that made them"
+)
+
+
+@contextmanager
+def _finite_logits(model: Any) -> Iterator[None]:
+    """What torch says where no distribution is left to sample from, as an error about the policy."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "probability tensor contains" not in str(error):
+            raise
+        raise FloatingPointError(_NOT_FINITE.format(type(model).__name__)) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,21 +57,19 @@ class LanguageModelSampler(Sampler):
 
     Args:
         model: a causal language model of transformers, possibly wrapped (DDP).
-        tokenizer: of the model. Texts are encoded without adding special tokens: apply a chat template before.
+        tokenizer: of the model. Texts get the beginning-of-sequence token that it puts before texts, unless a chat
+            template, applied before, has written its special tokens already (`iapo.rollout.prompts.encode_prompts`).
         max_new_tokens: the length at which a completion is cut, in tokens.
         temperature: logits are divided by it; 0 takes the likeliest token.
         top_p: tokens are sampled from the smallest set that holds this probability.
         max_batch: completions sampled at once; ``None``: all.
-        reasoning_start: text that opens the reasoning.
-        reasoning_end: text that closes it.
-        answer_start: text that opens the answer.
-        answer_end: text that closes it.
+        style: how the completions reason and answer; ``None``: `iapo.styles.USUAL_STYLE`.
 
     Raises:
-        ValueError: a number outside its range, an empty marker; on a call, a prompt of which no token is made, or a
-            token that the model has no embedding of.
-        FloatingPointError: on a call, logits that are NaN or infinite.
+        ValueError: a number outside its range; on a call, a prompt of which no token is made, or a token that the model
+            has no embedding of.
         TypeError: on a call, a model that cannot generate.
+        FloatingPointError: on a call, logits that are NaN or infinite.
     """
 
     model: nn.Module
@@ -61,13 +78,9 @@ class LanguageModelSampler(Sampler):
     temperature: float = 1.0
     top_p: float = 1.0
     max_batch: int | None = None
-    reasoning_start: str = "<think>"
-    reasoning_end: str = "</think>"
-    answer_start: str = "<answer>"
-    answer_end: str = "</answer>"
+    style: CompletionStyle | None = None
 
     def __post_init__(self) -> None:
-        _ = self.markers  # raises for an empty one
         if self.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens: got {self.max_new_tokens}, want at least 1")
         if not 0 <= self.temperature < float("inf"):
@@ -76,11 +89,6 @@ class LanguageModelSampler(Sampler):
             raise ValueError(f"top_p: got {self.top_p}, want a number above 0 and at most 1")
         if self.max_batch is not None and self.max_batch < 1:
             raise ValueError(f"max_batch: got {self.max_batch}, want at least 1, or None")
-
-    @property
-    def markers(self) -> Markers:
-        """The four markers as one record."""
-        return Markers(self.reasoning_start, self.reasoning_end, self.answer_start, self.answer_end)
 
     @property
     def eos_ids(self) -> tuple[int, ...]:
@@ -104,19 +112,21 @@ class LanguageModelSampler(Sampler):
         pad_id = pad_id if pad_id is not None else next(iter(eos_ids), 0)
         completion_ids: list[list[int]] = []
         logprobs: list[list[float]] = []
-        with inference_mode(self.model):
+        with inference_mode(self.model), _finite_logits(model):
             for tokens, values in self.generate(model, prompt_ids, group_size, eos_ids, pad_id):
                 for row, row_values in zip(tokens.tolist(), values.tolist(), strict=True):
                     length = next((t + 1 for t, token in enumerate(row) if token in eos_ids), len(row))
                     completion_ids.append(row[:length])
                     logprobs.append(row_values[:length])
+                    if math.isnan(sum(logprobs[-1])):
+                        raise FloatingPointError(_NOT_FINITE.format(type(model).__name__))
         return collate(
             prompt_ids=[ids for ids in prompt_ids for _ in range(group_size)],
             completion_ids=completion_ids,
             group_ids=[group for group in range(len(prompts)) for _ in range(group_size)],
             pad_id=pad_id,
             tokenizer=self.tokenizer,
-            markers=self.markers,
+            style=style_of(self),
             eos_ids=eos_ids,
             sampler_logprobs=logprobs,
             device=model.device,

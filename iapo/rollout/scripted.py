@@ -7,8 +7,9 @@ from transformers import PreTrainedTokenizerBase
 
 from iapo.interfaces import Prompts, Sampler
 from iapo.rollout.collation import collate
+from iapo.rollout.ends import style_of
 from iapo.rollout.prompts import encode, encode_prompts
-from iapo.rollout.spans import Markers
+from iapo.styles import CompletionStyle
 from iapo.types import Rollout
 
 Text = str | Sequence[int]
@@ -24,16 +25,14 @@ class ScriptedSampler(Sampler):
     Args:
         completions: the completions of each prompt, as texts or token ids, by prompt (a text, or a tuple of token ids);
             or a function of the prompt and an index below ``group_size`` that returns one.
-        tokenizer: encodes texts, without adding special tokens, and finds the spans. May be ``None`` if everything is
-            token ids; then the whole completion is reasoning (see `iapo.rollout.collation.collate`).
+        tokenizer: encodes texts, prompts as `iapo.rollout.prompts.encode_prompts` does, and finds the spans. May be
+            ``None`` if everything is token ids; then the whole completion is reasoning (see
+            `iapo.rollout.collation.collate`).
         append_eos: end each completion with the tokenizer's end-of-sequence token, unless it ends with it already.
-        reasoning_start: text that opens the reasoning.
-        reasoning_end: text that closes it.
-        answer_start: text that opens the answer.
-        answer_end: text that closes it.
+        style: how the completions reason and answer; ``None``: `iapo.styles.USUAL_STYLE`.
 
     Raises:
-        ValueError: ``append_eos`` without an end-of-sequence token, an empty marker; on a call, a prompt with fewer
+        ValueError: ``append_eos`` without an end-of-sequence token; on a call, a prompt with fewer
             completions than asked for, or a text without a tokenizer.
 
     Example:
@@ -45,20 +44,11 @@ class ScriptedSampler(Sampler):
     completions: Mapping[Text, Sequence[Text]] | Callable[[Text, int], Text]
     tokenizer: PreTrainedTokenizerBase | None = None
     append_eos: bool = False
-    reasoning_start: str = "<think>"
-    reasoning_end: str = "</think>"
-    answer_start: str = "<answer>"
-    answer_end: str = "</answer>"
+    style: CompletionStyle | None = None
 
     def __post_init__(self) -> None:
-        _ = self.markers  # raises for an empty one
         if self.append_eos and self._eos_id is None:
             raise ValueError("append_eos: got True, but there is no tokenizer with an end-of-sequence token")
-
-    @property
-    def markers(self) -> Markers:
-        """The four markers as one record."""
-        return Markers(self.reasoning_start, self.reasoning_end, self.answer_start, self.answer_end)
 
     def sample(self, prompts: Prompts, group_size: int) -> Rollout:
         """The completions of each prompt, one prompt after the other."""
@@ -71,7 +61,7 @@ class ScriptedSampler(Sampler):
             group_ids=[group for group in range(len(prompts)) for _ in range(group_size)],
             pad_id=0 if pad_id is None else pad_id,
             tokenizer=self.tokenizer,
-            markers=self.markers,
+            style=style_of(self),
         )
 
     @property

@@ -1,16 +1,14 @@
-"""Finds the reasoning and the answer of a completion by text markers, whatever the tokenizer made of them.
+"""Finds the tokens of a completion's reasoning and answer, whatever the tokenizer made of its text.
 
-A marker has no fixed tokens: a byte-pair encoding may write ``</think><answer>`` as ``</``, ``think``, ``><``,
-``answer``, ``>``. So every token is decoded to its own piece of text, markers are searched in the joined pieces, and
-characters are mapped back to tokens. A token that holds part of a character decodes to replacement characters, which
-stay inside its own piece: nothing after it moves.
+A mark has no fixed tokens: a byte-pair encoding may write ``</think><answer>-7`` as ``</``, ``think``, ``><``,
+``answer``, ``>-``, ``7``. So a completion is read as text (`iapo.styles`), the text that each token adds to the ones
+before it says which characters it holds, and characters are mapped back to tokens. Where a token holds characters of an
+answer and of what stands beside it, the answer is encoded anew.
 """
 
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields
-from itertools import accumulate
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool, Int
@@ -18,58 +16,40 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from iapo.ops.padding import pad_rows
+from iapo.rollout.continuation import Continued, continue_texts, ends_of, tokens_before
+from iapo.rollout.text import pieces_of_rows
+from iapo.styles import USUAL_STYLE, Asked, CompletionStyle
 from iapo.types import shape_checked
 
 
-@dataclass(frozen=True)
-class Markers:
-    """The texts between which a completion reasons and answers.
+@dataclass(frozen=True, eq=False)
+class Exits:
+    """The texts that force each completion's answer, in tokens; the fields of the same names of `iapo.Rollout`.
 
     Args:
-        reasoning_start: text that opens the reasoning.
-        reasoning_end: text that closes it.
-        answer_start: text that opens the answer.
-        answer_end: text that closes it.
-
-    Raises:
-        ValueError: an empty marker; the message names it.
+        answer_ids: the tokens of the answers alone, right-padded.
+        answer_mask: ``True`` at them; an empty row means that there is no answer to ask about.
+        exit_ids: the text that asks for the answer, the answer, and the text that ends it, right-padded.
+        exit_scored: ``True`` at every token that holds a character of the answer or of what ends it.
     """
 
-    reasoning_start: str = "<think>"
-    reasoning_end: str = "</think>"
-    answer_start: str = "<answer>"
-    answer_end: str = "</answer>"
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            if not getattr(self, field.name):
-                raise ValueError(f"{field.name}: got an empty text, want the marker")
-
-
-DEFAULT_MARKERS = Markers()
-"""``<think>...</think><answer>...</answer>``."""
+    answer_ids: Int[Tensor, "batch answer"]
+    answer_mask: Bool[Tensor, "batch answer"]
+    exit_ids: Int[Tensor, "batch exit"]
+    exit_scored: Bool[Tensor, "batch exit"]
 
 
 @dataclass(frozen=True, eq=False)
 class Spans:
-    """Where the completions reason and what they answer; the fields of the same names of `iapo.Rollout`.
+    """Where the completions reason and what they answer.
 
     Args:
         reasoning_mask: ``True`` at the tokens of the reasoning.
-        answer_ids: the tokens of each completion's own answer, right-padded.
-        answer_mask: ``True`` at them; an empty row means that the completion gives no answer.
+        exits: of each completion's own answer.
     """
 
     reasoning_mask: Bool[Tensor, "batch token"]
-    answer_ids: Int[Tensor, "batch answer"]
-    answer_mask: Bool[Tensor, "batch answer"]
-
-
-class Span(NamedTuple):
-    """Tokens ``start``, ..., ``stop - 1``."""
-
-    start: int
-    stop: int
+    exits: Exits
 
 
 @shape_checked
@@ -77,23 +57,23 @@ def mark_spans(
     completion_ids: Int[Tensor, "batch token"],
     completion_mask: Bool[Tensor, "batch token"],
     tokenizer: PreTrainedTokenizerBase,
-    markers: Markers = DEFAULT_MARKERS,
+    style: CompletionStyle = USUAL_STYLE,
     eos_ids: Collection[int] | None = None,
 ) -> Spans:
-    """Mark the reasoning and the own answer of each completion.
+    """Mark the reasoning and the own answer of each completion, where ``style`` reads them.
 
-    Reasoning: the tokens that hold text after ``reasoning_start``, if the completion begins with it (white space
-    aside), else all from the first; up to, not including, the first token that holds a character of ``reasoning_end``.
-    A completion that never closes its reasoning is reasoning to its end, a final end-of-sequence token excepted.
+    Reasoning: the tokens from the first one that holds a character of it, up to, not including, the first one that
+    holds a character of what ends it. A final end-of-sequence token is never part of it.
 
-    Answer: every token that holds at least one character of the last closed ``answer_start`` ... ``answer_end`` after
-    the reasoning. It is missing if the reasoning was not closed, the block not there or not closed, or nothing in it.
+    Answer: its own tokens where these hold nothing else, else those that the tokenizer writes it with. The exit is the
+    completion's own tokens if it wrote the whole of it, from the end of its reasoning on, in tokens that hold nothing
+    else; otherwise those with which the tokenizer continues the reasoning.
 
     Args:
         completion_ids: token ids, right-padded.
         completion_mask: ``True`` at the completions' tokens.
         tokenizer: decodes the ids.
-        markers: the texts that open and close reasoning and answer.
+        style: how the completions reason and answer.
         eos_ids: end-of-sequence ids; ``None``: the tokenizer's.
 
     Returns:
@@ -103,67 +83,101 @@ def mark_spans(
         eos_ids = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     lengths = completion_mask.sum(1).tolist()
     rows = [ids[:length] for ids, length in zip(completion_ids.tolist(), lengths, strict=True)]
-    pieces = decode_pieces(rows, tokenizer)
+    rows = [row[: len(row) - (bool(row) and row[-1] in eos_ids)] for row in rows]
     reasoning = torch.zeros(completion_mask.shape, dtype=torch.bool)
-    answers = []
-    for index, row in enumerate(rows):
-        texts = [pieces[token] for token in row]
-        ends_itself = bool(row) and row[-1] in eos_ids
-        span, answer = find_spans(texts, ends_itself, markers)
-        reasoning[index, span.start : span.stop] = True
-        answers.append(row[answer.start : answer.stop])
-    device = completion_ids.device
-    answer_ids, answer_mask = pad_rows(answers, 0, device=device)
-    return Spans(reasoning_mask=reasoning.to(device), answer_ids=answer_ids, answer_mask=answer_mask)
+    exits = ExitTokens(tokenizer)
+    for index, (row, pieces) in enumerate(zip(rows, pieces_of_rows(tokenizer, rows), strict=True)):
+        text, ends = "".join(pieces), ends_of(pieces)
+        reading = style.read(text)
+        first = bisect_right(ends, reading.reasoning.start) if reading.reasoning.start else 0
+        # What ends the reasoning begins in this token; behind the last one if nothing ends it.
+        last = bisect_right(ends, reading.reasoning.stop) if reading.reasoning.stop < len(text) else len(row)
+        reasoning[index, min(first, last) : last] = True
+        asked = style.asked_in(text, reading)
+        if asked is None or reading.answer is None or reading.exit is None:
+            exits.none()
+            continue
+        context = "".join(pieces[:last])
+        own_answer = _own(row, ends, reading.answer)
+        own_exit = _own(row, ends, reading.exit) if text[reading.exit] == asked.text else None
+        exits.add(context, asked, own_answer, own_exit)
+    return Spans(reasoning.to(completion_ids.device), exits.padded(completion_ids.device))
 
 
-def find_spans(pieces: Sequence[str], ends_itself: bool, markers: Markers) -> tuple[Span, Span]:
-    """The spans of one completion, from the texts of its tokens, by the rules of `mark_spans`.
+@dataclass
+class ExitTokens:
+    """Collects the exits of completions and encodes at once what has no tokens yet.
 
     Args:
-        pieces: the text of each token.
-        ends_itself: whether the last token is an end-of-sequence token.
-        markers: the texts that open and close reasoning and answer.
-
-    Returns:
-        The reasoning and the answer, each possibly empty.
-
-    Example:
-        >>> find_spans(["7", "</", "think", "><", "answer", ">", "1", "2<", "/answer>"], False, Markers())
-        (Span(start=0, stop=1), Span(start=6, stop=8))
+        tokenizer: encodes.
     """
-    text = "".join(pieces)
-    ends = list(accumulate(map(len, pieces)))
 
-    def token_of(character: int) -> int:
-        """The token that holds a character: the first that ends after it."""
-        return bisect_right(ends, character)
+    tokenizer: PreTrainedTokenizerBase
+    _rows: list[Asked | None] = field(default_factory=list)
+    _contexts: list[str] = field(default_factory=list)
+    _answers: list[Continued | None] = field(default_factory=list)
+    _exits: list[Continued | None] = field(default_factory=list)
 
-    opening = len(text) - len(text.lstrip())
-    begin = opening + len(markers.reasoning_start) if text.startswith(markers.reasoning_start, opening) else 0
-    first = token_of(begin) if begin else 0
-    close = text.find(markers.reasoning_end, begin)
-    if close < 0:
-        last = len(pieces) - ends_itself
-        return Span(min(first, last), last), Span(0, 0)
-    last = token_of(close)
-    reasoning = Span(min(first, last), last)
+    def none(self) -> None:
+        """A completion without an answer."""
+        self._add(None, "", None, None)
 
-    behind = close + len(markers.reasoning_end)
-    answer_stop = text.rfind(markers.answer_end, behind)
-    if answer_stop < 0:
-        return reasoning, Span(0, 0)
-    answer_open = text.rfind(markers.answer_start, behind, answer_stop)
-    answer_begin = answer_open + len(markers.answer_start)
-    if answer_open < 0 or answer_begin == answer_stop:
-        return reasoning, Span(0, 0)
-    return reasoning, Span(token_of(answer_begin), token_of(answer_stop - 1) + 1)
+    def add(self, context: str, asked: Asked, answer: Continued | None = None, exit: Continued | None = None) -> None:
+        """A completion that is asked about an answer.
+
+        Args:
+            context: the completion up to the end of its reasoning.
+            asked: the texts that force the answer; an answer of white space is none.
+            answer: the answer's tokens, if they are known.
+            exit: those of all three texts, if they are known.
+        """
+        self._add(asked if asked.answer.strip() else None, context, answer, exit)
+
+    def _add(self, asked: Asked | None, context: str, answer: Continued | None, exit: Continued | None) -> None:
+        self._rows.append(asked)
+        self._contexts.append(context)
+        self._answers.append(answer)
+        self._exits.append(exit)
+
+    def padded(self, device: torch.device) -> Exits:
+        """The exits as tensors."""
+        asked = [(index, each) for index, each in enumerate(self._rows) if each is not None]
+        answers = self._known(self._answers, [(index, each.postfix, each.answer) for index, each in asked])
+        exits = self._known(self._exits, [(index, self._contexts[index], each.text) for index, each in asked])
+        scored: list[int] = [0] * len(exits)
+        for index, each in asked:
+            # Tokens in which there is nothing but the text that asks.
+            scored[index] = bisect_right(exits[index].ends, len(each.postfix))
+            if scored[index] == 0 and each.postfix:
+                # Its only token is shared with the answer; without one of its own there is nothing to read after.
+                parts = continue_texts(self.tokenizer, ["", ""], [each.postfix, each.answer + each.closing])
+                exits[index] = Continued(parts[0].ids + parts[1].ids, [])
+                scored[index] = len(parts[0].ids)
+        answer_ids, answer_mask = pad_rows([answer.ids for answer in answers], 0, device=device)
+        exit_ids, exit_mask = pad_rows([each.ids for each in exits], 0, device=device)
+        begin = torch.tensor(scored, device=device, dtype=torch.long)[:, None]
+        exit_scored = exit_mask & (torch.arange(exit_ids.shape[1], device=device) >= begin)
+        return Exits(answer_ids, answer_mask, exit_ids, exit_scored)
+
+    def _known(self, known: Sequence[Continued | None], wanted: Sequence[tuple[int, str, str]]) -> list[Continued]:
+        """What is known, and the rest encoded behind its context; empty where nothing is wanted."""
+        found = [Continued([], []) for _ in known]
+        missing = []
+        for index, context, text in wanted:
+            each = known[index]
+            if each is None:
+                missing.append((index, context, text))
+            else:
+                found[index] = each
+        encoded = continue_texts(self.tokenizer, [each[1] for each in missing], [each[2] for each in missing])
+        for (index, _, _), each in zip(missing, encoded, strict=True):
+            found[index] = each
+        return found
 
 
-def decode_pieces(rows: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
-    """The text of every distinct token of ``rows``, decoded by itself, special tokens included."""
-    tokens = sorted({token for row in rows for token in row})
-    return {
-        token: str(tokenizer.decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False))
-        for token in tokens
-    }
+def _own(row: Sequence[int], ends: Sequence[int], part: slice) -> Continued | None:
+    """The tokens that hold a part of a text; ``None`` if one of them holds characters of something else."""
+    (first, opens), (last, closes) = tokens_before(ends, part.start), tokens_before(ends, part.stop)
+    if not (opens and closes):
+        return None
+    return Continued(list(row[first:last]), [end - part.start for end in ends[first:last]])

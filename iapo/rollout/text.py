@@ -1,11 +1,13 @@
 """Completions as texts."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
 
 from transformers import PreTrainedTokenizerBase
 
 from iapo.types import Rollout
 
+_REPLACED = "\N{REPLACEMENT CHARACTER}"
 _LONGEST_CHARACTER = 4
 """A character of UTF-8 has at most so many bytes, so that no more byte tokens have to wait for its end."""
 
@@ -32,7 +34,7 @@ def decode_completions(
     for ids, length in zip(rollout.completion_ids.tolist(), rollout.completion_lengths.tolist(), strict=True):
         ends_itself = length > 0 and ids[length - 1] in eos_ids
         rows.append(ids[: length - ends_itself])
-    return list(tokenizer.batch_decode(rows, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+    return decode_rows(tokenizer, rows)
 
 
 def token_pieces(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> tuple[str, ...]:
@@ -48,22 +50,62 @@ def token_pieces(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> tupl
     Returns:
         One piece per id.
     """
+    return pieces_of_rows(tokenizer, [ids])[0]
+
+
+def pieces_of_rows(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) -> list[tuple[str, ...]]:
+    """`token_pieces` of many texts.
+
+    Most tokens add what they decode to by themselves, or behind the token before them (where a decoder drops a first
+    space, say); each such token and pair is decoded once. What is left, pieces of characters, is decoded in its place.
+    """
+    texts = decode_rows(tokenizer, rows)
+    tokens = sorted({token for row in rows for token in row})
+    alone = dict(zip(tokens, decode_rows(tokenizer, [[token] for token in tokens]), strict=True))
+    found = [tuple(alone[token] for token in row) for row in rows]
+    odd = [index for index, pieces in enumerate(found) if "".join(pieces) != texts[index]]
+    pairs = sorted({pair for index in odd for pair in pairwise(rows[index])})
+    behind = dict(zip(pairs, decode_rows(tokenizer, pairs), strict=True))
+    for index in odd:
+        found[index] = _pieces_in_place(tokenizer, rows[index], alone, behind)
+    return found
+
+
+def _pieces_in_place(
+    tokenizer: PreTrainedTokenizerBase,
+    ids: Sequence[int],
+    alone: Mapping[int, str],
+    behind: Mapping[tuple[int, int], str],
+) -> tuple[str, ...]:
+    """The pieces of one text, from single tokens and pairs as far as these are whole characters."""
     pieces: list[str] = []
     context, done = 0, 0
     for end in range(1, len(ids) + 1):
-        before, text = decode_ids(tokenizer, ids[context:done]), decode_ids(tokenizer, ids[context:end])
-        unfinished = text.endswith("\N{REPLACEMENT CHARACTER}") and end - done < _LONGEST_CHARACTER
-        if unfinished and end < len(ids):
-            pieces.append("")
-            continue
+        if done == end - 1 > 0 and not any(_REPLACED in alone[token] for token in ids[end - 2 : end]):
+            before, text = alone[ids[end - 2]], behind[ids[end - 2], ids[end - 1]]
+        else:
+            before, text = decode_ids(tokenizer, ids[context:done]), decode_ids(tokenizer, ids[context:end])
+            unfinished = text.endswith(_REPLACED) and end - done < _LONGEST_CHARACTER
+            if unfinished and end < len(ids):
+                pieces.append("")
+                continue
         # Decoded after what was there: a decoder may treat a first token in its own way (a leading space, say).
         pieces.append(text[len(before) :])
         context, done = done, end
     return tuple(pieces)
 
 
+def decode_rows(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) -> list[str]:
+    """The texts of rows of token ids, special tokens shown."""
+    if not rows:
+        return []
+    return list(
+        tokenizer.batch_decode(
+            [list(row) for row in rows], skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+    )
+
+
 def decode_ids(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     """The text of token ids, special tokens shown."""
-    text = tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    assert isinstance(text, str)
-    return text
+    return decode_rows(tokenizer, [ids])[0]

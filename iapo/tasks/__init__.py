@@ -3,7 +3,7 @@
 from iapo.tasks.embedded import EmbeddedTask
 from iapo.tasks.file import FileTask
 from iapo.tasks.hub import HubTask
-from iapo.tasks.interface import AnswerStyle, Classifier, Row, Split, Task
+from iapo.tasks.interface import Classifier, Row, Split, Task
 from iapo.tasks.prompts import render_prompts
 from iapo.tasks.reasoning_gym import ReasoningGymTask
 from iapo.tasks.rows import load_rows
@@ -12,7 +12,6 @@ from iapo.tasks.splitting import hold_out
 from iapo.tasks.stream import PromptStream
 
 __all__ = [
-    "AnswerStyle",
     "Classifier",
     "EmbeddedTask",
     "FileTask",

@@ -8,6 +8,7 @@ from iapo.embedded import Problem, TokenClass, classify, generate_problems, pars
 from iapo.embedded import rows as embedded_rows
 from iapo.embedded import shortest_length as shortest_of
 from iapo.embedded.symbols import SYMBOLS
+from iapo.styles import CompletionStyle
 from iapo.tasks.interface import Classifier, Row, Split, Task
 
 
@@ -26,6 +27,7 @@ class EmbeddedTask(Task):
     disjoint_splits = True
     seeded = True
     classes = tuple(TokenClass)
+    style = CompletionStyle()
 
     def __str__(self) -> str:
         return "embedded"

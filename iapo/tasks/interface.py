@@ -2,8 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from iapo.styles import CompletionStyle
 
 Row = dict[str, Any]
 """A problem: ``prompt`` (a text or chat messages), ``answer`` (the reference), and columns that rewards may read."""
@@ -12,23 +13,6 @@ Split = Literal["train", "validation", "test"]
 
 Classifier = Callable[[str, str], Sequence[str]]
 """From a prompt and a completion, its end of sequence included, to the class of each token of the completion."""
-
-
-@dataclass(frozen=True)
-class AnswerStyle:
-    """The texts around an answer, from which an estimator's token ids follow.
-
-    Args:
-        postfix: closes the reasoning and opens the answer.
-        closing: ends the answer.
-    """
-
-    postfix: str = "</think><answer>"
-    closing: str = "</answer>"
-
-    def replaced(self, postfix: str | None, closing: str | None) -> "AnswerStyle":
-        """The style with the texts that are given in place of its own; ``None`` keeps its own."""
-        return AnswerStyle(self.postfix if postfix is None else postfix, self.closing if closing is None else closing)
 
 
 class Task(ABC):
@@ -53,8 +37,8 @@ class Task(ABC):
     classes: tuple[str, ...] = ()
     """Every class that `classifier` may give to a token, in the order in which tables show them."""
 
-    answer_style: AnswerStyle = AnswerStyle()
-    """How completions of this task give their answer."""
+    style: CompletionStyle | None = None
+    """How completions of this task reason and answer; ``None``: as the policy's own samples show."""
 
     def __repr__(self) -> str:
         return f"{type(self).__qualname__}()"

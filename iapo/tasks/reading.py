@@ -91,7 +91,7 @@ def _read_json(path: Path, text: str) -> Any:
     if text.lstrip().startswith("["):
         try:
             return json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if "Extra data" not in str(error):  # an array a line
                 raise ValueError(f"data: {path} is no JSON: {error}") from error
             return None
@@ -101,7 +101,7 @@ def _read_json(path: Path, text: str) -> Any:
 def _line(path: Path, number: int, line: str) -> Any:
     try:
         return json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"data: line {number} of {path} is no JSON: {error}; want one object a line, or an array of objects"
         ) from error

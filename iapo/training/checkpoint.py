@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
@@ -124,11 +125,14 @@ def save_checkpoint(
     text = json.dumps(content, allow_nan=False)
     if replaces:
         discard_folder(target)
-    with write_folder(target, FORMAT) as folder:
-        unwrap(model).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        save_file(tensors, folder / "state.safetensors")
-        (folder / "state.json").write_text(text, encoding="utf-8")
+    try:
+        with write_folder(target, FORMAT) as folder:
+            unwrap(model).save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+            save_file(tensors, folder / "state.safetensors")
+            (folder / "state.json").write_text(text, encoding="utf-8")
+    except SafetensorError as error:  # the library's own error of a write that failed
+        raise OSError(f"{target}: could not be written: {error}; make room, then go on with --resume") from error
     for old in [path for path in checkpoints(run) if _step(path) < step][keep - 1 :]:
         discard_folder(old)
     for left_over in run.glob(f"checkpoint-*{TEMPORARY}"):
@@ -200,14 +204,21 @@ def load_checkpoint(run: str | Path, config: Mapping[str, Any] | None = None, ov
     path = latest_checkpoint(run)
     if path is None:
         raise FileNotFoundError(f"{run}: no checkpoint-N folder")
-    content = json.loads((path / "state.json").read_text(encoding="utf-8"))
-    tensors = load_file(path / "state.safetensors")
-    names = [part.name for part in fields(TrainingState)]
-    if missing := [name for name in names if name not in content]:
-        raise ValueError(f"{path / 'state.json'}: holds no state of {', '.join(missing)}; the run cannot be resumed")
-    state = TrainingState(**{name: unflatten(content[name], tensors) for name in names})
-    if not override:
+    try:
+        content = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        tensors = load_file(path / "state.safetensors")
+        names = [part.name for part in fields(TrainingState)]
+        if missing := [name for name in names if name not in content]:
+            raise ValueError(f"no state of {', '.join(missing)}")
+        state = TrainingState(**{name: unflatten(content[name], tensors) for name in names})
         changes = differences(content["versions"], versions())
+        step = int(content["step"])
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # its digests are right, so somebody wrote it like this: anything may be in there
+        reason = f"{type(error).__name__}: {error}" if not isinstance(error, ValueError) else str(error)
+        raise ValueError(f"{path}: its state cannot be read ({reason}); the run cannot be resumed from it") from error
+    if not override:
         if config is not None:
             changes += differences(state.config, config)
         if changes:
@@ -215,7 +226,7 @@ def load_checkpoint(run: str | Path, config: Mapping[str, Any] | None = None, ov
                 f"{path}: not an exact continuation, these differ (override to go on all the same): "
                 + "; ".join(changes)
             )
-    return Checkpoint(path, content["step"], state, content["versions"])
+    return Checkpoint(path, step, state, content["versions"])
 
 
 def _is_complete(path: Path) -> bool:

@@ -57,6 +57,7 @@ class UpdateSettings:
         answer: what the estimator is asked about: the completion's ``own`` answer or the row's ``reference`` (its
             ``answer`` column; of a GSM8K solution what follows ``####``).
         autocast: the reduced precision of forwards; ``None``: the precision of the weights.
+        reward_time_limit: seconds that one reward function may take over the completions; ``None``: no limit.
 
     Raises:
         ValueError: a number below 1.
@@ -67,6 +68,7 @@ class UpdateSettings:
     epochs: int = 1
     answer: Answer = "own"
     autocast: torch.dtype | None = None
+    reward_time_limit: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("group_size", "micro_batch", "epochs"):

@@ -4,7 +4,8 @@ It stands outside of the update: `Diagnosis.before` is called between `iapo.trai
 `iapo.training.loop.optimise`, and `Diagnosis.after` afterwards. It changes nothing in the training.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from iapo.policy.forward import inference_mode
 from iapo.policy.logprobs import completion_logprobs
 from iapo.tasks.interface import Classifier
 from iapo.training.components import Components, UpdateSettings
+from iapo.training.interruption import Interrupted
 from iapo.training.loop import PolicyUpdate, TrainingBatch, optimise, prepare
 from iapo.training.metrics import timed
 from iapo.training.resample import Resampling, Rows
@@ -120,20 +122,26 @@ def diagnosed_update(
     ref_model: nn.Module | None = None,
     resampling: Resampling | None = None,
     diagnosis: Diagnosis | None = None,
+    leaving: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> dict[str, float]:
     """`iapo.training.loop.update` with the entropy on right and wrong completions, and measured by ``diagnosis``.
 
     Without a diagnosis, only its metrics are missing; the update is the same.
+
+    Args:
+        leaving: makes a context that may raise `iapo.training.interruption.Interrupted`. Before the update it ends the
+            call, and nothing of the policy has changed; after the update only the rest of the diagnosis is left out.
     """
-    batch = prepare(rows, model, tokenizer, components, settings, resampling)
-    metrics = dict(batch.metrics)
-    if diagnosis is not None:
-        with timed(metrics, "iapo/time/diagnose"):
-            metrics |= diagnosis.before(batch)
+    with leaving():
+        batch = prepare(rows, model, tokenizer, components, settings, resampling)
+        metrics = dict(batch.metrics)
+        if diagnosis is not None:
+            with timed(metrics, "iapo/time/diagnose"):
+                metrics |= diagnosis.before(batch)
     done = optimise(batch, model, components, settings, ref_model)
     metrics |= done.metrics | describe_entropy(batch, done)
     if diagnosis is not None:
-        with timed(metrics, "iapo/time/diagnose"):
+        with timed(metrics, "iapo/time/diagnose"), suppress(Interrupted), leaving():
             metrics |= diagnosis.after(batch, done)
     return metrics
 

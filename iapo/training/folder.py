@@ -1,16 +1,19 @@
 """Folders that are complete or not there: written aside, flushed to the disk, listed with digests, then renamed."""
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
 TEMPORARY = ".tmp"
+_LONGEST_NAME, _DEEPEST = 200, 8
+"""Bytes of a file's name and folders on the way to it, at most: far more than any checkpoint has."""
 
 
 class DamagedCheckpointError(ValueError):
@@ -51,6 +54,40 @@ def write_folder(target: Path, format_version: int) -> Iterator[Path]:
     _flush(target.parent)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file that is complete or as it was before, whenever the process dies.
+
+    Raises:
+        OSError: a write failed (disk full); what was written is removed.
+    """
+    partial = path.with_name(path.name + TEMPORARY)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        _flush(partial)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def check_writable(name: str, path: str) -> None:
+    """Raise ``OSError`` unless a file can be written there, before the work whose results it is to hold.
+
+    Args:
+        name: of the setting, for the message.
+        path: of the file.
+    """
+    try:
+        if Path(path).is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        write_text(Path(f"{path}.check"), "")
+        os.unlink(f"{path}.check")
+    except OSError as error:
+        raise OSError(
+            f"{name}: cannot write {path} ({error.strerror}); want a file in a folder that is there and can be written"
+        ) from error
+
+
 def discard_folder(folder: Path) -> None:
     """Remove a folder; a process that dies on the way leaves a temporary one, never a part under the old name."""
     temporary = folder.with_name(folder.name + TEMPORARY)
@@ -84,17 +121,24 @@ def verify_folder(folder: Path, format_version: int) -> None:
             raise DamagedCheckpointError(f"{folder / MANIFEST}: lists {name!r}, which is no name inside the folder")
         if not (folder / name).is_file():
             raise DamagedCheckpointError(f"{folder / name}: is missing")
-        if _digest(folder / name) != expected:
+        try:
+            intact = _digest(folder / name) == expected
+        except OSError as error:
+            raise DamagedCheckpointError(f"{folder / name}: cannot be read ({error.strerror})") from error
+        if not intact:
             raise DamagedCheckpointError(f"{folder / name}: is damaged, its content is not what was written (SHA-256)")
     for index in folder.glob("*.index.json"):
-        shards = set(json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values())
-        strangers = shards - set(manifest["files"])
+        try:
+            shards = list(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
+            raise DamagedCheckpointError(f"{index}: is no index of weights ({type(error).__name__})") from error
+        strangers = [shard for shard in shards if not isinstance(shard, str) or shard not in manifest["files"]]
         if strangers:
-            raise DamagedCheckpointError(f"{index}: names {sorted(strangers)[0]!r}, which the manifest does not list")
+            raise DamagedCheckpointError(f"{index}: names {strangers[0]!r}, which the manifest does not list")
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name leads to a place inside a folder: relative, without ``..``, drive or backslash.
+    """Whether a name leads to a place inside a folder: relative, printable, without ``..``, drive or backslash.
 
     Example:
         >>> [is_plain(name) for name in ("a.json", "a/b.json", "../a", "/a", "", "a//b", "c:a")]
@@ -102,9 +146,10 @@ def is_plain(name: str) -> bool:
     """
     parts = name.split("/")
     return (
-        not any(part in ("", ".", "..") for part in parts)
-        and not set(name) & set("\\:\0")
-        and (not PurePosixPath(name).is_absolute())
+        not any(part in ("", ".", "..") or len(part.encode("utf-8", "replace")) > _LONGEST_NAME for part in parts)
+        and len(parts) <= _DEEPEST
+        and name.isprintable()
+        and not set(name) & set("\\:")
     )
 
 
@@ -116,7 +161,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text)["content"]
         intact = _render(content) == text and isinstance(content["files"], dict)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
         raise DamagedCheckpointError(f"{path}: is damaged ({type(error).__name__}: {error})") from error
     if not intact:
         raise DamagedCheckpointError(f"{path}: is damaged, its content is not what was written (SHA-256)")

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: finish the step, save once, leave with a known exit code; a second signal aborts at once."""
+"""SIGTERM and SIGINT: leave what can be repeated, finish what cannot, save once; a second signal aborts at once."""
 
 import signal
 from collections.abc import Iterator
@@ -9,14 +9,50 @@ EXIT_CODE = 75
 """Exit code of a run that was interrupted and saved (``EX_TEMPFAIL``: the same command with ``--resume`` goes on)."""
 
 
+class Interrupted(BaseException):  # not an Exception: what catches all errors must not catch it
+    """A signal ended work that can be repeated.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(f"interrupted by {number.name}")
+        self.signal = number
+
+
 class Interruption:
     """Whether, and by which signal, the run was asked to stop."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._leaves = False
 
     def __bool__(self) -> bool:
         return self.signal is not None
+
+    @contextmanager
+    def leaving(self) -> Iterator[None]:
+        """A block that is left at once, between two operations of Python, when the signal comes or has come.
+
+        Raises:
+            Interrupted: the signal.
+        """
+        self._leaves = True
+        try:
+            if self.signal is not None:
+                raise Interrupted(self.signal)
+            yield
+        finally:
+            self._leaves = False
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """Handle the first signal; the second has its usual effect."""
+        self.signal = signal.Signals(number)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self._leaves:
+            raise Interrupted(self.signal)
 
 
 @contextmanager
@@ -24,14 +60,8 @@ def listening() -> Iterator[Interruption]:
     """Catch the first SIGTERM or SIGINT; the second has its usual effect. Handlers are restored at the end."""
     interruption = Interruption()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        interruption.signal = signal.Signals(number)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
     for number in before:
-        signal.signal(number, handle)
+        signal.signal(number, interruption.receive)
     try:
         yield interruption
     finally:

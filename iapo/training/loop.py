@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from iapo.policy.logprobs import completion_logprobs
 from iapo.rewards.rollouts import score_rollout
 from iapo.rewards.scores import read_references
-from iapo.rollout.collation import with_answers
-from iapo.rollout.ends import eos_ids_of
+from iapo.rollout.collation import ask_about
+from iapo.rollout.ends import eos_ids_of, style_of
 from iapo.training.assigning import assign
 from iapo.training.components import Components, UpdateSettings
+from iapo.training.lacking import lacking_spans
 from iapo.training.metrics import sampling_metrics, timed
 from iapo.training.resample import Resampling, Rows, Samples
 from iapo.training.signals import by_length, known_signals, logprobs_of
@@ -110,10 +111,12 @@ def prepare(
             rollout = components.sampler([row["prompt"] for row in rows], settings.group_size)
         with timed(metrics, "iapo/time/reward"):
             columns = [rows[group] for group in rollout.group_ids.tolist()]
-            return Samples(rows, rollout, score_rollout(rollout, columns, tokenizer, components.rewards))
+            read, limit = components.rewards, settings.reward_time_limit
+            return Samples(rows, rollout, score_rollout(rollout, columns, tokenizer, read, eos_ids, limit))
 
+    eos_ids = eos_ids_of(components.sampler, tokenizer)
     samples = sample(rows)
-    metrics |= sampling_metrics(samples.rollout, samples.scores, eos_ids_of(components.sampler, tokenizer))
+    metrics |= sampling_metrics(samples.rollout, samples.scores, eos_ids)
     if resampling is not None:
         resampled = resampling(samples, sample)
         samples = resampled.samples
@@ -124,7 +127,7 @@ def prepare(
     if settings.answer == "reference":
         references = read_references(samples.rows)
         texts = [references[group] for group in rollout.group_ids.tolist()]
-        rollout = with_answers(rollout, tokenizer(texts, add_special_tokens=False)["input_ids"])
+        rollout = ask_about(rollout, texts, tokenizer, style_of(components.sampler))
     device = rollout.completion_mask.device
     rewards = scores.total.masked_fill(~scores.scored, torch.nan).to(device)
     with timed(metrics, "iapo/time/estimate"), settings.autocast_context(device):
@@ -141,10 +144,13 @@ def prepare(
     metrics |= assigned.metrics | assigned.output.metrics
     kept = assigned.kept.nonzero().flatten()
     rollout = rollout.select(kept)
-    assigned = assigned.select(kept, rollout.completion_ids.shape[1])
-    return TrainingBatch(
-        samples.rows, rollout, rewards[kept], assigned.probed, assigned.signals, assigned.output, metrics
-    )
+    assigned, rewards = assigned.select(kept, rollout.completion_ids.shape[1]), rewards[kept]
+    if assigned.signals.information is not None:
+        rewarded = assigned.probed & (rewards > 0)
+        lacking = lacking_spans(rollout, assigned.signals.information, rewarded, components.sampler)
+        metrics["iapo/completions/without_span"] = float(lacking.count)
+        lacking.warn()
+    return TrainingBatch(samples.rows, rollout, rewards, assigned.probed, assigned.signals, assigned.output, metrics)
 
 
 def optimise(

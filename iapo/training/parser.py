@@ -11,10 +11,13 @@ from torch.optim import Optimizer
 
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, Sampler
 from iapo.policy.loading import load_tokenizer
+from iapo.rollout.continuation import continuation_ids
+from iapo.styles import CompletionStyle
 from iapo.tasks import Task, task_from_source
 from iapo.training.file_parser import FileParser
 from iapo.training.plain_files import import_path
 from iapo.training.settings import PolicySource, ProblemSource, RunSettings
+from iapo.training.styles import StyleSource
 
 SamplerFactory = Callable[[nn.Module, Any], Sampler]
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -61,12 +64,11 @@ def add_component_flags(parser: ArgumentParser) -> None:
     """Sampler, rewards and estimator.
 
     The estimator's token ids follow from texts and the model's tokenizer, and so do those of an estimator inside it,
-    such as that of `Refined`. The texts are those of the task's answer style unless they are given. Its temperature is
-    the sampler's.
+    such as that of `Refined`. The texts are those of the style of completions; where that is found in samples, tags
+    stand in for it until then (`iapo.training.styles`). Its temperature is the sampler's.
     """
     add = parser.add_argument
-    add("--postfix", type=str | None, default=None, help="closes the reasoning, opens the answer; default: the task's")
-    add("--closing", type=str | None, default=None, help="text that ends the answer; default: the task's")
+    parser.add_class_arguments(StyleSource)
     add("--sampler", type=SamplerFactory, default=SAMPLER, help="called with model and tokenizer")
     add("--rewards", type=RewardFunctions, default=REWARDS, help="reward functions by name")
     estimator = {"class_path": "iapo.estimators.AnswerLikelihood"}
@@ -86,7 +88,7 @@ def _ids_of(style_text: str) -> Callable[..., tuple[int, ...]]:
 
     def ids(model: str, trust_remote_code: bool, data: str, task: Any, text: str | None) -> tuple[int, ...]:
         if text is None:
-            text = getattr(_task(data, task).answer_style, style_text)
+            text = getattr(_task(data, task).style or CompletionStyle(), style_text)
         return _encode(model, trust_remote_code, text)
 
     return ids
@@ -126,4 +128,4 @@ def _setting(sampler: Any, name: str, unknown: Any) -> Any:
 
 @lru_cache
 def _encode(model: str, trust_remote_code: bool, text: str) -> tuple[int, ...]:
-    return tuple(load_tokenizer(model, trust_remote_code).encode(text, add_special_tokens=False))
+    return continuation_ids(load_tokenizer(model, trust_remote_code), text) if text else ()

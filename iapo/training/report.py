@@ -5,6 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from iapo.evaluation import EvaluationResult, change, markdown_table
+from iapo.training.folder import write_text
+
+REPORT = "report.md"
+"""The file that a finished run has."""
 
 _CURVES = (
     ("reward", "reward"),
@@ -39,8 +43,8 @@ def write_report(
     lines += [markdown_table({"before": before, "after": after}), ""]
     lines += ["![accuracy against length](before_after.png)", "", "## Training", "", "![curves](curves.png)", ""]
     lines += time_table(metrics)
-    path = folder / "report.md"
-    path.write_text("\n".join(lines) + "\n")
+    path = folder / REPORT
+    write_text(path, "\n".join(lines) + "\n")
     return path
 
 

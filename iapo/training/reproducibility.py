@@ -1,5 +1,6 @@
 """What must be equal for a resumed run to repeat a run exactly: its settings, library versions, threads and devices."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -17,6 +18,13 @@ def versions() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "cuda_devices": torch.cuda.device_count(),
     }
+
+
+def tokenizer_digest(tokenizer: Any) -> str:
+    """A digest of what a tokenizer makes of text: its vocabulary, its special tokens, its chat template, a sample."""
+    sample = tokenizer.encode(" The 2nd  answer,\n</think>x = 10.5 (caf\u00e9)!", add_special_tokens=False)
+    parts = (sorted(tokenizer.get_vocab().items()), tokenizer.special_tokens_map, tokenizer.chat_template, sample)
+    return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -1,13 +1,15 @@
 """A training run: set up, resume, loop, save, evaluate before and after, report."""
 
 import json
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from iapo.interfaces import Sampler
+from iapo.interfaces import MIEstimator, Sampler
 from iapo.policy.limits import limits_of
 from iapo.rewards import check_columns, check_references
 from iapo.rewards.scores import read_references
@@ -16,14 +18,18 @@ from iapo.tasks import PromptStream, Row
 from iapo.tasks.splitting import split_indices
 from iapo.training.diagnosis import Diagnosis
 from iapo.training.fitting import Room, forced_tokens
-from iapo.training.interruption import EXIT_CODE, listening
+from iapo.training.folder import write_text
+from iapo.training.interruption import EXIT_CODE, Interrupted, Interruption, listening
+from iapo.training.lock import locked
 from iapo.training.log import append_metrics, read_metrics, truncate_metrics
 from iapo.training.progress import progress_bar
 from iapo.training.random_state import restore_rng
-from iapo.training.report import write_report
-from iapo.training.session import ComponentChoices, set_up
+from iapo.training.report import REPORT, write_report
+from iapo.training.reproducibility import tokenizer_digest
+from iapo.training.session import ComponentChoices, Session, read_by, set_up
 from iapo.training.settings import PolicySource, ProblemSource, RunSettings
 from iapo.training.signals import check_reference_columns
+from iapo.training.styles import AUTO, StyleSource, kept_style, plain
 
 
 def train(
@@ -32,6 +38,7 @@ def train(
     settings: RunSettings,
     choices: ComponentChoices,
     resolved: Mapping[str, Any],
+    styles: StyleSource = AUTO,
 ) -> int:
     """Train a policy and report what happened.
 
@@ -41,20 +48,68 @@ def train(
         settings: the run's folder, its length and its size.
         choices: the components.
         resolved: all settings as plain data, kept in the run folder and compared on resuming.
+        styles: how completions reason and answer; what is found is kept in the run folder, as ``style``.
+
+    The first SIGINT or SIGTERM ends sampling at once and lets an update that has begun finish; either way the weights
+    after the last finished update are saved. A run that is finished goes on where ``resume`` is on and its limits are
+    larger now.
 
     Returns:
         The exit code: 0, or `iapo.training.interruption.EXIT_CODE` if a signal ended the run after saving.
 
     Raises:
         FileExistsError: the run folder holds a run and ``resume`` is off.
+        BlockingIOError: another process is at work in the run folder.
+        iapo.training.interruption.Interrupted: a signal came before there was anything to go on from.
         ValueError: settings that cannot work; raised before the model loads where that is possible.
     """
     folder = Path(settings.output)
-    if (folder / "report.md").exists():
-        raise FileExistsError(f"output: {settings.output} holds a finished run already; remove it, or name another")
+    with locked(folder), listening() as interruption:
+        with interruption.leaving():
+            run = _open(folder, policy, problems, settings, choices, resolved, styles)
+        try:
+            _carry_on(run, interruption)
+        except Interrupted:
+            run.session.save(run.resolved)
+        if run.session.share_done() < 1 or not (folder / REPORT).exists():
+            assert interruption.signal is not None
+            print(
+                f"iapo train: interrupted by {interruption.signal.name} after step {run.session.step}; the same "
+                "command with --resume goes on",
+                file=sys.stderr,
+            )
+            return EXIT_CODE
+    return 0
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a run needs once it is open."""
+
+    folder: Path
+    settings: RunSettings
+    resolved: Mapping[str, Any]
+    session: Session
+    held_out: list[Row]
+    diagnosis: Diagnosis
+    metadata: dict[str, Any]
+
+
+def _open(
+    folder: Path,
+    policy: PolicySource,
+    problems: ProblemSource,
+    settings: RunSettings,
+    choices: ComponentChoices,
+    resolved: Mapping[str, Any],
+    styles: StyleSource,
+) -> _Run:
+    """Check everything, load the policy or its newest checkpoint, and write the first files of the run folder."""
     if not settings.resume and (folder / "config.json").exists():
+        state = "a finished run" if (folder / REPORT).exists() else "a run"
         raise FileExistsError(
-            f"output: {settings.output} holds a run already; remove it, name another, or go on with --resume"
+            f"output: {settings.output} holds {state} already; remove it, name another, or go on with --resume "
+            "(a finished run with more --steps)"
         )
     rows = problems.load(settings.seed)
     check_columns(choices.rewards, rows[0])
@@ -62,54 +117,80 @@ def train(
     check_reference_columns(choices.assigner.requires, rows[0])
     parts = split_indices(rows, settings.eval_problems)
     references = read_references(rows) if settings.answer == "reference" else []
-    rows = problems.render(rows, policy.tokenizer())
+    tokenizer = policy.tokenizer()
+    resolved = {**resolved, "tokenizer": tokenizer_digest(tokenizer)}
+    rows = problems.render(rows, tokenizer)
+    training: list[Row] = []
     held_out: list[Row] = []
 
-    def make_stream(model: nn.Module, tokenizer: Any, sampler: Sampler) -> PromptStream:
-        """Rows that fit the policy. They are split before: which fit depends on the sampler, and the split must not."""
-        forced = forced_tokens(choices.estimator, choices.assigner)
+    def room(model: nn.Module, tokenizer: Any, sampler: Sampler, estimator: MIEstimator) -> Room:
+        """What follows a prompt at most: a completion, what an answer is asked for with, and a reference."""
+        forced = forced_tokens(estimator, choices.assigner)
         limits = limits_of(model)
         limits.check_tokens(forced, tokenizer, "estimator: postfix and closing")
         answers = max((len(ids) for ids in encode_prompts(references, tokenizer)), default=0)
         reserved = getattr(sampler, "max_new_tokens", 0) + len(forced) + answers
-        room = Room(tokenizer, limits, reserved, problems.long_prompts)
-        training, held = (
-            [rows[part[place]] for place in room.fitting([rows[index] for index in part], part)] for part in parts
-        )
-        held_out.extend(held)
+        return Room(tokenizer, limits, reserved, problems.long_prompts)
+
+    def make_stream(model: nn.Module, tokenizer: Any, sampler: Sampler) -> PromptStream:
+        """Rows that fit the policy. They are split before: which fit depends on the sampler, and the split must not."""
+        own = room(model, tokenizer, sampler, choices.estimator)
+        for part, kept in zip(parts, (training, held_out), strict=True):
+            kept.extend(rows[part[place]] for place in own.fitting([rows[index] for index in part], part))
         return PromptStream(training, settings.prompts_per_step, settings.seed)
 
-    session = set_up(policy, settings, choices, make_stream, resolved)
-    classifier = problems.resolve().classifier(session.tokenizer, [row["prompt"] for row in rows])
+    task, device = problems.resolve(), policy.torch_device()
+    kept = kept_style(folder, resolved) if settings.resume else None
+    before = resolved if kept is None else {**resolved, "style": plain(kept)}
+    session = set_up(policy, settings, choices, make_stream, before)
+    with session.update_settings.autocast_context(device):
+        prompts = [row["prompt"] for row in training]
+        style = kept or styles.choose(task, session.components.sampler, session.tokenizer, prompts, device)
+    read_by(session, style)
+    components = session.components
+    asked = room(session.model, session.tokenizer, components.sampler, components.estimator)
+    replace(asked, long_prompts="refuse").fitting(training, range(len(training)))
+    resolved = {**resolved, "style": plain(style)}
+    classifier = task.classifier(session.tokenizer, [row["prompt"] for row in rows])
     diagnosis = Diagnosis(session.model, session.tokenizer, session.components, session.update_settings, classifier)
-    folder.mkdir(parents=True, exist_ok=True)
     truncate_metrics(folder / "metrics.jsonl", session.step)
-    (folder / "config.json").write_text(json.dumps(resolved, indent=2) + "\n")
-
-    before = session.evaluate(held_out, 0)
-    if session.resumed_from is not None:
-        restore_rng(session.resumed_from.state.rng)
-    with listening() as interruption, progress_bar(settings.steps, session.step) as show:
-        while (done := session.share_done()) < 1:
-            due = settings.diagnose > 0 and session.step % settings.diagnose == 0
-            metrics = session.advance(done, diagnosis if due else None)
-            append_metrics(folder / "metrics.jsonl", session.step, metrics)
-            show(session.step, metrics)
-            ended = session.share_done() == 1
-            if session.step % settings.checkpoint_every == 0 or ended or interruption:
-                session.save(resolved)
-            if interruption and not ended:
-                return EXIT_CODE
-    after = session.evaluate(held_out, session.step)
+    write_text(folder / "config.json", json.dumps(resolved, indent=2) + "\n")
     metadata = {
         "model": policy.model,
-        "data": str(problems.resolve()),
-        "updates": session.step,
-        "tokens sampled": session.tokens_sampled,
+        "data": str(task),
         "seed": settings.seed,
         "device": policy.torch_device(),
         "problems held out": len(held_out),
         "samples of each": settings.eval_samples,
     }
-    write_report(folder, metadata, read_metrics(folder / "metrics.jsonl"), before, after)
-    return 0
+    return _Run(folder, settings, resolved, session, held_out, diagnosis, metadata)
+
+
+def _carry_on(run: _Run, interruption: Interruption) -> None:
+    """Update until the run is done or interrupted; if it is done, evaluate and report.
+
+    Raises:
+        Interrupted: a signal came while something was sampled; the session is as after the last finished update.
+    """
+    session, settings, metrics_file = run.session, run.settings, run.folder / "metrics.jsonl"
+    with interruption.leaving():
+        before = session.evaluate(run.held_out, 0)
+    if session.resumed_from is not None:
+        restore_rng(session.resumed_from.state.rng)
+    if session.share_done() < 1:
+        (run.folder / REPORT).unlink(missing_ok=True)  # of a finished run that goes on
+    with progress_bar(settings.steps, session.step) as show:
+        while (done := session.share_done()) < 1:
+            due = settings.diagnose > 0 and session.step % settings.diagnose == 0
+            metrics = session.advance(done, run.diagnosis if due else None, interruption.leaving)
+            append_metrics(metrics_file, session.step, metrics)
+            show(session.step, metrics)
+            ended = session.share_done() == 1
+            if session.step % settings.checkpoint_every == 0 or ended or interruption:
+                session.save(run.resolved)
+            if interruption and not ended:
+                return
+    with interruption.leaving():
+        after = session.evaluate(run.held_out, session.step)
+    metadata = {"updates": session.step, "tokens sampled": session.tokens_sampled, **run.metadata}
+    write_report(run.folder, metadata, read_metrics(metrics_file), before, after)

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,18 @@ from iapo.evaluation import EvaluationResult, evaluate
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, Reward, Sampler
 from iapo.ops.random_state import fork_rng
 from iapo.optimizers import ClippedOptimizer
-from iapo.rollout import TransformersSampler
+from iapo.rewards import in_style
+from iapo.rollout import TransformersSampler, style_of
+from iapo.styles import CompletionStyle
 from iapo.tasks import PromptStream, Row
 from iapo.training.checkpoint import Checkpoint, TrainingState, latest_checkpoint, load_checkpoint, save_checkpoint
 from iapo.training.components import Components, UpdateSettings
 from iapo.training.diagnosis import Diagnosis, diagnosed_update
+from iapo.training.interruption import Interrupted
+from iapo.training.random_state import capture_rng, restore_rng
 from iapo.training.resample import Resampling
 from iapo.training.settings import PolicySource, RunSettings
+from iapo.training.styles import estimator_in_style, sampler_in_style
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ class Session:
         resumed_from: the checkpoint that the run goes on from.
         step: updates done.
         tokens_sampled: in all updates.
+        saved_step: updates done at the newest checkpoint; 0: there is none.
     """
 
     settings: RunSettings
@@ -73,30 +80,50 @@ class Session:
     resumed_from: Checkpoint | None = None
     step: int = 0
     tokens_sampled: int = 0
+    saved_step: int = 0
 
     def share_done(self) -> float:
         """How much of the run is done, from 0 to 1."""
         return share_done(self.step, self.settings.steps, self.tokens_sampled, self.settings.max_tokens)
 
-    def advance(self, progress: float, diagnosis: Diagnosis | None) -> dict[str, float]:
+    def advance(
+        self,
+        progress: float,
+        diagnosis: Diagnosis | None = None,
+        leaving: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> dict[str, float]:
         """Make the next update.
 
         Args:
             progress: share of the run that is done, at which weights are taken from their schedules.
             diagnosis: measures the update; ``None``: it is not diagnosed.
+            leaving: makes a context that may be left before the update is made; see `diagnosed_update`.
+
+        Raises:
+            iapo.training.interruption.Interrupted: before the update; everything is then as it was before the call.
         """
         start = time.perf_counter()
         rounds = self.settings.resample
-        metrics = diagnosed_update(
-            self.stream.next(),
-            self.model,
-            self.tokenizer,
-            self.components.at(progress),
-            self.update_settings,
-            self.ref_model,
-            Resampling(rounds, self.stream.next) if rounds else None,
-            diagnosis,
-        )
+        rng, position = capture_rng(), self.stream.state()
+        try:
+            metrics = diagnosed_update(
+                self.stream.next(),
+                self.model,
+                self.tokenizer,
+                self.components.at(progress),
+                self.update_settings,
+                self.ref_model,
+                Resampling(rounds, self.stream.next) if rounds else None,
+                diagnosis,
+                leaving,
+            )
+        except Interrupted:
+            restore_rng(rng)
+            self.stream.restore(position)
+            raise
+        except Exception as error:
+            error.add_note(f"(in update {self.step + 1})")
+            raise
         self.step += 1
         self.tokens_sampled += int(metrics["num_tokens"])
         return metrics | {"iapo/tokens_sampled": self.tokens_sampled, "step_time": time.perf_counter() - start}
@@ -105,10 +132,25 @@ class Session:
         """Evaluate the policy in the precision of training, or read what was kept of the evaluation after ``step``.
 
         Torch's random state is afterwards as it was before.
+
+        Raises:
+            ValueError: what was kept is damaged or of another size, or it is of an earlier step and not there.
         """
         path = Path(self.settings.output) / f"evaluation-{step}.json"
         if path.exists():
-            return EvaluationResult.load(path)
+            kept = EvaluationResult.load(path)
+            found, wanted = tuple(kept.correct.shape), (len(rows), self.settings.eval_samples)
+            if found != wanted:
+                raise ValueError(
+                    f"{path}: holds {found[0]} problems with {found[1]} samples each, this run evaluates {wanted[0]} "
+                    f"with {wanted[1]}; leave eval_problems and eval_samples as they were, or start a new run"
+                )
+            return kept
+        if step < self.step:
+            raise ValueError(
+                f"{path}: is missing, and the policy of step {step} is not there any more to be evaluated again; put "
+                "the file back, or start a new run"
+            )
         device = next(self.model.parameters()).device
         sampler = self.components.sampler
         with fork_rng(device), self.update_settings.autocast_context(device):
@@ -117,7 +159,9 @@ class Session:
                 rows,
                 tokenizer=self.tokenizer,
                 sampler=sampler,
-                greedy=TransformersSampler(self.model, self.tokenizer, longest(sampler), temperature=0.0),
+                greedy=TransformersSampler(
+                    self.model, self.tokenizer, longest(sampler), temperature=0.0, style=style_of(sampler)
+                ),
                 rewards=self.components.rewards,
                 samples=self.settings.eval_samples,
             )
@@ -125,7 +169,9 @@ class Session:
         return result
 
     def save(self, resolved: Mapping[str, Any]) -> None:
-        """Write a checkpoint of this step."""
+        """Write a checkpoint of this step, unless there is one, or nothing was trained yet."""
+        if self.step == self.saved_step:
+            return
         optimizer = self.components.optimizer
         assert isinstance(optimizer, ClippedOptimizer)
         state = TrainingState(
@@ -137,6 +183,7 @@ class Session:
         save_checkpoint(
             Path(self.settings.output), self.step, state, self.model, self.tokenizer, self.settings.keep_checkpoints
         )
+        self.saved_step = self.step
 
 
 def set_up(
@@ -157,7 +204,12 @@ def set_up(
     """
     folder = Path(settings.output)
     update_settings = UpdateSettings(
-        settings.group_size, settings.micro_batch, settings.epochs, settings.answer, policy.autocast()
+        settings.group_size,
+        settings.micro_batch,
+        settings.epochs,
+        settings.answer,
+        policy.autocast(),
+        settings.reward_time_limit,
     )
     torch.manual_seed(settings.seed)
     resuming = settings.resume and latest_checkpoint(folder)
@@ -177,12 +229,23 @@ def set_up(
     components = Components(sampler, choices.rewards, choices.estimator, choices.assigner, choices.loss, optimizer)
     session = Session(settings, update_settings, model, tokenizer, ref_model, components, torch_optimizer, stream)
     if saved is not None:
-        session.resumed_from, session.step = saved, saved.step
+        session.resumed_from, session.step, session.saved_step = saved, saved.step, saved.step
         session.tokens_sampled = saved.state.counters["tokens_sampled"]
         torch_optimizer.load_state_dict(dict(saved.state.optimizer))
         optimizer.load_state_dict(dict(saved.state.counters["optimizer"]))
         stream.restore(dict(saved.state.data), settings.override)
     return session
+
+
+def read_by(session: Session, style: CompletionStyle) -> None:
+    """Let the components of a run read completions, and ask for answers, in this style."""
+    components = session.components
+    session.components = replace(
+        components,
+        sampler=sampler_in_style(components.sampler, style),
+        rewards=in_style(components.rewards, style),
+        estimator=estimator_in_style(components.estimator, style, session.tokenizer),
+    )
 
 
 def share_done(step: int, steps: int, tokens: int, max_tokens: int | None) -> float:

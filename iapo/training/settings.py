@@ -134,6 +134,7 @@ class RunSettings:
         micro_batch: completions per forward; it changes memory and speed, not the update.
         epochs: optimizer steps on the same completions.
         resample: rounds in which groups of equal rewards give way to fresh prompts.
+        reward_time_limit: seconds that a reward function may take over the completions of an update.
         diagnose: every how many updates the length and the information are diagnosed; 0 is never.
         answer: what the estimator is asked about, the own or the reference answer.
         warmup_steps: steps over which the learning rate rises.
@@ -155,6 +156,7 @@ class RunSettings:
     micro_batch: PositiveInt = 32
     epochs: PositiveInt = 1
     resample: NonNegativeInt = 0
+    reward_time_limit: PositiveFloat | None = 600.0
     diagnose: NonNegativeInt = 10
     answer: Answer = "own"
     warmup_steps: NonNegativeInt = 0

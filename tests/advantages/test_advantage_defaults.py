@@ -31,7 +31,10 @@ from iapo.advantages import (
             {"outcome": GroupRelative(), "alpha": 0.5, "beta": 0.0, "credit": "to_go", "discount": 0.9},
         ),
         (InformationAware(), {"horizon": None, "center": "group", "scale": "std", "resolution": 1e-4}),
-        (InformationAware(), {"applies_to": "correct", "covers": "measured", "correct_above": 0.5}),
+        (
+            InformationAware(),
+            {"applies_to": "correct", "solve_rate_power": 0.0, "covers": "measured", "correct_above": 0.5},
+        ),
         (AroraZanette(), {"weight": 0.2, "correct_above": 0.5}),
         (KimiLength(), {"weight": 1.0, "correct_above": 0.5}),
         (L1Length(9), {"weight": 3e-4, "correct_above": 0.5}),

@@ -1,6 +1,7 @@
 """Group-relative and information-aware advantages against naive loops, and where they reduce to one another."""
 
 import dataclasses
+import math
 
 import pytest
 import references
@@ -32,13 +33,20 @@ def test_group_relative_against_the_loop(batch, eps):
     st.sampled_from(["std", "none"]),
     st.sampled_from(["all", "correct"]),
     st.sampled_from(["measured", "completion"]),
+    st.sampled_from([None, 0.5, 10.0]),
+    st.sampled_from([0.0, 1.0, 2.5]),
 )
-def test_information_term_against_the_loop(batch, credit, center, discount, horizon, scale, applies_to, covers):
+def test_information_term_against_the_loop(
+    batch, credit, center, discount, horizon, scale, applies_to, covers, saturation, power
+):
     rewards, ids, mask, signals = batch
     choices = {"credit": credit, "center": center, "discount": discount, "horizon": horizon, "scale": scale}
-    assigner = InformationAware(GroupRelative(), alpha=0.7, applies_to=applies_to, covers=covers, **choices)
+    choices |= {"applies_to": applies_to, "covers": covers, "saturation": saturation, "solve_rate_power": power}
+    assigner = InformationAware(GroupRelative(), alpha=0.7, **choices)
     output = assigner(rewards, ids, mask, signals)
     information, measured = signals.information.double().tolist(), signals.information_mask.tolist()
+    if saturation is not None:
+        information = [[1 - math.exp(-max(s, 0.0) / saturation) for s in row] for row in information]
     if credit == "to_go":
         information = references.to_go(information, measured, discount, horizon)
     if covers == "completion":
@@ -50,7 +58,8 @@ def test_information_term_against_the_loop(batch, credit, center, discount, hori
     resolution = 1e-4 if scale == "std" else 0.0
     term = torch.tensor(references.zscore(information, measured, keys[center], scale, resolution=resolution))
     outcome = torch.tensor(references.group_relative(rewards.tolist(), ids.tolist(), 1e-4))[:, None] * mask
-    torch.testing.assert_close(output.advantages, outcome + 0.7 * term, atol=2e-4, rtol=1e-4)
+    solved = torch.tensor([float((rewards[ids == own] > 0.5).double().mean()) for own in ids])[:, None]
+    torch.testing.assert_close(output.advantages, outcome + 0.7 * solved**power * term, atol=2e-4, rtol=1e-4)
 
 
 @given(batches(), st.sampled_from(["policy_probability", "policy_entropy"]))
@@ -160,6 +169,14 @@ def test_measured_information_is_a_metric_per_token_and_per_measured_completion(
     assert found["iapo/information_per_completion"] == 3.0
     nothing = dataclasses.replace(signals, information_mask=torch.zeros_like(mask))
     assert not any("information" in name for name in InformationAware()(rewards, ids, mask, nothing).metrics)
+
+
+@given(batches())
+def test_where_all_completions_are_correct_the_solve_rate_changes_nothing(batch):
+    _, ids, mask, signals = batch
+    plain, braked = InformationAware(), InformationAware(solve_rate_power=2.0)
+    rewards = torch.ones(len(ids))
+    assert torch.equal(braked(rewards, ids, mask, signals).advantages, plain(rewards, ids, mask, signals).advantages)
 
 
 def test_no_correct_completion_no_information_term():

@@ -13,7 +13,7 @@ from tolerances import rounding
 
 from iapo import Rollout
 from iapo.estimators import AnswerEntropy, UnsupportedModelError
-from iapo.estimators.answer_entropy import group_answers
+from iapo.estimators.candidates import group_answers
 from iapo.estimators.packed import Block, needed_probes, probe_prefixes, repeat_ids
 from iapo.policy.logprobs import entropy
 from iapo.testing import rollouts

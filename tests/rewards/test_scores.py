@@ -1,6 +1,10 @@
 """The scores of a batch, and errors that name the function they come from."""
 
+import contextlib
+import re
+import signal
 import threading
+import time
 
 import pytest
 import torch
@@ -78,12 +82,49 @@ def test_a_function_that_raises_is_named(time_limit):
     assert isinstance(caught.value.__cause__, KeyError)
 
 
-def test_a_function_that_hangs_is_named():
-    release = threading.Event()
-    rewards = {"quick": lambda **_: [1.0, 1.0], "hangs": lambda **_: release.wait()}
-    with pytest.raises(TimeoutError, match=r"reward 'hangs' took longer than 0.1 s for 2 completions"):
+def wait_for_nothing(**_):
+    threading.Event().wait()
+
+
+def never_ending(**_):
+    while True:
+        pass
+
+
+def backtracking(**_):
+    re.match(r"(a|aa)+$", "a" * 200 + "b")
+
+
+def swallowing(**_):
+    while True:
+        with contextlib.suppress(Exception):
+            time.sleep(60)
+
+
+@pytest.mark.parametrize("hangs", [wait_for_nothing, never_ending, backtracking, swallowing])
+def test_a_function_that_hangs_is_named(hangs):
+    before = signal.getsignal(signal.SIGALRM)
+    rewards = {"quick": lambda **_: [1.0, 1.0], "hangs": hangs}
+    with pytest.raises(TimeoutError, match=r"reward 'hangs' took longer than 0.1 s for 2 completions; make it faster"):
         run(rewards, time_limit=0.1)
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_in_another_thread_a_function_that_hangs_is_left_behind():
+    release, caught = threading.Event(), []
+
+    def score_it():
+        try:
+            run({"hangs": lambda **_: release.wait()}, time_limit=0.1)
+        except TimeoutError as error:
+            caught.append(str(error))
+
+    thread = threading.Thread(target=score_it)
+    thread.start()
+    thread.join()
     release.set()
+    assert "reward 'hangs' took longer than 0.1 s" in caught[0]
 
 
 def test_a_missing_column_is_named_before_anything_runs():

@@ -4,16 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iapo.rewards import ThinkAnswerFormat
-from iapo.rewards.text import completion_text, last_answer, last_boxed, normalize, reference_answer
+from iapo.rewards.text import completion_text, normalize, reference_answer
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 
 @given(st.text(max_size=300) | st.lists(st.sampled_from([*TAGS, "\\boxed{", "{", "}", "####", "7", "\n"])).map("".join))
 def test_text_functions_never_raise(text):
-    for read in (last_answer, last_boxed):
-        found = read(text)
-        assert found is None or found in text
     assert reference_answer(text) is not None
     assert ThinkAnswerFormat()(["q"], [text], [[1]])[0] in (0.0, 1.0)
 
@@ -23,13 +20,6 @@ def test_normalizing_twice_changes_nothing(text):
     once = normalize(text)
     assert normalize(once) == once
     assert once.isprintable()
-
-
-def test_the_last_pair_of_tags_is_the_innermost():
-    assert last_answer("<answer>1<answer>2</answer>") == "2"
-    assert last_answer("<answer>1</answer></answer>") == "1"
-    assert last_answer("<answer>1</answer><answer>2") == "1"
-    assert last_answer("</answer>1<answer>") is None
 
 
 def test_a_completion_is_a_text_or_a_chat():

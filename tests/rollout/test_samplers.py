@@ -15,6 +15,7 @@ from torch import nn
 
 from iapo.policy.logprobs import completion_logprobs
 from iapo.rollout import CompactingSampler, LanguageModelSampler, TransformersSampler
+from iapo.styles import AnswerTags, CompletionStyle, ReasoningTags
 from iapo.testing.models import Wrapped
 
 Class = type[LanguageModelSampler]
@@ -212,7 +213,7 @@ def test_wrapped_models(sampler_class: Class, wrapper: type[nn.Module]) -> None:
     assert wrapped.training
 
 
-def test_texts_are_encoded_without_special_tokens(sampler_class: Class) -> None:
+def test_texts_are_encoded_as_the_tokenizer_does(sampler_class: Class) -> None:
     rollout = sampler_class(model_of(), words(), 3)(["1+2=", "3="], 2)
     assert rollout.prompt_ids[0].tolist() == words()("1+2=", add_special_tokens=False)["input_ids"]
     assert rollout.prompt_mask[3].tolist() == [False, False, True, True]
@@ -220,7 +221,9 @@ def test_texts_are_encoded_without_special_tokens(sampler_class: Class) -> None:
 
 def test_spans_come_with_the_rollout(sampler_class: Class) -> None:
     model = model_of()
-    sampler = sampler_class(model, words(), 30, 2.0, reasoning_end="1", answer_start="2", answer_end="3")
+    sampler = sampler_class(
+        model, words(), 30, 2.0, style=CompletionStyle(ReasoningTags(closing="1"), AnswerTags("2", "3"))
+    )
     torch.manual_seed(0)
     rollout = sampler([[4]], 32)
     one, tok = tokenizer("words").convert_tokens_to_ids("1"), words()
@@ -230,7 +233,10 @@ def test_spans_come_with_the_rollout(sampler_class: Class) -> None:
     for index, row in enumerate(completions(rollout)):
         text = tok.decode(row).removeprefix("<think>")
         span = tok.decode(rollout.completion_ids[index][rollout.reasoning_mask[index]])
-        assert span == (text.split("1")[0] if one in row else text.removesuffix("<eos>"))
+        whole = text.removesuffix("<eos>")
+        # Where nothing closes the reasoning, an answer that is closed ends it.
+        ends = whole.rfind("2", 0, whole.rfind("3") + 1) if "3" in whole else -1
+        assert span == (text.split("1")[0] if one in row else whole if ends < 0 else whole[:ends])
 
 
 @pytest.mark.parametrize(
@@ -242,7 +248,6 @@ def test_spans_come_with_the_rollout(sampler_class: Class) -> None:
         ({"top_p": 0.0}, "top_p: got 0.0"),
         ({"top_p": 1.5}, "top_p: got 1.5"),
         ({"max_batch": 0}, "max_batch: got 0"),
-        ({"reasoning_end": ""}, "reasoning_end: got an empty text"),
     ],
 )
 def test_wrong_settings_are_refused(sampler_class: Class, wrong: dict[str, object], message: str) -> None:
@@ -269,3 +274,12 @@ def test_on_cuda(sampler_class: Class) -> None:
     assert rollout.sampler_logprobs is not None
     forced = completion_logprobs(model, rollout, 0.8)[0]
     torch.testing.assert_close(rollout.sampler_logprobs, forced, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite_are_named(sampler_class: Class, temperature: float, value: float) -> None:
+    model = model_of("llama", 2)
+    model.get_output_embeddings().weight.data.fill_(value)
+    with pytest.raises(FloatingPointError, match="policy: the logits of LlamaForCausalLM are NaN or infinite"):
+        sampler_class(model, words("<pad>"), 3, temperature)([[5, 6]], 2)

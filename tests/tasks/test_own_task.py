@@ -7,7 +7,8 @@ import pytest
 
 from iapo.comparison.running.problems import choose_problems
 from iapo.comparison.running.settings import Settings, resolve
-from iapo.tasks import AnswerStyle, Row, Split, Task, load_rows
+from iapo.styles import CompletionStyle
+from iapo.tasks import Row, Split, Task, load_rows
 
 COUNT = 40
 
@@ -38,7 +39,7 @@ class SplitDoubling(Task):
     """Splits of its own, the name of each in its prompts."""
 
     disjoint_splits = True
-    answer_style = AnswerStyle(postfix="</think><answer>")
+    style = CompletionStyle()
 
     def rows(self, split: Split = "train", seed: int = 0, limit: int | None = None) -> list[Row]:
         return [{"prompt": f"{split} {i}", "answer": "0"} for i in range(COUNT)][:limit]

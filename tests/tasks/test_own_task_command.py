@@ -8,7 +8,8 @@ import pytest
 
 from iapo.cli import main
 from iapo.embedded import generate_problems, rows
-from iapo.tasks import AnswerStyle, Row, Split, Task
+from iapo.styles import CompletionStyle
+from iapo.tasks import Row, Split, Task
 from iapo.training.parser import train_parser
 
 TINY = [
@@ -22,7 +23,7 @@ class OneDifficulty(Task):
     """Chains of one difficulty, which the embedded model can read."""
 
     difficulty: int = 2
-    answer_style = AnswerStyle(postfix="</think><answer>", closing="</answer><eos>")
+    style = CompletionStyle(ends="</answer><eos>")
 
     def __str__(self) -> str:
         return f"chains of {self.difficulty}"
@@ -53,7 +54,7 @@ def test_eval_on_a_task_by_import_path(capsys: pytest.CaptureFixture[str], tmp_p
     assert "chains of 3 has no column ['question']" in capsys.readouterr().err
 
 
-def test_answer_style_gives_the_estimators_tokens() -> None:
+def test_the_style_gives_the_estimators_tokens() -> None:
     parser = train_parser()
     own, embedded = (parser.parse_args(flags).estimator.init_args for flags in (TASK, []))
     assert own.postfix_ids == embedded.postfix_ids

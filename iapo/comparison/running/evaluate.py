@@ -12,15 +12,17 @@ from typing import Any
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from iapo.comparison.running.problems import digest
+from iapo.comparison.running.problems import digest, style_source
 from iapo.comparison.running.results import BASE_FOLDER, evaluation_file, is_evaluated
 from iapo.comparison.running.settings import instantiate
 from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate
+from iapo.rewards import in_style
 from iapo.rollout import TransformersSampler
 from iapo.tasks import Classifier, Task
 from iapo.training.checkpoint import latest_checkpoint
 from iapo.training.session import longest
 from iapo.training.settings import PolicySource, ProblemSource
+from iapo.training.styles import kept_style, sampler_in_style
 
 
 def evaluate_run(problems: Path, run: Path) -> None:
@@ -51,20 +53,26 @@ def evaluate_run(problems: Path, run: Path) -> None:
     device, autocast = policy.torch_device(), policy.autocast()
     model, tokenizer = policy.load(checkpoint)
     sampler = parts["sampler"](model, tokenizer)
-    torch.manual_seed(content["seed"])
+    task = ProblemSource(parts["data"], parts["task"]).resolve()
     with torch.autocast(device.type, autocast, enabled=autocast is not None):
+        style = kept_style(run, content["settings"]) or style_source(content["settings"]).choose(
+            task, sampler, tokenizer, [row["prompt"] for row in content["rows"]], device
+        )
+        sampler = sampler_in_style(sampler, style)
+        if forced is not None:
+            forced = replace(forced, postfix=style.postfix, closing=style.closing)
+        torch.manual_seed(content["seed"])
         result = evaluate(
             content["rows"],
             tokenizer=tokenizer,
             sampler=sampler,
-            greedy=TransformersSampler(model, tokenizer, max_new_tokens=longest(sampler), temperature=0.0),
-            rewards=parts["rewards"],
+            greedy=TransformersSampler(model, tokenizer, longest(sampler), temperature=0.0, style=style),
+            rewards=in_style(parts["rewards"], style),
             samples=content["samples"],
             batch=content["batch"],
             keep_texts=True,
             forced=forced,
         )
-    task = ProblemSource(parts["data"], parts["task"]).resolve()
     metadata = {
         "problems": digest(problems),
         "model": policy.model if checkpoint is None else checkpoint.name,

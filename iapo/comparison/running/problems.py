@@ -17,6 +17,7 @@ from iapo.training.fitting import Room, reserved_by
 from iapo.training.parser import max_new_tokens
 from iapo.training.plain_files import digests
 from iapo.training.settings import ProblemSource
+from iapo.training.styles import StyleSource
 
 _SPARE = 8
 """How many problems of a seeded task are generated for each one wanted; those that a run trains on are left out."""
@@ -24,7 +25,10 @@ _SPARE = 8
 _OTHER_SEED = 7_919_000
 """Added to the seed of generated problems to evaluate on, away from the seeds of runs."""
 
-_EVALUATED_BY = ("model", "trust_remote_code", "device", "precision", "data", "task", "sampler", "rewards")
+_EVALUATED_BY = (
+    *("model", "trust_remote_code", "device", "precision", "data", "task", "sampler", "rewards"),
+    *(field.name for field in fields(StyleSource)),
+)
 """The settings that an evaluation depends on; others may change without anything being evaluated again."""
 
 
@@ -83,6 +87,12 @@ def problem_source(settings: Settings) -> ProblemSource:
     """Where the problems come from, of resolved settings of `iapo train`."""
     parts = settings if settings["task"] is None else instantiate(settings)
     return ProblemSource(**{field.name: parts[field.name] for field in fields(ProblemSource)})
+
+
+def style_source(settings: Settings) -> StyleSource:
+    """How completions are written, of resolved settings of `iapo train`."""
+    parts = instantiate(settings)
+    return StyleSource(**{field.name: parts[field.name] for field in fields(StyleSource)})
 
 
 def problems_path(folder: Path, split: Split) -> Path:

@@ -9,11 +9,12 @@ import yaml  # type: ignore[import-untyped]
 
 from iapo.comparison.running.entries import Entry, read_entries
 from iapo.comparison.running.plan import EvaluationPlan, Method, Plan, Tuning
-from iapo.comparison.running.problems import problem_source
+from iapo.comparison.running.problems import problem_source, style_source
 from iapo.comparison.running.settings import Settings, flags, resolve
 from iapo.comparison.running.values import mapping, positive, section, seed_list
 from iapo.evaluation import ForcedAnswers
-from iapo.tasks import AnswerStyle, Task
+from iapo.styles import CompletionStyle
+from iapo.tasks import Task
 from iapo.training.settings import ProblemSource
 
 _SAME = ("model", "trust_remote_code", *(field.name for field in fields(ProblemSource)))
@@ -39,7 +40,7 @@ def read_plan(path: Path) -> Plan:
         raise FileNotFoundError(f"comparison: no file {path}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"comparison: {path} is no YAML: {error}") from error
     file = section(content, "comparison", ("task", "base", "methods", "tuning", "reporting", "evaluation", "processes"))
     base = mapping(file.get("base", {}), "base")
@@ -120,11 +121,17 @@ def _read_evaluation(content: Any, base: Settings, common: Settings, task: Task)
         seed=seed,
         batch=positive(given.get("batch", 1024), "evaluation.batch"),
         settings=settings,
-        forced=_read_forced(given, task.answer_style.replaced(settings["postfix"], settings["closing"])),
+        forced=_read_forced(given, _known_style(settings, task)),
     )
 
 
-def _read_forced(given: Mapping[str, Any], style: AnswerStyle) -> ForcedAnswers | None:
+def _known_style(settings: Settings, task: Task) -> CompletionStyle:
+    """How completions are written as far as that is known before any is sampled; an evaluation samples first."""
+    source = style_source(settings)
+    return source.known(task) or CompletionStyle().replaced(source.postfix, source.closing)
+
+
+def _read_forced(given: Mapping[str, Any], style: CompletionStyle) -> ForcedAnswers | None:
     """How answers are asked for at budgets."""
     budgets = given.get("budgets", "auto")
     if budgets != "auto" and (not isinstance(budgets, list) or any(type(budget) is not int for budget in budgets)):

@@ -80,9 +80,15 @@ def evaluation_file(split: Split) -> str:
 
 
 def is_evaluated(folder: Path, run: str, split: Split) -> bool:
-    """Whether a run was evaluated on the problems that the comparison has now."""
+    """Whether a run was evaluated on the problems that the comparison has now; a damaged file is no evaluation."""
     path, problems = folder / run / evaluation_file(split), problems_path(folder, split)
-    return path.exists() and problems.exists() and json.loads(path.read_text())["problems"] == digest(problems)
+    if not path.exists() or not problems.exists():
+        return False
+    try:
+        EvaluationResult.load(path)
+        return bool(json.loads(path.read_text(encoding="utf-8"))["problems"] == digest(problems))
+    except (ValueError, KeyError):
+        return False
 
 
 def read_run(folder: Path, run: Run) -> RunResult:

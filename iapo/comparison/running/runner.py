@@ -1,13 +1,11 @@
 """Jobs as processes, several at once: kept where finished, stopped cleanly by a signal, with a reason if they fail."""
 
-import fcntl
 import os
 import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -87,25 +85,6 @@ class _Running:
     process: subprocess.Popen[bytes]
     stage: int
     log_start: int = field(default=0)
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[int]:
-    """Hold a folder for this process and those that inherit the descriptor it yields.
-
-    Processes that outlive a killed parent keep the lock, so that no second one ever writes into their folders.
-
-    Raises:
-        OSError: somebody else holds it.
-    """
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OSError(
-                f"output: a comparison, or processes that outlived one, are at work in {folder}; wait, or end them"
-            ) from error
-        yield file.fileno()
 
 
 def run_jobs(

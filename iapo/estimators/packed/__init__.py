@@ -10,7 +10,7 @@ from iapo.estimators.packed.blocks import Block, check_chunk, check_ids, check_v
 from iapo.estimators.packed.guard import CheckedModels
 from iapo.estimators.packed.memory import MAX_LOGITS
 from iapo.estimators.packed.packing import Reduce, check_positions, packed_logits, probe_prefixes, run_blocks
-from iapo.estimators.packed.prefix_cache import PrefixCache, fill_cache
+from iapo.estimators.packed.prefix_cache import PrefixCache, fill_cache, fill_cache_and_score
 from iapo.estimators.packed.prefixes import longest_prefix, needed_probes
 from iapo.policy.ranks import all_reduce_max
 
@@ -26,6 +26,7 @@ __all__ = [
     "check_positions",
     "check_vocabulary",
     "fill_cache",
+    "fill_cache_and_score",
     "longest_prefix",
     "needed_probes",
     "packable_attention",

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from iapo.estimators.packed.blocks import Block
+from iapo.ops.memory import is_out_of_memory
 
 _PACKED_TOKENS = {"cpu": 512, "cuda": 2048}
 """Block tokens of one row beyond which a longer packed forward stops paying."""
-_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""What errors other than ``torch.OutOfMemoryError`` say: the allocators of CPUs and of MPS, and cuBLAS."""
 MAX_LOGITS = 2**26
 """The most logits of one packed forward: 256 MiB in fp32."""
 
@@ -46,16 +45,12 @@ def halving_chunk(run: Callable[[int], Tensor], chunk: int) -> Tensor:
     while True:
         try:
             return run(chunk)
-        except RuntimeError as error:
-            if chunk == 1 or not _out_of_memory(error):
+        except (RuntimeError, MemoryError) as error:
+            if chunk == 1 or not is_out_of_memory(error):
                 raise
         chunk = chunk // 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 def _free_bytes(device: torch.device) -> int:

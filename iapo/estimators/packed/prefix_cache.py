@@ -4,14 +4,16 @@ from contextlib import suppress
 from typing import Any
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import DynamicCache
 
 from iapo.estimators.packed.attention import check_length
 from iapo.estimators.packed.matmul import fast_matmul
 from iapo.policy.forward import cache_argument, positions, unwrap
+from iapo.policy.logprobs import at_temperature, token_logprobs
 from iapo.policy.ranks import is_collective
+from iapo.policy.support import check_text
 from iapo.types import Rollout
 
 
@@ -89,24 +91,55 @@ def fill_cache(model: nn.Module, rollout: Rollout, longest: int) -> PrefixCache:
     """
     ids = torch.cat([rollout.prompt_ids, rollout.completion_ids[:, :longest]], 1)
     real = torch.cat([rollout.prompt_mask, rollout.completion_mask[:, :longest]], 1)
-    check_length(unwrap(model).config.get_text_config(), int(real.sum(1).max()))
     alone = unwrap(model) is model and model._compiled_call_impl is None and not is_collective(model)
     cache = PrefixCache(real, unwrap(model).config.get_text_config().num_hidden_layers if alone else None)
-    with suppress(_Filled), fast_matmul(model):
-        model(
+    with suppress(_Filled):
+        _fill(model, ids, cache, logits_to_keep=1)
+    _check_filled(cache, ids.shape[1])
+    return cache
+
+
+def fill_cache_and_score(
+    model: nn.Module, rollout: Rollout, temperature: float = 1.0
+) -> tuple[PrefixCache, Float[Tensor, "batch token"]]:
+    """`fill_cache` of the whole completions, and `iapo.policy.logprobs.completion_logprobs` by the same forward.
+
+    Raises:
+        RuntimeError, ValueError: as `fill_cache` raises them.
+        iapo.policy.forward.UnsupportedModelError: as `iapo.policy.logprobs.completion_logprobs` raises it.
+    """
+    ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)
+    cache = PrefixCache(torch.cat([rollout.prompt_mask, rollout.completion_mask], 1))
+    check_text(model, cache.real)
+    logits = _fill(model, ids, cache, logits_to_keep=rollout.completion_ids.shape[1] + 1)[:, :-1]
+    _check_filled(cache, ids.shape[1])
+    logprobs = token_logprobs(at_temperature(logits, temperature), rollout.completion_ids)
+    return cache, logprobs.masked_fill(~rollout.completion_mask, 0)
+
+
+def _fill(
+    model: nn.Module, ids: Int[Tensor, "batch cached"], cache: PrefixCache, logits_to_keep: int
+) -> Float[Tensor, "batch kept vocab"]:
+    check_length(unwrap(model).config.get_text_config(), int(cache.real.sum(1).max()))
+    with fast_matmul(model):
+        output = model(
             input_ids=ids,
-            attention_mask=real.long(),
-            position_ids=positions(real),
+            attention_mask=cache.real.long(),
+            position_ids=positions(cache.real),
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=logits_to_keep,
             **{cache_argument(model): cache},
         )
-    if cache.get_seq_length() != ids.shape[1]:
+    logits: Tensor = output.logits
+    return logits
+
+
+def _check_filled(cache: PrefixCache, width: int) -> None:
+    if cache.get_seq_length() != width:
         raise RuntimeError(
             f"the model put {cache.get_seq_length()} positions into the key-value cache it was given, want "
-            f"{ids.shape[1]}: it does not keep every key, so prefixes cannot be probed"
+            f"{width}: it does not keep every key, so prefixes cannot be probed"
         )
-    return cache
 
 
 def _with_room(cached: Tensor, room: int) -> Tensor:

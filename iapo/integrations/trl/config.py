@@ -12,8 +12,12 @@ from iapo.advantages.normalization import Center, Scale
 from iapo.advantages.parameters import check_choice, check_weights
 from iapo.estimators import AnswerLikelihood, Refined, TextBoundaries
 from iapo.interfaces import AdvantageAssigner, MIEstimator
+from iapo.styles import USUAL_STYLE, CompletionStyle
 from iapo.training.components import Answer
+from iapo.training.styles import ANSWERS, REASONINGS
 
+AnswerStyleName = Literal["usual", "tags", "boxed", "hashes", "phrase", "json", "last_line"]
+ReasoningStyleName = Literal["usual", "tags", "opened_tags", "before_answer"]
 ProbeAt = Literal["tokens", "sentences"]
 """After every token, or at the ends of lines and sentences."""
 
@@ -27,7 +31,7 @@ _OF_ASSIGNER = (
     "applies_to",
     "correct_above",
 )
-_OF_ESTIMATOR = ("probe_at", "postfix", "closing")
+_OF_ESTIMATOR = ("probe_at",)
 
 
 _Config: Any = object
@@ -76,10 +80,18 @@ class InformationOptions(_Config):
             "help": "Where it is asked: after every token, or at the ends of lines and sentences, for less time."
         },
     )
-    postfix: str = field(
-        default="</think><answer>", metadata={"help": "Text that closes the reasoning and opens the answer."}
+    answer_style: AnswerStyleName = field(
+        default="usual",
+        metadata={"help": "How completions answer; `usual`: in tags, else in a box, else behind #### or a phrase."},
     )
-    closing: str = field(default="</answer>", metadata={"help": "Text that ends the answer."})
+    reasoning_style: ReasoningStyleName = field(
+        default="usual",
+        metadata={"help": "How they reason; `usual`: in <think> tags, else all before the answer."},
+    )
+    postfix: str | None = field(
+        default=None, metadata={"help": "Text that closes the reasoning and opens the answer; default: the style's."}
+    )
+    closing: str | None = field(default=None, metadata={"help": "Text that ends the answer; default: the style's."})
     estimate_batch_size: int | None = field(
         default=None, metadata={"help": "Completions probed together; default: the batch size per device."}
     )
@@ -97,6 +109,10 @@ class InformationOptions(_Config):
         check_choice("information_scale", self.information_scale, Scale)
         check_choice("answer", self.answer, Answer)
         check_choice("probe_at", self.probe_at, ProbeAt)
+        check_choice("answer_style", self.answer_style, AnswerStyleName)
+        check_choice("reasoning_style", self.reasoning_style, ReasoningStyleName)
+        if self.postfix == "":
+            raise ValueError("postfix: got an empty text, want None or the text that closes reasoning and opens answer")
         self.assigner()
 
     def assigner(self) -> InformationAware:
@@ -117,13 +133,22 @@ class InformationOptions(_Config):
             correct_above=self.correct_above,
         )
 
+    def style(self) -> CompletionStyle:
+        """How completions reason and answer."""
+        style = CompletionStyle(
+            REASONINGS.get(self.reasoning_style, USUAL_STYLE.reasoning),
+            ANSWERS.get(self.answer_style, USUAL_STYLE.answer),
+        )
+        return style.replaced(self.postfix, self.closing)
+
     def estimator(self, tokenizer: PreTrainedTokenizerBase) -> MIEstimator:
         """The estimator, asking at the temperature of sampling.
 
         Args:
             tokenizer: of the policy.
         """
-        every = AnswerLikelihood.from_text(tokenizer, self.postfix, self.closing, temperature=self.temperature)
+        style = self.style()
+        every = AnswerLikelihood.from_text(tokenizer, style.postfix, style.closing, temperature=self.temperature)
         if self.probe_at == "tokens":
             return every
         return Refined(every, stride=1, boundaries=TextBoundaries(tokenizer))

@@ -55,6 +55,8 @@ class InformationMixin(_Trainer):
                 self.temperature,
                 self.args.estimate_batch_size or size,
                 self.eos_token_ids,
+                self.args.style(),
+                self.max_completion_length,
             )
             for mode, size in (
                 ("train", self.args.per_device_train_batch_size),

@@ -1,7 +1,12 @@
 """Memory that runs out: recognized, wherever it happens, and survived with the same result; and how much there is."""
 
 import copy
+import json
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +19,32 @@ from iapo.estimators import AnswerEntropy, AnswerLikelihood, EarlyExitEntropy, N
 from iapo.estimators.packed import Block, memory, prefix_cache
 
 POSTFIX = (4, 5)
+REALLY = """
+import json, resource
+from pathlib import Path
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+from iapo import Rollout
+from iapo.estimators import EarlyExitEntropy
+from iapo.estimators.packed import memory
+
+config = LlamaConfig(vocab_size=100000, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+                     num_attention_heads=2, pad_token_id=0)
+torch.manual_seed(0)
+model = LlamaForCausalLM(config).eval()
+ids = torch.randint(3, 100000, (2, 40))
+mask = torch.ones_like(ids).bool()
+rollout = Rollout(ids[:, :4], mask[:, :4], ids, mask, mask, torch.tensor([0, 1]))
+estimator = EarlyExitEntropy((4, 5), chunk=32, guard=False)
+expected = estimator.probe(model, rollout)
+asked = memory.is_out_of_memory
+errors = []
+memory.is_out_of_memory = lambda error: errors.append(str(error)) or asked(error)  # an error keeps its tensors
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 3 * 2**24, resource.RLIM_INFINITY))
+found = estimator.probe(model, rollout)
+print(json.dumps([len(errors), float((found - expected).abs().max())]))
+"""
 
 
 def test_a_real_allocation_that_fails_is_recognized():
@@ -43,6 +74,20 @@ def test_where_a_chunk_of_one_does_not_fit_the_error_is_raised():
 def test_other_errors_are_raised():
     with pytest.raises(RuntimeError, match="shape"):
         memory.halving_chunk(lambda size: torch.zeros(2) @ torch.zeros(3, 3), 8)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit on mapped memory is Linux's")
+def test_an_estimator_whose_memory_really_runs_out_gives_the_same(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(REALLY)
+    paths = os.pathsep.join([str(Path(__file__).parents[3]), str(Path(__file__).parents[2])])
+    environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    line = [sys.executable, str(program)]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    halvings, gap = json.loads(done.stdout)
+    assert halvings >= 1
+    assert gap < 5e-5
 
 
 @pytest.mark.parametrize("failing", range(1, 9))

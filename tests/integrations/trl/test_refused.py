@@ -6,6 +6,7 @@ from trainers import PROBLEMS, TOKENIZER, IAPOConfig, config_of, correct, embedd
 from iapo.advantages import GDPO, GFPO, GivenOutcome, InformationAware
 from iapo.estimators import AnswerLikelihood
 from iapo.integrations.trl import IAPOTrainer, InformationMixin
+from iapo.styles import USUAL_STYLE
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -24,6 +25,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
         ({"information_center": "token"}, "information_center: got 'token'"),
         ({"information_scale": "max"}, "information_scale: got 'max'"),
         ({"answer": "any"}, "answer: got 'any'"),
+        ({"postfix": ""}, "postfix: got an empty text"),
+        ({"answer_style": "xml"}, "answer_style: got 'xml'"),
+        ({"reasoning_style": "auto"}, "reasoning_style: got 'auto'"),
         ({"probe_at": "words"}, "probe_at: got 'words'"),
         ({"estimate_batch_size": 0}, "estimate_batch_size: got 0, want at least 1"),
     ],
@@ -43,11 +47,10 @@ def test_by_the_configuration(tmp_path, settings, message):
             {"answer": "reference", "answer_column": "solution"},
             r"answer_column: got 'solution', train_dataset has the columns \['answer', 'difficulty', 'prompt'\]",
         ),
-        ({"postfix": ""}, "postfix: got an empty text"),
         ({"alpha": 0.1, "parts": {"assigner": InformationAware(GivenOutcome())}}, "alpha: set in the configuration"),
         (
-            {"closing": ".", "parts": {"estimator": AnswerLikelihood.from_text(TOKENIZER)}},
-            "closing: set in the configuration",
+            {"probe_at": "sentences", "parts": {"estimator": AnswerLikelihood.from_text(TOKENIZER)}},
+            "probe_at: set in the configuration",
         ),
         (
             {"temperature": 0.7, "parts": {"estimator": AnswerLikelihood.from_text(TOKENIZER)}},
@@ -98,3 +101,14 @@ def test_a_prompt_learning_adapter(tmp_path):
 
 def test_options_of_the_configuration_are_those_of_the_assigner():
     assert IAPOConfig("out", use_cpu=True, bf16=False, report_to="none").assigner() == InformationAware(GivenOutcome())
+
+
+def test_how_completions_are_written():
+    def style(**settings):
+        return IAPOConfig("out", use_cpu=True, bf16=False, report_to="none", **settings).style()
+
+    assert style() == USUAL_STYLE
+    boxed = style(answer_style="boxed", reasoning_style="before_answer")
+    assert boxed.answer_in("2+2=4, so \\boxed{4}") == "4"
+    assert boxed.postfix.endswith("\\boxed{")
+    assert (style(postfix="So: ", closing=".").postfix, style(closing=".").closing) == ("So: ", ".")

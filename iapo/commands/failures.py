@@ -1,0 +1,128 @@
+"""What a user sees of an error: one line that says what, where and what to do; the traceback only if it is wanted."""
+
+import contextlib
+import errno
+import os
+import re
+import sys
+import traceback
+import warnings
+from argparse import ArgumentError
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import iapo
+from iapo.ops.memory import is_out_of_memory
+from iapo.training.interruption import Interrupted
+
+TRACEBACK = "traceback.txt"
+"""The file in a run folder that gets the traceback of an error that was not expected."""
+
+_LONGEST = 1500
+_HERE = str(Path(iapo.__file__).parent)
+_EXPECTED = (ValueError, OSError, ImportError, ArithmeticError, RuntimeError, TypeError, LookupError)
+_MEMORY = (
+    "out of memory ({}); lower --micro_batch or --prompts_per_step (of iapo eval --samples), sample fewer completions "
+    "at once with --sampler.max_batch, or shorter ones with --sampler.max_new_tokens; a run goes on with --resume"
+)
+
+_LINK = re.compile(r"Call to compute_fn of link .*? failed: ")
+"""How the parser begins an error of a flag that follows from others; the model is not found, say."""
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def report(command: str, error: BaseException, debug: bool, folder: Path | None) -> int:
+    """Print an error to standard error and say with which code to exit.
+
+    Args:
+        command: begins the line.
+        error: what ended the command.
+        debug: print the traceback too.
+        folder: gets the traceback of an error that was not expected, if it is there.
+
+    Returns:
+        1; 2 if the command line cannot be parsed; 128 and the signal's number if a signal ended the command; 0 if
+        nobody reads its output any more.
+    """
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, BrokenPipeError) and output_is_closed():
+        return 0
+    if isinstance(error, KeyboardInterrupt):
+        print(f"{command}: interrupted; what was saved before is as it was", file=sys.stderr)
+        return 130
+    if isinstance(error, Interrupted):
+        print(f"{command}: {error} before there was anything to save", file=sys.stderr)
+        return 128 + error.signal
+    line = describe(error)
+    if isinstance(error, ArgumentError):
+        print(f"{command}: {line}; {command} --help lists what there is", file=sys.stderr)
+        return 2
+    if not is_expected(error) and not debug:
+        where = ""
+        if folder is not None and folder.is_dir():
+            with contextlib.suppress(OSError):
+                (folder / TRACEBACK).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+                where = f" (also in {folder / TRACEBACK})"
+        line += f"; run it again with --debug for the traceback{where}"
+    print(f"{command}: {line}".encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
+    return 1
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line.
+
+    Example:
+        >>> describe(ValueError("steps: got 0,\\n  want 1")), describe(KeyError("hint"))
+        ('steps: got 0, want 1', "KeyError: 'hint'")
+    """
+    text = " ".join([str(error), *getattr(error, "__notes__", ())])
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST - 4]} ..."
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return f"{text}; make room, then go on with --resume (earlier checkpoints are as they were)"
+    if is_out_of_memory(error):
+        return _MEMORY.format(text or "no more to be had")
+    if isinstance(error, ArgumentError):
+        return _LINK.sub("", text).rstrip(".")
+    if isinstance(error, LookupError) or not (text and (is_expected(error) or isinstance(error, OSError | ValueError))):
+        return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return text
+
+
+def is_expected(error: BaseException) -> bool:
+    """Whether the error was raised on purpose, or by the system about a file or memory: its message says it all."""
+    if is_out_of_memory(error) or isinstance(error, OSError):
+        return True
+    frames = traceback.extract_tb(error.__traceback__)
+    here = not frames or frames[-1].filename.startswith(_HERE)
+    raised = not frames or (frames[-1].line or "").startswith("raise")
+    return here and raised and isinstance(error, _EXPECTED)
+
+
+@contextmanager
+def short_warnings(command: str) -> Iterator[None]:
+    """Warnings of this library are printed in one line, without the place in the source."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message, category, filename, lineno, file=None, line=None):  # type: ignore[no-untyped-def]
+            if filename.startswith(_HERE) and issubclass(category, UserWarning):
+                print(f"{command}: warning: {' '.join(str(message).split())}", file=sys.stderr)
+            else:
+                usual(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
+
+
+def output_is_closed() -> bool:
+    """Whether nobody reads standard output any more; what is left in its buffer then goes nowhere."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False

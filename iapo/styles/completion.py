@@ -1,0 +1,141 @@
+"""The one reader of completions: where they reason and what they answer."""
+
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from iapo.styles.boxed import Boxed
+from iapo.styles.combined import FirstThatFits, LastOf
+from iapo.styles.interface import AnswerStyle, Marked, ReasoningStyle
+from iapo.styles.lines import Hashes, Phrase
+from iapo.styles.tags import AnswerTags, ReasoningTags
+
+
+class Asked(NamedTuple):
+    """The three texts that force an answer: what asks for it, the answer, and what ends it."""
+
+    postfix: str
+    answer: str
+    closing: str
+
+    @property
+    def text(self) -> str:
+        """All three."""
+        return self.postfix + self.answer + self.closing
+
+
+class Reading(NamedTuple):
+    """A completion's parts, as slices of its text.
+
+    Args:
+        reasoning: where it reasons.
+        marked: its final answer; ``None``: it gives none.
+    """
+
+    reasoning: slice
+    marked: Marked | None
+
+    @property
+    def answer(self) -> slice | None:
+        """The answer as it is written."""
+        return None if self.marked is None else slice(self.marked.start, self.marked.stop)
+
+    @property
+    def exit(self) -> slice | None:
+        """From the end of the reasoning to the end of the answer's closing."""
+        return None if self.marked is None else slice(self.reasoning.stop, self.marked.closing)
+
+
+@dataclass(frozen=True)
+class CompletionStyle:
+    """How completions reason and answer: reads their texts, and knows the texts that ask for such an answer.
+
+    Rewards, spans, estimators and evaluation read with one of these, so that an answer that is paid for is the answer
+    that information is measured about.
+
+    Args:
+        reasoning: how they reason.
+        answer: how they answer.
+        between: what stands between the end of the reasoning and the opening of the answer, usually white space.
+        asks: a text that closes the reasoning and opens the answer, in place of the one made of the above.
+        ends: a text that ends the answer, in place of the answer style's.
+
+    Example:
+        >>> style = CompletionStyle()
+        >>> style.postfix, style.closing, style.answer_in("<think>2+2</think><answer>4</answer>")
+        ('</think><answer>', '</answer>', '4')
+    """
+
+    reasoning: ReasoningStyle = field(default_factory=ReasoningTags)
+    answer: AnswerStyle = field(default_factory=AnswerTags)
+    between: str = ""
+    asks: str | None = None
+    ends: str | None = None
+
+    @property
+    def postfix(self) -> str:
+        """The text that closes the reasoning, wherever it is stopped, and opens the answer."""
+        return self._postfix_of(self.answer)
+
+    @property
+    def closing(self) -> str:
+        """The text that ends the answer."""
+        return self.answer.closing if self.ends is None else self.ends
+
+    def replaced(self, postfix: str | None, closing: str | None) -> "CompletionStyle":
+        """The style with the texts that are given in place of its own; ``None`` keeps its own."""
+        return replace(
+            self,
+            asks=self.asks if postfix is None else postfix,
+            ends=self.ends if closing is None else closing,
+        )
+
+    def read(self, text: str) -> Reading:
+        """The parts of a completion; linear in its length, never raising on any text.
+
+        Args:
+            text: without the end-of-sequence token.
+        """
+        reasoned = self.reasoning.find(text)
+        found = self.answer.find(text[reasoned.behind :])
+        if found is None:
+            return _reading(reasoned.start, len(text) if reasoned.stop is None else reasoned.stop, None)
+        found = found.moved(reasoned.behind)
+        stop = reasoned.stop
+        if stop is None:
+            ending = self.reasoning.ending + self.between
+            stop = found.opening - (len(ending) if text.endswith(ending, reasoned.start, found.opening) else 0)
+        else:
+            stop = max(stop, text.rfind(self.reasoning.ending, stop, found.opening))
+        return _reading(reasoned.start, stop, found)
+
+    def answer_in(self, text: str) -> str | None:
+        """The final answer that a completion gives, ``None`` if it gives none."""
+        marked = self.read(text).marked
+        return None if marked is None else marked.style.plain(text[marked.start : marked.stop])
+
+    def asked(self, answer: str) -> Asked:
+        """The texts that force an answer, given as it is meant (a reference, say), not as it is written."""
+        return Asked(self.postfix, self.answer.write(answer), self.closing)
+
+    def asked_in(self, text: str, reading: Reading) -> Asked | None:
+        """The texts that force the answer of a completion, in the style that it is written in; ``None`` without one."""
+        marked = reading.marked
+        if marked is None:
+            return None
+        closing = marked.style.closing if self.ends is None else self.ends
+        return Asked(self._postfix_of(marked.style), text[marked.start : marked.stop], closing)
+
+    def _postfix_of(self, answer: AnswerStyle) -> str:
+        if self.asks is not None:
+            return self.asks
+        return self.reasoning.ending + self.between + answer.opening
+
+
+USUAL_STYLE = CompletionStyle(answer=FirstThatFits((AnswerTags(), Boxed(), LastOf((Hashes(), Phrase())))))
+"""Reasoning between ``<think>`` tags, or before the answer where there are none; the answer in ``<answer>`` tags, else
+in the last box, else behind the last ``####`` or phrase such as ``The answer is``. What samplers and rewards read by
+unless they are given another style."""
+
+
+def _reading(start: int, stop: int, marked: Marked | None) -> Reading:
+    return Reading(slice(min(start, stop), stop), marked)

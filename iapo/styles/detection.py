@@ -1,0 +1,167 @@
+"""Finds the style of a model's completions from a few of them and the prompts that they follow."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from iapo.styles.before_answer import BeforeAnswer
+from iapo.styles.boxed import Boxed
+from iapo.styles.completion import CompletionStyle
+from iapo.styles.interface import AnswerStyle, Marked, ReasoningStyle
+from iapo.styles.json_field import JsonField
+from iapo.styles.lines import Hashes, LastLine, Phrase
+from iapo.styles.tags import AnswerTags, ReasoningTags
+
+_ENOUGH = 0.25
+"""Share of the samples that must be written in a style for it to be taken: early policies often fail to answer."""
+_ENOUGH_LINES = 0.5
+"""That of the last line, which is read where nothing marks an answer."""
+_LONGEST = 200
+"""Characters of what may pass for an answer."""
+_LONGEST_LINE = 80
+
+_REASONING = ("think", "thinking", "reasoning", "thought", "thoughts", "scratchpad", "analysis")
+_ANSWERS = ("answer", "final_answer", "solution", "response", "result", "output")
+REASONING_TAGS = tuple(ReasoningTags(f"<{name}>", f"</{name}>") for name in _REASONING)
+ANSWER_STYLES: tuple[AnswerStyle, ...] = (
+    *(AnswerTags(f"<{name}>", f"</{name}>") for name in _ANSWERS),
+    Boxed(),
+    JsonField(),
+    Hashes(),
+    Phrase(),
+)
+"""From the most specific to the most general: a sample counts for the first one that fits it."""
+
+
+@dataclass(frozen=True)
+class Detected:
+    """A style and how many of the samples are written in it.
+
+    Args:
+        style: what was found.
+        fitting: samples with an answer in this style.
+        samples: all samples.
+    """
+
+    style: CompletionStyle
+    fitting: int
+    samples: int
+
+
+def detect_style(
+    samples: Sequence[str],
+    prompts: Sequence[str] = (),
+    answer: AnswerStyle | None = None,
+    reasoning: ReasoningStyle | None = None,
+) -> Detected:
+    """The style that fits most samples.
+
+    Reasoning: between tags if the prompts end with an opening tag, as chat templates of Qwen3 and DeepSeek-R1 write it,
+    or if a quarter of the samples close one; else, and where the prompts end with a closing tag, all before the answer.
+    Answer: each sample counts for the most specific style that fits it, and the style with the most samples is taken if
+    these are a quarter of all. The last line is the last resort: half of the samples must end with a short one.
+
+    Args:
+        samples: completions without their end-of-sequence tokens; best such that have come to their end.
+        prompts: as the policy reads them.
+        answer: the answer style, if it is known.
+        reasoning: the reasoning style, if it is known.
+
+    Raises:
+        ValueError: no samples, or none of the styles fits enough of them.
+
+    Example:
+        >>> found = detect_style(["2+2=4\\n#### 4", "I do not know", "1+1=2\\n#### 2"])
+        >>> found.style.postfix, found.fitting
+        ('\\n#### ', 2)
+    """
+    if not samples:
+        raise ValueError("samples: got none, want at least one completion")
+    if reasoning is None:
+        reasoning = _reasoning_of(samples, prompts)
+    behind = [text[reasoning.find(text).behind :] for text in samples]
+    if answer is None:
+        answer, marked = _answer_of(behind)
+    else:
+        marked = [_plausible(text, answer.find(text)) for text in behind]
+    style = _as_written(CompletionStyle(reasoning, answer), samples)
+    return Detected(style, sum(each is not None for each in marked), len(samples))
+
+
+def _reasoning_of(samples: Sequence[str], prompts: Sequence[str]) -> ReasoningStyle:
+    for tags in REASONING_TAGS:
+        if prompts and all(prompt.rstrip().endswith(tags.opening) for prompt in prompts):
+            return replace(tags, opened_by_prompt=True)
+        if prompts and all(prompt.rstrip().endswith(tags.closing) for prompt in prompts):
+            return BeforeAnswer()
+    closed = Counter(tags for text in samples for tags in REASONING_TAGS if tags.closing in text)
+    most = max(closed.values(), default=0)
+    if most < _ENOUGH * len(samples) or not most:
+        return BeforeAnswer()
+    return next(tags for tags in REASONING_TAGS if closed[tags] == most)
+
+
+def _answer_of(texts: Sequence[str]) -> tuple[AnswerStyle, list[Marked | None]]:
+    """The answer style of texts behind their reasoning, and the answers by it."""
+    found = [
+        {style: marked for style in ANSWER_STYLES if (marked := _plausible(text, style.find(text)))} for text in texts
+    ]
+    counts = Counter(next(iter(each)) for each in found if each)
+    most = max(counts.values(), default=0)
+    if most >= max(1, _ENOUGH * len(texts)):
+        chosen = next(style for style in ANSWER_STYLES if counts[style] == most)
+        return chosen, [each.get(chosen) for each in found]
+    lines = [_last_line(text) for text in texts]
+    if sum(line is not None for line in lines) >= _ENOUGH_LINES * len(texts):
+        return LastLine(), lines
+    raise ValueError(
+        f"answer_style: auto finds no answers in {len(texts)} samples of the model (tags, a box, a JSON field, ####, a "
+        "phrase such as 'The answer is', a short last line), the first of which is "
+        f"{texts[0][-_LONGEST:]!r}; ask for a format with --system_prompt or --prompt_template, let completions end "
+        "(--sampler.max_new_tokens), or say --answer_style tags, boxed, hashes, phrase, json or last_line"
+    )
+
+
+def _plausible(text: str, marked: Marked | None) -> Marked | None:
+    """The answer if it has characters, and not too many; ``####`` may also be a heading, which text follows."""
+    if marked is None or (isinstance(marked.style, Hashes) and text[marked.closing :].strip()):
+        return None
+    return marked if 0 < len(text[marked.start : marked.stop].strip()) <= _LONGEST else None
+
+
+def _last_line(text: str) -> Marked | None:
+    """The last line of several if it is short."""
+    marked = LastLine().find(text)
+    several = marked is not None and bool(text[: marked.opening].strip())
+    return marked if several and marked is not None and 0 < marked.stop - marked.start <= _LONGEST_LINE else None
+
+
+def _as_written(style: CompletionStyle, samples: Sequence[str]) -> CompletionStyle:
+    """The style with the spellings that most samples with an answer have: phrase, quotes, white space between."""
+    readings = [(text, style.read(text)) for text in samples]
+    found = [(text, reasoning.stop, marked) for text, (reasoning, marked) in readings if _plausible(text, marked)]
+    opening = _most(text[marked.opening : marked.start] for text, _, marked in found if marked)
+    closing = _most(text[marked.stop :][:1] for text, _, marked in found if marked)
+    answer = style.answer
+    if isinstance(answer, Phrase) and opening is not None:
+        answer = Phrase(opening, "." if closing == "." else "\n")
+    if isinstance(answer, JsonField) and opening is not None:
+        answer = replace(answer, quoted=opening.endswith('"'))
+    ending = style.reasoning.ending
+    if isinstance(style.reasoning, BeforeAnswer):
+        before = [text[: marked.opening] for text, _, marked in found if marked]
+        ending = _most(text[len(text.rstrip()) :] for text in before) or ending
+        return CompletionStyle(BeforeAnswer(ending), answer)
+    between = _most(
+        text[stop + len(ending) : marked.opening]
+        for text, stop, marked in found
+        if marked and text.startswith(ending, stop)
+    )
+    return CompletionStyle(style.reasoning, answer, "" if between is None or between.strip() else between)
+
+
+def _most(texts: Iterable[str]) -> str | None:
+    """The text that at least half of them are, if there is one."""
+    texts = list(texts)
+    found = Counter(texts).most_common(1)
+    return found[0][0] if found and 2 * found[0][1] >= len(texts) else None

@@ -1,0 +1,90 @@
+"""Answers in a field of a JSON object."""
+
+import json
+import re
+from dataclasses import dataclass
+from itertools import islice
+
+from iapo.styles.interface import AnswerStyle, Marked, check_text
+
+_STRING = re.compile(r'"((?:[^"\\\n]|\\.)*)"')
+_WORD = re.compile(r'[^\s",}\]\[{][^,}\n]*')
+_CLOSE = re.compile(r"\s*\}")
+_TRIED = 8
+"""Fields that are looked at, from the last one, for one whose value can be read."""
+
+
+@dataclass(frozen=True)
+class JsonField(AnswerStyle):
+    r"""The value of the last field of that name, ``{"answer": "72"}``; text around the object is allowed.
+
+    In a text value ``\"`` and ``\\`` stand for the sign behind the backslash; other backslashes, as of LaTeX that was
+    not escaped, stay.
+
+    Args:
+        field: its name.
+        quoted: whether an answer that is asked for is a text, not a number.
+
+    Raises:
+        ValueError: an empty name.
+
+    Example:
+        >>> text = '2+2=4 {"sure": true, "answer": 4}'
+        >>> found = JsonField().find(text)
+        >>> text[found.start:found.stop]
+        '4'
+    """
+
+    field: str = "answer"
+    quoted: bool = True
+
+    def __post_init__(self) -> None:
+        check_text("field", self.field)
+
+    @property
+    def opening(self) -> str:  # type: ignore[override]
+        """An object with this field, up to its value."""
+        return f"{{{json.dumps(self.field)}: " + ('"' if self.quoted else "")
+
+    @property
+    def closing(self) -> str:  # type: ignore[override]
+        """The end of value and object."""
+        return ('"' if self.quoted else "") + "}"
+
+    def find(self, text: str) -> Marked | None:
+        """The value of the last field that has one."""
+        keys = list(re.finditer(re.escape(json.dumps(self.field)) + r"\s*:\s*", text))
+        for key in islice(reversed(keys), _TRIED):
+            value = _value(text, key.end())
+            if value is not None:
+                start, stop, end = value
+                brace = text.rfind("{", 0, key.start())
+                opening = brace if brace >= 0 and not text[brace + 1 : key.start()].strip() else key.start()
+                close = _CLOSE.match(text, end)
+                return Marked(opening, start, stop, close.end() if close else end, self)
+        return None
+
+    def plain(self, written: str) -> str:
+        """Without the backslashes before quotes and backslashes."""
+        return re.sub(r'\\(["\\])', r"\1", written)
+
+    def write(self, answer: str) -> str:
+        """With backslashes before quotes and backslashes."""
+        return re.sub(r'(["\\])', r"\\\1", answer) if self.quoted else answer
+
+
+def _value(text: str, at: int) -> tuple[int, int, int] | None:
+    """Start and end of the value at a position, and where it has ended with its quotes."""
+    if string := _STRING.match(text, at):
+        return *string.span(1), string.end()
+    if text[at : at + 1] in ("[", "{"):
+        try:
+            end = json.JSONDecoder().raw_decode(text, at)[1]
+        except (ValueError, RecursionError):
+            return None
+        return at, end, end
+    word = _WORD.match(text, at)
+    if word is None:
+        return None
+    stop = at + len(word[0].rstrip())
+    return at, stop, stop

@@ -1,0 +1,87 @@
+"""Answers and reasoning between tags."""
+
+from dataclasses import dataclass
+
+from iapo.styles.interface import AnswerStyle, Marked, Reasoned, ReasoningStyle, check_text
+
+
+@dataclass(frozen=True)
+class AnswerTags(AnswerStyle):
+    """The last closed pair of tags, ``<answer>72</answer>``; of nested pairs the inner one.
+
+    Args:
+        opening: the tag that opens the answer.
+        closing: the tag that ends it.
+
+    Raises:
+        ValueError: an empty tag.
+
+    Example:
+        >>> text = "<answer>1</answer> no, <answer>72</answer></answer>"
+        >>> found = AnswerTags().find(text)
+        >>> text[found.start:found.stop]
+        '72'
+    """
+
+    opening: str = "<answer>"
+    closing: str = "</answer>"
+
+    def __post_init__(self) -> None:
+        check_text("opening", self.opening)
+        check_text("closing", self.closing)
+
+    def find(self, text: str) -> Marked | None:
+        """Between the last opening tag that is closed and the first closing tag behind it."""
+        end = text.rfind(self.closing)
+        opening = text.rfind(self.opening, 0, max(end, 0))
+        if opening < 0:
+            return None
+        start = opening + len(self.opening)
+        stop = text.index(self.closing, start)
+        return Marked(opening, start, stop, stop + len(self.closing), self)
+
+
+@dataclass(frozen=True)
+class ReasoningTags(ReasoningStyle):
+    """Reasoning up to the first closing tag, ``<think>...</think>``, as Qwen3, DeepSeek-R1 and many others write it.
+
+    The opening tag is skipped where a completion begins with it (white space aside); without it the reasoning begins
+    with the completion, as it does where a chat template has written the tag. Answers count behind the closing tag. If
+    a completion never closes its reasoning, they count anywhere, and the reasoning ends where the answer is opened. If
+    it closes it several times (``</think><answer>7</think><answer>7</answer>``), what stands before the last closing
+    tag in front of the final answer is reasoning too (`iapo.styles.CompletionStyle.read`): it is measured, and has a
+    price, as anything else that could be left out.
+
+    Args:
+        opening: the tag that opens the reasoning.
+        closing: the tag that ends it.
+        opened_by_prompt: whether the prompts end with the opening tag, so that completions must not write it again
+            (`iapo.rewards.ThinkAnswerFormat`).
+
+    Raises:
+        ValueError: an empty tag.
+
+    Example:
+        >>> ReasoningTags().find("<think>1+2=3</think>3")
+        Reasoned(start=7, stop=12, behind=20)
+    """
+
+    opening: str = "<think>"
+    closing: str = "</think>"
+    opened_by_prompt: bool = False
+
+    def __post_init__(self) -> None:
+        check_text("opening", self.opening)
+        check_text("closing", self.closing)
+
+    @property
+    def ending(self) -> str:  # type: ignore[override]
+        """The closing tag."""
+        return self.closing
+
+    def find(self, text: str) -> Reasoned:
+        """From the opening tag, if the text begins with it, to the first closing tag."""
+        begin = len(text) - len(text.lstrip())
+        start = begin + len(self.opening) if text.startswith(self.opening, begin) else 0
+        stop = text.find(self.closing, start)
+        return Reasoned(start, None, start) if stop < 0 else Reasoned(start, stop, stop + len(self.closing))

@@ -1,0 +1,70 @@
+"""One process at a time in a folder, by a lock that the kernel releases when its holder dies."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LOCK = ".lock"
+"""The locked file in a folder; it holds the process id of who locked it last."""
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[int]:
+    """Hold a folder for this process, and for those that inherit the descriptor it yields.
+
+    The lock is the kernel's (``flock``): it ends with the last process that holds the descriptor, however that dies.
+    The folder is made if it is not there, and goes again if nothing was put into it.
+
+    Args:
+        folder: that nobody else may work in.
+
+    Raises:
+        OSError: another process holds it (its id is named), or the folder cannot be made or written.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    descriptor = _lock(folder)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield descriptor
+    finally:
+        if missing and [path.name for path in folder.iterdir()] == [LOCK]:
+            with contextlib.suppress(OSError):
+                (folder / LOCK).unlink()
+                for path in missing:
+                    path.rmdir()
+        os.close(descriptor)
+
+
+def _lock(folder: Path) -> int:
+    """The locked descriptor of the file that is in the folder now: another process may just have removed the folder."""
+    path = folder / LOCK
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise OSError(
+                f"output: {folder} cannot be used ({error.strerror}: {error.filename}); want a folder that can be "
+                "written, name another"
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+            os.close(descriptor)
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
+            os.close(descriptor)
+            raise BlockingIOError(
+                f"output: process {holder}, or one that it started, is at work in {folder}; wait, end it, or name "
+                "another folder"
+            ) from error
+        except BaseException:
+            os.close(descriptor)
+            raise

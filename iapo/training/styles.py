@@ -1,0 +1,202 @@
+"""How the completions of a run reason and answer: said, known to the task, or found in the policy's own samples."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from pydoc import locate
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from iapo.interfaces import MIEstimator, Sampler
+from iapo.ops.random_state import fork_rng
+from iapo.rollout.continuation import continuation_ids
+from iapo.rollout.ends import ended, eos_ids_of
+from iapo.rollout.text import decode_completions
+from iapo.styles import (
+    USUAL_STYLE,
+    AnswerStyle,
+    AnswerTags,
+    BeforeAnswer,
+    Boxed,
+    CompletionStyle,
+    Hashes,
+    JsonField,
+    LastLine,
+    Phrase,
+    ReasoningStyle,
+    ReasoningTags,
+    detect_style,
+)
+from iapo.tasks import Task
+
+AnswerName = Literal["auto", "tags", "boxed", "hashes", "phrase", "json", "last_line"]
+ReasoningName = Literal["auto", "tags", "opened_tags", "before_answer"]
+
+ANSWERS: Mapping[str, AnswerStyle] = {
+    "tags": AnswerTags(),
+    "boxed": Boxed(),
+    "hashes": Hashes(),
+    "phrase": Phrase(),
+    "json": JsonField(),
+    "last_line": LastLine(),
+}
+REASONINGS: Mapping[str, ReasoningStyle] = {
+    "tags": ReasoningTags(),
+    "opened_tags": ReasoningTags(opened_by_prompt=True),
+    "before_answer": BeforeAnswer(),
+}
+"""Styles of reasoning by the names that flags have for them; those of answers are `ANSWERS`."""
+
+_PROMPTS, _SAMPLES = 8, 16
+"""Prompts that are sampled to find a style, and completions of all of them."""
+
+
+@dataclass(frozen=True)
+class StyleSource:
+    """How completions reason and answer, which rewards, spans, estimators and evaluation read alike.
+
+    Args:
+        answer_style: tags, boxed, hashes, phrase, json, last_line, or a style by import path; auto is the task's, else
+            found in first samples of the model.
+        reasoning_style: tags, opened_tags (by the prompt), before_answer, or a style by import path; auto likewise.
+        postfix: closes the reasoning, opens the answer; default is the style's.
+        closing: text that ends the answer; default is the style's.
+    """
+
+    answer_style: AnswerName | AnswerStyle = "auto"
+    reasoning_style: ReasoningName | ReasoningStyle = "auto"
+    postfix: str | None = None
+    closing: str | None = None
+
+    def known(self, task: Task) -> CompletionStyle | None:
+        """The style, if nothing has to be sampled to know it."""
+        answer, reasoning = self._said()
+        if answer is not None and reasoning is not None:
+            style = CompletionStyle(reasoning, answer)
+        elif task.style is not None:
+            own = task.style
+            style = dataclasses.replace(own, reasoning=reasoning or own.reasoning, answer=answer or own.answer)
+        else:
+            return None
+        return style.replaced(self.postfix, self.closing)
+
+    def choose(
+        self, task: Task, sampler: Sampler, tokenizer: Any, prompts: Sequence[str], device: torch.device | str
+    ) -> CompletionStyle:
+        """The style, found in a few samples where it is not known; what was found is told on standard error.
+
+        Torch's random state is afterwards as it was before.
+
+        Args:
+            task: where the problems come from; it may know the style.
+            sampler: of the policy.
+            tokenizer: of the policy.
+            prompts: as the policy reads them.
+            device: the policy's.
+
+        Raises:
+            ValueError: no style fits the samples that came to their end; the message says what to do. Where none did,
+                the usual style is taken.
+        """
+        known = self.known(task)
+        if known is not None:
+            return known
+        answer, reasoning = self._said()
+        prompts = list(prompts[:_PROMPTS])
+        eos_ids = eos_ids_of(sampler, tokenizer)
+        with fork_rng(torch.device(device)):
+            rollout = sampler(prompts, _SAMPLES // len(prompts))
+        texts = decode_completions(tokenizer, rollout, eos_ids)
+        whole = [text for text, done in zip(texts, ended(rollout, eos_ids).tolist(), strict=True) if done]
+        try:
+            found = detect_style(whole or texts, prompts, answer, reasoning)
+            style, told = found.style, f"{found.fitting} of {found.samples} samples answer by {{}}"
+        except ValueError:
+            if whole:
+                raise
+            style = CompletionStyle(reasoning or USUAL_STYLE.reasoning, answer or USUAL_STYLE.answer)
+            told = f"all {len(texts)} samples are cut before they answer (--sampler.max_new_tokens), {{}} is taken"
+        style = style.replaced(self.postfix, self.closing)
+        print(
+            f"style: {told.format(type(style.answer).__name__)}; an answer is asked for with {style.postfix!r} and "
+            f"ended with {style.closing!r} (--answer_style, --reasoning_style, --postfix and --closing say otherwise)",
+            file=sys.stderr,
+        )
+        return style
+
+    def _said(self) -> tuple[AnswerStyle | None, ReasoningStyle | None]:
+        answer = ANSWERS.get(self.answer_style) if isinstance(self.answer_style, str) else self.answer_style
+        named = self.reasoning_style
+        return answer, REASONINGS.get(named) if isinstance(named, str) else named
+
+
+AUTO = StyleSource()
+"""As the task knows it or the policy's samples show it."""
+
+
+def sampler_in_style(sampler: Sampler, style: CompletionStyle) -> Sampler:
+    """The sampler, marking completions by ``style`` unless it has a style of its own or takes none."""
+    if not dataclasses.is_dataclass(sampler) or getattr(sampler, "style", style) is not None:
+        return sampler
+    return dataclasses.replace(sampler, style=style)
+
+
+def estimator_in_style(estimator: MIEstimator, style: CompletionStyle, tokenizer: Any) -> MIEstimator:
+    """The estimator, and one inside it, asking with the texts of ``style`` where it takes the tokens of such texts."""
+    if not dataclasses.is_dataclass(estimator) or isinstance(estimator, nn.Module):
+        return estimator
+    names = {each.name for each in dataclasses.fields(estimator) if each.init}
+    changed: dict[str, Any] = {}
+    for name, text in (("postfix_ids", style.postfix), ("closing_ids", style.closing)):
+        if name in names:
+            changed[name] = continuation_ids(tokenizer, text) if text else ()
+    if isinstance(inner := getattr(estimator, "estimator", None), MIEstimator) and "estimator" in names:
+        changed["estimator"] = estimator_in_style(inner, style, tokenizer)
+    return dataclasses.replace(estimator, **changed) if changed else estimator
+
+
+def kept_style(folder: Path, settings: Mapping[str, Any]) -> CompletionStyle | None:
+    """The style that a run keeps in its ``config.json``; ``None`` without one, or if these settings ask for another.
+
+    Args:
+        folder: of the run.
+        settings: as plain data, of the run that goes on.
+
+    Raises:
+        ValueError: the file names a class that is no style.
+    """
+    path = folder / "config.json"
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    same = all(kept.get(field.name) == settings.get(field.name) for field in dataclasses.fields(StyleSource))
+    return from_plain(kept["style"]) if same and "style" in kept else None
+
+
+def plain(part: Any) -> Any:
+    """A style as plain data, for a run's configuration: class paths and their arguments."""
+    if isinstance(part, tuple):
+        return [plain(each) for each in part]
+    if not dataclasses.is_dataclass(part) or isinstance(part, type):
+        return part
+    arguments = {field.name: plain(getattr(part, field.name)) for field in dataclasses.fields(part)}
+    return {"class_path": f"{type(part).__module__}.{type(part).__qualname__}", "init_args": arguments}
+
+
+def from_plain(content: Any) -> Any:
+    """The style that `plain` wrote.
+
+    Raises:
+        ValueError: a class that is no style.
+    """
+    if isinstance(content, list):
+        return tuple(from_plain(each) for each in content)
+    if not isinstance(content, Mapping):
+        return content
+    kind = locate(content["class_path"])
+    if not isinstance(kind, type) or not issubclass(kind, AnswerStyle | ReasoningStyle | CompletionStyle):
+        raise ValueError(f"style: {content['class_path']} is no style; the run's config.json names it")
+    return kind(**{name: from_plain(value) for name, value in content["init_args"].items()})

@@ -1,0 +1,89 @@
+"""Reward functions in processes of their own that hang, die, raise or return nonsense: named, or left unscored."""
+
+from pathlib import Path
+
+import pytest
+
+from iapo.rewards import IsolatedReward, score
+
+SOURCE = """
+import ctypes, os, sys
+
+def reward(prompts, completions, completion_ids, answer, **columns):
+    (text,) = completions
+    if text == "hang":
+        return 9 ** (9 ** 9)
+    if text == "segfault":
+        ctypes.string_at(0)
+    if text == "exit":
+        os._exit(3)
+    if text == "raise":
+        raise ValueError("no such answer")
+    return {"none": [None], "nan": [float("nan")], "two": [1.0, 2.0], "text": ["1"], "number": 1.0}.get(
+        text, [float(text == answer[0]) + len(completion_ids[0])]
+    )
+"""
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("rewards") / "mine.py"
+    path.write_text(SOURCE)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def reward(file):
+    reward = IsolatedReward(file, "reward", time_limit=0.5)
+    yield reward
+    reward.close()
+
+
+def scored(reward, texts):
+    count = len(texts)
+    return score({"mine": reward}, ["q"] * count, texts, [[1, 2]] * count, {"answer": ["a"] * count})
+
+
+def test_it_scores_as_the_function_does(reward):
+    found = scored(reward, ["a", "b", "none"])
+    assert found.by_function["mine"] == [3.0, 2.0, None]
+    assert found.scored.tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("hang", "took longer than 0.5 s"),
+        ("segfault", "the worker process died with exit code -11"),
+        ("exit", "the worker process died with exit code 3"),
+        ("raise", "reward raised ValueError: no such answer"),
+        ("nan", r"got \[nan\], want a list of one finite number or None"),
+        ("two", r"got \[1.0, 2.0\], want"),
+        ("text", r"got \['1'\], want"),
+        ("number", r"got 1.0, want"),
+    ],
+)
+def test_a_failure_names_function_and_completion(reward, file, text, why):
+    with pytest.raises(RuntimeError, match=rf"reward 'mine' raised .*reward of {file}, completion 1: {why}"):
+        scored(reward, ["a", text])
+    assert scored(reward, ["a"]).by_function["mine"] == [3.0], "the next batch is scored"
+
+
+def test_a_failure_may_leave_its_completion_unscored(file):
+    reward = IsolatedReward(file, "reward", time_limit=0.5, failed="none")
+    found = scored(reward, ["a", "hang", "b", "segfault", "raise", "a"])
+    assert found.by_function["mine"] == [3.0, None, 2.0, None, None, 3.0]
+    assert found.scored.tolist() == [True, False, True, False, False, True]
+    reward.close()
+
+
+def test_bad_arguments_are_named(file, reward):
+    with pytest.raises(ValueError, match=r"file: got 'nowhere\.py', want"):
+        IsolatedReward("nowhere.py", "reward")
+    with pytest.raises(ValueError, match="failed: got 'zero', want 'error' or 'none'"):
+        IsolatedReward(file, "reward", failed="zero")
+    with pytest.raises(ValueError, match="time_limit: got 0"):
+        IsolatedReward(file, "reward", time_limit=0)
+    with pytest.raises(ValueError, match="completion 0: a column cannot be sent as JSON"):
+        reward(["q"], ["a"], [[1]], answer=["a"], when=[Path("x")])
+    assert reward(["q"], ["a"], [[1]], answer=["a"], trainer_state=object(), names={"k": "v"}) == [2.0]

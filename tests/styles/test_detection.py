@@ -1,0 +1,57 @@
+"""The style that a few samples and prompts show."""
+
+import pytest
+
+from iapo.styles import BeforeAnswer, Boxed, Hashes, JsonField, LastLine, Phrase, ReasoningTags, detect_style
+
+THOUGHT = "<think>3+4=7</think>"
+
+
+@pytest.mark.parametrize(
+    ("samples", "prompts", "postfix", "closing"),
+    [
+        ([THOUGHT + "<answer>7</answer>"], [], "</think><answer>", "</answer>"),
+        ([THOUGHT + "\n\n<answer>7</answer>"], [], "</think>\n\n<answer>", "</answer>"),
+        (["3+4</think><answer>7</answer>"], ["q<think>\n"], "</think><answer>", "</answer>"),
+        ([r"3+4 is \boxed{7}."], ["q<think>\n\n</think>\n\n"], " \\boxed{", "}"),
+        (["<reasoning>3</reasoning>\n<solution>7</solution>"], [], "</reasoning>\n<solution>", "</solution>"),
+        (["3+4\n#### 7"], [], "\n#### ", "\n"),
+        (["3+4. The final answer is 7."], [], " The final answer is ", "."),
+        (["3+4\nFinal answer: 7"], [], "\nFinal answer: ", "\n"),
+        (['{"why": "3+4"}\n{"answer": 7}'], [], '\n{"answer": ', "}"),
+        (['{"answer": "7"}'], [], '\n{"answer": "', '"}'),
+        (["3+4\nis\n7"], [], "\n", "\n"),
+    ],
+)
+def test_styles_are_found_as_they_are_written(samples, prompts, postfix, closing):
+    found = detect_style(samples * 3 + ["I do not know what to say about all of this"], prompts)
+    assert (found.style.postfix, found.style.closing) == (postfix, closing)
+    assert (found.fitting, found.samples) == (3, 4)
+    assert all(found.style.answer_in(text) == "7" for text in samples)
+
+
+def test_the_prompt_says_what_is_opened():
+    assert detect_style(["a</think>\\boxed{1}"], ["x<think>\n"]).style.reasoning == ReasoningTags(opened_by_prompt=True)
+    assert isinstance(detect_style(["\\boxed{1}"], ["x</think>\n"]).style.reasoning, BeforeAnswer)
+
+
+def test_specific_before_general():
+    both = r"3+4=7. The answer is \boxed{7}."
+    assert isinstance(detect_style([both, both, "The answer is 7."]).style.answer, Boxed)
+    assert isinstance(detect_style([both, "The answer is 7.", "The answer is 8."]).style.answer, Phrase)
+    assert isinstance(detect_style(["a\n#### 7"] + ["a\nb"] * 3).style.answer, Hashes), "a quarter is enough"
+    assert isinstance(detect_style(["a\n#### 7"] + ["a\nb"] * 4).style.answer, LastLine)
+
+
+def test_what_is_known_is_kept():
+    found = detect_style(["3 <answer>7</answer>"], answer=JsonField(), reasoning=ReasoningTags())
+    assert (found.style.answer, found.style.reasoning, found.fitting) == (JsonField(), ReasoningTags(), 0)
+
+
+def test_nothing_fits():
+    with pytest.raises(
+        ValueError, match=r"answer_style: auto finds no answers in 2 samples .*'no'.*--answer_style tags"
+    ):
+        detect_style(["no", "a long line " * 20])
+    with pytest.raises(ValueError, match="samples: got none"):
+        detect_style([])

@@ -1,0 +1,185 @@
+"""One reader: what a completion's parts are, on any text, for rewards and spans alike."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iapo.rewards import ExactAnswer, MathAnswer, ThinkAnswerFormat, in_style
+from iapo.rollout import ScriptedSampler, token_pieces
+from iapo.styles import (
+    USUAL_STYLE,
+    AnswerTags,
+    BeforeAnswer,
+    Boxed,
+    CompletionStyle,
+    FirstThatFits,
+    Hashes,
+    JsonField,
+    LastLine,
+    LastOf,
+    Phrase,
+    ReasoningTags,
+)
+
+EVERY = [AnswerTags(), Boxed(), Hashes(), Phrase(), JsonField(), LastLine(), USUAL_STYLE.answer]
+MARKS = ["<think>", "</think>", "<answer>", "</answer>", "\\boxed{", "\\boxed {", "\\{", "\\", "{", "}", "####", "#"]
+MARKS += ['"answer": ', '"answer": "', '"', "{", "[", "The answer is ", "answer:", "**", "7", "é", " ", "\n", ".", ","]
+TEXTS = st.text(max_size=80) | st.lists(st.sampled_from(MARKS), max_size=24).map("".join)
+
+
+@given(TEXTS, st.sampled_from(EVERY), st.sampled_from([ReasoningTags(), BeforeAnswer(), ReasoningTags("7", "é")]))
+def test_any_text_has_parts_in_order(text, answer, reasoning):
+    style = CompletionStyle(reasoning, answer)
+    reading = style.read(text)
+    assert 0 <= reading.reasoning.start <= reading.reasoning.stop <= len(text)
+    if reading.marked is None:
+        assert style.answer_in(text) is None
+        return
+    marked = reading.marked
+    assert reading.reasoning.stop <= marked.opening <= marked.start <= marked.stop <= marked.closing <= len(text)
+    assert style.answer_in(text) == marked.style.plain(text[reading.answer])
+
+
+def test_what_stands_before_the_last_closing_tag_of_an_answered_text_is_reasoning():
+    text = "<think>3+4=7</think><answer>7</think><answer>7</think><answer>7</answer>"
+    style = CompletionStyle()
+    assert text[style.read(text).reasoning] == "3+4=7</think><answer>7</think><answer>7"
+    assert style.answer_in(text) == "7"
+    unanswered = "<think>3+4=7</think><answer>7</think>"
+    assert unanswered[style.read(unanswered).reasoning] == "3+4=7"
+
+
+@given(
+    st.sampled_from([*EVERY[:5], LastLine()]),
+    st.sampled_from(["7", "-7", "\\frac{1}{2}", "(3, 4)", 'a "b" \\ c', "x {y}"]),
+)
+def test_what_is_asked_for_is_read_again(answer, wanted):
+    for reasoning in (ReasoningTags(), BeforeAnswer()):
+        style = CompletionStyle(reasoning, answer)
+        text = "let us see" + style.asked(wanted).text
+        assert style.answer_in(text) == wanted
+        reading = style.read(text)
+        assert text[reading.reasoning] == "let us see"
+        assert text[reading.exit].rstrip() == style.asked(wanted).text.rstrip()
+        other = style.replaced("now: ", "!")
+        assert other.asked("3").text == "now: 3!"
+        assert other.read(text) == reading
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "wanted"),
+    [
+        (AnswerTags(), "<answer>5</answer></answer>", "5"),
+        (AnswerTags(), "<answer>1<answer>2</answer>", "2"),
+        (AnswerTags(), "<answer>1</answer><answer>2", "1"),
+        (AnswerTags(), "</answer>1<answer>", None),
+        (AnswerTags("<a>", "</a>"), "<answer>1</answer><a>2</a>", "2"),
+        (Boxed(), r"\boxed{5}. Check: \frac{10}{2}", "5"),
+        (Boxed(), r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+        (Boxed(), r"\boxed{5} and \boxed{6", "5"),
+        (Boxed(), r"\boxed{\boxed{5}}", "5"),
+        (Boxed(), r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
+        (Boxed(), r"\boxed{\left\{ 1 \right.}", r"\left\{ 1 \right."),
+        (Boxed(), r"\boxed{a \\ {b}}", r"a \\ {b}"),
+        (Boxed(), r"} { \boxed {5}", "5"),
+        (Hashes(), "#### 4\n#### 72\nbye", "72"),
+        (Hashes(), "72 ####", None),
+        (Phrase(), "Final answer: 72", "72"),
+        (Phrase(), "The answer is 3. No, the answer is 72.", "72"),
+        (Phrase(), "the final answer is:\n72", "72"),
+        (Phrase(), "**Final Answer:** **72**", "72"),
+        (Phrase(), "The answer is 3.5.", "3.5"),
+        (Phrase(), "The answer is 5 p.m.", "5 p.m."),
+        (Phrase(), "The answer is A.", "A"),
+        (Phrase(), "I answer the question", None),
+        (Phrase("Result: "), "answer: 3, result: 72", "72"),
+        (JsonField(), '{"answer": "72"}', "72"),
+        (JsonField(), 'so {"why": "x", "answer" : 72 }', "72"),
+        (JsonField(), '{"answer": [1, 2]}', "[1, 2]"),
+        (JsonField(), '{"answer": "\\\\frac{1}{2}"}', "\\frac{1}{2}"),
+        (JsonField(), '{"answer": "\\frac{1}{2}"}', "\\frac{1}{2}"),
+        (JsonField(), '{"answer": "72"} {"answer": "7', "72"),
+        (JsonField("result"), '{"answer": 3, "result": 72}', "72"),
+        (LastLine(), "a\n\n 72 \n", "72"),
+        (FirstThatFits((Boxed(), Phrase())), r"\boxed{5}, so the answer is 6", "5"),
+        (LastOf((Hashes(), Phrase())), "#### 5\nThe answer is 6", "6"),
+    ],
+)
+def test_answers_by_hand(answer, text, wanted):
+    assert CompletionStyle(BeforeAnswer(), answer).answer_in(text) == wanted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>1+2</think><answer>3</answer></answer>",
+        "<think>is it <answer>4</answer>? no</think><answer>3</answer>",
+        "<think>is it <answer>3</answer>?</think>",
+        "1+2=3 <answer>3</answer>",
+        "<think>1+2 <answer>3</answer>",
+        "<think>1+2</think>\\boxed{3}. Check: {10}",
+        "1+2 is 3\n#### 3",
+        "So 1+2=3. Final answer: 3",
+        "<think>1+2</think>",
+    ],
+)
+def test_what_is_paid_for_has_a_span(text, embedded_tokenizer):
+    """Rewards and spans read the same answer, so that a rewarded completion has something to probe."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = Tokenizer(models.BPE({c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, []))
+    letters.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    letters.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=letters)
+    rollout = ScriptedSampler({"q": [text]}, tokenizer)(["q"], 1)
+    tagged = MathAnswer(tagged_only=False, style=USUAL_STYLE)
+    paid = tagged(["q"], [text], [[]], answer=["3"])[0]
+    assert paid == float(bool(rollout.answer_mask.any()))
+    if paid:
+        assert rollout.reasoning_mask.any()
+        assert "".join(token_pieces(tokenizer, rollout.answer_ids[0][rollout.answer_mask[0]].tolist())) == "3"
+
+
+def test_rewards_read_in_the_style_of_a_run():
+    boxed = CompletionStyle(ReasoningTags("<r>", "</r>"), Boxed())
+    own = ExactAnswer(style=CompletionStyle())
+    rewards = in_style({"math": MathAnswer(), "own": own, "form": ThinkAnswerFormat(), "bare": len}, boxed)
+    assert rewards["own"] is own
+    assert rewards["bare"] is len
+    text = r"<r>1+1</r> so \boxed{2}"
+    assert rewards["math"](["q"], [text, "<answer>2</answer>"], [[], []], answer=["2", "2"]) == [1.0, 0.0]
+    assert rewards["form"](["q"] * 3, [text, text + "</r>", r"\boxed{2}"], [[]] * 3) == [1.0, 0.0, 0.0]
+    assert MathAnswer()(["q"], [r"\boxed{2}"], [[]], answer=["2"]) == [1.0], "alone, it reads the usual styles"
+    opened = ThinkAnswerFormat(style=CompletionStyle(ReasoningTags(opened_by_prompt=True), AnswerTags("<a>", "</a>")))
+    assert opened(["q"] * 2, ["1</think><a>2</a>", "<think>1</think><a>2</a>"], [[]] * 2) == [1.0, 0.0]
+    plain = ThinkAnswerFormat(style=CompletionStyle(BeforeAnswer()))
+    assert plain(["q"] * 2, ["1+1 <answer>2</answer>", "<answer>2</answer><answer>2</answer>"], [[]] * 2) == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("kind", [AnswerTags, ReasoningTags])
+def test_empty_tags_are_refused(kind):
+    with pytest.raises(ValueError, match="opening: got an empty text"):
+        kind(opening="")
+    with pytest.raises(ValueError, match="styles: got none"):
+        FirstThatFits(())
+
+
+def test_reading_is_linear():
+    """Texts made to be slow: each kind of mark, twenty thousand times."""
+    marks = [
+        "<answer>",
+        "\\boxed{",
+        "{",
+        '"answer":[',
+        '"answer":"',
+        "####",
+        "#### ",
+        "answer is",
+        "answer ",
+        "*",
+        "\n",
+    ]
+    for mark in marks:
+        for answer in EVERY:
+            CompletionStyle(BeforeAnswer(), answer).read(mark * 20_000)
