@@ -8,7 +8,7 @@ RUN := runs/embedded
 EXTRAS := train,tasks,gguf,docs,dev
 PEERS := .venv-peers
 
-.PHONY: train test lint types docs pytest test-isa test-peers fuzz mutation clean
+.PHONY: train test lint types docs pytest test-isa test-peers test-trl fuzz mutation clean
 
 train: $(RUN)/report.md
 	@cat $(RUN)/report.md
@@ -46,6 +46,10 @@ test-isa: $(VENV)/.installed
 test-peers: $(PEERS)/.installed
 	OMP_NUM_THREADS=1 $(PEERS)/bin/python -m pytest -q tests/peers
 
+# Training by TRL's trainer with information-aware advantages, in the same environment.
+test-trl: $(PEERS)/.installed
+	OMP_NUM_THREADS=1 $(PEERS)/bin/python -m pytest -q tests/integrations/trl
+
 # Random and mutated answers, data, manifests, checkpoints, chat templates and model files, for minutes. What it finds goes
 # into tests/fuzz/corpus, which the ordinary tests try every time.
 FUZZ_EXAMPLES ?= 3000
@@ -72,7 +76,7 @@ $(PEERS)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --upgrade pip
 	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt torch
-	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt -e . pytest hypothesis accelerate datasets \
+	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt -e . pytest hypothesis accelerate datasets peft \
 		ray==2.60.0 tensordict==0.10.0 codetiming omegaconf
 	$(PEERS)/bin/python -m pip install --quiet --no-deps trl==1.16.0 verl==0.9.1
 	touch $@

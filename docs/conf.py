@@ -18,6 +18,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
+autodoc_mock_imports = ["trl"]
 html_theme = "furo"
 html_title = "iapo"
 exclude_patterns = ["_build", "benchmarks", "study/embedded*", "study/smollm2*"]

@@ -246,6 +246,8 @@ class TokenSignals:
         reasoning_mask: the tokens of the reasoning; a subset of the completion mask.
         reward_columns: of each completion the reward of each reward function by itself, in the order of the functions;
             they sum to the completion's reward.
+        outcome_advantages: of each token the advantage that another part assigned from the rewards alone, such as the
+            engine that trains; `iapo.advantages.GivenOutcome` returns them.
         reference_length: mean tokens of a reference policy's completions of the same prompt.
         reference_accuracy: share of a reference policy's completions of the same prompt that are correct.
 
@@ -262,6 +264,7 @@ class TokenSignals:
     completion_ids: Int[Tensor, "batch token"] | None = None
     reasoning_mask: Bool[Tensor, "batch token"] | None = None
     reward_columns: Float[Tensor, "batch reward"] | None = None
+    outcome_advantages: Float[Tensor, "batch token"] | None = None
     reference_length: Float[Tensor, " batch"] | None = None
     reference_accuracy: Float[Tensor, " batch"] | None = None
 

@@ -85,6 +85,8 @@ SHAPINGS = [
 ASSIGNERS = [
     GroupRelative(),
     GroupRelative(scale="none"),
+    advantages.GivenOutcome(),
+    advantages.InformationAware(advantages.GivenOutcome(), beta=0.1),
     (advantages.RLOO(), {}),
     (advantages.ReinforcePlusPlus(), {"groups_independent": False}),
     (advantages.ReinforcePlusPlus(discount=0.9), {"groups_independent": False}),

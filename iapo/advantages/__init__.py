@@ -7,6 +7,7 @@ from iapo.advantages.credit import information_to_go
 from iapo.advantages.entropy_advantage import EntropyAdvantage
 from iapo.advantages.gdpo import GDPO
 from iapo.advantages.gfpo import GFPO
+from iapo.advantages.given_outcome import GivenOutcome
 from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.grpo_s import GRPOS
 from iapo.advantages.gtpo import GTPO
@@ -63,6 +64,7 @@ __all__ = [
     "Drift",
     "EntropyAdvantage",
     "FirstCorrectChunk",
+    "GivenOutcome",
     "GroupRelative",
     "GroupRescaling",
     "InformationAware",

@@ -6,6 +6,7 @@ import torch
 from einops import repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from iapo.estimators.asked import AskedAnswers, asked_answers
 from iapo.estimators.packed import (
@@ -19,6 +20,7 @@ from iapo.estimators.packed import (
 )
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.policy.logprobs import at_temperature, check_temperature, token_logprobs
+from iapo.rollout.continuation import continuation_ids
 from iapo.types import Rollout
 
 
@@ -77,6 +79,38 @@ class AnswerLikelihood(PrefixEstimator):
             check_ids("closing_ids", self.closing_ids)
         check_chunk(self.chunk)
         check_temperature(self.temperature)
+
+    @classmethod
+    def from_text(
+        cls,
+        tokenizer: PreTrainedTokenizerBase,
+        postfix: str = "</think><answer>",
+        closing: str = "</answer>",
+        chunk: int | None = None,
+        guard: bool = True,
+        temperature: float = 1.0,
+    ) -> "AnswerLikelihood":
+        """The estimator that asks with these texts.
+
+        Args:
+            tokenizer: of the policy; encodes the texts.
+            postfix: closes the reasoning and opens the answer.
+            closing: ends the answer; empty: the answer's end is not scored.
+            chunk, guard, temperature: as of the class.
+
+        Raises:
+            ValueError: an empty ``postfix``, or as of the class.
+
+        Example:
+            >>> from iapo.testing import tiny_tokenizer
+            >>> estimator = AnswerLikelihood.from_text(tiny_tokenizer(), "</think><answer>", "</answer>")
+            >>> estimator.postfix_ids, estimator.closing_ids
+            ((5, 6), (7,))
+        """
+        if not postfix:
+            raise ValueError("postfix: got an empty text, want the one that closes the reasoning and opens the answer")
+        ids = [continuation_ids(tokenizer, text) if text else () for text in (postfix, closing)]
+        return cls(ids[0], ids[1], chunk, guard, temperature)
 
     def probe_at(
         self,

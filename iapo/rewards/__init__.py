@@ -7,8 +7,9 @@ from iapo.rewards.isolated import IsolatedReward
 from iapo.rewards.length import WithinLength
 from iapo.rewards.maths import MathAnswer
 from iapo.rewards.rollouts import score_rollout
-from iapo.rewards.scores import RewardFunction, Scores, check_columns, check_references, score
+from iapo.rewards.scores import RewardFunction, Scores, check_columns, check_references, read_references, score
 from iapo.rewards.style import in_style
+from iapo.rewards.text import reference_answer
 from iapo.rewards.worker import Failure, KillableWorker
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "check_columns",
     "check_references",
     "in_style",
+    "read_references",
+    "reference_answer",
     "score",
     "score_rollout",
 ]

@@ -20,7 +20,7 @@ _SEEDS = st.integers(0, 2**16)
 _ESTIMATED = ("information", "prefix_values")
 """The signals that an estimator measures; the information mask goes with them."""
 
-_SIGNALS = (*_ESTIMATED, "policy_entropy", "policy_logprobs")
+_SIGNALS = (*_ESTIMATED, "policy_entropy", "policy_logprobs", "outcome_advantages")
 """The signals that an assigner can require and that have a number for each token or prefix."""
 
 _OF_COMPLETIONS = ("reward_columns", "reference_length", "reference_accuracy")

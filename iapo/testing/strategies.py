@@ -92,6 +92,7 @@ def token_signals(draw: st.DrawFn, completion_mask: Bool[Tensor, "batch token"])
         reward_columns=torch.randint(0, 3, (shape[0], 2), generator=generator) / 2,
         reference_length=1 + 8 * torch.rand(shape[0], generator=generator),
         reference_accuracy=torch.rand(shape[0], generator=generator),
+        outcome_advantages=torch.randn(shape, generator=generator) * completion_mask,
     )
 
 

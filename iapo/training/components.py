@@ -39,12 +39,7 @@ class Components:
     optimizer: PolicyOptimizer
 
     def __post_init__(self) -> None:
-        measured, sampled = self.estimator.temperature, self.sampler.temperature
-        if self.assigner.requires_estimate and measured not in (None, sampled):
-            raise ValueError(
-                f"estimator.temperature: got {measured}, the sampler's is {sampled}; give both the same, as with "
-                f"{type(self.estimator).__name__}(..., temperature={sampled})"
-            )
+        check_same_temperature(self.estimator, self.assigner, self.sampler.temperature)
 
     def at(self, progress: float) -> "Components":
         """The same components with the assigner's weights at this share (0 to 1) of the training."""
@@ -86,3 +81,16 @@ class UpdateSettings:
         Each block needs a context of its own: ``torch.autocast`` that is entered twice stays on after the second exit.
         """
         return nullcontext() if self.autocast is None else torch.autocast(device.type, self.autocast)
+
+
+def check_same_temperature(estimator: MIEstimator, assigner: AdvantageAssigner, temperature: float) -> None:
+    """Raise ``ValueError`` if ``assigner`` reads what ``estimator`` measures at another than the sampler's temperature.
+
+    Its values would be those of a policy that nobody samples from.
+    """
+    measured = estimator.temperature
+    if assigner.requires_estimate and measured not in (None, temperature):
+        raise ValueError(
+            f"estimator.temperature: got {measured}, the sampler's is {temperature}; give both the same, as with "
+            f"{type(estimator).__name__}(..., temperature={temperature})"
+        )

@@ -2,11 +2,11 @@
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from iapo.interfaces import Sampler
 from iapo.rollout.ends import ended
 from iapo.types import Rollout
 
@@ -55,7 +55,7 @@ class LackingSpans:
 
 
 def lacking_spans(
-    rollout: Rollout, information: Float[Tensor, "batch token"], rewarded: Bool[Tensor, " batch"], sampler: Sampler
+    rollout: Rollout, information: Float[Tensor, "batch token"], rewarded: Bool[Tensor, " batch"], sampler: Any
 ) -> LackingSpans:
     """Which of the rewarded completions have nothing to probe.
 
@@ -63,7 +63,7 @@ def lacking_spans(
         rollout: the completions.
         information: of their tokens, nats.
         rewarded: the completions that are looked at.
-        sampler: of the completions; it may have a limit of tokens.
+        sampler: of the completions, or what else knows its ``eos_ids`` and its limit, ``max_new_tokens``.
     """
     reasons = rollout.reasoning_mask.any(1)
     answers = reasons if rollout.answer_mask is None else rollout.answer_mask.any(1)

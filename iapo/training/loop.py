@@ -1,8 +1,6 @@
 """One update of the reference loop, from prompts to new weights: `prepare`, then `optimise`."""
 
-import dataclasses
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +13,13 @@ from iapo.rewards.rollouts import score_rollout
 from iapo.rewards.scores import read_references
 from iapo.rollout.collation import ask_about
 from iapo.rollout.ends import eos_ids_of, style_of
+from iapo.training.assigning import assign
 from iapo.training.components import Components, UpdateSettings
 from iapo.training.lacking import lacking_spans
 from iapo.training.metrics import sampling_metrics, timed
 from iapo.training.resample import Resampling, Rows, Samples
-from iapo.training.signals import by_length, known_signals, logprobs_of, measure
-from iapo.types import AdvantageInputs, AdvantageOutput, Rollout, TokenSignals
+from iapo.training.signals import by_length, known_signals, logprobs_of
+from iapo.types import AdvantageOutput, Rollout, TokenSignals
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,52 +122,35 @@ def prepare(
         samples = resampled.samples
         metrics["num_tokens"] += resampled.tokens
         metrics |= {"iapo/resample/rounds": resampled.rounds, "iapo/resample/groups": resampled.groups}
-    rollout, scored = samples.rollout, samples.scores.scored.to(samples.rollout.group_ids.device)
-    sole = without_baseline(scored, rollout.group_ids)
-    metrics["iapo/completions/unscored"] = float((~scored).sum())
-    metrics["iapo/completions/without_baseline"] = float(sole.sum())
+    rollout, scores = samples.rollout, samples.scores
+    columns = [samples.rows[group] for group in rollout.group_ids.tolist()]
     if settings.answer == "reference":
         references = read_references(samples.rows)
         texts = [references[group] for group in rollout.group_ids.tolist()]
         rollout = ask_about(rollout, texts, tokenizer, style_of(components.sampler))
-    kept = (scored & ~sole).nonzero().flatten()
-    rollout, rewards = rollout.select(kept), samples.scores.total.to(rollout.group_ids.device)[kept]
-    known = known_signals(components.assigner.requires, rollout, samples.rows, samples.scores.columns[kept.cpu()])
-    probed, signals, assigned = assign(model, rollout, rewards, components, settings, metrics, known)
-    return TrainingBatch(samples.rows, rollout, rewards, probed, signals, assigned, metrics)
-
-
-def assign(
-    model: nn.Module,
-    rollout: Rollout,
-    rewards: Float[Tensor, " batch"],
-    components: Components,
-    settings: UpdateSettings,
-    metrics: dict[str, float],
-    known: Mapping[str, Tensor],
-) -> tuple[Bool[Tensor, " batch"], TokenSignals, AdvantageOutput]:
-    """Which completions are probed, the signals, and the advantages; ``metrics`` gets what the assigner measured.
-
-    The signals are those that are ``known`` without a measurement, by name, and those that are measured here.
-    """
-    mask, assigner = rollout.completion_mask, components.assigner
-    if len(rollout) == 0:
-        return mask.any(1), TokenSignals(), AdvantageOutput(torch.zeros(mask.shape, device=mask.device), mask, {})
-    with timed(metrics, "iapo/time/estimate"), settings.autocast_context(mask.device):
-        probed = assigner.wants_information(AdvantageInputs(rewards, rollout.group_ids, mask, TokenSignals(**known)))
-        if probed.dtype != torch.bool or probed.shape != rewards.shape:
-            raise ValueError(
-                f"{type(assigner).__name__}.wants_information: want bool of shape (batch,) = {tuple(rewards.shape)}, "
-                f"got {probed.dtype} of shape {tuple(probed.shape)}"
-            )
-        signals = dataclasses.replace(measure(model, rollout, probed, components, settings), **known)
-        if signals.information is not None:
-            lacking = lacking_spans(rollout, signals.information, probed & (rewards > 0), components.sampler)
-            metrics["iapo/completions/without_span"] = float(lacking.count)
-            lacking.warn()
-        assigned = assigner(rewards, rollout.group_ids, mask, signals)
-    metrics |= assigned.metrics
-    return probed, signals, assigned
+    device = rollout.completion_mask.device
+    rewards = scores.total.masked_fill(~scores.scored, torch.nan).to(device)
+    with timed(metrics, "iapo/time/estimate"), settings.autocast_context(device):
+        assigned = assign(
+            model,
+            rollout,
+            rewards,
+            components.assigner,
+            components.estimator,
+            components.sampler.temperature,
+            settings.micro_batch,
+            known_signals(components.assigner.requires, rollout, columns, scores.columns),
+        )
+    metrics |= assigned.metrics | assigned.output.metrics
+    kept = assigned.kept.nonzero().flatten()
+    rollout = rollout.select(kept)
+    assigned, rewards = assigned.select(kept, rollout.completion_ids.shape[1]), rewards[kept]
+    if assigned.signals.information is not None:
+        rewarded = assigned.probed & (rewards > 0)
+        lacking = lacking_spans(rollout, assigned.signals.information, rewarded, components.sampler)
+        metrics["iapo/completions/without_span"] = float(lacking.count)
+        lacking.warn()
+    return TrainingBatch(samples.rows, rollout, rewards, assigned.probed, assigned.signals, assigned.output, metrics)
 
 
 def optimise(
@@ -226,18 +208,6 @@ def optimise(
         metrics |= {"grad_norm": stats.grad_norm, "learning_rate": stats.learning_rate}
         metrics["iapo/steps_skipped"] = float(stats.skipped)
     return PolicyUpdate(metrics, logprobs_before, entropy_before)
-
-
-def without_baseline(scored: Bool[Tensor, " batch"], group_ids: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
-    """Scored completions of groups in which no other completion could be scored. A group of one is not among them.
-
-    Example:
-        >>> without_baseline(torch.tensor([True, False, True, True, True]), torch.tensor([0, 0, 1, 1, 2])).tolist()
-        [True, False, False, False, False]
-    """
-    _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
-    remaining = torch.zeros_like(size).index_add(0, group, scored.to(size.dtype))
-    return scored & ((remaining == 1) & (size > 1))[group]
 
 
 def rows_of(values: Tensor, rows: Int[Tensor, " rows"], part: Rollout) -> Tensor:

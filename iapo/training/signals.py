@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from iapo.interfaces import MIEstimator, information_between
+from iapo.interfaces import AdvantageAssigner, MIEstimator, information_between
 from iapo.policy.forward import inference_mode
 from iapo.policy.logprobs import completion_logprobs
-from iapo.training.components import Components, UpdateSettings
+from iapo.policy.ranks import all_reduce_max
+from iapo.training.components import UpdateSettings
 from iapo.types import Rollout, TokenSignals
 
 REFERENCE = frozenset({"reference_length", "reference_accuracy"})
@@ -20,45 +21,54 @@ REFERENCE = frozenset({"reference_length", "reference_accuracy"})
 def measure(
     model: nn.Module,
     rollout: Rollout,
+    among: Bool[Tensor, " batch"],
     probed: Bool[Tensor, " batch"],
-    components: Components,
-    settings: UpdateSettings,
+    assigner: AdvantageAssigner,
+    estimator: MIEstimator,
+    temperature: float,
+    micro_batch: int,
+    known: Mapping[str, Tensor],
 ) -> TokenSignals:
-    """The signals that the assigner requires, and no others.
+    """The signals that the assigner requires and that are not known yet.
 
     Information and prefix values come from one call of the estimator. Where the assigner requires one of the two, the
     information is there: it costs nothing more.
 
     Args:
         model: the policy that sampled.
-        rollout: the completions.
-        probed: the completions whose information is estimated; that of the others is 0 and outside the
+        rollout: the completions, with what the estimator needs of whole groups (`iapo.MIEstimator.with_groups`).
+        among: the completions that signals are measured of; those of the others are 0.
+        probed: of these the ones whose information is estimated; that of the others is 0 and outside the
             ``information_mask``.
-        components: the assigner says what is required, the estimator measures the information, the sampler says at
-            which temperature the policy sampled.
-        settings: the size of batches.
+        assigner: says what is required.
+        estimator: measures the information.
+        temperature: at which the policy sampled.
+        micro_batch: completions in one forward.
+        known: signals that need not be measured, by name.
     """
-    requires, temperature = components.assigner.requires, components.sampler.temperature
+    requires = assigner.requires
     signals: dict[str, Tensor] = {}
-    if components.assigner.requires_estimate:
-        known = prefix_values_of(model, rollout, components.estimator, probed, settings.micro_batch)
+    if assigner.requires_estimate:
+        values = prefix_values_of(model, rollout, estimator, probed, micro_batch)
         signals["information_mask"] = rollout.reasoning_mask & probed[:, None]
-        signals["information"] = information_between(known, signals["information_mask"]).float()
+        signals["information"] = information_between(values, signals["information_mask"]).float()
         if "prefix_values" in requires:
-            signals["prefix_values"] = known.float()
+            signals["prefix_values"] = values.float()
     if "policy_logprobs" in requires and rollout.sampler_logprobs is not None:
         signals["policy_logprobs"] = rollout.sampler_logprobs
+    signals |= known
     missing = {"policy_logprobs", "policy_entropy"} & requires - set(signals)
     if missing:
         shape, device = rollout.completion_mask.shape, rollout.completion_mask.device
         signals |= {name: torch.zeros(shape, device=device) for name in missing}
-        for batch in by_length(rollout, settings.micro_batch):
+        for batch in batches_on_ranks(model, rollout, micro_batch, among):
             part = rollout.select(batch)
             with inference_mode(model):
                 logprobs, entropy = completion_logprobs(model, part, temperature, "policy_entropy" in missing)
-            for name, values in (("policy_logprobs", logprobs), ("policy_entropy", entropy)):
-                if name in missing and values is not None:
-                    signals[name][batch, : values.shape[1]] = values.float()
+            for name, found in (("policy_logprobs", logprobs), ("policy_entropy", entropy)):
+                if name in missing and found is not None:
+                    signals[name][batch, : found.shape[1]] = found.float()
+        signals |= {name: signals[name] * among[:, None] for name in missing}
     return TokenSignals(**signals)
 
 
@@ -73,13 +83,13 @@ def known_signals(
     Args:
         requires: as `iapo.AdvantageAssigner.requires`.
         rollout: the completions.
-        rows: one mapping per prompt; ``rollout.group_ids`` are indices into it.
+        rows: of each completion the row of the data.
         reward_columns: of each completion the reward of each function.
 
     Raises:
         ValueError: as `check_reference_columns`.
     """
-    check_reference_columns(requires, rows[0])
+    check_reference_columns(requires, rows[0] if rows else ())
     device = rollout.completion_mask.device
     known: dict[str, Tensor] = {
         "completion_ids": rollout.completion_ids,
@@ -87,7 +97,7 @@ def known_signals(
         "reward_columns": reward_columns.to(device),
     }
     for name in REFERENCE & requires:
-        known[name] = torch.tensor([float(rows[group][name]) for group in rollout.group_ids.tolist()], device=device)
+        known[name] = torch.tensor([float(row[name]) for row in rows], device=device)
     return {name: values for name, values in known.items() if name in requires}
 
 
@@ -108,7 +118,7 @@ def information_of(
 
     Arguments are those of `prefix_values_of`.
     """
-    values = prefix_values_of(model, rollout, estimator, among, micro_batch)
+    values = prefix_values_of(model, estimator.with_groups(rollout), estimator, among, micro_batch)
     return information_between(values, rollout.reasoning_mask & among[:, None]).float()
 
 
@@ -117,15 +127,15 @@ def prefix_values_of(
 ) -> Float[Tensor, "batch probe"]:
     """`iapo.MIEstimator.prefix_values` (nats, float64) of the completions ``among``, in micro-batches; 0 in the others.
 
-    Micro-batches change nothing but rounding: what the estimator needs of whole groups is fixed before they are made.
+    Micro-batches change nothing but rounding: what the estimator needs of whole groups is in the rollout already
+    (`iapo.MIEstimator.with_groups`).
     """
-    rollout = estimator.with_groups(rollout)
     batch, token = rollout.completion_mask.shape
     values = torch.zeros(batch, token + 1, dtype=torch.float64, device=rollout.completion_mask.device)
-    for rows in by_length(rollout, micro_batch, among):
+    for rows in batches_on_ranks(model, rollout, micro_batch, among):
         part = rollout.select(rows)
         values[rows, : part.completion_ids.shape[1] + 1] = estimator.prefix_values(model, part).double()
-    return values
+    return values.masked_fill(~among[:, None], 0)
 
 
 def logprobs_of(
@@ -155,3 +165,16 @@ def by_length(
     if among is not None:
         order = order[among[order]]
     return [batch for batch in order.split(micro_batch) if len(batch)]
+
+
+def batches_on_ranks(
+    model: nn.Module, rollout: Rollout, micro_batch: int, among: Bool[Tensor, " batch"]
+) -> Sequence[Int[Tensor, " rows"]]:
+    """As `by_length`, and as many micro-batches on every rank that calls the model together with this one.
+
+    A rank with fewer rows among them repeats one of its own, whose values are to be put away where it is not ``among``
+    them.
+    """
+    batches = list(by_length(rollout, micro_batch, among))
+    idle = torch.zeros(1, dtype=torch.long, device=among.device) if not batches else batches[-1][:1]
+    return batches + [idle] * (all_reduce_max(len(batches), model) - len(batches))

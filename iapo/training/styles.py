@@ -37,7 +37,7 @@ from iapo.tasks import Task
 AnswerName = Literal["auto", "tags", "boxed", "hashes", "phrase", "json", "last_line"]
 ReasoningName = Literal["auto", "tags", "opened_tags", "before_answer"]
 
-_ANSWERS: Mapping[str, AnswerStyle] = {
+ANSWERS: Mapping[str, AnswerStyle] = {
     "tags": AnswerTags(),
     "boxed": Boxed(),
     "hashes": Hashes(),
@@ -45,11 +45,13 @@ _ANSWERS: Mapping[str, AnswerStyle] = {
     "json": JsonField(),
     "last_line": LastLine(),
 }
-_REASONINGS: Mapping[str, ReasoningStyle] = {
+REASONINGS: Mapping[str, ReasoningStyle] = {
     "tags": ReasoningTags(),
     "opened_tags": ReasoningTags(opened_by_prompt=True),
     "before_answer": BeforeAnswer(),
 }
+"""Styles of reasoning by the names that flags have for them; those of answers are `ANSWERS`."""
+
 _PROMPTS, _SAMPLES = 8, 16
 """Prompts that are sampled to find a style, and completions of all of them."""
 _ENOUGH = 4
@@ -131,9 +133,9 @@ class StyleSource:
         return style
 
     def _said(self) -> tuple[AnswerStyle | None, ReasoningStyle | None]:
-        answer = _ANSWERS.get(self.answer_style) if isinstance(self.answer_style, str) else self.answer_style
+        answer = ANSWERS.get(self.answer_style) if isinstance(self.answer_style, str) else self.answer_style
         named = self.reasoning_style
-        return answer, _REASONINGS.get(named) if isinstance(named, str) else named
+        return answer, REASONINGS.get(named) if isinstance(named, str) else named
 
 
 AUTO = StyleSource()

@@ -24,6 +24,7 @@ from iapo.advantages import (
     Drift,
     EntropyAdvantage,
     FirstCorrectChunk,
+    GivenOutcome,
     GroupRelative,
     GroupRescaling,
     InformationAware,
@@ -85,6 +86,7 @@ WRAPPING = [
     RandomInformation(InformationAware()),
 ]
 OTHERS = [
+    GivenOutcome(),
     GroupRelative(),
     RLOO(),
     ReinforcePlusPlus(),
@@ -111,7 +113,7 @@ def name(assigner):
 def test_batches_without_completions_or_tokens(assigner, batch, token):
     mask = torch.zeros(batch, token, dtype=torch.bool)
     signals = TokenSignals(
-        **dict.fromkeys(("information", "policy_entropy", "policy_logprobs"), mask.float()),
+        **dict.fromkeys(("information", "policy_entropy", "policy_logprobs", "outcome_advantages"), mask.float()),
         prefix_values=torch.zeros(batch, token + 1),
         completion_ids=mask.long(),
         reasoning_mask=mask,

@@ -98,13 +98,14 @@ class Counting(AnswerLikelihood):
 
 def test_prefix_values_and_information_are_of_one_probe(model, rollout):
     probed = torch.arange(len(rollout)) % 3 != 1
-    settings = UpdateSettings(group_size=4, micro_batch=5)
     found = {}
     for names in ({"information"}, {"prefix_values"}, {"information", "prefix_values"}, {"policy_entropy"}):
         Counting.probed = 0
         assigner = Reads(GroupRelative(), frozenset(names))
-        components = components_of(model, estimator=Counting(POSTFIX, CLOSING), assigner=assigner)
-        signals = found[frozenset(names)] = measure(model, rollout, probed, components, settings)
+        everything = torch.ones_like(probed)
+        signals = found[frozenset(names)] = measure(
+            model, rollout, everything, probed, assigner, Counting(POSTFIX, CLOSING), 1.0, 5, known={}
+        )
         assert Counting.probed == (0 if names == {"policy_entropy"} else int(probed.sum()))
         assert (signals.prefix_values is not None) == ("prefix_values" in names)
         assert (signals.information is None) == (signals.information_mask is None) == (names == {"policy_entropy"})

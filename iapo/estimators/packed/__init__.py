@@ -1,7 +1,7 @@
 """The packed forward: all prefixes of a completion probed in a few forwards against one key-value cache.
 
 What this package exports is all that estimators use of it; they import it from here and not from its files. Inside,
-imports go one way: `blocks`, `prefixes`, `ranks` and `matmul` stand on their own; `attention` needs `block_attention`;
+imports go one way: `blocks`, `prefixes` and `matmul` stand on their own; `attention` needs `block_attention`;
 `masks`, `memory` and `prefix_cache` need these; `packing` puts them together; `guard` checks what `packing` computes.
 """
 
@@ -12,7 +12,7 @@ from iapo.estimators.packed.memory import MAX_LOGITS
 from iapo.estimators.packed.packing import Reduce, check_positions, packed_logits, probe_prefixes, run_blocks
 from iapo.estimators.packed.prefix_cache import PrefixCache, fill_cache, fill_cache_and_score
 from iapo.estimators.packed.prefixes import longest_prefix, needed_probes
-from iapo.estimators.packed.ranks import all_reduce_max
+from iapo.policy.ranks import all_reduce_max
 
 __all__ = [
     "MAX_LOGITS",

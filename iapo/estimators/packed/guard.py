@@ -14,8 +14,8 @@ from iapo.estimators.packed.attention import packable_attention
 from iapo.estimators.packed.blocks import Block
 from iapo.estimators.packed.packing import check_positions, probe_prefixes
 from iapo.estimators.packed.prefixes import needed_probes
-from iapo.estimators.packed.ranks import all_reduce_max
 from iapo.policy.forward import UnsupportedModelError, inference_mode, several_ranks, unwrap
+from iapo.policy.ranks import all_reduce_max
 from iapo.types import Rollout
 
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1.5e-1}

@@ -23,8 +23,8 @@ from iapo.estimators.packed.masks import attention_mask, packed_mask
 from iapo.estimators.packed.matmul import fast_matmul
 from iapo.estimators.packed.memory import choose_chunk, halving_chunk
 from iapo.estimators.packed.prefix_cache import PrefixCache, fill_cache
-from iapo.estimators.packed.ranks import all_reduce_max, is_collective
 from iapo.policy.forward import cache_argument, inference_mode
+from iapo.policy.ranks import all_reduce_max, is_collective
 from iapo.types import Rollout
 
 Reduce = Callable[[Tensor], Tensor]

@@ -10,9 +10,9 @@ from transformers import DynamicCache
 
 from iapo.estimators.packed.attention import check_length
 from iapo.estimators.packed.matmul import fast_matmul
-from iapo.estimators.packed.ranks import is_collective
 from iapo.policy.forward import cache_argument, positions, unwrap
 from iapo.policy.logprobs import at_temperature, token_logprobs
+from iapo.policy.ranks import is_collective
 from iapo.policy.support import check_text
 from iapo.types import Rollout
 

@@ -1,0 +1,193 @@
+"""From an engine's texts and tensors to token advantages: what the integration of every engine calls."""
+
+import dataclasses
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from iapo.interfaces import AdvantageAssigner, MIEstimator
+from iapo.rewards.scores import read_references
+from iapo.rollout.collation import ask_about, read_anew
+from iapo.styles import USUAL_STYLE, CompletionStyle
+from iapo.training.assigning import Assigned, assign
+from iapo.training.components import check_same_temperature
+from iapo.training.lacking import lacking_spans
+from iapo.training.ranks import ALONE, Ranks
+from iapo.training.signals import known_signals
+from iapo.types import Rollout
+
+
+@dataclass(frozen=True, eq=False)
+class Credited:
+    """What an engine gets back; tensors have the rows and the width that it gave.
+
+    Args:
+        advantages: of each token; 0 outside of the loss mask.
+        loss_mask: the tokens that enter the loss. An engine must take it over: it can be smaller than the completion.
+        information: nats, of each token; 0 where it was not measured. ``None``: the assigner reads none.
+        metrics: scalars over all processes, by names that begin with ``iapo/``.
+    """
+
+    advantages: Float[Tensor, "batch token"]
+    loss_mask: Bool[Tensor, "batch token"]
+    information: Float[Tensor, "batch token"] | None
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class TokenAdvantages:
+    """Token advantages of completions that an engine sampled and scored, by the pieces of the reference loop.
+
+    On the same completions and rewards they are those of `iapo.training.loop.prepare`.
+
+    Args:
+        tokenizer: of the policy.
+        estimator: measures the information.
+        assigner: turns it into advantages. One that wraps `iapo.advantages.GivenOutcome` adds to those of the engine.
+        temperature: at which the engine samples.
+        micro_batch: completions in one forward.
+        eos_ids: end-of-sequence ids.
+        style: how the completions reason and answer.
+        max_new_tokens: the engine's limit of a completion.
+
+    Raises:
+        ValueError: an estimator that measures at another temperature, or ``micro_batch`` below 1.
+    """
+
+    tokenizer: Any
+    estimator: MIEstimator
+    assigner: AdvantageAssigner
+    temperature: float = 1.0
+    micro_batch: int = 8
+    eos_ids: Collection[int] = ()
+    style: CompletionStyle = USUAL_STYLE
+    max_new_tokens: float = math.inf
+
+    def __post_init__(self) -> None:
+        check_same_temperature(self.estimator, self.assigner, self.temperature)
+        if self.micro_batch < 1:
+            raise ValueError(f"micro_batch: got {self.micro_batch}, want at least 1")
+
+    @property
+    def takes_outcome(self) -> bool:
+        """Whether the assigner builds on the engine's advantages; otherwise it computes its own from the rewards."""
+        return "outcome_advantages" in self.assigner.requires
+
+    def read(
+        self,
+        prompt_ids: Int[Tensor, "batch prompt"],
+        prompt_mask: Bool[Tensor, "batch prompt"],
+        completion_ids: Int[Tensor, "batch token"],
+        completion_mask: Bool[Tensor, "batch token"],
+        group_ids: Int[Tensor, " batch"],
+        written: Bool[Tensor, "batch token"] | None = None,
+        references: Sequence[Any] | None = None,
+    ) -> Rollout:
+        """The completions with their reasoning and the answers that the estimator is asked about.
+
+        Args:
+            prompt_ids: left-padded.
+            prompt_mask: ``True`` at their tokens.
+            completion_ids: right-padded.
+            completion_mask: ``True`` at their tokens.
+            group_ids: of the prompts, over all processes.
+            written: the tokens that the policy wrote; no others, such as the output of a tool, are probed. ``None``:
+                those of the completion mask.
+            references: of each completion the entry of the data set's column of answers, which are asked about in place
+                of the completions' own.
+
+        Raises:
+            ValueError: a reference that no answer can be read of.
+        """
+        rollout = Rollout(
+            prompt_ids=prompt_ids,
+            prompt_mask=prompt_mask,
+            completion_ids=completion_ids,
+            completion_mask=completion_mask,
+            reasoning_mask=completion_mask,
+            group_ids=group_ids,
+        )
+        rollout = read_anew(rollout, self.tokenizer, self.style, self.eos_ids)
+        if references is not None:
+            texts = read_references([{"answer": reference} for reference in references])
+            rollout = ask_about(rollout, texts, self.tokenizer, self.style)
+        if written is None:
+            return rollout
+        return dataclasses.replace(rollout, reasoning_mask=rollout.reasoning_mask & written)
+
+    def __call__(
+        self,
+        model: nn.Module,
+        rollout: Rollout,
+        rewards: Float[Tensor, " batch"],
+        outcome: Float[Tensor, "batch token"],
+        written: Bool[Tensor, "batch token"] | None = None,
+        columns: Sequence[Mapping[str, Any]] = (),
+        known: Mapping[str, Tensor] | None = None,
+        progress: float = 0.0,
+        ranks: Ranks = ALONE,
+    ) -> Credited:
+        """The advantages of the tokens of this process.
+
+        A completion whose reward is NaN is in no statistic. It keeps the engine's advantages if the assigner builds on
+        them, and leaves the loss otherwise.
+
+        Args:
+            model: the policy that sampled.
+            rollout: of `read`.
+            rewards: what says which completions are right. An assigner that computes an outcome of its own computes it
+                from them.
+            outcome: the engine's advantages.
+            written: as in `read`; the tokens that the engine's loss counts.
+            columns: of each completion the row of the data set, for assigners that require columns of it.
+            known: signals that the engine has measured, by name.
+            progress: share of the training that is done, for schedules.
+            ranks: the processes that share the batch; all of them call this function.
+        """
+        assigner = self.assigner.at(progress)
+        written = rollout.completion_mask if written is None else written
+        outcome = outcome.masked_fill(~written, 0)
+        signals = known_signals(assigner.requires, rollout, columns, rewards[:, None])
+        if self.takes_outcome:
+            signals["outcome_advantages"] = outcome
+        signals |= {name: values for name, values in (known or {}).items() if name in assigner.requires}
+        assigned = assign(
+            model,
+            rollout,
+            rewards,
+            assigner,
+            self.estimator,
+            self.temperature,
+            self.micro_batch,
+            signals,
+            written,
+            ranks,
+        )
+        advantages, loss_mask = assigned.output.advantages, assigned.output.loss_mask
+        if self.takes_outcome:
+            advantages = torch.where(assigned.kept[:, None], advantages, outcome)
+            loss_mask = torch.where(assigned.kept[:, None], loss_mask, written)
+        information = assigned.signals.information
+        if information is not None:
+            lacking_spans(rollout, information, assigned.probed & (rewards > 0), self).warn()
+        return Credited(advantages, loss_mask, information, _metrics(assigned, rollout, ranks))
+
+
+def _metrics(assigned: Assigned, rollout: Rollout, ranks: Ranks) -> dict[str, float]:
+    """Those of the assigner, and how many completions were left out, probed, and probed with nothing to find."""
+    metrics = {
+        name if name.startswith("iapo/") else f"iapo/{name}": value
+        for name, value in (assigned.metrics | assigned.output.metrics).items()
+    }
+    if assigned.signals.information is not None:
+        nothing = ~rollout.reasoning_mask.any(1)
+        if rollout.answer_mask is not None:
+            nothing = nothing | ~rollout.answer_mask.any(1)
+        metrics["iapo/completions/probed"] = float(ranks.gather(assigned.probed).sum())
+        metrics["iapo/completions/without_span"] = float(ranks.gather(assigned.probed & nothing).sum())
+    return metrics

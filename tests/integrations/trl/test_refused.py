@@ -1,0 +1,114 @@
+"""What is refused before anything is trained, with its reason in one line."""
+
+import pytest
+from trainers import PROBLEMS, TOKENIZER, IAPOConfig, config_of, correct, embedded_model, short, trainer_of, trl
+
+from iapo.advantages import GDPO, GFPO, GivenOutcome, InformationAware
+from iapo.estimators import AnswerLikelihood
+from iapo.integrations.trl import IAPOTrainer, InformationMixin
+from iapo.styles import USUAL_STYLE
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"importance_sampling_level": "sequence"}, "importance_sampling_level: got 'sequence', want 'token'"),
+        ({"importance_sampling_level": "sequence", "loss_type": "luspo"}, "importance_sampling_level: got 'sequence'"),
+        ({"loss_type": "vespo"}, "loss_type: got 'vespo'"),
+        ({"off_policy_mask_threshold": 0.5}, "off_policy_mask_threshold: got 0.5, want None"),
+        ({"generation_kwargs": {"temperature": 0.5}}, "generation_kwargs: got temperature 0.5"),
+        ({"alpha": -0.1}, "alpha: got -0.1"),
+        ({"exploration_weight": float("nan")}, "exploration_weight: got nan"),
+        ({"credit": "theirs"}, "credit: got 'theirs'"),
+        ({"information_center": "token"}, "information_center: got 'token'"),
+        ({"information_scale": "max"}, "information_scale: got 'max'"),
+        ({"answer": "any"}, "answer: got 'any'"),
+        ({"postfix": ""}, "postfix: got an empty text"),
+        ({"answer_style": "xml"}, "answer_style: got 'xml'"),
+        ({"reasoning_style": "auto"}, "reasoning_style: got 'auto'"),
+        ({"probe_at": "words"}, "probe_at: got 'words'"),
+        ({"estimate_batch_size": 0}, "estimate_batch_size: got 0, want at least 1"),
+    ],
+    ids=str,
+)
+def test_by_the_configuration(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message) as error:
+        config_of(tmp_path, **settings)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"correct_reward": "accuracy"}, r"correct_reward: got 'accuracy', want .* \['correct'\]"),
+        (
+            {"answer": "reference", "answer_column": "solution"},
+            r"answer_column: got 'solution', train_dataset has the columns \['answer', 'difficulty', 'prompt'\]",
+        ),
+        ({"alpha": 0.1, "parts": {"assigner": InformationAware(GivenOutcome())}}, "alpha: set in the configuration"),
+        (
+            {"probe_at": "sentences", "parts": {"estimator": AnswerLikelihood.from_text(TOKENIZER)}},
+            "probe_at: set in the configuration",
+        ),
+        (
+            {"temperature": 0.7, "parts": {"estimator": AnswerLikelihood.from_text(TOKENIZER)}},
+            "estimator.temperature: got 1.0, the sampler's is 0.7",
+        ),
+        ({"parts": {"assigner": InformationAware(GDPO())}}, "assigner: InformationAware reads each reward by itself"),
+        ({"rewards": [correct, short], "parts": {"assigner": GFPO(2)}}, "assigner: GFPO computes the outcome"),
+        ({"scale_rewards": "none", "parts": {"assigner": GFPO(2)}}, "scale_rewards: got 'none'"),
+        ({"reward_weights": [2.0], "parts": {"assigner": GFPO(2)}}, "reward_weights: got"),
+        ({"data": [{**row, "image": "none"} for row in PROBLEMS]}, r"train_dataset: got the columns \['image'\]"),
+    ],
+    ids=str,
+)
+def test_by_the_trainer(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message) as error:
+        trainer_of(tmp_path, **settings)
+    assert "\n" not in str(error.value)
+
+
+def test_a_loss_that_is_another(tmp_path):
+    class OwnLoss(InformationMixin, trl.GRPOTrainer):
+        def _compute_loss(self, model, inputs):
+            return super()._compute_loss(model, inputs)
+
+    data = trainer_of(tmp_path).train_dataset
+    with pytest.raises(ValueError, match="OwnLoss: its loss is not GRPOTrainer's"):
+        OwnLoss(embedded_model(), correct, config_of(tmp_path), train_dataset=data, processing_class=TOKENIZER)
+
+
+def test_a_configuration_without_the_options(tmp_path):
+    data = trainer_of(tmp_path).train_dataset
+    with pytest.raises(TypeError, match="args: got GRPOConfig, want an IAPOConfig"):
+        IAPOTrainer(
+            embedded_model(),
+            correct,
+            config_of(tmp_path, trl.GRPOConfig),
+            train_dataset=data,
+            processing_class=TOKENIZER,
+        )
+
+
+def test_a_prompt_learning_adapter(tmp_path):
+    peft = pytest.importorskip("peft", reason="PEFT is not installed")
+    adapter = peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
+    with pytest.raises(ValueError, match="peft_config: got PrefixTuningConfig"):
+        trainer_of(tmp_path, parts={"peft_config": adapter}, gradient_checkpointing=False)
+
+
+def test_options_of_the_configuration_are_those_of_the_assigner():
+    assert IAPOConfig("out", use_cpu=True, bf16=False, report_to="none").assigner() == InformationAware(GivenOutcome())
+
+
+def test_how_completions_are_written():
+    def style(**settings):
+        return IAPOConfig("out", use_cpu=True, bf16=False, report_to="none", **settings).style()
+
+    assert style() == USUAL_STYLE
+    boxed = style(answer_style="boxed", reasoning_style="before_answer")
+    assert boxed.answer_in("2+2=4, so \\boxed{4}") == "4"
+    assert boxed.postfix.endswith("\\boxed{")
+    assert (style(postfix="So: ", closing=".").postfix, style(closing=".").closing) == ("So: ", ".")
