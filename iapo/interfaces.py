@@ -40,8 +40,8 @@ from iapo.types import (
 Prompts = Sequence[str] | Sequence[Sequence[int]]
 """Prompts as text, or as token ids."""
 
-REWARD_ARGUMENTS = frozenset({"prompts", "completions", "completion_ids"})
-"""What every reward is given of the policy. A column of the data never takes one of these names."""
+REWARD_ARGUMENTS = frozenset({"self", "prompts", "completions", "completion_ids"})
+"""What every reward is given: itself, and what is the policy's. A column of the data never takes one of these names."""
 
 PROMPT_MESSAGES = "prompt_messages"
 """The column of the messages of a prompt that is a conversation; ``prompt`` is the text that they are rendered to."""

@@ -3,12 +3,15 @@
 This file and the file it loads import nothing of the package, so that a process that was killed is replaced quickly.
 """
 
+import asyncio
 import contextlib
 import importlib.util
+import inspect
 import json
 import os
 import signal
 import sys
+from typing import Any
 
 _MEMORY_LIMIT = 4 << 30
 """Bytes that the process may map: `10^{10^{10}}` must fail here, before the system's out-of-memory killer acts."""
@@ -54,11 +57,20 @@ def main(path: str, name: str, seconds: float, tied: bool, by_name: bool) -> Non
         signal.setitimer(signal.ITIMER_REAL, seconds + _ORPHAN_MARGIN)
         try:
             item = json.loads(line)
-            answer = json.dumps([True, function(**item) if by_name else function(item)])
+            answer = json.dumps([True, plain(function(**item) if by_name else function(item))])
         except Exception as error:
             answer = json.dumps([False, f"{name} raised {type(error).__name__}: {error}"[:500]])
         signal.setitimer(signal.ITIMER_REAL, 0)
         print(answer, file=answers, flush=True)
+
+
+def plain(result: Any) -> Any:
+    """What an ``async`` function returns in the end; arrays and tensors, also in a list, as lists and numbers."""
+    if inspect.iscoroutine(result):
+        result = asyncio.run(result)
+    if isinstance(result, list | tuple):
+        return [plain(each) for each in result]
+    return result.tolist() if hasattr(result, "tolist") else result
 
 
 if __name__ == "__main__":

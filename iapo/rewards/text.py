@@ -10,6 +10,7 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
+from iapo.ops.numpy_values import plain_value
 from iapo.styles import Boxed
 
 _MARKS = {"<super>": "^{{{}}}", "<sub>": "_{{{}}}", "<fraction>": " {}"}
@@ -64,10 +65,10 @@ def accepted_answers(reference: Any) -> tuple[str, ...]:
     r"""The texts of the answers that an entry of a data set's column accepts: one, unless it lists several.
 
     A mapping gives its ``ground_truth``, ``answer`` or ``value``, or the one value that it has; a text that is such a
-    mapping in JSON, with one of these names, gives that too. A list of texts, or of texts and others, names
-    alternatives; of numbers alone, it is the answer itself, or its only number. Numbers are written without an exponent
-    and without a fraction of zeros, as a column that lacks some values makes 4 to 4.0. Bytes are UTF-8. ``None``, NaN
-    and infinity are no answer.
+    mapping in JSON, with one of these names, or a list of texts in JSON, gives that too. A list with a text or a
+    mapping in it names alternatives; of numbers alone, it is the answer itself, or its only number. Numbers are written
+    without an exponent and without a fraction of zeros, as a column that lacks some values makes 4 to 4.0. Bytes are
+    UTF-8. ``None``, NaN and infinity are no answer.
 
     Example:
         >>> accepted_answers("2+2=4 #### 4"), accepted_answers({"ground_truth": "4"}), accepted_answers(["2", "two"])
@@ -75,14 +76,14 @@ def accepted_answers(reference: Any) -> tuple[str, ...]:
         >>> accepted_answers(1e-05), accepted_answers(4.0), accepted_answers([4.0]), accepted_answers(float("nan"))
         (('0.00001',), ('4',), ('4', '[4]'), ())
     """
-    if type(reference).__module__ == "numpy":
-        reference = reference.tolist()
+    reference = plain_value(reference)
     if isinstance(reference, bytes):
         reference = reference.decode("utf-8", "replace")
     if isinstance(reference, str):
-        held = _from_json(reference) if reference.lstrip().startswith("{") else None
+        held = _from_json(reference) if reference.lstrip().startswith(("{", "[")) else None
         is_named = isinstance(held, Mapping) and any(key in held for key in _NAMES)
-        return (*(accepted_answers(held) if is_named else ()), reference_answer(reference))
+        is_list = isinstance(held, list) and bool(held) and all(isinstance(each, str) for each in held)
+        return (*(accepted_answers(held) if is_named or is_list else ()), reference_answer(reference))
     if isinstance(reference, Mapping):
         given = {key: value for key, value in reference.items() if value is not None}
         named = [given[key] for key in _NAMES if key in given]
@@ -90,7 +91,7 @@ def accepted_answers(reference: Any) -> tuple[str, ...]:
         return accepted_answers(values[0]) if named or len(values) == 1 else ()
     if isinstance(reference, list | tuple):
         each = [accepted_answers(value) for value in reference]
-        if any(isinstance(value, str | bytes) for value in reference):
+        if any(isinstance(value, str | bytes | Mapping) for value in reference):
             return tuple(dict.fromkeys(text for texts in each for text in texts))
         if not reference or not all(len(texts) == 1 for texts in each):
             return ()
@@ -106,7 +107,7 @@ def accepted_answers(reference: Any) -> tuple[str, ...]:
 def _from_json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -123,10 +123,12 @@ def _answer_of(texts: Sequence[str]) -> tuple[AnswerStyle, list[Marked | None]]:
 
 
 def _plausible(text: str, marked: Marked | None) -> Marked | None:
-    """The answer if it has characters, and not too many; ``####`` may also be a heading, which text follows."""
-    if marked is None or (isinstance(marked.style, Hashes) and text[marked.closing :].strip()):
+    """The answer if it has characters, and not too many; behind ``####`` words that text follows are a heading."""
+    if marked is None:
         return None
-    return marked if 0 < len(text[marked.start : marked.stop].strip()) <= _LONGEST else None
+    answer = text[marked.start : marked.stop].strip()
+    is_heading = isinstance(marked.style, Hashes) and text[marked.closing :].strip() and any(map(str.isalpha, answer))
+    return marked if 0 < len(answer) <= _LONGEST and not is_heading else None
 
 
 def _last_line(text: str) -> Marked | None:

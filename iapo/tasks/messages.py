@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 Message = dict[str, Any]
 SYSTEM_ROLES = ("system", "developer")
+ASSISTANT_ROLES = ("assistant", "model")
 LastAssistant = Literal["refuse", "drop", "continue"]
 """What becomes of an assistant's message at the end of a prompt: an error, left out, or continued by the completion."""
 
@@ -35,13 +36,14 @@ def plain_prompt(prompt: Any, last_assistant: LastAssistant = "refuse") -> str |
     if not isinstance(prompt, Sequence) or isinstance(prompt, bytes):
         raise ValueError(f"is of type {type(prompt).__name__}, want a text or a list of messages")
     messages = [_message(index, message) for index, message in enumerate(prompt)]
-    if messages and messages[-1]["role"] == "assistant" and last_assistant != "continue":
+    if messages and messages[-1]["role"] in ASSISTANT_ROLES and last_assistant != "continue":
         if last_assistant == "refuse":
             raise ValueError(
                 "ends with a message of the assistant, which the policy would read; --last_assistant drop leaves it "
                 "out (a solution), --last_assistant continue lets completions go on from it"
             )
-        messages = messages[:-1]
+        while messages and messages[-1]["role"] in ASSISTANT_ROLES:
+            messages = messages[:-1]
     if not any(message["role"] == "user" for message in messages):
         raise ValueError("has no message of the user")
     return messages

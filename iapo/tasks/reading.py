@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from iapo.ops.numpy_values import plain_value
 from iapo.tasks.interface import Row
 
 _MARKS = {
@@ -57,9 +58,16 @@ def _read_parquet(path: Path) -> list[Row]:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("pyarrow is missing: install the extra, pip install 'iapo[train]'") from error
     try:
-        return list(pyarrow.parquet.read_table(path).to_pylist())
+        table = pyarrow.parquet.read_table(path)
+        rows: list[Row] = table.to_pylist()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"data: {path} cannot be read as Parquet: {' '.join(str(error).split())}") from error
+    for name, kind in zip(table.schema.names, table.schema.types, strict=True):
+        if pyarrow.types.is_float16(kind) or pyarrow.types.is_float32(kind):
+            narrow = kind.to_pandas_dtype()
+            for row in rows:
+                row[name] = None if row[name] is None else plain_value(narrow(row[name]))
+    return rows
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from iapo.interfaces import PROMPT_MESSAGES, REWARD_ARGUMENTS
+from iapo.ops.numpy_values import plain_value
 from iapo.tasks.interface import Row, Split, Task
 from iapo.tasks.messages import LastAssistant, plain_prompt
 
@@ -62,7 +63,7 @@ def load_rows(
         except ValueError as error:
             raise ValueError(f"data: the prompt of row {index} of {task} {error}") from error
         full = {name: _plain(row.get(name)) for name in kept} | {"prompt": prompt}
-        found.append(full | {"answer": full[answer_column]} if answer_column in full else full)
+        found.append(full | {"answer": _plain(row[answer_column])} if answer_column in row else full)
     return found
 
 
@@ -97,4 +98,4 @@ def _plain(value: Any) -> Any:
     """Arrays and numbers of NumPy as those of Python, text without lone surrogates; anything else as it is."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8")
-    return value.tolist() if type(value).__module__ == "numpy" and hasattr(value, "tolist") else value
+    return plain_value(value)

@@ -102,3 +102,10 @@ def test_a_reference_that_is_none_is_named_with_its_row(reward: Any, nothing: An
 
 def test_an_estimator_is_asked_about_the_first_answer() -> None:
     assert read_references([{"answer": {"ground_truth": "4"}}, {"answer": ["2", "two"]}]) == ["4", "2"]
+
+
+def test_narrow_floats_lists_of_structs_and_lists_in_text_are_read() -> None:
+    assert accepted_answers(np.float32(0.1)) == accepted_answers(0.1)
+    assert accepted_answers([{"ground_truth": "4"}, {"ground_truth": "5"}]) == ("4", "5")
+    assert accepted_answers('["4", "5"]')[:2] == ("4", "5")
+    assert accepted_answers("[1, 2]") == ("[1, 2]",)

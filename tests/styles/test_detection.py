@@ -55,3 +55,7 @@ def test_nothing_fits():
         detect_style(["no", "a long line " * 20])
     with pytest.raises(ValueError, match="samples: got none"):
         detect_style([])
+
+
+def test_an_answer_behind_hashes_may_be_followed_by_courtesies():
+    assert detect_style(["48\n#### 72\n\nHope this helps!"] * 4).style.answer == Hashes()

@@ -7,6 +7,7 @@ from transformers import AutoTokenizer
 
 from iapo.embedded import model_path
 from iapo.tasks import render_prompts
+from iapo.tasks.messages import plain_prompt
 
 TEMPLATE = (
     "{% if messages[0].role == 'system' and refuse %}{{ raise_exception('System role not supported') }}{% endif %}"
@@ -135,3 +136,12 @@ def test_messages_stay_beside_the_text_for_rewards(chat: Any) -> None:
     assert row["prompt_messages"] == [{"role": "system", "content": "Think."}, *HI]
     assert set(render_prompts([{"prompt": "hi", "answer": "x"}], chat, "Think.")[0]) == {"prompt", "answer"}
     assert HI == [{"role": "user", "content": "hi"}]
+
+
+def test_all_of_a_solution_at_the_end_is_dropped() -> None:
+    asked = {"role": "user", "content": "1+1?"}
+    for role in ("assistant", "model"):
+        prompt = [asked, *[{"role": role, "content": "2"}] * 2]
+        assert plain_prompt(prompt, "drop") == [asked]
+        with pytest.raises(ValueError, match="ends with a message of the assistant"):
+            plain_prompt(prompt)

@@ -73,3 +73,11 @@ def test_values_of_numpy_are_those_of_python() -> None:
     (row,) = load({"prompt": "1", "answer": np.array(["2", "two"]), "x": np.float32(0.5), "y": Decimal("1.5")})
     assert row == {"prompt": "1", "answer": ["2", "two"], "x": 0.5, "y": Decimal("1.5")}
     assert type(row["x"]) is float
+
+
+def test_an_answer_column_named_like_an_argument_is_the_answer() -> None:
+    class Named(Task):
+        def rows(self, split="train", seed=0, limit=None):  # type: ignore[no-untyped-def]
+            return [{"prompt": "1+1=", "completions": "2", "answer": "9", "self": 1}]
+
+    assert load_rows(Named(), "train", 0, answer_column="completions") == [{"prompt": "1+1=", "answer": "2"}]
