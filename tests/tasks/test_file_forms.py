@@ -24,7 +24,7 @@ def utf8_with_mark(text: str) -> bytes:
 
 
 def zipped(text: str) -> bytes:
-    return gzip.compress(text.encode())
+    return gzip.compress(text.encode(), mtime=0)
 
 
 @pytest.mark.parametrize("encode", [str.encode, utf8_with_mark, lambda text: text.encode("utf-16"), zipped])
