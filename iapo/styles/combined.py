@@ -6,40 +6,8 @@ from iapo.styles.interface import AnswerStyle, Marked
 
 
 @dataclass(frozen=True)
-class FirstThatFits(AnswerStyle):
-    """The answer by the first of several styles that finds one; asked for as by the first of them.
-
-    Args:
-        styles: from the most specific to the most general.
-
-    Raises:
-        ValueError: no styles.
-    """
-
-    styles: tuple[AnswerStyle, ...]
-
-    def __post_init__(self) -> None:
-        _check(self.styles)
-
-    @property
-    def opening(self) -> str:  # type: ignore[override]
-        """That of the first style."""
-        return self.styles[0].opening
-
-    @property
-    def closing(self) -> str:  # type: ignore[override]
-        """That of the first style."""
-        return self.styles[0].closing
-
-    def find(self, text: str) -> Marked | None:
-        """The answer that the first style with one finds."""
-        found = (style.find(text) for style in self.styles)
-        return next((answer for answer in found if answer is not None), None)
-
-
-@dataclass(frozen=True)
-class LastOf(AnswerStyle):
-    """The last answer in the text by any of several styles; asked for as by the first of them.
+class Combined(AnswerStyle):
+    """Base of styles that read by several others, and ask for an answer as the first of them does.
 
     Args:
         styles: the styles.
@@ -51,7 +19,8 @@ class LastOf(AnswerStyle):
     styles: tuple[AnswerStyle, ...]
 
     def __post_init__(self) -> None:
-        _check(self.styles)
+        if not self.styles:
+            raise ValueError("styles: got none, want at least one answer style")
 
     @property
     def opening(self) -> str:  # type: ignore[override]
@@ -63,12 +32,36 @@ class LastOf(AnswerStyle):
         """That of the first style."""
         return self.styles[0].closing
 
+
+@dataclass(frozen=True)
+class FirstThatFits(Combined):
+    """The answer by the first of several styles that finds one.
+
+    Args:
+        styles: from the most specific to the most general; an answer is asked for as by the first of them.
+
+    Raises:
+        ValueError: no styles.
+    """
+
+    def find(self, text: str) -> Marked | None:
+        """The answer that the first style with one finds."""
+        found = (style.find(text) for style in self.styles)
+        return next((answer for answer in found if answer is not None), None)
+
+
+@dataclass(frozen=True)
+class LastOf(Combined):
+    """The last answer in the text by any of several styles.
+
+    Args:
+        styles: the styles; an answer is asked for as by the first of them.
+
+    Raises:
+        ValueError: no styles.
+    """
+
     def find(self, text: str) -> Marked | None:
         """The answer that begins last."""
         found = [answer for style in self.styles if (answer := style.find(text)) is not None]
         return max(found, key=lambda answer: answer.start, default=None)
-
-
-def _check(styles: tuple[AnswerStyle, ...]) -> None:
-    if not styles:
-        raise ValueError("styles: got none, want at least one answer style")

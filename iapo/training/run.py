@@ -123,12 +123,13 @@ def _open(
     training: list[Row] = []
     held_out: list[Row] = []
 
+    answers = max((len(ids) for ids in encode_prompts(references, tokenizer)), default=0)
+
     def room(model: nn.Module, tokenizer: Any, sampler: Sampler, estimator: MIEstimator) -> Room:
         """What follows a prompt at most: a completion, what an answer is asked for with, and a reference."""
         forced = forced_tokens(estimator, choices.assigner)
         limits = limits_of(model)
         limits.check_tokens(forced, tokenizer, "estimator: postfix and closing")
-        answers = max((len(ids) for ids in encode_prompts(references, tokenizer)), default=0)
         reserved = getattr(sampler, "max_new_tokens", 0) + len(forced) + answers
         return Room(tokenizer, limits, reserved, problems.long_prompts)
 
@@ -147,9 +148,10 @@ def _open(
         prompts = [row["prompt"] for row in training]
         style = kept or styles.choose(task, session.components.sampler, session.tokenizer, prompts, device)
     read_by(session, style)
-    components = session.components
-    asked = room(session.model, session.tokenizer, components.sampler, components.estimator)
-    replace(asked, long_prompts="refuse").fitting(training, range(len(training)))
+    parts_of = session.model, session.tokenizer, session.components.sampler
+    asked = room(*parts_of, session.components.estimator)
+    if asked.reserved > room(*parts_of, choices.estimator).reserved:  # than the prompts were checked with
+        replace(asked, long_prompts="refuse").fitting(training, range(len(training)))
     resolved = {**resolved, "style": plain(style)}
     classifier = task.classifier(session.tokenizer, [row["prompt"] for row in rows])
     diagnosis = Diagnosis(session.model, session.tokenizer, session.components, session.update_settings, classifier)
