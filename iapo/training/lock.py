@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,8 +32,8 @@ def locked(folder: Path) -> Iterator[int]:
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield descriptor
     finally:
-        if missing and [path.name for path in folder.iterdir()] == [LOCK]:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if missing and [path.name for path in folder.iterdir()] == [LOCK]:
                 (folder / LOCK).unlink()
                 for path in missing:
                     path.rmdir()
@@ -49,14 +50,17 @@ def _lock(folder: Path) -> int:
         except FileNotFoundError:
             continue
         except OSError as error:
+            if isinstance(error, FileExistsError) and _came_or_went(error.filename):
+                continue
             raise OSError(
                 f"output: {folder} cannot be used ({error.strerror}: {error.filename}); want a folder that can be "
                 "written, name another"
             ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), path.stat()):
+                    return descriptor
             os.close(descriptor)
         except BlockingIOError as error:
             holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
@@ -68,3 +72,11 @@ def _lock(folder: Path) -> int:
         except BaseException:
             os.close(descriptor)
             raise
+
+
+def _came_or_went(path: str) -> bool:
+    """Whether a folder that could not be made was in the way when it was to be made, and may be made or used now."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return True

@@ -1,6 +1,9 @@
 """Two processes in one folder, for real: the second is refused while the first lives, however the first ends."""
 
+import errno
+import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -80,9 +83,42 @@ def test_many_processes_that_make_and_remove_a_folder_hold_it_one_at_a_time(tmp_
     assert [process.wait(deadline - time.monotonic()) for process in processes] == [0, 0, 0]
 
 
+@pytest.mark.parametrize("moment", ["before it is looked at", "before the file in it is looked at"])
+def test_a_folder_that_goes_at_any_moment_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    folder = tmp_path / "folder"
+    made, locking = Path.mkdir, fcntl.flock
+    gone = []
+
+    def mkdir(path: Path, *arguments: object, **options: object) -> None:
+        if moment == "before it is looked at" and not gone:
+            gone.append(path)  # another process made it, and removed it after this one had found it in the way
+            raise FileExistsError(errno.EEXIST, "File exists", str(path))
+        made(path, *arguments, **options)  # type: ignore[arg-type]
+
+    def flock(descriptor: int, operation: int) -> None:
+        if moment == "before the file in it is looked at" and not gone:
+            gone.append(folder)
+            shutil.rmtree(folder)
+        locking(descriptor, operation)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with locked(folder):
+        assert gone and (folder / LOCK).exists()
+
+
+def test_a_folder_that_its_holder_loses_does_not_hide_what_went_wrong(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), locked(tmp_path / "folder"):
+        shutil.rmtree(tmp_path / "folder")
+        1 / 0  # noqa: B018
+
+
 def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for folder in (tmp_path / "file", tmp_path / "file" / "run"):
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for folder in (tmp_path / "file", tmp_path / "file" / "run", tmp_path / "link", tmp_path / "link" / "run"):
         with pytest.raises(OSError, match=f"output: {folder} cannot be used .*; want a folder that can be written"):
             locked(folder).__enter__()
     (tmp_path / "run").mkdir()
