@@ -62,7 +62,7 @@ def leave_outs(case: Case) -> dict[str, LeaveOut]:
         f"LeaveOut, {'all' if window is None else f'window {window}'}, runs {runs}": LeaveOut(
             case.boundaries, window, runs
         )
-        for window in (None, 32, 8)
+        for window in (None, 3, 2, 1)
         for runs in (1, 2)
     }
 

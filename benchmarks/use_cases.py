@@ -18,7 +18,7 @@ from iapo.estimators import Boundaries, StepBoundaries, TextBoundaries
 from iapo.estimators.spans import runs_of_spans
 from iapo.policy.loading import load_model
 from iapo.rollout import CompactingSampler, ScriptedSampler
-from iapo.styles import AnswerTags, CompletionStyle, ReasoningTags
+from iapo.styles import AnswerTags, CompletionStyle, ReasoningTags, Steps
 
 NEEDED = "needed"
 LINES = (
@@ -140,7 +140,7 @@ def gsm8k_case(model: nn.Module, tokenizer: Any, data: Path, problems: int, seed
     style = CompletionStyle(ReasoningTags("Answer:", "####"), AnswerTags(" ", "\n"))
     sampler = ScriptedSampler(completions, tokenizer, style=style)
     rollout = sampler(list(completions), 1)
-    boundaries = TextBoundaries(tokenizer, lines=True, sentences=False)
+    boundaries = TextBoundaries(tokenizer, Steps(sentences=False))
     spans = [Span(*place, kind) for place, kind in zip(cut(rollout, boundaries), kinds, strict=True)]
     tags = token_ids(tokenizer, "#### "), token_ids(tokenizer, "\n")
     return Case(model, tokenizer, rollout, boundaries, spans, ("filler", "repeated", "restated"), *tags)

@@ -71,7 +71,13 @@ class Losses:
 
     def leave_out(self, window: int | None, longest: int) -> Tensor:
         """`iapo.estimators.LeaveOut` of each span."""
-        return self.smallest(lambda run: float(self.runs[run][:window].sum()), longest)
+
+        def value(run: tuple[int, int]) -> float:
+            last = sum(run) - 1
+            within = window is not None and last + window < len(self.ends)
+            return float(self.runs[run][: self.ends[last + window] - self.ends[last] if within else None].sum())
+
+        return self.smallest(value, longest)
 
     def drops(self) -> Tensor:
         """Of each span, what every later span loses without it, and last all behind the spans: ``[span, span + 1]``."""

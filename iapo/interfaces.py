@@ -114,6 +114,11 @@ class MIEstimator(ABC):
     temperature: float | None = None
     """What the policy's logits are divided by where it is asked: the sampler's. ``None``: it does not ask that way."""
 
+    @property
+    def probe_label(self) -> str:
+        """What a probe is, and its unit, for the axis of a plot."""
+        return f"{'log p' if self.information_sign > 0 else 'H'}(answer | prefix), nats"
+
     @shape_checked
     def __call__(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch token"]:
         """Information of each completion token, nats; 0 outside ``rollout.reasoning_mask``.

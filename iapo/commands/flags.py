@@ -33,7 +33,7 @@ def inspect_parser() -> ArgumentParser:
     parser.add_class_arguments(ProblemSource)
     parser.add_class_arguments(InspectionSettings)
     parser.add_argument("--html", type=str | None, default=None, help="file for the page")
-    add_component_flags(parser)
+    add_component_flags(parser, {"class_path": "iapo.estimators.AnswerLikelihood"})
     return parser
 
 

@@ -96,7 +96,6 @@ def inspect_prompt(
             asked = ask_about(rollout, read_references(rows) * settings.samples, tokenizer, style)
         information, probes = estimator(model, asked).float(), estimator.probe(model, asked).float()
         _, entropy = completion_logprobs(model, rollout, with_entropy=True)
-    label = "log p(answer | prefix), nats" if estimator.information_sign > 0 else "H(answer | prefix), nats"
     traces = tuple(
         trace_from_rollout(
             rollout,
@@ -104,7 +103,7 @@ def inspect_prompt(
             tokenizer,
             information,
             probes,
-            label,
+            estimator.probe_label,
             reward=None if total is None else total[index],
             policy_entropy=entropy,
         )

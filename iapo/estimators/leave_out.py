@@ -42,7 +42,7 @@ class LeaveOut(MIEstimator):
     ``N(a, e) = log p(o_>=e | q, o_<e) - log p(o_>=e | q, o_<a)``,
 
     where ``o_>=e`` is the rest of the completion (the reasoning that follows, the answer, the end of the sequence), or
-    its next ``window`` tokens. ``N`` is measured for every span between neighboring boundaries, and for every run of
+    the ``window`` spans that follow. ``N`` is measured for every span between neighboring boundaries, and for every run of
     up to ``runs`` neighboring spans. Each token gets the smallest ``N`` of the runs that hold it: what all of that run
     is worth, not a share of it. A rule that cuts a superfluous piece in two makes each half necessary for the other,
     while the two together are not missed.
@@ -66,13 +66,14 @@ class LeaveOut(MIEstimator):
     reasoning span gives 0. Without a boundary inside, the reasoning is one span.
 
     *Cost.* One forward over prompts and completions, and for each run one copy of the rest of the completion, or of
-    ``window`` tokens, in packed forwards: with a window, as many tokens as ``runs * window / length of a span`` times
-    the completions have.
+    ``window`` spans, in packed forwards: with a window, ``runs * window`` times the tokens that the completions have,
+    whatever the length of a span.
 
     Args:
         boundaries: where spans begin and end: `TextBoundaries` for lines and sentences, `EveryTokens`,
             `StepBoundaries`, `ClassBoundaries`.
-        window: how many tokens behind the span count; ``None``: all.
+        window: how many spans behind the run count; ``None``: all of the rest. Where fewer follow, all of the rest
+            counts, the answer included.
         runs: spans of the longest run that is left out together.
         chunk: runs of a row per packed forward; ``None``: chosen from the memory there is, halved if it was too little.
         guard: compare the packed with the naive forward the first time a model is seen, and again whenever texts are
@@ -99,11 +100,16 @@ class LeaveOut(MIEstimator):
 
     def __post_init__(self) -> None:
         if self.window is not None and self.window < 1:
-            raise ValueError(f"window: got {self.window}, want None or at least 1 token")
+            raise ValueError(f"window: got {self.window}, want None or at least 1 span")
         if self.runs < 1:
             raise ValueError(f"runs: got {self.runs}, want at least 1 span")
         check_chunk(self.chunk)
         check_temperature(self.temperature)
+
+    @property
+    def probe_label(self) -> str:
+        """A running sum of what could not have been left out."""
+        return "sum of log p(rest | with) - log p(rest | without), nats"
 
     def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
         """The running sum, in float64, of what the tokens before each position have; its differences are the values."""
@@ -125,7 +131,7 @@ class LeaveOut(MIEstimator):
                 f"boundaries: want shape (batch, probe) = {(batch, token + 1)}, got {tuple(found.shape)} from "
                 f"{type(self.boundaries).__name__}"
             )
-        return runs_of_spans(rollout.reasoning_mask, found, self.runs)
+        return runs_of_spans(rollout.reasoning_mask, found, self.runs, self.window)
 
     def measure(self, model: nn.Module, rollout: Rollout, runs: SpanRuns) -> Float[Tensor, "batch run"]:
         """``N`` of each run, nats; 0 at padding.
@@ -196,8 +202,7 @@ class LeaveOut(MIEstimator):
 
     def _rest(self, rollout: Rollout, runs: SpanRuns) -> Int[Tensor, "batch run"]:
         """Tokens behind each run that count; 0 at padding."""
-        rest = (rollout.completion_lengths[:, None] - runs.ends).masked_fill(~runs.real, 0)
-        return rest if self.window is None else rest.clamp(max=self.window)
+        return (runs.stops.clamp(max=rollout.completion_lengths[:, None]) - runs.ends).masked_fill(~runs.real, 0)
 
 
 def alike(sizes: list[int], share: float) -> list[range]:

@@ -49,6 +49,11 @@ class NextTokenEntropy(MIEstimator):
         check_chunk(self.chunk)
         check_temperature(self.temperature)
 
+    @property
+    def probe_label(self) -> str:
+        """An entropy of the next token, not of the answer."""
+        return "H(next token | prefix), nats"
+
     def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
         """Entropy of the next token after each prefix, nats; entry 0 is that of the first completion token."""
         ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)

@@ -77,6 +77,11 @@ class OARGradient(MIEstimator):
             raise ValueError(f"noise: got {self.noise}, want a finite number of at least 0")
         check_temperature(self.temperature)
 
+    @property
+    def probe_label(self) -> str:
+        """A running sum of importance, which has no unit of information."""
+        return "sum of importance for the answer"
+
     def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
         """The running sum, in float64, of the importance of the tokens before each position."""
         texts, idle = forced_texts("OARGradient", model, rollout, self.postfix_ids), idle_text(rollout)

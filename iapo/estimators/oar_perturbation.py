@@ -71,6 +71,11 @@ class OARPerturbation(MIEstimator):
         check_chunk(self.chunk)
         check_temperature(self.temperature)
 
+    @property
+    def probe_label(self) -> str:
+        """A running sum of importance, which has no unit of information."""
+        return "sum of importance for the answer"
+
     def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
         """The running sum, in float64, of the importance of the tokens before each position."""
         check_vocabulary(model, replacement_id=(self.replacement_id,))

@@ -15,11 +15,14 @@ class SpanRuns:
         begins: the first token of each run; 0 where a row has fewer runs.
         ends: the token behind its last one; 0 where a row has fewer runs.
         spans: how many spans it consists of; 0 where a row has fewer runs.
+        stops: the token behind the spans that follow it in its window; the width of the completions if fewer do, so
+            that what stands behind the reasoning is in it too. 0 where a row has fewer runs.
     """
 
     begins: Int[Tensor, "batch run"]
     ends: Int[Tensor, "batch run"]
     spans: Int[Tensor, "batch run"]
+    stops: Int[Tensor, "batch run"]
 
     @property
     def real(self) -> Bool[Tensor, "batch run"]:
@@ -28,7 +31,7 @@ class SpanRuns:
 
     def select(self, rows: Int[Tensor, " rows"]) -> "SpanRuns":
         """The runs of some completions."""
-        return SpanRuns(self.begins[rows], self.ends[rows], self.spans[rows])
+        return SpanRuns(self.begins[rows], self.ends[rows], self.spans[rows], self.stops[rows])
 
     def smallest(self, values: Float[Tensor, "batch run"], token: int) -> Float[Tensor, "batch token"]:
         """For each token the smallest value of the runs that hold it; 0 for a token that is in none.
@@ -46,7 +49,12 @@ class SpanRuns:
         return found.masked_fill(found.isinf(), 0).to(values.device)
 
 
-def runs_of_spans(mask: Bool[Tensor, "batch token"], boundaries: Bool[Tensor, "batch probe"], longest: int) -> SpanRuns:
+def runs_of_spans(
+    mask: Bool[Tensor, "batch token"],
+    boundaries: Bool[Tensor, "batch probe"],
+    longest: int,
+    window: int | None = None,
+) -> SpanRuns:
     """All runs of up to ``longest`` neighboring spans.
 
     A span begins at a masked token with a boundary, or a token outside the mask, in front of it, and holds the masked
@@ -56,6 +64,7 @@ def runs_of_spans(mask: Bool[Tensor, "batch token"], boundaries: Bool[Tensor, "b
         mask: the tokens that spans are made of; the others are in none.
         boundaries: where a span may end and the next begin; entry ``t`` is in front of token ``t``.
         longest: spans of the longest run, at least 1.
+        window: spans behind a run that are in its window, at least 1; ``None``: all, and what is behind them.
 
     Example:
         >>> mask = torch.tensor([[True, True, True, True, False]])
@@ -63,22 +72,26 @@ def runs_of_spans(mask: Bool[Tensor, "batch token"], boundaries: Bool[Tensor, "b
         >>> runs = runs_of_spans(mask, cuts, longest=2)
         >>> [*zip(runs.begins[0].tolist(), runs.ends[0].tolist())]
         [(0, 2), (0, 3), (2, 3), (2, 4), (3, 4)]
+        >>> runs_of_spans(mask, cuts, longest=1, window=1).stops[0].tolist()
+        [3, 4, 5]
     """
     found = []
     for row, cuts in zip(mask.tolist(), boundaries.tolist(), strict=True):
         spans = _spans(row, cuts)
+        stops = [stop for _, stop in spans[window:]] if window else []
+        stops += [len(row)] * (len(spans) - len(stops))
         runs = []
         for first, (begin, end) in enumerate(spans):
-            runs.append((begin, end, 1))
+            runs.append((begin, end, 1, stops[first]))
             for count, (following, stop) in enumerate(spans[first + 1 : first + longest], 2):
                 if following != end:
                     break
                 end = stop
-                runs.append((begin, end, count))
+                runs.append((begin, end, count, stops[first + count - 1]))
         found.append(runs)
     width = max(1, max(map(len, found), default=0))
-    padded = torch.tensor([runs + [(0, 0, 0)] * (width - len(runs)) for runs in found], device=mask.device)
-    return SpanRuns(*padded.reshape(len(found), width, 3).unbind(2))
+    padded = torch.tensor([runs + [(0, 0, 0, 0)] * (width - len(runs)) for runs in found], device=mask.device)
+    return SpanRuns(*padded.reshape(len(found), width, 4).unbind(2))
 
 
 def _spans(mask: list[bool], cuts: list[bool]) -> list[tuple[int, int]]:

@@ -22,6 +22,11 @@ class WrappingEstimator(MIEstimator):
         """That of the wrapped estimator."""
         return self.estimator.temperature
 
+    @property
+    def probe_label(self) -> str:
+        """That of the wrapped estimator."""
+        return self.estimator.probe_label
+
     def with_groups(self, rollout: Rollout) -> Rollout:
         """What the wrapped estimator needs of whole groups."""
         return self.estimator.with_groups(rollout)

@@ -12,6 +12,7 @@ from iapo.styles.detection import Detected, detect_style
 from iapo.styles.interface import AnswerStyle, Marked, Reasoned, ReasoningStyle
 from iapo.styles.json_field import JsonField
 from iapo.styles.lines import Hashes, LastLine, Phrase
+from iapo.styles.steps import Steps
 from iapo.styles.tags import AnswerTags, ReasoningTags
 
 __all__ = [
@@ -34,5 +35,6 @@ __all__ = [
     "Reasoned",
     "ReasoningStyle",
     "ReasoningTags",
+    "Steps",
     "detect_style",
 ]

@@ -7,6 +7,7 @@ from iapo.styles.boxed import Boxed
 from iapo.styles.combined import FirstThatFits, LastOf
 from iapo.styles.interface import AnswerStyle, Marked, ReasoningStyle
 from iapo.styles.lines import Hashes, Phrase
+from iapo.styles.steps import Steps
 from iapo.styles.tags import AnswerTags, ReasoningTags
 
 
@@ -58,6 +59,7 @@ class CompletionStyle:
         between: what stands between the end of the reasoning and the opening of the answer, usually white space.
         asks: a text that closes the reasoning and opens the answer, in place of the one made of the above.
         ends: a text that ends the answer, in place of the answer style's.
+        steps: where a step of the reasoning ends, for estimators that ask step by step.
 
     Example:
         >>> style = CompletionStyle()
@@ -70,6 +72,7 @@ class CompletionStyle:
     between: str = ""
     asks: str | None = None
     ends: str | None = None
+    steps: Steps = Steps()
 
     @property
     def postfix(self) -> str:

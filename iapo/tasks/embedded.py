@@ -7,8 +7,8 @@ from typing import Any
 from iapo.embedded import Problem, TokenClass, classify, generate_problems, parse_prompt
 from iapo.embedded import rows as embedded_rows
 from iapo.embedded import shortest_length as shortest_of
-from iapo.embedded.symbols import SYMBOLS
-from iapo.styles import CompletionStyle
+from iapo.embedded.symbols import STEP_ENDS, SYMBOLS
+from iapo.styles import CompletionStyle, Steps
 from iapo.tasks.interface import Classifier, Row, Split, Task
 
 
@@ -27,7 +27,7 @@ class EmbeddedTask(Task):
     disjoint_splits = True
     seeded = True
     classes = tuple(TokenClass)
-    style = CompletionStyle()
+    style = CompletionStyle(steps=Steps(lines=False, sentences=False, patterns=STEP_ENDS))
 
     def __str__(self) -> str:
         return "embedded"

@@ -25,9 +25,20 @@ RewardFunctions = dict[str, Callable[..., list]]
 
 SAMPLER = {"class_path": "iapo.rollout.CompactingSampler", "init_args": {"max_new_tokens": 128}}
 REWARDS = {"accuracy": {"class_path": "iapo.rewards.MathAnswer"}}
+_ESTIMATOR = {
+    "class_path": "iapo.estimators.LeaveOut",
+    "init_args": {"boundaries": {"class_path": "iapo.estimators.TextBoundaries"}, "window": 2, "runs": 2},
+}
 _ASSIGNER = {
     "class_path": "iapo.advantages.InformationAware",
-    "init_args": {"outcome": {"class_path": "iapo.advantages.GroupRelative"}},
+    "init_args": {
+        "outcome": {"class_path": "iapo.advantages.GroupRelative"},
+        "alpha": 1.0,
+        "credit": "own",
+        "saturation": 10.0,
+        "scale": "none",
+        "solve_rate_power": 2.0,
+    },
 }
 _ADAMW = {"class_path": "torch.optim.AdamW", "init_args": {"lr": 5e-4, "weight_decay": 0.0}}
 
@@ -43,7 +54,7 @@ def train_parser() -> ArgumentParser:
     add = parser.add_argument
     add("--resume", action="store_true", help="go on from the newest checkpoint of the run folder, if it has one")
     add("--override", action="store_true", help="resume although settings, data or versions differ")
-    add_component_flags(parser)
+    add_component_flags(parser, _ESTIMATOR)
     parser.add_subclass_arguments(AdvantageAssigner, "assigner", default=_ASSIGNER, required=False)
     loss = {"class_path": "iapo.losses.ClippedPolicyLoss"}
     parser.add_subclass_arguments(PolicyLoss, "loss", default=loss, required=False)
@@ -60,8 +71,8 @@ def command_parser(description: str) -> ArgumentParser:
     return parser
 
 
-def add_component_flags(parser: ArgumentParser) -> None:
-    """Sampler, rewards and estimator.
+def add_component_flags(parser: ArgumentParser, estimator: dict[str, Any]) -> None:
+    """Sampler, rewards and estimator, the last with this default.
 
     The estimator's token ids follow from texts and the model's tokenizer, and so do those of an estimator inside it,
     such as that of `Refined`. The texts are those of the style of completions; where that is found in samples, tags
@@ -71,7 +82,6 @@ def add_component_flags(parser: ArgumentParser) -> None:
     parser.add_class_arguments(StyleSource)
     add("--sampler", type=SamplerFactory, default=SAMPLER, help="called with model and tokenizer")
     add("--rewards", type=RewardFunctions, default=REWARDS, help="reward functions by name")
-    estimator = {"class_path": "iapo.estimators.AnswerLikelihood"}
     parser.add_subclass_arguments(MIEstimator, "estimator", default=estimator, required=False)
     for owner in ("estimator.init_args", "estimator.init_args.estimator.init_args"):
         for text in ("postfix", "closing"):

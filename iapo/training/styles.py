@@ -30,6 +30,7 @@ from iapo.styles import (
     Phrase,
     ReasoningStyle,
     ReasoningTags,
+    Steps,
     detect_style,
 )
 from iapo.tasks import Task
@@ -78,10 +79,10 @@ class StyleSource:
     def known(self, task: Task) -> CompletionStyle | None:
         """The style, if nothing has to be sampled to know it."""
         answer, reasoning = self._said()
+        own = task.style
         if answer is not None and reasoning is not None:
-            style = CompletionStyle(reasoning, answer)
-        elif task.style is not None:
-            own = task.style
+            style = CompletionStyle(reasoning, answer, steps=Steps() if own is None else own.steps)
+        elif own is not None:
             style = dataclasses.replace(own, reasoning=reasoning or own.reasoning, answer=answer or own.answer)
         else:
             return None
@@ -150,7 +151,10 @@ def sampler_in_style(sampler: Sampler, style: CompletionStyle) -> Sampler:
 
 
 def estimator_in_style(estimator: MIEstimator, style: CompletionStyle, tokenizer: Any) -> MIEstimator:
-    """The estimator, and one inside it, asking with the texts of ``style`` where it takes the tokens of such texts."""
+    """The estimator, and one inside it, asking with the texts of ``style``, and at the ends of its steps.
+
+    Those that take no tokens of such texts, and boundaries that have steps of their own, stay as they are.
+    """
     if not dataclasses.is_dataclass(estimator) or isinstance(estimator, nn.Module):
         return estimator
     names = {each.name for each in dataclasses.fields(estimator) if each.init}
@@ -158,6 +162,9 @@ def estimator_in_style(estimator: MIEstimator, style: CompletionStyle, tokenizer
     for name, text in (("postfix_ids", style.postfix), ("closing_ids", style.closing)):
         if name in names:
             changed[name] = continuation_ids(tokenizer, text) if text else ()
+    boundaries: Any = getattr(estimator, "boundaries", None)
+    if dataclasses.is_dataclass(boundaries) and getattr(boundaries, "steps", style.steps) is None:
+        changed["boundaries"] = dataclasses.replace(boundaries, steps=style.steps)
     if isinstance(inner := getattr(estimator, "estimator", None), MIEstimator) and "estimator" in names:
         changed["estimator"] = estimator_in_style(inner, style, tokenizer)
     return dataclasses.replace(estimator, **changed) if changed else estimator
@@ -200,6 +207,6 @@ def from_plain(content: Any) -> Any:
     if not isinstance(content, Mapping):
         return content
     kind = locate(content["class_path"])
-    if not isinstance(kind, type) or not issubclass(kind, AnswerStyle | ReasoningStyle | CompletionStyle):
+    if not isinstance(kind, type) or not issubclass(kind, AnswerStyle | ReasoningStyle | CompletionStyle | Steps):
         raise ValueError(f"style: {content['class_path']} is no style; the run's config.json names it")
     return kind(**{name: from_plain(value) for name, value in content["init_args"].items()})

@@ -71,7 +71,7 @@ def embedded(modules):
     return case, measures.losses(case)
 
 
-@pytest.mark.parametrize("window", [None, 3])
+@pytest.mark.parametrize("window", [None, 2])
 @pytest.mark.parametrize("runs", [1, 2])
 def test_losses_give_what_leave_out_gives(embedded, window, runs):
     case, found = embedded

@@ -43,7 +43,8 @@ def naive_leave_out(model, rollout: Rollout, estimator: LeaveOut) -> tuple[torch
                 if len(held) < count or any(x[1] != y[0] for x, y in itertools.pairwise(held)):
                     continue
                 a, e = held[0][0], held[-1][1]
-                stop = len(completion) if estimator.window is None else e + estimator.window
+                behind = [] if estimator.window is None else spans[first + count :][: estimator.window]
+                stop = behind[-1][1] if behind and len(behind) == estimator.window else len(completion)
                 rest = completion[e:stop]
                 with_span = log_likelihood(model, rest, prompt + completion[:e])
                 without = log_likelihood(model, rest, prompt + completion[:a])

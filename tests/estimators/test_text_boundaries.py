@@ -10,7 +10,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from iapo import Rollout
-from iapo.estimators import TextBoundaries
+from iapo.embedded.symbols import AGAIN, CHECK, FILLERS, FIXED, OK, SYMBOLS
+from iapo.estimators import StepBoundaries, TextBoundaries
+from iapo.styles import Steps
+from iapo.tasks import EmbeddedTask
 
 TEXTS = [
     "He has 3.14 apples. Then he eats 2! How many? 1.14 are left.\nSo x = 3.14 - 2\n\n= 1.14.",
@@ -50,7 +53,7 @@ TOKENIZERS = {"bytes": byte_level(0), "merged": byte_level(150), "dummy prefix":
 
 def parts(tokenizer, text: str, **options) -> list[str]:
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    cuts = [0, *TextBoundaries(tokenizer, **options).ends(ids), len(ids)]
+    cuts = [0, *TextBoundaries(tokenizer, Steps(**options)).ends(ids), len(ids)]
     decoded = [tokenizer.decode(ids[:cut], clean_up_tokenization_spaces=False) for cut in sorted(set(cuts))]
     return [after[len(before) :] for before, after in itertools.pairwise(decoded)]
 
@@ -97,6 +100,20 @@ def test_of_a_rollout():
         assert row.nonzero().flatten().tolist() == TextBoundaries(tokenizer).ends(row_ids)
 
 
-def test_neither_lines_nor_sentences():
-    with pytest.raises(ValueError, match="lines and sentences: got False for both"):
-        TextBoundaries(TOKENIZERS["bytes"], lines=False, sentences=False)
+@given(st.lists(st.sampled_from(SYMBOLS), max_size=24))
+@settings(max_examples=200, deadline=None)
+def test_the_steps_of_the_embedded_task_are_those_of_its_tokens(embedded_tokenizer, symbols):
+    """The task's patterns of text against rules of token ids, over any sequence of its symbols."""
+
+    def ids_of(*of):
+        return tuple(embedded_tokenizer.convert_tokens_to_ids(list(of)))
+
+    by_ids = StepBoundaries(
+        before_ids=ids_of(AGAIN, CHECK), after_ids=ids_of(OK, FIXED), run_ids=ids_of(*FILLERS), result_ids=ids_of("=")
+    )
+    by_text = TextBoundaries(embedded_tokenizer, EmbeddedTask().style.steps)
+    ids = torch.tensor([[*ids_of(*symbols), *ids_of("=")][: len(symbols)]], dtype=torch.long).reshape(1, -1)
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    prompt = torch.tensor([[4]])
+    rollout = Rollout(prompt, prompt > 0, ids, mask, mask, torch.zeros(1, dtype=torch.long))
+    assert by_text(rollout)[0, 1:-1].tolist() == by_ids(rollout)[0, 1:-1].tolist()

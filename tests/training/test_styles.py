@@ -40,10 +40,12 @@ def test_what_is_known_is_not_sampled(capsys):
 
     sampler = ScriptedSampler(fail, TOKENIZER)
     choose = lambda source, task: source.choose(task, sampler, TOKENIZER, ["1+2="], CPU)  # noqa: E731
-    assert choose(StyleSource(), EmbeddedTask()) == CompletionStyle()
+    own = EmbeddedTask().style
+    assert choose(StyleSource(), EmbeddedTask()) == own == CompletionStyle(steps=own.steps)
     both = StyleSource("boxed", "before_answer", closing="!")
     assert choose(both, FILE) == CompletionStyle(BeforeAnswer(), Boxed(), ends="!")
-    assert choose(StyleSource("boxed"), EmbeddedTask()) == CompletionStyle(answer=Boxed())
+    assert choose(StyleSource("boxed"), EmbeddedTask()) == CompletionStyle(answer=Boxed(), steps=own.steps)
+    assert choose(both, EmbeddedTask()) == CompletionStyle(BeforeAnswer(), Boxed(), ends="!", steps=own.steps)
     assert choose(StyleSource(Phrase("So: "), ReasoningTags("a", "b")), FILE).postfix == "bSo: "
     assert capsys.readouterr().err == ""
 
