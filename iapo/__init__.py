@@ -24,8 +24,8 @@ from iapo.types import (
 )
 
 if TYPE_CHECKING:
-    from iapo.advantages import GroupRelative, InformationAware
-    from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NoInformation
+    from iapo.advantages import GroupRelative, InformationAware, LeaveOutPriced
+    from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, LeaveOut, NoInformation, TextBoundaries
     from iapo.evaluation import EvaluationResult, evaluate
     from iapo.losses import ClippedPolicyLoss
     from iapo.optimizers import ClippedOptimizer
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from iapo.training import Components, UpdateSettings, optimise, prepare, update
 
 _HOMES = {
-    "iapo.advantages": ("GroupRelative", "InformationAware"),
-    "iapo.estimators": ("AnswerLikelihood", "EarlyExitEntropy", "NoInformation"),
+    "iapo.advantages": ("GroupRelative", "InformationAware", "LeaveOutPriced"),
+    "iapo.estimators": ("AnswerLikelihood", "EarlyExitEntropy", "LeaveOut", "NoInformation", "TextBoundaries"),
     "iapo.evaluation": ("EvaluationResult", "evaluate"),
     "iapo.losses": ("ClippedPolicyLoss",),
     "iapo.optimizers": ("ClippedOptimizer",),
@@ -64,6 +64,8 @@ __all__ = [
     "EvaluationResult",
     "GroupRelative",
     "InformationAware",
+    "LeaveOut",
+    "LeaveOutPriced",
     "LossInputs",
     "LossOutput",
     "MIEstimator",
@@ -76,6 +78,7 @@ __all__ = [
     "Sampler",
     "StepStats",
     "Task",
+    "TextBoundaries",
     "TokenSignals",
     "TransformersSampler",
     "UpdateSettings",

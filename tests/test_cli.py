@@ -13,13 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from iapo import estimators
 from iapo.cli import main
-from iapo.commands.flags import inspect_parser
-from iapo.comparison.running.settings import instantiate, resolve
 from iapo.embedded import generate_problems, rows
-from iapo.estimators import AnswerLikelihood, Refined, StepBoundaries
-from iapo.training.parser import train_parser
 from iapo.training.settings import ProblemSource, RunSettings
 
 TINY = [
@@ -230,58 +225,6 @@ def test_inspect_prints_and_writes_a_page(tmp_path, call):
     own = call("inspect", "--prompt", "3+8=", "--samples", "1", *refined)
     assert own.returncode == 0, own.stderr
     assert "H(answer | prefix)" in own.stdout
-
-
-@pytest.mark.parametrize("parser", [train_parser, inspect_parser])
-@pytest.mark.parametrize("sampler", [(), ("--sampler", "TransformersSampler", "--sampler.max_new_tokens", "8")])
-def test_estimators_get_temperature_and_tokenizer(parser, sampler, embedded_tokenizer):
-    made = parser()
-    arguments = ["--estimator", "LeaveOut", "--estimator.boundaries", "TextBoundaries", *sampler]
-    plain = made.instantiate(made.parse_args(arguments)).estimator
-    assert plain.temperature == 1.0
-    assert plain.boundaries.tokenizer.get_vocab() == embedded_tokenizer.get_vocab()
-    assert made.instantiate(made.parse_args([*arguments, "--sampler.temperature", "0.7"])).estimator.temperature == 0.7
-    greedy = made.instantiate(made.parse_args([*arguments, "--sampler.temperature", "0"])).estimator
-    assert greedy.temperature == 1.0
-    inner = ["--estimator", "Refined", "--estimator.estimator", "EarlyExitEntropy", *sampler]
-    assert made.instantiate(made.parse_args([*inner, "--sampler.temperature", "0.7"])).estimator.temperature == 0.7
-
-
-@pytest.mark.parametrize("parser", [train_parser, inspect_parser])
-@pytest.mark.parametrize("name", ["AnswerLikelihood", "AnswerEntropy", "EarlyExitEntropy"])
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_estimators_get_their_tokens_from_texts(parser, name, wrapped, embedded_tokenizer):
-    texts = {"postfix": "<answer>", "closing": "</answer> "}
-    arguments = [word for flag, text in texts.items() for word in (f"--{flag}", text)]
-    inner = ("--estimator", "Refined", "--estimator.estimator", name, "--estimator.stride", "3")
-    arguments += inner if wrapped else ("--estimator", name)
-    estimator = parser().instantiate(parser().parse_args(arguments)).estimator
-    if wrapped:
-        assert (type(estimator), estimator.stride) == (Refined, 3)
-        estimator = estimator.estimator
-    assert type(estimator) is getattr(estimators, name)
-    found = {text: getattr(estimator, f"{text}_ids") for text in texts if hasattr(estimator, f"{text}_ids")}
-    assert found == {text: tuple(embedded_tokenizer.encode(texts[text])) for text in found}
-    assert len(found) == (1 if name == "EarlyExitEntropy" else 2)
-
-
-def test_boundaries_are_chosen_by_name():
-    arguments = ["--estimator", "Refined", "--estimator.estimator", "AnswerLikelihood"]
-    arguments += ["--estimator.boundaries", "StepBoundaries", "--estimator.boundaries.surprisal", "0.3"]
-    estimator = train_parser().instantiate(train_parser().parse_args(arguments)).estimator
-    assert estimator.boundaries == StepBoundaries(surprisal=0.3)
-
-
-def test_a_wrapped_estimator_comes_from_a_file(tmp_path):
-    inner = "{class_path: AnswerLikelihood, init_args: {chunk: 5}}"
-    file = tmp_path / "settings.yaml"
-    file.write_text(f"estimator: {{class_path: Refined, init_args: {{stride: 4, estimator: {inner}}}}}\n")
-    parts = train_parser().instantiate(train_parser().parse_args(["--config", str(file)]))
-    postfix, closing = parts.estimator.estimator.postfix_ids, parts.estimator.estimator.closing_ids
-    expected = Refined(AnswerLikelihood(postfix, closing, chunk=5), stride=4)
-    assert postfix
-    assert parts.estimator == expected
-    assert instantiate(resolve([f"--config={file}"], "here"))["estimator"] == expected
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ ESTIMATORS = [
     (adapted(), {"zero_if_ignored": False, "zero_if_unread": False}),
     (estimators.Refined(EarlyExitEntropy(POSTFIX), stride=3, threshold=0.2), {"causal": False}),
     (estimators.Bisected(AnswerLikelihood(POSTFIX), threshold=0.05, checks=1), {"causal": False}),
-    (estimators.LeaveOut(estimators.EveryTokens(3)), {"causal": False, "zero_if_ignored": False}),
+    (estimators.LeaveOut(estimators.EveryTokens(3), window=None), {"causal": False, "zero_if_ignored": False}),
     (estimators.LeaveOut(estimators.EveryTokens(2), window=2, runs=1), {"causal": False, "zero_if_ignored": False}),
     (estimators.OARPerturbation(POSTFIX, replacement_id=0), {"causal": False}),
     (estimators.OARPerturbation(POSTFIX, replacement_id=0, measure="likelihood"), {"causal": False}),

@@ -12,6 +12,7 @@ from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.grpo_s import GRPOS
 from iapo.advantages.gtpo import GTPO
 from iapo.advantages.information_aware import InformationAware
+from iapo.advantages.leave_out_priced import LeaveOutPriced
 from iapo.advantages.length_shaped import LengthShaped
 from iapo.advantages.o1_pruner import O1Pruner
 from iapo.advantages.oar import OARReshaped
@@ -72,6 +73,7 @@ __all__ = [
     "L1Length",
     "Laser",
     "LaserD",
+    "LeaveOutPriced",
     "LengthShaped",
     "O1Pruner",
     "OARReshaped",

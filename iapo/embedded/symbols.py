@@ -33,8 +33,10 @@ STEP_ENDS = (
     f"(?:{_WORDS})+",
     "".join(f"(?<!{word})" for word in FILLERS) + f"(?={_WORDS})",
 )
-"""Regular expressions at whose ends a step of the reasoning ends: behind a result and what ends a check, in front of what
-begins a repetition or a check, and on both sides of a run of filler."""
+"""Regular expressions at whose ends a step of the reasoning ends.
+
+Behind a result and what ends a check, in front of what begins a repetition or a check, and on both sides of filler.
+"""
 
 # A tag, a word with both of its spaces, or any single character: the pieces cover the text.
 _PIECE = r"<[a-z/]+>| [a-z]+ |[\s\S]"

@@ -1,5 +1,6 @@
 """What follows a span of the reasoning, likelihood with the span less likelihood without it."""
 
+import warnings
 from dataclasses import dataclass, field
 
 import torch
@@ -29,6 +30,8 @@ _GUARDED = 8
 """Tokens appended to prefixes to check that a model honors packed masks."""
 _ROWS = 8
 """Rows of a packed forward: all have as many runs as the row with the most, and more rows are less alike."""
+_TELLING = 8
+"""Reasonings from which on it is told that most are not cut at all."""
 _ALIKE = 0.7
 """Blocks of a packed forward: all are as long as the longest, of which the shortest has at least this share."""
 
@@ -42,9 +45,9 @@ class LeaveOut(MIEstimator):
     ``N(a, e) = log p(o_>=e | q, o_<e) - log p(o_>=e | q, o_<a)``,
 
     where ``o_>=e`` is the rest of the completion (the reasoning that follows, the answer, the end of the sequence), or
-    the ``window`` spans that follow. ``N`` is measured for every span between neighboring boundaries, and for every run of
-    up to ``runs`` neighboring spans. Each token gets the smallest ``N`` of the runs that hold it: what all of that run
-    is worth, not a share of it. A rule that cuts a superfluous piece in two makes each half necessary for the other,
+    the ``window`` spans that follow. ``N`` is measured for every span between neighboring boundaries, and for every run
+    of up to ``runs`` neighboring spans. Each token gets the smallest ``N`` of the runs that hold it: what all of that
+    run is worth, not a share of it. A rule that cuts a superfluous piece in two makes each half necessary for the other,
     while the two together are not missed.
 
     *What it estimates.* The pointwise mutual information, in nats, of the span and the rest of the completion given
@@ -91,7 +94,7 @@ class LeaveOut(MIEstimator):
     """
 
     boundaries: Boundaries
-    window: int | None = None
+    window: int | None = 2
     runs: int = 2
     chunk: int | None = None
     guard: bool = True
@@ -131,7 +134,16 @@ class LeaveOut(MIEstimator):
                 f"boundaries: want shape (batch, probe) = {(batch, token + 1)}, got {tuple(found.shape)} from "
                 f"{type(self.boundaries).__name__}"
             )
-        return runs_of_spans(rollout.reasoning_mask, found, self.runs, self.window)
+        runs = runs_of_spans(rollout.reasoning_mask, found, self.runs, self.window)
+        reasoned, whole = int(runs.real.any(1).sum()), int((runs.real.sum(1) == 1).sum())
+        if reasoned >= _TELLING and 2 * whole > reasoned:
+            warnings.warn(
+                f"LeaveOut: {whole} of {reasoned} reasonings are one span each, as {type(self.boundaries).__name__} "
+                "finds no boundary inside, so all their tokens are worth the same; want boundaries that cut them, such "
+                "as TextBoundaries with other steps, or EveryTokens(16)",
+                stacklevel=2,
+            )
+        return runs
 
     def measure(self, model: nn.Module, rollout: Rollout, runs: SpanRuns) -> Float[Tensor, "batch run"]:
         """``N`` of each run, nats; 0 at padding.

@@ -72,7 +72,7 @@ class CompletionStyle:
     between: str = ""
     asks: str | None = None
     ends: str | None = None
-    steps: Steps = Steps()
+    steps: Steps = field(default_factory=Steps)
 
     @property
     def postfix(self) -> str:

@@ -27,18 +27,11 @@ SAMPLER = {"class_path": "iapo.rollout.CompactingSampler", "init_args": {"max_ne
 REWARDS = {"accuracy": {"class_path": "iapo.rewards.MathAnswer"}}
 _ESTIMATOR = {
     "class_path": "iapo.estimators.LeaveOut",
-    "init_args": {"boundaries": {"class_path": "iapo.estimators.TextBoundaries"}, "window": 2, "runs": 2},
+    "init_args": {"boundaries": {"class_path": "iapo.estimators.TextBoundaries"}},
 }
 _ASSIGNER = {
-    "class_path": "iapo.advantages.InformationAware",
-    "init_args": {
-        "outcome": {"class_path": "iapo.advantages.GroupRelative"},
-        "alpha": 1.0,
-        "credit": "own",
-        "saturation": 10.0,
-        "scale": "none",
-        "solve_rate_power": 2.0,
-    },
+    "class_path": "iapo.advantages.LeaveOutPriced",
+    "init_args": {"outcome": {"class_path": "iapo.advantages.GroupRelative"}},
 }
 _ADAMW = {"class_path": "torch.optim.AdamW", "init_args": {"lr": 5e-4, "weight_decay": 0.0}}
 
@@ -90,7 +83,7 @@ def add_component_flags(parser: ArgumentParser, estimator: dict[str, Any]) -> No
             )
         parser.link_arguments("sampler", f"{owner}.temperature", compute_fn=_temperature)
         tokenizer = f"{owner}.boundaries.init_args.tokenizer"
-        parser.link_arguments(("model", "trust_remote_code"), tokenizer, compute_fn=load_tokenizer)
+        parser.link_arguments(("model", "trust_remote_code"), tokenizer, compute_fn=_tokenizer)
 
 
 def _ids_of(style_text: str) -> Callable[..., tuple[int, ...]]:
@@ -136,6 +129,8 @@ def _setting(sampler: Any, name: str, unknown: Any) -> Any:
     return given.get(name, getattr(locate(import_path(sampler["class_path"])), name, unknown))
 
 
-@lru_cache
+_tokenizer = lru_cache(load_tokenizer)
+
+
 def _encode(model: str, trust_remote_code: bool, text: str) -> tuple[int, ...]:
-    return continuation_ids(load_tokenizer(model, trust_remote_code), text) if text else ()
+    return continuation_ids(_tokenizer(model, trust_remote_code), text) if text else ()

@@ -218,7 +218,7 @@ def test_packed_is_naive(family, extra):
         for chunk in (None, 3):
             for found, wanted in zip(packed(model, rollout, chunk=chunk), expected, strict=True):
                 torch.testing.assert_close(found, wanted, atol=rounding(model, wanted), rtol=0)
-        left_out = LeaveOut(EveryTokens(3), chunk=2)
+        left_out = LeaveOut(EveryTokens(3), window=None, chunk=2)
         wanted, largest = naive_leave_out(model, rollout, left_out)
         found = left_out(model, rollout).double()
         torch.testing.assert_close(found, wanted, atol=rounding(model, torch.tensor(largest)), rtol=0)

@@ -120,7 +120,7 @@ def test_a_span_that_the_model_ignores_has_none():
 def test_a_run_is_worth_its_last_span_and_the_rest_of_it_alone():
     """``N(a, e) = N'(a, b) + N(b, e)``: ``N'`` in the text without the tokens from ``b`` to ``e - 1``."""
     model, rollout = tiny_model("llama"), example()
-    estimator = LeaveOut(EveryTokens(3))
+    estimator = LeaveOut(EveryTokens(3), window=None)
     runs = estimator.find_runs(rollout)
     values = estimator.measure(model, rollout, runs)
     whole, last = values[:, 1], values[:, 2]
@@ -152,6 +152,13 @@ def test_a_span_at_the_end_of_the_text_has_none():
 def test_wrong_parameters(wrong, message):
     with pytest.raises(ValueError, match=message):
         LeaveOut(EveryTokens(2), **wrong)
+
+
+def test_reasoning_that_nothing_cuts_is_told():
+    rollout = example().select(torch.zeros(8, dtype=torch.long))
+    with pytest.warns(UserWarning, match=r"8 of 8 reasonings are one span each, as EveryTokens .* EveryTokens\(16\)"):
+        LeaveOut(EveryTokens(50)).find_runs(rollout)
+    LeaveOut(EveryTokens(2)).find_runs(rollout)
 
 
 def test_boundaries_of_another_shape():
@@ -187,7 +194,7 @@ def test_little_of_a_forward_is_padding():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packing, "packed_logits", counting)
-        LeaveOut(EveryTokens(2), runs=1, guard=False)(tiny_model("llama"), rollout)
+        LeaveOut(EveryTokens(2), window=None, runs=1, guard=False)(tiny_model("llama"), rollout)
     needed = sum(length - end for length in lengths.tolist() for end in range(2, length + 1, 2))
     assert needed <= sum(sizes) < 1.9 * needed
 

@@ -106,13 +106,18 @@ def test_a_folder_that_goes_at_any_moment_is_made_again(
     monkeypatch.setattr(Path, "mkdir", mkdir)
     monkeypatch.setattr(fcntl, "flock", flock)
     with locked(folder):
-        assert gone and (folder / LOCK).exists()
+        assert gone
+        assert (folder / LOCK).exists()
 
 
 def test_a_folder_that_its_holder_loses_does_not_hide_what_went_wrong(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), locked(tmp_path / "folder"):
-        shutil.rmtree(tmp_path / "folder")
-        1 / 0  # noqa: B018
+    def lose() -> None:
+        with locked(tmp_path / "folder"):
+            shutil.rmtree(tmp_path / "folder")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        lose()
 
 
 def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:

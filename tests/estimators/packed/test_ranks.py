@@ -53,7 +53,7 @@ def estimators(model: nn.Module) -> dict[str, object]:
         "refined": Refined(EarlyExitEntropy(POSTFIX, chunk=2), stride=4, threshold=0.05),
         "calibrated": calibrated,
         "next token": NextTokenEntropy(chunk=3),
-        "leave out": LeaveOut(EveryTokens(2), chunk=2),
+        "leave out": LeaveOut(EveryTokens(2), window=None, chunk=2),
     }
 
 
