@@ -47,8 +47,8 @@ class LeaveOut(MIEstimator):
     where ``o_>=e`` is the rest of the completion (the reasoning that follows, the answer, the end of the sequence), or
     the ``window`` spans that follow. ``N`` is measured for every span between neighboring boundaries, and for every run
     of up to ``runs`` neighboring spans. Each token gets the smallest ``N`` of the runs that hold it: what all of that
-    run is worth, not a share of it. A rule that cuts a superfluous piece in two makes each half necessary for the other,
-    while the two together are not missed.
+    run is worth, not a share of it. A rule that cuts a superfluous piece in two makes each half necessary for the
+    other, while the two together are not missed.
 
     *What it estimates.* The pointwise mutual information, in nats, of the span and the rest of the completion given
     the text before the span, ``log p(rest | before, span) / p(rest | before)``, with the model's probability of

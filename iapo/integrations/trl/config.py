@@ -1,16 +1,17 @@
 """The options that information adds to a configuration of TRL, and which of TRL's it refuses."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from transformers import PreTrainedTokenizerBase
 from trl import GRPOConfig
 
-from iapo.advantages import GivenOutcome, InformationAware
+from iapo.advantages import GivenOutcome, InformationAware, LeaveOutPriced
 from iapo.advantages.information_aware import AppliesTo, Credit
 from iapo.advantages.normalization import Center, Scale
 from iapo.advantages.parameters import check_choice, check_weights
-from iapo.estimators import AnswerLikelihood, Refined, TextBoundaries
+from iapo.estimators import AnswerLikelihood, LeaveOut, Refined, TextBoundaries
 from iapo.interfaces import AdvantageAssigner, MIEstimator
 from iapo.styles import USUAL_STYLE, CompletionStyle
 from iapo.training.components import Answer
@@ -18,6 +19,8 @@ from iapo.training.styles import ANSWERS, REASONINGS
 
 AnswerStyleName = Literal["usual", "tags", "boxed", "hashes", "phrase", "json", "last_line"]
 ReasoningStyleName = Literal["usual", "tags", "opened_tags", "before_answer"]
+Signal = Literal["leave_out", "answer_likelihood"]
+"""What a step is worth to the text behind it, or what a token tells about the answer."""
 ProbeAt = Literal["tokens", "sentences"]
 """After every token, or at the ends of lines and sentences."""
 
@@ -32,6 +35,8 @@ _OF_ASSIGNER = (
     "correct_above",
 )
 _OF_ESTIMATOR = ("probe_at",)
+_OF_ANSWERS = ("answer", "probe_at", "postfix", "closing")
+"""Options about the answer that is asked for."""
 
 
 _Config: Any = object
@@ -42,23 +47,43 @@ _Config: Any = object
 class InformationOptions(_Config):
     """What `InformationMixin` reads; the base of `IAPOConfig`, and of the configuration of a trainer of one's own.
 
-    Stands before a `trl.GRPOConfig` among the bases of a dataclass. Its defaults are those of
-    `iapo.advantages.InformationAware`.
+    Stands before a `trl.GRPOConfig` among the bases of a dataclass. What is ``None`` is the default of
+    `iapo.advantages.LeaveOutPriced` or `iapo.advantages.InformationAware`, by the signal.
     """
 
-    alpha: float = field(
-        default=0.5, metadata={"help": "Weight of the information term. With 0 the training is GRPOTrainer's, bitwise."}
+    signal: Signal = field(
+        default="leave_out",
+        metadata={
+            "help": "What a step is worth to the text behind it (`leave_out`), or what a token tells about the answer "
+            "(`answer_likelihood`)."
+        },
+    )
+    alpha: float | None = field(
+        default=None,
+        metadata={
+            "help": "Weight of the information term; default: 1.0, for `answer_likelihood` 0.5. With 0 the training is "
+            "GRPOTrainer's, bitwise."
+        },
     )
     exploration_weight: float = field(
         default=0.0, metadata={"help": "Weight of the exploration term (`beta` is TRL's weight of the KL penalty)."}
     )
-    credit: Credit = field(default="to_go", metadata={"help": "A token's `own` information, or information `to_go`."})
+    credit: Credit | None = field(
+        default=None,
+        metadata={
+            "help": "A token's `own` information (default), or information `to_go` (default for `answer_likelihood`)."
+        },
+    )
     discount: float = field(default=0.9, metadata={"help": "Of information to go, per token."})
     information_center: Center = field(
         default="group", metadata={"help": "The tokens over which the information term is centered."}
     )
-    information_scale: Scale = field(
-        default="std", metadata={"help": "`std` divides the information term by the standard deviation, `none` not."}
+    information_scale: Scale | None = field(
+        default=None,
+        metadata={
+            "help": "`std` divides the information term by the standard deviation (default for `answer_likelihood`), "
+            "`none` not (default)."
+        },
     )
     applies_to: AppliesTo = field(default="correct", metadata={"help": "The completions that get an information term."})
     correct_reward: str | None = field(
@@ -106,7 +131,9 @@ class InformationOptions(_Config):
             raise ValueError(f"estimate_batch_size: got {self.estimate_batch_size}, want at least 1")
         check_weights(exploration_weight=self.exploration_weight)
         check_choice("information_center", self.information_center, Center)
-        check_choice("information_scale", self.information_scale, Scale)
+        check_choice("signal", self.signal, Signal)
+        if self.information_scale is not None:
+            check_choice("information_scale", self.information_scale, Scale)
         check_choice("answer", self.answer, Answer)
         check_choice("probe_at", self.probe_at, ProbeAt)
         check_choice("answer_style", self.answer_style, AnswerStyleName)
@@ -121,16 +148,16 @@ class InformationOptions(_Config):
         Raises:
             ValueError: an option out of its range; the message names it.
         """
-        return InformationAware(
+        kind = LeaveOutPriced if self.signal == "leave_out" else InformationAware
+        by_signal: dict[str, Any] = {"alpha": self.alpha, "credit": self.credit, "scale": self.information_scale}
+        return kind(
             GivenOutcome(),
-            alpha=self.alpha,
             beta=self.exploration_weight,
-            credit=self.credit,
             discount=self.discount,
             center=self.information_center,
-            scale=self.information_scale,
             applies_to=self.applies_to,
             correct_above=self.correct_above,
+            **{name: value for name, value in by_signal.items() if value is not None},
         )
 
     def style(self) -> CompletionStyle:
@@ -142,11 +169,21 @@ class InformationOptions(_Config):
         return style.replaced(self.postfix, self.closing)
 
     def estimator(self, tokenizer: PreTrainedTokenizerBase) -> MIEstimator:
-        """The estimator, asking at the temperature of sampling.
+        """The estimator of the signal, asking at the temperature of sampling.
 
         Args:
             tokenizer: of the policy.
+
+        Raises:
+            ValueError: options about the answer that is asked for, and the signal asks for none.
         """
+        if self.signal == "leave_out":
+            if given := changed_from_defaults(self, _OF_ANSWERS):
+                raise ValueError(
+                    f"{', '.join(given)}: set, and signal='leave_out' asks for no answer; want "
+                    "signal='answer_likelihood' with them, or an estimator"
+                )
+            return LeaveOut(TextBoundaries(tokenizer), temperature=self.temperature)
         style = self.style()
         every = AnswerLikelihood.from_text(tokenizer, style.postfix, style.closing, temperature=self.temperature)
         if self.probe_at == "tokens":
@@ -156,9 +193,7 @@ class InformationOptions(_Config):
     def refuse_options_of(self, given: MIEstimator | AdvantageAssigner) -> None:
         """Raise ``ValueError`` if an option is set that nobody reads once an estimator or an assigner is given."""
         names = _OF_ESTIMATOR if isinstance(given, MIEstimator) else _OF_ASSIGNER
-        defaults = {each.name: each.default for each in fields(InformationOptions)}
-        changed = [name for name in names if getattr(self, name) != defaults[name]]
-        if changed:
+        if changed := changed_from_defaults(self, names):
             raise ValueError(
                 f"{', '.join(changed)}: set in the configuration, and {type(given).__name__} is given, which has "
                 "settings of its own; set them there"
@@ -168,6 +203,12 @@ class InformationOptions(_Config):
 @dataclass
 class IAPOConfig(InformationOptions, GRPOConfig):
     """`trl.GRPOConfig` with the options of `InformationOptions`."""
+
+
+def changed_from_defaults(options: InformationOptions, names: Sequence[str]) -> list[str]:
+    """Those of the options that are not as they are by default."""
+    defaults = {each.name: each.default for each in fields(InformationOptions)}
+    return [name for name in names if getattr(options, name) != defaults[name]]
 
 
 def refuse_trl_options(args: Any) -> None:

@@ -3,8 +3,8 @@
 import pytest
 from trainers import PROBLEMS, TOKENIZER, IAPOConfig, config_of, correct, embedded_model, short, trainer_of, trl
 
-from iapo.advantages import GDPO, GFPO, GivenOutcome, InformationAware
-from iapo.estimators import AnswerLikelihood
+from iapo.advantages import GDPO, GFPO, GivenOutcome, InformationAware, LeaveOutPriced
+from iapo.estimators import AnswerLikelihood, LeaveOut
 from iapo.integrations.trl import IAPOTrainer, InformationMixin
 from iapo.styles import USUAL_STYLE
 
@@ -100,7 +100,18 @@ def test_a_prompt_learning_adapter(tmp_path):
 
 
 def test_options_of_the_configuration_are_those_of_the_assigner():
-    assert IAPOConfig("out", use_cpu=True, bf16=False, report_to="none").assigner() == InformationAware(GivenOutcome())
+    def config(**settings):
+        return IAPOConfig("out", use_cpu=True, bf16=False, report_to="none", **settings)
+
+    assert config().assigner() == LeaveOutPriced(GivenOutcome())
+    assert config(alpha=0.3, credit="to_go").assigner() == LeaveOutPriced(GivenOutcome(), alpha=0.3, credit="to_go")
+    answer = config(signal="answer_likelihood", information_scale="none")
+    assert answer.assigner() == InformationAware(GivenOutcome(), scale="none")
+    assert isinstance(config(temperature=0.7).estimator(TOKENIZER), LeaveOut)
+    assert config(temperature=0.7).estimator(TOKENIZER).temperature == 0.7
+    assert isinstance(answer.estimator(TOKENIZER), AnswerLikelihood)
+    with pytest.raises(ValueError, match="answer, postfix: set, and signal='leave_out' asks for no answer"):
+        config(answer="reference", postfix="So: ").estimator(TOKENIZER)
 
 
 def test_how_completions_are_written():

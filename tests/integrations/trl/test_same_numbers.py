@@ -5,11 +5,12 @@ import torch
 from trainers import GROUP, PROBLEMS, TOKENIZER, correct, sampled, short, trainer_of
 
 from iapo import Sampler
-from iapo.advantages import GFPO, GroupRelative, InformationAware
-from iapo.estimators import AnswerLikelihood
+from iapo.advantages import GFPO, GroupRelative, InformationAware, LeaveOutPriced
+from iapo.estimators import AnswerLikelihood, LeaveOut, TextBoundaries
 from iapo.losses import ClippedPolicyLoss
 from iapo.optimizers import ClippedOptimizer
 from iapo.rollout import collate
+from iapo.tasks import EmbeddedTask
 from iapo.training import Components, UpdateSettings, prepare
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -33,13 +34,13 @@ class Recorded(Sampler):
         return collate(rows["prompt"], rows["completion"], groups, 0, TOKENIZER)
 
 
-def by_the_loop(trainer, output, assigner, rewards, answer="own"):
+def by_the_loop(trainer, output, assigner, rewards, answer="own", estimator=None):
     """What the reference loop makes of the same completions."""
     temperature = trainer.args.temperature
     components = Components(
         Recorded(output, temperature),
         rewards,
-        AnswerLikelihood.from_text(TOKENIZER, temperature=temperature),
+        estimator or AnswerLikelihood.from_text(TOKENIZER, temperature=temperature),
         assigner,
         ClippedPolicyLoss(),
         ClippedOptimizer(torch.optim.SGD(trainer.model.parameters(), lr=0.1)),
@@ -89,6 +90,18 @@ def test_information_and_advantages(tmp_path, credited, settings, assigner):
     assert trainer._metrics["train"]["iapo/information_per_token"] == [
         pytest.approx(batch.metrics["iapo/information_per_token"], abs=1e-5)
     ]
+
+
+def test_what_could_have_been_left_out(tmp_path, credited):
+    estimator = LeaveOut(TextBoundaries(TOKENIZER, EmbeddedTask.style.steps), temperature=0.8)
+    trainer = trainer_of(tmp_path, signal="leave_out", temperature=0.8, parts={"estimator": estimator})
+    output = sampled(trainer)
+    batch = by_the_loop(trainer, output, LeaveOutPriced(), {"correct": correct}, estimator=estimator)
+    width = batch.rollout.completion_ids.shape[1]
+    information = credited[-1].information
+    assert (information > 1).any()
+    torch.testing.assert_close(information[:, :width], batch.signals.information, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(output["advantages"][:, :width], batch.assigned.advantages, atol=1e-5, rtol=0)
 
 
 def test_which_are_right_says_one_reward_and_not_the_sum(tmp_path, credited):

@@ -12,7 +12,7 @@ import trl
 
 datasets = pytest.importorskip("datasets", reason="datasets is not installed")
 
-from iapo.integrations.trl import IAPOConfig, IAPOTrainer  # noqa: E402
+from iapo.integrations.trl import IAPOConfig, IAPOTrainer, InformationOptions  # noqa: E402
 
 TOKENIZER = AutoTokenizer.from_pretrained(model_path())
 GROUP = 4
@@ -35,7 +35,7 @@ def embedded_model(dtype=torch.float32):
 
 
 def config_of(folder, kind=IAPOConfig, **settings):
-    """Two prompts with four completions each in a step."""
+    """Two prompts with four completions each in a step; information about the answer, unless another is said."""
     settings = {
         "num_generations": GROUP,
         "per_device_train_batch_size": 2 * GROUP,
@@ -49,6 +49,8 @@ def config_of(folder, kind=IAPOConfig, **settings):
         "report_to": "none",
         "disable_tqdm": True,
     } | settings
+    if issubclass(kind, InformationOptions):
+        settings = {"signal": "answer_likelihood"} | settings
     return kind(str(folder), **settings)
 
 
