@@ -20,6 +20,7 @@ from iapo.training.diagnosis import Diagnosis
 from iapo.training.fitting import Room, forced_tokens
 from iapo.training.folder import write_text
 from iapo.training.interruption import EXIT_CODE, Interrupted, Interruption, listening
+from iapo.training.lacking import EqualRewards
 from iapo.training.lock import locked
 from iapo.training.log import append_metrics, read_metrics, truncate_metrics
 from iapo.training.progress import progress_bar
@@ -181,12 +182,14 @@ def _carry_on(run: _Run, interruption: Interruption) -> None:
         restore_rng(session.resumed_from.state.rng)
     if session.share_done() < 1:
         (run.folder / REPORT).unlink(missing_ok=True)  # of a finished run that goes on
+    rewards = EqualRewards()
     with progress_bar(settings.steps, session.step) as show:
         while (done := session.share_done()) < 1:
             due = settings.diagnose > 0 and session.step % settings.diagnose == 0
             metrics = session.advance(done, run.diagnosis if due else None, interruption.leaving)
             append_metrics(metrics_file, session.step, metrics)
             show(session.step, metrics)
+            rewards.see(metrics)
             ended = session.share_done() == 1
             if session.step % settings.checkpoint_every == 0 or ended or interruption:
                 session.save(run.resolved)
