@@ -182,6 +182,8 @@ def _carry_on(run: _Run, interruption: Interruption) -> None:
         restore_rng(session.resumed_from.state.rng)
     if session.share_done() < 1:
         (run.folder / REPORT).unlink(missing_ok=True)  # of a finished run that goes on
+    else:
+        print(f"iapo train: {_reached(session)}", file=sys.stderr)
     rewards = EqualRewards()
     with progress_bar(settings.steps, session.step) as show:
         while (done := session.share_done()) < 1:
@@ -199,3 +201,16 @@ def _carry_on(run: _Run, interruption: Interruption) -> None:
         after = session.evaluate(run.held_out, session.step)
     metadata = {"updates": session.step, "tokens sampled": session.tokens_sampled, **run.metadata}
     write_report(run.folder, metadata, read_metrics(metrics_file), before, after)
+
+
+def _reached(session: Session) -> str:
+    """Why there is nothing left to train, and what goes on."""
+    settings, limits = session.settings, []
+    if session.step >= settings.steps:
+        limits.append(f"--steps {settings.steps}")
+    if settings.max_tokens is not None and session.tokens_sampled >= settings.max_tokens:
+        limits.append(f"--max_tokens {settings.max_tokens}")
+    return (
+        f"nothing is left to train: {settings.output} has {session.step} updates and {session.tokens_sampled} sampled "
+        f"tokens, not less than {' and '.join(limits)}; raise what is reached to go on"
+    )
