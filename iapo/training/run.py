@@ -14,7 +14,7 @@ from iapo.policy.limits import limits_of
 from iapo.rewards import check_columns, check_references
 from iapo.rewards.scores import read_references
 from iapo.rollout.prompts import encode_prompts
-from iapo.tasks import PromptStream, Row
+from iapo.tasks import PromptStream, Row, RowPlace
 from iapo.tasks.splitting import split_indices
 from iapo.training.diagnosis import Diagnosis
 from iapo.training.fitting import Room, forced_tokens
@@ -114,15 +114,17 @@ def _open(
         )
     rows = problems.load(settings.seed)
     check_columns(choices.rewards, rows[0])
-    check_references(choices.rewards, rows)
+    places = problems.places(range(len(rows)))
+    check_references(choices.rewards, rows, places)
     check_reference_columns(choices.assigner.requires, rows[0])
     parts = split_indices(rows, settings.eval_problems)
-    references = read_references(rows) if settings.answer == "reference" else []
+    references = read_references(rows, places) if settings.answer == "reference" else []
     tokenizer = policy.tokenizer()
     resolved = {**resolved, "tokenizer": tokenizer_digest(tokenizer)}
-    rows = problems.render(rows, tokenizer)
+    rows = problems.render(rows, tokenizer, places)
     training: list[Row] = []
     held_out: list[Row] = []
+    training_places: list[RowPlace] = []
 
     answers = max((len(ids) for ids in encode_prompts(references, tokenizer)), default=0)
 
@@ -137,8 +139,10 @@ def _open(
     def make_stream(model: nn.Module, tokenizer: Any, sampler: Sampler) -> PromptStream:
         """Rows that fit the policy. They are split before: which fit depends on the sampler, and the split must not."""
         own = room(model, tokenizer, sampler, choices.estimator)
-        for part, kept in zip(parts, (training, held_out), strict=True):
-            kept.extend(rows[part[place]] for place in own.fitting([rows[index] for index in part], part))
+        for part, kept, found in zip(parts, (training, held_out), (training_places, []), strict=True):
+            fitting = own.fitting([rows[index] for index in part], [places[index] for index in part])
+            kept.extend(rows[part[each]] for each in fitting)
+            found.extend(places[part[each]] for each in fitting)
         return PromptStream(training, settings.prompts_per_step, settings.seed)
 
     task, device = problems.resolve(), policy.torch_device()
@@ -152,7 +156,7 @@ def _open(
     parts_of = session.model, session.tokenizer, session.components.sampler
     asked = room(*parts_of, session.components.estimator)
     if asked.reserved > room(*parts_of, choices.estimator).reserved:  # than the prompts were checked with
-        replace(asked, long_prompts="refuse").fitting(training, range(len(training)))
+        replace(asked, long_prompts="refuse").fitting(training, training_places)
     resolved = {**resolved, "style": plain(style)}
     classifier = task.classifier(session.tokenizer, [row["prompt"] for row in rows])
     diagnosis = Diagnosis(session.model, session.tokenizer, session.components, session.update_settings, classifier)
