@@ -99,6 +99,11 @@ def test_more_steps_after_a_finished_run_go_on(whole, tmp_path, call):
     assert "updates: 4" in (folder / "report.md").read_text()
     again = call("train", "--output", str(folder), "--resume", *TINY)
     assert (again.returncode, steps(folder)) == (0, steps(whole)), "nothing is left to do"
+    told = [line for line in again.stderr.splitlines() if "nothing is left to train" in line]
+    assert len(told) == 1
+    assert "has 4 updates" in told[0]
+    assert "not less than --steps 4" in told[0]
+    assert "nothing is left" not in done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -106,19 +106,20 @@ def evaluate_models(
     usual = settings.forced(styles.known(task) or CompletionStyle().replaced(styles.postfix, styles.closing))
     rows = problems.load(settings.seed)
     check_columns(rewards, rows[0])
-    check_references(rewards, rows)
+    check_references(rewards, rows, problems.places(range(len(rows))))
     _, held = split_indices(rows, settings.problems)
+    places = problems.places(held)
     held_out = [rows[index] for index in held]
     device, autocast = policy.torch_device(), policy.autocast()
     results: dict[str, EvaluationResult] = {}
     budgets: tuple[int, ...] | None = None
     for source in settings.models:
         model, tokenizer = dataclasses.replace(policy, model=source).load()
-        shown = problems.render(held_out, tokenizer, held)
+        shown = problems.render(held_out, tokenizer, places)
         sample = sampler(model, tokenizer)
         reserved = reserved_by(getattr(sample, "max_new_tokens", 0), tokenizer, usual)
         room = Room(tokenizer, limits_of(model), reserved, problems.long_prompts)
-        shown = [shown[place] for place in room.fitting(shown, held)]
+        shown = [shown[place] for place in room.fitting(shown, places)]
         with torch.autocast(device.type, autocast, enabled=autocast is not None):
             style = styles.choose(task, sample, tokenizer, [row["prompt"] for row in shown], device)
             sample = sampler_in_style(sample, style)

@@ -79,11 +79,12 @@ def inspect_prompt(
     row = chosen_problem(problems, settings)
     torch.manual_seed(settings.seed)
     model, tokenizer = policy.load()
-    rows = problems.render([row], tokenizer, [settings.index])
+    place = ["0 (--prompt)"] if settings.prompt is not None else problems.places([settings.index])
+    rows = problems.render([row], tokenizer, place)
     device, autocast = policy.torch_device(), policy.autocast()
     with torch.autocast(device.type, autocast, enabled=autocast is not None), inference_mode(model):
         sample = sampler(model, tokenizer)
-        Room(tokenizer, limits_of(model), getattr(sample, "max_new_tokens", 0)).fitting(rows, [settings.index])
+        Room(tokenizer, limits_of(model), getattr(sample, "max_new_tokens", 0)).fitting(rows, place)
         style = styles.choose(problems.resolve(), sample, tokenizer, [rows[0]["prompt"]], device)
         rollout = sampler_in_style(sample, style)([rows[0]["prompt"]], settings.samples)
         estimator = estimator_in_style(estimator, style, tokenizer)
@@ -93,7 +94,7 @@ def inspect_prompt(
             total = score_rollout(rollout, rows * settings.samples, tokenizer, read, eos_ids).total.tolist()
         asked = rollout
         if settings.answer == "reference":
-            asked = ask_about(rollout, read_references(rows) * settings.samples, tokenizer, style)
+            asked = ask_about(rollout, read_references(rows, place) * settings.samples, tokenizer, style)
         information, probes = estimator(model, asked).float(), estimator.probe(model, asked).float()
         _, entropy = completion_logprobs(model, rollout, with_entropy=True)
     traces = tuple(

@@ -16,7 +16,7 @@ from iapo.rollout.collation import ask_about, read_anew
 from iapo.styles import USUAL_STYLE, CompletionStyle
 from iapo.training.assigning import Assigned, assign
 from iapo.training.components import check_same_temperature
-from iapo.training.lacking import lacking_spans
+from iapo.training.lacking import lacking_answers, lacking_spans
 from iapo.training.ranks import ALONE, Ranks
 from iapo.training.signals import known_signals
 from iapo.types import Rollout
@@ -172,22 +172,19 @@ class TokenAdvantages:
         if self.takes_outcome:
             advantages = torch.where(assigned.kept[:, None], advantages, outcome)
             loss_mask = torch.where(assigned.kept[:, None], loss_mask, written)
+        metrics = _metrics(assigned) | lacking_answers(rollout, rewards, self.eos_ids, ranks)
         information = assigned.signals.information
         if information is not None:
-            lacking_spans(rollout, information, assigned.probed & (rewards > 0), self).warn()
-        return Credited(advantages, loss_mask, information, _metrics(assigned, rollout, ranks))
+            lacking = lacking_spans(rollout, information, assigned.probed & (rewards > 0), self, ranks)
+            lacking.warn()
+            metrics |= lacking.metrics
+            metrics["iapo/completions/probed"] = float(ranks.gather(assigned.probed).sum())
+        return Credited(advantages, loss_mask, information, metrics)
 
 
-def _metrics(assigned: Assigned, rollout: Rollout, ranks: Ranks) -> dict[str, float]:
-    """Those of the assigner, and how many completions were left out, probed, and probed with nothing to find."""
-    metrics = {
+def _metrics(assigned: Assigned) -> dict[str, float]:
+    """Those of the assigner, and how many completions were left out, by names that begin with ``iapo/``."""
+    return {
         name if name.startswith("iapo/") else f"iapo/{name}": value
         for name, value in (assigned.metrics | assigned.output.metrics).items()
     }
-    if assigned.signals.information is not None:
-        nothing = ~rollout.reasoning_mask.any(1)
-        if rollout.answer_mask is not None:
-            nothing = nothing | ~rollout.answer_mask.any(1)
-        metrics["iapo/completions/probed"] = float(ranks.gather(assigned.probed).sum())
-        metrics["iapo/completions/without_span"] = float(ranks.gather(assigned.probed & nothing).sum())
-    return metrics

@@ -133,7 +133,9 @@ def check_columns(rewards: Mapping[str, RewardFunction], columns: Iterable[str])
             )
 
 
-def check_references(rewards: Mapping[str, RewardFunction], rows: Sequence[Mapping[str, Any]]) -> None:
+def check_references(
+    rewards: Mapping[str, RewardFunction], rows: Sequence[Mapping[str, Any]], numbers: Sequence[object] | None = None
+) -> None:
     """Raise ``ValueError`` if a reward cannot read the reference of a row, before anything is sampled.
 
     A reward that reads references has a method ``unreadable_rows(rows)``, which gives the indices of such rows: their
@@ -142,7 +144,9 @@ def check_references(rewards: Mapping[str, RewardFunction], rows: Sequence[Mappi
     Args:
         rewards: functions by name.
         rows: problems, in the order and with the columns of the data.
+        numbers: of the rows in the data, for the error; ``None``: their places in ``rows``.
     """
+    numbers = range(len(rows)) if numbers is None else numbers
     for name, function in rewards.items():
         ask = getattr(function, "unreadable_rows", None)
         unreadable = [] if ask is None else ask(rows)
@@ -151,23 +155,27 @@ def check_references(rewards: Mapping[str, RewardFunction], rows: Sequence[Mappi
             shown = {key: str(row.get(key))[:200] for key in ("prompt", *getattr(function, "required_columns", ()))}
             raise ValueError(
                 f"reward {name!r} cannot read the references of {len(unreadable)} of {len(rows)} rows, first that of "
-                f"row {unreadable[0]}: {shown}; correct or remove the rows {unreadable[:10]}, name "
+                f"row {numbers[unreadable[0]]}: {shown}; correct or remove the rows {unreadable[:10]}, name "
                 "another column with answer_column, or use another reward"
             )
 
 
-def read_references(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def read_references(rows: Sequence[Mapping[str, Any]], numbers: Sequence[object] | None = None) -> list[str]:
     """The reference answer of each row as a text that an estimator can be asked about: the first that is accepted.
+
+    Args:
+        rows: problems.
+        numbers: of the rows in the data, for the error; ``None``: their places in ``rows``.
 
     Raises:
         ValueError: a row whose ``answer`` is not one; it is named.
     """
     texts = []
-    for index, row in enumerate(rows):
+    for number, row in zip(range(len(rows)) if numbers is None else numbers, rows, strict=True):
         accepted = accepted_answers(row.get("answer"))
         if not accepted or not accepted[0].strip():
             raise ValueError(
-                f"answer: 'reference' needs a reference answer in each row, that of row {index} is "
+                f"answer: 'reference' needs a reference answer in each row, that of row {number} is "
                 f"{str(row.get('answer'))[:200]!r}; correct or remove it, or name another column with answer_column"
             )
         texts.append(accepted[0])

@@ -6,12 +6,16 @@ from transformers import PreTrainedTokenizerBase
 
 from iapo.interfaces import Prompts
 
+_CONTENT = "What is 1+1?"
+"""Of messages that show how a chat template begins."""
+
 
 def encode_prompts(prompts: Prompts, tokenizer: PreTrainedTokenizerBase | None) -> list[list[int]]:
     """Token ids of prompts, with the beginning-of-sequence token that the tokenizer puts before a text.
 
-    A text that begins with a special token was written by a chat template, which writes all of them: nothing is added.
-    What a tokenizer would put behind a text (an end of sequence) is left out, as the completion stands there.
+    Nothing is added to a text that begins with these tokens already, or that begins as the tokenizer's chat template
+    begins its texts: the template says what stands there. What a tokenizer would put behind a text (an end of sequence)
+    is left out, as the completion stands there.
 
     Args:
         prompts: texts or token-id sequences; the latter are returned as they are.
@@ -25,23 +29,43 @@ def encode_prompts(prompts: Prompts, tokenizer: PreTrainedTokenizerBase | None) 
     """
     texts: Sequence[str | Sequence[int]] = prompts
     encoded = []
+    openings: list[str] | None = None
     for index, text in enumerate(texts):
         ids = encode(text, tokenizer, f"prompts[{index}]")
         if not ids:
             raise ValueError(
                 f"prompts: the tokenizer makes no token of the prompt at index {index}, {prompts[index]!r}"
             )
-        encoded.append(_begun(ids, text, tokenizer) if isinstance(text, str) and tokenizer is not None else ids)
+        if isinstance(text, str) and tokenizer is not None:
+            before = _put_before(ids, text, tokenizer)
+            if before and ids[: len(before)] != before:
+                openings = _chat_openings(tokenizer) if openings is None else openings
+                ids = ids if text.startswith(tuple(openings)) else before + ids
+        encoded.append(ids)
     return encoded
 
 
-def _begun(ids: list[int], text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The tokens of a text behind what the tokenizer puts before it."""
-    if ids[0] in tokenizer.all_special_ids and ids[0] != tokenizer.unk_token_id:
-        return ids
+def _put_before(ids: list[int], text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens that the tokenizer puts before a text by itself."""
     whole = list(tokenizer(text)["input_ids"])
-    start = next((at for at in range(len(whole) - len(ids) + 1) if whole[at : at + len(ids)] == ids), 0)
-    return whole[:start] + ids
+    # From the end: a text may begin with what is put before it.
+    places = range(len(whole) - len(ids), -1, -1)
+    return whole[: next((at for at in places if whole[at : at + len(ids)] == ids), 0)]
+
+
+def _chat_openings(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """How the texts of the tokenizer's chat template begin, before what the first message says."""
+    if tokenizer.chat_template is None:
+        return []
+    user, system = ({"role": role, "content": _CONTENT} for role in ("user", "system"))
+    openings = []
+    for messages in ([user], [system, user]):
+        try:
+            text = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        except Exception:  # a template is code of others, and may refuse a system message
+            continue
+        openings.append(text.partition(_CONTENT)[0])
+    return [opening for opening in openings if opening]
 
 
 def encode(text: str | Sequence[int], tokenizer: PreTrainedTokenizerBase | None, name: str) -> list[int]:

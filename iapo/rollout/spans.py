@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from iapo.ops.padding import pad_rows
 from iapo.rollout.continuation import Continued, continue_texts, ends_of, tokens_before
-from iapo.rollout.text import pieces_of_rows
+from iapo.rollout.text import pieces_of_rows, rows_of_text
 from iapo.styles import USUAL_STYLE, Asked, CompletionStyle
 from iapo.types import shape_checked
 
@@ -63,7 +63,8 @@ def mark_spans(
     """Mark the reasoning and the own answer of each completion, where ``style`` reads them.
 
     Reasoning: the tokens from the first one that holds a character of it, up to, not including, the first one that
-    holds a character of what ends it. A final end-of-sequence token is never part of it.
+    holds a character of what ends it. A final end-of-sequence token is never part of it, and no part of the text unless
+    it closes a tag (`iapo.rollout.text.rows_of_text`).
 
     Answer: its own tokens where these hold nothing else, else those that the tokenizer writes it with. The exit is the
     completion's own tokens if it wrote the whole of it, from the end of its reasoning on, in tokens that hold nothing
@@ -79,11 +80,7 @@ def mark_spans(
     Returns:
         Masks and answers on the device of ``completion_ids``.
     """
-    if eos_ids is None:
-        eos_ids = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    lengths = completion_mask.sum(1).tolist()
-    rows = [ids[:length] for ids, length in zip(completion_ids.tolist(), lengths, strict=True)]
-    rows = [row[: len(row) - (bool(row) and row[-1] in eos_ids)] for row in rows]
+    rows = rows_of_text(tokenizer, completion_ids, completion_mask, eos_ids)
     reasoning = torch.zeros(completion_mask.shape, dtype=torch.bool)
     exits = ExitTokens(tokenizer)
     for index, (row, pieces) in enumerate(zip(rows, pieces_of_rows(tokenizer, rows), strict=True)):

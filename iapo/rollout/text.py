@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
+from jaxtyping import Bool, Int
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from iapo.types import Rollout
@@ -15,7 +17,7 @@ _LONGEST_CHARACTER = 4
 def decode_completions(
     tokenizer: PreTrainedTokenizerBase, rollout: Rollout, eos_ids: Collection[int] | None = None
 ) -> list[str]:
-    """The text of each completion, without padding and without its final end-of-sequence token.
+    """The text of each completion, without padding and without its final end-of-sequence token (`rows_of_text`).
 
     Other special tokens stay: with some tokenizers ``<think>`` and ``<answer>`` are special, and rewards look for them.
     Padding is read from the mask, so that a padding token inside a completion stays too.
@@ -28,13 +30,39 @@ def decode_completions(
     Returns:
         One text per completion.
     """
+    return decode_rows(tokenizer, rows_of_text(tokenizer, rollout.completion_ids, rollout.completion_mask, eos_ids))
+
+
+def rows_of_text(
+    tokenizer: PreTrainedTokenizerBase,
+    completion_ids: Int[Tensor, "batch token"],
+    completion_mask: Bool[Tensor, "batch token"],
+    eos_ids: Collection[int] | None = None,
+) -> list[list[int]]:
+    """The tokens of each completion's text: without padding, and without a final end-of-sequence token.
+
+    An end-of-sequence token that closes a tag which the completion has opened (``</answer>``, on which a model was
+    told to stop) is a part of the text.
+
+    Args:
+        tokenizer: of the model that sampled.
+        completion_ids: token ids, right-padded.
+        completion_mask: ``True`` at the completions' tokens.
+        eos_ids: end-of-sequence ids; ``None``: the tokenizer's.
+    """
     if eos_ids is None:
         eos_ids = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    rows = []
-    for ids, length in zip(rollout.completion_ids.tolist(), rollout.completion_lengths.tolist(), strict=True):
-        ends_itself = length > 0 and ids[length - 1] in eos_ids
-        rows.append(ids[: length - ends_itself])
-    return decode_rows(tokenizer, rows)
+    lengths = completion_mask.sum(1).tolist()
+    rows = [ids[:length] for ids, length in zip(completion_ids.tolist(), lengths, strict=True)]
+    ended = [index for index, row in enumerate(rows) if row and row[-1] in eos_ids]
+    opened_by = {token: decode_ids(tokenizer, [token]).strip() for token in {rows[index][-1] for index in ended}}
+    opened_by = {token: text.replace("/", "", 1) for token, text in opened_by.items() if "/" in text}
+    closing = [index for index in ended if rows[index][-1] in opened_by]
+    texts = dict(zip(closing, decode_rows(tokenizer, [rows[index][:-1] for index in closing]), strict=True))
+    for index in ended:
+        if index not in texts or opened_by[rows[index][-1]] not in texts[index]:
+            rows[index] = rows[index][:-1]
+    return rows
 
 
 def token_pieces(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from iapo.tasks.embedded import EmbeddedTask
 from iapo.tasks.file import FileTask
 from iapo.tasks.hub import HubTask
-from iapo.tasks.interface import Classifier, Row, Split, Task
+from iapo.tasks.interface import Classifier, Row, RowPlace, Split, Task
 from iapo.tasks.prompts import render_prompts
 from iapo.tasks.reasoning_gym import ReasoningGymTask
 from iapo.tasks.rows import load_rows
@@ -19,6 +19,7 @@ __all__ = [
     "PromptStream",
     "ReasoningGymTask",
     "Row",
+    "RowPlace",
     "Split",
     "Task",
     "hold_out",

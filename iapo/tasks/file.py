@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iapo.tasks.interface import Row, Split, Task
-from iapo.tasks.reading import read_rows
+from iapo.tasks.reading import numbered_rows
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 """The endings of the files that can be read; behind all but the last, ``.gz`` may stand."""
@@ -34,10 +34,18 @@ class FileTask(Task):
             ModuleNotFoundError: a .parquet file without the extra ``train``.
             ValueError: a file or a line that cannot be read (it is named), or something else than one object per row.
         """
+        return [row for _, row in self._numbered()][:limit]
+
+    def place(self, index: int) -> str:
+        """The index of a row and, where a row begins in a line of its own, that line."""
+        line = self._numbered()[index][0]
+        return str(index) if line is None else f"{index} (line {line})"
+
+    def _numbered(self) -> list[tuple[int | None, Row]]:
         path = Path(self.path).expanduser()
         if not path.is_file():
             raise FileNotFoundError(f"data: no file {self.path}")
-        return read_rows(path, kind_of(path))[:limit]
+        return numbered_rows(path, kind_of(path))
 
 
 def kind_of(path: Path) -> str:

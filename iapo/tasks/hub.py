@@ -13,10 +13,12 @@ class HubTask(Task):
     Args:
         name: id on the hub, or a local data set directory.
         hub_split: the split of the data set, as it names it.
+        config: which of several configurations of the data set, as it names it; ``None``: the only one, or its default.
     """
 
     name: str
     hub_split: str = "train"
+    config: str | None = None
 
     def __str__(self) -> str:
         return self.name
@@ -26,8 +28,17 @@ class HubTask(Task):
 
         Raises:
             ModuleNotFoundError: the extra ``train`` is not installed.
+            ValueError: there is no such configuration or split, or several configurations and none is named.
         """
-        return take(import_datasets().load_dataset(self.name, split=self.hub_split), limit)
+        try:
+            data = import_datasets().load_dataset(self.name, self.config, split=self.hub_split)
+        except ValueError as error:
+            reason = " ".join(str(error).partition("Example of usage")[0].split())
+            raise ValueError(
+                f"data: {self.name} cannot be loaded with --split {self.hub_split} and "
+                f"{'no --data_config' if self.config is None else f'--data_config {self.config}'}: {reason}"
+            ) from error
+        return take(data, limit)
 
 
 def import_datasets() -> Any:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from iapo.styles import CompletionStyle
@@ -13,6 +14,27 @@ Split = Literal["train", "validation", "test"]
 
 Classifier = Callable[[str, str], Sequence[str]]
 """From a prompt and a completion, its end of sequence included, to the class of each token of the completion."""
+
+
+@dataclass(frozen=True)
+class RowPlace:
+    """A row of a task, whose text names it in errors: ``3 (line 5) of train.jsonl``.
+
+    Args:
+        task: where the row comes from.
+        index: of the row.
+    """
+
+    task: "Task"
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.task.place(self.index)} of {self.task}"
+
+
+def short_place(number: object) -> str:
+    """The number of a row alone, for lists of rows in errors."""
+    return str(number.index if isinstance(number, RowPlace) else number)
 
 
 class Task(ABC):
@@ -60,6 +82,10 @@ class Task(ABC):
         Returns:
             At least one row, each with ``prompt`` and ``answer``.
         """
+
+    def place(self, index: int) -> str:
+        """Where the row of that index is found, for errors: ``3``, of a file ``3 (line 5)``."""
+        return str(index)
 
     def classifier(self, tokenizer: Any, prompts: Sequence[str]) -> Classifier | None:
         """The rule that labels the tokens of completions, or ``None`` if there is none for these prompts and tokens.

@@ -1,5 +1,6 @@
 """Prompts as the policy reads them: templates and chat templates."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,8 @@ def render_prompts(
     rewards get as prompts.
 
     Args:
-        rows: prompts are texts or lists of chat messages. A column ``chat_template_kwargs`` adds to the argument.
+        rows: prompts are texts or lists of chat messages. A column ``chat_template_kwargs``, of mappings or of
+            their texts in JSON, adds to the argument.
         tokenizer: its chat template, if it has one, is applied to messages and to texts with a system prompt.
         system_prompt: put before the problem, in place of a system message that it has. Empty: a chat without a system
             message.
@@ -34,8 +36,9 @@ def render_prompts(
 
     Raises:
         ValueError: a template without ``{prompt}``, messages for a tokenizer without chat template, or a prompt that is
-            not as `iapo.tasks.messages.plain_prompt` wants it or that the chat template refuses or renders without the
-            system prompt; the row is named.
+            not as `iapo.tasks.messages.plain_prompt` wants it, that the chat template refuses, or of which it leaves
+            out a message of the system or of the user, or ``chat_template_kwargs`` that are no mapping; the row is
+            named.
     """
     if template is not None and "{prompt}" not in template:
         raise ValueError(f"prompt_template: got {template!r}, want a text with {{prompt}} in it")
@@ -54,13 +57,9 @@ def render_prompts(
         else:
             messages = prompt if template is None else _in_template(prompt, template)
         messages = _with_system_prompt(messages, system_prompt)
-        options = {**(chat_template_kwargs or {}), **(row.get("chat_template_kwargs") or {})}
+        options = {**(chat_template_kwargs or {}), **_options(row.get("chat_template_kwargs"))}
         rendered = {**row, "prompt": _apply(tokenizer, messages, options)}
-        if system_prompt and system_prompt.strip() not in rendered["prompt"]:
-            raise ValueError(
-                "is rendered without the system prompt, which the tokenizer's chat template ignores; put it into "
-                "prompt_template"
-            )
+        _check_complete(messages, rendered["prompt"], "prompt" if system_prompt else "message")
         return rendered if isinstance(prompt, str) else {**rendered, PROMPT_MESSAGES: messages}
 
     found = []
@@ -85,6 +84,38 @@ def _with_system_prompt(messages: list[Message], system_prompt: str | None) -> l
         return messages
     others = [message for message in messages if message["role"] not in SYSTEM_ROLES]
     return [{"role": "system", "content": system_prompt}, *others] if system_prompt else others
+
+
+def _options(given: Any) -> Mapping[str, Any]:
+    """The arguments for the chat template that a row has; a table without nesting, CSV say, has them in JSON."""
+    try:
+        options = json.loads(given) if isinstance(given, str) and given.strip() else given or {}
+    except (ValueError, RecursionError):
+        options = None
+    if not isinstance(options, Mapping):
+        raise ValueError(
+            f"has chat_template_kwargs {str(given)[:200]!r}, want a mapping, or an object in JSON such as "
+            '{"enable_thinking": false}'
+        )
+    return options
+
+
+def _check_complete(messages: Sequence[Message], text: str, system: str) -> None:
+    """Raise for what a chat template leaves out, white space aside; past reasoning and tools are its own affair."""
+    found = "".join(text.split())
+    for message in messages:
+        if message["role"] not in (*SYSTEM_ROLES, "user") or "".join(message["content"].split()) in found:
+            continue
+        shown = repr(message["content"][:80])
+        if message["role"] == "user":
+            raise ValueError(
+                f"is rendered without the message {shown} of the user, which the tokenizer's chat template leaves out; "
+                "give the prompt as a text, or a tokenizer with another chat template"
+            )
+        raise ValueError(
+            f"is rendered without the system {system} {shown}, which the tokenizer's chat template ignores; put it "
+            'into --prompt_template (and --system_prompt "" removes one that the data have)'
+        )
 
 
 def _apply(tokenizer: Any, messages: list[Message], options: Mapping[str, Any]) -> str:

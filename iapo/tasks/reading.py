@@ -25,8 +25,12 @@ _MARKS = {
 """Byte-order marks; that of UTF-32 begins like that of UTF-16 and is tried before it."""
 
 
-def read_rows(path: Path, kind: str) -> list[Row]:
-    """All rows of a file.
+Numbered = list[tuple[int | None, Row]]
+"""Rows and the lines that they begin in, counted from 1; ``None`` where rows have no lines of their own."""
+
+
+def numbered_rows(path: Path, kind: str) -> Numbered:
+    """All rows of a file, and in which line each of them begins.
 
     Args:
         path: the file.
@@ -37,17 +41,20 @@ def read_rows(path: Path, kind: str) -> list[Row]:
         ValueError: what cannot be read.
     """
     if kind == ".parquet":
-        return _read_parquet(path)
+        return [(None, row) for row in _read_parquet(path)]
     text = _decode(path, _read_bytes(path))
     if kind in (".csv", ".tsv"):
         return _read_table(path, text, "," if kind == ".csv" else "\t")
     rows = _read_json(path, text)
-    if (
-        not isinstance(rows, list)
-        or not all(isinstance(row, dict) for row in rows)
-        or (kind == ".json" and len(rows) == 1 and not text.lstrip().startswith("["))
-    ):
-        raise ValueError(f"data: {path} holds something else than one object per row")
+    for index, (line, row) in enumerate(rows):
+        if not isinstance(row, dict):
+            place = f"row {index}" if line is None else f"line {line}"
+            raise ValueError(
+                f"data: {place} of {path} is {type(row).__name__}, something else than one object per row: want an "
+                "object of columns a line, or an array of such objects"
+            )
+    if len(rows) == 1 and kind == ".json":
+        _check_row(path, rows[0][1])
     return rows
 
 
@@ -94,31 +101,69 @@ def _decode(path: Path, content: bytes) -> str:
         ) from error
 
 
-def _read_json(path: Path, text: str) -> Any:
-    """An array of objects, or an object a line: told apart by the first character, whatever the file is called."""
+def _read_json(path: Path, text: str) -> list[tuple[int | None, Any]]:
+    """An array of objects, an object a line, or one object: told apart by the text, whatever the file is called."""
     if text.lstrip().startswith("["):
         try:
-            return json.loads(text)
+            whole = json.loads(text)
         except (ValueError, RecursionError) as error:
             if "Extra data" not in str(error):  # an array a line
                 raise ValueError(f"data: {path} is no JSON: {error}") from error
-            return None
-    return [_line(path, number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+        else:
+            return [(None, row) for row in whole]
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    found: list[tuple[int | None, Any]] = []
+    for number, line in lines:
+        try:
+            found.append((number, json.loads(line)))
+        except (ValueError, RecursionError) as error:
+            whole = None if found else _whole(text)
+            if whole is not None:
+                return [(number, whole)]
+            raise ValueError(
+                f"data: line {number} of {path} is no JSON: {error}; want one object a line, or an array of objects"
+            ) from error
+    return found
 
 
-def _line(path: Path, number: int, line: str) -> Any:
+def _whole(text: str) -> Any:
+    """The one object that is written over several lines; ``None`` if it is none."""
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _check_row(path: Path, row: Row) -> None:
+    """Raise for an object that holds the rows in a field, or all of their columns, in place of being one."""
+    nested = [name for name, value in row.items() if _are_rows(value)]
+    if nested:
         raise ValueError(
-            f"data: line {number} of {path} is no JSON: {error}; want one object a line, or an array of objects"
-        ) from error
+            f"data: {path} is one object with rows in its field {nested[0]!r}; want one object a line, as from "
+            f"jq -c '.{nested[0]}[]' {path}, or the array alone"
+        )
+    columns = [value for value in row.values() if isinstance(value, list | dict) and len(value) > 1]
+    is_table = len(row) > 1 and len(columns) == len(row) and len({len(value) for value in columns}) == 1
+    if is_table and not any(_are_messages(value) for value in columns):
+        raise ValueError(
+            f"data: {path} is one object of columns; want one object per row, as pandas writes with "
+            "df.to_json(path, orient='records', lines=True)"
+        )
 
 
-def _read_table(path: Path, text: str, separator: str) -> list[Row]:
+def _are_rows(value: Any) -> bool:
+    is_list = isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
+    return is_list and not _are_messages(value)
+
+
+def _are_messages(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, dict) and "role" in each for each in value)
+
+
+def _read_table(path: Path, text: str, separator: str) -> Numbered:
     """Strict: what others mend in silence (a stray quote, a field too few or too many) would be a wrong row."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    rows: list[Row] = []
+    rows: Numbered = []
     header: list[str] | None = None
     start = 1
     with _fields_of_any_length():
@@ -132,15 +177,15 @@ def _read_table(path: Path, text: str, separator: str) -> list[Row]:
                     f"data: line {start} of {path} is no CSV: {error}; a quote inside a quoted field is written twice"
                 ) from error
             if header is None:
-                header = fields
-                if doubled := sorted({name for name in header if header.count(name) > 1}):
+                header = fields if any(name.strip() for name in fields) else None
+                if doubled := sorted({name for name in header or () if fields.count(name) > 1}):
                     raise ValueError(f"data: line {start} of {path} names the columns {doubled} more than once")
             elif fields:
                 if len(fields) != len(header):
                     raise ValueError(
                         f"data: line {start} of {path} has {len(fields)} fields, want {len(header)} as in its header"
                     )
-                rows.append(dict(zip(header, fields, strict=True)))
+                rows.append((start, dict(zip(header, fields, strict=True))))
             start = reader.line_num + 1
 
 

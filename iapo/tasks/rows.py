@@ -7,7 +7,7 @@ from typing import Any
 
 from iapo.interfaces import PROMPT_MESSAGES, REWARD_ARGUMENTS
 from iapo.ops.numpy_values import plain_value
-from iapo.tasks.interface import Row, Split, Task
+from iapo.tasks.interface import Row, RowPlace, Split, Task
 from iapo.tasks.messages import LastAssistant, plain_prompt
 
 _LOG = logging.getLogger(__name__)
@@ -51,17 +51,17 @@ def load_rows(
     for index, row in enumerate(rows):
         missing = [column for column in wanted if column not in row]
         if missing:
-            raise ValueError(f"data: {task} has no column {missing}, it has {sorted(row)} (row {index})")
+            raise ValueError(f"data: {task} has no column {missing}, it has {sorted(row)} in row {task.place(index)}")
         empty = [column for column in wanted if _is_empty(row[column])]
         if empty or _is_blank(row[prompt_column]):
-            raise ValueError(f"data: {task} has nothing in {empty or [prompt_column]} of row {index}")
+            raise ValueError(f"data: {task} has nothing in {empty or [prompt_column]} of row {task.place(index)}")
     kept = _told(task, rows, list(columns))
     found = []
     for index, row in enumerate(rows):
         try:
             prompt = plain_prompt(row[prompt_column], last_assistant)
         except ValueError as error:
-            raise ValueError(f"data: the prompt of row {index} of {task} {error}") from error
+            raise ValueError(f"data: the prompt of row {RowPlace(task, index)} {error}") from error
         full = {name: _plain(row.get(name)) for name in kept} | {"prompt": prompt}
         found.append(full | {"answer": _plain(row[answer_column])} if answer_column in row else full)
     return found

@@ -9,28 +9,33 @@ from iapo.tasks.interface import Task
 from iapo.tasks.reasoning_gym import ReasoningGymTask
 
 
-def task_from_source(source: str, split: str = "train") -> Task:
+def task_from_source(source: str, split: str = "train", config: str | None = None) -> Task:
     """The task of a source of problems.
 
     Args:
         source: ``embedded``; ``reasoning-gym:TASK``; a path ending in .jsonl, .ndjson, .json, .csv, .tsv or .parquet,
             perhaps with .gz behind it; else the id of a data set on the hub or a local data set directory.
         split: of a hub data set, as it names it.
+        config: which configuration of a hub data set.
 
     Raises:
-        ValueError: a file with another ending.
+        ValueError: a file with another ending, or a configuration of what is no data set of the hub.
 
     Example:
         >>> task_from_source("reasoning-gym:chain_sum"), task_from_source("train.jsonl")
         (ReasoningGymTask(name='chain_sum'), FileTask(path='train.jsonl'))
     """
+    path = Path(source).expanduser()
+    is_file = kind_of(path) in SUFFIXES
+    is_generated = source == "embedded" or source.startswith("reasoning-gym:")
+    if config is not None and (is_file or is_generated):
+        raise ValueError(f"data_config: got {config!r}, but {source} is no data set of the hub; leave it out")
     if source == "embedded":
         return EmbeddedTask()
-    if source.startswith("reasoning-gym:"):
+    if is_generated:
         return ReasoningGymTask(source.partition(":")[2])
-    path = Path(source).expanduser()
-    if kind_of(path) in SUFFIXES:
+    if is_file:
         return FileTask(source)
     if path.is_file():
         raise ValueError(f"data: the ending of {source} does not say what it is, want one of {', '.join(SUFFIXES)}")
-    return HubTask(source, split)
+    return HubTask(source, split, config)

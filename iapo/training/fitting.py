@@ -10,8 +10,12 @@ from iapo.interfaces import AdvantageAssigner, MIEstimator
 from iapo.policy.limits import Limits
 from iapo.rollout.prompts import encode, encode_prompts
 from iapo.tasks import Row
+from iapo.tasks.interface import short_place
 
 LongPrompts = Literal["refuse", "drop"]
+
+_NAMED = 10
+"""Rows that a message names."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -51,12 +55,19 @@ class Room:
         long = [] if most is None else [i for i, length in enumerate(lengths) if length + self.reserved > most]
         if not long:
             return list(range(len(rows)))
+        others = ", ".join(short_place(numbers[index]) for index in long[:_NAMED])
         found = (
             f"data: the prompt of row {numbers[long[0]]} has {lengths[long[0]]} tokens, and with {self.reserved} that "
-            f"may follow it does not fit the {most} positions of the model ({len(long)} of {len(rows)} such rows)"
+            f"may follow it does not fit the {most} positions of the model ({len(long)} of {len(rows)} such rows: "
+            f"{others}{', ...' if len(long) > _NAMED else ''})"
         )
         if self.long_prompts == "refuse" or len(long) == len(rows):
-            raise ValueError(f"{found}; leave them out with --long_prompts drop, or lower --sampler.max_new_tokens")
+            beyond = max(lengths[index] for index in long) + self.reserved - most
+            help_ = [] if len(long) == len(rows) else ["leave them out with --long_prompts drop"]
+            if beyond < self.reserved:
+                help_.append(f"lower --sampler.max_new_tokens by {beyond}")
+            help_.append("take a model with more positions")
+            raise ValueError(f"{found}; {', or '.join(help_)}")
         _LOG.warning("%s, which are dropped", found)
         dropped = set(long)
         return [index for index in range(len(rows)) if index not in dropped]

@@ -1,22 +1,27 @@
-"""Rewarded completions of which no information can be measured: nothing was read as their reasoning or answer."""
+"""Completions of which nothing can be measured or learned, because nothing was read as their reasoning or answer."""
 
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.rollout.ends import ended
+from iapo.training.ranks import ALONE, Ranks
 from iapo.types import Rollout
 
 _MOST = 0.5
-"""Share of the rewarded completions beyond which there is a warning."""
+"""Share of the rewarded completions, or of all, beyond which there is a warning."""
+_ENOUGH = 16
+"""Completions from which on it says something that none of them has an answer."""
 
 
 @dataclass(frozen=True)
 class LackingSpans:
-    """How many rewarded completions there are, and how many of them have nothing to probe.
+    """How many rewarded completions there are, and how many of them have nothing to probe; over all processes.
 
     Args:
         rewarded: completions with a reward above 0 whose information was asked for.
@@ -34,6 +39,11 @@ class LackingSpans:
     def count(self) -> int:
         """Rewarded completions with nothing to probe."""
         return self.without_reasoning + self.without_answer
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The count under the name that it has everywhere."""
+        return {"iapo/completions/without_span": float(self.count)}
 
     def warn(self) -> None:
         """Warn if more than half of the rewarded completions have nothing to probe; name the reason and the flag.
@@ -55,20 +65,88 @@ class LackingSpans:
 
 
 def lacking_spans(
-    rollout: Rollout, information: Float[Tensor, "batch token"], rewarded: Bool[Tensor, " batch"], sampler: Any
+    rollout: Rollout,
+    information: Float[Tensor, "batch token"],
+    rewarded: Bool[Tensor, " batch"],
+    sampler: Any,
+    ranks: Ranks = ALONE,
 ) -> LackingSpans:
     """Which of the rewarded completions have nothing to probe.
 
     Args:
-        rollout: the completions.
+        rollout: the completions of this process.
         information: of their tokens, nats.
-        rewarded: the completions that are looked at.
+        rewarded: the completions that are looked at: those with a reward above 0 whose information was asked for.
         sampler: of the completions, or what else knows its ``eos_ids`` and its limit, ``max_new_tokens``.
+        ranks: the processes that share the batch. All of them call this function together.
     """
     reasons = rollout.reasoning_mask.any(1)
     answers = reasons if rollout.answer_mask is None else rollout.answer_mask.any(1)
     silent = reasons & ~answers & ~information.bool().any(1)
     at_limit = rollout.completion_lengths >= getattr(sampler, "max_new_tokens", float("inf"))
     cut = at_limit & ~ended(rollout, getattr(sampler, "eos_ids", ()))
-    counts = (rewarded, rewarded & ~reasons, rewarded & silent, rewarded & (~reasons | silent) & cut)
-    return LackingSpans(*(int(each.sum()) for each in counts))
+    found = torch.stack([rewarded, rewarded & ~reasons, rewarded & silent, rewarded & (~reasons | silent) & cut], 1)
+    return LackingSpans(*ranks.gather(found).sum(0).tolist())
+
+
+def lacking_answers(
+    rollout: Rollout, verdicts: Float[Tensor, " batch"], eos_ids: Collection[int], ranks: Ranks = ALONE
+) -> dict[str, float]:
+    """Count the completions in which no final answer is read, and warn if it is all of them and none is told apart.
+
+    The warning names the reason, and the flag that helps. Where verdicts differ, a reward finds something to go by.
+
+    Args:
+        rollout: the completions of this process with their own answers; one without answers counts nothing.
+        verdicts: of each completion, the score that says whether it is right; NaN for one that has none.
+        eos_ids: tokens that end a completion, without which it was cut; none: that is not known.
+        ranks: the processes that share the batch. All of them call this function together.
+
+    Returns:
+        The metric ``iapo/completions/without_answer``.
+    """
+    if rollout.answer_mask is None:
+        return {}
+    answers = ranks.gather(rollout.answer_mask.any(1))
+    verdicts = ranks.gather(verdicts.to(answers.device))
+    cut = ranks.gather(~ended(rollout, eos_ids)) if eos_ids else torch.zeros_like(answers)
+    known = verdicts[~verdicts.isnan()]
+    if len(answers) >= _ENOUGH and not bool(answers.any()) and not bool((known != known[:1]).any()):
+        if float(cut.float().mean()) > _MOST:
+            reason = "most are cut before they answer. Raise --sampler.max_new_tokens, or ask for shorter reasoning"
+        else:
+            reason = (
+                "none is written as the run reads answers. Say how they are written (--answer_style, in Python the "
+                "sampler's style), or ask for an answer of that form (--system_prompt, --prompt_template)"
+            )
+        warnings.warn(
+            f"no final answer is found in any completion of an update, and all get the same reward: {reason}. The "
+            "metric iapo/completions/without_answer counts them",
+            stacklevel=2,
+        )
+    return {"iapo/completions/without_answer": float((~answers).sum())}
+
+
+@dataclass
+class EqualRewards:
+    """Warns when in several updates, one after the other, all groups had equal rewards: nothing is learned from them.
+
+    Args:
+        updates: how many updates it takes.
+    """
+
+    updates: int = 5
+    _seen: int = 0
+
+    def see(self, metrics: dict[str, float]) -> None:
+        """Take note of an update by its metrics, ``reward`` and ``iapo/groups/equal_rewards``."""
+        self._seen = self._seen + 1 if metrics.get("iapo/groups/equal_rewards") == 1 else 0
+        if self._seen != self.updates:
+            return
+        warnings.warn(
+            f"in each of {self.updates} updates all completions of every prompt got equal rewards (now "
+            f"{metrics['reward']:.4g}), from which nothing is learned. Where the policy is never right, look at its "
+            "completions (iapo inspect), take easier problems or a larger --group_size; where it is always right, "
+            "harder problems. --resample passes over such prompts where others are left",
+            stacklevel=2,
+        )

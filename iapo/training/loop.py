@@ -15,9 +15,9 @@ from iapo.rollout.collation import ask_about
 from iapo.rollout.ends import eos_ids_of, style_of
 from iapo.training.assigning import assign
 from iapo.training.components import Components, UpdateSettings
-from iapo.training.lacking import lacking_spans
+from iapo.training.lacking import lacking_answers, lacking_spans
 from iapo.training.metrics import sampling_metrics, timed
-from iapo.training.resample import Resampling, Rows, Samples
+from iapo.training.resample import Resampling, Rows, Samples, uninformative
 from iapo.training.signals import by_length, known_signals, logprobs_of
 from iapo.types import AdvantageOutput, Rollout, TokenSignals
 
@@ -117,6 +117,8 @@ def prepare(
     eos_ids = eos_ids_of(components.sampler, tokenizer)
     samples = sample(rows)
     metrics |= sampling_metrics(samples.rollout, samples.scores, eos_ids)
+    metrics["iapo/groups/equal_rewards"] = len(uninformative(samples)) / len(rows)
+    metrics |= lacking_answers(samples.rollout, samples.scores.columns[:, 0], eos_ids)
     if resampling is not None:
         resampled = resampling(samples, sample)
         samples = resampled.samples
@@ -142,14 +144,14 @@ def prepare(
             known_signals(components.assigner.requires, rollout, columns, scores.columns),
         )
     metrics |= assigned.metrics | assigned.output.metrics
-    kept = assigned.kept.nonzero().flatten()
-    rollout = rollout.select(kept)
-    assigned, rewards = assigned.select(kept, rollout.completion_ids.shape[1]), rewards[kept]
     if assigned.signals.information is not None:
         rewarded = assigned.probed & (rewards > 0)
         lacking = lacking_spans(rollout, assigned.signals.information, rewarded, components.sampler)
-        metrics["iapo/completions/without_span"] = float(lacking.count)
+        metrics |= lacking.metrics
         lacking.warn()
+    kept = assigned.kept.nonzero().flatten()
+    rollout = rollout.select(kept)
+    assigned, rewards = assigned.select(kept, rollout.completion_ids.shape[1]), rewards[kept]
     return TrainingBatch(samples.rows, rollout, rewards, assigned.probed, assigned.signals, assigned.output, metrics)
 
 

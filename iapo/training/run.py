@@ -14,12 +14,13 @@ from iapo.policy.limits import limits_of
 from iapo.rewards import check_columns, check_references
 from iapo.rewards.scores import read_references
 from iapo.rollout.prompts import encode_prompts
-from iapo.tasks import PromptStream, Row
+from iapo.tasks import PromptStream, Row, RowPlace
 from iapo.tasks.splitting import split_indices
 from iapo.training.diagnosis import Diagnosis
 from iapo.training.fitting import Room, forced_tokens
 from iapo.training.folder import write_text
 from iapo.training.interruption import EXIT_CODE, Interrupted, Interruption, listening
+from iapo.training.lacking import EqualRewards
 from iapo.training.lock import locked
 from iapo.training.log import append_metrics, read_metrics, truncate_metrics
 from iapo.training.progress import progress_bar
@@ -113,15 +114,17 @@ def _open(
         )
     rows = problems.load(settings.seed)
     check_columns(choices.rewards, rows[0])
-    check_references(choices.rewards, rows)
+    places = problems.places(range(len(rows)))
+    check_references(choices.rewards, rows, places)
     check_reference_columns(choices.assigner.requires, rows[0])
     parts = split_indices(rows, settings.eval_problems)
-    references = read_references(rows) if settings.answer == "reference" else []
+    references = read_references(rows, places) if settings.answer == "reference" else []
     tokenizer = policy.tokenizer()
     resolved = {**resolved, "tokenizer": tokenizer_digest(tokenizer)}
-    rows = problems.render(rows, tokenizer)
+    rows = problems.render(rows, tokenizer, places)
     training: list[Row] = []
     held_out: list[Row] = []
+    training_places: list[RowPlace] = []
 
     answers = max((len(ids) for ids in encode_prompts(references, tokenizer)), default=0)
 
@@ -136,8 +139,10 @@ def _open(
     def make_stream(model: nn.Module, tokenizer: Any, sampler: Sampler) -> PromptStream:
         """Rows that fit the policy. They are split before: which fit depends on the sampler, and the split must not."""
         own = room(model, tokenizer, sampler, choices.estimator)
-        for part, kept in zip(parts, (training, held_out), strict=True):
-            kept.extend(rows[part[place]] for place in own.fitting([rows[index] for index in part], part))
+        for part, kept, found in zip(parts, (training, held_out), (training_places, []), strict=True):
+            fitting = own.fitting([rows[index] for index in part], [places[index] for index in part])
+            kept.extend(rows[part[each]] for each in fitting)
+            found.extend(places[part[each]] for each in fitting)
         return PromptStream(training, settings.prompts_per_step, settings.seed)
 
     task, device = problems.resolve(), policy.torch_device()
@@ -151,7 +156,7 @@ def _open(
     parts_of = session.model, session.tokenizer, session.components.sampler
     asked = room(*parts_of, session.components.estimator)
     if asked.reserved > room(*parts_of, choices.estimator).reserved:  # than the prompts were checked with
-        replace(asked, long_prompts="refuse").fitting(training, range(len(training)))
+        replace(asked, long_prompts="refuse").fitting(training, training_places)
     resolved = {**resolved, "style": plain(style)}
     classifier = task.classifier(session.tokenizer, [row["prompt"] for row in rows])
     diagnosis = Diagnosis(session.model, session.tokenizer, session.components, session.update_settings, classifier)
@@ -181,12 +186,16 @@ def _carry_on(run: _Run, interruption: Interruption) -> None:
         restore_rng(session.resumed_from.state.rng)
     if session.share_done() < 1:
         (run.folder / REPORT).unlink(missing_ok=True)  # of a finished run that goes on
+    else:
+        print(f"iapo train: {_reached(session)}", file=sys.stderr)
+    rewards = EqualRewards()
     with progress_bar(settings.steps, session.step) as show:
         while (done := session.share_done()) < 1:
             due = settings.diagnose > 0 and session.step % settings.diagnose == 0
             metrics = session.advance(done, run.diagnosis if due else None, interruption.leaving)
             append_metrics(metrics_file, session.step, metrics)
             show(session.step, metrics)
+            rewards.see(metrics)
             ended = session.share_done() == 1
             if session.step % settings.checkpoint_every == 0 or ended or interruption:
                 session.save(run.resolved)
@@ -196,3 +205,16 @@ def _carry_on(run: _Run, interruption: Interruption) -> None:
         after = session.evaluate(run.held_out, session.step)
     metadata = {"updates": session.step, "tokens sampled": session.tokens_sampled, **run.metadata}
     write_report(run.folder, metadata, read_metrics(metrics_file), before, after)
+
+
+def _reached(session: Session) -> str:
+    """Why there is nothing left to train, and what goes on."""
+    settings, limits = session.settings, []
+    if session.step >= settings.steps:
+        limits.append(f"--steps {settings.steps}")
+    if settings.max_tokens is not None and session.tokens_sampled >= settings.max_tokens:
+        limits.append(f"--max_tokens {settings.max_tokens}")
+    return (
+        f"nothing is left to train: {settings.output} has {session.step} updates and {session.tokens_sampled} sampled "
+        f"tokens, not less than {' and '.join(limits)}; raise what is reached to go on"
+    )

@@ -4,7 +4,7 @@ Each is a frozen dataclass whose fields are flags of the command line, with thei
 task, and what works on it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt, rest
 from transformers import PreTrainedModel
 
 from iapo.policy.loading import choose_autocast, choose_device, load_model, load_tokenizer
-from iapo.tasks import Row, Split, Task, load_rows, render_prompts, task_from_source
+from iapo.tasks import Row, RowPlace, Split, Task, load_rows, render_prompts, task_from_source
 from iapo.tasks.messages import LastAssistant
 from iapo.training.components import Answer
 
@@ -64,6 +64,7 @@ class ProblemSource:
         data: embedded, a .jsonl, .json, .csv, .tsv or .parquet file, reasoning-gym:TASK, a hub id.
         task: a task of one's own by import path, in place of data.
         split: split of a hub data set.
+        data_config: configuration of a hub data set that has several.
         limit: use only so many rows.
         prompt_column: column of the problems.
         answer_column: column of the reference answers.
@@ -77,6 +78,7 @@ class ProblemSource:
     data: str = "embedded"
     task: Task | None = None
     split: str = "train"
+    data_config: str | None = None
     limit: PositiveInt | None = None
     prompt_column: str = "prompt"
     answer_column: str = "answer"
@@ -91,7 +93,7 @@ class ProblemSource:
 
     def resolve(self) -> Task:
         """The task that ``task`` or, without one, ``data`` names."""
-        return task_from_source(self.data, self.split) if self.task is None else self.task
+        return task_from_source(self.data, self.split, self.data_config) if self.task is None else self.task
 
     def load(self, seed: int) -> list[Row]:
         """The problems of the training split, as the data have them.
@@ -105,6 +107,11 @@ class ProblemSource:
         """The problems of a split, as the data have them."""
         columns = self.prompt_column, self.answer_column
         return load_rows(self.resolve(), split, seed, limit, *columns, self.last_assistant)
+
+    def places(self, indices: Iterable[int]) -> list[RowPlace]:
+        """Rows by their places in the data, which errors name."""
+        task = self.resolve()
+        return [RowPlace(task, index) for index in indices]
 
     def render(self, rows: Sequence[Row], tokenizer: Any, numbers: Sequence[object] | None = None) -> list[Row]:
         """Rows whose ``prompt`` is the text that the policy reads.

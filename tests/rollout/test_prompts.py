@@ -1,10 +1,14 @@
 """Prompts as token ids: what the model's own tokenizer does for a text, unless a chat template did it."""
 
+import copy
+
+import pytest
 from rollout_tokenizers import tokenizer
 from tokenizers import processors
 from transformers import PreTrainedTokenizerFast
 
 from iapo.rollout.prompts import encode_prompts
+from iapo.tasks import render_prompts
 
 
 def test_texts_begin_as_the_tokenizer_begins_them():
@@ -13,8 +17,22 @@ def test_texts_begin_as_the_tokenizer_begins_them():
     assert plain == tok("3+4=")["input_ids"]
     assert plain[0] == tok.bos_token_id
     assert rendered.count(tok.bos_token_id) == 1, "a chat template wrote it"
-    assert encode_prompts(["<eos>3"], tok)[0][0] == tok.eos_token_id, "a text that begins with a special token is whole"
+    assert encode_prompts(["<eos>3"], tok) == [[tok.bos_token_id, *tok("<eos>3", add_special_tokens=False)["input_ids"]]]
     assert encode_prompts([[5, 6]], tok) == [[5, 6]]
+
+
+@pytest.mark.parametrize("begin", ["", "<bos>"])
+@pytest.mark.parametrize("role", ["<eos>{}:", "{}: "])
+def test_a_chat_template_says_what_its_texts_begin_with(begin, role):
+    tok = copy.copy(tokenizer("dummy-prefix"))
+    tok.chat_template = begin + "{% for m in messages %}" + role.format("{{ m.role }}") + "{{ m.content }}{% endfor %}"
+    rows = [{"prompt": [{"role": "user", "content": "3+4"}]}, {"prompt": "3+4"}]
+    for system in (None, "7"):
+        texts = [row["prompt"] for row in render_prompts(rows[: 1 if system is None else 2], tok, system)]
+        wanted = [tok(text, add_special_tokens=False)["input_ids"] for text in texts]
+        assert encode_prompts(texts, tok) == wanted
+        assert [ids.count(tok.bos_token_id) for ids in wanted] == [begin.count("<bos>")] * len(texts)
+    assert encode_prompts(["<eos>3", "3"], tok) == [tok("<eos>3")["input_ids"], tok("3")["input_ids"]]
 
 
 def test_nothing_is_added_behind_a_prompt():

@@ -36,6 +36,22 @@ def test_final_end_and_padding_go_everything_else_stays() -> None:
     assert decode_completions(tokenizer, rollout, eos_ids=encode("8"))[1] == "<think>3+"
 
 
+def test_an_end_that_closes_an_opened_tag_is_text() -> None:
+    tokenizer = AutoTokenizer.from_pretrained(model_path())
+    encode = lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]  # noqa: E731
+    (close,) = encode("</answer>")
+    texts = ["<think>1</think><answer>1</answer>", "<think>1</think>1</answer>", "</answer>", "<answer>1"]
+    rows = [encode(text) for text in texts]
+    ends = [tokenizer.eos_token_id, close]
+    rollout = collate([encode("1=")] * 4, rows, [0] * 4, 0, tokenizer, eos_ids=ends)
+    assert decode_completions(tokenizer, rollout, ends) == [texts[0], "<think>1</think>1", "", "<answer>1"]
+    assert rollout.answer_mask is not None
+    assert rollout.exit_ids is not None
+    assert rollout.answer_mask.any(1).tolist() == [True, False, False, False]
+    assert rollout.exit_ids[0].tolist() == encode("</think><answer>1</answer>"), "its own tokens, the end among them"
+    assert rollout.reasoning_mask.sum(1).tolist() == [1, 1, 0, 2]
+
+
 @given(st.text(max_size=12))
 @settings(deadline=None)
 def test_pieces_join_to_the_text_by_characters(text: str) -> None:

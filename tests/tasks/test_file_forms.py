@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from iapo.tasks import FileTask, load_rows, task_from_source
+from iapo.tasks import FileTask, RowPlace, load_rows, task_from_source
 
 ROWS = [{"prompt": "1+1?", "answer": "2"}, {"prompt": 'say "é"', "answer": "3"}]
 ARRAY = json.dumps(ROWS, indent=1)
@@ -49,6 +49,37 @@ def test_forms_of_the_same_rows(tmp_path: Path, name: str, text: str, encode: Ca
     assert load_rows(task) == ROWS
 
 
+@pytest.mark.parametrize("text", ['{"prompt": "1+1?", "answer": "2"}', '{\n "prompt": "1+1?",\n "answer": "2"\n}\n'])
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_one_object_is_one_row(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    assert load_rows(FileTask(str(tmp_path / name))) == ROWS[:1]
+    talk = {"prompt": [{"role": "user", "content": "hi"}], "answer": "2"}
+    (tmp_path / name).write_text(json.dumps(talk))
+    assert load_rows(FileTask(str(tmp_path / name))) == [talk]
+
+
+@pytest.mark.parametrize("before", ["\n", "\r\n \r\n", ",\n", "\ufeff\n\n"])
+def test_empty_lines_before_the_header_are_skipped(tmp_path: Path, before: str) -> None:
+    (tmp_path / "a.csv").write_bytes((before + TABLE).encode())
+    assert load_rows(FileTask(str(tmp_path / "a.csv"))) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "place"),
+    [
+        ("a.jsonl", '\n{"prompt": "1"}\n\n{"prompt": ""}\n', r"1 \(line 4\)"),
+        ("a.json", '[{"prompt": "1"},\n{"prompt": ""}]', "1"),
+        ("a.csv", '\nprompt,answer\n"1\n+1",2\n\n,3\n', r"1 \(line 6\)"),
+    ],
+)
+def test_a_row_is_named_with_its_line(tmp_path: Path, name: str, text: str, place: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=rf"{name} has nothing in \['prompt'\] of row {place}$"):
+        load_rows(FileTask(str(tmp_path / name)))
+    assert str(RowPlace(FileTask(str(tmp_path / name)), 1)) == f"{place} of {tmp_path / name}".replace("\\", "")
+
+
 fields = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8).filter(
     str.strip
 )
@@ -80,7 +111,12 @@ def test_a_field_may_be_long(tmp_path: Path) -> None:
         ("a.csv", b"prompt,answer,answer\n1,2,3\n", r"line 1 of .* names the columns \['answer'\] more than once"),
         ("a.csv", b"prompt,answer\n1,2\ncaf\xe9,3\n", r"line 3 of .* is no UTF-8 \(byte 0xe9\).*iconv"),
         ("a.jsonl", b'{"prompt": "1", "answer": "1"}\n[1]\n', "something else than one object per row"),
-        ("a.json", b'{"prompt": "1", "answer": "1"}', "something else than one object per row"),
+        ("a.jsonl", b'\n{"prompt": "1", "answer": "1"}\n\n"x"\n', r"line 4 of .*a\.jsonl is str, something else"),
+        ("a.json", b'[{"prompt": "1"}, 3]', r"row 1 of .*a\.json is int, something else"),
+        ("a.json", b'{"version": 1, "data": [{"prompt": "1"}]}', r"rows in its field 'data'.*jq -c '\.data\[\]'"),
+        ("a.json", b'{\n"data": [\n{"prompt": "1"}]\n}', "rows in its field 'data'"),
+        ("a.json", b'{"prompt": {"0": "1", "1": "2"}, "answer": {"0": "1", "1": "2"}}', "orient='records'"),
+        ("a.json", b'{"prompt": ["1", "2"], "answer": ["1", "2"]}', "orient='records'"),
         ("a.json", b'[{"prompt": "1"},', r"a\.json is no JSON"),
         ("a.json", b'{"prompt": "1", "answer": "1"}\n{"prompt"', r"line 2 of .*a\.json is no JSON"),
         ("a.jsonl", zipped(LINES)[:-9], r"a\.jsonl is a damaged gzip"),

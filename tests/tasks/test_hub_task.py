@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from iapo.tasks import HubTask, load_rows
+from iapo.tasks import HubTask, load_rows, task_from_source
 
 
 def test_directory_loads_like_a_data_set_of_the_hub(
@@ -21,6 +21,22 @@ def test_directory_loads_like_a_data_set_of_the_hub(
     assert load_rows(HubTask(str(folder), "test"), limit=2, prompt_column="question") == rows[:2]
     with pytest.raises(ValueError, match="train"):
         load_rows(HubTask(str(folder)), prompt_column="question")
+
+
+def test_one_of_several_configurations_is_named(tmp_path: Path) -> None:
+    (tmp_path / "easy.jsonl").write_text('{"prompt": "1", "answer": "1"}\n')
+    (tmp_path / "hard.jsonl").write_text('{"prompt": "2", "answer": "2"}\n')
+    head = "---\nconfigs:\n- config_name: easy\n  data_files: easy.jsonl\n- config_name: hard\n  data_files: hard.jsonl\n---\n"
+    (tmp_path / "README.md").write_text(head)
+    assert load_rows(task_from_source(str(tmp_path), config="hard")) == [{"prompt": "2", "answer": "2"}]
+    with pytest.raises(ValueError, match=r"no --data_config: .*easy.*hard"):
+        load_rows(task_from_source(str(tmp_path)))
+    with pytest.raises(ValueError, match=r"--data_config soft: .*easy.*hard"):
+        load_rows(task_from_source(str(tmp_path), config="soft"))
+    with pytest.raises(ValueError, match=r"--split test and --data_config hard: .*train"):
+        load_rows(task_from_source(str(tmp_path), "test", "hard"))
+    with pytest.raises(ValueError, match="data_config: got 'hard', but embedded is no data set of the hub"):
+        task_from_source("embedded", config="hard")
 
 
 def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

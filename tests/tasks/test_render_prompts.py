@@ -116,6 +116,35 @@ def test_a_template_that_refuses_or_ignores_a_system_message(
     assert "\n" not in str(caught.value)
 
 
+LAST_ONLY = "{{ messages[-1].content }}"
+TRIMS = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim | replace('\\n', ' ') }}{% endfor %}"
+
+
+def test_a_message_of_the_data_that_the_template_drops_is_an_error(plain: Any) -> None:
+    plain.chat_template = IGNORES_SYSTEM
+    with pytest.raises(ValueError, match=r"row 0 is rendered without the system message 'Be brief\.'.*--system_prompt"):
+        rendered(TALK, plain)
+    assert rendered(TALK, plain, "") == "abc"
+    plain.chat_template = LAST_ONLY
+    with pytest.raises(ValueError, match="row 0 is rendered without the message 'first' of the user"):
+        rendered([{"role": "user", "content": "first"}, *TALK[2:]], plain)
+    plain.chat_template = TRIMS
+    assert rendered([{"role": "system", "content": " Be\nbrief. "}, *HI], plain) == "<system>Be brief.<user>hi"
+
+
+@pytest.mark.parametrize("given", ['{"think": true}', '{"think": true, "other": null}', {"think": True}])
+def test_arguments_of_the_chat_template_may_be_json_of_a_table(chat: Any, given: Any) -> None:
+    rows = [{"prompt": HI, "chat_template_kwargs": given}, {"prompt": HI, "chat_template_kwargs": ""}]
+    texts = [row["prompt"] for row in render_prompts(rows, chat, chat_template_kwargs={"think": False})]
+    assert texts == ["<user>hi<a>", "<user>hi<a><off>"]
+
+
+@pytest.mark.parametrize("given", ["{think: true}", "[1]", "true", 3, ["x"]])
+def test_arguments_of_the_chat_template_that_are_no_mapping_are_named(chat: Any, given: Any) -> None:
+    with pytest.raises(ValueError, match="the prompt of row 0 has chat_template_kwargs .*want a mapping, or an object"):
+        render_prompts([{"prompt": HI, "chat_template_kwargs": given}], chat)
+
+
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [

@@ -1,5 +1,6 @@
 """Prompts that fit a model and what may follow them."""
 
+import re
 from typing import Any
 
 import pytest
@@ -26,23 +27,30 @@ def test_rows_that_fit_are_kept(lengths: list[int], positions: int, reserved: in
     fit = [index for index, length in enumerate(lengths) if length + reserved <= positions]
     first = next((index for index in range(len(rows)) if index not in fit), None)
     if not fit:
-        with pytest.raises(ValueError, match=f"row 10 has {lengths[0]} tokens"):
+        with pytest.raises(ValueError, match=f"row 10 has {lengths[0]} tokens") as caught:
             room(positions, reserved).fitting(rows, range(10, 10 + len(rows)))
+        assert "--long_prompts drop" not in str(caught.value), "it would leave nothing"
         return
     assert room(positions, reserved).fitting(rows, range(10, 10 + len(rows))) == fit
     assert room(None, reserved).fitting(rows, range(len(rows))) == list(range(len(rows)))
     if first is not None:
         numbers = rf"row {first + 10} has {lengths[first]} tokens, and with {reserved} .* the {positions} positions"
         wanted = rf"{numbers}.*--long_prompts drop"
-        with pytest.raises(ValueError, match=wanted):
+        with pytest.raises(ValueError, match=wanted) as caught:
             room(positions, reserved, "refuse").fitting(rows, range(10, 10 + len(rows)))
+        long = [str(index + 10) for index in range(len(rows)) if index not in fit]
+        assert f"({len(long)} of {len(rows)} such rows: {', '.join(long)})" in str(caught.value)
+        advice = re.search(r"lower --sampler\.max_new_tokens by (\d+)", str(caught.value))
+        assert (advice is not None) == (max(lengths) < positions)
+        if advice is not None:
+            assert room(positions, reserved - int(advice[1])).fitting(rows, range(len(rows))) == list(range(len(rows)))
 
 
 def test_what_is_dropped_is_told(caplog: pytest.LogCaptureFixture) -> None:
     rows = [{"prompt": "1"}, {"prompt": "1+1="}]
     assert room(3).fitting(rows, [0, 7]) == [0]
     assert "row 7" in caplog.text
-    assert "(1 of 2 such rows), which are dropped" in caplog.text
+    assert "(1 of 2 such rows: 7), which are dropped" in caplog.text
 
 
 def test_a_token_without_an_embedding_is_named() -> None:

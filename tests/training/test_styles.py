@@ -119,3 +119,12 @@ def test_a_completion_may_end_with_a_token_of_the_models_own():
     rows = [{"prompt": "1+1=", "answer": "2"}]
     assert score_rollout(rollout, rows, TOKENIZER, shape, eos_ids_of(sampler, TOKENIZER)).total.tolist() == [1.0]
     assert score_rollout(rollout, rows, TOKENIZER, shape).total.tolist() == [0.0]
+
+
+def test_a_closing_tag_may_end_the_sequence():
+    model = embedded_model()
+    model.generation_config.eos_token_id = TOKENIZER.convert_tokens_to_ids("</answer>")
+    metrics, _ = run(model=model, sampler=TransformersSampler(model, TOKENIZER, 60))
+    assert metrics["rewards/accuracy/mean"] > 0.2
+    assert metrics["iapo/completions/without_answer"] < 8
+    assert metrics["iapo/information_per_token"] > 0

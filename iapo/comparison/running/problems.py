@@ -59,8 +59,8 @@ def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
     room = Room(tokenizer, load_limits(*model), reserved, source.long_prompts)
     for split, rows in chosen.items():
         check_columns(rewards, rows[0])
-        check_references(rewards, rows)
-        numbers = [f"{place} of the {split} problems" for place in range(len(rows))]
+        numbers = [f"{place} of the {split} problems of {source.resolve()}" for place in range(len(rows))]
+        check_references(rewards, rows, numbers)
         rendered = source.render(rows, tokenizer, numbers)
         kept = room.fitting(rendered, numbers)
         content = {
