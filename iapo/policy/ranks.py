@@ -1,5 +1,8 @@
 """Ranks that wait for each other in every forward must call the model equally often, however ragged their rows are."""
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -27,3 +30,12 @@ def all_reduce_max(count: int, model: nn.Module) -> int:
     value = torch.tensor(count, device=next(model.parameters()).device)
     torch.distributed.all_reduce(value, torch.distributed.ReduceOp.MAX)
     return int(value)
+
+
+def unsynced(model: nn.Module) -> AbstractContextManager[Any]:
+    """A block in which forwards and backwards of DDP do not wait for those of other ranks.
+
+    It is for gradients that stay on a rank, and for all micro-batches of a step but the last: gradients add up on each
+    rank, and the last backward averages them. Forwards of sharded weights wait for each other all the same.
+    """
+    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()

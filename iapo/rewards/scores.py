@@ -48,6 +48,22 @@ class Scores:
         first = next(iter(self.by_function.values()))
         return torch.tensor([value is not None and value > above for value in first], dtype=torch.bool)
 
+    def select(self, rows: Sequence[int]) -> "Scores":
+        """The scores of the completions in these rows, in their order."""
+        columns = {name: [values[row] for row in rows] for name, values in self.by_function.items()}
+        index = torch.tensor(rows, dtype=torch.long)
+        return Scores(self.total[index], self.scored[index], columns)
+
+    @staticmethod
+    def cat(parts: Sequence["Scores"]) -> "Scores":
+        """The scores of several batches by the same functions, one after the other."""
+        names = parts[0].by_function
+        return Scores(
+            torch.cat([part.total for part in parts]),
+            torch.cat([part.scored for part in parts]),
+            {name: [value for part in parts for value in part.by_function[name]] for name in names},
+        )
+
 
 def score(
     rewards: Mapping[str, RewardFunction],

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.interfaces import AdvantageAssigner, MIEstimator
+from iapo.training.processes import SINGLE, Processes
 from iapo.training.ranks import ALONE, Alone, Ranks
 from iapo.training.signals import measure
 from iapo.types import AdvantageInputs, AdvantageOutput, Rollout, TokenSignals
@@ -69,6 +70,7 @@ def assign(
     known: Mapping[str, Tensor] | None = None,
     written: Bool[Tensor, "batch token"] | None = None,
     ranks: Ranks = ALONE,
+    processes: Processes = SINGLE,
 ) -> Assigned:
     """The token advantages of completions, and the signals behind them.
 
@@ -86,7 +88,8 @@ def assign(
         micro_batch: completions in one forward.
         known: signals for which nothing has to be measured, by name.
         written: the tokens that the policy wrote and that may enter the loss; ``None``: those of the completion mask.
-        ranks: the processes that share the batch. All of them call this function together.
+        ranks: the processes that share the batch, each with rows of its own. All of them call this function together.
+        processes: or those that all have the whole batch and divide the forwards.
 
     Raises:
         ValueError: the assigner's `wants_information` returned another shape or dtype.
@@ -107,7 +110,7 @@ def assign(
             candidates = estimator.with_groups(gather_rollout(rollout, ranks).select(rows)).candidates
             rollout = dataclasses.replace(rollout, candidates=candidates)
     signals = measure(
-        model, rollout, mine, ranks.own(probed, count), assigner, estimator, temperature, micro_batch, known
+        model, rollout, mine, ranks.own(probed, count), assigner, estimator, temperature, micro_batch, known, processes
     )
     measured = {
         name: gathered[name] if name in gathered else ranks.gather(values)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from iapo.policy.forward import unwrap
+from iapo.policy.whole_weights import gathered_weights
 from iapo.training.folder import TEMPORARY, DamagedCheckpointError, discard_folder, verify_folder, write_folder
 from iapo.training.random_state import capture_rng
 from iapo.training.reproducibility import differences, versions
@@ -87,13 +88,13 @@ def save_checkpoint(
 ) -> Path:
     """Write ``checkpoint-{step}`` into a run folder, then remove old ones.
 
-    On several processes, call it on one.
+    On several processes, call it on one, inside `iapo.policy.whole_weights.whole_weights`.
 
     Args:
         run: the run folder; made if it is not there.
         step: steps taken.
         state: everything beside weights and tokenizer.
-        model: the policy, a model of transformers, possibly wrapped (DDP); the weights are stored in their dtype.
+        model: the policy, a model of transformers, possibly wrapped (DDP, FSDP2); weights are stored in their dtype.
         tokenizer: of the policy.
         keep: checkpoints to keep, this one included; older ones go once this one is complete.
 
@@ -127,7 +128,7 @@ def save_checkpoint(
         discard_folder(target)
     try:
         with write_folder(target, FORMAT) as folder:
-            unwrap(model).save_pretrained(folder)
+            unwrap(model).save_pretrained(folder, state_dict=gathered_weights(model))
             tokenizer.save_pretrained(folder)
             save_file(tensors, folder / "state.safetensors")
             (folder / "state.json").write_text(text, encoding="utf-8")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, PolicyOptimizer, Reward, Sampler
+from iapo.training.processes import SINGLE, Processes
 
 Answer = Literal["own", "reference"]
 """The answer that an estimator is asked about: the completion's own, or the row's reference."""
@@ -58,6 +59,10 @@ class UpdateSettings:
             ``answer`` column; of a GSM8K solution what follows ``####``).
         autocast: the reduced precision of forwards; ``None``: the precision of the weights.
         reward_time_limit: seconds that one reward function may take over the completions; ``None``: no limit.
+        gradient_checkpointing: keep only the inputs of layers for the backward and compute the rest again; it changes
+            memory and speed, not the update.
+        processes: those that make the update together, each on the same rows, settings and random state; the policy is
+            wrapped by DDP or FSDP2.
 
     Raises:
         ValueError: a number below 1.
@@ -69,6 +74,8 @@ class UpdateSettings:
     answer: Answer = "own"
     autocast: torch.dtype | None = None
     reward_time_limit: float | None = None
+    gradient_checkpointing: bool = False
+    processes: Processes = SINGLE
 
     def __post_init__(self) -> None:
         for name in ("group_size", "micro_batch", "epochs"):

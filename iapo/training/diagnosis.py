@@ -26,8 +26,11 @@ from iapo.diagnostics import (
 from iapo.ops.random_state import fork_rng
 from iapo.policy.forward import inference_mode
 from iapo.policy.logprobs import completion_logprobs
+from iapo.policy.ranks import unsynced
+from iapo.policy.whole_weights import fsdp_modules
 from iapo.tasks.interface import Classifier
 from iapo.training.components import Components, UpdateSettings
+from iapo.training.divided import divided
 from iapo.training.interruption import Interrupted
 from iapo.training.loop import PolicyUpdate, TrainingBatch, optimise, prepare
 from iapo.training.metrics import timed
@@ -72,7 +75,12 @@ class Diagnosis:
         # micro-batches they would change the rounding of what it reads.
         with self.settings.autocast_context(device), fork_rng(device):
             others = information_of(
-                self.model, batch.rollout, self.components.estimator, ~batch.probed, self.settings.micro_batch
+                self.model,
+                batch.rollout,
+                self.components.estimator,
+                ~batch.probed,
+                self.settings.micro_batch,
+                self.settings.processes,
             )
         labels = None
         if self.classifier is not None:
@@ -87,14 +95,18 @@ class Diagnosis:
         temperature, device = self.components.sampler.temperature, batch.rollout.completion_ids.device
         logprobs = logprobs_of(self.model, batch.rollout, temperature, self.settings)
         with self.settings.autocast_context(device), fork_rng(device):
-            fresh = self.components.sampler([row["prompt"] for row in batch.rows], self.settings.group_size)
+            sampler = divided(self.components.sampler, self.model, self.settings.processes)
+            fresh = sampler([row["prompt"] for row in batch.rows], self.settings.group_size)
         return length_changes(batch.rollout, done.policy_logprobs, logprobs, fresh)
 
     def _length_gradients(self, batch: TrainingBatch) -> dict[str, float]:
         """`length_gradient` of each term of the advantages; empty for an assigner that does not split them.
 
-        Gradients that the optimizer holds are not touched.
+        Gradients that the optimizer holds are not touched. On several processes each computes it of all completions;
+        weights that FSDP2 shards have no gradient that could be had without the optimizer's, so there it is empty too.
         """
+        if fsdp_modules(self.model):
+            return {}
         temperature, assigned = self.components.sampler.temperature, batch.assigned
 
         def logprobs(part: Rollout) -> Float[Tensor, "batch token"]:
@@ -108,7 +120,7 @@ class Diagnosis:
         if not pulls:
             return {}
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        with inference_mode(self.model), torch.enable_grad():
+        with inference_mode(self.model), torch.enable_grad(), unsynced(self.model):
             values = length_gradient(logprobs, parameters, batch.rollout, pulls, self.settings.micro_batch)
         return {f"iapo/diagnostics/length_gradient/{name}": value for name, value in values.items()}
 

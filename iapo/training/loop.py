@@ -1,6 +1,7 @@
 """One update of the reference loop, from prompts to new weights: `prepare`, then `optimise`."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,15 +11,18 @@ from torch import Tensor, nn
 
 from iapo.policy.logprobs import completion_logprobs
 from iapo.rewards.rollouts import score_rollout
-from iapo.rewards.scores import read_references
+from iapo.rewards.scores import Scores, read_references
 from iapo.rollout.collation import ask_about
 from iapo.rollout.ends import eos_ids_of, style_of
 from iapo.training.assigning import assign
+from iapo.training.checkpointing import checkpointing
 from iapo.training.components import Components, UpdateSettings
+from iapo.training.divided import divided, divided_scores
 from iapo.training.lacking import lacking_answers, lacking_spans
 from iapo.training.metrics import sampling_metrics, timed
 from iapo.training.resample import Resampling, Rows, Samples, uninformative
-from iapo.training.signals import by_length, known_signals, logprobs_of
+from iapo.training.signals import batches_on_ranks, known_signals, logprobs_of
+from iapo.training.synchronised import loss_scale, synced
 from iapo.types import AdvantageOutput, Rollout, TokenSignals
 
 
@@ -104,15 +108,22 @@ def prepare(
         resampling: replaces groups whose rewards are all equal; ``None``: they stay.
     """
     metrics: dict[str, float] = {}
+    sampler = divided(components.sampler, model, settings.processes)
 
     def sample(rows: Rows) -> Samples:
         """Completions of these prompts with their scores."""
         with timed(metrics, "iapo/time/sample"), settings.autocast_context(next(model.parameters()).device):
-            rollout = components.sampler([row["prompt"] for row in rows], settings.group_size)
-        with timed(metrics, "iapo/time/reward"):
-            columns = [rows[group] for group in rollout.group_ids.tolist()]
+            rollout = sampler([row["prompt"] for row in rows], settings.group_size)
+
+        def score(places: Sequence[int]) -> Scores:
+            """Of the completions in these rows."""
+            part = rollout.select(torch.tensor(places, device=rollout.group_ids.device))
+            columns = [rows[group] for group in part.group_ids.tolist()]
             read, limit = components.rewards, settings.reward_time_limit
-            return Samples(rows, rollout, score_rollout(rollout, columns, tokenizer, read, eos_ids, limit))
+            return score_rollout(part, columns, tokenizer, read, eos_ids, limit)
+
+        with timed(metrics, "iapo/time/reward"):
+            return Samples(rows, rollout, divided_scores(len(rows), rollout.group_ids, score, settings.processes))
 
     eos_ids = eos_ids_of(components.sampler, tokenizer)
     samples = sample(rows)
@@ -142,6 +153,7 @@ def prepare(
             components.sampler.temperature,
             settings.micro_batch,
             known_signals(components.assigner.requires, rollout, columns, scores.columns),
+            processes=settings.processes,
         )
     metrics |= assigned.metrics | assigned.output.metrics
     if assigned.signals.information is not None:
@@ -172,39 +184,49 @@ def optimise(
         ref_model: reference policy for the KL penalty, if the loss has one.
     """
     rollout, assigned, temperature = batch.rollout, batch.assigned, components.sampler.temperature
+    processes, scale = settings.processes, loss_scale(model, settings.processes)
     shape, device = rollout.completion_mask.shape, rollout.completion_mask.device
     logprobs_before, entropy_before = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
     if len(rollout) == 0:
         return PolicyUpdate({}, logprobs_before, entropy_before)
     metrics: dict[str, float] = {}
     with timed(metrics, "iapo/time/update"):
-        old_logprobs = None if settings.epochs == 1 else logprobs_of(model, rollout, temperature, settings)
-        ref_logprobs = None if ref_model is None else logprobs_of(ref_model, rollout, temperature, settings)
+        old = None if settings.epochs == 1 else logprobs_of(model, rollout, temperature, settings)
+        ref = None if ref_model is None else logprobs_of(ref_model, rollout, temperature, settings)
         denominator = components.loss.denominator(assigned.loss_mask)
-        batches = by_length(rollout, settings.micro_batch)
+        batches = batches_on_ranks(model, rollout, settings.micro_batch, processes=processes)
         for epoch in range(settings.epochs):
             totals: dict[str, float] = defaultdict(float)
-            for index, rows in enumerate(batches):
+            for index, (rows, counts) in enumerate(batches):
+                last = index == len(batches) - 1
                 part = rollout.select(rows)
-                with settings.autocast_context(device):
-                    logprobs, entropy = completion_logprobs(model, part, temperature, with_entropy=True)
-                assert entropy is not None
+                with synced(model, last), checkpointing(model, settings.gradient_checkpointing):
+                    with settings.autocast_context(device):
+                        logprobs, entropy = completion_logprobs(model, part, temperature, with_entropy=True)
+                    assert entropy is not None
+                    with processes.together():
+                        output = components.loss(
+                            policy_logprobs=logprobs,
+                            old_logprobs=logprobs.detach() if old is None else rows_of(old, rows, part),
+                            advantages=rows_of(assigned.advantages, rows, part),
+                            loss_mask=rows_of(assigned.loss_mask, rows, part) & counts,
+                            denominator=denominator,
+                            ref_logprobs=None if ref is None else rows_of(ref, rows, part),
+                        )
+                    # Of a row that stands in, the loss is 0, and its gradient too.
+                    loss = output.loss if counts else 0 * (output.loss + logprobs.sum())
+                    stats = components.optimizer(loss if scale == 1 else scale * loss, boundary=last)
+                if not counts:
+                    continue
                 if epoch == 0:
                     logprobs_before[rows, : logprobs.shape[1]] = logprobs.detach().float()
                     entropy_before[rows, : entropy.shape[1]] = entropy.float()
-                output = components.loss(
-                    policy_logprobs=logprobs,
-                    old_logprobs=logprobs.detach() if old_logprobs is None else rows_of(old_logprobs, rows, part),
-                    advantages=rows_of(assigned.advantages, rows, part),
-                    loss_mask=rows_of(assigned.loss_mask, rows, part),
-                    denominator=denominator,
-                    ref_logprobs=None if ref_logprobs is None else rows_of(ref_logprobs, rows, part),
-                )
-                stats = components.optimizer(output.loss, boundary=index == len(batches) - 1)
                 totals["loss"] += output.loss.item()
                 totals["entropy"] += float(entropy.sum() / rollout.completion_mask.sum())
                 for name, value in output.metrics.items():
                     totals[name] += value.item()
+            totals = processes.add(totals)
+    logprobs_before, entropy_before = processes.join(logprobs_before), processes.join(entropy_before)
     metrics |= totals
     if stats is not None:
         metrics |= {"grad_norm": stats.grad_norm, "learning_rate": stats.learning_rate}

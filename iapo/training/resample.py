@@ -115,12 +115,5 @@ def replace_groups(samples: Samples, flat: Int[Tensor, " group"], others: Sample
         rows[group] = row
     kept = (~torch.isin(samples.rollout.group_ids, flat)).nonzero().flatten()
     renamed = dataclasses.replace(others.rollout, group_ids=flat[others.rollout.group_ids])
-    first, second, at = samples.scores, others.scores, kept.tolist()
-    scores = Scores(
-        total=torch.cat([first.total[at], second.total]),
-        scored=torch.cat([first.scored[at], second.scored]),
-        by_function={
-            name: [values[i] for i in at] + second.by_function[name] for name, values in first.by_function.items()
-        },
-    )
+    scores = Scores.cat([samples.scores.select(kept.tolist()), others.scores])
     return Samples(rows, Rollout.cat([samples.rollout.select(kept), renamed]), scores)

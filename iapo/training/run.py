@@ -1,8 +1,10 @@
 """A training run: set up, resume, loop, save, evaluate before and after, report."""
 
 import json
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, redirect_stderr
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,17 +19,22 @@ from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import PromptStream, Row, RowPlace
 from iapo.tasks.splitting import split_indices
 from iapo.training.diagnosis import Diagnosis
+from iapo.training.divided import divided
 from iapo.training.fitting import Room, forced_tokens
 from iapo.training.folder import write_text
 from iapo.training.interruption import EXIT_CODE, Interrupted, Interruption, listening
 from iapo.training.lacking import EqualRewards
+from iapo.training.launch import accelerate_sharding, joined
 from iapo.training.lock import locked
 from iapo.training.log import append_metrics, read_metrics, truncate_metrics
+from iapo.training.parallel import Sharding
+from iapo.training.processes import Processes
 from iapo.training.progress import progress_bar
 from iapo.training.random_state import restore_rng
 from iapo.training.report import REPORT, write_report
 from iapo.training.reproducibility import tokenizer_digest
-from iapo.training.session import ComponentChoices, Session, read_by, set_up
+from iapo.training.session import ComponentChoices, Session, read_by
+from iapo.training.setting_up import set_up
 from iapo.training.settings import PolicySource, ProblemSource, RunSettings
 from iapo.training.signals import check_reference_columns
 from iapo.training.styles import AUTO, StyleSource, kept_style, plain
@@ -64,23 +71,39 @@ def train(
         iapo.training.interruption.Interrupted: a signal came before there was anything to go on from.
         ValueError: settings that cannot work; raised before the model loads where that is possible.
     """
-    folder = Path(settings.output)
-    with locked(folder), listening() as interruption:
+    sharding = accelerate_sharding(policy.autocast()) or (Sharding() if settings.shard else None)
+    with joined(policy.device) as (processes, device), quiet_unless(processes.first), ExitStack() as held:
+        if sharding is not None and processes.size == 1:
+            raise ValueError("shard: there is one process, want several: start them with torchrun or accelerate launch")
+        folder = Path(settings.output)
+        with processes.together():
+            if processes.first:
+                held.enter_context(locked(folder))
+        interruption = held.enter_context(listening())
         with interruption.leaving():
-            run = _open(folder, policy, problems, settings, choices, resolved, styles)
+            policy = replace(policy, device=str(device))
+            run = _open(folder, policy, problems, settings, choices, resolved, styles, processes, sharding)
         try:
-            _carry_on(run, interruption)
+            finished = _carry_on(run, interruption)
         except Interrupted:
             run.session.save(run.resolved)
-        if run.session.share_done() < 1 or not (folder / REPORT).exists():
-            assert interruption.signal is not None
+            finished = False
+        if not finished:
+            name = interruption.signal.name if interruption.signal is not None else "a signal to another process"
             print(
-                f"iapo train: interrupted by {interruption.signal.name} after step {run.session.step}; the same "
-                "command with --resume goes on",
+                f"iapo train: interrupted by {name} after step {run.session.step}; the same command with --resume goes "
+                "on",
                 file=sys.stderr,
             )
             return EXIT_CODE
     return 0
+
+
+@contextmanager
+def quiet_unless(heard: bool) -> Iterator[None]:
+    """What all processes would write to standard error alike is written by the one that is ``heard``."""
+    with open(os.devnull, "w") as nowhere, nullcontext() if heard else redirect_stderr(nowhere):
+        yield
 
 
 @dataclass(frozen=True)
@@ -104,14 +127,17 @@ def _open(
     choices: ComponentChoices,
     resolved: Mapping[str, Any],
     styles: StyleSource,
+    processes: Processes,
+    sharding: Sharding | None,
 ) -> _Run:
     """Check everything, load the policy or its newest checkpoint, and write the first files of the run folder."""
-    if not settings.resume and (folder / "config.json").exists():
-        state = "a finished run" if (folder / REPORT).exists() else "a run"
-        raise FileExistsError(
-            f"output: {settings.output} holds {state} already; remove it, name another, or go on with --resume "
-            "(a finished run with more --steps)"
-        )
+    with processes.together():
+        if processes.first and not settings.resume and (folder / "config.json").exists():
+            state = "a finished run" if (folder / REPORT).exists() else "a run"
+            raise FileExistsError(
+                f"output: {settings.output} holds {state} already; remove it, name another, or go on with --resume "
+                "(a finished run with more --steps)"
+            )
     rows = problems.load(settings.seed)
     check_columns(choices.rewards, rows[0])
     places = problems.places(range(len(rows)))
@@ -120,7 +146,8 @@ def _open(
     parts = split_indices(rows, settings.eval_problems)
     references = read_references(rows, places) if settings.answer == "reference" else []
     tokenizer = policy.tokenizer()
-    resolved = {**resolved, "tokenizer": tokenizer_digest(tokenizer)}
+    resolved = {**resolved, "tokenizer": tokenizer_digest(tokenizer), "processes": processes.size}
+    resolved["shard"] = sharding is not None
     rows = problems.render(rows, tokenizer, places)
     training: list[Row] = []
     held_out: list[Row] = []
@@ -148,10 +175,11 @@ def _open(
     task, device = problems.resolve(), policy.torch_device()
     kept = kept_style(folder, resolved) if settings.resume else None
     before = resolved if kept is None else {**resolved, "style": plain(kept)}
-    session = set_up(policy, settings, choices, make_stream, before)
+    session = set_up(policy, settings, choices, make_stream, before, processes, sharding)
     with session.update_settings.autocast_context(device):
         prompts = [row["prompt"] for row in training]
-        style = kept or styles.choose(task, session.components.sampler, session.tokenizer, prompts, device)
+        sampler = divided(session.components.sampler, session.model, processes)
+        style = kept or styles.choose(task, sampler, session.tokenizer, prompts, device)
     read_by(session, style)
     parts_of = session.model, session.tokenizer, session.components.sampler
     asked = room(*parts_of, session.components.estimator)
@@ -160,8 +188,10 @@ def _open(
     resolved = {**resolved, "style": plain(style)}
     classifier = task.classifier(session.tokenizer, [row["prompt"] for row in rows])
     diagnosis = Diagnosis(session.model, session.tokenizer, session.components, session.update_settings, classifier)
-    truncate_metrics(folder / "metrics.jsonl", session.step)
-    write_text(folder / "config.json", json.dumps(resolved, indent=2) + "\n")
+    with processes.together():
+        if processes.first:
+            truncate_metrics(folder / "metrics.jsonl", session.step)
+            write_text(folder / "config.json", json.dumps(resolved, indent=2) + "\n")
     metadata = {
         "model": policy.model,
         "data": str(task),
@@ -173,38 +203,51 @@ def _open(
     return _Run(folder, settings, resolved, session, held_out, diagnosis, metadata)
 
 
-def _carry_on(run: _Run, interruption: Interruption) -> None:
+def _carry_on(run: _Run, interruption: Interruption) -> bool:
     """Update until the run is done or interrupted; if it is done, evaluate and report.
+
+    Several processes notice a signal together, after the update in which it came: what one alone left, the others would
+    wait in.
+
+    Returns:
+        Whether the run is done.
 
     Raises:
         Interrupted: a signal came while something was sampled; the session is as after the last finished update.
     """
     session, settings, metrics_file = run.session, run.settings, run.folder / "metrics.jsonl"
-    with interruption.leaving():
+    processes = session.update_settings.processes
+    leaving: Callable[[], AbstractContextManager[Any]] = interruption.leaving if processes.size == 1 else nullcontext
+    with leaving():
         before = session.evaluate(run.held_out, 0)
     if session.resumed_from is not None:
         restore_rng(session.resumed_from.state.rng)
-    if session.share_done() < 1:
+    if processes.first and session.share_done() < 1:
         (run.folder / REPORT).unlink(missing_ok=True)  # of a finished run that goes on
-    else:
+    elif processes.first:
         print(f"iapo train: {_reached(session)}", file=sys.stderr)
     rewards = EqualRewards()
     with progress_bar(settings.steps, session.step) as show:
         while (done := session.share_done()) < 1:
             due = settings.diagnose > 0 and session.step % settings.diagnose == 0
-            metrics = session.advance(done, run.diagnosis if due else None, interruption.leaving)
-            append_metrics(metrics_file, session.step, metrics)
+            metrics = session.advance(done, run.diagnosis if due else None, leaving)
+            with processes.together():
+                if processes.first:
+                    append_metrics(metrics_file, session.step, metrics)
             show(session.step, metrics)
             rewards.see(metrics)
-            ended = session.share_done() == 1
-            if session.step % settings.checkpoint_every == 0 or ended or interruption:
+            ended, stop = session.share_done() == 1, processes.any(bool(interruption))
+            if session.step % settings.checkpoint_every == 0 or ended or stop:
                 session.save(run.resolved)
-            if interruption and not ended:
-                return
-    with interruption.leaving():
+            if stop and not ended:
+                return False
+    with leaving():
         after = session.evaluate(run.held_out, session.step)
     metadata = {"updates": session.step, "tokens sampled": session.tokens_sampled, **run.metadata}
-    write_report(run.folder, metadata, read_metrics(metrics_file), before, after)
+    with processes.together():
+        if processes.first:
+            write_report(run.folder, metadata, read_metrics(metrics_file), before, after)
+    return True
 
 
 def _reached(session: Session) -> str:

@@ -15,17 +15,20 @@ from iapo.evaluation import EvaluationResult, evaluate
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, Reward, Sampler
 from iapo.ops.random_state import fork_rng
 from iapo.optimizers import ClippedOptimizer
+from iapo.policy.whole_weights import whole_weights
 from iapo.rewards import in_style
 from iapo.rollout import TransformersSampler, style_of
 from iapo.styles import CompletionStyle
 from iapo.tasks import PromptStream, Row
-from iapo.training.checkpoint import Checkpoint, TrainingState, latest_checkpoint, load_checkpoint, save_checkpoint
+from iapo.training.checkpoint import Checkpoint, TrainingState, save_checkpoint
 from iapo.training.components import Components, UpdateSettings
 from iapo.training.diagnosis import Diagnosis, diagnosed_update
+from iapo.training.divided import divided
 from iapo.training.interruption import Interrupted
 from iapo.training.random_state import capture_rng, restore_rng
 from iapo.training.resample import Resampling
-from iapo.training.settings import PolicySource, RunSettings
+from iapo.training.settings import RunSettings
+from iapo.training.sharded_state import whole_state
 from iapo.training.styles import estimator_in_style, sampler_in_style
 
 
@@ -136,9 +139,9 @@ class Session:
         Raises:
             ValueError: what was kept is damaged or of another size, or it is of an earlier step and not there.
         """
-        path = Path(self.settings.output) / f"evaluation-{step}.json"
-        if path.exists():
-            kept = EvaluationResult.load(path)
+        path, processes = Path(self.settings.output) / f"evaluation-{step}.json", self.update_settings.processes
+        kept = processes.from_first(lambda: EvaluationResult.load(path) if path.exists() else None)
+        if kept is not None:
             found, wanted = tuple(kept.correct.shape), (len(rows), self.settings.eval_samples)
             if found != wanted:
                 raise ValueError(
@@ -153,88 +156,41 @@ class Session:
             )
         device = next(self.model.parameters()).device
         sampler = self.components.sampler
+        greedy = TransformersSampler(
+            self.model, self.tokenizer, longest(sampler), temperature=0.0, style=style_of(sampler)
+        )
         with fork_rng(device), self.update_settings.autocast_context(device):
             torch.manual_seed(self.settings.seed + 1)
             result = evaluate(
                 rows,
                 tokenizer=self.tokenizer,
-                sampler=sampler,
-                greedy=TransformersSampler(
-                    self.model, self.tokenizer, longest(sampler), temperature=0.0, style=style_of(sampler)
-                ),
+                sampler=divided(sampler, self.model, processes),
+                greedy=divided(greedy, self.model, processes),
                 rewards=self.components.rewards,
                 samples=self.settings.eval_samples,
             )
-        result.save(path)
+        with processes.together():
+            if processes.first:
+                result.save(path)
         return result
 
     def save(self, resolved: Mapping[str, Any]) -> None:
         """Write a checkpoint of this step, unless there is one, or nothing was trained yet."""
         if self.step == self.saved_step:
             return
-        optimizer = self.components.optimizer
+        optimizer, processes = self.components.optimizer, self.update_settings.processes
         assert isinstance(optimizer, ClippedOptimizer)
         state = TrainingState(
-            optimizer=self.torch_optimizer.state_dict(),
+            optimizer=whole_state(self.torch_optimizer),
             data=self.stream.state(),
             config=resolved,
             counters={"optimizer": optimizer.state_dict(), "tokens_sampled": self.tokens_sampled},
         )
-        save_checkpoint(
-            Path(self.settings.output), self.step, state, self.model, self.tokenizer, self.settings.keep_checkpoints
-        )
+        run, keep = Path(self.settings.output), self.settings.keep_checkpoints
+        with whole_weights(self.model), processes.together():
+            if processes.first:
+                save_checkpoint(run, self.step, state, self.model, self.tokenizer, keep)
         self.saved_step = self.step
-
-
-def set_up(
-    policy: PolicySource,
-    settings: RunSettings,
-    choices: ComponentChoices,
-    make_stream: Callable[[nn.Module, Any, Sampler], PromptStream],
-    resolved: Mapping[str, Any],
-) -> Session:
-    """Load the policy and build the components; of a run that is resumed, as they were at its newest checkpoint.
-
-    Args:
-        policy: where the policy comes from.
-        settings: of the run.
-        choices: the components.
-        make_stream: from the policy, its tokenizer and the sampler to the prompts of the run, those that fit.
-        resolved: all settings as plain data.
-    """
-    folder = Path(settings.output)
-    update_settings = UpdateSettings(
-        settings.group_size,
-        settings.micro_batch,
-        settings.epochs,
-        settings.answer,
-        policy.autocast(),
-        settings.reward_time_limit,
-    )
-    torch.manual_seed(settings.seed)
-    resuming = settings.resume and latest_checkpoint(folder)
-    saved = load_checkpoint(folder, resolved, settings.override) if resuming else None
-    model, tokenizer = policy.load(None if saved is None else saved.path)
-    ref_model = policy.load()[0] if choices.loss.requires_reference else None
-    torch_optimizer = choices.optimizer(model.parameters())
-    warmup = max(1, settings.warmup_steps)
-    schedule = torch.optim.lr_scheduler.LambdaLR(torch_optimizer, lambda step: min(1.0, (step + 1) / warmup))
-    optimizer = ClippedOptimizer(torch_optimizer, settings.max_grad_norm, schedule)
-    sampler = choices.sampler(model, tokenizer)
-    if not sampler.temperature > 0:
-        raise ValueError(
-            f"sampler.temperature: got {sampler.temperature}, want a positive number: greedy groups are all alike"
-        )
-    stream = make_stream(model, tokenizer, sampler)
-    components = Components(sampler, choices.rewards, choices.estimator, choices.assigner, choices.loss, optimizer)
-    session = Session(settings, update_settings, model, tokenizer, ref_model, components, torch_optimizer, stream)
-    if saved is not None:
-        session.resumed_from, session.step, session.saved_step = saved, saved.step, saved.step
-        session.tokens_sampled = saved.state.counters["tokens_sampled"]
-        torch_optimizer.load_state_dict(dict(saved.state.optimizer))
-        optimizer.load_state_dict(dict(saved.state.counters["optimizer"]))
-        stream.restore(dict(saved.state.data), settings.override)
-    return session
 
 
 def read_by(session: Session, style: CompletionStyle) -> None:

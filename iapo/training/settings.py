@@ -139,6 +139,9 @@ class RunSettings:
         prompts_per_step: prompts of an update.
         group_size: completions of a prompt.
         micro_batch: completions per forward; it changes memory and speed, not the update.
+        gradient_checkpointing: keep only the inputs of layers for the backward, and compute the rest again; it changes
+            memory and speed, not the update.
+        shard: share weights, gradients and the optimizer's state out over the processes (FSDP2).
         epochs: optimizer steps on the same completions.
         resample: rounds in which groups of equal rewards give way to fresh prompts.
         reward_time_limit: seconds that a reward function may take over the completions of an update.
@@ -161,6 +164,8 @@ class RunSettings:
     prompts_per_step: PositiveInt = 32
     group_size: GroupSize = 8  # type: ignore[valid-type]
     micro_batch: PositiveInt = 32
+    gradient_checkpointing: bool = False
+    shard: bool = False
     epochs: PositiveInt = 1
     resample: NonNegativeInt = 0
     reward_time_limit: PositiveFloat | None = 600.0

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from iapo.interfaces import AdvantageAssigner, MIEstimator, information_between
 from iapo.policy.forward import inference_mode
 from iapo.policy.logprobs import completion_logprobs
-from iapo.policy.ranks import all_reduce_max
+from iapo.policy.ranks import all_reduce_max, unsynced
 from iapo.training.components import UpdateSettings
+from iapo.training.processes import SINGLE, Processes
 from iapo.types import Rollout, TokenSignals
 
 REFERENCE = frozenset({"reference_length", "reference_accuracy"})
@@ -28,6 +29,7 @@ def measure(
     temperature: float,
     micro_batch: int,
     known: Mapping[str, Tensor],
+    processes: Processes = SINGLE,
 ) -> TokenSignals:
     """The signals that the assigner requires and that are not known yet.
 
@@ -45,11 +47,12 @@ def measure(
         temperature: at which the policy sampled.
         micro_batch: completions in one forward.
         known: signals that need not be measured, by name.
+        processes: those that have the same completions and divide the forwards.
     """
     requires = assigner.requires
     signals: dict[str, Tensor] = {}
     if assigner.requires_estimate:
-        values = prefix_values_of(model, rollout, estimator, probed, micro_batch)
+        values = prefix_values_of(model, rollout, estimator, probed, micro_batch, processes)
         signals["information_mask"] = rollout.reasoning_mask & probed[:, None]
         signals["information"] = information_between(values, signals["information_mask"]).float()
         if "prefix_values" in requires:
@@ -61,14 +64,14 @@ def measure(
     if missing:
         shape, device = rollout.completion_mask.shape, rollout.completion_mask.device
         signals |= {name: torch.zeros(shape, device=device) for name in missing}
-        for batch in batches_on_ranks(model, rollout, micro_batch, among):
+        for batch, counts in batches_on_ranks(model, rollout, micro_batch, among, processes):
             part = rollout.select(batch)
             with inference_mode(model):
                 logprobs, entropy = completion_logprobs(model, part, temperature, "policy_entropy" in missing)
             for name, found in (("policy_logprobs", logprobs), ("policy_entropy", entropy)):
-                if name in missing and found is not None:
+                if name in missing and found is not None and counts:
                     signals[name][batch, : found.shape[1]] = found.float()
-        signals |= {name: signals[name] * among[:, None] for name in missing}
+        signals |= {name: processes.join(signals[name]) for name in missing}
     return TokenSignals(**signals)
 
 
@@ -112,18 +115,28 @@ def check_reference_columns(requires: Set[str], columns: Iterable[str]) -> None:
 
 
 def information_of(
-    model: nn.Module, rollout: Rollout, estimator: MIEstimator, among: Bool[Tensor, " batch"], micro_batch: int
+    model: nn.Module,
+    rollout: Rollout,
+    estimator: MIEstimator,
+    among: Bool[Tensor, " batch"],
+    micro_batch: int,
+    processes: Processes = SINGLE,
 ) -> Float[Tensor, "batch token"]:
     """Information (nats) of the tokens of the completions ``among``, estimated in micro-batches; 0 in the others.
 
     Arguments are those of `prefix_values_of`.
     """
-    values = prefix_values_of(model, estimator.with_groups(rollout), estimator, among, micro_batch)
+    values = prefix_values_of(model, estimator.with_groups(rollout), estimator, among, micro_batch, processes)
     return information_between(values, rollout.reasoning_mask & among[:, None]).float()
 
 
 def prefix_values_of(
-    model: nn.Module, rollout: Rollout, estimator: MIEstimator, among: Bool[Tensor, " batch"], micro_batch: int
+    model: nn.Module,
+    rollout: Rollout,
+    estimator: MIEstimator,
+    among: Bool[Tensor, " batch"],
+    micro_batch: int,
+    processes: Processes = SINGLE,
 ) -> Float[Tensor, "batch probe"]:
     """`iapo.MIEstimator.prefix_values` (nats, float64) of the completions ``among``, in micro-batches; 0 in the others.
 
@@ -132,10 +145,13 @@ def prefix_values_of(
     """
     batch, token = rollout.completion_mask.shape
     values = torch.zeros(batch, token + 1, dtype=torch.float64, device=rollout.completion_mask.device)
-    for rows in batches_on_ranks(model, rollout, micro_batch, among):
-        part = rollout.select(rows)
-        values[rows, : part.completion_ids.shape[1] + 1] = estimator.prefix_values(model, part).double()
-    return values.masked_fill(~among[:, None], 0)
+    with unsynced(model), processes.own_random():
+        for rows, counts in batches_on_ranks(model, rollout, micro_batch, among, processes):
+            part = rollout.select(rows)
+            found = estimator.prefix_values(model, part).double()
+            if counts:
+                values[rows, : part.completion_ids.shape[1] + 1] = found
+    return processes.join(values)
 
 
 def logprobs_of(
@@ -144,15 +160,21 @@ def logprobs_of(
     """Log-probabilities (nats) of a rollout's completion tokens, without gradients, in micro-batches."""
     device = rollout.completion_mask.device
     logprobs = torch.zeros(rollout.completion_mask.shape, device=device)
+    batches = batches_on_ranks(model, rollout, settings.micro_batch, processes=settings.processes)
     with inference_mode(model), settings.autocast_context(device):
-        for batch in by_length(rollout, settings.micro_batch):
+        for batch, counts in batches:
             part = rollout.select(batch)
-            logprobs[batch, : part.completion_ids.shape[1]] = completion_logprobs(model, part, temperature)[0].float()
-    return logprobs
+            found = completion_logprobs(model, part, temperature)[0].float()
+            if counts:
+                logprobs[batch, : found.shape[1]] = found
+    return settings.processes.join(logprobs)
 
 
 def by_length(
-    rollout: Rollout, micro_batch: int, among: Bool[Tensor, " batch"] | None = None
+    rollout: Rollout,
+    micro_batch: int,
+    among: Bool[Tensor, " batch"] | None = None,
+    processes: Processes = SINGLE,
 ) -> Sequence[Int[Tensor, " rows"]]:
     """Rows in micro-batches, longest completions first, so that little of a micro-batch is padding.
 
@@ -160,21 +182,28 @@ def by_length(
         rollout: the completions.
         micro_batch: rows of a micro-batch.
         among: the rows that are wanted; ``None``: all.
+        processes: rows are dealt to them in turn, so that each gets long ones and short ones.
     """
     order = rollout.completion_lengths.argsort(descending=True, stable=True)
     if among is not None:
         order = order[among[order]]
-    return [batch for batch in order.split(micro_batch) if len(batch)]
+    return [batch for batch in order[processes.index :: processes.size].split(micro_batch) if len(batch)]
 
 
 def batches_on_ranks(
-    model: nn.Module, rollout: Rollout, micro_batch: int, among: Bool[Tensor, " batch"]
-) -> Sequence[Int[Tensor, " rows"]]:
+    model: nn.Module,
+    rollout: Rollout,
+    micro_batch: int,
+    among: Bool[Tensor, " batch"] | None = None,
+    processes: Processes = SINGLE,
+) -> Sequence[tuple[Int[Tensor, " rows"], bool]]:
     """As `by_length`, and as many micro-batches on every rank that calls the model together with this one.
 
-    A rank with fewer rows among them repeats one of its own, whose values are to be put away where it is not ``among``
-    them.
+    Returns:
+        Rows, and whether their values count. A rank with fewer micro-batches calls the model on a row that stands in,
+        for which nothing is to be kept.
     """
-    batches = list(by_length(rollout, micro_batch, among))
-    idle = torch.zeros(1, dtype=torch.long, device=among.device) if not batches else batches[-1][:1]
-    return batches + [idle] * (all_reduce_max(len(batches), model) - len(batches))
+    batches = by_length(rollout, micro_batch, among, processes)
+    stands_in = torch.zeros(1, dtype=torch.long, device=rollout.group_ids.device)
+    missing = all_reduce_max(len(batches), model) - len(batches)
+    return [(batch, True) for batch in batches] + [(stands_in, False)] * missing

@@ -1,0 +1,60 @@
+"""Weights that are sharded over ranks (FSDP2), gathered on each of them for a while."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from iapo.policy.forward import several_ranks
+
+
+def fsdp_modules(model: nn.Module) -> list[Any]:
+    """The modules of a model whose weights FSDP2 shards (``fully_shard``), the outermost first; none on one rank."""
+    if not several_ranks():
+        return []
+    from torch.distributed.fsdp import FSDPModule
+
+    return [module for module in model.modules() if isinstance(module, FSDPModule)]
+
+
+@contextmanager
+def whole_weights(model: nn.Module) -> Iterator[None]:
+    """A block in which each rank has all weights, so that it can call the model as often as it likes.
+
+    All ranks enter and leave it together. Weights cannot be changed inside. A model that FSDP2 does not shard is left
+    alone.
+    """
+    modules = fsdp_modules(model)
+    resharding = [_reshards(module) for module in modules]
+    for module in modules:
+        module.set_reshard_after_forward(False, recurse=False)
+        module.unshard()
+    try:
+        yield
+    finally:
+        for module, reshards in zip(modules, resharding, strict=True):
+            module.set_reshard_after_forward(reshards, recurse=False)
+            module.reshard()
+
+
+def gathered_weights(model: nn.Module) -> dict[str, Tensor] | None:
+    """The weights of a model that FSDP2 shards, inside `whole_weights`; ``None`` of one that it does not shard.
+
+    Its own ``state_dict`` would shard them again.
+    """
+    if not fsdp_modules(model):
+        return None
+    buffers = {
+        f"{prefix}.{name}" if prefix else name: buffer
+        for prefix, module in model.named_modules()
+        for name, buffer in module.named_buffers(recurse=False)
+        if name not in module._non_persistent_buffers_set
+    }
+    return dict(model.named_parameters(remove_duplicate=False)) | buffers
+
+
+def _reshards(module: Any) -> bool:
+    """Whether a module of FSDP2 gives its gathered weights up after a forward; torch has no public way to ask."""
+    groups = module._get_fsdp_state()._fsdp_param_groups
+    return any(group.post_forward_mesh_info is not None for group in groups)

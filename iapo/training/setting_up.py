@@ -1,0 +1,79 @@
+"""A run set up: its policy loaded, its components built and joined, as they were at a checkpoint if it has one."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from iapo.interfaces import Sampler
+from iapo.optimizers import ClippedOptimizer
+from iapo.tasks import PromptStream
+from iapo.training.checkpoint import latest_checkpoint, load_checkpoint
+from iapo.training.components import Components, UpdateSettings
+from iapo.training.parallel import Sharding, wrap
+from iapo.training.processes import SINGLE, Processes
+from iapo.training.session import ComponentChoices, Session
+from iapo.training.settings import PolicySource, RunSettings
+from iapo.training.sharded_state import load_whole_state
+
+
+def set_up(
+    policy: PolicySource,
+    settings: RunSettings,
+    choices: ComponentChoices,
+    make_stream: Callable[[nn.Module, Any, Sampler], PromptStream],
+    resolved: Mapping[str, Any],
+    processes: Processes = SINGLE,
+    sharding: Sharding | None = None,
+) -> Session:
+    """Load the policy and build the components; of a run that is resumed, as they were at its newest checkpoint.
+
+    Args:
+        policy: where the policy comes from.
+        settings: of the run.
+        choices: the components.
+        make_stream: from the policy, its tokenizer and the sampler to the prompts of the run, those that fit.
+        resolved: all settings as plain data.
+        processes: those of the run.
+        sharding: how FSDP2 shards the policy over them; ``None``: each has all weights.
+    """
+    folder = Path(settings.output)
+    update_settings = UpdateSettings(
+        settings.group_size,
+        settings.micro_batch,
+        settings.epochs,
+        settings.answer,
+        policy.autocast(),
+        settings.reward_time_limit,
+        settings.gradient_checkpointing,
+        processes,
+    )
+    torch.manual_seed(settings.seed)
+    resuming = settings.resume and latest_checkpoint(folder)
+    saved = load_checkpoint(folder, resolved, settings.override) if resuming else None
+    loaded, tokenizer = policy.load(None if saved is None else saved.path)
+    model = wrap(loaded, processes, sharding)
+    ref_model: nn.Module | None = policy.load()[0] if choices.loss.requires_reference else None
+    if ref_model is not None and sharding is not None:
+        ref_model = wrap(ref_model, processes, sharding)
+    torch_optimizer = choices.optimizer(model.parameters())
+    warmup = max(1, settings.warmup_steps)
+    schedule = torch.optim.lr_scheduler.LambdaLR(torch_optimizer, lambda step: min(1.0, (step + 1) / warmup))
+    optimizer = ClippedOptimizer(torch_optimizer, settings.max_grad_norm, schedule)
+    sampler = choices.sampler(model, tokenizer)
+    if not sampler.temperature > 0:
+        raise ValueError(
+            f"sampler.temperature: got {sampler.temperature}, want a positive number: greedy groups are all alike"
+        )
+    stream = make_stream(model, tokenizer, sampler)
+    components = Components(sampler, choices.rewards, choices.estimator, choices.assigner, choices.loss, optimizer)
+    session = Session(settings, update_settings, model, tokenizer, ref_model, components, torch_optimizer, stream)
+    if saved is not None:
+        session.resumed_from, session.step, session.saved_step = saved, saved.step, saved.step
+        session.tokens_sampled = saved.state.counters["tokens_sampled"]
+        load_whole_state(torch_optimizer, saved.state.optimizer)
+        optimizer.load_state_dict(dict(saved.state.counters["optimizer"]))
+        stream.restore(dict(saved.state.data), settings.override)
+    return session

@@ -1,0 +1,43 @@
+"""The state of an optimizer whose parameters are sharded (FSDP2), as that of one process, and back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+def whole_state(optimizer: Optimizer) -> dict[str, Any]:
+    """The optimizer's ``state_dict``, its sharded tensors gathered; all processes call it together."""
+    return _map(optimizer.state_dict())
+
+
+def load_whole_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """Continue from `whole_state`, each process with its shards; all processes call it together.
+
+    Args:
+        optimizer: its parameters are sharded or not, whatever they were when the state was saved.
+        state: with whole tensors.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    shared = {
+        index: {name: _like(parameters[index], value) for name, value in values.items()}
+        for index, values in state["state"].items()
+    }
+    optimizer.load_state_dict({**state, "state": shared})
+
+
+def _map(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {key: _map(value) for key, value in tree.items()}
+    return tree.full_tensor().cpu() if hasattr(tree, "full_tensor") else tree
+
+
+def _like(parameter: nn.Parameter, value: Any) -> Any:
+    """A whole tensor of a parameter's shape, sharded as that parameter is."""
+    mesh = getattr(parameter, "device_mesh", None)
+    if mesh is None or not isinstance(value, Tensor) or value.shape != parameter.shape:
+        return value
+    placements = getattr(parameter, "placements", None)
+    return torch.distributed.tensor.distribute_tensor(value.to(parameter.device), mesh, placements)

@@ -1,0 +1,32 @@
+"""The backward passes of a step on several processes: which of them sums gradients, and what losses are scaled by."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from iapo.policy.ranks import unsynced
+from iapo.policy.whole_weights import fsdp_modules
+from iapo.training.processes import Processes
+
+
+def loss_scale(model: nn.Module, processes: Processes) -> int:
+    """What each process multiplies its losses by, so that the step's gradient is the sum over processes.
+
+    DDP and FSDP2 average gradients over the processes.
+
+    Raises:
+        ValueError: several processes, and a model that is wrapped by neither: each would train weights of its own.
+    """
+    if processes.size > 1 and not (isinstance(model, DistributedDataParallel) or fsdp_modules(model)):
+        raise ValueError(
+            f"model: got {type(model).__name__} on {processes.size} processes, want it wrapped by "
+            "DistributedDataParallel or fully_shard, which sum its gradients (iapo.training.parallel.wrap)"
+        )
+    return processes.size
+
+
+def synced(model: nn.Module, last: bool) -> AbstractContextManager[Any]:
+    """A forward and backward of a step; those before the ``last`` do not wait for other processes under DDP."""
+    return nullcontext() if last else unsynced(model)
