@@ -10,6 +10,8 @@ PEERS := .venv-peers
 
 .PHONY: train test lint types docs pytest test-isa test-peers test-trl fuzz mutation clean
 
+# Threads that wait sleep: where another process is at work, those that spin make a run several times slower.
+train: export OMP_WAIT_POLICY ?= passive
 train: $(RUN)/report.md
 	@cat $(RUN)/report.md
 
