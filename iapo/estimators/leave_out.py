@@ -94,7 +94,7 @@ class LeaveOut(MIEstimator):
     """
 
     boundaries: Boundaries
-    window: int | None = 2
+    window: int | None = 3
     runs: int = 2
     chunk: int | None = None
     guard: bool = True
