@@ -16,7 +16,7 @@ from iapo.rollout.ends import eos_ids_of, style_of
 from iapo.training.assigning import assign
 from iapo.training.components import Components, UpdateSettings
 from iapo.training.lacking import lacking_spans
-from iapo.training.metrics import sampling_metrics, timed
+from iapo.training.metrics import sampler_metrics, sampling_metrics, timed
 from iapo.training.resample import Resampling, Rows, Samples
 from iapo.training.signals import by_length, known_signals, logprobs_of
 from iapo.types import AdvantageOutput, Rollout, TokenSignals
@@ -178,6 +178,7 @@ def optimise(
     with timed(metrics, "iapo/time/update"):
         old_logprobs = None if settings.epochs == 1 else logprobs_of(model, rollout, temperature, settings)
         ref_logprobs = None if ref_model is None else logprobs_of(ref_model, rollout, temperature, settings)
+        sampler_logprobs = rollout.sampler_logprobs if components.loss.requires_sampler else None
         denominator = components.loss.denominator(assigned.loss_mask)
         batches = by_length(rollout, settings.micro_batch)
         for epoch in range(settings.epochs):
@@ -197,13 +198,14 @@ def optimise(
                     loss_mask=rows_of(assigned.loss_mask, rows, part),
                     denominator=denominator,
                     ref_logprobs=None if ref_logprobs is None else rows_of(ref_logprobs, rows, part),
+                    sampler_logprobs=None if sampler_logprobs is None else rows_of(sampler_logprobs, rows, part),
                 )
                 stats = components.optimizer(output.loss, boundary=index == len(batches) - 1)
                 totals["loss"] += output.loss.item()
                 totals["entropy"] += float(entropy.sum() / rollout.completion_mask.sum())
                 for name, value in output.metrics.items():
                     totals[name] += value.item()
-    metrics |= totals
+    metrics |= totals | sampler_metrics(rollout, logprobs_before)
     if stats is not None:
         metrics |= {"grad_norm": stats.grad_norm, "learning_rate": stats.learning_rate}
         metrics["iapo/steps_skipped"] = float(stats.skipped)
