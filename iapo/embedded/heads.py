@@ -36,12 +36,13 @@ def with_head_size(model: PreTrainedModel, size: int = 32) -> PreTrainedModel:
         ValueError: another kind of model, or a size that is odd or too small.
     """
     config = copy.deepcopy(model.config)
-    old, rope = getattr(config, "head_dim", None), getattr(config, "rope_parameters", None) or {}
+    rope = getattr(config, "rope_parameters", None) or {}
     if config.model_type != "llama" or rope.get("rope_type") != "default" or config.attention_bias:
         raise ValueError(
             f"model: got {config.model_type!r} with rotary embedding {rope.get('rope_type')!r} and attention_bias="
             f"{getattr(config, 'attention_bias', None)}, want a llama with the default one and without biases"
         )
+    old = int(config.head_dim)
     if size % 2 or size < old:
         raise ValueError(f"size: got {size}, want an even number of at least {old}")
     config.head_dim = size

@@ -11,7 +11,8 @@ from transformers.core_model_loading import revert_weight_conversion
 
 from iapo.policy.forward import UnsupportedModelError, unwrap
 
-_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_WORDS = 1024
+"""Words of 64 bits in a row of a weight's bits."""
 
 
 @torch.no_grad()
@@ -78,16 +79,22 @@ def fingerprint(weights: dict[str, Tensor]) -> tuple[int, ...]:
 
 
 def _sums(value: Tensor) -> Tensor:
-    """Sums over the bits of rows and of columns, weighted by where the row or the column stands, modulo 2^64."""
-    bits = value.detach().contiguous().view(_BITS[value.element_size()])
-    bits = bits.reshape(len(bits), -1) if bits.ndim > 1 else bits.reshape(1, -1)
-    return torch.stack([_weighted(bits.sum(dim, dtype=torch.int64)) for dim in (0, 1)])
+    """Three sums over the bits, modulo 2^64, that depend on where they stand.
+
+    The bits are words of 64 in rows of `_WORDS`: sums of rows, sums of columns, and the bytes behind the last row, each
+    weighted by its place.
+    """
+    data = value.detach().contiguous().view(-1).view(torch.uint8)
+    end = len(data) // (8 * _WORDS) * (8 * _WORDS)
+    aligned = data if data.storage_offset() % 8 == 0 else data.clone()
+    words = aligned[:end].view(torch.int64).view(-1, _WORDS)
+    return torch.stack([_weighted(sums) for sums in (words.sum(1), words.sum(0), data[end:].long())])
 
 
 def _weighted(sums: Tensor) -> Tensor:
-    # Odd multiples of a large number: a swap, or equal and opposite changes, move the sum.
-    places = 2 * torch.arange(len(sums), device=sums.device) + 1
-    return (sums * places * 0x1E3779B97F4A7C15).sum()
+    # Odd weights, so that no change of one number is lost, and all different, so that no swap is.
+    weights = (2 * torch.arange(len(sums), device=sums.device) + 1) * 0x1E3779B97F4A7C15
+    return (sums * weights).sum()
 
 
 def _walk(module: nn.Module, prefix: str) -> Iterator[tuple[str, Tensor]]:

@@ -269,7 +269,10 @@ def _process_heads(model: Any) -> None:
 
 
 def _check_finite(weights: Mapping[str, Tensor]) -> None:
-    bad = [name for name, value in weights.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    floats = {name: value for name, value in weights.items() if value.is_floating_point()}
+    # A sum is several times faster than a look at each, and NaN or infinite if one of them is.
+    wide = {torch.float16: torch.float32}
+    bad = [name for name, value in floats.items() if not bool(value.sum(dtype=wide.get(value.dtype)).isfinite())]
     if bad:
         raise FloatingPointError(
             f"model: {bad[0]} holds NaN or infinite values, so that nothing can be sampled; its weights are damaged (a "
@@ -294,7 +297,7 @@ def _process_kept() -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
-        torch.set_num_threads = set_threads  # type: ignore[assignment]
+        torch.set_num_threads = set_threads
         torch.set_num_threads(threads)
         os.environ.clear()
         os.environ.update(environment)
