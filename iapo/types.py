@@ -369,6 +369,7 @@ class LossInputs:
         loss_mask: tokens that enter the loss.
         denominator: what the summed loss is divided by, of the *whole step*.
         ref_logprobs: the same as ``policy_logprobs`` under the reference policy, if there is one.
+        sampler_logprobs: the same as ``old_logprobs`` as the sampler computed them, which may be another engine.
 
     Raises:
         jaxtyping.TypeCheckError: a field of wrong shape or dtype; the message names it and the sizes.
@@ -381,6 +382,7 @@ class LossInputs:
     loss_mask: Bool[Tensor, "batch token"]
     denominator: Float[Tensor, ""]
     ref_logprobs: Float[Tensor, "batch token"] | None = None
+    sampler_logprobs: Float[Tensor, "batch token"] | None = None
 
     def __post_init__(self) -> None:
         check_one_device("LossInputs", vars(self) | {"denominator": None})

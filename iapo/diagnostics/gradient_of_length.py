@@ -91,7 +91,7 @@ def loss_pull(
 
     It is taken at the policy that sampled. For a mean over tokens it is ``A_t / tokens``. It is linear in the
     advantages, so that the pulls of terms add up. The KL penalty does not contribute, because the reference policy is
-    taken to be equal to the policy.
+    taken to be equal to the policy; nor does a correction of the sampler's probabilities, because those are too.
 
     Args:
         loss: the loss of the step.
@@ -109,7 +109,7 @@ def loss_pull(
     policy = torch.zeros_like(advantages, requires_grad=True)
     same = torch.zeros_like(advantages)
     with torch.enable_grad():
-        output = loss(policy, same, advantages, loss_mask, loss.denominator(loss_mask), same)
+        output = loss(policy, same, advantages, loss_mask, loss.denominator(loss_mask), same, same)
         return -torch.autograd.grad(output.loss, policy)[0]
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from iapo.interfaces import PolicyLoss
 from iapo.losses.aggregate import Aggregation, count, loss_output
 from iapo.losses.kl import KLEstimator, kl_estimate
-from iapo.losses.ratios import check_clip, log_ratio, surrogate_clip_shares
+from iapo.losses.ratios import check_clip, log_ratio, surrogate_clip_shares, truncated_ratio
 from iapo.types import LossInputs, LossOutput
 
 
@@ -52,6 +52,13 @@ class ClippedPolicyLoss(PolicyLoss):
     Where the advantage is negative, the clipped surrogate is not bounded: it grows with the ratio. ``dual_clip`` bounds
     it, as in verl (``clip_ratio_c``, there 3 by default) and TRL (``delta``).
 
+    A sampler with an engine of its own (vLLM) samples from slightly other probabilities than the trainer computes for
+    the same weights. With ``sampler_ratio_cap`` the surrogate of each token is multiplied by
+    ``min(pi_old / pi_sampler, sampler_ratio_cap)``, without gradient (truncated importance sampling, TIS:
+    `iapo.losses.truncated_ratio`). TRL calls that ``vllm_importance_sampling_mode="token_truncate"``, and the cap
+    ``vllm_importance_sampling_clip_max``; verl ``rollout_is="token"`` and ``rollout_is_threshold``. The KL penalty is
+    not multiplied.
+
     *Degenerate cases.* An empty loss mask gives loss and gradients exactly 0. A token whose loss is bounded by
     ``dual_clip`` has gradient 0.
 
@@ -63,13 +70,16 @@ class ClippedPolicyLoss(PolicyLoss):
         max_length: tokens, for ``aggregation="constant"`` and only for it.
         dual_clip: where the advantage is negative, the ratio counts as at most this, above 1; ``None``: no bound.
         kl_estimator: of the KL penalty, a row of the table of `kl_estimate`.
+        sampler_ratio_cap: the largest weight of a token against the mismatch with the sampler; 2 is usual; ``None``: no
+            weights.
 
     Raises:
         ValueError: a number outside its range, an unknown ``aggregation`` or ``kl_estimator``, ``max_length`` missing
-            or superfluous; on a call, ``ref_logprobs`` missing although ``kl_coef`` is positive.
+            or superfluous; on a call, ``ref_logprobs`` missing although ``kl_coef`` is positive, or
+            ``sampler_logprobs`` although there is a ``sampler_ratio_cap``.
 
     References:
-        arXiv 2402.03300 (GRPO), 2503.14476 (DAPO), 2503.20783 (Dr. GRPO).
+        arXiv 2402.03300 (GRPO), 2503.14476 (DAPO), 2503.20783 (Dr. GRPO); `truncated_ratio` for its weights.
     """
 
     clip_low: float = 0.2
@@ -79,6 +89,7 @@ class ClippedPolicyLoss(PolicyLoss):
     max_length: int | None = None
     dual_clip: float | None = None
     kl_estimator: KLEstimator = "k3"
+    sampler_ratio_cap: float | None = None
 
     def __post_init__(self) -> None:
         check_clip(self.clip_low, self.clip_high)
@@ -96,11 +107,20 @@ class ClippedPolicyLoss(PolicyLoss):
             raise ValueError(f"dual_clip: got {self.dual_clip}, want a finite number above 1")
         if self.kl_estimator not in get_args(KLEstimator):
             raise ValueError(f"kl_estimator: got {self.kl_estimator!r}, want one of {', '.join(get_args(KLEstimator))}")
+        if self.sampler_ratio_cap is not None and not 0 < self.sampler_ratio_cap < float("inf"):
+            raise ValueError(
+                f"sampler_ratio_cap: got {self.sampler_ratio_cap}, want a finite number above 0 (2 is usual), or None"
+            )
 
     @property
     def requires_reference(self) -> bool:
         """Whether the KL penalty has a weight."""
         return self.kl_coef > 0
+
+    @property
+    def requires_sampler(self) -> bool:
+        """Whether tokens are weighted against the mismatch with the sampler."""
+        return self.sampler_ratio_cap is not None
 
     def denominator(self, loss_mask: Bool[Tensor, "batch token"]) -> Float[Tensor, ""]:
         """What the table of the class says, of the whole step's mask; at least 1."""
@@ -116,6 +136,17 @@ class ClippedPolicyLoss(PolicyLoss):
         metrics = surrogate_clip_shares(ratio, inputs.advantages, self.clip_low, self.clip_high)
         if self.dual_clip is not None:
             metrics["clip_ratio/dual_mean"] = ((ratio > self.dual_clip) & (inputs.advantages < 0)).float()
+        if self.sampler_ratio_cap is not None:
+            if inputs.sampler_logprobs is None:
+                raise ValueError(
+                    f"sampler_logprobs: got None, wanted because sampler_ratio_cap is {self.sampler_ratio_cap}; use a "
+                    "sampler that gives log-probabilities (VLLMSampler gives none with top_p below 1 and a temperature "
+                    "other than 1), or sampler_ratio_cap=None"
+                )
+            weight = truncated_ratio(inputs.old_logprobs, inputs.sampler_logprobs, self.sampler_ratio_cap)
+            per_token = weight * per_token
+            metrics["sampling/importance_sampling_ratio/mean"] = weight
+            metrics["sampling/importance_sampling_ratio/capped"] = (weight >= self.sampler_ratio_cap).float()
         if inputs.ref_logprobs is not None:
             kl = kl_estimate(log_ratio(inputs.policy_logprobs, inputs.ref_logprobs), self.kl_estimator)
             per_token = per_token + self.kl_coef * kl if self.kl_coef else per_token

@@ -16,6 +16,26 @@ def log_ratio(
     return difference.clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO)
 
 
+def truncated_ratio(
+    old_logprobs: Float[Tensor, "batch token"], sampler_logprobs: Float[Tensor, "batch token"], cap: float
+) -> Float[Tensor, "batch token"]:
+    """``min(pi_old / pi_sampler, cap)`` of each token: truncated importance sampling (TIS).
+
+    The weight that corrects for a sampler whose engine computes other probabilities than the trainer does for the same
+    weights; the cap bounds its variance, at the price of a bias.
+
+    Args:
+        old_logprobs: nats, by the trainer's forward.
+        sampler_logprobs: nats, of the same tokens under the same weights, by the sampler.
+        cap: the largest weight.
+
+    References:
+        Yao et al., "Your Efficient RL Framework Secretly Brings You Off-Policy RL Training", 2025 (cap 2); Ionides,
+        "Truncated Importance Sampling", 2008.
+    """
+    return log_ratio(old_logprobs, sampler_logprobs).exp().clamp(max=cap)
+
+
 def clip_shares(
     low: Bool[Tensor, "batch token"], high: Bool[Tensor, "batch token"]
 ) -> dict[str, Float[Tensor, "batch token"]]:

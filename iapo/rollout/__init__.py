@@ -9,6 +9,7 @@ from iapo.rollout.scripted import ScriptedSampler
 from iapo.rollout.spans import Exits, Spans, mark_spans
 from iapo.rollout.text import token_pieces
 from iapo.rollout.transformers import TransformersSampler
+from iapo.rollout.vllm import VLLMSampler
 
 __all__ = [
     "CompactingSampler",
@@ -17,6 +18,7 @@ __all__ = [
     "ScriptedSampler",
     "Spans",
     "TransformersSampler",
+    "VLLMSampler",
     "ask_about",
     "collate",
     "continuation_ids",

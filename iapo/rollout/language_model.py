@@ -18,8 +18,8 @@ from iapo.rollout.prompts import encode_prompts
 from iapo.styles import CompletionStyle
 from iapo.types import Rollout
 
-Generated = tuple[Int[Tensor, "batch token"], Float[Tensor, "batch token"]]
-"""Sampled tokens and their log-probabilities (nats); meaningless behind a row's first end of sequence."""
+Generated = tuple[Int[Tensor, "batch token"], Float[Tensor, "batch token"] | None]
+"""Sampled tokens and their log-probabilities (nats; ``None``: unknown); meaningless behind a first end of sequence."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,10 +96,11 @@ class LanguageModelSampler(Sampler):
         logprobs: list[list[float]] = []
         with inference_mode(self.model):
             for tokens, values in self.generate(model, prompt_ids, group_size, eos_ids, pad_id):
-                for row, row_values in zip(tokens.tolist(), values.tolist(), strict=True):
+                for index, row in enumerate(tokens.tolist()):
                     length = next((t + 1 for t, token in enumerate(row) if token in eos_ids), len(row))
                     completion_ids.append(row[:length])
-                    logprobs.append(row_values[:length])
+                    if values is not None:
+                        logprobs.append(values[index, :length].tolist())
         return collate(
             prompt_ids=[ids for ids in prompt_ids for _ in range(group_size)],
             completion_ids=completion_ids,
@@ -108,7 +109,7 @@ class LanguageModelSampler(Sampler):
             tokenizer=self.tokenizer,
             style=style_of(self),
             eos_ids=eos_ids,
-            sampler_logprobs=logprobs,
+            sampler_logprobs=logprobs or None,
             device=model.device,
         )
 

@@ -15,7 +15,7 @@ from iapo.testing.checks import Check, assert_close, assert_finite, for_all, run
 from iapo.testing.strategies import loss_inputs
 from iapo.types import LossInputs, LossOutput
 
-_FLOATS = ("policy_logprobs", "old_logprobs", "ref_logprobs", "advantages")
+_FLOATS = ("policy_logprobs", "old_logprobs", "ref_logprobs", "sampler_logprobs", "advantages")
 
 
 def check_policy_loss(loss: PolicyLoss, **options: Any) -> dict[str, bool]:
@@ -222,23 +222,29 @@ class LossContract:
         self._for_all(holds)
 
     def ratio_one(self, loss: PolicyLoss) -> None:
-        """Where policy, old and reference policy agree, the gradient is that of ``-A log pi / denominator``."""
+        """Where policy, old, reference and sampling policy agree, the gradient is that of ``-A log pi / count``."""
 
         def holds(inputs: LossInputs) -> None:
             policy, mask = inputs.policy_logprobs, inputs.loss_mask
-            _, gradient = _gradient(loss, dataclasses.replace(inputs, old_logprobs=policy, ref_logprobs=policy))
+            same = dict.fromkeys(("old_logprobs", "ref_logprobs", "sampler_logprobs"), policy)
+            _, gradient = _gradient(loss, dataclasses.replace(inputs, **same))
             expected = -inputs.advantages * mask / loss.denominator(mask)
             self._close("gradient against -A / denominator", gradient, expected)
 
         self._for_all(holds)
 
     def extreme_ratios(self, loss: PolicyLoss) -> None:
-        """Log-ratios of up to 1000 nats, to the old and to the reference policy, leave loss and gradient finite."""
+        """Log-ratios of up to 1000 nats, to old, reference and sampling policy, leave loss and gradient finite."""
 
         def holds(inputs: LossInputs, gap: float) -> None:
             signs = torch.where(inputs.advantages > 0, 1.0, -1.0).flip(1)
             policy = inputs.policy_logprobs
-            far = dataclasses.replace(inputs, old_logprobs=policy - gap * signs, ref_logprobs=policy + gap * signs)
+            far = dataclasses.replace(
+                inputs,
+                old_logprobs=policy - gap * signs,
+                ref_logprobs=policy + gap * signs,
+                sampler_logprobs=policy + gap * signs.flip(0),
+            )
             output, gradient = _gradient(loss, _floats(far, Tensor.float))
             what = f"at log-ratios of +-{gap} in fp32, sizes {tuple(policy.shape)}"
             assert_finite(f"{what}: loss", output.loss)
@@ -292,14 +298,18 @@ def _training(inputs: LossInputs) -> LossInputs:
 
 
 def _call(loss: PolicyLoss, inputs: LossInputs, denominator: Tensor | None = None) -> LossOutput:
-    """The loss with its own denominator unless another is given; with a reference only if it requires one."""
+    """The loss with its own denominator unless another is given; with a reference or a sampler only if required."""
+    optional = {
+        **({"ref_logprobs": inputs.ref_logprobs} if loss.requires_reference else {}),
+        **({"sampler_logprobs": inputs.sampler_logprobs} if loss.requires_sampler else {}),
+    }
     return loss(
         policy_logprobs=inputs.policy_logprobs,
         old_logprobs=inputs.old_logprobs,
         advantages=inputs.advantages,
         loss_mask=inputs.loss_mask,
         denominator=loss.denominator(inputs.loss_mask) if denominator is None else denominator,
-        ref_logprobs=inputs.ref_logprobs if loss.requires_reference else None,
+        **optional,
     )
 
 

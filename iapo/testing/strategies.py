@@ -154,4 +154,4 @@ def loss_inputs(
     policy = normal(1.0) - 2
     old, reference, advantages = policy + normal(0.3), policy + normal(0.3), normal(1.0)
     mask = torch.rand(shape, generator=generator) < density
-    return LossInputs(policy, old, advantages, mask, mask.sum().clamp(min=1).to(dtype), reference)
+    return LossInputs(policy, old, advantages, mask, mask.sum().clamp(min=1).to(dtype), reference, old + normal(0.3))

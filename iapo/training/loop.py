@@ -19,7 +19,7 @@ from iapo.training.checkpointing import checkpointing
 from iapo.training.components import Components, UpdateSettings
 from iapo.training.divided import divided, divided_scores
 from iapo.training.lacking import lacking_answers, lacking_spans
-from iapo.training.metrics import sampling_metrics, timed
+from iapo.training.metrics import sampler_metrics, sampling_metrics, timed
 from iapo.training.resample import Resampling, Rows, Samples, uninformative
 from iapo.training.signals import batches_on_ranks, known_signals, logprobs_of
 from iapo.training.synchronised import loss_scale, synced
@@ -193,6 +193,7 @@ def optimise(
     with timed(metrics, "iapo/time/update"):
         old = None if settings.epochs == 1 else logprobs_of(model, rollout, temperature, settings)
         ref = None if ref_model is None else logprobs_of(ref_model, rollout, temperature, settings)
+        sampled = rollout.sampler_logprobs if components.loss.requires_sampler else None
         denominator = components.loss.denominator(assigned.loss_mask)
         batches = batches_on_ranks(model, rollout, settings.micro_batch, processes=processes)
         for epoch in range(settings.epochs):
@@ -212,6 +213,7 @@ def optimise(
                             loss_mask=rows_of(assigned.loss_mask, rows, part) & counts,
                             denominator=denominator,
                             ref_logprobs=None if ref is None else rows_of(ref, rows, part),
+                            sampler_logprobs=None if sampled is None else rows_of(sampled, rows, part),
                         )
                     # Of a row that stands in, the loss is 0, and its gradient too.
                     loss = output.loss if counts else 0 * (output.loss + logprobs.sum())
@@ -227,7 +229,7 @@ def optimise(
                     totals[name] += value.item()
             totals = processes.add(totals)
     logprobs_before, entropy_before = processes.join(logprobs_before), processes.join(entropy_before)
-    metrics |= totals
+    metrics |= totals | sampler_metrics(rollout, logprobs_before)
     if stats is not None:
         metrics |= {"grad_norm": stats.grad_norm, "learning_rate": stats.learning_rate}
         metrics["iapo/steps_skipped"] = float(stats.skipped)

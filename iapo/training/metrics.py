@@ -4,6 +4,9 @@ import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
+from jaxtyping import Float
+from torch import Tensor
+
 from iapo.rewards.scores import Scores
 from iapo.rollout.ends import ended
 from iapo.types import Rollout
@@ -32,6 +35,28 @@ def sampling_metrics(rollout: Rollout, scores: Scores, eos_ids: Collection[int])
         if known:
             metrics[f"rewards/{name}/mean"] = sum(known) / len(known)
     return metrics
+
+
+def sampler_metrics(rollout: Rollout, policy_logprobs: Float[Tensor, "batch token"]) -> dict[str, float]:
+    """How far the sampler's log-probabilities are from the trainer's for the same weights, nats.
+
+    ``sampling/logp_difference`` is the mean absolute difference over the completions' tokens, and with ``_max`` behind
+    it the largest. A sampler that calls the policy itself is off by rounding, one with an engine of its own by what
+    its precision and kernels make of the weights; the ``sampler_ratio_cap`` of `iapo.losses.ClippedPolicyLoss` corrects
+    for it. Empty for a sampler that gives none.
+
+    Args:
+        rollout: the completions, as they were sampled.
+        policy_logprobs: of their tokens, under the policy that sampled.
+    """
+    mask = rollout.completion_mask
+    if rollout.sampler_logprobs is None or not bool(mask.any()):
+        return {}
+    difference = (rollout.sampler_logprobs - policy_logprobs)[mask].abs()
+    return {
+        "sampling/logp_difference": float(difference.mean()),
+        "sampling/logp_difference_max": float(difference.max()),
+    }
 
 
 @contextmanager
