@@ -17,7 +17,9 @@ def test_texts_begin_as_the_tokenizer_begins_them():
     assert plain == tok("3+4=")["input_ids"]
     assert plain[0] == tok.bos_token_id
     assert rendered.count(tok.bos_token_id) == 1, "a chat template wrote it"
-    assert encode_prompts(["<eos>3"], tok) == [[tok.bos_token_id, *tok("<eos>3", add_special_tokens=False)["input_ids"]]]
+    assert encode_prompts(["<eos>3"], tok) == [
+        [tok.bos_token_id, *tok("<eos>3", add_special_tokens=False)["input_ids"]]
+    ]
     assert encode_prompts([[5, 6]], tok) == [[5, 6]]
 
 

@@ -32,7 +32,11 @@ def test_missing_columns_are_named(write: Callable[[str], Path]) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", '{"prompt": "1", "answer": "1"}\n{"answer": "2"}', r"no column \['prompt'\], it has .* in row 1 \(line 2\)"),
+        (
+            "a.jsonl",
+            '{"prompt": "1", "answer": "1"}\n{"answer": "2"}',
+            r"no column \['prompt'\], it has .* in row 1 \(line 2\)",
+        ),
         ("a.jsonl", '{"prompt": "1", "answer": "1"}\n\n{"prom', r"line 3 of .*a\.jsonl is no JSON"),
         ("a.jsonl", '{"prompt": "1", "answer": null}', r"nothing in \['answer'\] of row 0"),
         ("a.jsonl", '{"prompt": "", "answer": "1"}', r"nothing in \['prompt'\] of row 0"),
