@@ -71,8 +71,8 @@ def accepted_answers(reference: Any) -> tuple[str, ...]:
     A mapping gives its ``ground_truth``, ``answer`` or ``value``, or the one value that it has; a text that is such a
     mapping with one of these names, or a list or set of texts, in JSON or as Python prints it, gives that too. A list
     or a set with a text or a mapping in it names alternatives; of numbers alone, it is the answer itself, or its only
-    number. Numbers are written without an exponent and without a fraction of zeros, as a column that lacks some values makes 4 to 4.0. Bytes are
-    UTF-8. ``None``, NaN and infinity are no answer.
+    number. Numbers are written without an exponent and without a fraction of zeros, as a column that lacks some values
+    makes 4 to 4.0. Bytes are UTF-8. ``None``, NaN and infinity are no answer.
 
     Example:
         >>> accepted_answers("2+2=4 #### 4"), accepted_answers({"ground_truth": "4"}), accepted_answers(["2", "two"])
