@@ -6,6 +6,9 @@ its first update is not counted. The learning rate is small, so that lengths sta
 taken within each update, so that what else the machine does cancels out: seconds from the sampled completions to their
 advantages, by the seconds of the rest; its median, and the lowest and highest block's.
 
+Below the table: what reading takes, that is finding the spans, exits and answers of a batch whose completions all have
+the greatest length, as a share of an update without information (whose completions are shorter).
+
 Run: pip install 'trl>=1.16' && python benchmarks/step.py
 """
 
@@ -33,7 +36,11 @@ from iapo.optimizers.clipped import ClippedOptimizer
 from iapo.policy.loading import choose_autocast, choose_device, load_model
 from iapo.rewards import MathAnswer
 from iapo.rollout import CompactingSampler
+from iapo.rollout.collation import read_anew
+from iapo.rollout.text import decode_completions
+from iapo.styles import USUAL_STYLE
 from iapo.training import Components, UpdateSettings, update
+from iapo.types import Rollout
 
 LEARNING_RATE = 1e-6
 Block = tuple[list[float], list[float], list[float]]
@@ -143,6 +150,31 @@ def our_block(arguments: argparse.Namespace, seed: int, estimator_name: str) -> 
     return seconds[1:], lengths[1:], shares[1:]
 
 
+def seconds_of_reading(arguments: argparse.Namespace) -> float:
+    """Median seconds of reading a batch of full length: its spans and exits, and the answers of its texts."""
+    model, tokenizer = load_model("embedded", arguments.device)
+    problems = rows(generate_problems(arguments.prompts, 0))
+    sampler = CompactingSampler(model, tokenizer, max_new_tokens=arguments.tokens)
+    rollout = sampler([row["prompt"] for row in problems], arguments.group)
+    ids = []
+    for row, length in zip(rollout.completion_ids.tolist(), rollout.completion_lengths.tolist(), strict=True):
+        # Its reasoning over and over, in front of its end.
+        missing = arguments.tokens - length
+        ids.append((row[1 : max(2, length - 5)] * arguments.tokens)[:missing] + row[:length])
+    whole = torch.tensor(ids, device=arguments.device)
+    prompt_ids, prompt_mask = rollout.prompt_ids, rollout.prompt_mask
+    mask = torch.ones_like(whole, dtype=torch.bool)
+    batch = Rollout(prompt_ids, prompt_mask, whole, mask, mask, rollout.group_ids)
+    taken = []
+    for _ in range(20):
+        start = time.perf_counter()
+        read_anew(batch, tokenizer, USUAL_STYLE, sampler.eos_ids)
+        answers = [USUAL_STYLE.answer_in(text) for text in decode_completions(tokenizer, batch, sampler.eos_ids)]
+        taken.append(time.perf_counter() - start)
+    assert len(answers) == arguments.prompts * arguments.group
+    return statistics.median(taken)
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -183,6 +215,9 @@ def main() -> None:
         ]
         seconds = f"{statistics.median(medians[name]):.2f}"
         print(f"| {' | '.join((name, seconds, f'{lengths:.1f}', *ratios, estimate))} |")
+    reading, update_ = seconds_of_reading(arguments), statistics.median(medians["iapo, NoInformation"])
+    size = f"{arguments.prompts * arguments.group} x {arguments.tokens} tokens"
+    print(f"\nReading spans and answers of {size}: {reading:.3f} s, {reading / update_:.1%} of an update without information")
 
 
 if __name__ == "__main__":

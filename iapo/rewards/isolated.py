@@ -19,7 +19,8 @@ class IsolatedReward:
 
     Args:
         file: the source file of the function. It is loaded alone, without a package around it.
-        function: the name of a function in it with the signature of `iapo.Reward`; it gets lists of one entry.
+        function: the name of a function in it with the signature of `iapo.Reward`, or of a part of it: it gets the
+            arguments that it names, lists of one entry, and may be ``async``.
         time_limit: seconds per completion.
         failed: what becomes of a completion whose call fails: an ``"error"`` that names the function and the index, or
             ``"none"``, no score, so that it leaves the update and its group's baseline.

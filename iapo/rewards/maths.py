@@ -11,7 +11,7 @@ from iapo.rewards.answers import Answer, Expression, Quantity, Words, formulas_o
 from iapo.rewards.scores import column
 from iapo.rewards.text import accepted_answers, completion_text, normalize
 from iapo.rewards.worker import Failure, KillableWorker
-from iapo.styles import USUAL_STYLE, AnswerTags, Boxed, CompletionStyle, FirstThatFits
+from iapo.styles import MARKED_STYLE, AnswerTags, Boxed, CompletionStyle, FirstThatFits
 
 _INTEGER = re.compile(r"-?[0-9]+")
 _TAGGED_ONLY = CompletionStyle(answer=FirstThatFits((AnswerTags(), Boxed())))
@@ -22,7 +22,7 @@ class MathAnswer:
     """1 if a completion's final answer says the same as the reference, 0 if not.
 
     The final answer is where ``style`` reads it. Alone, without a style, it is what stands in the last ``<answer>``
-    tags, else in the last ``\\boxed{}``, else behind the last ``####`` or ``answer is`` (`iapo.styles.USUAL_STYLE`),
+    tags, else in the last ``\\boxed{}``, else behind the last ``####`` or ``answer is`` (`iapo.styles.MARKED_STYLE`),
     else, unless ``tagged_only``, what math-verify finds behind the reasoning.
 
     Answer and reference are read by their kind (`iapo.rewards.answers`): quantities with sign, scale and unit, times
@@ -160,7 +160,7 @@ class MathAnswer:
 
     def _final(self, completion: str) -> tuple[str | None, bool]:
         """The final answer and whether it was marked as one."""
-        style = self.style or (_TAGGED_ONLY if self.tagged_only else USUAL_STYLE)
+        style = self.style or (_TAGGED_ONLY if self.tagged_only else MARKED_STYLE)
         found = style.answer_in(completion)
         if found is not None or self.style is not None or self.tagged_only:
             return found, True

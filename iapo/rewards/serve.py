@@ -57,11 +57,26 @@ def main(path: str, name: str, seconds: float, tied: bool, by_name: bool) -> Non
         signal.setitimer(signal.ITIMER_REAL, seconds + _ORPHAN_MARGIN)
         try:
             item = json.loads(line)
-            answer = json.dumps([True, plain(function(**item) if by_name else function(item))])
+            answer = json.dumps([True, plain(function(**wanted(function, item)) if by_name else function(item))])
         except Exception as error:
             answer = json.dumps([False, f"{name} raised {type(error).__name__}: {error}"[:500]])
         signal.setitimer(signal.ITIMER_REAL, 0)
         print(answer, file=answers, flush=True)
+
+
+def wanted(function: Any, item: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that the function's signature names, all if it has ``**kwargs``; TRL's logging keeps nothing."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError:  # a builtin that does not tell
+        return item
+    takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    given = {name: value for name, value in item.items() if takes_all or name in parameters}
+    return given | {name: _keep_nothing for name in ("log_extra", "log_metric") if name in parameters}
+
+
+def _keep_nothing(*args: Any, **kwargs: Any) -> None:
+    """Stands for a function of TRL that writes to its table of completions."""
 
 
 def plain(result: Any) -> Any:

@@ -1,9 +1,11 @@
 """Texts of completions and references: plain string work, linear in the length, never raising on any text."""
 
+import ast
 import json
 import math
 import re
 import unicodedata
+import warnings
 from collections.abc import Mapping
 from datetime import datetime, time
 from decimal import Decimal
@@ -15,6 +17,8 @@ from iapo.styles import Boxed
 
 _MARKS = {"<super>": "^{{{}}}", "<sub>": "_{{{}}}", "<fraction>": " {}"}
 _NAMES = ("ground_truth", "answer", "value")
+_LONGEST_LITERAL = 10_000
+"""Characters of a literal of Python that is read."""
 _SIGNS = str.maketrans({**dict.fromkeys("−‐‑‒–—―", "-"), "⁄": "/", "٫": ".", "٬": ","})
 
 
@@ -65,10 +69,10 @@ def accepted_answers(reference: Any) -> tuple[str, ...]:
     r"""The texts of the answers that an entry of a data set's column accepts: one, unless it lists several.
 
     A mapping gives its ``ground_truth``, ``answer`` or ``value``, or the one value that it has; a text that is such a
-    mapping in JSON, with one of these names, or a list of texts in JSON, gives that too. A list with a text or a
-    mapping in it names alternatives; of numbers alone, it is the answer itself, or its only number. Numbers are written
-    without an exponent and without a fraction of zeros, as a column that lacks some values makes 4 to 4.0. Bytes are
-    UTF-8. ``None``, NaN and infinity are no answer.
+    mapping with one of these names, or a list or set of texts, in JSON or as Python prints it, gives that too. A list
+    or a set with a text or a mapping in it names alternatives; of numbers alone, it is the answer itself, or its only
+    number. Numbers are written without an exponent and without a fraction of zeros, as a column that lacks some values
+    makes 4 to 4.0. Bytes are UTF-8. ``None``, NaN and infinity are no answer.
 
     Example:
         >>> accepted_answers("2+2=4 #### 4"), accepted_answers({"ground_truth": "4"}), accepted_answers(["2", "two"])
@@ -80,15 +84,19 @@ def accepted_answers(reference: Any) -> tuple[str, ...]:
     if isinstance(reference, bytes):
         reference = reference.decode("utf-8", "replace")
     if isinstance(reference, str):
-        held = _from_json(reference) if reference.lstrip().startswith(("{", "[")) else None
+        held = _held(reference) if reference.lstrip().startswith(("{", "[")) else None
         is_named = isinstance(held, Mapping) and any(key in held for key in _NAMES)
-        is_list = isinstance(held, list) and bool(held) and all(isinstance(each, str) for each in held)
+        is_list = isinstance(held, list | set) and bool(held) and all(isinstance(each, str) for each in held)
         return (*(accepted_answers(held) if is_named or is_list else ()), reference_answer(reference))
     if isinstance(reference, Mapping):
         given = {key: value for key, value in reference.items() if value is not None}
         named = [given[key] for key in _NAMES if key in given]
         values = named or list(given.values())
         return accepted_answers(values[0]) if named or len(values) == 1 else ()
+    if isinstance(reference, set | frozenset):
+        texts = sorted(reference, key=str)
+        has_text = any(isinstance(each, str | bytes) for each in texts)
+        return accepted_answers(texts if has_text or not texts else f"{{{str(texts)[1:-1]}}}")
     if isinstance(reference, list | tuple):
         each = [accepted_answers(value) for value in reference]
         if any(isinstance(value, str | bytes | Mapping) for value in reference):
@@ -104,10 +112,18 @@ def accepted_answers(reference: Any) -> tuple[str, ...]:
     return () if reference is None or reference != reference else (reference_answer(str(reference)),)
 
 
-def _from_json(text: str) -> Any:
+def _held(text: str) -> Any:
+    """What a text in JSON, or a literal as Python prints it, stands for; ``None`` if it is neither."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
+        pass
+    if len(text) > _LONGEST_LITERAL:
+        return None
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of backslashes, as in LaTeX
+            return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
 
 

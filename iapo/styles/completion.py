@@ -6,7 +6,8 @@ from typing import NamedTuple
 from iapo.styles.boxed import Boxed
 from iapo.styles.combined import FirstThatFits, LastOf
 from iapo.styles.interface import AnswerStyle, Marked, ReasoningStyle
-from iapo.styles.lines import Hashes, Phrase
+from iapo.styles.lines import Hashes
+from iapo.styles.phrase import Phrase
 from iapo.styles.steps import Steps
 from iapo.styles.tags import AnswerTags, ReasoningTags
 
@@ -134,10 +135,15 @@ class CompletionStyle:
         return self.reasoning.ending + self.between + answer.opening
 
 
-USUAL_STYLE = CompletionStyle(answer=FirstThatFits((AnswerTags(), Boxed(), LastOf((Hashes(), Phrase())))))
+MARKED_STYLE = CompletionStyle(
+    answer=FirstThatFits((AnswerTags(), Boxed(), LastOf((Hashes(), Phrase(concludes=False)))))
+)
 """Reasoning between ``<think>`` tags, or before the answer where there are none; the answer in ``<answer>`` tags, else
-in the last box, else behind the last ``####`` or phrase such as ``The answer is``. What samplers and rewards read by
-unless they are given another style."""
+in the last box, else behind the last ``####`` or phrase such as ``The answer is``."""
+
+USUAL_STYLE = replace(MARKED_STYLE, answer=FirstThatFits((MARKED_STYLE.answer, Phrase())))
+"""`MARKED_STYLE` and, where nothing marks the answer, what the last line concludes with: ``So the total is 72.`` What
+samplers and rewards read by unless they are given another style."""
 
 
 def _reading(start: int, stop: int, marked: Marked | None) -> Reading:

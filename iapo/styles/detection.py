@@ -9,7 +9,8 @@ from iapo.styles.boxed import Boxed
 from iapo.styles.completion import CompletionStyle
 from iapo.styles.interface import AnswerStyle, Marked, ReasoningStyle
 from iapo.styles.json_field import JsonField
-from iapo.styles.lines import Hashes, LastLine, Phrase
+from iapo.styles.lines import Hashes, LastLine
+from iapo.styles.phrase import Phrase
 from iapo.styles.tags import AnswerTags, ReasoningTags
 
 _ENOUGH = 0.25

@@ -77,6 +77,47 @@ def test_a_failure_may_leave_its_completion_unscored(file):
     reward.close()
 
 
+TRL_STYLE = """
+import asyncio
+
+def chat(completions, answer):
+    return [float(completion[0]["content"] == right) for completion, right in zip(completions, answer)]
+
+def last(prompts, completions, log_metric, missing=0.5):
+    log_metric("x", 1.0)
+    return [missing + len(prompts[0][-1]["content"]) for _ in completions]
+
+async def later(completions, answer, log_extra=None):
+    await asyncio.sleep(0)
+    log_extra("x", answer)
+    return [1.0]
+
+def needs(completions, level):
+    return [1.0]
+"""
+
+
+@pytest.mark.parametrize(("name", "scores"), [("chat", [1.0, 0.0]), ("last", [4.5, 4.5]), ("later", [1.0, 1.0])])
+def test_a_function_written_for_trl_works_on_messages(tmp_path, name, scores):
+    path = tmp_path / "mine.py"
+    path.write_text(TRL_STYLE)
+    reward = IsolatedReward(str(path), name)
+    prompt = [{"role": "user", "content": "1+1?"}]
+    chats = [[{"role": "assistant", "content": text}] for text in ("2", "3")]
+    columns = {"answer": ["2", "2"], "hint": [None, {"a": [1]}]}
+    assert score({"mine": reward}, [prompt] * 2, chats, [[1], [2]], columns).by_function["mine"] == scores
+    reward.close()
+
+
+def test_a_column_that_the_function_lacks_is_named(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(TRL_STYLE)
+    reward = IsolatedReward(str(path), "needs")
+    with pytest.raises(RuntimeError, match=r"needs of .*mine\.py, completion 0: needs raised TypeError: .*'level'"):
+        scored(reward, ["a"])
+    reward.close()
+
+
 def test_bad_arguments_are_named(file, reward):
     with pytest.raises(ValueError, match=r"file: got 'nowhere\.py', want"):
         IsolatedReward("nowhere.py", "reward")

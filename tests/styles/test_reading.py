@@ -23,6 +23,7 @@ from iapo.styles import (
 
 EVERY = [AnswerTags(), Boxed(), Hashes(), Phrase(), JsonField(), LastLine(), USUAL_STYLE.answer]
 MARKS = ["<think>", "</think>", "<answer>", "</answer>", "\\boxed{", "\\boxed {", "\\{", "\\", "{", "}", "####", "#"]
+MARKS += ["So ", "=> ", "A: ", " because ", " is ", ". ", "：", "= "]
 MARKS += ['"answer": ', '"answer": "', '"', "{", "[", "The answer is ", "answer:", "**", "7", "é", " ", "\n", ".", ","]
 TEXTS = st.text(max_size=80) | st.lists(st.sampled_from(MARKS), max_size=24).map("".join)
 
@@ -93,6 +94,32 @@ def test_what_is_asked_for_is_read_again(answer, wanted):
         (Phrase(), "The answer is A.", "A"),
         (Phrase(), "I answer the question", None),
         (Phrase("Result: "), "answer: 3, result: 72", "72"),
+        (Phrase(), "The answer is 72 because 60 + 12 = 72.", "72"),
+        (Phrase(), "The answer is 72, since there are 6 dozen.", "72"),
+        (Phrase(), "The answer is 1,072. I hope it is correct.", "1,072"),
+        (Phrase(), "The answer is Dr. Smith.", "Dr. Smith"),
+        (Phrase(), "The answer is **72**.", "72"),
+        (Phrase(), "The correct option is (B).", "(B)"),
+        (Phrase(), "so\nA: 72", "72"),
+        (Phrase(), "so\n=> 72\nbye", "72"),
+        (Phrase(), "so\n→ **72**", "72"),
+        (Phrase(), "60 + 12 = 72\nSo the total is 72.", "72"),
+        (Phrase(), "60 + 12 = 72. So, the total cost is $72.", "$72"),
+        (Phrase(), "Therefore, he has 72 apples.", "72 apples"),
+        (Phrase(), "Thus the ratio is 3:2.", "3:2"),
+        (Phrase(), "Hence x = 72.", "72"),
+        (Phrase(), "So there are 60 red and 12 blue ones", "60 red and 12 blue ones"),
+        (Phrase(), "So he has 60 red and 12 blue ones", None),
+        (Phrase(), "So 60 + 12 = 72.\nThen we go on", None),
+        (Phrase(), "Respuesta: 72.", "72"),
+        (Phrase(), "答案：72。", "72"),
+        (Phrase(), "Total: 72\nand more", None),
+        (Phrase(concludes=False), "=> 72\nSo the total is 72.", None),
+        (Phrase(), "A: 3\nThe answer is 72", "72"),
+        (USUAL_STYLE.answer, "#### 72\nNote: thanks", "72"),
+        (USUAL_STYLE.answer, "The answer is 72\nSo we are done: bye", "72"),
+        (USUAL_STYLE.answer, "Ответ: 72", "72"),
+        (USUAL_STYLE.answer, "60 + 12\n#### 72\nThat is all.", "72"),
         (JsonField(), '{"answer": "72"}', "72"),
         (JsonField(), 'so {"why": "x", "answer" : 72 }', "72"),
         (JsonField(), '{"answer": [1, 2]}', "[1, 2]"),
@@ -120,6 +147,9 @@ def test_answers_by_hand(answer, text, wanted):
         "<think>1+2</think>\\boxed{3}. Check: {10}",
         "1+2 is 3\n#### 3",
         "So 1+2=3. Final answer: 3",
+        "It is 1+2.\nSo the sum is 3, as it should be.",
+        "It is 1+2.\nA: 3",
+        "It is 1+2. Thus he has 3.",
         "<think>1+2</think>",
     ],
 )

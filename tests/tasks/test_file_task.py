@@ -35,7 +35,7 @@ def test_missing_columns_are_named(write: Callable[[str], Path]) -> None:
         (
             "a.jsonl",
             '{"prompt": "1", "answer": "1"}\n{"answer": "2"}',
-            r"no column \['prompt'\], it has .* in row 1 \(line 2\)",
+            r"column \['prompt'\], it has .* row 1 \(line 2\)",
         ),
         ("a.jsonl", '{"prompt": "1", "answer": "1"}\n\n{"prom', r"line 3 of .*a\.jsonl is no JSON"),
         ("a.jsonl", '{"prompt": "1", "answer": null}', r"nothing in \['answer'\] of row 0"),

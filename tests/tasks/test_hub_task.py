@@ -26,8 +26,8 @@ def test_directory_loads_like_a_data_set_of_the_hub(
 def test_one_of_several_configurations_is_named(tmp_path: Path) -> None:
     (tmp_path / "easy.jsonl").write_text('{"prompt": "1", "answer": "1"}\n')
     (tmp_path / "hard.jsonl").write_text('{"prompt": "2", "answer": "2"}\n')
-    head = "---\nconfigs:\n- config_name: easy\n  data_files: easy.jsonl\n- config_name: hard\n  data_files: hard.jsonl\n---\n"
-    (tmp_path / "README.md").write_text(head)
+    configs = [f"- config_name: {name}\n  data_files: {name}.jsonl\n" for name in ("easy", "hard")]
+    (tmp_path / "README.md").write_text(f"---\nconfigs:\n{''.join(configs)}---\n")
     assert load_rows(task_from_source(str(tmp_path), config="hard")) == [{"prompt": "2", "answer": "2"}]
     with pytest.raises(ValueError, match=r"no --data_config: .*easy.*hard"):
         load_rows(task_from_source(str(tmp_path)))

@@ -1,0 +1,116 @@
+"""Answers behind a phrase that announces them, or in a last sentence that concludes."""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from iapo.styles.interface import AnswerStyle, Marked, check_text
+from iapo.styles.lines import rest_of_line
+
+_USUAL = (
+    r"\b(?:(?:the|my)\s+)?(?:(?:final|correct|right)\s+)*answer\b[*_]*\s*(?:is\b|was\b|[:=：])"
+    r"|\bthe\s+(?:(?:final|correct|right|best)\s+)+(?:option|choice|result|solution)\s+(?:is\b|[:=：])"
+)
+_LINE = re.compile(
+    r"^[ \t]*[*_]*(?:=>|-+>|==+>|[→⇒⟹∴]|\\(?:Rightarrow|implies|therefore)\b|(?:A|Ans)\.?[ \t]*[:：])"
+    r"[*_]*(?=[\s*]*[^\s*])",
+    re.MULTILINE,
+)
+"""What stands at the beginning of a line before an answer: an arrow, or ``A:``."""
+_LABEL = re.compile(
+    r"[ \t]*[*_]{0,3}[^\W\d_]{1,30}(?:[ \t][^\W\d_]{1,30}){0,2}[ \t]?[*_]{0,3}[:：][*_]*(?=[\s*]*[^\s*])"
+)
+"""One to three words and a colon, in any language, at the beginning of the last line: ``Respuesta: 72``."""
+_CONCLUDES = re.compile(
+    r"(?:^|(?<=[.!?;])\s)\s*[*_]*"
+    r"(?:so|thus|hence|therefore|altogether|in total|in conclusion|consequently|finally)\b[,:]?",
+    re.IGNORECASE,
+)
+_IS = re.compile(r"\b(?:is|are|was|were|equals?|be)\b(?:\s+(?:equal to|exactly|simply))?\s*")
+_EQUAL = re.compile(r"(?<![<>!])=\s*|[≈≃]\s*|:\s+")
+_NUMBER = re.compile(r"[-−+]?[$€£]?[-−+]?\d[\d,.]*")
+_LONGEST = 60
+"""Characters of an answer that nothing but its place marks."""
+_BECAUSE = re.compile(r",\s*(?:because|since|as|so|which|where)\b|\bbecause\b|(?<=[\d)\]}$%°*])[.;]\s+[A-Z(]")
+"""Begins reasons and further sentences behind an answer. A period behind letters may be of an abbreviation."""
+_OWN_PERIOD = re.compile(r"(?:[A-Za-z]\.\s?[A-Za-z]|\.\s?)\.$")
+"""A period that ends no sentence: of an abbreviation (``p.m.``), or one of several."""
+
+
+@dataclass(frozen=True)
+class Phrase(AnswerStyle):
+    """What stands in the line behind the last phrase that announces it: ``The answer is 72.``, ``Final answer: 72``.
+
+    The usual phrases are read (``answer is``, ``answer:``, ``the correct option is``, in any case and in bold), and the
+    one that is asked with. Where there is none, the last line that begins with an arrow or ``A:`` counts; else the last
+    line of all, if it begins with a label (``Total: 72``, in any language), or if a sentence in it concludes: ``So the
+    total is 72.``, ``Thus she paid $72.`` A period that ends the sentence, the reasons given behind the answer
+    (``72 because ...``) and further sentences are no part of it.
+
+    Args:
+        opening: the phrase that asks for an answer.
+        closing: text that ends an answer that is asked for.
+        concludes: whether answers are read that no phrase announces: arrows, labels and concluding sentences.
+
+    Raises:
+        ValueError: a phrase without any letter or sign.
+
+    Example:
+        >>> text = "Her total is the result: 72 clips."
+        >>> found = Phrase(opening="the result: ").find(text)
+        >>> text[found.start:found.stop]
+        '72 clips'
+    """
+
+    opening: str = "The answer is "
+    closing: str = "."
+    concludes: bool = True
+
+    def __post_init__(self) -> None:
+        check_text("opening", self.opening.strip())
+
+    def find(self, text: str) -> Marked | None:
+        """The rest of the line behind the last phrase that anything follows, without what is said behind the answer."""
+        marks = list(_pattern(self.opening.strip()).finditer(text))
+        if self.concludes and not marks:
+            marks = list(_LINE.finditer(text))
+        if marks:
+            return self._marked(text, marks[-1].start(), marks[-1].end())
+        if not self.concludes:
+            return None
+        begin = text.rfind("\n", 0, len(text.rstrip())) + 1
+        label = _LABEL.match(text, begin)
+        found = self._conclusion(text, begin) if label is None else self._marked(text, begin, label.end())
+        return found if found is not None and 0 < found.stop - found.start <= _LONGEST else None
+
+    def _conclusion(self, text: str, begin: int) -> Marked | None:
+        """The answer that the last sentence of the line at ``begin`` concludes with: behind its verb, or its number."""
+        sentences = list(_CONCLUDES.finditer(text[begin:]))
+        if not sentences:
+            return None
+        opening = begin + sentences[-1].start() + len(sentences[-1][0]) - len(sentences[-1][0].lstrip())
+        behind = begin + sentences[-1].end()
+        verbs, equal, numbers = (list(each.finditer(text, behind)) for each in (_IS, _EQUAL, _NUMBER))
+        if verbs or equal:
+            return self._marked(text, opening, (verbs[-1] if verbs else equal[0]).end())
+        return self._marked(text, opening, numbers[0].start()) if len(numbers) == 1 else None
+
+    def _marked(self, text: str, opening: int, start: int) -> Marked:
+        """The answer from ``start`` on, without what follows it in its line."""
+        found = rest_of_line(text, opening, start, self)
+        answer = text[found.start : found.stop]
+        if (reason := _BECAUSE.search(answer)) is not None and answer[: reason.start()].strip(" *"):
+            answer = answer[: reason.start()].rstrip()
+        if answer.endswith((".", "。")) and not _OWN_PERIOD.search(answer):
+            answer = answer[:-1]
+        stop = found.start + len(answer.rstrip(" \t*"))
+        if stop == found.stop:
+            return found
+        closed = text.startswith(self.closing, stop)
+        return found._replace(stop=stop, closing=stop + len(self.closing) if closed else stop)
+
+
+@lru_cache
+def _pattern(phrase: str) -> re.Pattern[str]:
+    """A phrase or one of the usual ones, with signs of bold type and colons behind it, where something follows."""
+    return re.compile(rf"(?:{re.escape(phrase)}|{_USUAL})[*_:：]*(?=[\s*]*[^\s*])", re.IGNORECASE)
