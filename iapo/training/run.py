@@ -71,31 +71,45 @@ def train(
         ValueError: settings that cannot work; raised before the model loads where that is possible.
     """
     sharding = accelerate_sharding(policy.autocast()) or (Sharding() if settings.shard else None)
-    with joined(policy.device) as (processes, device), quiet_unless(processes.first), ExitStack() as held:
+    with joined(policy.device) as (processes, device), quiet_unless(processes.first):
         if sharding is not None and processes.size == 1:
             raise ValueError("shard: there is one process, want several: start them with torchrun or accelerate launch")
-        folder = Path(settings.output)
+        policy = replace(policy, device=str(device))
+        return _train(policy, problems, settings, choices, resolved, styles, processes, sharding)
+
+
+def _train(
+    policy: PolicySource,
+    problems: ProblemSource,
+    settings: RunSettings,
+    choices: ComponentChoices,
+    resolved: Mapping[str, Any],
+    styles: StyleSource,
+    processes: Processes,
+    sharding: Sharding | None,
+) -> int:
+    """`train` on this process of a run."""
+    folder = Path(settings.output)
+    with ExitStack() as held:
         with processes.together():
             if processes.first:
                 held.enter_context(locked(folder))
         interruption = held.enter_context(listening())
         with interruption.leaving():
-            policy = replace(policy, device=str(device))
             run = _open(folder, policy, problems, settings, choices, resolved, styles, processes, sharding)
         try:
             finished = _carry_on(run, interruption)
         except Interrupted:
             run.session.save(run.resolved)
             finished = False
-        if not finished:
-            name = interruption.signal.name if interruption.signal is not None else "a signal to another process"
-            print(
-                f"iapo train: interrupted by {name} after step {run.session.step}; the same command with --resume goes "
-                "on",
-                file=sys.stderr,
-            )
-            return EXIT_CODE
-    return 0
+    if finished:
+        return 0
+    name = interruption.signal.name if interruption.signal is not None else "a signal to another process"
+    print(
+        f"iapo train: interrupted by {name} after step {run.session.step}; the same command with --resume goes on",
+        file=sys.stderr,
+    )
+    return EXIT_CODE
 
 
 @contextmanager
