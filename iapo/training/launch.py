@@ -21,9 +21,9 @@ def launched_processes() -> int:
 def joined(device: str) -> Iterator[tuple[Processes, torch.device]]:
     """The processes that a launcher started, connected for this block, and the device of this one.
 
-    Accelerate's state connects them. What holds the wrapped policy must be gone when the block ends: a DDP that is freed
-    after its connection would wait forever. A block that fails leaves them connected: the process ends, and with it,
-    through the launcher, all others.
+    Accelerate's state connects them. What holds the wrapped policy must be gone when the block ends: a DDP that is
+    freed after its connection would wait forever. A block that fails leaves them connected: the process ends, and with
+    it, through the launcher, all others.
 
     Args:
         device: as `iapo.training.settings.PolicySource` takes it.

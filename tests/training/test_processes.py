@@ -79,7 +79,9 @@ def updated(case: Case, completions, processes: Processes, sharding: Sharding | 
         "optimizer": ClippedOptimizer(torch.optim.SGD(model.parameters(), lr=0.5)),
     }
     components = components_of(model, **parts | case.parts)
-    settings = UpdateSettings(**{"group_size": GROUP, "micro_batch": case.micro_batch, "processes": processes} | case.settings)
+    settings = UpdateSettings(
+        **{"group_size": GROUP, "micro_batch": case.micro_batch, "processes": processes} | case.settings
+    )
     reference = None
     if components.loss.requires_reference:
         reference = embedded_model().to(next(model.parameters()).dtype)
