@@ -31,15 +31,15 @@ def joined(device: str) -> Iterator[tuple[Processes, torch.device]]:
     Raises:
         ValueError: several processes on one numbered CUDA device.
     """
-    size, wanted = launched_processes(), choose_device(device)
+    size = launched_processes()
     if size == 1:
-        yield SINGLE, wanted
+        yield SINGLE, choose_device(device)
         return
-    if wanted.index is not None:
+    if ":" in device:
         raise ValueError(f"device: got {device!r} for {size} processes, want auto, cpu or cuda: each takes its own")
     from accelerate import PartialState
 
-    state = PartialState(cpu=wanted.type == "cpu")
+    state = PartialState(cpu=choose_device(device).type == "cpu")
     yield Processes(state.process_index, state.num_processes), state.device
     gc.collect()
     state.destroy_process_group()

@@ -18,6 +18,7 @@ from iapo.policy.lora import LoRA
 from iapo.tasks import Row, Split, Task, load_rows, render_prompts, task_from_source
 from iapo.tasks.messages import LastAssistant
 from iapo.training.components import Answer
+from iapo.training.tracking import TrackerName
 
 GroupSize = restricted_number_type("GroupSize", int, (">=", 2), docstring="int restricted to be ≥2")
 """A completion needs at least one other to be compared with."""
@@ -148,6 +149,7 @@ class RunSettings:
         eval_samples: completions of each held-out problem.
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: checkpoints kept.
+        tracker: also sends the metrics to tensorboard (in the run folder), wandb or trackio, where it is installed.
     """
 
     output: str = "runs/embedded"
@@ -173,6 +175,7 @@ class RunSettings:
     eval_samples: PositiveInt = 4
     checkpoint_every: PositiveInt = 20
     keep_checkpoints: PositiveInt = 2
+    tracker: TrackerName = "none"
 
     def __post_init__(self) -> None:
         check_ranges(self)
