@@ -1,6 +1,7 @@
 """Low-rank adapters of a policy (LoRA) by PEFT: attached, read from a checkpoint, merged, and switched off."""
 
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -125,7 +126,10 @@ def _peft() -> Any:
 
 @contextmanager
 def _named(what: str) -> Iterator[None]:
+    """An error of PEFT's as one that says what it is about, without its warnings about its own use of transformers."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     except Exception as error:
         raise ValueError(f"{what} ({type(error).__name__}: {error})") from error

@@ -56,11 +56,11 @@ def train(
         ValueError: settings that cannot work; raised before the model loads where that is possible.
     """
     check_tracker(settings.tracker)
-    sharding = accelerate_sharding(policy.autocast()) or (Sharding() if settings.shard else None)
     with joined(policy.device) as (processes, device), quiet_unless(processes.first):
+        policy = replace(policy, device=str(device))
+        sharding = accelerate_sharding(policy.autocast()) or (Sharding() if settings.shard else None)
         if sharding is not None and processes.size == 1:
             raise ValueError("shard: there is one process, want several: start them with torchrun or accelerate launch")
-        policy = replace(policy, device=str(device))
         return _train(policy, problems, settings, choices, resolved, styles, processes, sharding)
 
 
