@@ -1,6 +1,7 @@
 """Low-rank adapters of a policy (LoRA) by PEFT: attached, read from a checkpoint, merged, and switched off."""
 
 import json
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -112,6 +113,12 @@ def with_adapters(model: nn.Module, folder: str | Path, trainable: bool = False)
     with _named(f"model: the adapters in {folder} cannot be loaded"):
         adapted = peft.PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
         return adapted if trainable else adapted.merge_and_unload()
+
+
+def saving_options(model: Any) -> dict[str, Any]:
+    """What a model's ``save_pretrained`` needs beside the folder: of adapters, not to ask the hub about embeddings."""
+    peft = sys.modules.get("peft")
+    return {"save_embedding_layers": False} if peft is not None and isinstance(model, peft.PeftModel) else {}
 
 
 def _peft() -> Any:
