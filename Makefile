@@ -9,7 +9,7 @@ EXTRAS := train,tasks,gguf,docs,dev
 PEERS := .venv-peers
 VLLM := .venv-vllm
 
-.PHONY: train test lint types docs pytest test-isa test-peers test-trl test-vllm fuzz mutation clean
+.PHONY: train test lint types docs pytest test-isa test-ranks test-peers test-trl test-vllm fuzz mutation clean
 
 # Threads that wait sleep: where another process is at work, those that spin make a run several times slower.
 train: export OMP_WAIT_POLICY ?= passive
@@ -44,6 +44,11 @@ test-isa: $(VENV)/.installed
 		env OMP_NUM_THREADS=1 $$setting $(BIN)/python -m pytest -q -m "not slow" \
 			tests/estimators tests/rollout tests/policy || exit 1; \
 	done
+
+# Updates and runs on two processes, by DDP and by FSDP2 (`make pytest` runs them too).
+test-ranks: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/training/test_processes.py \
+		tests/training/test_train_on_processes.py
 
 # Losses, advantages and rewards against the functions of TRL and verl, in an environment of their own.
 test-peers: $(PEERS)/.installed

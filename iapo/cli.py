@@ -12,7 +12,7 @@ COMMANDS = ("train", "eval", "inspect", "compare")
 
 _MAY_CHANGE = (
     *("config", "output", "resume", "override", "device", "checkpoint_every", "keep_checkpoints", "diagnose"),
-    *("reward_time_limit", "gradient_checkpointing"),
+    *("reward_time_limit", "gradient_checkpointing", "tracker"),
     *("steps", "max_tokens"),
 )
 """Settings of a run that may differ when it is taken up again: they do not change what an update computes (the limits
@@ -73,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(name: str, parts: dict[str, Any], plain: dict[str, Any]) -> int:
     """Call a command with its parts as records."""
+    from iapo.training.launch import launched_processes
     from iapo.training.plain_files import digests
     from iapo.training.settings import PolicySource, ProblemSource, RunSettings
     from iapo.training.styles import StyleSource
@@ -80,6 +81,8 @@ def _run(name: str, parts: dict[str, Any], plain: dict[str, Any]) -> int:
     def record(kind: type) -> Any:
         return kind(**{field.name: parts.pop(field.name) for field in fields(kind) if field.name in parts})
 
+    if name != "train" and launched_processes() > 1:
+        raise ValueError(f"{name}: got {launched_processes()} processes, want one; only iapo train runs on several")
     if name == "compare":
         from iapo.commands.compare import compare
 

@@ -1,7 +1,7 @@
 """From a policy to the result of its evaluation."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from iapo.evaluation.forced_answers import ForcedAnswers, accuracy_at_budgets
 from iapo.evaluation.result import EvaluationResult
 from iapo.evaluation.scoring import Rows, Scoring
 from iapo.interfaces import Reward, Sampler
+from iapo.rewards.rollouts import score_rollout
+from iapo.rewards.scores import Scores
 from iapo.rollout.ends import ended, eos_ids_of
 from iapo.rollout.text import decode_completions
 from iapo.types import Rollout
@@ -29,6 +31,7 @@ def evaluate(
     batch: int | None = None,
     keep_texts: bool = False,
     forced: ForcedAnswers | None = None,
+    score: Callable[..., Scores] = score_rollout,
 ) -> EvaluationResult:
     """Sample completions of every problem and score them.
 
@@ -46,6 +49,7 @@ def evaluate(
         keep_texts: whether the result has the texts of the samples.
         forced: also cuts the samples' reasoning at budgets and asks for the answers there, as
             `iapo.evaluation.accuracy_at_budgets` describes; everything else comes out as it does without.
+        score: calls the rewards, as `iapo.rewards.score_rollout` does.
 
     Raises:
         ValueError: no rows, or as `iapo.rewards.score_rollout` and `iapo.evaluation.accuracy_at_budgets`.
@@ -53,7 +57,7 @@ def evaluate(
     if not rows:
         raise ValueError("rows: got none, want at least one problem")
     eos_ids = eos_ids_of(sampler, tokenizer)
-    scoring = Scoring(tokenizer, rewards, correct_above, eos_ids)
+    scoring = Scoring(tokenizer, rewards, correct_above, eos_ids, score)
     sampled = _in_parts(scoring, rows, sampler, samples, batch)
     best = _in_parts(scoring, rows, greedy, 1, batch)
     lengths = sampled.rollout.completion_lengths.cpu().view(len(rows), samples)

@@ -1,6 +1,6 @@
 """What says whether completions are right."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from iapo.interfaces import Reward
 from iapo.rewards.rollouts import score_rollout
+from iapo.rewards.scores import Scores
 from iapo.types import Rollout
 
 Rows = Sequence[Mapping[str, Any]]
@@ -24,12 +25,14 @@ class Scoring:
         rewards: the first one says whether a completion is right; others, for form or length, do not.
         correct_above: a completion is right if its first reward is above this.
         eos_ids: tokens that end a completion; ``None``: the tokenizer's.
+        score: calls the rewards, as `iapo.rewards.score_rollout` does.
     """
 
     tokenizer: Any
     rewards: Mapping[str, Reward]
     correct_above: float
     eos_ids: Collection[int] | None = None
+    score: Callable[..., Scores] = score_rollout
 
     def correct(self, rollout: Rollout, rows: Rows) -> Bool[Tensor, " batch"]:
         """Which completions are right, on the CPU.
@@ -39,5 +42,5 @@ class Scoring:
             rows: the problems.
         """
         answered = [rows[group] for group in rollout.group_ids.tolist()]
-        scores = score_rollout(rollout, answered, self.tokenizer, self.rewards, self.eos_ids)
+        scores = self.score(rollout, answered, self.tokenizer, self.rewards, self.eos_ids)
         return scores.correct(self.correct_above)

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from iapo.embedded import model_path
 from iapo.ops.memory import is_out_of_memory
 from iapo.policy.limits import Limits, limits_of, limits_of_config
+from iapo.policy.lora import base_of, is_adapter, with_adapters
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -71,6 +72,7 @@ def load_model(
 
     Args:
         source: ``embedded``, a local directory, a hub id, or the path of a ``.gguf`` file, whose weights are unpacked.
+            Of a directory of adapters the base model is loaded, and the adapters are merged into it.
         device: that of the weights.
         dtype: of the weights; keep fp32 to train, small updates vanish in bf16.
         attn_implementation: as transformers takes it; ``sdpa`` and ``eager`` can be probed without a switch.
@@ -85,6 +87,9 @@ def load_model(
         ValueError: transformers cannot load it (a file is missing, damaged, or does not fit the others), or a tokenizer
             with neither a padding nor an end-of-sequence token, or with one of them that the model has no embedding of.
     """
+    if is_adapter(source):
+        base, _ = load_model(base_of(source), device, dtype, attn_implementation, trust_remote_code)
+        return with_adapters(base, source), load_tokenizer(source, trust_remote_code)
     path_or_id, options = _locate(source)
     if "gguf_file" in options and hasattr(transformers, "GgufConfig"):
         # Weights left in their packed blocks can neither be trained nor saved.
@@ -105,6 +110,7 @@ def load_model(
 
 def load_limits(source: str, trust_remote_code: bool = False) -> Limits:
     """What a model takes, by its configuration alone. Arguments and errors are those of `load_model`."""
+    source = base_of(source) if is_adapter(source) else source
     path_or_id, options = _locate(source)
     with _named(source):
         config = AutoConfig.from_pretrained(path_or_id, trust_remote_code=trust_remote_code, **options)

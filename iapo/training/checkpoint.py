@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from iapo.policy.forward import unwrap
+from iapo.policy.lora import saving_options
 from iapo.policy.whole_weights import gathered_weights
 from iapo.training.folder import TEMPORARY, DamagedCheckpointError, discard_folder, verify_folder, write_folder
 from iapo.training.random_state import capture_rng
@@ -128,7 +129,8 @@ def save_checkpoint(
         discard_folder(target)
     try:
         with write_folder(target, FORMAT) as folder:
-            unwrap(model).save_pretrained(folder, state_dict=gathered_weights(model))
+            inner = unwrap(model)
+            inner.save_pretrained(folder, state_dict=gathered_weights(model), **saving_options(inner))
             tokenizer.save_pretrained(folder)
             save_file(tensors, folder / "state.safetensors")
             (folder / "state.json").write_text(text, encoding="utf-8")

@@ -1,14 +1,17 @@
 """Sampling and scoring divided over the processes of a run, by whole prompts; every process gets all that was made."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from iapo.interfaces import Prompts, Sampler
 from iapo.policy.whole_weights import whole_weights
+from iapo.rewards.rollouts import score_rollout
 from iapo.rewards.scores import Scores
 from iapo.training.processes import Processes
 from iapo.types import Rollout
@@ -48,26 +51,26 @@ class DividedSampler(Sampler):
         return Rollout.cat([each for each in parts if each is not None]).to(device)
 
 
-def divided_scores(
-    groups: int, group_ids: Tensor, score: Callable[[Sequence[int]], Scores], processes: Processes
-) -> Scores:
-    """The scores of all completions, each process scoring those of a share of the groups.
+def divided_scores(processes: Processes) -> Callable[..., Scores]:
+    """`iapo.rewards.score_rollout`, each process scoring the completions of a share of the groups.
 
-    Args:
-        groups: number of groups; ids are below it.
-        group_ids: of all completions.
-        score: the scores of the completions in some rows.
-        processes: all of them call this function together.
+    Rewards see whole groups, and not all of them. Arguments and result are those of `iapo.rewards.score_rollout`; all
+    processes call it together, with the same completions.
     """
-    ids = group_ids.tolist()
-    if processes.size == 1:
-        return score(range(len(ids)))
-    own = processes.share(groups)
-    rows = [row for row, group in enumerate(ids) if group in own]
+    return score_rollout if processes.size == 1 else partial(_divided_scores, processes)
+
+
+def _divided_scores(
+    processes: Processes, rollout: Rollout, rows: Sequence[Mapping[str, Any]], *arguments: Any, **options: Any
+) -> Scores:
+    groups, of_row = rollout.group_ids.unique(return_inverse=True)
+    own = processes.share(len(groups))
+    places = [row for row, group in enumerate(of_row.tolist()) if group in own]
     part: Scores | None = None
     with processes.together(), processes.own_random():
-        if rows:
-            part = score(rows)
-    parts = [(each, found) for each, found in processes.gather((rows, part)) if found is not None]
-    places = torch.tensor([row for each, _ in parts for row in each])
-    return Scores.cat([found for _, found in parts]).select(places.argsort().tolist())
+        if places:
+            mine = rollout.select(torch.tensor(places, device=rollout.group_ids.device))
+            part = score_rollout(mine, [rows[place] for place in places], *arguments, **options)
+    parts = [(at, scores) for at, scores in processes.gather((places, part)) if scores is not None]
+    order = torch.tensor([place for at, _ in parts for place in at]).argsort()
+    return Scores.cat([scores for _, scores in parts]).select(order.tolist())

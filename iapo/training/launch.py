@@ -1,5 +1,6 @@
 """What a launcher (``torchrun``, ``accelerate launch``) started this process as, and what it was configured for."""
 
+import gc
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,8 +21,9 @@ def launched_processes() -> int:
 def joined(device: str) -> Iterator[tuple[Processes, torch.device]]:
     """The processes that a launcher started, connected for this block, and the device of this one.
 
-    Accelerate's state connects them. A block that fails leaves them as they are: the process ends, and with it, through
-    the launcher, all others.
+    Accelerate's state connects them. What holds the wrapped policy must be gone when the block ends: a DDP that is
+    freed after its connection would wait forever. A block that fails leaves them connected: the process ends, and with
+    it, through the launcher, all others.
 
     Args:
         device: as `iapo.training.settings.PolicySource` takes it.
@@ -29,17 +31,19 @@ def joined(device: str) -> Iterator[tuple[Processes, torch.device]]:
     Raises:
         ValueError: several processes on one numbered CUDA device.
     """
-    size, wanted = launched_processes(), choose_device(device)
+    size = launched_processes()
     if size == 1:
-        yield SINGLE, wanted
+        yield SINGLE, choose_device(device)
         return
-    if wanted.index is not None:
+    if ":" in device:
         raise ValueError(f"device: got {device!r} for {size} processes, want auto, cpu or cuda: each takes its own")
     from accelerate import PartialState
 
-    state = PartialState(cpu=wanted.type == "cpu")
+    state = PartialState(cpu=choose_device(device).type == "cpu")
     yield Processes(state.process_index, state.num_processes), state.device
+    gc.collect()
     state.destroy_process_group()
+    PartialState._reset_state()
 
 
 def accelerate_sharding(autocast: torch.dtype | None, environment: Mapping[str, str] = os.environ) -> Sharding | None:

@@ -1,7 +1,6 @@
 """One update of the reference loop, from prompts to new weights: `prepare`, then `optimise`."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.policy.logprobs import completion_logprobs
-from iapo.rewards.rollouts import score_rollout
-from iapo.rewards.scores import Scores, read_references
+from iapo.rewards.scores import read_references
 from iapo.rollout.collation import ask_about
 from iapo.rollout.ends import eos_ids_of, style_of
 from iapo.training.assigning import assign
@@ -109,21 +107,16 @@ def prepare(
     """
     metrics: dict[str, float] = {}
     sampler = divided(components.sampler, model, settings.processes)
+    score = divided_scores(settings.processes)
 
     def sample(rows: Rows) -> Samples:
         """Completions of these prompts with their scores."""
         with timed(metrics, "iapo/time/sample"), settings.autocast_context(next(model.parameters()).device):
             rollout = sampler([row["prompt"] for row in rows], settings.group_size)
-
-        def score(places: Sequence[int]) -> Scores:
-            """Of the completions in these rows."""
-            part = rollout.select(torch.tensor(places, device=rollout.group_ids.device))
-            columns = [rows[group] for group in part.group_ids.tolist()]
-            read, limit = components.rewards, settings.reward_time_limit
-            return score_rollout(part, columns, tokenizer, read, eos_ids, limit)
-
         with timed(metrics, "iapo/time/reward"):
-            return Samples(rows, rollout, divided_scores(len(rows), rollout.group_ids, score, settings.processes))
+            columns = [rows[group] for group in rollout.group_ids.tolist()]
+            read, limit = components.rewards, settings.reward_time_limit
+            return Samples(rows, rollout, score(rollout, columns, tokenizer, read, eos_ids, limit))
 
     eos_ids = eos_ids_of(components.sampler, tokenizer)
     samples = sample(rows)

@@ -23,7 +23,7 @@ from iapo.tasks import PromptStream, Row
 from iapo.training.checkpoint import Checkpoint, TrainingState, save_checkpoint
 from iapo.training.components import Components, UpdateSettings
 from iapo.training.diagnosis import Diagnosis, diagnosed_update
-from iapo.training.divided import divided
+from iapo.training.divided import divided, divided_scores
 from iapo.training.interruption import Interrupted
 from iapo.training.random_state import capture_rng, restore_rng
 from iapo.training.resample import Resampling
@@ -168,6 +168,7 @@ class Session:
                 greedy=divided(greedy, self.model, processes),
                 rewards=self.components.rewards,
                 samples=self.settings.eval_samples,
+                score=divided_scores(processes),
             )
         with processes.together():
             if processes.first:

@@ -9,6 +9,7 @@ from torch import nn
 
 from iapo.interfaces import Sampler
 from iapo.optimizers import ClippedOptimizer
+from iapo.policy.lora import AdapterOff, LoRA, with_adapters
 from iapo.tasks import PromptStream
 from iapo.training.checkpoint import latest_checkpoint, load_checkpoint
 from iapo.training.components import Components, UpdateSettings
@@ -53,12 +54,13 @@ def set_up(
     torch.manual_seed(settings.seed)
     resuming = settings.resume and latest_checkpoint(folder)
     saved = load_checkpoint(folder, resolved, settings.override) if resuming else None
-    loaded, tokenizer = policy.load(None if saved is None else saved.path)
+    path = None if saved is None else saved.path
+    loaded, tokenizer = _load(policy, settings.lora, path)
     model = wrap(loaded, processes, sharding)
-    ref_model: nn.Module | None = policy.load()[0] if choices.loss.requires_reference else None
-    if ref_model is not None and sharding is not None:
-        ref_model = wrap(ref_model, processes, sharding)
-    torch_optimizer = choices.optimizer(model.parameters())
+    ref_model = (
+        _reference(policy, settings.lora, loaded, processes, sharding) if choices.loss.requires_reference else None
+    )
+    torch_optimizer = choices.optimizer([parameter for parameter in model.parameters() if parameter.requires_grad])
     warmup = max(1, settings.warmup_steps)
     schedule = torch.optim.lr_scheduler.LambdaLR(torch_optimizer, lambda step: min(1.0, (step + 1) / warmup))
     optimizer = ClippedOptimizer(torch_optimizer, settings.max_grad_norm, schedule)
@@ -77,3 +79,21 @@ def set_up(
         optimizer.load_state_dict(dict(saved.state.counters["optimizer"]))
         stream.restore(dict(saved.state.data), settings.override)
     return session
+
+
+def _load(policy: PolicySource, lora: LoRA, path: Path | None) -> tuple[nn.Module, Any]:
+    """The policy and its tokenizer, of a checkpoint if one is given; with adapters, if adapters are trained."""
+    if not lora.r:
+        return policy.load(path)
+    model, tokenizer = policy.load()
+    return (lora.attach(model, policy.model) if path is None else with_adapters(model, path, trainable=True)), tokenizer
+
+
+def _reference(
+    policy: PolicySource, lora: LoRA, loaded: nn.Module, processes: Processes, sharding: Sharding | None
+) -> nn.Module:
+    """The policy before training: itself without its adapters, or a copy of all weights."""
+    if lora.r:
+        return AdapterOff(loaded)
+    copy = policy.load()[0]
+    return copy if sharding is None else wrap(copy, processes, sharding)

@@ -5,7 +5,7 @@ task, and what works on it.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,9 +14,11 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt, rest
 from transformers import PreTrainedModel
 
 from iapo.policy.loading import choose_autocast, choose_device, load_model, load_tokenizer
+from iapo.policy.lora import LoRA
 from iapo.tasks import Row, RowPlace, Split, Task, load_rows, render_prompts, task_from_source
 from iapo.tasks.messages import LastAssistant
 from iapo.training.components import Answer
+from iapo.training.tracking import TrackerName
 
 GroupSize = restricted_number_type("GroupSize", int, (">=", 2), docstring="int restricted to be ≥2")
 """A completion needs at least one other to be compared with."""
@@ -141,6 +143,7 @@ class RunSettings:
         micro_batch: completions per forward; it changes memory and speed, not the update.
         gradient_checkpointing: keep only the inputs of layers for the backward, and compute the rest again; it changes
             memory and speed, not the update.
+        lora: train low-rank adapters in place of the weights; lora.r 0 trains all weights.
         shard: share weights, gradients and the optimizer's state out over the processes (FSDP2).
         epochs: optimizer steps on the same completions.
         resample: rounds in which groups of equal rewards give way to fresh prompts.
@@ -153,6 +156,7 @@ class RunSettings:
         eval_samples: completions of each held-out problem.
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: checkpoints kept.
+        tracker: also sends the metrics to tensorboard (in the run folder), wandb or trackio, where it is installed.
     """
 
     output: str = "runs/embedded"
@@ -165,6 +169,7 @@ class RunSettings:
     group_size: GroupSize = 8  # type: ignore[valid-type]
     micro_batch: PositiveInt = 32
     gradient_checkpointing: bool = False
+    lora: LoRA = field(default_factory=LoRA)
     shard: bool = False
     epochs: PositiveInt = 1
     resample: NonNegativeInt = 0
@@ -177,6 +182,7 @@ class RunSettings:
     eval_samples: PositiveInt = 4
     checkpoint_every: PositiveInt = 20
     keep_checkpoints: PositiveInt = 2
+    tracker: TrackerName = "none"
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -193,12 +199,12 @@ def check_ranges(record: object) -> None:
         ...
         ValueError: steps: got 0, want an int restricted to be >0
     """
-    for field in fields(record):  # type: ignore[arg-type]
-        value = getattr(record, field.name)
-        kinds: tuple[Any, ...] = getattr(field.type, "__args__", (field.type,))
+    for each in fields(record):  # type: ignore[arg-type]
+        value = getattr(record, each.name)
+        kinds: tuple[Any, ...] = getattr(each.type, "__args__", (each.type,))
         for kind in kinds:
             if value is not None and getattr(kind, "__module__", "") == PositiveInt.__module__:
                 try:
                     kind(value)
                 except ValueError as error:
-                    raise ValueError(f"{field.name}: got {value}, want an {kind.__doc__}") from error
+                    raise ValueError(f"{each.name}: got {value}, want an {kind.__doc__}") from error

@@ -17,6 +17,8 @@ from iapo.optimizers import ClippedOptimizer
 from iapo.rollout import CompactingSampler, ScriptedSampler
 from iapo.training.components import UpdateSettings
 from iapo.training.diagnosis import Diagnosis, diagnosed_update
+from iapo.training.divided import divided
+from iapo.training.loop import update
 from iapo.training.parallel import Sharding, wrap
 from iapo.training.processes import SINGLE, Processes
 from iapo.training.resample import Resampling
@@ -41,7 +43,7 @@ class Case:
 
 
 CASES = {
-    "even, accumulated": Case(4, 3),
+    "even, accumulated": Case(4, 3, settings={"gradient_checkpointing": True}),
     "fp32": Case(4, 3, double=False),
     "uneven": Case(3, 2, parts={"loss": ClippedPolicyLoss(aggregation="sequence")}),
     "one prompt, unequally many micro-batches": Case(1, 1, start=1),
@@ -88,9 +90,9 @@ def updated(case: Case, completions, processes: Processes, sharding: Sharding | 
         reference = reference if sharding is None else wrap(reference, processes, sharding)
     torch.manual_seed(7)
     fresh = iter([PROBLEMS[6:], PROBLEMS[5:8]])
-    for update in range(case.updates):
+    for index in range(case.updates):
         metrics = diagnosed_update(
-            PROBLEMS[case.start + update * case.prompts :][: case.prompts],
+            PROBLEMS[case.start + index * case.prompts :][: case.prompts],
             model,
             TOKENIZER,
             components,
@@ -104,12 +106,33 @@ def updated(case: Case, completions, processes: Processes, sharding: Sharding | 
     return {"weights": weights_of(model), "metrics": kept}
 
 
+def apart(processes: Processes) -> dict:
+    """What processes make alone: samples of one prompt, errors, and a model that nobody wrapped."""
+    model = embedded_model()
+    torch.manual_seed(3)
+    sampler = divided(CompactingSampler(model, TOKENIZER, 40), model, processes)
+    rollout = sampler([PROBLEMS[0]["prompt"]] * 2, GROUP)
+    errors = []
+    for work in (lambda: None if processes.first else 1 / 0, lambda: 1 / 0 if processes.first else None):
+        try:
+            with processes.together():
+                work()
+        except Exception as error:
+            errors.append(f"{type(error).__name__}: {error}")
+    settings = UpdateSettings(group_size=GROUP, micro_batch=4, processes=processes)
+    try:
+        update(PROBLEMS[:2], model, TOKENIZER, components_of(model, rewards={"odd": Parity()}), settings)
+    except ValueError as error:
+        errors.append(str(error))
+    return {"rollout": rollout.completion_ids, "errors": errors, "random": torch.rand(2)}
+
+
 def all_cases(processes: Processes, completions, folder: str) -> None:
     found = {}
     for kind, sharding in (("ddp", None), ("fsdp2", Sharding())):
         for name, case in CASES.items():
             found[kind, name] = updated(case, completions, processes, sharding)
-    torch.save(found, f"{folder}/{processes.index}.pt")
+    torch.save(found | {"apart": apart(processes)}, f"{folder}/{processes.index}.pt")
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +167,19 @@ def test_two_processes_make_the_update_of_one(on_processes, completions, name, k
     if kind == "fsdp2":
         expected = {name: value for name, value in expected.items() if "length_gradient" not in name}
     assert first["metrics"] == pytest.approx(expected, abs=2e-5, rel=1e-4)
+
+
+def test_processes_sample_completions_of_their_own_and_share_them(on_processes):
+    first, second = (found["apart"]["rollout"] for found in on_processes)
+    assert torch.equal(first, second)
+    assert not torch.equal(first[:GROUP], first[GROUP:]), "one prompt, sampled once by each"
+    assert torch.equal(on_processes[0]["apart"]["random"], on_processes[1]["apart"]["random"])
+
+
+def test_an_error_of_one_is_one_of_all(on_processes):
+    first, second = (found["apart"]["errors"] for found in on_processes)
+    zero = "ZeroDivisionError: division by zero"
+    assert first[:2] == [f"OtherProcessError: process 1 of 2 failed: {zero}", zero]
+    assert second[:2] == [zero, f"OtherProcessError: process 0 of 2 failed: {zero}"]
+    assert first[2] == second[2]
+    assert "got LlamaForCausalLM on 2 processes, want it wrapped" in first[2]

@@ -14,6 +14,7 @@ from iapo.training.components import Components, UpdateSettings
 from iapo.training.diagnosis import Diagnosis, diagnosed_update
 
 TOKENIZER = AutoTokenizer.from_pretrained(model_path())
+NUMBERS = ("group_size", "epochs", "answer", "autocast", "gradient_checkpointing")
 POSTFIX = tuple(TOKENIZER.encode("</think><answer>", add_special_tokens=False))
 
 
@@ -48,7 +49,7 @@ def run(
     model = embedded_model() if model is None else model
     model = model.double() if double else model
     ref_model = embedded_model().to(model.dtype) if reference else None
-    numbers = {name: changes.pop(name) for name in ("group_size", "epochs", "answer", "autocast") if name in changes}
+    numbers = {name: changes.pop(name) for name in NUMBERS if name in changes}
     settings = UpdateSettings(**{"group_size": 4, "micro_batch": micro_batch} | numbers)
     components = components_of(model, **changes)
     diagnosis = Diagnosis(model, TOKENIZER, components, settings, classify) if diagnose else None

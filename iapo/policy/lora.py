@@ -1,0 +1,142 @@
+"""Low-rank adapters of a policy (LoRA) by PEFT: attached, read from a checkpoint, merged, and switched off."""
+
+import json
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+ADAPTER = "adapter_config.json"
+"""The file that a folder of adapters has, and a folder of a whole model has not."""
+
+
+@dataclass(frozen=True)
+class LoRA:
+    """Train low-rank adapters in place of the weights.
+
+    Args:
+        r: rank of the adapters; 0 trains all weights.
+        alpha: the adapters' product is scaled by alpha / r.
+        target_modules: names of the linear layers that get one; default is all but the output's.
+
+    Raises:
+        ValueError: ``r`` below 0, or ``alpha`` that is not positive.
+    """
+
+    r: int = 0
+    alpha: int = 16
+    target_modules: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.r < 0:
+            raise ValueError(f"lora.r: got {self.r}, want 0 (no adapters) or a rank above")
+        if self.alpha < 1:
+            raise ValueError(f"lora.alpha: got {self.alpha}, want at least 1")
+
+    def attach(self, model: Any, source: str) -> Any:
+        """The model with new adapters, which change nothing yet; its own weights are frozen.
+
+        There is no dropout: updates run in evaluation mode.
+
+        Args:
+            model: the base model.
+            source: where it was loaded from, which checkpoints name as their base.
+
+        Raises:
+            ValueError: no layer has one of the names.
+        """
+        peft = _peft()
+        target = "all-linear" if self.target_modules is None else self.target_modules
+        config = peft.LoraConfig(r=self.r, lora_alpha=self.alpha, target_modules=target, task_type="CAUSAL_LM")
+        base = str(Path(source).expanduser().resolve()) if Path(source).expanduser().exists() else model.name_or_path
+        with _named(f"lora.target_modules: {target} cannot be adapted"):
+            adapted = peft.get_peft_model(model, config)
+        adapted.peft_config["default"].base_model_name_or_path = base
+        return adapted
+
+
+class AdapterOff(nn.Module):
+    """A policy with adapters as it was before they were trained: the reference policy, without a copy of the weights.
+
+    Args:
+        model: with adapters, not wrapped by DDP; its weights may be sharded by FSDP2.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model, self.config = model, model.config
+
+    def forward(self, **inputs: Any) -> Any:
+        """The model's forward, its adapters off."""
+        with self.model.disable_adapter():
+            return self.model(**inputs)
+
+
+def is_adapter(folder: str | Path) -> bool:
+    """Whether a folder holds adapters in place of a whole model."""
+    return (Path(folder) / ADAPTER).is_file()
+
+
+def base_of(folder: str | Path) -> str:
+    """The model that the adapters in a folder were trained on: a directory or an id of the hub.
+
+    Raises:
+        ValueError: the folder does not say, or names itself.
+    """
+    path = Path(folder) / ADAPTER
+    try:
+        base = json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        base = None
+    if not isinstance(base, str) or not base or Path(base).resolve() == Path(folder).resolve():
+        raise ValueError(f"{path}: names no base_model_name_or_path, want the model that the adapters belong to")
+    return base
+
+
+def with_adapters(model: nn.Module, folder: str | Path, trainable: bool = False) -> Any:
+    """A base model with the adapters of a folder.
+
+    Args:
+        model: the base model of `base_of`.
+        folder: of the adapters.
+        trainable: they are trained on; otherwise they are merged into the weights.
+
+    Raises:
+        ValueError: PEFT cannot read the folder, or the adapters are none of this model.
+    """
+    peft = _peft()
+    with _named(f"model: the adapters in {folder} cannot be loaded"):
+        adapted = peft.PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
+        return adapted if trainable else adapted.merge_and_unload()
+
+
+def saving_options(model: Any) -> dict[str, Any]:
+    """What a model's ``save_pretrained`` needs beside the folder: of adapters, not to ask the hub about embeddings."""
+    peft = sys.modules.get("peft")
+    return {"save_embedding_layers": False} if peft is not None and isinstance(model, peft.PeftModel) else {}
+
+
+def _peft() -> Any:
+    try:
+        import peft
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "peft is missing: install the extra, pip install 'iapo[train]'", name="peft"
+        ) from error
+    return peft
+
+
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    """An error of PEFT's as one that says what it is about, without its warnings about its own use of transformers."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    except Exception as error:
+        raise ValueError(f"{what} ({type(error).__name__}: {error})") from error

@@ -1,0 +1,128 @@
+"""A run opened: its problems read and split, its policy loaded, its style found, its folder begun or taken up again."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from iapo.interfaces import MIEstimator, Sampler
+from iapo.policy.limits import limits_of
+from iapo.rewards import check_columns, check_references
+from iapo.rewards.scores import read_references
+from iapo.rollout.prompts import encode_prompts
+from iapo.tasks import PromptStream, Row, RowPlace
+from iapo.tasks.splitting import split_indices
+from iapo.training.diagnosis import Diagnosis
+from iapo.training.divided import divided
+from iapo.training.fitting import Room, forced_tokens
+from iapo.training.folder import write_text
+from iapo.training.log import truncate_metrics
+from iapo.training.parallel import Sharding
+from iapo.training.processes import Processes
+from iapo.training.report import REPORT
+from iapo.training.reproducibility import tokenizer_digest
+from iapo.training.session import ComponentChoices, Session, read_by
+from iapo.training.setting_up import set_up
+from iapo.training.settings import PolicySource, ProblemSource, RunSettings
+from iapo.training.signals import check_reference_columns
+from iapo.training.styles import StyleSource, kept_style, plain
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run needs once it is open."""
+
+    folder: Path
+    settings: RunSettings
+    resolved: Mapping[str, Any]
+    session: Session
+    held_out: list[Row]
+    diagnosis: Diagnosis
+    metadata: dict[str, Any]
+
+
+def open_run(
+    folder: Path,
+    policy: PolicySource,
+    problems: ProblemSource,
+    settings: RunSettings,
+    choices: ComponentChoices,
+    resolved: Mapping[str, Any],
+    styles: StyleSource,
+    processes: Processes,
+    sharding: Sharding | None,
+) -> Run:
+    """Check everything, load the policy or its newest checkpoint, and write the first files of the run folder."""
+    with processes.together():
+        if processes.first and not settings.resume and (folder / "config.json").exists():
+            state = "a finished run" if (folder / REPORT).exists() else "a run"
+            raise FileExistsError(
+                f"output: {settings.output} holds {state} already; remove it, name another, or go on with --resume "
+                "(a finished run with more --steps)"
+            )
+    rows = problems.load(settings.seed)
+    check_columns(choices.rewards, rows[0])
+    places = problems.places(range(len(rows)))
+    check_references(choices.rewards, rows, places)
+    check_reference_columns(choices.assigner.requires, rows[0])
+    parts = split_indices(rows, settings.eval_problems)
+    references = read_references(rows, places) if settings.answer == "reference" else []
+    tokenizer = policy.tokenizer()
+    resolved = {**resolved, "tokenizer": tokenizer_digest(tokenizer), "processes": processes.size}
+    resolved["shard"] = sharding is not None
+    rows = problems.render(rows, tokenizer, places)
+    training: list[Row] = []
+    held_out: list[Row] = []
+    training_places: list[RowPlace] = []
+
+    answers = max((len(ids) for ids in encode_prompts(references, tokenizer)), default=0)
+
+    def room(model: nn.Module, tokenizer: Any, sampler: Sampler, estimator: MIEstimator) -> Room:
+        """What follows a prompt at most: a completion, what an answer is asked for with, and a reference."""
+        forced = forced_tokens(estimator, choices.assigner)
+        limits = limits_of(model)
+        limits.check_tokens(forced, tokenizer, "estimator: postfix and closing")
+        reserved = getattr(sampler, "max_new_tokens", 0) + len(forced) + answers
+        return Room(tokenizer, limits, reserved, problems.long_prompts)
+
+    def make_stream(model: nn.Module, tokenizer: Any, sampler: Sampler) -> PromptStream:
+        """Rows that fit the policy. They are split before: which fit depends on the sampler, and the split must not."""
+        own = room(model, tokenizer, sampler, choices.estimator)
+        for part, kept, found in zip(parts, (training, held_out), (training_places, []), strict=True):
+            fitting = own.fitting([rows[index] for index in part], [places[index] for index in part])
+            kept.extend(rows[part[each]] for each in fitting)
+            found.extend(places[part[each]] for each in fitting)
+        return PromptStream(training, settings.prompts_per_step, settings.seed)
+
+    task, device = problems.resolve(), policy.torch_device()
+    kept = kept_style(folder, resolved) if settings.resume else None
+    before = resolved if kept is None else {**resolved, "style": plain(kept)}
+    session = set_up(policy, settings, choices, make_stream, before, processes, sharding)
+    with session.update_settings.autocast_context(device):
+        prompts = [row["prompt"] for row in training]
+        sampler = divided(session.components.sampler, session.model, processes)
+        style = kept or styles.choose(task, sampler, session.tokenizer, prompts, device)
+    read_by(session, style)
+    parts_of = session.model, session.tokenizer, session.components.sampler
+    asked = room(*parts_of, session.components.estimator)
+    if asked.reserved > room(*parts_of, choices.estimator).reserved:  # than the prompts were checked with
+        replace(asked, long_prompts="refuse").fitting(training, training_places)
+    resolved = {**resolved, "style": plain(style)}
+    classifier = task.classifier(session.tokenizer, [row["prompt"] for row in rows])
+    diagnosis = Diagnosis(session.model, session.tokenizer, session.components, session.update_settings, classifier)
+    with processes.together():
+        if processes.first:
+            truncate_metrics(folder / "metrics.jsonl", session.step)
+            write_text(folder / "config.json", json.dumps(resolved, indent=2) + "\n")
+    metadata = {
+        "model": policy.model,
+        "data": str(task),
+        "seed": settings.seed,
+        "device": policy.torch_device(),
+        "problems held out": len(held_out),
+        "samples of each": settings.eval_samples,
+    }
+    return Run(folder, settings, resolved, session, held_out, diagnosis, metadata)
