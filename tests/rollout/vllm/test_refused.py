@@ -17,7 +17,7 @@ pytestmark = needs_vllm
     ("settings", "message"),
     [
         ({"cache_gib": 0}, "cache_gib: got 0, want a positive number"),
-        ({"max_model_len": 40}, "max_model_len: got 40, want None or more than max_new_tokens, 40"),
+        ({"max_model_len": 24}, "max_model_len: got 24, want None or more than max_new_tokens, 24"),
         ({"options": {"seed": 3}}, "options: seed is set by the sampler itself"),
         ({"temperature": -1.0}, "temperature: got -1.0"),
         ({"top_p": 0.0}, "top_p: got 0.0"),
