@@ -81,7 +81,7 @@ def test_an_engine_that_cannot_start_says_why_in_one_line():
 
 
 def test_an_engine_of_other_settings(shared):
-    with pytest.raises(ValueError, match="engine: its cache_gib is 0.0625, not 2.0"):
+    with pytest.raises(ValueError, match=r"engine: its cache_gib is 0\.0625, not 2\.0"):
         dataclasses.replace(shared, cache_gib=2.0)
 
 

@@ -64,14 +64,15 @@ def lines(folder):
 def test_a_run_of_the_command_line_resumes_bit_for_bit(tmp_path, capsys):
     write_wide([str(tmp_path / "wide")])
 
+    sampler = {"max_new_tokens": 48, "enforce_eager": True, "cache_gib": 0.0625}
+    settings = {"prompts_per_step": 2, "group_size": 4, "eval_problems": 4, "eval_samples": 1, "diagnose": 1}
+    settings |= {"loss": {"sampler_ratio_cap": 2}, "optimizer": {"lr": 1e-3}}
+    settings["sampler"] = {"class_path": "VLLMSampler", "init_args": sampler}
+    (tmp_path / "run.yaml").write_text(json.dumps(settings))
+
     def run(folder, steps, *more):
-        main(
-            ["train", "--model", str(tmp_path / "wide"), "--output", str(tmp_path / folder), "--steps", str(steps)]
-            + ["--prompts_per_step", "2", "--group_size", "4", "--eval_problems", "4", "--eval_samples", "1"]
-            + ["--diagnose", "1", "--sampler", "VLLMSampler", "--sampler.max_new_tokens", "48"]
-            + ["--sampler.enforce_eager", "true", "--sampler.cache_gib", "0.0625"]
-            + ["--loss.sampler_ratio_cap", "2", "--optimizer.lr", "1e-3", *more]
-        )
+        places = ["--model", str(tmp_path / "wide"), "--output", str(tmp_path / folder)]
+        main(["train", "--config", str(tmp_path / "run.yaml"), *places, "--steps", str(steps), *more])
 
     run("whole", 3)
     run("parts", 1)

@@ -129,8 +129,7 @@ def test_an_interrupted_call_leaves_nothing_behind(shared):
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.05)
         with pytest.raises(Stopped):
-            while True:
-                sampler(PROMPTS * 4, 4)
+            sampler(PROMPTS * 16, 8)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
