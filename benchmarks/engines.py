@@ -1,25 +1,39 @@
-"""What information adds to a step of TRL's GRPO trainer: seconds of a step without it, and of probing with it.
+"""What other engines cost and bring: information inside TRL's trainer, and sampling by vLLM.
 
-Runs in the environment of `make test-trl`::
+Seconds of a step of TRL's GRPO trainer without information, and of probing with it, in the environment of
+`make test-trl`::
 
     OMP_NUM_THREADS=1 .venv-peers/bin/python benchmarks/engines.py
 
 The embedded model, 32 completions a step, TRL's defaults but for the learning rate. The first step of a run is not
 counted: it compares the packed with the naive forward.
+
+Completion tokens a second of `CompactingSampler`, vLLM and the continuous batching of transformers, in the environment
+of `make test-vllm`::
+
+    OMP_NUM_THREADS=1 .venv-vllm/bin/python benchmarks/engines.py sampling
+
+The embedded model with heads of 32 (or `--model`), temperature 1. Each block draws its own problems and runs every
+method on them once, in an order that turns from block to block; ratios are medians of ratios within a block.
 """
 
 import argparse
+import statistics
 import tempfile
+import time
 import warnings
+from collections.abc import Callable
+from typing import Any
 
-from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl import GRPOConfig, GRPOTrainer
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from iapo.embedded import generate_problems, model_path, rows
+from iapo.embedded.heads import with_head_size
 from iapo.estimators import AnswerLikelihood, Refined, StepBoundaries
-from iapo.integrations.trl import IAPOConfig, IAPOTrainer
+from iapo.policy.loading import load_model
 from iapo.rewards import ExactAnswer
+from iapo.rollout import CompactingSampler, VLLMSampler
 
 STEPS = {"before_ids": (22, 23), "after_ids": (24, 25), "run_ids": (26, 27, 28), "result_ids": (21,)}
 """As in `configs/iapo_steps.yaml`."""
@@ -27,6 +41,8 @@ STEPS = {"before_ids": (22, 23), "after_ids": (24, 25), "run_ids": (26, 27, 28),
 
 def steps_of(kind: type, config: type, steps: int, **parts: object) -> list[dict[str, float]]:
     """The logs of a run's steps, the first left out."""
+    from datasets import Dataset
+
     with tempfile.TemporaryDirectory() as folder:
         trainer = kind(
             AutoModelForCausalLM.from_pretrained(model_path()),
@@ -52,11 +68,13 @@ def steps_of(kind: type, config: type, steps: int, **parts: object) -> list[dict
         return [log for log in trainer.state.log_history if "step_time" in log][1:]
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=4)
-    steps = parser.parse_args().steps
+def training(arguments: argparse.Namespace) -> None:
+    """Print what information costs inside TRL."""
+    from trl import GRPOConfig, GRPOTrainer
+
+    from iapo.integrations.trl import IAPOConfig, IAPOTrainer
+
+    steps = arguments.steps
     warnings.simplefilter("ignore")
     likelihood = AnswerLikelihood.from_text(AutoTokenizer.from_pretrained(model_path()))
     at_steps = Refined(likelihood, stride=1, boundaries=StepBoundaries(**STEPS))
@@ -77,6 +95,77 @@ def main() -> None:
             f"| {name} | {step:.2f} | {probes:.2f} | {probes / (step - probes):.0%} | "
             f"{mean('iapo/completions/probed'):.1f} | {mean('completions/mean_length'):.1f} |"
         )
+
+
+def continuous_batching(model: Any, tokenizer: Any, tokens: int) -> Callable[[list[str], int], int]:
+    """The tokens that transformers' `generate_batch` samples; with a cache of 256 blocks, else it takes all memory."""
+    from transformers import ContinuousBatchingConfig
+
+    def sample(prompts: list[str], group: int) -> int:
+        config = GenerationConfig(
+            max_new_tokens=tokens,
+            do_sample=True,
+            top_k=0,
+            num_return_sequences=group,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        inputs = [tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
+        batching = ContinuousBatchingConfig(num_blocks=256, max_batch_tokens=512, return_logprobs=True)
+        found = model.generate_batch(inputs, config, continuous_batching_config=batching)
+        lengths = [len(each.generated_tokens) for each in found.values()]
+        if len(lengths) != len(prompts) * group:
+            raise RuntimeError(f"generate_batch: got {len(lengths)} completions, want {len(prompts) * group}")
+        return sum(lengths)
+
+    return sample
+
+
+def sampling(arguments: argparse.Namespace) -> None:
+    """Print tokens a second of the samplers."""
+    model, tokenizer = load_model(arguments.model)
+    model = (with_head_size(model) if arguments.model == "embedded" else model).eval()
+    tokens, group = arguments.tokens, arguments.group
+
+    def counted(sampler: Any) -> Callable[[list[str], int], int]:
+        return lambda prompts, group: int(sampler(prompts, group).completion_mask.sum())
+
+    cache = {"cache_gib": 1.0}
+    methods = {
+        "`CompactingSampler`": counted(CompactingSampler(model, tokenizer, tokens)),
+        "`VLLMSampler`": counted(VLLMSampler(model, tokenizer, tokens, **cache)),
+        "`VLLMSampler`, eager": counted(VLLMSampler(model, tokenizer, tokens, enforce_eager=True, **cache)),
+        "`generate_batch` of transformers": continuous_batching(model, tokenizer, tokens),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in methods}
+    order = list(methods)
+    for block in range(arguments.blocks + 1):
+        prompts = [row["prompt"] for row in rows(generate_problems(arguments.prompts, seed=block))]
+        for name in order[block % len(order) :] + order[: block % len(order)]:
+            torch.manual_seed(block)
+            start = time.perf_counter()
+            rate = methods[name](prompts, group) / (time.perf_counter() - start)
+            if block > 0:  # the first starts the engines and compiles
+                rates[name].append(rate)
+    base = rates["`CompactingSampler`"]
+    print("| sampler | tokens a second | of CompactingSampler |\n|---|---|---|")
+    for name, found in rates.items():
+        ratio = statistics.median(each / other for each, other in zip(found, base, strict=True))
+        print(f"| {name} | {statistics.median(found):.0f} | {ratio:.2f} |")
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("part", nargs="?", choices=["training", "sampling"], default="training")
+    parser.add_argument("--steps", type=int, default=4, help="of each run, in TRL")
+    parser.add_argument("--model", default="embedded")
+    parser.add_argument("--blocks", type=int, default=5)
+    parser.add_argument("--prompts", type=int, default=32)
+    parser.add_argument("--group", type=int, default=8)
+    parser.add_argument("--tokens", type=int, default=128)
+    arguments = parser.parse_args()
+    (training if arguments.part == "training" else sampling)(arguments)
 
 
 if __name__ == "__main__":

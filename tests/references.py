@@ -51,7 +51,20 @@ def kl_at(policy, reference, estimator):
 
 
 def clipped_loss(
-    policy, old, reference, advantages, mask, low, high, kl_coef, aggregation, max_length, dual_clip, kl_estimator
+    policy,
+    old,
+    reference,
+    advantages,
+    mask,
+    low,
+    high,
+    kl_coef,
+    aggregation,
+    max_length,
+    dual_clip,
+    kl_estimator,
+    sampler=None,
+    cap=None,
 ):
     """The loss of a step as a double loop over completions and tokens."""
     rows = []
@@ -64,6 +77,8 @@ def clipped_loss(
                 value = -min(ratio * advantages[i][t], clipped * advantages[i][t])
                 if dual_clip is not None and advantages[i][t] < 0:
                     value = min(value, -dual_clip * advantages[i][t])
+                if cap is not None:
+                    value *= min(math.exp(old[i][t] - sampler[i][t]), cap)
                 row.append(value + kl_coef * kl_at(policy[i][t], reference[i][t], kl_estimator))
         rows.append(row)
     kept = [row for row in rows if row]

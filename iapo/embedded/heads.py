@@ -22,8 +22,9 @@ def with_head_size(model: PreTrainedModel, size: int = 32) -> PreTrainedModel:
     """A model of the same function whose attention heads have ``size`` dimensions, the new ones 0.
 
     Rotary pair ``i`` keeps its frequency, because the base becomes ``base ** (size / old)``, and queries grow by
-    ``sqrt(size / old)``, because attention divides by the root of the size. Logits differ by rounding: by at most
-    2.5e-5 for the embedded model. Trained, the two drift apart, because the new dimensions learn too.
+    ``sqrt(size / old)``, because attention divides by the root of the size. What differs is rounding, above all of
+    large angles: log-probabilities of the embedded model's completions by at most 2.5e-5 nats. Trained, the two drift
+    apart, because the new dimensions learn too.
 
     Args:
         model: a Llama with the default rotary embedding and no biases in its attention.

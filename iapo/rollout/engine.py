@@ -61,7 +61,7 @@ class VLLMEngine:
     _config: str = field(default="", init=False, repr=False)
     _pushed: tuple[int, ...] = field(default=(), init=False, repr=False)
     _checked: bool = field(default=False, init=False, repr=False)
-    _release: Callable[[], Any] = field(default=lambda: None, init=False, repr=False)
+    _release: Callable[[], Any] | None = field(default=None, init=False, repr=False)
 
     @property
     def length(self) -> int:
@@ -198,7 +198,8 @@ class VLLMEngine:
         vLLM's own shutdown would take from other engines of the process what they share.
         """
         self._llm, self._pushed, self._checked = None, (), False
-        self._release()
+        if self._release is not None:
+            self._release()
         gc.collect()
 
     def _start(self, model: Any) -> None:
@@ -229,8 +230,9 @@ class VLLMEngine:
             )
             # It would run whenever the engine is collected, and take from other engines of the process what they share.
             self._llm.llm_engine.engine_core._finalizer.detach()
-            self._release = weakref.finalize(self, self._llm.collective_rpc, "shutdown")
-            self._release.atexit = False
+            release = weakref.finalize(self, self._llm.collective_rpc, "shutdown")
+            release.atexit = False
+            self._release = release
 
     @contextmanager
     def _named(self, what: str) -> Iterator[None]:

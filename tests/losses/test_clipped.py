@@ -20,9 +20,16 @@ VARIANTS = [
 ]
 
 
-@pytest.mark.parametrize("loss", [*LOSSES, *VARIANTS])
+CORRECTED = [
+    ClippedPolicyLoss(sampler_ratio_cap=1.2),
+    ClippedPolicyLoss(sampler_ratio_cap=0.8, aggregation="sequence", kl_coef=0.3, dual_clip=1.4),
+]
+
+
+@pytest.mark.parametrize("loss", [*LOSSES, *VARIANTS, *CORRECTED])
 @given(tensors=inputs())
 def test_against_the_loop(loss, tensors):
+    tensors = tensors | {"sampler_logprobs": tensors["old_logprobs"] + tensors["advantages"].flip(0) / 3}
     output, _ = gradient(loss, tensors)
     lists = {name: value.tolist() for name, value in tensors.items()}
     expected = references.clipped_loss(
@@ -38,6 +45,8 @@ def test_against_the_loop(loss, tensors):
         loss.max_length,
         loss.dual_clip,
         loss.kl_estimator,
+        lists["sampler_logprobs"],
+        loss.sampler_ratio_cap,
     )
     assert output.loss.item() == pytest.approx(expected, abs=1e-10)
 
@@ -144,3 +153,35 @@ def test_a_penalty_without_a_reference_is_an_error():
     zero = torch.zeros(1, 1)
     with pytest.raises(ValueError, match="ref_logprobs: got None"):
         ClippedPolicyLoss(kl_coef=0.1)(zero, zero, zero, zero.bool().logical_not(), torch.ones(()))
+
+
+def test_weights_against_the_sampler_by_hand():
+    """At ratio 1: a token that the sampler held too likely counts less, one that it held too unlikely twice at most."""
+    old = torch.tensor([[-1.0, -1.0, -1.0]], dtype=torch.float64)
+    gaps = torch.tensor([[0.0, torch.tensor(0.5).log(), torch.tensor(8.0).log()]], dtype=torch.float64)
+    tensors = {
+        "policy_logprobs": old,
+        "old_logprobs": old,
+        "sampler_logprobs": old - gaps,
+        "advantages": torch.ones_like(old),
+        "loss_mask": torch.ones_like(old, dtype=torch.bool),
+    }
+    output, slope = gradient(ClippedPolicyLoss(sampler_ratio_cap=2.0), tensors)
+    assert (-3 * slope[0]).tolist() == pytest.approx([1.0, 0.5, 2.0])
+    assert output.metrics["sampling/importance_sampling_ratio/mean"].item() == pytest.approx(3.5 / 3)
+    assert output.metrics["sampling/importance_sampling_ratio/capped"].item() == pytest.approx(1 / 3)
+    plain, slope = gradient(ClippedPolicyLoss(), tensors)
+    assert (-3 * slope[0]).tolist() == pytest.approx([1.0, 1.0, 1.0])
+    assert "sampling/importance_sampling_ratio/mean" not in plain.metrics
+
+
+def test_a_sampler_without_log_probabilities_is_refused():
+    tensors = {name: torch.zeros(1, 2) for name in ("policy_logprobs", "old_logprobs", "advantages")}
+    with pytest.raises(ValueError, match=r"sampler_logprobs: got None, wanted because sampler_ratio_cap is 2.0"):
+        gradient(ClippedPolicyLoss(sampler_ratio_cap=2.0), tensors | {"loss_mask": torch.ones(1, 2).bool()})
+
+
+@pytest.mark.parametrize("cap", [0.0, -1.0, float("inf"), float("nan")])
+def test_caps_out_of_range(cap):
+    with pytest.raises(ValueError, match="sampler_ratio_cap: got"):
+        ClippedPolicyLoss(sampler_ratio_cap=cap)

@@ -35,7 +35,7 @@ def tokenizer():
     return AutoTokenizer.from_pretrained(model_path())
 
 
-def sampler_of(model: nn.Module, max_new_tokens: int = 40, **settings: object) -> VLLMSampler:
+def sampler_of(model: nn.Module, max_new_tokens: int = 24, **settings: object) -> VLLMSampler:
     return VLLMSampler(model, tokenizer(), max_new_tokens, **{**QUICK, **settings})
 
 

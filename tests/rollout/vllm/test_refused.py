@@ -17,7 +17,7 @@ pytestmark = needs_vllm
     ("settings", "message"),
     [
         ({"cache_gib": 0}, "cache_gib: got 0, want a positive number"),
-        ({"max_model_len": 40}, "max_model_len: got 40, want None or more than max_new_tokens, 40"),
+        ({"max_model_len": 24}, "max_model_len: got 24, want None or more than max_new_tokens, 24"),
         ({"options": {"seed": 3}}, "options: seed is set by the sampler itself"),
         ({"temperature": -1.0}, "temperature: got -1.0"),
         ({"top_p": 0.0}, "top_p: got 0.0"),
@@ -81,7 +81,7 @@ def test_an_engine_that_cannot_start_says_why_in_one_line():
 
 
 def test_an_engine_of_other_settings(shared):
-    with pytest.raises(ValueError, match="engine: its cache_gib is 0.0625, not 2.0"):
+    with pytest.raises(ValueError, match=r"engine: its cache_gib is 0\.0625, not 2\.0"):
         dataclasses.replace(shared, cache_gib=2.0)
 
 

@@ -15,9 +15,11 @@ from iapo.testing.samplers import sampler_checks
 
 pytestmark = needs_vllm
 
+CHECKS = sampler_checks(prompts=PROMPTS, group_sizes=(1, 3), seeds=1, tolerance=BOUND)
 
-@pytest.mark.parametrize("temperature", [1.0, 0.7, 0.0])
-@pytest.mark.parametrize("check", sampler_checks(prompts=PROMPTS, seeds=2, tolerance=BOUND), ids=lambda c: c.name)
+
+@pytest.mark.parametrize("temperature", [0.7, 0.0])
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 def test_contract(shared, check, temperature):
     check(dataclasses.replace(shared, temperature=temperature))
 
@@ -31,7 +33,7 @@ def naive_logits(model, prompt, completion):
 @pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (2.0, 1.0), (3.0, 0.6)])
 def test_tokens_come_from_the_stated_distribution(shared, temperature, top_p):
     sampler = dataclasses.replace(shared, max_new_tokens=1, temperature=temperature, top_p=top_p)
-    prompt, draws = tokenizer().encode("3+8=<think>3+", add_special_tokens=False), 2000
+    prompt, draws = tokenizer().encode("3+8=<think>3+", add_special_tokens=False), 1000
     rollout = sampler([prompt], draws)
     p = (naive_logits(shared.model, prompt, [0])[0] / temperature).softmax(-1)
     order = p.argsort(descending=True)
@@ -127,8 +129,7 @@ def test_an_interrupted_call_leaves_nothing_behind(shared):
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.05)
         with pytest.raises(Stopped):
-            while True:
-                sampler(PROMPTS * 8, 8)
+            sampler(PROMPTS * 16, 8)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
