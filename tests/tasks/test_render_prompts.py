@@ -141,9 +141,7 @@ def test_arguments_of_the_chat_template_may_be_json_of_a_table(chat: Any, given:
 
 @pytest.mark.parametrize("given", ["{think: true}", "[1]", "true", 3, ["x"]])
 def test_arguments_of_the_chat_template_that_are_no_mapping_are_named(chat: Any, given: Any) -> None:
-    with pytest.raises(
-        ValueError, match=r"the prompt of row 0 has chat_template_kwargs .*want a mapping, or"
-    ):
+    with pytest.raises(ValueError, match=r"the prompt of row 0 has chat_template_kwargs .*want a mapping, or"):
         render_prompts([{"prompt": HI, "chat_template_kwargs": given}], chat)
 
 
