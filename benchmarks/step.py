@@ -217,9 +217,7 @@ def main() -> None:
         print(f"| {' | '.join((name, seconds, f'{lengths:.1f}', *ratios, estimate))} |")
     reading, update_ = seconds_of_reading(arguments), statistics.median(medians["iapo, NoInformation"])
     size = f"{arguments.prompts * arguments.group} x {arguments.tokens} tokens"
-    print(
-        f"\nReading spans and answers of {size}: {reading:.3f} s, {reading / update_:.1%} of an update without information"
-    )
+    print(f"\nReading spans and answers of {size}: {reading:.3f} s, {reading / update_:.1%} of an update")
 
 
 if __name__ == "__main__":
