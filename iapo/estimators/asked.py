@@ -86,3 +86,34 @@ def asked_answers(
     postfix = torch.tensor(postfix_ids, device=ids.device).expand(len(ids), -1)
     scored = nn.functional.pad(scored, (len(postfix_ids), 0))
     return AskedAnswers(torch.cat([postfix, ids], 1), scored, len(postfix_ids), named)
+
+
+def asking_ids(rollout: Rollout, postfix_ids: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """What asks for the answer of each row, without the answer: of its exit the tokens in front of the scored ones.
+
+    A row without an answer, and all rows of a rollout without exits, are asked with ``postfix_ids``.
+
+    Args:
+        rollout: the completions.
+        postfix_ids: close the reasoning and open the answer.
+
+    Raises:
+        ValueError: an exit whose first token is scored.
+    """
+    if rollout.exit_ids is None or rollout.exit_scored is None:
+        return [postfix_ids] * len(rollout)
+    found = []
+    for row, (ids, scored) in enumerate(zip(rollout.exit_ids.tolist(), rollout.exit_scored.tolist(), strict=True)):
+        first = scored.index(True) if True in scored else None
+        if first == 0:
+            raise ValueError(f"rollout.exit_scored: the first token of row {row} is scored, want one before the answer")
+        found.append(postfix_ids if first is None else tuple(ids[:first]))
+    return found
+
+
+def scored_ids(rollout: Rollout) -> list[tuple[int, ...]]:
+    """The tokens of each row's exit that hold a part of the answer or of what ends it; empty without exits."""
+    if rollout.exit_ids is None or rollout.exit_scored is None:
+        return [()] * len(rollout)
+    pairs = zip(rollout.exit_ids, rollout.exit_scored, strict=True)
+    return [tuple(ids[scored].tolist()) for ids, scored in pairs]

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from iapo.estimators.asked import asking_ids
 from iapo.estimators.packed import (
     Block,
     CheckedModels,
@@ -13,9 +15,9 @@ from iapo.estimators.packed import (
     check_ids,
     check_vocabulary,
     probe_prefixes,
-    repeat_ids,
 )
 from iapo.estimators.prefix_estimator import PrefixEstimator
+from iapo.ops.padding import pad_rows
 from iapo.policy.logprobs import at_temperature, check_temperature, entropy
 from iapo.types import Rollout
 
@@ -26,7 +28,8 @@ class EarlyExitEntropy(PrefixEstimator):
 
     ``H_t`` is the entropy of the next-token distribution after prompt, the first ``t`` completion tokens, and a postfix
     that closes the reasoning and opens the answer, at ``temperature``. Summed over the reasoning span,
-    ``sum_t s_t = H_0 - H_L``.
+    ``sum_t s_t = H_0 - H_L``. Where a rollout has exits, the postfix of a row is what stands in its exit before the
+    answer: where the answer's first sign shares a token with a tag (``>-``), that token is the one that is predicted.
 
     *What it estimates.* The mutual information ``I(y; o_t | q, o_<t)`` of the token with the answer, in nats, as far as
     forced answers are consistent: the answer's distribution after a prefix is the mean of those after its next tokens,
@@ -41,7 +44,8 @@ class EarlyExitEntropy(PrefixEstimator):
     *Degenerate cases.* An empty reasoning span gives 0; a token that the model ignores gives 0.
 
     Args:
-        postfix_ids: tokens that close the reasoning and open the answer, ``</think><answer>`` in the format used.
+        postfix_ids: tokens that close the reasoning and open the answer, ``</think><answer>`` in the format used, for
+            rows without an exit.
         chunk: prefixes per packed forward; ``None``: chosen from the memory there is, halved if it was too little.
         guard: compare the packed with the naive forward the first time a model is seen, and again whenever texts are
             more than twice as long as those compared.
@@ -82,12 +86,18 @@ class EarlyExitEntropy(PrefixEstimator):
         cache: PrefixCache | None = None,
     ) -> Float[Tensor, "batch probe"]:
         """``H_t`` in nats after each prefix at ``at``, 0 elsewhere."""
-        check_vocabulary(model, postfix_ids=self.postfix_ids)
-        ids = repeat_ids(self.postfix_ids, rollout)
+        asking = asking_ids(rollout, self.postfix_ids)
+        ids, mask = pad_rows(asking or [self.postfix_ids], 0, device=rollout.completion_ids.device)
+        ids, mask = ids[: len(rollout)], mask[: len(rollout)]
+        check_vocabulary(model, postfix_ids=self.postfix_ids, **{"rollout.exit_ids": ids})
         if self.guard:
             self._checked.check(model, rollout, ids)
+        kept = 1 + max(map(len, asking), default=1) - min(map(len, asking), default=1)
+        # The last token of each row's postfix, among those whose logits are kept.
+        last = mask.sum(1) - 1 - (ids.shape[1] - kept)
 
         def first_token(logits: Tensor) -> Tensor:
-            return entropy(at_temperature(logits[:, :, 0], self.temperature))
+            own = logits[torch.arange(len(logits), device=logits.device), :, last]
+            return entropy(at_temperature(own, self.temperature))
 
-        return probe_prefixes(model, rollout, Block.chain(ids, kept=1), first_token, at, self.chunk, cache)
+        return probe_prefixes(model, rollout, Block.chain(ids, kept), first_token, at, self.chunk, cache)

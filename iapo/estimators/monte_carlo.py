@@ -1,7 +1,7 @@
 """Information by sampling: many answers are sampled after every prefix and counted."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from iapo.estimators.answer_counts import Answer, AnswerCounts
+from iapo.estimators.asked import asking_ids, scored_ids
 from iapo.estimators.packed import check_ids, needed_probes
 from iapo.interfaces import MIEstimator, Sampler
 from iapo.types import Rollout
@@ -50,7 +51,9 @@ class MonteCarloInformation(MIEstimator):
         samples: sampled answers at each probe.
         answers: ``"continued"`` or ``"forced"``.
         measure: ``"entropy"`` or ``"likelihood"``; decides `information_sign`.
-        postfix_ids: forced answers: tokens that close the reasoning and open the answer.
+        postfix_ids: forced answers: tokens that close the reasoning and open the answer, of rows without an exit. A row
+            with one is asked with what stands in it before the answer, and samples that begin with the rest of it are
+            its own answer.
         closing_ids: forced answers: the tokens, one after the other, that end the answer and do not belong to it.
         eos_ids: forced answers: tokens each of which ends the answer and does not belong to it.
         max_answer_tokens: forced answers: how many sampled tokens are read, the closing ones included; an answer that
@@ -135,15 +138,17 @@ class MonteCarloInformation(MIEstimator):
         if bool((at[:, 1:] & ~rollout.completion_mask).any()):
             raise ValueError("at: is True beyond the end of a completion")
         where = [(row, probe) for row, probe in at.nonzero().tolist()]
-        prefixes = [self._prefix(rollout, row, probe) for row, probe in where]
+        asking = asking_ids(rollout, self.postfix_ids) if self.answers == "forced" else [()] * batch
+        prefixes = [[*self._prefix(rollout, row, probe), *asking[row]] for row, probe in where]
+        own = list(zip(scored_ids(rollout), self._own(rollout), strict=True))
         sampler = self.sampler(model)
         step = self.max_prompts or max(1, len(where))
         probes: dict[tuple[int, int], Counter[Answer]] = {probe: Counter() for probe in where}
         for start in range(0, len(where), step):
             sampled = sampler(prefixes[start : start + step], self.samples)
-            answers = self._answers(sampled)
-            for prompt, answer in zip(sampled.group_ids.tolist(), answers, strict=True):
-                probes[where[start + prompt]][answer] += 1
+            rows = [where[start + prompt] for prompt in sampled.group_ids.tolist()]
+            for probe, answer in zip(rows, self._answers(sampled, [own[row] for row, _ in rows]), strict=True):
+                probes[probe][answer] += 1
         return AnswerCounts(probes, (batch, token + 1))
 
     def values(self, counts: AnswerCounts, rollout: Rollout) -> Float[Tensor, "batch probe"]:
@@ -160,16 +165,23 @@ class MonteCarloInformation(MIEstimator):
 
     def _prefix(self, rollout: Rollout, row: int, probe: int) -> list[int]:
         prompt = rollout.prompt_ids[row, rollout.prompt_mask[row]].tolist()
-        return [*prompt, *rollout.completion_ids[row, :probe].tolist(), *self.postfix_ids]
+        return [*prompt, *rollout.completion_ids[row, :probe].tolist()]
 
-    def _answers(self, sampled: Rollout) -> list[Answer]:
+    def _own(self, rollout: Rollout) -> list[Answer]:
+        """The answers that the rollout's exits ask about; they count as what they are, however a tag's token is cut."""
+        return [()] * len(rollout) if rollout.answer_ids is None else read_answers(rollout, "rollout")
+
+    def _answers(self, sampled: Rollout, own: Sequence[tuple[Answer, Answer]]) -> list[Answer]:
         if self.answers == "continued":
             return read_answers(sampled, "what the sampler returned")
-        rows = zip(sampled.completion_ids.tolist(), sampled.completion_lengths.tolist(), strict=True)
-        return [self._forced_answer(tuple(ids[:length][: self.max_answer_tokens])) for ids, length in rows]
+        rows = zip(sampled.completion_ids.tolist(), sampled.completion_lengths.tolist(), own, strict=True)
+        return [self._forced_answer(tuple(ids[:length][: self.max_answer_tokens]), *each) for ids, length, each in rows]
 
-    def _forced_answer(self, ids: Answer) -> Answer:
-        """The tokens before the first closing or end of sequence."""
+    def _forced_answer(self, ids: Answer, scored: Answer, answer: Answer) -> Answer:
+        """The tokens before the first closing or end of sequence; the row's own answer where its exit was sampled."""
+        scored = scored[: self.max_answer_tokens]
+        if scored and ids[: len(scored)] == scored:
+            return answer
         size = len(self.closing_ids)
         ends = (
             position

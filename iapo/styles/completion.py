@@ -96,12 +96,15 @@ class CompletionStyle:
     def read(self, text: str) -> Reading:
         """The parts of a completion; linear in its length, never raising on any text.
 
+        Reasoning that was opened and never ended gives no answer that its place alone marks: it would be whatever the
+        completion had come to where it was cut.
+
         Args:
             text: without the end-of-sequence token.
         """
         reasoned = self.reasoning.find(text)
         found = self.answer.find(text[reasoned.behind :])
-        if found is None:
+        if found is None or (reasoned.unfinished and not found.announced):
             return _reading(reasoned.start, len(text) if reasoned.stop is None else reasoned.stop, None)
         found = found.moved(reasoned.behind)
         stop = reasoned.stop

@@ -13,6 +13,7 @@ class Marked(NamedTuple):
         stop: where it ends.
         closing: where the text that ends it has ended.
         style: the style that the answer is written in, which knows how to ask for such an answer.
+        announced: whether something marks it as the answer, and not its place alone.
     """
 
     opening: int
@@ -20,10 +21,12 @@ class Marked(NamedTuple):
     stop: int
     closing: int
     style: "AnswerStyle"
+    announced: bool = True
 
     def moved(self, by: int) -> "Marked":
         """The same answer in a text with ``by`` more characters before it."""
-        return Marked(self.opening + by, self.start + by, self.stop + by, self.closing + by, self.style)
+        places = self.opening + by, self.start + by, self.stop + by, self.closing + by
+        return Marked(*places, self.style, self.announced)
 
 
 class AnswerStyle(ABC):
@@ -56,11 +59,13 @@ class Reasoned(NamedTuple):
         start: where it begins.
         stop: where the text that ends it begins; ``None``: only the answer ends it.
         behind: from where on an answer is a final one.
+        unfinished: whether it was opened and never ended.
     """
 
     start: int
     stop: int | None
     behind: int
+    unfinished: bool = False
 
 
 class ReasoningStyle(ABC):

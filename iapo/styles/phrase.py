@@ -72,12 +72,15 @@ class Phrase(AnswerStyle):
     def find(self, text: str) -> Marked | None:
         """The rest of the line behind the last phrase that anything follows, without what is said behind the answer."""
         marks = list(_pattern(self.opening.strip()).finditer(text))
-        if self.concludes and not marks:
-            marks = list(_LINE.finditer(text))
         if marks:
             return self._marked(text, marks[-1].start(), marks[-1].end())
-        if not self.concludes:
-            return None
+        found = self._concluded(text) if self.concludes else None
+        return None if found is None else found._replace(announced=False)
+
+    def _concluded(self, text: str) -> Marked | None:
+        """The answer in a line that begins as one with an answer does, or in the last line."""
+        if marks := list(_LINE.finditer(text)):
+            return self._marked(text, marks[-1].start(), marks[-1].end())
         begin = text.rfind("\n", 0, len(text.rstrip())) + 1
         label = _LABEL.match(text, begin)
         found = self._conclusion(text, begin) if label is None else self._marked(text, begin, label.end())

@@ -63,7 +63,7 @@ class ReasoningTags(ReasoningStyle):
 
     Example:
         >>> ReasoningTags().find("<think>1+2=3</think>3")
-        Reasoned(start=7, stop=12, behind=20)
+        Reasoned(start=7, stop=12, behind=20, unfinished=False)
     """
 
     opening: str = "<think>"
@@ -84,4 +84,6 @@ class ReasoningTags(ReasoningStyle):
         begin = len(text) - len(text.lstrip())
         start = begin + len(self.opening) if text.startswith(self.opening, begin) else 0
         stop = text.find(self.closing, start)
-        return Reasoned(start, None, start) if stop < 0 else Reasoned(start, stop, stop + len(self.closing))
+        if stop < 0:
+            return Reasoned(start, None, start, unfinished=start > 0 or self.opened_by_prompt)
+        return Reasoned(start, stop, stop + len(self.closing))

@@ -52,7 +52,9 @@ class Room:
             self.limits.check_tokens(ids, self.tokenizer, f"data: the prompt of row {number}")
             lengths.append(len(ids))
         most = self.limits.positions
-        long = [] if most is None else [i for i, length in enumerate(lengths) if length + self.reserved > most]
+        if most is None:
+            return list(range(len(rows)))
+        long = [index for index, length in enumerate(lengths) if length + self.reserved > most]
         if not long:
             return list(range(len(rows)))
         others = ", ".join(short_place(numbers[index]) for index in long[:_NAMED])

@@ -10,8 +10,16 @@ from hypothesis import strategies as st
 from models import tiny_model
 
 from iapo import Rollout
-from iapo.estimators import AnswerEntropy, AnswerLikelihood, Calibrated, OARPerturbation
+from iapo.estimators import (
+    AnswerEntropy,
+    AnswerLikelihood,
+    Calibrated,
+    EarlyExitEntropy,
+    MonteCarloInformation,
+    OARPerturbation,
+)
 from iapo.estimators.packed import needed_probes
+from iapo.rollout import ScriptedSampler
 from iapo.testing import rollouts
 
 UNUSED = (29, 30)
@@ -49,6 +57,50 @@ def naive(model, rollout: Rollout, row: int, probe: int, before: list[int], scor
     with torch.no_grad():
         logp = model(torch.tensor([[*prefix, *scored]])).logits[0].double().log_softmax(-1)
     return sum(float(logp[len(prefix) + i - 1, token]) for i, token in enumerate(scored))
+
+
+@settings(max_examples=25)
+@given(with_exits(), st.sampled_from([None, 1, 2]))
+def test_an_early_exit_is_asked_for_as_the_exit_does(rollout, chunk):
+    model = tiny_model("llama")
+    found = EarlyExitEntropy(UNUSED, chunk=chunk).probe(model, rollout)
+    expected = torch.zeros_like(found, dtype=torch.float64)
+    for row, probe in needed_probes(rollout).nonzero().tolist():
+        prompt = rollout.prompt_ids[row][rollout.prompt_mask[row]].tolist()
+        before = exit_of(rollout, row)[0] or list(UNUSED)
+        ids = torch.tensor([[*prompt, *rollout.completion_ids[row, :probe].tolist(), *before]])
+        with torch.no_grad():
+            logp = model(ids).logits[0, -1].double().log_softmax(-1)
+        expected[row, probe] = -(logp.exp() * logp).sum()
+    torch.testing.assert_close(found.double(), expected, atol=2e-5, rtol=0)
+
+
+def test_sampled_answers_are_asked_for_as_the_exit_does():
+    """The exit of row 0 is 4, 5 | 8, 9 (a tag's end and 6 in one token 8), that of row 1 is missing."""
+    prompts: list[list[int]] = []
+    answers = [(8, 9), (6, 7), (8, 8), (3, 9)]
+
+    class Noting(ScriptedSampler):
+        def sample(self, prompt_ids, group_size):
+            prompts.extend(list(prompt) for prompt in prompt_ids)
+            return super().sample(prompt_ids, group_size)
+
+    rollout = ScriptedSampler({(1, 2): [[3], [3]]})([[1, 2]], group_size=2)
+    rollout = dataclasses.replace(
+        rollout,
+        answer_ids=torch.tensor([[6], [0]]),
+        answer_mask=torch.tensor([[True], [False]]),
+        exit_ids=torch.tensor([[4, 5, 8, 9], [0, 0, 0, 0]]),
+        exit_scored=torch.tensor([[False, False, True, True], [False] * 4]),
+    )
+    sampler = Noting(lambda prompt, index: list(answers[index % 4]))
+    estimator = MonteCarloInformation(
+        lambda model: sampler, 4, "forced", postfix_ids=UNUSED, closing_ids=(9,), max_answer_tokens=2
+    )
+    counts = estimator.distributions(None, rollout).probes
+    assert prompts == [[1, 2, 4, 5], [1, 2, 3, 4, 5], [1, 2, *UNUSED], [1, 2, 3, *UNUSED]]
+    assert counts[0, 0] == {(6,): 1, (6, 7): 1, (8, 8): 1, (3,): 1}, "8, 9 is the row's own answer"
+    assert counts[1, 1] == {(8,): 1, (6, 7): 1, (8, 8): 1, (3,): 1}
 
 
 @settings(max_examples=25)

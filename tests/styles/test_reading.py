@@ -136,6 +136,16 @@ def test_answers_by_hand(answer, text, wanted):
     assert CompletionStyle(BeforeAnswer(), answer).answer_in(text) == wanted
 
 
+@pytest.mark.parametrize("said", ["So it is 72", "A: 72", "Total: 72"])
+def test_reasoning_that_was_cut_concludes_nothing(said):
+    style, by_prompt = USUAL_STYLE, CompletionStyle(ReasoningTags(opened_by_prompt=True), USUAL_STYLE.answer)
+    assert style.answer_in(f"<think>60 + 12\n{said}") is None
+    assert by_prompt.answer_in(f"60 + 12\n{said}") is None
+    assert style.answer_in(f"60 + 12\n{said}") == "72"
+    assert by_prompt.answer_in(f"60 + 12</think>\n{said}") == "72"
+    assert style.answer_in("<think>60 + 12\nThe answer is 72") == "72"
+
+
 @pytest.mark.parametrize(
     "text",
     [
