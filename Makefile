@@ -45,7 +45,7 @@ test-isa: $(VENV)/.installed
 			tests/estimators tests/rollout tests/policy || exit 1; \
 	done
 
-# Updates and runs on two processes, by DDP and by FSDP2 (`make pytest` runs them too).
+# Updates and runs on two processes, by DDP and by FSDP2; `make pytest` runs all but one of them too.
 test-ranks: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/training/test_processes.py \
 		tests/training/test_train_on_processes.py

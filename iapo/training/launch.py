@@ -9,7 +9,10 @@ import torch
 
 from iapo.policy.loading import choose_device
 from iapo.training.parallel import Sharding
-from iapo.training.processes import SINGLE, Processes
+from iapo.training.processes import SINGLE, OtherProcessError, Processes
+
+_LOST = ("closed by peer", "reset by peer", "remote process exited")
+"""What gloo and NCCL say of a process that is not there any more."""
 
 
 def launched_processes() -> int:
@@ -30,6 +33,7 @@ def joined(device: str) -> Iterator[tuple[Processes, torch.device]]:
 
     Raises:
         ValueError: several processes on one numbered CUDA device.
+        OtherProcessError: another process ended while this one waited for it.
     """
     size = launched_processes()
     if size == 1:
@@ -40,7 +44,12 @@ def joined(device: str) -> Iterator[tuple[Processes, torch.device]]:
     from accelerate import PartialState
 
     state = PartialState(cpu=choose_device(device).type == "cpu")
-    yield Processes(state.process_index, state.num_processes), state.device
+    try:
+        yield Processes(state.process_index, state.num_processes), state.device
+    except RuntimeError as error:
+        if any(text in str(error) for text in _LOST):
+            raise OtherProcessError("another process of the run ended; what it wrote says why") from error
+        raise
     gc.collect()
     state.destroy_process_group()
     PartialState._reset_state()
