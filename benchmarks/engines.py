@@ -30,16 +30,19 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from iapo.embedded import generate_problems, model_path, rows
 from iapo.embedded.heads import with_head_size
-from iapo.estimators import AnswerLikelihood, Refined, StepBoundaries
+from iapo.estimators import AnswerLikelihood, LeaveOut, Refined, StepBoundaries, TextBoundaries
 from iapo.policy.loading import load_model
 from iapo.rewards import ExactAnswer
 from iapo.rollout import CompactingSampler, VLLMSampler
+from iapo.tasks import EmbeddedTask
 
 STEPS = {"before_ids": (22, 23), "after_ids": (24, 25), "run_ids": (26, 27, 28), "result_ids": (21,)}
 """As in `configs/iapo_steps.yaml`."""
 
 
-def steps_of(kind: type, config: type, steps: int, **parts: object) -> list[dict[str, float]]:
+def steps_of(
+    kind: type, config: type, steps: int, signal: str | None = None, **parts: object
+) -> list[dict[str, float]]:
     """The logs of a run's steps, the first left out."""
     from datasets import Dataset
 
@@ -59,6 +62,7 @@ def steps_of(kind: type, config: type, steps: int, **parts: object) -> list[dict
                 bf16=False,
                 report_to="none",
                 disable_tqdm=True,
+                **({} if signal is None else {"signal": signal}),
             ),
             train_dataset=Dataset.from_list(rows(generate_problems(64, seed=1))),
             processing_class=AutoTokenizer.from_pretrained(model_path()),
@@ -76,12 +80,15 @@ def training(arguments: argparse.Namespace) -> None:
 
     steps = arguments.steps
     warnings.simplefilter("ignore")
-    likelihood = AnswerLikelihood.from_text(AutoTokenizer.from_pretrained(model_path()))
+    tokenizer = AutoTokenizer.from_pretrained(model_path())
+    likelihood = AnswerLikelihood.from_text(tokenizer)
     at_steps = Refined(likelihood, stride=1, boundaries=StepBoundaries(**STEPS))
+    left_out = LeaveOut(TextBoundaries(tokenizer, EmbeddedTask.style.steps))
     runs = {
         "GRPO": steps_of(GRPOTrainer, GRPOConfig, steps),
-        "every token": steps_of(IAPOTrainer, IAPOConfig, steps),
-        "boundaries of steps": steps_of(IAPOTrainer, IAPOConfig, steps, estimator=at_steps),
+        "the answer, every token": steps_of(IAPOTrainer, IAPOConfig, steps, "answer_likelihood"),
+        "the answer, boundaries": steps_of(IAPOTrainer, IAPOConfig, steps, "answer_likelihood", estimator=at_steps),
+        "left out": steps_of(IAPOTrainer, IAPOConfig, steps, estimator=left_out),
     }
     print("| probes | seconds a step | of it probes | share of the rest | completions probed | mean length |")
     print("|---|---|---|---|---|---|")
