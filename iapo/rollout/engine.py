@@ -175,7 +175,9 @@ class VLLMEngine:
         prompts = [{"prompt_token_ids": list(ids)} for ids in prompt_ids]
         # A prompt that is still in the cache would be read in other pieces, whose sums round otherwise.
         self._llm.reset_prefix_cache()
-        with self._named("failed while sampling"), _generators_kept():
+        # vLLM compiles a piece of its sampler, for seconds and once more for other sizes, whatever it was told.
+        stance = torch.compiler.set_stance("force_eager" if self.enforce_eager else "default")
+        with self._named("failed while sampling"), _generators_kept(), stance:
             requests = self._llm.generate(prompts, parameters, use_tqdm=False)
         found: Completions = []
         for request in requests:

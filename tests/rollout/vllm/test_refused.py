@@ -20,6 +20,8 @@ pytestmark = needs_vllm
         ({"max_model_len": 24}, "max_model_len: got 24, want None or more than max_new_tokens, 24"),
         ({"options": {"seed": 3}}, "options: seed is set by the sampler itself"),
         ({"temperature": -1.0}, "temperature: got -1.0"),
+        ({"temperature": 3.0}, "temperature: got 3.0, vLLM takes 0 and numbers from 0.01 to 2"),
+        ({"temperature": 0.001}, "temperature: got 0.001, vLLM takes 0 and numbers from 0.01 to 2"),
         ({"top_p": 0.0}, "top_p: got 0.0"),
         ({"max_batch": 0}, "max_batch: got 0"),
     ],

@@ -27,7 +27,7 @@ def updated(loss, steps=1, **settings):
     components = Components(
         sampler_of(model, 64, **settings),
         {"exact": ExactAnswer()},
-        AnswerLikelihood.from_text(names),
+        AnswerLikelihood.from_text(names, temperature=settings.get("temperature", 1.0)),
         InformationAware(),
         loss,
         ClippedOptimizer(torch.optim.AdamW(model.parameters(), lr=1e-3)),

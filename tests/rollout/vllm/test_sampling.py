@@ -30,7 +30,7 @@ def naive_logits(model, prompt, completion):
     return logits[len(prompt) - 1 : -1]
 
 
-@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (2.0, 1.0), (3.0, 0.6)])
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (2.0, 1.0), (2.0, 0.6)])
 def test_tokens_come_from_the_stated_distribution(shared, temperature, top_p):
     sampler = dataclasses.replace(shared, max_new_tokens=1, temperature=temperature, top_p=top_p)
     prompt, draws = tokenizer().encode("3+8=<think>3+", add_special_tokens=False), 1000

@@ -108,7 +108,6 @@ FAMILIES = {
     "qwen2, tied": ("qwen2", {"tie_word_embeddings": True}),
     "qwen3, tied": ("qwen3", {"tie_word_embeddings": True}),
     "gemma": ("gemma", {}),
-    "mixtral, experts": ("mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2}),
 }
 
 
