@@ -60,7 +60,7 @@ test-trl: $(PEERS)/.installed
 
 # Sampling with vLLM on a CPU, in an environment of its own: it wants older transformers.
 test-vllm: $(VLLM)/.installed
-	OMP_NUM_THREADS=1 $(VLLM)/bin/python -m pytest -q tests/rollout/vllm
+	OMP_NUM_THREADS=1 $(VLLM)/bin/python -m pytest -q tests/rollout/with_vllm
 
 # Random and mutated answers, data, manifests, checkpoints, chat templates and model files, for minutes. What it finds goes
 # into tests/fuzz/corpus, which the ordinary tests try every time.

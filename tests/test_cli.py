@@ -282,7 +282,7 @@ def test_references_that_cannot_be_read_are_named_before_any_work(program, tmp_p
     assert "reward 'accuracy' cannot read the references of 1 of" in done.stderr
     assert "7 + 1 = ?" in done.stderr
     assert "'answer': '2 + ('" in done.stderr
-    assert program == "compare" or "20 rows, first that of row 7:" in done.stderr
+    assert program == "compare" or f"20 rows, first that of row 7 (line 8) of {data}:" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -64,9 +64,11 @@ from iapo.estimators import (
 from iapo.losses import CISPO, GSPO, ClippedPolicyLoss
 from iapo.optimizers import ClippedOptimizer
 from iapo.rollout import CompactingSampler
+from iapo.tasks import EmbeddedTask
 from iapo.training import Components, UpdateSettings, update
 from iapo.training.parser import train_parser
 from iapo.training.resample import Resampling
+from iapo.training.styles import estimator_in_style
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -201,7 +203,7 @@ def test_one_update(name, embedded_tokenizer):
     components = Components(
         sampler,
         parts["rewards"],
-        parts["estimator"],
+        estimator_in_style(parts["estimator"], EmbeddedTask.style, embedded_tokenizer),
         parts["assigner"].at(0.5),
         parts["loss"],
         ClippedOptimizer(parts["optimizer"](model.parameters()), parts["max_grad_norm"]),

@@ -92,6 +92,7 @@ ASSIGNERS = [
     (advantages.ReinforcePlusPlus(discount=0.9), {"groups_independent": False}),
     advantages.InformationAware(alpha=0.5, beta=0.1),
     advantages.InformationAware.paper(alpha=1.0, beta=0.1),
+    advantages.LeaveOutPriced(beta=0.1),
     (advantages.InformationAware(center="batch"), {"groups_independent": False}),
     advantages.InformationAware(
         scale="none", beta=0.1, applies_to="correct", covers="completion", exploration="policy_entropy", horizon=2

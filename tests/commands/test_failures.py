@@ -104,7 +104,9 @@ def test_an_error_that_nobody_expected_is_one_line_too(own, tmp_path, fails, cap
 
 def test_in_a_run_its_traceback_is_kept(own, tmp_path, fails):
     folder = tmp_path / "run"
-    code, line = fails("train", "--output", str(folder), *TINY, "--diagnose", "1", "--task", own, "--task.late", "true")
+    late = ("--diagnose", "1", "--task", own, "--task.late", "true")
+    asked = ("--assigner", "InformationAware", "--estimator", "AnswerLikelihood")
+    code, line = fails("train", "--output", str(folder), *TINY, *late, *asked)
     assert code == 1
     assert line.endswith(f"run it again with --debug for the traceback (also in {folder / 'traceback.txt'})")
     assert "own_breaking.py" in (folder / "traceback.txt").read_text()

@@ -55,9 +55,9 @@ def test_eval_on_a_task_by_import_path(capsys: pytest.CaptureFixture[str], tmp_p
 
 
 def test_the_style_gives_the_estimators_tokens() -> None:
-    parser = train_parser()
-    own, embedded = (parser.parse_args(flags).estimator.init_args for flags in (TASK, []))
+    parser, asked = train_parser(), ["--estimator", "AnswerLikelihood"]
+    own, embedded = (parser.parse_args(flags).estimator.init_args for flags in ([*TASK, *asked], asked))
     assert own.postfix_ids == embedded.postfix_ids
     assert len(own.closing_ids) == len(embedded.closing_ids) + 1
-    given = parser.parse_args([*TASK, "--closing", "</answer>"]).estimator.init_args
+    given = parser.parse_args([*TASK, *asked, "--closing", "</answer>"]).estimator.init_args
     assert given.closing_ids == embedded.closing_ids
