@@ -11,8 +11,9 @@ VLLM := .venv-vllm
 
 .PHONY: train test lint types docs pytest test-isa test-ranks test-peers test-trl test-vllm fuzz mutation clean
 
-# Threads that wait sleep: where another process is at work, those that spin make a run several times slower.
-train: export OMP_WAIT_POLICY ?= passive
+# One thread: the embedded model is too small for a second one to help, and two that wait for each other make a run several
+# times slower where another process is at work.
+train: export OMP_NUM_THREADS ?= 1
 train: $(RUN)/report.md
 	@cat $(RUN)/report.md
 

@@ -173,9 +173,7 @@ def _start(job: Job, first: int, threads: int, descriptors: Sequence[int]) -> _R
 
 
 def _environment(before: Mapping[str, str], threads: int) -> dict[str, str]:
-    # Passive: threads that wait sleep, where spinning ones would hold a processor that another process could use.
-    own = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    return {"OMP_WAIT_POLICY": "passive", **before, **own}
+    return {**before, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
 
 
 def _outcome(ended: _Running, interrupted: bool) -> Outcome | None:
