@@ -71,16 +71,20 @@ def accelerate_sharding(autocast: torch.dtype | None, environment: Mapping[str, 
         value = environment.get(name, off)
         return "" if value.lower() in (off.lower(), "false", "no", "none", "") else value
 
-    refused = {
-        "ACCELERATE_USE_DEEPSPEED": "DeepSpeed was not tried with this loop; FSDP (fsdp_version 2) does the same: "
-        "fsdp_reshard_after_forward true is ZeRO-3, false is ZeRO-2",
-        "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM has models of its own; use FSDP (fsdp_version 2)",
-        "ACCELERATE_USE_PARALLELISM_CONFIG": "tensor, context and sequence parallelism are not supported; use FSDP",
-        "ACCELERATE_DYNAMO_BACKEND": "torch.compile is not applied by the loop; set dynamo_backend to no",
-    }
-    for name, reason in refused.items():
-        if value := given(name):
-            raise ValueError(f"accelerate: {name} is {value}; {reason}")
+    def refuse(reasons: Mapping[str, str]) -> None:
+        for name, reason in reasons.items():
+            if value := given(name):
+                raise ValueError(f"accelerate: {name} is {value}; {reason}")
+
+    refuse(
+        {
+            "ACCELERATE_USE_DEEPSPEED": "DeepSpeed was not tried with this loop; FSDP (fsdp_version 2) does the same: "
+            "fsdp_reshard_after_forward true is ZeRO-3, false is ZeRO-2",
+            "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM has models of its own; use FSDP (fsdp_version 2)",
+            "ACCELERATE_USE_PARALLELISM_CONFIG": "tensor, context and sequence parallelism are not supported; use FSDP",
+            "ACCELERATE_DYNAMO_BACKEND": "torch.compile is not applied by the loop; set dynamo_backend to no",
+        }
+    )
     precision = given("ACCELERATE_MIXED_PRECISION")
     if precision and (precision != "bf16" or autocast is not torch.bfloat16):
         raise ValueError(
@@ -91,14 +95,13 @@ def accelerate_sharding(autocast: torch.dtype | None, environment: Mapping[str, 
         raise ValueError("accelerate: gradient_accumulation_steps is set; leave it 1, --micro_batch splits an update")
     if not given("ACCELERATE_USE_FSDP"):
         return None
-    unsupported = {
-        "FSDP_OFFLOAD_PARAMS": "weights stay on the device; set fsdp_offload_params to false",
-        "FSDP_ACTIVATION_CHECKPOINTING": "use --gradient_checkpointing true, and set this to false",
-        "FSDP_IGNORED_MODULES": "all weights are sharded; leave it out",
-    }
-    for name, reason in unsupported.items():
-        if value := given(name):
-            raise ValueError(f"accelerate: {name} is {value}; {reason}")
+    refuse(
+        {
+            "FSDP_OFFLOAD_PARAMS": "weights stay on the device; set fsdp_offload_params to false",
+            "FSDP_ACTIVATION_CHECKPOINTING": "use --gradient_checkpointing true, and set this to false",
+            "FSDP_IGNORED_MODULES": "all weights are sharded; leave it out",
+        }
+    )
     if environment.get("FSDP_VERSION", "1") != "2":
         raise ValueError("accelerate: fsdp_version is 1; set it to 2")
     if environment.get("FSDP_AUTO_WRAP_POLICY") == "SIZE_BASED_WRAP":
