@@ -9,7 +9,7 @@ EXTRAS := train,tasks,gguf,docs,dev
 PEERS := .venv-peers
 VLLM := .venv-vllm
 
-.PHONY: train test lint types docs pytest test-isa test-ranks test-peers test-trl test-vllm fuzz mutation clean
+.PHONY: train test lint types docs pytest test-isa test-ranks test-peers test-trl test-vllm test-pages fuzz mutation clean
 
 # One thread: the embedded model is too small for a second one to help, and two that wait for each other make a run several
 # times slower where another process is at work.
@@ -62,6 +62,11 @@ test-trl: $(PEERS)/.installed
 # Sampling with vLLM on a CPU, in an environment of its own: it wants older transformers.
 test-vllm: $(VLLM)/.installed
 	OMP_NUM_THREADS=1 $(VLLM)/bin/python -m pytest -q tests/rollout/with_vllm
+
+# Every page of the documentation and both HTML products in a browser; needs Chromium (Debian: apt install chromium).
+test-pages: docs
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[pages]"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs tests/pages
 
 # Random and mutated answers, data, manifests, checkpoints, chat templates and model files, for minutes. What it finds goes
 # into tests/fuzz/corpus, which the ordinary tests try every time.

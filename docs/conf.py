@@ -17,10 +17,13 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "sphinx_copybutton",
 ]
 autodoc_mock_imports = ["trl"]
 html_theme = "furo"
 html_title = "iapo"
+html_static_path = ["_static"]
+html_css_files = ["iapo.css"]
 exclude_patterns = ["_build", "benchmarks", "study/embedded*", "study/smollm2*"]
 default_role = "code"
 napoleon_google_docstring = True
@@ -33,3 +36,6 @@ autodoc_preserve_defaults = True
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 # Examples in docstrings are run by pytest, in their module's namespace; here only the pages' own blocks.
 doctest_test_doctest_blocks = ""
+# The copy button leaves out prompts, and the output of commands.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
