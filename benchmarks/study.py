@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
+from study_figure import plot, read_points
 from torch import Tensor
 
 from iapo.comparison.running.problems import problems_path
@@ -134,34 +133,6 @@ def updates_table(folder: Path, rows: list[dict[str, Any]], methods: dict[str, M
     return "\n".join(lines) + "\n"
 
 
-def plot(tasks: dict[str, dict[str, MethodRuns]], path: Path) -> None:
-    """Accuracy against length of every method, a panel a task; accuracy by its log odds, as most are near 1."""
-    figure = Figure(figsize=(9, 4.6 * len(tasks)), layout="constrained")
-    for axes, (task, methods) in zip(figure.subplots(len(tasks), 1, squeeze=False)[:, 0], tasks.items(), strict=True):
-        for number, (name, each) in enumerate(methods.items()):
-            length, accuracy = mean_interval(each.length), mean_interval(each.accuracy)
-            axes.errorbar(
-                length.value,
-                accuracy.value,
-                xerr=[[length.value - length.low], [length.high - length.value]],
-                yerr=[[accuracy.value - accuracy.low], [accuracy.high - accuracy.value]],
-                fmt="osD^"[number // 10 % 4],
-                color=f"C{number % 10}",
-                capsize=2,
-                label=name,
-            )
-        shortest = next(iter(methods.values())).shortest
-        if shortest is not None:
-            axes.axvline(float(shortest.mean()), color="grey", linestyle=":", label="shortest sufficient")
-        axes.set_yscale("logit")
-        axes.yaxis.set_major_locator(FixedLocator([0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98]))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.set(title=task, xlabel="mean length, tokens", ylabel="accuracy")
-        axes.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.savefig(path, dpi=110)
-
-
 def main() -> None:
     """Write everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -171,12 +142,12 @@ def main() -> None:
     settings = parser.parse_args()
     settings.output.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
-    tasks = {}
+    panels = {}
     for folder in settings.folders:
         found, methods = read(folder)
         rows += found
-        tasks[found[0]["task"]] = methods
         report = (folder / "report.md").read_text().split("\n", 2)[2].replace("\n## ", "\n### ")
+        panels[found[0]["task"]] = read_points(report)
         (settings.output / f"{found[0]['task']}.md").write_text(report)
         if any(each.shortest is not None for each in methods.values()):
             own = json.loads((folder / "results.json").read_text())
@@ -184,9 +155,9 @@ def main() -> None:
         if "grpo" in methods:
             (settings.output / f"{found[0]['task']}-targets.md").write_text(targets_table(methods))
     results = settings.output / "results.json"
-    kept = [row for row in json.loads(results.read_text()) if row["task"] not in tasks] if results.exists() else []
+    kept = [row for row in json.loads(results.read_text()) if row["task"] not in panels] if results.exists() else []
     results.write_text("[\n" + ",\n".join(map(json.dumps, kept + rows)) + "\n]\n")
-    plot(tasks, settings.output / settings.figure)
+    plot(panels, settings.output / settings.figure)
 
 
 if __name__ == "__main__":
