@@ -1,5 +1,7 @@
 """The study's figure: what it reads of a table, and names that do not overlap."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,7 +53,7 @@ def test_names_keep_their_order_and_their_distance(wanted):
 
     assert all(-1e-9 <= place <= 1 + 1e-9 for place in places)
     order = sorted(range(len(wanted)), key=wanted.__getitem__)
-    assert all(places[b] - places[a] >= 0.05 - 1e-9 for a, b in zip(order, order[1:], strict=False))
+    assert all(places[b] - places[a] >= 0.05 - 1e-9 for a, b in pairwise(order))
 
 
 @given(st.lists(st.integers(1, 9), unique=True))
