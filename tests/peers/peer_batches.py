@@ -45,6 +45,7 @@ class Batch:
     policy_logprobs: Tensor
     old_logprobs: Tensor
     ref_logprobs: Tensor
+    sampler_logprobs: Tensor
 
     @property
     def policy(self) -> Tensor:
@@ -81,8 +82,9 @@ def batch(
         loss_mask=loss_mask,
         advantages=normal(1.0),
         policy_logprobs=policy,
-        old_logprobs=policy + normal(0.6),
+        old_logprobs=(old := policy + normal(0.6)),
         ref_logprobs=policy + normal(0.6),
+        sampler_logprobs=old + normal(0.6),
     )
 
 

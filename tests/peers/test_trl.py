@@ -95,6 +95,8 @@ def theirs(trainer, data):
         "ref_per_token_logps": data.ref_logprobs,
         "num_items_in_batch": data.loss_mask.sum(),
     }
+    if trainer.use_vllm:
+        inputs["importance_sampling_ratio"] = trainer.weights
     return value_and_gradient(trainer._compute_loss(trainer.model, inputs), policy)
 
 
@@ -138,6 +140,24 @@ def test_gspo(agree, trainer, dtype, seed):
     settings = {"loss_type": "grpo", "importance_sampling_level": "sequence", "epsilon": 0.03, "epsilon_high": 0.04}
     found, expected = ours(GSPO(0.03, 0.04), data), theirs(trainer(**settings), data)
     agree("`GSPO`, one advantage a completion", "TRL `grpo`, `sequence`", *zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("loss_type", ["dapo", "grpo"])
+def test_truncated_importance_sampling(agree, trainer, loss_type, monkeypatch, dtype, seed):
+    data, cap = batch(seed, dtype, without_tokens=loss_type == "dapo"), 1.5
+    made = trainer(loss_type=loss_type)
+    monkeypatch.setattr(made, "use_vllm", True)
+    monkeypatch.setattr(
+        made, "weights", (data.old_logprobs - data.sampler_logprobs).exp().clamp(max=cap), raising=False
+    )
+    expected = theirs(made, data)
+    aggregation = {"dapo": "token", "grpo": "sequence"}[loss_type]
+    loss, policy = ClippedPolicyLoss(aggregation=aggregation, sampler_ratio_cap=cap), data.policy
+    denominator = loss.denominator(data.loss_mask)
+    output = loss(policy, data.old_logprobs, data.advantages, data.loss_mask, denominator, None, data.sampler_logprobs)
+    found = value_and_gradient(output.loss, policy)
+    name = f'`ClippedPolicyLoss("{aggregation}", sampler_ratio_cap=c)`'
+    agree(name, f"TRL `loss_type={loss_type}`, `token_truncate`", *zip(found, expected, strict=True))
 
 
 @pytest.mark.parametrize(

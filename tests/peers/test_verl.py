@@ -15,6 +15,7 @@ core = peer("verl.trainer.ppo.core_algos")
 configs = peer("verl.workers.config")
 rewards = peer("verl.workers.reward_manager.dapo")
 protocol = peer("verl.protocol")
+correction = peer("verl.trainer.ppo.rollout_corr_helper")
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),
@@ -38,8 +39,8 @@ def actor(aggregation: str, **clips: float):
     return config
 
 
-def theirs(name: str, data, aggregation: str, **clips: float):
-    """Value and gradient of one of verl's policy losses."""
+def theirs(name: str, data, aggregation: str, weights: torch.Tensor | None = None, **clips: float):
+    """Value and gradient of one of verl's policy losses, its tokens weighted against the mismatch with the sampler."""
     policy = data.policy
     loss, _ = core.get_policy_loss_fn(name)(
         data.old_logprobs,
@@ -48,6 +49,7 @@ def theirs(name: str, data, aggregation: str, **clips: float):
         data.loss_mask.to(data.advantages.dtype),
         AGGREGATIONS[aggregation],
         actor(aggregation, **clips),
+        weights,
     )
     return value_and_gradient(loss, policy)
 
@@ -55,7 +57,9 @@ def theirs(name: str, data, aggregation: str, **clips: float):
 def ours(loss, data):
     """Value and gradient of one of our losses."""
     policy = data.policy
-    output = loss(policy, data.old_logprobs, data.advantages, data.loss_mask, loss.denominator(data.loss_mask))
+    sampler = data.sampler_logprobs if loss.requires_sampler else None
+    denominator = loss.denominator(data.loss_mask)
+    output = loss(policy, data.old_logprobs, data.advantages, data.loss_mask, denominator, sampler_logprobs=sampler)
     return value_and_gradient(output.loss, policy)
 
 
@@ -68,6 +72,19 @@ def test_clipped(agree, aggregation, dtype, seed):
     name = f'`ClippedPolicyLoss(aggregation="{aggregation}", dual_clip=c)`'
     besides = 2 * ADDED if aggregation == "sequence" else 0.0
     agree(name, f"verl `vanilla`, `{AGGREGATIONS[aggregation]}`", *zip(found, expected, strict=True), besides=besides)
+
+
+@pytest.mark.parametrize("cap", [1.2, 2.0])
+def test_truncated_importance_sampling(agree, cap, dtype, seed):
+    data = batch(seed, dtype)
+    weights, _ = correction.compute_rollout_correction_weights(
+        data.old_logprobs - data.sampler_logprobs, data.loss_mask.to(dtype), "token", cap
+    )
+    assert 0 < int((weights == cap).sum()) < int(data.loss_mask.sum())
+    found = ours(ClippedPolicyLoss(0.2, 0.28, dual_clip=3.0, sampler_ratio_cap=cap), data)
+    expected = theirs("vanilla", data, "token", weights, clip_ratio_low=0.2, clip_ratio_high=0.28, clip_ratio_c=3.0)
+    name = "`ClippedPolicyLoss(sampler_ratio_cap=c)`"
+    agree(name, "verl `vanilla`, `rollout_is: token`", *zip(found, expected, strict=True))
 
 
 def test_micro_batches_of_a_step(agree, dtype, seed):
