@@ -12,7 +12,7 @@ COMMANDS = ("train", "eval", "inspect", "compare")
 
 _MAY_CHANGE = (
     *("config", "output", "resume", "override", "device", "checkpoint_every", "keep_checkpoints", "diagnose"),
-    *("reward_time_limit", "gradient_checkpointing", "tracker"),
+    *("reward_time_limit", "gradient_checkpointing", "tracker", "log_samples"),
     *("steps", "max_tokens"),
 )
 """Settings of a run that may differ when it is taken up again: they do not change what an update computes (the limits
