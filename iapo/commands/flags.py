@@ -6,7 +6,15 @@ from iapo.commands.evaluate import EvaluationSettings
 from iapo.commands.inspect import InspectionSettings
 from iapo.commands.show import ShowSettings
 from iapo.training.file_parser import FileParser
-from iapo.training.parser import REWARDS, SAMPLER, RewardFunctions, SamplerFactory, add_component_flags, command_parser
+from iapo.training.parser import (
+    REWARDS,
+    SAMPLER,
+    RewardFunctions,
+    SamplerFactory,
+    add_component_flags,
+    command_parser,
+    train_parser,
+)
 from iapo.training.settings import PolicySource, ProblemSource
 from iapo.training.styles import StyleSource
 
@@ -18,6 +26,13 @@ SWITCHES = {
     "training": "those of updates, in place of evaluations",
 }
 """Flags of ``iapo show`` that take no value."""
+
+
+def parser_of(command: str) -> ArgumentParser:
+    """The parser of a command."""
+    makers = {"train": train_parser, "eval": eval_parser, "inspect": inspect_parser}
+    makers |= {"compare": compare_parser, "show": show_parser, "export": export_parser}
+    return makers[command]()
 
 
 def eval_parser() -> ArgumentParser:
@@ -64,4 +79,14 @@ def show_parser() -> ArgumentParser:
     parser.add_class_arguments(ShowSettings, skip=set(SWITCHES))
     for name, what in SWITCHES.items():
         parser.add_argument(f"--{name}", action="store_true", help=what)
+    return parser
+
+
+def export_parser() -> ArgumentParser:
+    """Flags of ``iapo export``."""
+    parser = FileParser(description="Write the policy of a run as a folder of the Hugging Face kind, with a model card.")
+    add = parser.add_argument
+    add("run", type=str, help="run folder, or a checkpoint-N folder in it")
+    add("--output", type=str, required=True, help="folder that is made; it must not be there")
+    add("--adapter", action="store_true", help="keep trained adapters apart; left out, they are merged into the weights")
     return parser

@@ -11,6 +11,9 @@ from iapo.training.quoting import quoted
 REPORT = "report.md"
 """The file that a finished run has."""
 
+FIGURES = ("curves.png", "before_after.png")
+"""The pictures in it."""
+
 _CURVES = (
     ("reward", "reward"),
     ("completions/mean_length", "completion length, tokens"),
@@ -42,8 +45,8 @@ def write_report(
     Returns:
         The path of ``report.md``.
     """
-    plot_curves(metrics, folder / "curves.png")
-    plot_before_after(before, after, folder / "before_after.png")
+    plot_curves(metrics, folder / FIGURES[0])
+    plot_before_after(before, after, folder / FIGURES[1])
     lines = ["# Report", "", *(f"- {name}: {value}" for name, value in metadata.items()), ""]
     lines += ["## Before and after, on problems held out from training", "", *verdict(before, after), ""]
     lines += [markdown_table({"before": before, "after": after}), ""]

@@ -33,6 +33,7 @@ def train(
     choices: ComponentChoices,
     resolved: Mapping[str, Any],
     styles: StyleSource = AUTO,
+    command: str = "",
 ) -> int:
     """Train a policy and report what happened.
 
@@ -43,6 +44,7 @@ def train(
         choices: the components.
         resolved: all settings as plain data, kept in the run folder and compared on resuming.
         styles: how completions reason and answer; what is found is kept in the run folder, as ``style``.
+        command: the command line, for the report.
 
     The first SIGINT or SIGTERM ends sampling at once and lets an update that has begun finish; either way the weights
     after the last finished update are saved. A run that is finished goes on where ``resume`` is on and its limits are
@@ -67,7 +69,7 @@ def train(
         sharding = accelerate_sharding(policy.autocast()) or (Sharding() if settings.shard else None)
         if sharding is not None and processes.size == 1:
             raise ValueError("shard: there is one process, want several: start them with torchrun or accelerate launch")
-        return _train(policy, problems, settings, choices, resolved, styles, processes, sharding, progress)
+        return _train(policy, problems, settings, choices, resolved, styles, processes, sharding, progress, command)
 
 
 def _train(
@@ -80,6 +82,7 @@ def _train(
     processes: Processes,
     sharding: Sharding | None,
     progress: CommandProgress,
+    command: str,
 ) -> int:
     """`train` on this process of a run."""
     folder = Path(settings.output)
@@ -91,7 +94,7 @@ def _train(
         with interruption.leaving(), progress.phase(f"loading {policy.model} and {problems.resolve()}"):
             run = open_run(folder, policy, problems, settings, choices, resolved, styles, processes, sharding)
         try:
-            finished = _carry_on(run, interruption, progress)
+            finished = _carry_on(run, interruption, progress, command)
         except Interrupted:
             run.session.save(run.resolved)
             finished = False
@@ -123,7 +126,7 @@ def quiet_unless(heard: bool) -> Iterator[None]:
         yield
 
 
-def _carry_on(run: Run, interruption: Interruption, progress: CommandProgress) -> bool:
+def _carry_on(run: Run, interruption: Interruption, progress: CommandProgress, command: str) -> bool:
     """Update until the run is done or interrupted; if it is done, evaluate and report.
 
     Several processes notice a signal together, after the update in which it came: what one alone left, the others would
@@ -170,6 +173,7 @@ def _carry_on(run: Run, interruption: Interruption, progress: CommandProgress) -
     with leaving(), _evaluating(progress, run, "after training"):
         after = session.evaluate(run.held_out, session.step)
     metadata = {"updates": session.step, "tokens sampled": session.tokens_sampled, **run.metadata}
+    metadata |= {"command": f"`{command}`"} if command else {}
     with processes.together():
         if processes.first:
             write_report(run.folder, metadata, read_metrics(metrics_file), before, after, _sampled(run))

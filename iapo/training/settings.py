@@ -188,6 +188,8 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if not self.output:
+            raise ValueError("output: got an empty text, want the name of a run folder")
 
 
 def check_ranges(record: object) -> None:
