@@ -57,7 +57,8 @@ _TYPES = {
     "NoneType": "null",
 }
 _CHOICES = re.compile(r"typing\.Literal\[(.*?)\]")
-_NUMBER = re.compile(r"Not of type \w+: (?:invalid literal .*|(?P<value>\S+) does not conform to restriction (?P<want>.+))")
+_NUMBER = re.compile(r"Not of type (?P<kind>\w+): (?:invalid literal|could not convert|.*?restriction (?P<want>v\S+))")
+_VALUES = (r"Given value: (.*)", r"(?:base 10|float): '?(.*?)'?$", r": (\S+) does not conform")
 
 
 def mended(error: ArgumentError, commands: Sequence[str], parser: ArgumentParser | None) -> ArgumentError:
@@ -111,10 +112,11 @@ def _of_key(key: str, text: str) -> str:
     """The error about one setting; empty for one of another kind."""
     if key == "config":
         return f"config: {text[0].lower()}{text[1:]}; want a YAML file of settings, or one of iapo://NAME"
-    if number := _NUMBER.match(text):
-        if number["value"] is None:
-            return f"{key}: got {text.rpartition(':')[2].strip()}, want a whole number"
-        return f'"{key}": {number["value"]} does not conform to restriction {number["want"]}'
+    if number := _NUMBER.search(text):
+        given = next((found[1] for each in _VALUES if (found := re.search(each, text))), "")
+        what = "a number" if "Float" in number["kind"] else "a whole number"
+        rule = f": it does not conform to restriction {number['want']}" if number["want"] else ""
+        return f'"{key}": got {given}, want {what}{rule}'
     own = key.rpartition(".")[2]
     named = next((part for part in reversed(key.split(".")) if part in _KINDS), None)
     option, class_path = _OPTION.search(text), _CLASS.search(text)
