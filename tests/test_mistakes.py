@@ -24,9 +24,9 @@ TINY = (
 
 MISTAKES = [
     # words and flags
-    ("", 2, ["no command is given", "train, eval"]),
-    ("trian", 2, ["no command 'trian'", "did you mean train?"]),
-    ("shwo runs", 2, ["no command 'shwo'", "show"]),
+    ("", 2, ["no subcommand is given", "train, eval"]),
+    ("trian", 2, ["'trian' is no command", "did you mean train?"]),
+    ("shwo runs", 2, ["'shwo' is no command", "show"]),
     ("train extra", 2, ["'extra' is one word too many"]),
     ("T --stesp 3", 2, ["--stesp is no flag", "did you mean --steps?"]),
     ("T --learning_rat 3", 2, ["--learning_rat is no flag"]),

@@ -123,7 +123,9 @@ def evaluate_models(
             if results:
                 print(markdown_table(results, settings.ks), flush=True)
     if settings.output is None:
-        say_where("iapo eval", "only the table is kept; the same command with --output eval.json keeps texts and numbers")
+        say_where(
+            "iapo eval", "only the table is kept; the same command with --output eval.json keeps texts and numbers"
+        )
         return 0
     output = Path(settings.output)
     write_text(_texts_beside(settings.output), "".join(_lines(source, each) for source, each in results.items()))

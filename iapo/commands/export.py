@@ -70,7 +70,9 @@ def export(*, run: str, output: str, adapter: bool) -> int:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
     except OSError as error:
-        raise OSError(f"output: {output} cannot be made ({error.strerror}); want a place that can be written") from error
+        raise OSError(
+            f"output: {output} cannot be made ({error.strerror}); want a place that can be written"
+        ) from error
     try:
         with CommandProgress("iapo export") as progress, progress.phase(f"writing {target} from {checkpoint}"):
             _write(checkpoint, temporary, adapter)
@@ -79,8 +81,11 @@ def export(*, run: str, output: str, adapter: bool) -> int:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    say_where("iapo export", f"the model is in {target}, its card is {target / 'README.md'}; "
-              f"iapo eval --models '[{quoted_path(target)}]' evaluates it")
+    say_where(
+        "iapo export",
+        f"the model is in {target}, its card is {target / 'README.md'}; "
+        f"iapo eval --models '[{quoted_path(target)}]' evaluates it",
+    )
     return 0
 
 
@@ -123,7 +128,9 @@ def _card(checkpoint: Path, folder: Path, name: str, adapter: bool) -> str:
     base = base_of(checkpoint) if is_adapter(checkpoint) else _base(run)
     code = (_ADAPTER_CODE if adapter else _CODE).format(name=name)
     library, tag = ("peft", ", lora") if adapter else ("transformers", "")
-    named = {"base": base, "base_line": f"\nbase_model: {base}"} if _HUB_ID.fullmatch(base) else {"base": Path(base).name}
+    named = (
+        {"base": base, "base_line": f"\nbase_model: {base}"} if _HUB_ID.fullmatch(base) else {"base": Path(base).name}
+    )
     fields = {"base_line": "", **named, "library": library, "tag": tag, "name": name, "step": step, "code": code}
     return _CARD.format(**fields, report=report)
 

@@ -84,9 +84,13 @@ def show_parser() -> ArgumentParser:
 
 def export_parser() -> ArgumentParser:
     """Flags of ``iapo export``."""
-    parser = FileParser(description="Write the policy of a run as a folder of the Hugging Face kind, with a model card.")
+    parser = FileParser(
+        description="Write the policy of a run as a folder of the Hugging Face kind, with a model card."
+    )
     add = parser.add_argument
     add("run", type=str, help="run folder, or a checkpoint-N folder in it")
     add("--output", type=str, required=True, help="folder that is made; it must not be there")
-    add("--adapter", action="store_true", help="keep trained adapters apart; left out, they are merged into the weights")
+    add(
+        "--adapter", action="store_true", help="keep trained adapters apart; left out, they are merged into the weights"
+    )
     return parser

@@ -88,11 +88,11 @@ def did_you_mean(given: str, known: Iterable[str], prefix: str = "") -> str:
 
 def _mend(message: str, commands: Sequence[str], parser: ArgumentParser | None) -> str:
     if match := _COMMAND.search(message):
-        return f"no command {match[1]!r}{did_you_mean(match[1], commands) or f'; want one of {_listed(commands)}'}"
+        return f"invalid choice: {match[1]!r} is no command{did_you_mean(match[1], commands) or f'; want one of {_listed(commands)}'}"
     if match := _UNKNOWN.search(message):
         return _unknown_flag(match[1], parser)
-    if message.startswith("expected \"subcommand\""):
-        return f"no command is given, want one of {_listed(commands)}"
+    if message.startswith('expected "subcommand"'):
+        return f"no subcommand is given, want one of {_listed(commands)}"
     if match := re.search(r"arguments are required: (?:\w+\.)?(\w+)", message):
         what = "a flag" if parser is not None and f"--{match[1]}" in parser._option_string_actions else "a word"
         return f"{match[1]}: is missing, want {what} that names it; {_PLACES.get(match[1], '')}".rstrip("; ")
@@ -129,7 +129,9 @@ def _of_key(key: str, text: str) -> str:
         return f"optimizer.{match[1]}: got {match[2]}, want a number"
     missing = _NOT_FOUND.search(text)
     if missing and named:
-        given = next(value for value in (missing["path"], missing["wrong"], missing["name"], missing["reward"]) if value)
+        given = next(
+            value for value in (missing["path"], missing["wrong"], missing["name"], missing["reward"]) if value
+        )
         return f"{key}: {_no_class(given.rpartition('.')[2], named, literal, bool(missing['wrong']))}"
     if literal:
         given = text.rpartition("Got value: ")[2] or text.rpartition("Given value: ")[2]
@@ -148,7 +150,9 @@ def _of_key(key: str, text: str) -> str:
 def _kinds(text: str) -> list[str]:
     """The types of a union, in words; empty if one has no words here."""
     subtypes = re.search(r"Subtypes: \[(.*?)\] Errors", text)
-    names = re.findall(r"(?:<class '(?:[\w.]*\.)?)?(\w+)(?:\[[\w., ]*\])?(?:'>)?(?:, |$)", subtypes[1]) if subtypes else []
+    names = (
+        re.findall(r"(?:<class '(?:[\w.]*\.)?)?(\w+)(?:\[[\w., ]*\])?(?:'>)?(?:, |$)", subtypes[1]) if subtypes else []
+    )
     return [_TYPES[name] for name in names] if all(name in _TYPES for name in names) else []
 
 
@@ -185,7 +189,9 @@ def _classes(module: str, base: type) -> list[str]:
     found: Any = locate(module)
     names = getattr(found, "__all__", dir(found))
     values = {name: getattr(found, name) for name in names if name[:1].isupper()}
-    return sorted(n for n, v in values.items() if inspect.isclass(v) and issubclass(v, base) and not inspect.isabstract(v))
+    return sorted(
+        n for n, v in values.items() if inspect.isclass(v) and issubclass(v, base) and not inspect.isabstract(v)
+    )
 
 
 def _parameters(class_path: str) -> list[str]:

@@ -132,7 +132,7 @@ def _read(source: Path, settings: ShowSettings) -> tuple[Path, list[tuple[dict[s
         return evaluations[-1], read_samples(evaluations[-1])
     if named and not settings.training:
         return named[0], read_samples(named[0])
-    steps = sorted({context.get("step") for context, _ in logged})
+    steps = sorted({int(context["step"]) for context, _ in logged})
     step = settings.step if settings.step is not None else steps[-1] if steps else None
     if step not in steps:
         after = [_step(path) for path in evaluations]

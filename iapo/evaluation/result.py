@@ -109,7 +109,8 @@ class EvaluationResult:
     def save(self, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
         """Write the numbers as JSON; `load` reads them. A process that is killed on the way leaves no half of a file.
 
-        The samples are written beside them, into a file that ends in ``.jsonl``; `iapo.evaluation.read_samples` reads it.
+        The samples are written beside them, into a file that ends in ``.jsonl``, which `iapo.evaluation.read_samples`
+        reads.
 
         Args:
             path: the file; it is replaced if it is there.

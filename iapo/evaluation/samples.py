@@ -113,4 +113,3 @@ def read_samples(path: Path) -> list[tuple[dict[str, Any], Sample]]:
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"{path}: line {number} is no sample ({line[:40]!r}); remove the line") from error
     return found
-

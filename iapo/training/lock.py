@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import itertools
 import os
 import stat
 from collections.abc import Iterator
@@ -47,7 +46,9 @@ def locked(folder: Path) -> Iterator[int]:
 def _lock(folder: Path) -> int:
     """The locked descriptor of the file that is in the folder now: another process may just have removed the folder."""
     path = folder / LOCK
-    for attempt in itertools.count():
+    attempt = 0
+    while True:
+        attempt += 1
         try:
             folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)

@@ -15,6 +15,7 @@ from iapo.rewards.scores import read_references
 from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import PromptStream, Row, RowPlace
 from iapo.tasks.splitting import split_indices
+from iapo.training.describing import learning_rate_of, method_of
 from iapo.training.diagnosis import Diagnosis
 from iapo.training.divided import divided
 from iapo.training.fitting import Room, forced_tokens
@@ -22,7 +23,6 @@ from iapo.training.folder import write_text
 from iapo.training.log import truncate_metrics
 from iapo.training.parallel import Sharding
 from iapo.training.processes import Processes
-from iapo.training.describing import learning_rate_of, method_of
 from iapo.training.report import REPORT
 from iapo.training.reproducibility import tokenizer_digest
 from iapo.training.samples import SAMPLES

@@ -60,7 +60,9 @@ def _fenced(sample: Sample) -> list[str]:
 
 def _cut(text: str) -> str:
     half = _LONGEST // 2
-    return text if len(text) <= _LONGEST else f"{text[:half]}\n[... {len(text) - 2 * half} characters ...]\n{text[-half:]}"
+    return (
+        text if len(text) <= _LONGEST else f"{text[:half]}\n[... {len(text) - 2 * half} characters ...]\n{text[-half:]}"
+    )
 
 
 def _score(value: float | None) -> str:

@@ -37,5 +37,7 @@ def shipped_path(text: str) -> str:
     if name in names():
         return str(folder() / f"{name}.yaml")
     near = difflib.get_close_matches(name, names(), n=3, cutoff=0.5)
-    told = f"did you mean {' or '.join(SCHEME + each for each in near)}?" if near else f"want one of {', '.join(names())}"
+    told = (
+        f"did you mean {' or '.join(SCHEME + each for each in near)}?" if near else f"want one of {', '.join(names())}"
+    )
     raise ValueError(f"config: there is no {text}; {told}")
