@@ -1,9 +1,9 @@
 """The study's figures from the runs of `iapo compare`: one list of results, the targets, and accuracy against length.
 
-    iapo compare configs/compare/study.yaml --output runs/study
+    iapo compare iapo://compare/study --output runs/study
     python -m iapo.embedded.recipe --out runs/models/shortcuts --shortcut 0.2 0.8 --shortcut_slip 0.12 --threads 1
-    iapo compare configs/compare/study_shortcuts.yaml --output runs/study_shortcuts
-    iapo compare configs/compare/study_choices.yaml --output runs/study_choices
+    iapo compare iapo://compare/study_shortcuts --output runs/study_shortcuts
+    iapo compare iapo://compare/study_choices --output runs/study_choices
     python benchmarks/study.py runs/study runs/study_shortcuts runs/study_choices
     python benchmarks/study.py runs/smollm2_small --figure smollm2.png
 

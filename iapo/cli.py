@@ -1,6 +1,7 @@
-"""`iapo train | eval | inspect | compare`: from the command line to calls."""
+"""`iapo train | eval | inspect | compare | show | export`: from the command line to calls."""
 
 import json
+import shlex
 import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
@@ -8,11 +9,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-COMMANDS = ("train", "eval", "inspect", "compare")
+COMMANDS = ("train", "eval", "inspect", "compare", "show", "export")
 
 _MAY_CHANGE = (
     *("config", "output", "resume", "override", "device", "checkpoint_every", "keep_checkpoints", "diagnose"),
-    *("reward_time_limit", "gradient_checkpointing", "tracker"),
+    *("reward_time_limit", "gradient_checkpointing", "tracker", "log_samples"),
     *("steps", "max_tokens"),
 )
 """Settings of a run that may differ when it is taken up again: they do not change what an update computes (the limits
@@ -27,24 +28,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal ended after it saved, 128 and the signal's number where there was nothing to save. A command line that
         cannot be parsed exits with 2.
     """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    command = f"iapo {given[0]}" if given and given[0] in COMMANDS else "iapo"
     try:
         from iapo.commands.failures import output_is_closed, report, short_warnings
-        from iapo.commands.flags import FileParser, compare_parser, eval_parser, inspect_parser
-        from iapo.training.parser import train_parser
+        from iapo.commands.flags import FileParser, parser_of
+        from iapo.commands.mending import mended
     except ModuleNotFoundError as error:
-        print(f"iapo: {error.name} is missing: install the extra, pip install 'iapo[train]'", file=sys.stderr)
+        print(f"{command}: {error.name} is missing: install the extra, pip install 'iapo[train]'", file=sys.stderr)
         return 1
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:
+        print(f"{command}: interrupted before it began; run the same command again", file=sys.stderr)
+        return 130
     debug = "--debug" in given
-    command = f"iapo {given[0]}" if given and given[0] in COMMANDS else "iapo"
     folder = None
     try:
-        from transformers.utils.logging import disable_progress_bar
+        _quiet_libraries()
+        if "--version" in given:
+            from iapo.commands.version import versions
 
-        disable_progress_bar()
-        parsers = {"train": train_parser(), "eval": eval_parser(), "inspect": inspect_parser()}
-        parsers["compare"] = compare_parser()
+            print(versions())
+            return 0
+        parsers = {name: parser_of(name) for name in COMMANDS}
         parser = FileParser(prog="iapo", description="Information-aware policy optimization of language models.")
+        parser.add_argument("--version", action="store_true", help="print the versions of iapo, torch and others")
         commands = parser.add_subcommands()
         for name in COMMANDS:
             parsers[name].epilog = "--debug, anywhere: show the traceback of an error."
@@ -55,13 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             settings = parser.parse_args([argument for argument in given if argument != "--debug"])
         except (UnicodeDecodeError, RecursionError) as error:
             raise ArgumentError(None, f"config: a file is no YAML in UTF-8 ({error})") from error
+        except ArgumentError as error:
+            raise mended(error, COMMANDS, parsers.get(given[0]) if given else None) from error
         name = settings.subcommand
         with short_warnings(command):
             plain = json.loads(parsers[name].dump(settings[name], format="json", skip_unset=False))
             parts = parsers[name].instantiate(settings[name]).as_dict()
             parts.pop("config", None)
             folder = Path(parts["output"]) if name in ("train", "compare") else None
-            code = _run(name, parts, plain)
+            code = _run(name, parts, plain, shlex.join(["iapo", *given]))
         sys.stdout.flush()
         return code
     except SystemExit:
@@ -71,7 +80,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return report(command, error, debug, folder)
 
 
-def _run(name: str, parts: dict[str, Any], plain: dict[str, Any]) -> int:
+def _quiet_libraries() -> None:
+    """What is loaded and tried again is told of by the commands themselves."""
+    import logging
+
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+
+
+def _run(name: str, parts: dict[str, Any], plain: dict[str, Any], line: str) -> int:
     """Call a command with its parts as records."""
     from iapo.training.launch import launched_processes
     from iapo.training.plain_files import digests
@@ -87,6 +106,15 @@ def _run(name: str, parts: dict[str, Any], plain: dict[str, Any]) -> int:
         from iapo.commands.compare import compare
 
         return compare(**parts)
+    if name == "show":
+        from iapo.commands.show import ShowSettings, show
+
+        show(parts["run"], record(ShowSettings))
+        return 0
+    if name == "export":
+        from iapo.commands.export import export
+
+        return export(**parts)
     policy, problems, styles = record(PolicySource), record(ProblemSource), record(StyleSource)
     if name == "train":
         from iapo.training.run import train
@@ -94,28 +122,14 @@ def _run(name: str, parts: dict[str, Any], plain: dict[str, Any]) -> int:
 
         resolved = {key: value for key, value in plain.items() if key not in _MAY_CHANGE}
         resolved["files"] = digests(resolved)
-        return train(policy, problems, record(RunSettings), ComponentChoices(**parts), resolved, styles)
+        return train(policy, problems, record(RunSettings), ComponentChoices(**parts), resolved, styles, line)
     if name == "eval":
         from iapo.commands.evaluate import EvaluationSettings, evaluate_models
 
-        print(evaluate_models(policy, problems, record(EvaluationSettings), styles=styles, **parts))
-        return 0
-    from rich.console import Console
+        return evaluate_models(policy, problems, record(EvaluationSettings), styles=styles, **parts)
+    from iapo.commands.inspect import InspectionSettings, inspect_and_show
 
-    from iapo.commands.inspect import InspectionSettings, inspect_prompt, write_page
-    from iapo.inspection import render_terminal
-    from iapo.training.folder import check_writable
-
-    page = parts.pop("html")
-    if page is not None:
-        check_writable("html", page)
-    inspection = inspect_prompt(policy, problems, record(InspectionSettings), styles=styles, **parts)
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    render_terminal(inspection, Console())
-    if page is not None:
-        write_page(inspection, page)
-    return 0
+    return inspect_and_show(policy, problems, record(InspectionSettings), styles=styles, **parts)
 
 
 if __name__ == "__main__":

@@ -184,7 +184,7 @@ def test_it_is_the_method_that_it_says(name, defaults, embedded_tokenizer):
 def test_its_head_says_where_it_comes_from(name):
     text = (CONFIGS / f"{name}.yaml").read_text()
     head = " ".join(line.removeprefix("# ") for line in text.splitlines() if line.startswith("#"))
-    assert head.startswith(f"iapo train --config configs/{name}.yaml ")
+    assert head.startswith(f"iapo train --config iapo://{name} ")
     assert re.search(r"arXiv \d{4}\.\d{5}", head)
     sized = ("Sized for the embedded task", "is as in iapo_paper.yaml", "the defaults of iapo train")
     assert any(each in head for each in sized)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from iapo.commands.last_line import quoted_path, say_where
 from iapo.comparison.running.choice import choose
 from iapo.comparison.running.problems import problems_path, write_problems
 from iapo.comparison.running.progress import display
@@ -53,7 +54,12 @@ def compare(*, comparison: str, output: str, only_report: bool) -> int:
             write_problems(plan, folder, instantiate(plan.evaluation.settings)["rewards"])
             outcomes = run_plan(plan, folder, execute)
         if any(outcome.state == "interrupted" for outcome in outcomes.values()):
-            print(f"iapo compare: interrupted; the same command goes on in {output}", file=sys.stderr)
+            done = sum(outcome.state not in ("interrupted", "failed") for outcome in outcomes.values())
+            print(
+                f"iapo compare: interrupted; {done} of {len(outcomes)} runs are finished and kept, the others go on "
+                f"from their checkpoints; the same command goes on in {output}",
+                file=sys.stderr,
+            )
             return EXIT_CODE
     choices = choose(plan, folder)
     summary = summarize(plan, folder, choices, read_all(plan, folder, choices), outcomes)
@@ -64,4 +70,9 @@ def compare(*, comparison: str, output: str, only_report: bool) -> int:
         if outcome.state == "failed":
             last = outcome.message.splitlines()[-1]
             print(f"iapo compare: {name} failed: {last} (see {folder / name / 'output.log'})", file=sys.stderr)
+    say_where(
+        "iapo compare",
+        f"the page is {quoted_path(folder / 'index.html')}, the tables are in {quoted_path(folder / 'report.md')}; "
+        f"iapo show {quoted_path(folder)}/METHOD/SETTING/seed-N prints sampled texts",
+    )
     return int(any(outcome.state == "failed" for outcome in outcomes.values()))

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,8 @@ import torch
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from torch import nn
 
-from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate, markdown_table
+from iapo.commands.last_line import quoted_path, say_where
+from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate, lines_of, markdown_table
 from iapo.interfaces import Reward, Sampler
 from iapo.policy.limits import limits_of
 from iapo.rewards import check_columns, check_references, in_style
@@ -20,6 +21,7 @@ from iapo.styles import CompletionStyle
 from iapo.tasks.splitting import split_indices
 from iapo.training.fitting import Room, reserved_by
 from iapo.training.folder import check_writable, write_text
+from iapo.training.progress import CommandProgress
 from iapo.training.session import longest
 from iapo.training.settings import PolicySource, ProblemSource, check_ranges
 from iapo.training.styles import AUTO, StyleSource, sampler_in_style
@@ -39,7 +41,8 @@ class EvaluationSettings:
             lengths of the first model's samples, an empty list does not measure it.
         budget_samples: so many samples of each problem are cut, at most.
         answer_tokens: of an answer that is asked for, at most.
-        output: a .json file for all numbers; a table goes to standard output.
+        output: a .json file for all numbers, with all sampled texts in a .jsonl file beside it; a table goes to
+            standard output.
 
     Raises:
         ValueError: a number out of range, a k above ``samples`` or below 1, or a negative budget.
@@ -57,6 +60,8 @@ class EvaluationSettings:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if self.output is not None and Path(self.output).suffix == ".jsonl":
+            raise ValueError(f"output: got {self.output}, want a name ending in .json; texts go beside it into .jsonl")
         wrong = [k for k in self.ks if not 1 <= k <= self.samples]
         if wrong:
             raise ValueError(f"ks: got {wrong}, want 1 to the number of samples, {self.samples}")
@@ -80,8 +85,8 @@ def evaluate_models(
     sampler: Callable[[nn.Module, Any], Sampler],
     rewards: Mapping[str, Reward],
     styles: StyleSource = AUTO,
-) -> str:
-    """Evaluate each model with the same problems, seed and budgets.
+) -> int:
+    """Evaluate each model with the same problems, seed and budgets, and print them side by side.
 
     Args:
         policy: device and precision; its model is replaced by each of the models.
@@ -91,8 +96,11 @@ def evaluate_models(
         rewards: reward functions by name; the first one says which completions are right.
         styles: how completions reason and answer; where it is not known, each model's own samples show it.
 
+    The table goes to standard output, Markdown. If ``output`` is a path, all numbers are written there as JSON, and
+    all sampled texts beside it as JSON lines; where that fails in the end the table is printed all the same.
+
     Returns:
-        The table, Markdown. If ``output`` is a path, all numbers are written there as JSON.
+        The exit code 0.
 
     Raises:
         OSError: ``output`` cannot be written; before any model loads.
@@ -102,6 +110,40 @@ def evaluate_models(
     """
     if settings.output is not None:
         check_writable("output", settings.output)
+        check_writable("output", str(_texts_beside(settings.output)))
+    results: dict[str, EvaluationResult] = {}
+    with CommandProgress("iapo eval") as progress:
+        try:
+            for source, result in _results(policy, problems, settings, sampler, rewards, styles, progress):
+                results[source] = result
+        except KeyboardInterrupt as interruption:
+            interruption.add_note(_not_evaluated(settings.models[len(results) :], settings.output))
+            raise
+        finally:
+            if results:
+                print(markdown_table(results, settings.ks), flush=True)
+    if settings.output is None:
+        say_where(
+            "iapo eval", "only the table is kept; the same command with --output eval.json keeps texts and numbers"
+        )
+        return 0
+    output = Path(settings.output)
+    write_text(_texts_beside(settings.output), "".join(_lines(source, each) for source, each in results.items()))
+    write_text(output, json.dumps(_numbers(problems, settings, results), indent=2) + "\n")
+    say_where("iapo eval", f"the numbers are in {output}; iapo show {quoted_path(output)} prints sampled texts")
+    return 0
+
+
+def _results(
+    policy: PolicySource,
+    problems: ProblemSource,
+    settings: EvaluationSettings,
+    sampler: Callable[[nn.Module, Any], Sampler],
+    rewards: Mapping[str, Reward],
+    styles: StyleSource,
+    progress: CommandProgress,
+) -> Iterator[tuple[str, EvaluationResult]]:
+    """Each model with its result, as it is evaluated."""
     task = problems.resolve()
     usual = settings.forced(styles.known(task) or CompletionStyle().replaced(styles.postfix, styles.closing))
     rows = problems.load(settings.seed)
@@ -111,21 +153,27 @@ def evaluate_models(
     places = problems.places(held)
     held_out = [rows[index] for index in held]
     device, autocast = policy.torch_device(), policy.autocast()
-    results: dict[str, EvaluationResult] = {}
     budgets: tuple[int, ...] | None = None
     for source in settings.models:
-        model, tokenizer = dataclasses.replace(policy, model=source).load()
+        with progress.phase(f"loading {source}"):
+            model, tokenizer = dataclasses.replace(policy, model=source).load()
         shown = problems.render(held_out, tokenizer, places)
         sample = sampler(model, tokenizer)
         reserved = reserved_by(getattr(sample, "max_new_tokens", 0), tokenizer, usual)
         room = Room(tokenizer, limits_of(model), reserved, problems.long_prompts)
         shown = [shown[place] for place in room.fitting(shown, places)]
-        with torch.autocast(device.type, autocast, enabled=autocast is not None):
+        if settings.output is None and source == settings.models[0]:
+            progress.say("sampled texts are not kept; --output eval.json keeps them for iapo show")
+        count, most = len(shown) * (settings.samples + 1), longest(sample)
+        with (
+            torch.autocast(device.type, autocast, enabled=autocast is not None),
+            progress.phase(f"evaluating {source}, {count} completions", model, count, most),
+        ):
             style = styles.choose(task, sample, tokenizer, [row["prompt"] for row in shown], device)
             sample = sampler_in_style(sample, style)
             forced = settings.forced(style)
             torch.manual_seed(settings.seed)
-            results[source] = evaluate(
+            result = evaluate(
                 shown,
                 tokenizer=tokenizer,
                 sampler=sample,
@@ -134,16 +182,34 @@ def evaluate_models(
                 samples=settings.samples,
                 forced=forced if forced is None or budgets is None else dataclasses.replace(forced, budgets=budgets),
             )
-        if (curve := results[source].at_budget) is not None:
+        if (curve := result.at_budget) is not None:
             budgets = curve.budgets
-    if settings.output is not None:
-        numbers = {
-            source: {name: asdict(measure) for name, measure in result.measures(settings.ks).items()}
-            for source, result in results.items()
-        }
-        names = ("problems", "samples", "seed")
-        used = {"data": str(problems.resolve())} | {name: getattr(settings, name) for name in names}
-        if budgets is not None:
-            used["budgets"] = list(budgets)
-        write_text(Path(settings.output), json.dumps({"settings": used, "results": numbers}, indent=2) + "\n")
-    return markdown_table(results, settings.ks)
+        yield source, result
+
+
+def _numbers(
+    problems: ProblemSource, settings: EvaluationSettings, results: Mapping[str, EvaluationResult]
+) -> dict[str, Any]:
+    """What the file has: the settings, and every measure of each model."""
+    used: dict[str, Any] = {"data": str(problems.resolve())}
+    used |= {name: getattr(settings, name) for name in ("problems", "samples", "seed")}
+    curve = next((result.at_budget for result in results.values() if result.at_budget is not None), None)
+    if curve is not None:
+        used["budgets"] = list(curve.budgets)
+    measures = {source: result.measures(settings.ks) for source, result in results.items()}
+    numbers = {source: {name: asdict(each) for name, each in found.items()} for source, found in measures.items()}
+    return {"settings": used, "results": numbers}
+
+
+def _lines(source: str, result: EvaluationResult) -> str:
+    return lines_of(result.samples or (), model=source)
+
+
+def _texts_beside(output: str) -> Path:
+    """The file of the sampled texts."""
+    return Path(output).with_suffix(".jsonl")
+
+
+def _not_evaluated(models: Sequence[str], output: str | None) -> str:
+    kept = "nothing was written" if output is None else f"nothing was written to {output}"
+    return f"{', '.join(models)} not evaluated, {kept}; run the same command again"

@@ -50,10 +50,11 @@ def report(command: str, error: BaseException, debug: bool, folder: Path | None)
     if isinstance(error, BrokenPipeError) and output_is_closed():
         return 0
     if isinstance(error, KeyboardInterrupt):
-        print(f"{command}: interrupted; what was saved before is as it was", file=sys.stderr)
+        known = " ".join(getattr(error, "__notes__", ())) or "what was saved before is as it was"
+        print(f"{command}: interrupted; {known}", file=sys.stderr)
         return 130
     if isinstance(error, Interrupted):
-        print(f"{command}: {error} before there was anything to save", file=sys.stderr)
+        print(f"{command}: {error} before there was anything to save; run the same command again", file=sys.stderr)
         return 128 + error.signal
     line = describe(error)
     if isinstance(error, ArgumentError):

@@ -4,10 +4,35 @@ from jsonargparse import ArgumentParser
 
 from iapo.commands.evaluate import EvaluationSettings
 from iapo.commands.inspect import InspectionSettings
+from iapo.commands.show import ShowSettings
 from iapo.training.file_parser import FileParser
-from iapo.training.parser import REWARDS, SAMPLER, RewardFunctions, SamplerFactory, add_component_flags, command_parser
+from iapo.training.parser import (
+    REWARDS,
+    SAMPLER,
+    RewardFunctions,
+    SamplerFactory,
+    add_component_flags,
+    command_parser,
+    train_parser,
+)
 from iapo.training.settings import PolicySource, ProblemSource
 from iapo.training.styles import StyleSource
+
+SWITCHES = {
+    "right": "only completions that are right",
+    "wrong": "only completions that are wrong",
+    "shortest": "the shortest first",
+    "longest": "the longest first",
+    "training": "those of updates, in place of evaluations",
+}
+"""Flags of ``iapo show`` that take no value."""
+
+
+def parser_of(command: str) -> ArgumentParser:
+    """The parser of a command."""
+    makers = {"train": train_parser, "eval": eval_parser, "inspect": inspect_parser}
+    makers |= {"compare": compare_parser, "show": show_parser, "export": export_parser}
+    return makers[command]()
 
 
 def eval_parser() -> ArgumentParser:
@@ -44,4 +69,28 @@ def compare_parser() -> ArgumentParser:
     add("comparison", type=str, help="YAML file of methods, seeds and problems")
     add("--output", type=str, default="runs/compare", help="folder of the runs and the page; what is finished is kept")
     add("--only-report", action="store_true", help="write the page from the runs that are finished, start none")
+    return parser
+
+
+def show_parser() -> ArgumentParser:
+    """Flags of ``iapo show``."""
+    parser = FileParser(description="Print sampled texts of a run or an evaluation with their rewards.")
+    parser.add_argument("run", type=str, help="run folder, or the .json or .jsonl file of an evaluation")
+    parser.add_class_arguments(ShowSettings, skip=set(SWITCHES))
+    for name, what in SWITCHES.items():
+        parser.add_argument(f"--{name}", action="store_true", help=what)
+    return parser
+
+
+def export_parser() -> ArgumentParser:
+    """Flags of ``iapo export``."""
+    parser = FileParser(
+        description="Write the policy of a run as a folder of the Hugging Face kind, with a model card."
+    )
+    add = parser.add_argument
+    add("run", type=str, help="run folder, or a checkpoint-N folder in it")
+    add("--output", type=str, required=True, help="folder that is made; it must not be there")
+    add(
+        "--adapter", action="store_true", help="keep trained adapters apart; left out, they are merged into the weights"
+    )
     return parser

@@ -1,5 +1,6 @@
 """`iapo inspect`: one prompt, its sampled reasoning, every token colored by its information about the answer."""
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +8,11 @@ from typing import Any
 
 import torch
 from jsonargparse.typing import NonNegativeInt, PositiveInt
+from rich.console import Console
 from torch import nn
 
-from iapo.inspection import Inspection, trace_from_rollout
+from iapo.commands.last_line import quoted_path, say_where
+from iapo.inspection import Inspection, render_html, render_terminal, trace_from_rollout
 from iapo.interfaces import MIEstimator, Reward, Sampler
 from iapo.policy.forward import inference_mode
 from iapo.policy.limits import limits_of
@@ -21,7 +24,8 @@ from iapo.rollout import ask_about, eos_ids_of
 from iapo.tasks import Row
 from iapo.training.components import Answer
 from iapo.training.fitting import Room
-from iapo.training.folder import write_text
+from iapo.training.folder import check_writable, write_text
+from iapo.training.progress import CommandProgress
 from iapo.training.settings import PolicySource, ProblemSource, check_ranges
 from iapo.training.styles import AUTO, StyleSource, estimator_in_style, sampler_in_style
 
@@ -124,8 +128,34 @@ def chosen_problem(problems: ProblemSource, settings: InspectionSettings) -> Row
     return rows[settings.index]
 
 
-def write_page(inspection: Inspection, path: str) -> None:
-    """Write the HTML page of an inspection, UTF-8."""
-    from iapo.inspection import render_html
+def inspect_and_show(
+    policy: PolicySource,
+    problems: ProblemSource,
+    settings: InspectionSettings,
+    sampler: Callable[[nn.Module, Any], Sampler],
+    rewards: Mapping[str, Reward],
+    estimator: MIEstimator,
+    styles: StyleSource = AUTO,
+    html: str | None = None,
+) -> int:
+    """`inspect_prompt`, printed to standard output and, if ``html`` names a file, written there as a page.
 
-    write_text(Path(path), render_html(inspection))
+    Returns:
+        The exit code 0.
+
+    Raises:
+        OSError: the file cannot be written; raised before any model loads.
+    """
+    if html is not None:
+        check_writable("html", html)
+    with CommandProgress("iapo inspect") as progress, progress.phase(f"loading and sampling {policy.model}"):
+        inspection = inspect_prompt(policy, problems, settings, sampler, rewards, estimator, styles)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    render_terminal(inspection, Console())
+    if html is None:
+        say_where("iapo inspect", "nothing is kept of this; the same command with --html page.html writes a page")
+        return 0
+    write_text(Path(html), render_html(inspection))
+    say_where("iapo inspect", f"the page is {quoted_path(html)}; open it in a browser")
+    return 0

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from iapo.evaluation.forced_answers import ForcedAnswers, accuracy_at_budgets
 from iapo.evaluation.result import EvaluationResult
+from iapo.evaluation.samples import Sample, samples_of
 from iapo.evaluation.scoring import Rows, Scoring
 from iapo.interfaces import Reward, Sampler
 from iapo.rewards.rollouts import score_rollout
 from iapo.rewards.scores import Scores
-from iapo.rollout.ends import ended, eos_ids_of
+from iapo.rollout.ends import ended, eos_ids_of, style_of
 from iapo.rollout.text import decode_completions
 from iapo.types import Rollout
 
@@ -56,7 +57,11 @@ def evaluate(
     """
     if not rows:
         raise ValueError("rows: got none, want at least one problem")
-    eos_ids = eos_ids_of(sampler, tokenizer)
+    eos_ids, style = eos_ids_of(sampler, tokenizer), style_of(sampler)
+
+    def read(found: _Samples, greedy: bool) -> list[Sample]:
+        return samples_of(found.rollout, rows, found.scores, tokenizer, eos_ids, style, correct_above, greedy)
+
     scoring = Scoring(tokenizer, rewards, correct_above, eos_ids, score)
     sampled = _in_parts(scoring, rows, sampler, samples, batch)
     best = _in_parts(scoring, rows, greedy, 1, batch)
@@ -71,14 +76,16 @@ def evaluate(
         if forced is None
         else accuracy_at_budgets(forced, sampled.rollout, sampled.correct, rows, scoring, sampler, batch),
         texts=_texts(sampled.rollout, tokenizer, samples) if keep_texts else None,
+        samples=(*read(sampled, greedy=False), *read(best, greedy=True)),
     )
 
 
 @dataclass(frozen=True, eq=False)
 class _Samples:
-    """Scored completions: right or not, those of a problem in one row; and a rollout of them in that order."""
+    """Scored completions: right or not, those of a problem in one row; their scores and a rollout in that order."""
 
     correct: Tensor
+    scores: Scores
     rollout: Rollout
 
 
@@ -88,7 +95,9 @@ def _in_parts(scoring: Scoring, rows: Rows, sampler: Sampler, count: int, batch:
     starts = range(0, len(rows), size)
     parts = [_sample(scoring, rows, slice(start, start + size), sampler, count) for start in starts]
     return _Samples(
-        correct=torch.cat([part.correct for part in parts]), rollout=Rollout.cat([part.rollout for part in parts])
+        correct=torch.cat([part.correct for part in parts]),
+        scores=Scores.cat([part.scores for part in parts]),
+        rollout=Rollout.cat([part.rollout for part in parts]),
     )
 
 
@@ -97,7 +106,8 @@ def _sample(scoring: Scoring, rows: Rows, which: slice, sampler: Sampler, count:
     rollout = sampler([row["prompt"] for row in rows[which]], count)
     rollout = rollout.select(rollout.group_ids.argsort(stable=True))
     rollout = dataclasses.replace(rollout, group_ids=rollout.group_ids + which.start)
-    return _Samples(scoring.correct(rollout, rows).view(-1, count), rollout)
+    scores = scoring.scores(rollout, rows)
+    return _Samples(scores.correct(scoring.correct_above).view(-1, count), scores, rollout)
 
 
 def _texts(rollout: Rollout, tokenizer: Any, count: int) -> tuple[tuple[str, ...], ...]:

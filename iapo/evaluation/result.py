@@ -13,6 +13,7 @@ from torch import Tensor
 from iapo.evaluation.budgets import BudgetCurve
 from iapo.evaluation.intervals import Interval, interval
 from iapo.evaluation.pass_at import pass_at_k
+from iapo.evaluation.samples import Sample, lines_of
 
 _SAVED = ("correct", "lengths", "greedy_correct", "greedy_lengths")
 
@@ -30,6 +31,7 @@ class EvaluationResult:
         at_budget: samples of the same problems with their reasoning cut at budgets. ``None``: it was not measured.
         texts: the text of each sample, its end of sequence included, which `save` does not write. ``None``: the texts
             were not kept.
+        samples: all completions with what they were scored by, the greedy ones behind the others. ``None``: not known.
 
     Raises:
         ValueError: no problems or samples, or shapes that do not agree; they are named.
@@ -42,6 +44,7 @@ class EvaluationResult:
     truncated: Bool[Tensor, "problem sample"] | None = None
     at_budget: BudgetCurve | None = None
     texts: tuple[tuple[str, ...], ...] | None = None
+    samples: tuple[Sample, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.correct.ndim != 2 or self.correct.numel() == 0:
@@ -106,6 +109,9 @@ class EvaluationResult:
     def save(self, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
         """Write the numbers as JSON; `load` reads them. A process that is killed on the way leaves no half of a file.
 
+        The samples are written beside them, into a file that ends in ``.jsonl``, which `iapo.evaluation.read_samples`
+        reads.
+
         Args:
             path: the file; it is replaced if it is there.
             metadata: further entries of the file, which `load` does not look at.
@@ -116,13 +122,15 @@ class EvaluationResult:
         if self.at_budget is not None:
             budgets, correct = self.at_budget.budgets, self.at_budget.correct
             content["at_budget"] = {"budgets": list(budgets), "correct": correct.tolist()}
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(content) + "\n")
-        partial.replace(path)
+        texts = {} if self.samples is None else {path.with_suffix(".jsonl"): lines_of(self.samples)}
+        for target, text in (texts | {path: json.dumps(content) + "\n"}).items():
+            partial = path.with_suffix(".partial")
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(target)
 
     @classmethod
     def load(cls, path: Path) -> "EvaluationResult":
-        """Read what `save` wrote. The result has no texts.
+        """Read the numbers that `save` wrote. The result has neither texts nor samples.
 
         Raises:
             FileNotFoundError: the file is not there.

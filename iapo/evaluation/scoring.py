@@ -41,6 +41,9 @@ class Scoring:
             rollout: its group ids say which of the problems a completion answers.
             rows: the problems.
         """
+        return self.scores(rollout, rows).correct(self.correct_above)
+
+    def scores(self, rollout: Rollout, rows: Rows) -> Scores:
+        """The scores of all completions; arguments are those of `correct`."""
         answered = [rows[group] for group in rollout.group_ids.tolist()]
-        scores = self.score(rollout, answered, self.tokenizer, self.rewards, self.eos_ids)
-        return scores.correct(self.correct_above)
+        return self.score(rollout, answered, self.tokenizer, self.rewards, self.eos_ids)

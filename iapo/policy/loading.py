@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -126,9 +127,25 @@ def _named(source: str) -> Iterator[None]:
         if is_out_of_memory(error) or isinstance(error, ModuleNotFoundError):
             raise
         raise ValueError(
-            f"model: {source} cannot be loaded ({type(error).__name__}: {error}); want a complete folder, an id of the "
-            "hub that can be reached, or a .gguf file"
+            f"model: {source} cannot be loaded ({_why(source, error)}); want a complete folder, an id of the hub that "
+            "can be reached, or a .gguf file"
         ) from error
+
+
+def _why(source: str, error: Exception) -> str:
+    """What is missing in a folder, where that can be seen; else what transformers says of it."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        names = {each.name for each in path.iterdir()}
+        if "config.json" not in names:
+            return f"it has no config.json, but {', '.join(sorted(names)[:5]) or 'nothing'}"
+        if not any(name.endswith((".safetensors", ".bin", ".gguf")) for name in names):
+            return "it has no weights (model.safetensors)"
+        if not any(name.startswith(("tokenizer", "vocab", "spiece")) or name == "merges.txt" for name in names):
+            return "it has no tokenizer (tokenizer.json)"
+    if isinstance(error, OSError) and "couldn't connect" in str(error).lower():
+        return "it is no folder here, and the hub cannot be reached"
+    return f"{type(error).__name__}: {error}"
 
 
 def _locate(source: str) -> tuple[str, dict[str, Any]]:
@@ -145,4 +162,6 @@ def _locate(source: str) -> tuple[str, dict[str, Any]]:
         return str(path.parent), {"gguf_file": path.name}
     if (source.startswith((".", "/", "~")) or source.count("/") > 1) and not path.is_dir():
         raise FileNotFoundError(f"model: no directory {source}")  # a hub id has one slash at most
+    if not path.is_dir() and get_close_matches(source, ["embedded"], cutoff=0.8):
+        raise ValueError(f"model: no directory {source}; did you mean embedded?")
     return str(path) if path.is_dir() else source, {}

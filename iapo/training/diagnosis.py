@@ -135,6 +135,7 @@ def diagnosed_update(
     resampling: Resampling | None = None,
     diagnosis: Diagnosis | None = None,
     leaving: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    see: Callable[[TrainingBatch], None] | None = None,
 ) -> dict[str, float]:
     """`iapo.training.loop.update` with the entropy on right and wrong completions, and measured by ``diagnosis``.
 
@@ -143,9 +144,12 @@ def diagnosed_update(
     Args:
         leaving: makes a context that may raise `iapo.training.interruption.Interrupted`. Before the update it ends the
             call, and nothing of the policy has changed; after the update only the rest of the diagnosis is left out.
+        see: gets the completions of the update and their advantages.
     """
     with leaving():
         batch = prepare(rows, model, tokenizer, components, settings, resampling)
+        if see is not None:
+            see(batch)
         metrics = dict(batch.metrics)
         if diagnosis is not None:
             with timed(metrics, "iapo/time/diagnose"):

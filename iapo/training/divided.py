@@ -1,7 +1,7 @@
 """Sampling and scoring divided over the processes of a run, by whole prompts; every process gets all that was made."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from iapo.interfaces import Prompts, Sampler
 from iapo.policy.whole_weights import whole_weights
 from iapo.rewards.rollouts import score_rollout
 from iapo.rewards.scores import Scores
+from iapo.styles import CompletionStyle
 from iapo.training.processes import Processes
 from iapo.types import Rollout
 
@@ -37,6 +38,16 @@ class DividedSampler(Sampler):
     sampler: Sampler
     model: nn.Module
     processes: Processes
+
+    @property
+    def eos_ids(self) -> Collection[int]:
+        """The tokens that end a completion, if the sampler says them."""
+        return self.sampler.eos_ids  # type: ignore[attr-defined]
+
+    @property
+    def style(self) -> CompletionStyle | None:
+        """How completions reason and answer, if the sampler says it."""
+        return getattr(self.sampler, "style", None)
 
     def sample(self, prompts: Prompts, group_size: int) -> Rollout:
         """The completions of all processes, in the order of the prompts."""

@@ -14,6 +14,7 @@ import yaml  # type: ignore[import-untyped]
 from jsonargparse import ArgumentParser, Namespace, _typehints, get_loader, set_dumper, set_loader
 
 from iapo.training.plain_files import arguments_to_import_paths, to_files, to_import_paths
+from iapo.training.shipped import shipped_path
 
 _MODE = "iapo"
 
@@ -27,7 +28,7 @@ class FileParser(ArgumentParser):
     def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Namespace:  # type: ignore[override]
         """Parse arguments; those of this process by default."""
         try:
-            given = arguments_to_import_paths(sys.argv[1:] if args is None else args)
+            given = arguments_to_import_paths(_with_paths(sys.argv[1:] if args is None else args))
         except ValueError as error:
             self.error(str(error), error)
         with patch.object(_typehints, _DISCARD.__name__, _start_afresh):
@@ -40,6 +41,15 @@ class FileParser(ArgumentParser):
     def dump(self, *args: Any, **options: Any) -> str:
         """Settings as text, with files in place of the modules that they were loaded as."""
         return to_files(super().dump(*args, **options))
+
+
+def _with_paths(arguments: Sequence[str]) -> list[str]:
+    """Arguments with the path of a file of settings in place of its name, ``iapo://NAME``."""
+    found = []
+    for argument in arguments:
+        flag, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+        found.append(flag + equals + shipped_path(value))
+    return found
 
 
 def _start_afresh(parser: Any, before: Any, now: Any) -> None:

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_TRIES = 1000
+"""Times that a folder may come or go while it is made; in a place such as /proc none can ever be made."""
+
 LOCK = ".lock"
 """The locked file in a folder; it holds the process id of who locked it last."""
 
@@ -43,14 +46,16 @@ def locked(folder: Path) -> Iterator[int]:
 def _lock(folder: Path) -> int:
     """The locked descriptor of the file that is in the folder now: another process may just have removed the folder."""
     path = folder / LOCK
+    attempt = 0
     while True:
+        attempt += 1
         try:
             folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-        except FileNotFoundError:
-            continue
         except OSError as error:
-            if isinstance(error, FileExistsError) and _came_or_went(error.filename):
+            went = isinstance(error, FileNotFoundError)
+            came = isinstance(error, FileExistsError) and _came_or_went(error.filename)
+            if attempt < _TRIES and (went or came):
                 continue
             raise OSError(
                 f"output: {folder} cannot be used ({error.strerror}: {error.filename}); want a folder that can be "

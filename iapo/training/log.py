@@ -1,9 +1,10 @@
-"""The metrics file of a run: one JSON object a line, one line a step, flushed as it is written."""
+"""The files of a run that grow by the step, metrics and samples: one JSON object a line, flushed as it is written."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from iapo.evaluation import Sample, lines_of
 from iapo.training.folder import write_text
 
 
@@ -11,6 +12,12 @@ def append_metrics(path: Path, step: int, metrics: Mapping[str, float]) -> None:
     """Add the metrics of one step."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps({"step": step, **metrics}) + "\n")
+
+
+def append_samples(path: Path, step: int, samples: Iterable[Sample]) -> None:
+    """Add completions of one step."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(lines_of(samples, step=step))
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.policy.logprobs import completion_logprobs
-from iapo.rewards.scores import read_references
+from iapo.rewards.scores import Scores, read_references
 from iapo.rollout.collation import ask_about
 from iapo.rollout.ends import eos_ids_of, style_of
 from iapo.training.assigning import assign
@@ -32,6 +32,7 @@ class TrainingBatch:
         rows: one mapping per prompt; ``rollout.group_ids`` are indices into it.
         rollout: the completions that take part in the update; none if no reward could score any.
         rewards: of each completion.
+        scores: those by function, of the same completions.
         probed: the completions whose information was estimated.
         signals: what the assigner required.
         assigned: advantages and loss mask.
@@ -41,6 +42,7 @@ class TrainingBatch:
     rows: Rows
     rollout: Rollout
     rewards: Float[Tensor, " batch"]
+    scores: Scores
     probed: Bool[Tensor, " batch"]
     signals: TokenSignals
     assigned: AdvantageOutput
@@ -157,7 +159,10 @@ def prepare(
     kept = assigned.kept.nonzero().flatten()
     rollout = rollout.select(kept)
     assigned, rewards = assigned.select(kept, rollout.completion_ids.shape[1]), rewards[kept]
-    return TrainingBatch(samples.rows, rollout, rewards, assigned.probed, assigned.signals, assigned.output, metrics)
+    scores = scores.select(kept.tolist())
+    return TrainingBatch(
+        samples.rows, rollout, rewards, scores, assigned.probed, assigned.signals, assigned.output, metrics
+    )
 
 
 def optimise(

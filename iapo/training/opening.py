@@ -15,6 +15,7 @@ from iapo.rewards.scores import read_references
 from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import PromptStream, Row, RowPlace
 from iapo.tasks.splitting import split_indices
+from iapo.training.describing import learning_rate_of, method_of
 from iapo.training.diagnosis import Diagnosis
 from iapo.training.divided import divided
 from iapo.training.fitting import Room, forced_tokens
@@ -24,6 +25,7 @@ from iapo.training.parallel import Sharding
 from iapo.training.processes import Processes
 from iapo.training.report import REPORT
 from iapo.training.reproducibility import tokenizer_digest
+from iapo.training.samples import SAMPLES
 from iapo.training.session import ComponentChoices, Session, read_by
 from iapo.training.setting_up import set_up
 from iapo.training.settings import PolicySource, ProblemSource, RunSettings
@@ -115,11 +117,14 @@ def open_run(
     diagnosis = Diagnosis(session.model, session.tokenizer, session.components, session.update_settings, classifier)
     with processes.together():
         if processes.first:
-            truncate_metrics(folder / "metrics.jsonl", session.step)
+            for name in ("metrics.jsonl", SAMPLES):
+                truncate_metrics(folder / name, session.step)
             write_text(folder / "config.json", json.dumps(resolved, indent=2) + "\n")
     metadata = {
         "model": policy.model,
         "data": str(task),
+        "method": method_of(choices),
+        "learning rate": learning_rate_of(session.torch_optimizer, settings),
         "seed": settings.seed,
         "device": policy.torch_device(),
         "problems held out": len(held_out),

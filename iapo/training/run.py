@@ -1,25 +1,26 @@
 """A training run: set up, resume, loop, save, evaluate before and after, report."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from iapo.evaluation import Sample, read_samples
 from iapo.training.interruption import EXIT_CODE, Interrupted, Interruption, listening
 from iapo.training.lacking import EqualRewards
 from iapo.training.launch import accelerate_sharding, joined
 from iapo.training.lock import locked
-from iapo.training.log import append_metrics, read_metrics
+from iapo.training.log import append_metrics, append_samples, read_metrics
 from iapo.training.opening import Run, open_run
 from iapo.training.parallel import Sharding
 from iapo.training.processes import Processes
-from iapo.training.progress import progress_bar
+from iapo.training.progress import CommandProgress
 from iapo.training.random_state import restore_rng
 from iapo.training.report import REPORT, write_report
-from iapo.training.session import ComponentChoices, Session
+from iapo.training.samples import SAMPLES
+from iapo.training.session import ComponentChoices, Session, longest
 from iapo.training.settings import PolicySource, ProblemSource, RunSettings
 from iapo.training.styles import AUTO, StyleSource
 from iapo.training.tracking import check_tracker, tracked
@@ -32,6 +33,7 @@ def train(
     choices: ComponentChoices,
     resolved: Mapping[str, Any],
     styles: StyleSource = AUTO,
+    command: str = "",
 ) -> int:
     """Train a policy and report what happened.
 
@@ -42,6 +44,7 @@ def train(
         choices: the components.
         resolved: all settings as plain data, kept in the run folder and compared on resuming.
         styles: how completions reason and answer; what is found is kept in the run folder, as ``style``.
+        command: the command line, for the report.
 
     The first SIGINT or SIGTERM ends sampling at once and lets an update that has begun finish; either way the weights
     after the last finished update are saved. A run that is finished goes on where ``resume`` is on and its limits are
@@ -57,12 +60,16 @@ def train(
         ValueError: settings that cannot work; raised before the model loads where that is possible.
     """
     check_tracker(settings.tracker)
-    with joined(policy.device) as (processes, device), quiet_unless(processes.first):
+    with (
+        joined(policy.device) as (processes, device),
+        quiet_unless(processes.first),
+        CommandProgress("iapo train") as progress,
+    ):
         policy = replace(policy, device=str(device))
         sharding = accelerate_sharding(policy.autocast()) or (Sharding() if settings.shard else None)
         if sharding is not None and processes.size == 1:
             raise ValueError("shard: there is one process, want several: start them with torchrun or accelerate launch")
-        return _train(policy, problems, settings, choices, resolved, styles, processes, sharding)
+        return _train(policy, problems, settings, choices, resolved, styles, processes, sharding, progress, command)
 
 
 def _train(
@@ -74,6 +81,8 @@ def _train(
     styles: StyleSource,
     processes: Processes,
     sharding: Sharding | None,
+    progress: CommandProgress,
+    command: str,
 ) -> int:
     """`train` on this process of a run."""
     folder = Path(settings.output)
@@ -82,21 +91,32 @@ def _train(
             if processes.first:
                 held.enter_context(locked(folder))
         interruption = held.enter_context(listening())
-        with interruption.leaving():
+        with interruption.leaving(), progress.phase(f"loading {policy.model} and {problems.resolve()}"):
             run = open_run(folder, policy, problems, settings, choices, resolved, styles, processes, sharding)
         try:
-            finished = _carry_on(run, interruption)
+            finished = _carry_on(run, interruption, progress, command)
         except Interrupted:
             run.session.save(run.resolved)
             finished = False
     if finished:
+        progress.say(
+            f"the report is in {folder / REPORT}; iapo show {folder} prints sampled texts, "
+            f"iapo export {folder} --output FOLDER writes the model"
+        )
         return 0
     name = interruption.signal.name if interruption.signal is not None else "a signal to another process"
-    print(
-        f"iapo train: interrupted by {name} after step {run.session.step}; the same command with --resume goes on",
-        file=sys.stderr,
-    )
+    progress.say(f"interrupted by {name} {_kept(run.session)}; the same command with --resume goes on")
     return EXIT_CODE
+
+
+def _kept(session: Session) -> str:
+    """When a run was interrupted, and what is kept of it."""
+    if not session.step:
+        return "before the first update, which is lost, with an evaluation that was not finished"
+    kept = f"{Path(session.settings.output) / f'checkpoint-{session.step}'} is saved"
+    if session.share_done() == 1:
+        return f"in the evaluation after step {session.step}, the last; {kept}"
+    return f"after step {session.step}; {kept}"
 
 
 @contextmanager
@@ -106,7 +126,7 @@ def quiet_unless(heard: bool) -> Iterator[None]:
         yield
 
 
-def _carry_on(run: Run, interruption: Interruption) -> bool:
+def _carry_on(run: Run, interruption: Interruption, progress: CommandProgress, command: str) -> bool:
     """Update until the run is done or interrupted; if it is done, evaluate and report.
 
     Several processes notice a signal together, after the update in which it came: what one alone left, the others would
@@ -121,18 +141,18 @@ def _carry_on(run: Run, interruption: Interruption) -> bool:
     session, settings, metrics_file = run.session, run.settings, run.folder / "metrics.jsonl"
     processes = session.update_settings.processes
     leaving: Callable[[], AbstractContextManager[Any]] = interruption.leaving if processes.size == 1 else nullcontext
-    with leaving():
+    with leaving(), _evaluating(progress, run, "before training"):
         before = session.evaluate(run.held_out, 0)
     if session.resumed_from is not None:
         restore_rng(session.resumed_from.state.rng)
     if processes.first and session.share_done() < 1:
         (run.folder / REPORT).unlink(missing_ok=True)  # of a finished run that goes on
     elif processes.first:
-        print(f"iapo train: {_reached(session)}", file=sys.stderr)
+        progress.say(_reached(session))
     rewards = EqualRewards()
     tracker = settings.tracker if processes.first else "none"
     with (
-        progress_bar(settings.steps, session.step) as show,
+        progress.updates(settings.steps, session.step, session.model) as show,
         tracked(tracker, run.folder, run.resolved, session.step) as track,
     ):
         while (done := session.share_done()) < 1:
@@ -141,6 +161,7 @@ def _carry_on(run: Run, interruption: Interruption) -> bool:
             with processes.together():
                 if processes.first:
                     append_metrics(metrics_file, session.step, metrics)
+                    append_samples(run.folder / SAMPLES, session.step, session.samples)
                     track(session.step, metrics)
             show(session.step, metrics)
             rewards.see(metrics)
@@ -149,13 +170,26 @@ def _carry_on(run: Run, interruption: Interruption) -> bool:
                 session.save(run.resolved)
             if stop and not ended:
                 return False
-    with leaving():
+    with leaving(), _evaluating(progress, run, "after training"):
         after = session.evaluate(run.held_out, session.step)
     metadata = {"updates": session.step, "tokens sampled": session.tokens_sampled, **run.metadata}
+    metadata |= {"command": f"`{command}`"} if command else {}
     with processes.together():
         if processes.first:
-            write_report(run.folder, metadata, read_metrics(metrics_file), before, after)
+            write_report(run.folder, metadata, read_metrics(metrics_file), before, after, _sampled(run))
     return True
+
+
+def _evaluating(progress: CommandProgress, run: Run, when: str) -> AbstractContextManager[None]:
+    session, count = run.session, len(run.held_out) * (run.settings.eval_samples + 1)
+    title = f"evaluating {when}, {count} completions"
+    return progress.phase(title, session.model, count, longest(session.components.sampler))
+
+
+def _sampled(run: Run) -> list[Sample]:
+    """The completions of the last evaluation; none if somebody removed them."""
+    path = run.folder / f"evaluation-{run.session.step}.jsonl"
+    return [sample for _, sample in read_samples(path)] if path.exists() else []
 
 
 def _reached(session: Session) -> str:

@@ -1,7 +1,7 @@
 """A run in progress: its policy, its components, and how far it has come."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from iapo.evaluation import EvaluationResult, evaluate
+from iapo.evaluation import EvaluationResult, Sample, evaluate
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, Reward, Sampler
 from iapo.ops.random_state import fork_rng
 from iapo.optimizers import ClippedOptimizer
@@ -25,8 +25,10 @@ from iapo.training.components import Components, UpdateSettings
 from iapo.training.diagnosis import Diagnosis, diagnosed_update
 from iapo.training.divided import divided, divided_scores
 from iapo.training.interruption import Interrupted
+from iapo.training.loop import TrainingBatch
 from iapo.training.random_state import capture_rng, restore_rng
 from iapo.training.resample import Resampling
+from iapo.training.samples import first_samples
 from iapo.training.settings import RunSettings
 from iapo.training.sharded_state import whole_state
 from iapo.training.styles import estimator_in_style, sampler_in_style
@@ -70,6 +72,7 @@ class Session:
         step: updates done.
         tokens_sampled: in all updates.
         saved_step: updates done at the newest checkpoint; 0: there is none.
+        samples: some completions of the last update.
     """
 
     settings: RunSettings
@@ -84,6 +87,7 @@ class Session:
     step: int = 0
     tokens_sampled: int = 0
     saved_step: int = 0
+    samples: Sequence[Sample] = ()
 
     def share_done(self) -> float:
         """How much of the run is done, from 0 to 1."""
@@ -108,6 +112,10 @@ class Session:
         start = time.perf_counter()
         rounds = self.settings.resample
         rng, position = capture_rng(), self.stream.state()
+
+        def see(batch: TrainingBatch) -> None:
+            self.samples = first_samples(batch, self.settings.log_samples, self.tokenizer, self.components.sampler)
+
         try:
             metrics = diagnosed_update(
                 self.stream.next(),
@@ -119,6 +127,7 @@ class Session:
                 Resampling(rounds, self.stream.next) if rounds else None,
                 diagnosis,
                 leaving,
+                see,
             )
         except Interrupted:
             restore_rng(rng)

@@ -148,6 +148,7 @@ class RunSettings:
         epochs: optimizer steps on the same completions.
         resample: rounds in which groups of equal rewards give way to fresh prompts.
         reward_time_limit: seconds that a reward function may take over the completions of an update.
+        log_samples: of each update so many completions, the first, are kept to be read; 0 keeps none.
         diagnose: every how many updates the length and the information are diagnosed; 0 is never.
         answer: what the estimator is asked about, the own or the reference answer.
         warmup_steps: steps over which the learning rate rises.
@@ -174,6 +175,7 @@ class RunSettings:
     epochs: PositiveInt = 1
     resample: NonNegativeInt = 0
     reward_time_limit: PositiveFloat | None = 600.0
+    log_samples: NonNegativeInt = 8
     diagnose: NonNegativeInt = 10
     answer: Answer = "own"
     warmup_steps: NonNegativeInt = 0
@@ -186,6 +188,8 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if not self.output:
+            raise ValueError("output: got an empty text, want the name of a run folder")
 
 
 def check_ranges(record: object) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from iapo.comparison.running.plan import Method
 from iapo.comparison.running.settings import Settings, flags, resolve
 from iapo.comparison.running.values import mapping
+from iapo.training.shipped import shipped_path
 
 UNTUNED = "default"
 """Name of the only setting of a method that has nothing to tune."""
@@ -108,7 +109,8 @@ def setting_name(chosen: Mapping[str, Any]) -> str:
 
 def _locate(config: Any, beside: Path, where: str) -> Path:
     """A method's file: as seen from here, or from the folder of the comparison file."""
-    for candidate in (Path(str(config)).expanduser(), beside / str(config)):
+    config = shipped_path(str(config))
+    for candidate in (Path(config).expanduser(), beside / config):
         if candidate.is_file():
             return candidate
     raise FileNotFoundError(f"{where}.config: no file {config}, neither from here nor from {beside}")

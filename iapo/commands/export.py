@@ -1,0 +1,143 @@
+"""`iapo export`: the policy of a run as a folder that any library of the Hugging Face kind loads, with a model card."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+from iapo.commands.last_line import quoted_path, say_where
+from iapo.policy.loading import load_model, load_tokenizer
+from iapo.policy.lora import base_of, is_adapter
+from iapo.training.checkpoint import FORMAT, latest_checkpoint
+from iapo.training.folder import TEMPORARY, verify_folder
+from iapo.training.progress import CommandProgress
+from iapo.training.report import FIGURES, REPORT
+
+_CARD = """---
+library_name: {library}{base_line}
+pipeline_tag: text-generation
+tags: [iapo, reinforcement-learning, reasoning{tag}]
+---
+
+# {name}
+
+`{base}` after {step} updates with iapo, information-aware policy optimization.
+
+```python
+{code}
+```
+
+{report}
+"""
+_CODE = """from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained("{name}")
+tokenizer = AutoTokenizer.from_pretrained("{name}")"""
+_ADAPTER_CODE = """from peft import AutoPeftModelForCausalLM
+from transformers import AutoTokenizer
+
+model = AutoPeftModelForCausalLM.from_pretrained("{name}")
+tokenizer = AutoTokenizer.from_pretrained("{name}")"""
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+def export(*, run: str, output: str, adapter: bool) -> int:
+    """Write weights (safetensors), tokenizer, generation configuration and ``README.md``, the model card.
+
+    Args:
+        run: a run folder, of which the newest complete checkpoint is taken, or a ``checkpoint-N`` folder.
+        output: the folder; it appears when it is complete.
+        adapter: of a run that trained adapters, keep them apart in place of merging them.
+
+    Returns:
+        The exit code 0.
+
+    Raises:
+        FileExistsError: ``output`` is there and is no empty folder.
+        FileNotFoundError: no such run, or one without a checkpoint.
+        OSError: ``output`` cannot be written; raised before anything loads.
+        ValueError: ``adapter`` of a run that trained all weights, or a damaged checkpoint.
+    """
+    checkpoint = _checkpoint(Path(run).expanduser())
+    if adapter and not is_adapter(checkpoint):
+        raise ValueError(f"adapter: {checkpoint} has all weights and no adapters; leave --adapter out")
+    target = Path(output).expanduser()
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise FileExistsError(f"output: {output} is there already; remove it, or name another folder")
+    temporary = target.with_name(target.name + TEMPORARY)
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        raise OSError(
+            f"output: {output} cannot be made ({error.strerror}); want a place that can be written"
+        ) from error
+    try:
+        with CommandProgress("iapo export") as progress, progress.phase(f"writing {target} from {checkpoint}"):
+            _write(checkpoint, temporary, adapter)
+            (temporary / "README.md").write_text(_card(checkpoint, temporary, target.name, adapter), encoding="utf-8")
+        temporary.replace(target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    say_where(
+        "iapo export",
+        f"the model is in {target}, its card is {target / 'README.md'}; "
+        f"iapo eval --models '[{quoted_path(target)}]' evaluates it",
+    )
+    return 0
+
+
+def _checkpoint(run: Path) -> Path:
+    """The complete checkpoint that is meant."""
+    if not run.is_dir():
+        raise FileNotFoundError(f"run: no folder {run}; want the --output of iapo train")
+    if (run / "state.json").exists():
+        verify_folder(run, FORMAT)
+        return run
+    found = latest_checkpoint(run)
+    if found is None:
+        raise FileNotFoundError(f"run: {run} has no checkpoint; iapo train writes them every --checkpoint_every steps")
+    return found
+
+
+def _write(checkpoint: Path, folder: Path, adapter: bool) -> None:
+    if adapter:
+        for name in _ADAPTER_FILES:
+            shutil.copy(checkpoint / name, folder)
+        load_tokenizer(str(checkpoint)).save_pretrained(folder)
+        return
+    model, tokenizer = load_model(str(checkpoint))
+    model.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _card(checkpoint: Path, folder: Path, name: str, adapter: bool) -> str:
+    """The model card: where the model comes from, how to load it, and the report of its run with its pictures."""
+    run, report = checkpoint.parent, "The run has no report: it was not finished."
+    step = int(checkpoint.name.rpartition("-")[2])
+    if (run / REPORT).exists():
+        text = (run / REPORT).read_text(encoding="utf-8")
+        report = text.replace("# Report\n", "## The run\n", 1).replace("\n## ", "\n### ")
+        report = report.replace("### The run", "## The run", 1).strip()
+        for figure in FIGURES:
+            if (run / figure).exists():
+                shutil.copy(run / figure, folder)
+    base = base_of(checkpoint) if is_adapter(checkpoint) else _base(run)
+    code = (_ADAPTER_CODE if adapter else _CODE).format(name=name)
+    library, tag = ("peft", ", lora") if adapter else ("transformers", "")
+    named = (
+        {"base": base, "base_line": f"\nbase_model: {base}"} if _HUB_ID.fullmatch(base) else {"base": Path(base).name}
+    )
+    fields = {"base_line": "", **named, "library": library, "tag": tag, "name": name, "step": step, "code": code}
+    return _CARD.format(**fields, report=report)
+
+
+def _base(run: Path) -> str:
+    """The model that the run began from, as its settings name it."""
+    try:
+        return str(json.loads((run / "config.json").read_text(encoding="utf-8"))["model"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return "unknown"

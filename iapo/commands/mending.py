@@ -1,0 +1,203 @@
+"""Errors of the parser in one short line, with what was probably meant."""
+
+import difflib
+import inspect
+import re
+from argparse import ArgumentError
+from collections.abc import Iterable, Sequence
+from pydoc import locate
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, Sampler
+from iapo.styles import AnswerStyle, ReasoningStyle
+from iapo.tasks import Task
+
+_KINDS: dict[str, tuple[str, type]] = {
+    "assigner": ("iapo.advantages", AdvantageAssigner),
+    "outcome": ("iapo.advantages", AdvantageAssigner),
+    "estimator": ("iapo.estimators", MIEstimator),
+    "loss": ("iapo.losses", PolicyLoss),
+    "sampler": ("iapo.rollout", Sampler),
+    "rewards": ("iapo.rewards", object),
+    "task": ("iapo.tasks", Task),
+    "answer_style": ("iapo.styles", AnswerStyle),
+    "reasoning_style": ("iapo.styles", ReasoningStyle),
+    "optimizer": ("torch.optim", object),
+}
+"""Where the classes of a setting are, and what they have in common."""
+
+_PLACES = {
+    "comparison": "iapo compare iapo://compare/embedded is a small one",
+    "run": "the --output of iapo train",
+    "output": "as in --output my_model",
+}
+"""What stands in the place of an argument that is missing."""
+
+_KEY = re.compile(r'Parser key "([\w.]+)":\s*(.*)', re.S)
+_UNKNOWN = re.compile(r"[Uu]nrecognized arguments: (.*)", re.S)
+_COMMAND = re.compile(r"invalid choice: '(.*?)'")
+_OPTION = re.compile(r"(?:Option|option) '([\w.]+)'")
+_CLASS = re.compile(r"class_path[= ]+'([\w.]+)'")
+_NOT_FOUND = re.compile(
+    r"Expected a dot import path string: (?P<path>[^\s.]\S*)|"
+    r"Import path (?P<wrong>\S+) does not correspond to a subclass of|"
+    r"module '(?P<module>[\w.]+)' has no attribute '(?P<name>\w+)'|"
+    r"Expected a <class 'dict'>\. Got value: (?P<reward>[A-Za-z]\w*)$"
+)
+_REWARDS = "'{accuracy: {class_path: iapo.rewards.MathAnswer}}'"
+_TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "dict": "a mapping, as in '{name: value}'",
+    "list": "a list, as in '[one, two]'",
+    "NoneType": "null",
+}
+_CHOICES = re.compile(r"typing\.Literal\[(.*?)\]")
+_NUMBER = re.compile(r"Not of type (?P<kind>\w+): (?:invalid literal|could not convert|.*?restriction (?P<want>v\S+))")
+_VALUES = (r"Given value: (.*)", r"(?:base 10|float): '?(.*?)'?$", r": (\S+) does not conform")
+
+
+def mended(error: ArgumentError, commands: Sequence[str], parser: ArgumentParser | None) -> ArgumentError:
+    """The error with a shorter message where it is of a known kind, else as it is.
+
+    Args:
+        error: of a parser.
+        commands: all there are.
+        parser: of the command that was given, if it is one.
+    """
+    message = " ".join(str(error.message).split())
+    return ArgumentError(None, _mend(message, commands, parser) or message)
+
+
+def did_you_mean(given: str, known: Iterable[str], prefix: str = "") -> str:
+    """`; did you mean ...` with the nearest of what there is, empty if nothing is near.
+
+    Example:
+        >>> did_you_mean("stesp", ["steps", "seed"], "--")
+        '; did you mean --steps?'
+    """
+    by_lower = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(given.lower(), by_lower, n=3, cutoff=0.55)
+    near += [name for name in by_lower if name not in near and len(given) > 3 and name.startswith(given.lower())][:3]
+    return f"; did you mean {' or '.join(prefix + by_lower[name] for name in near[:3])}?" if near else ""
+
+
+def _mend(message: str, commands: Sequence[str], parser: ArgumentParser | None) -> str:
+    if match := _COMMAND.search(message):
+        return f"invalid choice: {match[1]!r} is no command{did_you_mean(match[1], commands) or f'; want one of {_listed(commands)}'}"
+    if match := _UNKNOWN.search(message):
+        return _unknown_flag(match[1], parser)
+    if message.startswith('expected "subcommand"'):
+        return f"no subcommand is given, want one of {_listed(commands)}"
+    if match := re.search(r"arguments are required: (?:\w+\.)?(\w+)", message):
+        what = "a flag" if parser is not None and f"--{match[1]}" in parser._option_string_actions else "a word"
+        return f"{match[1]}: is missing, want {what} that names it; {_PLACES.get(match[1], '')}".rstrip("; ")
+    if match := re.search(r"ambiguous option: (\S+) could match (\S+?),", message):
+        return f"{match[1]} is no flag; did you mean {match[2]}?"
+    if (match := re.search(r"Subcommand '\w+' does not accept option '([\w.]+)'", message)) and parser is not None:
+        return f"config: {match[1]} is no setting{did_you_mean(match[1], _settings(parser))}"
+    if message.startswith("Unexpected config"):
+        return "config: want a mapping of settings, as in 'steps: 60', one a line; " + message[:80]
+    if message.startswith("Problems parsing config"):
+        return f"config: the file is no YAML: {message.removeprefix('Problems parsing config: ')}"
+    match = _KEY.match(message)
+    return _of_key(match[1], match[2]) if match else ""
+
+
+def _of_key(key: str, text: str) -> str:
+    """The error about one setting; empty for one of another kind."""
+    if key == "config":
+        return f"config: {text[0].lower()}{text[1:]}; want a YAML file of settings, or one of iapo://NAME"
+    if number := _NUMBER.search(text):
+        given = next((found[1] for each in _VALUES if (found := re.search(each, text))), "")
+        what = "a number" if "Float" in number["kind"] else "a whole number"
+        rule = f": it does not conform to restriction {number['want']}" if number["want"] else ""
+        return f'"{key}": got {given}, want {what}{rule}'
+    own = key.rpartition(".")[2]
+    named = next((part for part in reversed(key.split(".")) if part in _KINDS), None)
+    option, class_path = _OPTION.search(text), _CLASS.search(text)
+    if option and "not accepted" in text and class_path:
+        known = _parameters(class_path[1])
+        near = did_you_mean(option[1], known) or f"; it takes {_listed(known)}"
+        return f"{key}: {class_path[1]} has no parameter {option[1]!r}{near}"
+    literal = [choice.strip(" '\"") for found in _CHOICES.findall(text)[:1] for choice in found.split(",")]
+    if key == "optimizer" and (match := re.search(r'Parser key "(\w+)": .*Given value: (\S+?)\. Got value', text)):
+        return f"optimizer.{match[1]}: got {match[2]}, want a number"
+    missing = _NOT_FOUND.search(text)
+    if missing and named:
+        given = next(
+            value for value in (missing["path"], missing["wrong"], missing["name"], missing["reward"]) if value
+        )
+        return f"{key}: {_no_class(given.rpartition('.')[2], named, literal, bool(missing['wrong']))}"
+    if literal:
+        given = text.rpartition("Got value: ")[2] or text.rpartition("Given value: ")[2]
+        return f"{own}: got {given}, want one of {_listed(literal)}{did_you_mean(given, literal)}"
+    if key == "models":
+        return f"models: got {_given(text)}, want a list, as in --models '[embedded, runs/mine/checkpoint-60]'"
+    if key == "rewards":
+        return f"rewards: got {_given(text)}, want functions by name, as in {_REWARDS}, or one as my_file.py:name"
+    if match := re.match(r"Expected a <class '(\w+)'>\. Got value: (.*)", text):
+        return f"{key}: got {match[2]}, want {_TYPES.get(match[1], match[1])}"
+    if (match := re.search(r"Given value: (.*)", text)) and (kinds := _kinds(text)):
+        return f"{key}: got {match[1]}, want {' or '.join(kinds)}"
+    return ""
+
+
+def _kinds(text: str) -> list[str]:
+    """The types of a union, in words; empty if one has no words here."""
+    subtypes = re.search(r"Subtypes: \[(.*?)\] Errors", text)
+    names = (
+        re.findall(r"(?:<class '(?:[\w.]*\.)?)?(\w+)(?:\[[\w., ]*\])?(?:'>)?(?:, |$)", subtypes[1]) if subtypes else []
+    )
+    return [_TYPES[name] for name in names] if all(name in _TYPES for name in names) else []
+
+
+def _given(text: str) -> str:
+    """The value that an error ends with; of a class its path."""
+    given = text.rpartition("Got value: ")[2]
+    match = re.search(r"class_path='(.*?)'", given)
+    return match[1] if match else given
+
+
+def _no_class(given: str, named: str, literal: Sequence[str], other_kind: bool) -> str:
+    module, base = _KINDS[named]
+    names = [*literal, *_classes(module, base)]
+    what = f"{given} is no {named}" if other_kind else f"no {named} is called {given!r}"
+    near = did_you_mean(given, names) or f"; there are {_listed(names)}"
+    return f"{what}{near} (one of your own by its import path, or as my_file.py:Name)"
+
+
+def _unknown_flag(rest: str, parser: ArgumentParser | None) -> str:
+    words = rest.split()
+    flag = next((word for word in words if word.startswith("-")), words[0] if words else "")
+    name = flag.partition("=")[0].lstrip("-")
+    if not flag.startswith("-"):
+        return f"{flag!r} is one word too many; a value follows its flag, in quotes if it has spaces"
+    near = "" if parser is None else did_you_mean(name, _settings(parser), "--")
+    return f"{flag.partition('=')[0]} is no flag{near}"
+
+
+def _settings(parser: ArgumentParser) -> list[str]:
+    return [action.dest for action in parser._actions if action.option_strings and action.dest != "help"]
+
+
+def _classes(module: str, base: type) -> list[str]:
+    found: Any = locate(module)
+    names = getattr(found, "__all__", dir(found))
+    values = {name: getattr(found, name) for name in names if name[:1].isupper()}
+    return sorted(
+        n for n, v in values.items() if inspect.isclass(v) and issubclass(v, base) and not inspect.isabstract(v)
+    )
+
+
+def _parameters(class_path: str) -> list[str]:
+    found: Any = locate(class_path)
+    return [] if found is None else [name for name in inspect.signature(found).parameters if name != "self"]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)

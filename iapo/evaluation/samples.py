@@ -1,0 +1,115 @@
+"""Completions as a reader sees them: the text beside what it was scored by, a JSON object a line."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from iapo.rewards.scores import Scores
+from iapo.rollout.ends import ended
+from iapo.rollout.text import decode_completions
+from iapo.styles import CompletionStyle
+from iapo.types import Rollout
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One completion with all that it was scored by.
+
+    Args:
+        problem: index of the problem among those that were sampled together.
+        prompt: what the policy read.
+        completion: what it wrote, without the end of sequence; what the rewards read.
+        reference: the reference answer of the problem; ``None``: it has none.
+        answer: the final answer as the style of completions finds it; ``None``: it finds none.
+        rewards: each function's score, unweighted, by its name; ``None``: it could not score the completion.
+        reward: their sum; ``None`` where one of them could not score it.
+        correct: whether the first reward says that it is right.
+        tokens: its length, end of sequence included.
+        finished: whether it came to its end before the limit; ``None``: not known.
+        greedy: whether it is the likeliest completion, not one that was drawn.
+        advantage: in training, the mean, smallest and largest advantage of its tokens.
+    """
+
+    problem: int
+    prompt: str
+    completion: str
+    reference: Any
+    answer: str | None
+    rewards: Mapping[str, float | None]
+    reward: float | None
+    correct: bool
+    tokens: int
+    finished: bool | None
+    greedy: bool = False
+    advantage: Mapping[str, float] | None = None
+
+
+def samples_of(
+    rollout: Rollout,
+    rows: Sequence[Mapping[str, Any]],
+    scores: Scores,
+    tokenizer: Any,
+    eos_ids: Collection[int],
+    style: CompletionStyle,
+    correct_above: float = 0.5,
+    greedy: bool = False,
+) -> list[Sample]:
+    """The completions of a rollout, in its order.
+
+    Args:
+        rollout: its group ids are indices of ``rows``.
+        rows: the problems.
+        scores: one for each completion.
+        tokenizer: decodes them.
+        eos_ids: tokens that end a completion; none: whether one is finished is not known.
+        style: finds the answer.
+        correct_above: a completion is right if its first reward is above this.
+        greedy: whether these are the likeliest completions.
+    """
+    texts = decode_completions(tokenizer, rollout, eos_ids)
+    finished = ended(rollout, eos_ids).tolist() if eos_ids else [None] * len(rollout)
+    correct, lengths = scores.correct(correct_above).tolist(), rollout.completion_lengths.tolist()
+    groups, totals, scored = rollout.group_ids.tolist(), scores.total.tolist(), scores.scored.tolist()
+    return [
+        Sample(
+            problem=group,
+            prompt=str(rows[group]["prompt"]),
+            completion=texts[index],
+            reference=rows[group].get("answer"),
+            answer=style.answer_in(texts[index]),
+            rewards={name: values[index] for name, values in scores.by_function.items()},
+            reward=totals[index] if scored[index] else None,
+            correct=correct[index],
+            tokens=lengths[index],
+            finished=finished[index],
+            greedy=greedy,
+        )
+        for index, group in enumerate(groups)
+    ]
+
+
+def lines_of(samples: Iterable[Sample], **context: Any) -> str:
+    """Samples as JSON, one a line; ``context`` stands first in each."""
+    named = ({**context, **asdict(sample)} for sample in samples)
+    return "".join(json.dumps(each, ensure_ascii=False, default=str) + "\n" for each in named)
+
+
+def read_samples(path: Path) -> list[tuple[dict[str, Any], Sample]]:
+    """What `lines_of` wrote, each with its context; a last line that a crash cut off is left out.
+
+    Raises:
+        ValueError: another line holds no sample; it is named.
+    """
+    names = {field.name for field in fields(Sample)}
+    found = []
+    # Lines end with \n alone: a text may have other ends of lines in it, which JSON leaves as they are.
+    for number, line in enumerate(path.read_bytes().decode("utf-8", "replace").split("\n")[:-1], 1):
+        try:
+            content = json.loads(line)
+            context = {name: value for name, value in content.items() if name not in names}
+            found.append((context, Sample(**{name: value for name, value in content.items() if name in names})))
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"{path}: line {number} is no sample ({line[:40]!r}); remove the line") from error
+    return found

@@ -1,0 +1,91 @@
+"""`iapo show`: what a new user reads of a run, by which choice, in a terminal and in a pipe."""
+
+import json
+
+import pytest
+
+from iapo.cli import main
+from iapo.commands.show import ShowSettings
+from iapo.evaluation import Sample, lines_of, read_samples
+
+
+def sample(tokens: int, correct: bool, text: str = "text") -> Sample:
+    score = float(correct)
+    return Sample(0, "1+1=", text, "2", None, {"accuracy": score}, score, correct, tokens, True)
+
+
+SAMPLES = [sample(tokens, tokens % 3 == 0) for tokens in range(1, 13)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "lengths"),
+    [
+        ({}, [3, 12, 1, 11]),
+        ({"wrong": True, "longest": True, "count": 2}, [11, 10]),
+        ({"right": True, "shortest": True, "count": 2}, [3, 6]),
+        ({"longest": True, "count": 1}, [12]),
+        ({"right": True, "count": 9}, [3, 6, 9, 12]),
+        ({"count": 1}, [3]),
+    ],
+)
+def test_the_choice(settings, lengths):
+    assert [each.tokens for each in ShowSettings(**settings).choose(SAMPLES)] == lengths
+
+
+def test_without_right_ones_all_places_go_to_wrong_ones():
+    wrong = [each for each in SAMPLES if not each.correct]
+    assert [each.tokens for each in ShowSettings().choose(wrong)] == [1, 4, 8, 11]
+
+
+def test_samples_come_back_from_their_file(tmp_path):
+    hostile = sample(2, True, "a\u2028b\n\x1b[2J \ud800")
+    path = tmp_path / "evaluation-3.jsonl"
+    path.write_bytes(lines_of([hostile, SAMPLES[0]], model="m").encode("utf-8", "surrogatepass"))
+    (first, one), (_, two) = read_samples(path)
+    assert (first, two) == ({"model": "m"}, SAMPLES[0])
+    assert one.completion.startswith("a\u2028b\n\x1b[2J")
+    path.write_text(path.read_bytes().decode("utf-8", "replace")[:-9])
+    assert len(read_samples(path)) == 1, "a line that was cut off is left out"
+
+
+def test_a_damaged_line_is_named(tmp_path, capsys):
+    (tmp_path / "evaluation-0.jsonl").write_text(lines_of(SAMPLES[:1]) + "{}\n")
+    assert main(["show", str(tmp_path)]) == 1
+    assert "line 2 is no sample" in capsys.readouterr().err
+
+
+def test_it_is_plain_in_a_pipe_and_nothing_in_it_acts_on_a_terminal(tmp_path, capsys):
+    long = "word " * 60 + "\x1b[2J"
+    (tmp_path / "evaluation-7.jsonl").write_text(lines_of([sample(9, False, long)]))
+    (tmp_path / "evaluation-12.jsonl").write_text(lines_of([sample(9, True, "newest")]))
+    (tmp_path / "samples.jsonl").write_text(lines_of([sample(5, True, "of an update")], step=4))
+    assert main(["show", str(tmp_path)]) == 0
+    assert "newest" in capsys.readouterr().out
+    assert main(["show", str(tmp_path), "--step", "7"]) == 0
+    out = capsys.readouterr().out
+    assert "wrong · reward 0 (accuracy 0) · 9 tokens · no answer read, reference '2'" in out
+    assert "word " * 60 in out
+    assert "\x1b" not in out
+    for choice in (["--step", "4"], ["--training"]):
+        assert main(["show", str(tmp_path), *choice]) == 0
+        assert "of an update" in capsys.readouterr().out
+
+
+def test_the_files_of_a_run_hold_every_sample_with_its_reward(tmp_path, capsys):
+    run = tmp_path / "run"
+    small = "--steps 2 --prompts_per_step 2 --group_size 2 --limit 24 --eval_problems 4 --eval_samples 2 --log_samples 3"
+    assert main(["train", "--output", str(run), *small.split(), "--sampler.max_new_tokens", "24"]) == 0
+    assert f"iapo show {run}" in capsys.readouterr().err.splitlines()[-1]
+    numbers = json.loads((run / "evaluation-2.json").read_text())
+    drawn = [each for _, each in read_samples(run / "evaluation-2.jsonl") if not each.greedy]
+    assert [each.correct for each in drawn] == [value for row in numbers["correct"] for value in row]
+    assert [each.tokens for each in drawn] == [value for row in numbers["lengths"] for value in row]
+    assert [not each.finished for each in drawn] == [value for row in numbers["truncated"] for value in row]
+    logged = read_samples(run / "samples.jsonl")
+    assert [context["step"] for context, _ in logged] == [1, 1, 1, 2, 2, 2]
+    assert all(each.advantage["min"] <= each.advantage["mean"] <= each.advantage["max"] for _, each in logged)
+    assert main(["train", "--output", str(run), "--resume", *small.split(), "--sampler.max_new_tokens", "24"]) == 0
+    assert read_samples(run / "samples.jsonl") == logged
+    report = (run / "report.md").read_text()
+    for text in ("**longest**", "method: LeaveOutPriced", "learning rate: 0.0005", "command: `iapo train"):
+        assert text in report

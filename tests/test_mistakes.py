@@ -1,0 +1,300 @@
+"""Mistakes of a new user: each ends in one line that says what is wrong, where, and what to do; never in a traceback.
+
+A line of the table: the command line, the exit code, and what its one line must say. ``T`` is a tiny ``iapo train``.
+"""
+
+import json
+import shlex
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from iapo.cli import main
+from iapo.embedded import generate_problems, model_path, rows
+from iapo.training.progress import CommandProgress
+from iapo.training.session import Session
+
+TINY = (
+    "train --output out --limit 24 --eval_problems 4 --eval_samples 1 --steps 1 --prompts_per_step 2 --group_size 2 "
+    "--sampler.max_new_tokens 8"
+)
+
+MISTAKES = [
+    # words and flags
+    ("", 2, ["no subcommand is given", "train, eval"]),
+    ("trian", 2, ["'trian' is no command", "did you mean train?"]),
+    ("shwo runs", 2, ["'shwo' is no command", "show"]),
+    ("train extra", 2, ["'extra' is one word too many"]),
+    ("T --stesp 3", 2, ["--stesp is no flag", "did you mean --steps?"]),
+    ("T --learning_rat 3", 2, ["--learning_rat is no flag"]),
+    ("T --steps", 2, ["--steps", "expected one argument"]),
+    ("eval --model embedded", 2, ["--model is no flag", "--models"]),
+    ("eval --models embedded", 2, ["models: got embedded", "want a list", "[embedded"]),
+    ("compare", 2, ["comparison: is missing", "iapo://compare/embedded"]),
+    ("export run", 2, ["output: is missing", "--output"]),
+    ("show", 2, ["run: is missing", "--output of iapo train"]),
+    # numbers and choices
+    ("T --steps many", 2, ['"steps": got many', "want a whole number"]),
+    ("T --steps 0", 2, ['"steps": got 0', "v>0"]),
+    ("T --steps 1.5", 2, ['"steps": got 1.5', "want a whole number"]),
+    ("T --group_size 1", 2, ['"group_size": got 1', "v>=2"]),
+    ("T --max_tokens 0", 2, ['"max_tokens": got 0', "v>0"]),
+    ("T --limit few", 2, ['"limit": got few', "want a whole number"]),
+    ("T --seed x", 2, ["seed: got x", "want a whole number"]),
+    ("T --shard maybe", 2, ["shard: got maybe", "want true or false"]),
+    ("T --chat_template_kwargs x", 2, ["chat_template_kwargs: got x", "want a mapping"]),
+    ("T --precision fp16", 2, ["precision: got fp16", "bf16, fp32"]),
+    ("T --answer gold", 2, ["answer: got gold", "own, reference"]),
+    ("T --tracker tensorbord", 2, ["tracker: got tensorbord", "did you mean tensorboard?"]),
+    ("T --answer_style tag", 2, ["answer_style", "'tag'", "did you mean tags"]),
+    ("T --sampler.max_new_tokens 0", 1, ["max_new_tokens: got 0", "at least 1"]),
+    ("T --sampler.max_new_tokens 9999", 1, ["9999", "256 positions", "lower --sampler.max_new_tokens"]),
+    ("T --sampler.temperature 0", 1, ["sampler.temperature: got 0.0", "positive"]),
+    ("T --prompts_per_step 1000", 1, ["prompts_per_step: got 1000", "number of problems"]),
+    ("T --eval_problems 1000", 1, ["eval_problems: got 1000"]),
+    ("eval --problems 2 --samples 1", 1, ["ks: got", "number of samples, 1"]),
+    ("inspect --index 99999", 1, ["index: got 99999", "want 0 to"]),
+    ("inspect --answer reference --prompt 1+1=", 1, ["answer: 'reference'", "--prompt has no reference"]),
+    ('inspect --prompt ""', 1, ["--prompt", "is empty"]),
+    # components
+    ("T --assigner GroupRelativ", 2, ["assigner", "'GroupRelativ'", "did you mean GroupRelative?"]),
+    ("T --assigner LeaveOut", 2, ["assigner", "LeaveOutPriced"]),
+    ("T --estimator EarlyExit", 2, ["estimator", "did you mean EarlyExitEntropy?"]),
+    ("T --loss torch.nn.MSELoss", 2, ["MSELoss is no loss", "ClippedPolicyLoss"]),
+    ("T --sampler Compacting", 2, ["sampler", "CompactingSampler"]),
+    ("T --optimizer torch.optim.Adamm", 2, ["optimizer", "'Adamm'", "Adam"]),
+    ("T --optimizer.lr fast", 2, ["optimizer.lr: got fast", "want a number"]),
+    ("T --assigner.alph 3", 2, ["has no parameter 'alph'"]),
+    ("T --sampler.max_new_token 3", 2, ["no parameter 'max_new_token'", "did you mean max_new_tokens?"]),
+    ("T --task Nope", 2, ["no task is called 'Nope'", "EmbeddedTask", "my_file.py:Name"]),
+    ("T --lora.r -1", 1, ["lora.r: got -1"]),
+    ("T --lora.r 2 --lora.target_modules [nope]", 1, ["lora.target_modules", "nope"]),
+    ('T --estimator EarlyExitEntropy --postfix ""', 1, ["postfix"]),
+    ("T --estimator EarlyExitEntropy --assigner LeaveOutPriced --sampler.temperature -1", 1, ["temperature"]),
+    # configuration files
+    ("T --config nope.yaml", 2, ["config: file does not exist", "nope.yaml", "iapo://NAME"]),
+    ("T --config list.yaml", 2, ["config: want a mapping of settings"]),
+    ("T --config bad.yaml", 2, ["config: the file is no YAML", "line 1"]),
+    ("T --config typo.yaml", 2, ["config: stepps is no setting", "did you mean steps"]),
+    ("T --config nested.yaml", 2, ["no parameter 'scal'", "did you mean scale?"]),
+    ("T --config iapo://gfop", 2, ["no iapo://gfop", "did you mean iapo://gfpo"]),
+    ("compare iapo://compare/embeded", 2, ["no iapo://compare/embeded", "iapo://compare/embedded"]),
+    ("compare nope.yaml", 1, ["comparison: no file nope.yaml"]),
+    ("compare list.yaml", 1, ["comparison", "list"]),
+    ("compare typo.yaml", 1, ["comparison.stepps: unknown key", "methods"]),
+    # models and devices
+    ("T --device gpu", 1, ["device: got 'gpu'", "auto, cpu, cuda"]),
+    ("T --device cuda:99", 1, ["device: got 'cuda:99'", "CUDA device"]),
+    ("T --model embeded", 2, ["model: no directory embeded", "did you mean embedded?"]),
+    ("T --model ./nope", 2, ["model: no directory ./nope"]),
+    ("T --model nope.gguf", 2, ["model: no file nope.gguf"]),
+    ("T --model empty", 2, ["model: empty cannot be loaded", "config.json"]),
+    ("T --model noweights", 1, ["model: noweights cannot be loaded", "no weights"]),
+    ("T --model notokenizer", 2, ["model: notokenizer cannot be loaded", "no tokenizer"]),
+    ("T --model some/model", 2, ["model: some/model cannot be loaded", "hub cannot be reached"]),
+    ("eval --models [./nope]", 1, ["model: no directory ./nope"]),
+    # data
+    ("T --data nope.jsonl", 1, ["data: no file nope.jsonl"]),
+    ("T --data empty.jsonl", 1, ["data: empty.jsonl has no rows"]),
+    ("T --data broken.jsonl", 1, ["data: line 2 of broken.jsonl is no JSON"]),
+    ("T --data mine.py", 2, ["data: the ending of mine.py", ".jsonl"]),
+    ("T --data numbers.jsonl", 1, ["data: the prompt of row 0", "want a text"]),
+    ("T --data noanswer.jsonl", 1, ["reward 'accuracy' needs the columns ['answer']"]),
+    ("T --data sums.jsonl --prompt_column problem", 1, ["no column ['problem']", "prompt"]),
+    ("T --data sums.jsonl --answer_column solution", 1, ["no column ['solution']", "answer"]),
+    ("T --prompt_template solve", 1, ["prompt_template: got 'solve'", "{prompt}"]),
+    # rewards
+    ("T --rewards MathAnser", 2, ["rewards", "did you mean MathAnswer"]),
+    ("T --rewards 3", 2, ["rewards: got 3", "want functions by name"]),
+    ("T --rewards nope.py:f", 2, ["nope.py:f: no file"]),
+    ("T --rewards mine.py:nothing", 2, ["mine.py has no 'nothing'", "raises"]),
+    ("T --rewards mine.py:Other", 2, ["rewards: got", "mine.py:Other"]),
+    ("T --rewards syntax.py:f", 2, ["syntax.py, line 1: SyntaxError"]),
+    ("T --rewards lacking.py:f", 2, ["lacking.py, line 1: ModuleNotFoundError", "no_such_module"]),
+    ("T --rewards mine.py:raises", 1, ["reward 'raises' raised KeyError"]),
+    ("T --rewards mine.py:half", 1, ["reward 'half': got 1 scores, want a list of"]),
+    ("T --rewards mine.py:texts", 1, ["reward 'texts': score at index 0 is 'a'"]),
+    # folders and files
+    ('T --output ""', 1, ["output: got an empty text"]),
+    ("T --output list.yaml", 1, ["output: list.yaml cannot be used", "name another"]),
+    ("T --output /proc/none/run", 1, ["output: /proc/none/run cannot be used", "name another"]),
+    ("T --output begun", 1, ["output: begun holds a run already", "--resume"]),
+    ("eval --output /nonexistent/x.json", 1, ["output: cannot write /nonexistent/x.json", "folder that is there"]),
+    ("eval --output e.jsonl", 1, ["output: got e.jsonl", "want a name ending in .json"]),
+    ("inspect --html /nonexistent/x.html", 1, ["html: cannot write /nonexistent/x.html"]),
+    ("show nope", 1, ["run: no folder or file nope"]),
+    ("show empty", 1, ["run: empty holds no samples"]),
+    ("show list.yaml", 1, ["no samples beside list.yaml"]),
+    ("show sampled --right --wrong", 1, ["right: got --right and --wrong"]),
+    ("show sampled --step 7", 1, ["step: got 7", "[0]"]),
+    ("export nope --output model", 1, ["run: no folder nope"]),
+    ("export empty --output model", 1, ["run: empty has no checkpoint"]),
+    ("T --shard true", 1, ["shard: there is one process", "torchrun"]),
+]
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory) -> Path:
+    """A folder with the files that the mistakes are about."""
+    folder = tmp_path_factory.mktemp("desk")
+    sums = rows(generate_problems(40, seed=1))
+    texts = {
+        "list.yaml": "- a\n- b\n",
+        "bad.yaml": "a: [1\n",
+        "typo.yaml": "stepps: 3\n",
+        "nested.yaml": "assigner: {class_path: GroupRelative, init_args: {scal: none}}\n",
+        "mine.py": "def raises(completions, **_):\n    raise KeyError('oh')\n"
+        "def half(completions, **_):\n    return [0.5]\n"
+        "def texts(completions, **_):\n    return ['a'] * len(completions)\n"
+        "def fine(completions, **_):\n    return [1.0] * len(completions)\n"
+        "class Other: pass\n",
+        "syntax.py": "def f(:\n",
+        "lacking.py": "import no_such_module\n",
+        "empty.jsonl": "",
+        "broken.jsonl": '{"prompt": "1+1=", "answer": "2"}\n{oops\n',
+        "numbers.jsonl": '{"prompt": 3, "answer": "2"}\n' * 40,
+        "noanswer.jsonl": "".join(json.dumps({"prompt": row["prompt"]}) + "\n" for row in sums),
+        "sums.jsonl": "".join(json.dumps(row) + "\n" for row in sums),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    for name in ("empty", "noweights", "notokenizer", "begun", "sampled"):
+        (folder / name).mkdir()
+    (folder / "begun" / "config.json").write_text("{}")
+    sample = {"problem": 0, "prompt": "1+1=", "completion": "2", "reference": "2", "answer": "2", "rewards": {"a": 1.0}}
+    sample |= {"reward": 1.0, "correct": True, "tokens": 1, "finished": True}
+    (folder / "sampled" / "evaluation-0.jsonl").write_text(json.dumps(sample) + "\n")
+    for path in model_path().iterdir():
+        if path.suffix != ".safetensors":
+            shutil.copy(path, folder / "noweights")
+        if "tokenizer" not in path.name:
+            shutil.copy(path, folder / "notokenizer")
+    return folder
+
+
+@pytest.fixture
+def call(desk, monkeypatch, capsys):
+    """A command line in that folder, without a network: its exit code, and what it wrote."""
+    monkeypatch.chdir(desk)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+    def call(line: str) -> tuple[int, str, str]:
+        words = shlex.split(TINY + line[1:] if line.split()[:1] == ["T"] else line)
+        try:
+            code = main(words)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        return code, *capsys.readouterr()
+
+    yield call
+    shutil.rmtree(desk / "out", ignore_errors=True)
+
+
+def test_there_are_many():
+    lines = [line for line, _, _ in MISTAKES]
+    assert len(set(lines)) == len(lines) >= 70
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(("line", "code", "wanted"), MISTAKES, ids=[line or "(nothing)" for line, _, _ in MISTAKES])
+def test_a_mistake_is_told_in_one_line(line, code, wanted, call, desk):
+    ended, out, err = call(line)
+    told = [each for each in err.splitlines() if "warning:" not in each]
+    assert len(told) == 1, err
+    assert ended == code
+    for text in wanted:
+        assert text in told[0]
+    assert told[0].startswith("iapo")
+    assert "Traceback" not in out + err
+    assert "Parser key" not in told[0]
+    assert len(told[0]) < 900
+    assert not (desk / "out" / "report.md").exists()
+
+
+@pytest.mark.parametrize("package", ["peft"])
+def test_a_package_that_is_missing_is_named_with_its_extra(package, call, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    code, _, err = call("T --lora.r 2")
+    assert code == 1
+    assert f"{package} is missing: install the extra, pip install 'iapo[train]'" in err
+
+
+def test_a_reward_in_the_current_folder_needs_no_path(call):
+    assert call("T --rewards mine.py:fine")[0] == 0
+
+
+def test_a_hub_that_cannot_be_reached_is_told_without_noise(call):
+    code, _, err = call("T --model some/model")
+    assert (code, len(err.splitlines())) == (2, 1)
+
+
+PHASES = {
+    "loading": ("iapo.training.run.open_run", 130, ["before there was anything to save"]),
+    "the first evaluation": ("iapo.training.session.evaluate", 75, ["before the first update", "--resume goes on"]),
+    "training": ("iapo.training.session.diagnosed_update", 75, ["before the first update", "--resume goes on"]),
+}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_ctrl_c_says_what_was_saved_and_how_to_go_on(phase, call, monkeypatch):
+    place, code, wanted = PHASES[phase]
+
+    def interrupted(*arguments, **named):
+        leaving = [each for each in arguments if getattr(each, "__name__", "") == "leaving"]
+        with leaving[0]() if leaving else CommandProgress("iapo").phase("nothing"):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(place, interrupted)
+    ended, _, err = call("T")
+    assert ended == code
+    last = err.splitlines()[-1]
+    for text in ["interrupted by SIGINT", *wanted]:
+        assert text in last
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_in_the_last_evaluation_keeps_all_updates(call, monkeypatch, desk):
+    evaluate = Session.evaluate
+
+    def interrupted(session, rows, step):
+        if step:
+            signal.raise_signal(signal.SIGINT)
+        return evaluate(session, rows, step)
+
+    monkeypatch.setattr(Session, "evaluate", interrupted)
+    code, _, err = call("T")
+    assert code == 75
+    last = err.splitlines()[-1]
+    assert "in the evaluation after step 1, the last; out/checkpoint-1 is saved" in last
+    assert last.endswith("the same command with --resume goes on")
+    monkeypatch.undo()
+    monkeypatch.chdir(desk)
+    assert call("T --resume")[0] == 0
+    assert (desk / "out" / "report.md").exists()
+
+
+def test_ctrl_c_in_an_evaluation_says_that_nothing_was_written(call, monkeypatch):
+    def interrupted(*arguments, **named):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("iapo.commands.evaluate.evaluate", interrupted)
+    code, _, err = call("eval --problems 2 --samples 1 --ks [1] --output e.json")
+    assert code == 130
+    assert "embedded not evaluated, nothing was written to e.json; run the same command again" in err.splitlines()[-1]
+
+
+def test_the_table_is_printed_even_where_its_file_cannot_be_written(call, monkeypatch):
+    def full(path, text):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("iapo.commands.evaluate.write_text", full)
+    code, out, err = call(
+        "eval --problems 2 --samples 1 --ks [1] --budgets [] --sampler.max_new_tokens 8 --output e.json"
+    )
+    assert code == 1
+    assert "| accuracy |" in out
+    assert "No space left" in err.splitlines()[-1]
