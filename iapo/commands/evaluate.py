@@ -15,12 +15,11 @@ from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate, markdown_
 from iapo.interfaces import Reward, Sampler
 from iapo.policy.limits import limits_of
 from iapo.rewards import check_columns, check_references, in_style
-from iapo.rollout import TransformersSampler
 from iapo.styles import CompletionStyle
 from iapo.tasks.splitting import split_indices
 from iapo.training.fitting import Room, reserved_by
 from iapo.training.folder import check_writable, write_text
-from iapo.training.session import longest
+from iapo.training.session import greedy_beside
 from iapo.training.settings import PolicySource, ProblemSource, check_ranges
 from iapo.training.styles import AUTO, StyleSource, sampler_in_style
 
@@ -129,8 +128,8 @@ def evaluate_models(
                 shown,
                 tokenizer=tokenizer,
                 sampler=sample,
-                greedy=TransformersSampler(model, tokenizer, longest(sample), temperature=0.0, style=style),
-                rewards=in_style(rewards, style),
+                greedy=greedy_beside(sample, model, tokenizer),
+                rewards=in_style(rewards, style, styles.lenient),
                 samples=settings.samples,
                 forced=forced if forced is None or budgets is None else dataclasses.replace(forced, budgets=budgets),
             )

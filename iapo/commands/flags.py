@@ -5,9 +5,16 @@ from jsonargparse import ArgumentParser
 from iapo.commands.evaluate import EvaluationSettings
 from iapo.commands.inspect import InspectionSettings
 from iapo.training.file_parser import FileParser
-from iapo.training.parser import REWARDS, SAMPLER, RewardFunctions, SamplerFactory, add_component_flags, command_parser
+from iapo.training.parser import (
+    REWARDS,
+    SAMPLER,
+    RewardFunctions,
+    SamplerFactory,
+    add_component_flags,
+    add_style_flags,
+    command_parser,
+)
 from iapo.training.settings import PolicySource, ProblemSource
-from iapo.training.styles import StyleSource
 
 
 def eval_parser() -> ArgumentParser:
@@ -18,7 +25,7 @@ def eval_parser() -> ArgumentParser:
     )
     parser.add_class_arguments(PolicySource, skip={"model"})
     parser.add_class_arguments(ProblemSource)
-    parser.add_class_arguments(StyleSource)
+    add_style_flags(parser)
     parser.add_class_arguments(EvaluationSettings)
     add = parser.add_argument
     add("--sampler", type=SamplerFactory, default=SAMPLER, help="called with model and tokenizer")

@@ -90,7 +90,7 @@ def inspect_prompt(
         estimator = estimator_in_style(estimator, style, tokenizer)
         total = None
         if settings.prompt is None:
-            read, eos_ids = in_style(rewards, style), eos_ids_of(sample, tokenizer)
+            read, eos_ids = in_style(rewards, style, styles.lenient), eos_ids_of(sample, tokenizer)
             total = score_rollout(rollout, rows * settings.samples, tokenizer, read, eos_ids).total.tolist()
         asked = rollout
         if settings.answer == "reference":

@@ -105,7 +105,7 @@ def open_run(
         prompts = [row["prompt"] for row in training]
         sampler = divided(session.components.sampler, session.model, processes)
         style = kept or styles.choose(task, sampler, session.tokenizer, prompts, device)
-    read_by(session, style)
+    read_by(session, style, styles.lenient)
     parts_of = session.model, session.tokenizer, session.components.sampler
     asked = room(*parts_of, session.components.estimator)
     if asked.reserved > room(*parts_of, choices.estimator).reserved:  # than the prompts were checked with

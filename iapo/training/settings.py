@@ -17,6 +17,7 @@ from iapo.policy.loading import choose_autocast, choose_device, load_model, load
 from iapo.policy.lora import LoRA
 from iapo.tasks import Row, RowPlace, Split, Task, load_rows, render_prompts, task_from_source
 from iapo.tasks.messages import LastAssistant
+from iapo.tasks.prompts import ChatTemplate
 from iapo.training.components import Answer
 from iapo.training.tracking import TrackerName
 
@@ -72,6 +73,8 @@ class ProblemSource:
         answer_column: column of the reference answers.
         prompt_template: text around the problem, with {prompt} in it.
         system_prompt: text before the problem, through the chat template, in place of one in the data.
+        chat_template: auto puts problems through the model's own chat template if it has one; none leaves texts as they
+            are.
         chat_template_kwargs: further arguments of the chat template, by name.
         last_assistant: a message of the assistant at the end of a prompt is refused, dropped, or continued.
         long_prompts: those that do not fit the model's positions are refused or dropped.
@@ -86,6 +89,7 @@ class ProblemSource:
     answer_column: str = "answer"
     prompt_template: str | None = None
     system_prompt: str | None = None
+    chat_template: ChatTemplate = "auto"
     chat_template_kwargs: dict[str, Any] | None = None
     last_assistant: LastAssistant = "refuse"
     long_prompts: Literal["refuse", "drop"] = "refuse"
@@ -124,7 +128,8 @@ class ProblemSource:
             numbers: of the rows in the data, for errors; ``None``: their places in ``rows``.
         """
         texts = self.system_prompt, self.prompt_template
-        return render_prompts(rows, tokenizer, *texts, self.chat_template_kwargs, self.last_assistant, numbers)
+        options = self.chat_template_kwargs, self.last_assistant, numbers, self.chat_template
+        return render_prompts(rows, tokenizer, *texts, *options)
 
 
 @dataclass(frozen=True)
