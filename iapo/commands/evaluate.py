@@ -19,6 +19,7 @@ from iapo.styles import CompletionStyle
 from iapo.tasks.splitting import split_indices
 from iapo.training.fitting import Room, reserved_by
 from iapo.training.folder import check_writable, write_text
+from iapo.training.sent import stopping, tell_examples, tell_prompt
 from iapo.training.session import greedy_beside
 from iapo.training.settings import PolicySource, ProblemSource, check_ranges
 from iapo.training.styles import AUTO, StyleSource, sampler_in_style
@@ -106,7 +107,9 @@ def evaluate_models(
     rows = problems.load(settings.seed)
     check_columns(rewards, rows[0])
     check_references(rewards, rows, problems.places(range(len(rows))))
-    _, held = split_indices(rows, settings.problems)
+    shots = problems.examples(rows, settings.seed)
+    examples = [rows[index] for index in shots]
+    _, held = split_indices(rows, settings.problems, without=shots)
     places = problems.places(held)
     held_out = [rows[index] for index in held]
     device, autocast = policy.torch_device(), policy.autocast()
@@ -114,11 +117,14 @@ def evaluate_models(
     budgets: tuple[int, ...] | None = None
     for source in settings.models:
         model, tokenizer = dataclasses.replace(policy, model=source).load()
-        shown = problems.render(held_out, tokenizer, places)
-        sample = sampler(model, tokenizer)
+        shown = problems.render(held_out, tokenizer, places, examples)
+        stop = problems.stop(examples, tokenizer)
+        sample = stopping(sampler, stop)(model, tokenizer)
         reserved = reserved_by(getattr(sample, "max_new_tokens", 0), tokenizer, usual)
         room = Room(tokenizer, limits_of(model), reserved, problems.long_prompts)
         shown = [shown[place] for place in room.fitting(shown, places)]
+        tell_examples(examples, shots, task, stop)
+        tell_prompt(shown[0], tokenizer, problems)
         with torch.autocast(device.type, autocast, enabled=autocast is not None):
             style = styles.choose(task, sample, tokenizer, [row["prompt"] for row in shown], device)
             sample = sampler_in_style(sample, style)

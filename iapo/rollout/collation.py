@@ -95,9 +95,7 @@ def read_anew(
         style: how they reason and answer.
         eos_ids: end-of-sequence ids; ``None``: the tokenizer's.
     """
-    spans = mark_spans(
-        rollout.completion_ids, rollout.completion_mask, tokenizer, style, eos_ids, rollout.unread
-    )
+    spans = mark_spans(rollout.completion_ids, rollout.completion_mask, tokenizer, style, eos_ids, rollout.unread)
     return _asking(dataclasses.replace(rollout, reasoning_mask=spans.reasoning_mask), spans.exits)
 
 

@@ -52,8 +52,8 @@ class LanguageModelSampler(Sampler):
         stop: texts that end a completion, wherever they stand in its tokens: one, or several.
 
     Raises:
-        ValueError: a number outside its range, or an empty stop text; on a call, a prompt of which no token is made, or a token that the model
-            has no embedding of.
+        ValueError: a number outside its range, or an empty stop text; on a call, a prompt of which no token is made, or
+            a token that the model has no embedding of.
         TypeError: on a call, a model that cannot generate.
         FloatingPointError: on a call, logits that are NaN or infinite.
     """

@@ -97,7 +97,7 @@ class _Stopping(StoppingCriteria):
     def __init__(self, watch: StopWatch) -> None:
         self.watch = watch
 
-    def __call__(self, input_ids: Tensor, scores: Any, **options: Any) -> Tensor:  # type: ignore[override]
+    def __call__(self, input_ids: Tensor, scores: Any, **options: Any) -> Tensor:
         found = self.watch.see(range(len(input_ids)), input_ids[:, -1].tolist())
         return torch.tensor(found, device=input_ids.device)
 

@@ -14,7 +14,7 @@ _LOG = logging.getLogger(__name__)
 
 PROMPT_COLUMNS = ("prompt", "question", "problem", "instruction", "query", "messages", "input")
 ANSWER_COLUMNS = ("answer", "solution", "final_answer", "expected_answer", "ground_truth", "reward_model", "target")
-"""Names that columns of references usually have; those of problems are `PROMPT_COLUMNS`. An earlier one is taken first."""
+"""Names that columns of references usually have, and `PROMPT_COLUMNS` of problems; an earlier one is taken first."""
 
 
 def load_rows(

@@ -80,7 +80,8 @@ def _check(action: Any, value: Any, *rest: Any, **options: Any) -> Any:
         return _CHECK(action, value, *rest, **options)
     if value == "null" and type(None) in kinds:
         return None
-    several = any(kind not in (str, type(None)) for kind in kinds) and value.lstrip().startswith("[") and value.rstrip().endswith("]")
+    is_list = value.strip().startswith("[") and value.strip().endswith("]")
+    several = is_list and any(kind not in (str, type(None)) for kind in kinds)
     return _CHECK(action, value, *rest, **options) if several else value
 
 
