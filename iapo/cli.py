@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from iapo.commands.failures import output_is_closed, report, short_warnings
         from iapo.commands.flags import FileParser, parser_of
         from iapo.commands.mending import mended
+        from iapo.training.sizing import is_first_process, set_defaults
     except ModuleNotFoundError as error:
         print(f"{command}: {error.name} is missing: install the extra, pip install 'iapo[train]'", file=sys.stderr)
         return 1
@@ -58,13 +59,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             commands.add_subcommand(name, parsers[name], help=parsers[name].description)
         for each in (parser, *parsers.values()):
             each.exit_on_error = False
+        plain_given = [argument for argument in given if argument != "--debug"]
         try:
-            settings = parser.parse_args([argument for argument in given if argument != "--debug"])
+            settings = parser.parse_args(plain_given)
+            name = settings.subcommand
+            if name in ("train", "eval", "inspect") and (sized := set_defaults(name, parsers[name], settings[name])):
+                settings = parser.parse_args(plain_given)
+                if is_first_process() and (told := sized.told(settings[name])):
+                    print(f"{command}: {told}", file=sys.stderr)
         except (UnicodeDecodeError, RecursionError) as error:
             raise ArgumentError(None, f"config: a file is no YAML in UTF-8 ({error})") from error
         except ArgumentError as error:
             raise mended(error, COMMANDS, parsers.get(given[0]) if given else None) from error
-        name = settings.subcommand
         with short_warnings(command):
             plain = json.loads(parsers[name].dump(settings[name], format="json", skip_unset=False))
             parts = parsers[name].instantiate(settings[name]).as_dict()

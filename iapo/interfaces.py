@@ -40,7 +40,10 @@ from iapo.types import (
 Prompts = Sequence[str] | Sequence[Sequence[int]]
 """Prompts as text, or as token ids."""
 
-REWARD_ARGUMENTS = frozenset({"self", "prompts", "completions", "completion_ids"})
+FINISHED = "completion_finished"
+"""What rewards are given where it is known: whether each completion came to its end, and was not cut at a limit."""
+
+REWARD_ARGUMENTS = frozenset({"self", "prompts", "completions", "completion_ids", FINISHED})
 """What every reward is given: itself, and what is the policy's. A column of the data never takes one of these names."""
 
 PROMPT_MESSAGES = "prompt_messages"

@@ -92,6 +92,10 @@ class Rollout:
             put their own tokens around ``answer_ids``.
         exit_scored: ``True`` at every token that holds a character of the answer or of the text that ends it; the last
             one is the row's last token. A row without an answer has none, or none that is read.
+        finished: whether each completion came to its end, by an end-of-sequence token or a stop text, and was not cut.
+            ``None``: its last token says so.
+        unread: how many characters at the end of each completion's text are no part of it: the stop text that ended it,
+            and what its last token holds behind that. ``None``: none.
 
     Raises:
         jaxtyping.TypeCheckError: a field of wrong shape or dtype; the message names it and the sizes.
@@ -113,6 +117,8 @@ class Rollout:
     candidates: Mapping[int, tuple] | None = None
     exit_ids: Int[Tensor, "batch exit"] | None = None
     exit_scored: Bool[Tensor, "batch exit"] | None = None
+    finished: Bool[Tensor, " batch"] | None = None
+    unread: Int[Tensor, " batch"] | None = None
 
     def __post_init__(self) -> None:
         check_one_device("Rollout", vars(self))

@@ -16,13 +16,13 @@ from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate, lines_of,
 from iapo.interfaces import Reward, Sampler
 from iapo.policy.limits import limits_of
 from iapo.rewards import check_columns, check_references, in_style
-from iapo.rollout import TransformersSampler
 from iapo.styles import CompletionStyle
 from iapo.tasks.splitting import split_indices
 from iapo.training.fitting import Room, reserved_by
 from iapo.training.folder import check_writable, write_text
 from iapo.training.progress import CommandProgress
-from iapo.training.session import longest
+from iapo.training.sent import stopping, tell_examples, tell_prompt
+from iapo.training.session import greedy_beside, longest
 from iapo.training.settings import PolicySource, ProblemSource, check_ranges
 from iapo.training.styles import AUTO, StyleSource, sampler_in_style
 
@@ -149,7 +149,9 @@ def _results(
     rows = problems.load(settings.seed)
     check_columns(rewards, rows[0])
     check_references(rewards, rows, problems.places(range(len(rows))))
-    _, held = split_indices(rows, settings.problems)
+    shots = problems.examples(rows, settings.seed)
+    examples = [rows[index] for index in shots]
+    _, held = split_indices(rows, settings.problems, without=shots)
     places = problems.places(held)
     held_out = [rows[index] for index in held]
     device, autocast = policy.torch_device(), policy.autocast()
@@ -157,11 +159,14 @@ def _results(
     for source in settings.models:
         with progress.phase(f"loading {source}"):
             model, tokenizer = dataclasses.replace(policy, model=source).load()
-        shown = problems.render(held_out, tokenizer, places)
-        sample = sampler(model, tokenizer)
+        shown = problems.render(held_out, tokenizer, places, examples)
+        stop = problems.stop(examples, tokenizer)
+        sample = stopping(sampler, stop)(model, tokenizer)
         reserved = reserved_by(getattr(sample, "max_new_tokens", 0), tokenizer, usual)
         room = Room(tokenizer, limits_of(model), reserved, problems.long_prompts)
         shown = [shown[place] for place in room.fitting(shown, places)]
+        tell_examples(examples, shots, task, stop)
+        tell_prompt(shown[0], tokenizer, problems)
         if settings.output is None and source == settings.models[0]:
             progress.say("sampled texts are not kept; --output eval.json keeps them for iapo show")
         count, most = len(shown) * (settings.samples + 1), longest(sample)
@@ -177,8 +182,8 @@ def _results(
                 shown,
                 tokenizer=tokenizer,
                 sampler=sample,
-                greedy=TransformersSampler(model, tokenizer, longest(sample), temperature=0.0, style=style),
-                rewards=in_style(rewards, style),
+                greedy=greedy_beside(sample, model, tokenizer),
+                rewards=in_style(rewards, style, styles.lenient),
                 samples=settings.samples,
                 forced=forced if forced is None or budgets is None else dataclasses.replace(forced, budgets=budgets),
             )

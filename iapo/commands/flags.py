@@ -12,11 +12,11 @@ from iapo.training.parser import (
     RewardFunctions,
     SamplerFactory,
     add_component_flags,
+    add_style_flags,
     command_parser,
     train_parser,
 )
 from iapo.training.settings import PolicySource, ProblemSource
-from iapo.training.styles import StyleSource
 
 SWITCHES = {
     "right": "only completions that are right",
@@ -43,7 +43,7 @@ def eval_parser() -> ArgumentParser:
     )
     parser.add_class_arguments(PolicySource, skip={"model"})
     parser.add_class_arguments(ProblemSource)
-    parser.add_class_arguments(StyleSource)
+    add_style_flags(parser)
     parser.add_class_arguments(EvaluationSettings)
     add = parser.add_argument
     add("--sampler", type=SamplerFactory, default=SAMPLER, help="called with model and tokenizer")

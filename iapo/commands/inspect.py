@@ -26,6 +26,7 @@ from iapo.training.components import Answer
 from iapo.training.fitting import Room
 from iapo.training.folder import check_writable, write_text
 from iapo.training.progress import CommandProgress
+from iapo.training.sent import stopping
 from iapo.training.settings import PolicySource, ProblemSource, check_ranges
 from iapo.training.styles import AUTO, StyleSource, estimator_in_style, sampler_in_style
 
@@ -80,21 +81,21 @@ def inspect_prompt(
     Raises:
         ValueError: ``index`` beyond the data, or a style that the samples do not show.
     """
-    row = chosen_problem(problems, settings)
+    row, examples = chosen_problem(problems, settings)
     torch.manual_seed(settings.seed)
     model, tokenizer = policy.load()
     place = ["0 (--prompt)"] if settings.prompt is not None else problems.places([settings.index])
-    rows = problems.render([row], tokenizer, place)
+    rows = problems.render([row], tokenizer, place, examples)
     device, autocast = policy.torch_device(), policy.autocast()
     with torch.autocast(device.type, autocast, enabled=autocast is not None), inference_mode(model):
-        sample = sampler(model, tokenizer)
+        sample = stopping(sampler, problems.stop(examples, tokenizer))(model, tokenizer)
         Room(tokenizer, limits_of(model), getattr(sample, "max_new_tokens", 0)).fitting(rows, place)
         style = styles.choose(problems.resolve(), sample, tokenizer, [rows[0]["prompt"]], device)
         rollout = sampler_in_style(sample, style)([rows[0]["prompt"]], settings.samples)
         estimator = estimator_in_style(estimator, style, tokenizer)
         total = None
         if settings.prompt is None:
-            read, eos_ids = in_style(rewards, style), eos_ids_of(sample, tokenizer)
+            read, eos_ids = in_style(rewards, style, styles.lenient), eos_ids_of(sample, tokenizer)
             total = score_rollout(rollout, rows * settings.samples, tokenizer, read, eos_ids).total.tolist()
         asked = rollout
         if settings.answer == "reference":
@@ -118,14 +119,18 @@ def inspect_prompt(
     return Inspection(traces=traces, metadata=metadata | {"seed": str(settings.seed)})
 
 
-def chosen_problem(problems: ProblemSource, settings: InspectionSettings) -> Row:
-    """The problem that the settings name."""
+def chosen_problem(problems: ProblemSource, settings: InspectionSettings) -> tuple[Row, list[Row]]:
+    """The problem that the settings name, and the solved ones that stand before it."""
+    rows = problems.load(settings.seed) if settings.prompt is None or problems.few_shot else []
+    shots = problems.examples(rows, settings.seed)
+    examples = [rows[place] for place in shots]
     if settings.prompt is not None:
-        return {"prompt": settings.prompt.encode("utf-8", "replace").decode("utf-8")}  # no lone surrogates
-    rows = problems.load(settings.seed)
+        return {"prompt": settings.prompt.encode("utf-8", "replace").decode("utf-8")}, examples  # no lone surrogates
     if not 0 <= settings.index < len(rows):
         raise ValueError(f"index: got {settings.index}, want 0 to {len(rows) - 1}")
-    return rows[settings.index]
+    if settings.index in shots:
+        raise ValueError(f"index: row {settings.index} is one of the examples of few_shot, want another one")
+    return rows[settings.index], examples
 
 
 def inspect_and_show(

@@ -1,7 +1,7 @@
 """Answers that are asked for before the reasoning has ended."""
 
 import dataclasses
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -140,18 +140,26 @@ class _Ask:
         ids, lengths = sampled.completion_ids.tolist(), sampled.completion_lengths.tolist()
         continued = [ids[row][: min(lengths[row], self.limit)] for row in order]
         pieces = pieces_of_rows(self.tokenizer, continued)
-        answers = [self._closed(*each) for each in zip(continued, pieces, strict=True)]
+        unread = [0] * len(order) if sampled.unread is None else sampled.unread[order].tolist()
+        answers = [self._closed(*each) for each in zip(continued, pieces, unread, strict=True)]
         return collate(
             prompts,
             [ids + answer for ids, answer in zip(asked, answers, strict=True)],
             rollout.group_ids.tolist(),
             pad_id=0,
             tokenizer=None,
+            finished=[True] * len(asked),
         )
 
-    def _closed(self, ids: list[int], pieces: Sequence[str]) -> list[int]:
-        """An answer up to and with its closing, which is put where the sequence or the answer's tokens ended."""
+    def _closed(self, ids: list[int], pieces: Sequence[str], unread: int) -> list[int]:
+        """An answer up to and with its closing, which is put where the sequence or the answer's tokens ended.
+
+        Tokens of a stop text (``unread`` characters at the end) are left out.
+        """
         ids = ids[: next((position for position, token in enumerate(ids) if token in self.eos_ids), len(ids))]
+        if unread:
+            ends = list(accumulate(map(len, pieces)))
+            ids = ids[: bisect_right(ends, ends[-1] - unread)]
         if not self.closing:
             return ids
         texts = pieces[: len(ids)]

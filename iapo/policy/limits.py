@@ -23,13 +23,13 @@ class Limits:
     positions: int | None
     vocabulary: int
 
-    def check_tokens(self, ids: Iterable[int], tokenizer: Any, what: str) -> None:
+    def check_tokens(self, ids: Iterable[int], tokenizer: Any, what: object) -> None:
         """Raise for a token that the model has no embedding of.
 
         Args:
             ids: token ids.
             tokenizer: names the token.
-            what: they are, for the message.
+            what: they are, for the message; its text is asked for only then.
 
         Raises:
             ValueError: an id of ``vocabulary`` or above.

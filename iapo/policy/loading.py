@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from difflib import get_close_matches
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -51,9 +53,8 @@ def choose_autocast(precision: str, device: torch.device) -> torch.dtype | None:
 
 def load_tokenizer(source: str, trust_remote_code: bool = False) -> Any:
     """The tokenizer of a model, left-padding, with a padding token. Arguments and errors are those of `load_model`."""
-    path_or_id, options = _locate(source)
     with _named(source):
-        tokenizer = AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=trust_remote_code, **options)
+        tokenizer = _read(AutoTokenizer, source, trust_remote_code)
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token_id is None:
@@ -95,6 +96,8 @@ def load_model(
     if "gguf_file" in options and hasattr(transformers, "GgufConfig"):
         # Weights left in their packed blocks can neither be trained nor saved.
         options["quantization_config"] = transformers.GgufConfig(dequantize=True)
+    if "gguf_file" in options:
+        options["config"] = load_config(source)
     with _named(source):
         model = AutoModelForCausalLM.from_pretrained(
             path_or_id,
@@ -111,11 +114,27 @@ def load_model(
 
 def load_limits(source: str, trust_remote_code: bool = False) -> Limits:
     """What a model takes, by its configuration alone. Arguments and errors are those of `load_model`."""
+    return limits_of_config(load_config(source, trust_remote_code))
+
+
+def load_config(source: str, trust_remote_code: bool = False) -> Any:
+    """The configuration of a model; of adapters that of their base. Arguments and errors are those of `load_model`."""
     source = base_of(source) if is_adapter(source) else source
-    path_or_id, options = _locate(source)
     with _named(source):
-        config = AutoConfig.from_pretrained(path_or_id, trust_remote_code=trust_remote_code, **options)
-    return limits_of_config(config)
+        return _read(AutoConfig, source, trust_remote_code)
+
+
+def _read(kind: Any, source: str, trust_remote_code: bool) -> Any:
+    """What an auto class of transformers reads of a source; of a GGUF file, which takes seconds each time, once."""
+    path_or_id, options = _locate(source)
+    if "gguf_file" not in options:
+        return kind.from_pretrained(path_or_id, trust_remote_code=trust_remote_code, **options)
+    return deepcopy(_read_gguf(kind, path_or_id, options["gguf_file"], Path(source).expanduser().stat().st_mtime_ns))
+
+
+@lru_cache(maxsize=4)
+def _read_gguf(kind: Any, folder: str, name: str, changed: int) -> Any:
+    return kind.from_pretrained(folder, gguf_file=name)
 
 
 @contextmanager

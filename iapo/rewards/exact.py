@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from iapo.rewards.scores import column
-from iapo.rewards.text import accepted_answers, completion_text, normalize
+from iapo.rewards.text import accepted_answers, judged_texts, normalize
 from iapo.styles import CompletionStyle
 
 
@@ -20,6 +20,8 @@ class ExactAnswer:
     Args:
         answer_column: the column that holds the reference.
         longest: an answer of more characters is wrong without being read.
+        lenient: count an answer too where the completion was cut before its end (as ``completion_finished`` says, which
+            the loop gives), or where nothing marks the answer: then the whole text is the answer.
         style: where the answer stands; ``None``: the style of the run, and alone the last ``<answer>`` tags.
 
     Returns:
@@ -36,6 +38,7 @@ class ExactAnswer:
 
     answer_column: str = "answer"
     longest: int = 2000
+    lenient: bool = False
     style: CompletionStyle | None = None
 
     def __post_init__(self) -> None:
@@ -52,7 +55,8 @@ class ExactAnswer:
     ) -> list[float | None]:
         """Score a batch: 1 for an answer equal to its reference, else 0; ``None`` where the reference is empty."""
         references = column(self, columns, self.answer_column, len(completions))
-        return [self._grade(completion_text(c), r) for c, r in zip(completions, references, strict=True)]
+        texts = judged_texts(completions, columns, self.lenient)
+        return [self._grade(*pair) for pair in zip(texts, references, strict=True)]
 
     def unreadable_rows(self, rows: Sequence[Mapping[str, Any]]) -> list[int]:
         """The indices of the rows whose reference is empty or cannot be read as a text."""
@@ -66,7 +70,8 @@ class ExactAnswer:
         wanted = _spellings(reference)
         if not wanted:
             return None
-        given = (self.style or CompletionStyle()).answer_in(completion)
+        marked = (self.style or CompletionStyle()).answer_in(completion)
+        given = completion if marked is None and self.lenient else marked
         return float(given is not None and len(given) <= self.longest and normalize(given) in wanted)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from iapo.rewards.scores import column
-from iapo.rewards.text import completion_text
+from iapo.rewards.text import judged_texts
 from iapo.rewards.worker import Failure, KillableWorker
 from iapo.styles import CompletionStyle
 
@@ -25,6 +25,8 @@ class ReasoningGymAnswer:
         entry_column: the column that holds the task's entry (question, answer, metadata), a mapping or its JSON text.
         time_limit: seconds per answer.
         longest: an answer of more characters scores 0 without being read.
+        lenient: count an answer too where the completion was cut before its end (as ``completion_finished`` says, which
+            the loop gives), or where nothing marks the answer: then the whole text is the answer.
         style: where the answer stands; ``None``: the style of the run, and alone the last ``<answer>`` tags.
 
     Raises:
@@ -41,6 +43,7 @@ class ReasoningGymAnswer:
     entry_column: str = "entry"
     time_limit: float = 3.0
     longest: int = 2000
+    lenient: bool = False
     style: CompletionStyle | None = None
     _worker: KillableWorker = field(init=False, repr=False, compare=False)
 
@@ -63,7 +66,9 @@ class ReasoningGymAnswer:
             raise ModuleNotFoundError("reasoning_gym is missing: install the extra, pip install 'iapo[tasks]'")
         entries = column(self, columns, self.entry_column, len(completions))
         style = self.style or CompletionStyle()
-        answers = [style.answer_in(completion_text(completion)) for completion in completions]
+        texts = judged_texts(completions, columns, self.lenient)
+        marked = [style.answer_in(text) for text in texts]
+        answers = [text if found is None and self.lenient else found for text, found in zip(texts, marked, strict=True)]
         return [self._grade(index, *pair) for index, pair in enumerate(zip(answers, entries, strict=True))]
 
     def in_style(self, style: CompletionStyle) -> "ReasoningGymAnswer":

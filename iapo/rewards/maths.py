@@ -9,12 +9,11 @@ from typing import Any
 
 from iapo.rewards.answers import Answer, Expression, Quantity, Words, formulas_of, readings, same
 from iapo.rewards.scores import column
-from iapo.rewards.text import accepted_answers, completion_text, normalize
+from iapo.rewards.text import accepted_answers, judged_texts, normalize
 from iapo.rewards.worker import Failure, KillableWorker
-from iapo.styles import MARKED_STYLE, AnswerTags, Boxed, CompletionStyle, FirstThatFits
+from iapo.styles import MARKED_STYLE, CompletionStyle
 
 _INTEGER = re.compile(r"-?[0-9]+")
-_TAGGED_ONLY = CompletionStyle(answer=FirstThatFits((AnswerTags(), Boxed())))
 
 
 @dataclass(frozen=True)
@@ -22,8 +21,8 @@ class MathAnswer:
     """1 if a completion's final answer says the same as the reference, 0 if not.
 
     The final answer is where ``style`` reads it. Alone, without a style, it is what stands in the last ``<answer>``
-    tags, else in the last ``\\boxed{}``, else behind the last ``####`` or ``answer is`` (`iapo.styles.MARKED_STYLE`),
-    else, unless ``tagged_only``, what math-verify finds behind the reasoning.
+    tags, else in the last ``\\boxed{}``, else behind the last ``####`` or ``answer is`` (`iapo.styles.MARKED_STYLE`). A
+    completion without one is wrong, and so is one that was cut before its end.
 
     Answer and reference are read by their kind (`iapo.rewards.answers`): quantities with sign, scale and unit, times
     and dates, lists, sets and intervals, choices, words. Words are compared as text: as a product of letters
@@ -36,11 +35,12 @@ class MathAnswer:
         answer_column: the column that holds the reference: an answer, a GSM8K solution ending in ``#### answer``, or a
             solution with the answer in its last ``\\boxed{}``; or several that are right, see
             `iapo.rewards.text.accepted_answers`.
-        tagged_only: without a style, count an answer without tags or box as wrong.
+        lenient: count an answer too where the completion was cut before its end (as ``completion_finished`` says, which
+            the loop gives), or where nothing marks the answer: then what math-verify finds behind the
+            reasoning.
         time_limit: seconds per formula that is compared.
         longest: an answer of more characters is wrong without being read, a longer reference counts as unreadable.
-        style: where the answer stands; a completion without one is wrong. ``None``: the style of the run, if there is
-            one.
+        style: where the answer stands. ``None``: the style of the run, if there is one.
 
     Returns:
         One number per completion; ``None`` for all completions of a *reference* that is empty, too long, or found
@@ -61,7 +61,7 @@ class MathAnswer:
     """
 
     answer_column: str = "answer"
-    tagged_only: bool = False
+    lenient: bool = False
     time_limit: float = 3.0
     longest: int = 2000
     style: CompletionStyle | None = None
@@ -84,7 +84,7 @@ class MathAnswer:
         """Score a batch: 1 for an answer equal to its reference, else 0; ``None`` if the reference is unreadable."""
         entries = column(self, columns, self.answer_column, len(completions))
         references = [accepted_answers(entry) for entry in entries]
-        pairs = [(completion_text(text), wanted) for text, wanted in zip(completions, references, strict=True)]
+        pairs = list(zip(judged_texts(completions, columns, self.lenient), references, strict=True))
         known: dict[tuple[str, tuple[str, ...]], float | None] = {}
         for pair in pairs:
             if pair not in known:
@@ -160,9 +160,8 @@ class MathAnswer:
 
     def _final(self, completion: str) -> tuple[str | None, bool]:
         """The final answer and whether it was marked as one."""
-        style = self.style or (_TAGGED_ONLY if self.tagged_only else MARKED_STYLE)
-        found = style.answer_in(completion)
-        if found is not None or self.style is not None or self.tagged_only:
+        found = (self.style or MARKED_STYLE).answer_in(completion)
+        if found is not None or not self.lenient:
             return found, True
         return completion.rpartition("</think>")[2][-self.longest :], False
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from iapo.interfaces import PROMPT_MESSAGES, Reward
 from iapo.rewards.scores import Scores, score
+from iapo.rollout.ends import ended
 from iapo.rollout.text import decode_completions
 from iapo.types import Rollout
 
@@ -24,7 +25,7 @@ def score_rollout(
 
     Of a row with the column ``prompt_messages`` (`iapo.tasks.render_prompts` writes it for prompts that are messages)
     rewards get the messages as its prompt, and the completion as messages too: ``[{"role": "assistant", "content":
-    text}]``, as TRL gives them.
+    text}]``, as TRL gives them. Whether a completion came to its end they get as ``completion_finished``.
 
     Args:
         rollout: the completions.
@@ -33,7 +34,7 @@ def score_rollout(
         tokenizer: decodes the completions.
         rewards: reward functions by name; their sum is the total.
         eos_ids: tokens that end a completion and are no part of its text (`iapo.rollout.eos_ids_of` of its sampler);
-            ``None``: the tokenizer's.
+            ``None``: the tokenizer's, and whether a completion came to its end is known only if the rollout says it.
         time_limit: seconds that one function may take over the batch; ``None``: no limit.
 
     Raises:
@@ -54,4 +55,5 @@ def score_rollout(
         completion_ids=[ids[mask].tolist() for ids, mask in pairs],
         columns={name: [row.get(name) for row in rows] for name in names},
         time_limit=time_limit,
+        finished=ended(rollout, eos_ids or ()).tolist() if eos_ids or rollout.finished is not None else None,
     )

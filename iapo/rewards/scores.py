@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from iapo.interfaces import REWARD_ARGUMENTS
+from iapo.interfaces import FINISHED, REWARD_ARGUMENTS
 from iapo.rewards.calling import call, scores_of, wanted_columns
 from iapo.rewards.limit import TookTooLong, within
 from iapo.rewards.text import accepted_answers
@@ -73,6 +73,7 @@ def score(
     columns: Mapping[str, Sequence[Any]],
     weights: Mapping[str, float] | None = None,
     time_limit: float | None = None,
+    finished: Sequence[bool] | None = None,
 ) -> Scores:
     """The weighted sum of all reward functions for every completion: ``total[i] = sum_f weights[f] * f(...)[i]``.
 
@@ -86,6 +87,8 @@ def score(
         time_limit: seconds that one function may take over the batch, see `iapo.rewards.limit.within`. C code that
             cannot be interrupted needs an `iapo.rewards.IsolatedReward`, which also has a limit per completion.
             ``None``: no limit.
+        finished: whether each completion came to its end, which rewards get as ``completion_finished``; ``None``: that
+            is not known, and they do not get it.
 
     Raises:
         ValueError: no functions, a missing column, a column named like an argument of rewards, a weight that is not
@@ -107,6 +110,8 @@ def score(
         )
     count = len(completions)
     given = {"prompts": prompts, "completion_ids": completion_ids, **columns}
+    if finished is not None:
+        given[FINISHED] = finished
     for name, values in given.items():
         if len(values) != count:
             raise ValueError(f"{name}: got {len(values)} entries for {count} completions")

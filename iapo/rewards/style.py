@@ -1,12 +1,13 @@
 """Rewards that read completions in the style of a run."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from iapo.styles import CompletionStyle
 
 
-def in_style(rewards: Mapping[str, Any], style: CompletionStyle) -> dict[str, Any]:
+def in_style(rewards: Mapping[str, Any], style: CompletionStyle, lenient: bool = False) -> dict[str, Any]:
     """The reward functions, reading by ``style`` where they have no style of their own.
 
     A reward that reads completions has a method ``in_style(style)``, which returns the reward that reads so. Rewards
@@ -15,6 +16,8 @@ def in_style(rewards: Mapping[str, Any], style: CompletionStyle) -> dict[str, An
     Args:
         rewards: functions by name.
         style: of the run.
+        lenient: of rewards that have an argument of this name, whether answers count too of completions that were cut
+            or mark none; ``False``: as each of them says itself.
 
     Example:
         >>> from iapo.rewards import ExactAnswer
@@ -23,4 +26,7 @@ def in_style(rewards: Mapping[str, Any], style: CompletionStyle) -> dict[str, An
         >>> rewards["exact"](["1+1="], ["</think>\\\\boxed{2}"], [[]], answer=["2"])
         [1.0]
     """
-    return {name: reward.in_style(style) if hasattr(reward, "in_style") else reward for name, reward in rewards.items()}
+    read = {name: each.in_style(style) if hasattr(each, "in_style") else each for name, each in rewards.items()}
+    if not lenient:
+        return read
+    return {name: replace(each, lenient=True) if hasattr(each, "lenient") else each for name, each in read.items()}

@@ -6,12 +6,13 @@ import math
 import re
 import unicodedata
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, time
 from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
+from iapo.interfaces import FINISHED
 from iapo.ops.numpy_values import plain_value
 from iapo.styles import Boxed
 
@@ -31,6 +32,21 @@ def completion_text(completion: Any) -> str:
     if isinstance(content, list):
         return "".join(str(part.get("text") or "") for part in content)
     return str(content or "")
+
+
+def judged_texts(completions: Sequence[Any], columns: Mapping[str, Any], lenient: bool) -> list[str]:
+    """The texts that an answer is looked for in: those of completions, but none of one that was cut before its end.
+
+    Args:
+        completions: texts or chats.
+        columns: what the reward was given beside them; without ``completion_finished`` none is known to be cut.
+        lenient: whether one that was cut may answer too.
+    """
+    finished = columns.get(FINISHED)
+    texts = [completion_text(completion) for completion in completions]
+    if lenient or finished is None:
+        return texts
+    return [text if done else "" for text, done in zip(texts, finished, strict=True)]
 
 
 def normalize(answer: str) -> str:

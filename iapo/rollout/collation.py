@@ -26,6 +26,8 @@ def collate(
     eos_ids: Collection[int] | None = None,
     sampler_logprobs: Sequence[Sequence[float]] | None = None,
     device: torch.device | str = "cpu",
+    finished: Sequence[bool] | None = None,
+    unread: Sequence[int] | None = None,
 ) -> Rollout:
     """Pad rows of token ids and mark their spans.
 
@@ -40,6 +42,8 @@ def collate(
         eos_ids: end-of-sequence ids; ``None``: the tokenizer's.
         sampler_logprobs: log-probability of each completion token, nats; as long as the completions.
         device: that of the tensors.
+        finished: whether each completion came to its end; ``None``: its last token says so.
+        unread: characters at the end of each completion's text that are no part of it; ``None``: none.
 
     Returns:
         The rollout, trimmed to the longest prompt and the longest completion.
@@ -67,6 +71,8 @@ def collate(
         reasoning_mask=completion_mask,
         group_ids=torch.tensor(group_ids),
         sampler_logprobs=logprobs,
+        finished=None if finished is None else torch.tensor(finished, dtype=torch.bool),
+        unread=None if unread is None else torch.tensor(unread, dtype=torch.long),
     )
     if tokenizer is None:
         ends = torch.tensor([len(row) - (bool(row) and row[-1] in (eos_ids or ())) for row in completion_ids])
@@ -89,7 +95,7 @@ def read_anew(
         style: how they reason and answer.
         eos_ids: end-of-sequence ids; ``None``: the tokenizer's.
     """
-    spans = mark_spans(rollout.completion_ids, rollout.completion_mask, tokenizer, style, eos_ids)
+    spans = mark_spans(rollout.completion_ids, rollout.completion_mask, tokenizer, style, eos_ids, rollout.unread)
     return _asking(dataclasses.replace(rollout, reasoning_mask=spans.reasoning_mask), spans.exits)
 
 

@@ -16,6 +16,7 @@ from iapo.policy.limits import check_logits
 from iapo.policy.support import check_causal
 from iapo.rollout.growing import GrowingLayer
 from iapo.rollout.language_model import Generated, LanguageModelSampler
+from iapo.rollout.stopping import StopWatch
 
 _DROP = 0.25
 """Share of ended rows at which they are dropped: dropping copies the cache, keeping them computes for nothing."""
@@ -77,10 +78,13 @@ class CompactingSampler(LanguageModelSampler):
         values = torch.zeros(tokens.shape, device=ids.device)
         rows = torch.arange(len(mask), device=ids.device)
         ended = torch.zeros(len(mask), device=ids.device, dtype=torch.bool)
+        watch = StopWatch(self.tokenizer, self.stop, len(mask))
         for step in range(self.max_new_tokens):
             chosen, logprobs = self._sample_tokens(logits)
             tokens[rows, step], values[rows, step] = chosen, logprobs.to(values.dtype)
             ended = ended | torch.isin(chosen, ends)
+            if self.stop:
+                ended = ended | torch.tensor(watch.see(rows.tolist(), chosen.tolist()), device=ids.device)
             count = int(ended.sum())
             if count == len(rows) or step + 1 == self.max_new_tokens:
                 break

@@ -24,7 +24,9 @@ def style_of(sampler: Sampler) -> CompletionStyle:
 
 
 def ended(rollout: Rollout, eos_ids: Collection[int]) -> Bool[Tensor, " batch"]:
-    """Whether the last token of each completion is one of ``eos_ids``; ``False`` for an empty completion."""
+    """Whether each completion came to its end: as the rollout says, else whether its last token is of ``eos_ids``."""
+    if rollout.finished is not None:
+        return rollout.finished
     last = (rollout.completion_lengths - 1).clamp(min=0)
     ids = rollout.completion_ids.gather(1, last[:, None])[:, 0]
     ends = torch.tensor(sorted(eos_ids), dtype=ids.dtype, device=ids.device)

@@ -15,11 +15,12 @@ from iapo.policy.limits import limits_of
 from iapo.rollout.collation import collate
 from iapo.rollout.ends import style_of
 from iapo.rollout.prompts import encode_prompts
+from iapo.rollout.stopping import Ending, endings
 from iapo.styles import CompletionStyle
 from iapo.types import Rollout
 
 Generated = tuple[Int[Tensor, "batch token"], Float[Tensor, "batch token"] | None]
-"""Sampled tokens and their log-probabilities (nats; ``None``: unknown); meaningless behind a first end of sequence."""
+"""Sampled tokens and their log-probabilities (nats; ``None``: unknown); meaningless behind a first end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,9 @@ class LanguageModelSampler(Sampler):
 
     The model is sampled as it is: penalties, top-k and the like in its ``generation_config`` do not apply; only its
     end-of-sequence ids are read, with the tokenizer's. It runs in evaluation mode without gradients; its training mode
-    is put back. A completion ends with its first end-of-sequence token, which belongs to it, or at ``max_new_tokens``.
+    is put back. A completion ends with its first end-of-sequence token, which belongs to it, with the token that
+    completes a stop text, or, cut, at ``max_new_tokens``. All its tokens are learned from; its text is read without the
+    stop text (`iapo.Rollout`, ``unread``).
 
     *Randomness.* Tokens are sampled with torch's global generator of the model's device. ``torch.manual_seed`` makes
     a call repeatable; to resume a run, save and restore ``torch.get_rng_state()`` (on CUDA, ``torch.cuda``'s too).
@@ -46,10 +49,11 @@ class LanguageModelSampler(Sampler):
         top_p: tokens are sampled from the smallest set that holds this probability.
         max_batch: completions sampled at once; ``None``: all.
         style: how the completions reason and answer; ``None``: `iapo.styles.USUAL_STYLE`.
+        stop: texts that end a completion, wherever they stand in its tokens: one, or several.
 
     Raises:
-        ValueError: a number outside its range; on a call, a prompt of which no token is made, or a token that the model
-            has no embedding of.
+        ValueError: a number outside its range, or an empty stop text; on a call, a prompt of which no token is made, or
+            a token that the model has no embedding of.
         TypeError: on a call, a model that cannot generate.
         FloatingPointError: on a call, logits that are NaN or infinite.
     """
@@ -61,8 +65,13 @@ class LanguageModelSampler(Sampler):
     top_p: float = 1.0
     max_batch: int | None = None
     style: CompletionStyle | None = None
+    stop: str | tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if isinstance(self.stop, str):
+            object.__setattr__(self, "stop", (self.stop,))
+        if not all(self.stop):
+            raise ValueError(f"stop: got {self.stop!r}, want texts of at least one character")
         if self.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens: got {self.max_new_tokens}, want at least 1")
         if not 0 <= self.temperature < float("inf"):
@@ -93,14 +102,16 @@ class LanguageModelSampler(Sampler):
         pad_id = self.tokenizer.pad_token_id
         pad_id = pad_id if pad_id is not None else next(iter(eos_ids), 0)
         completion_ids: list[list[int]] = []
+        found: list[Ending] = []
         logprobs: list[list[float]] = []
         with inference_mode(self.model):
             for tokens, values in self.generate(model, prompt_ids, group_size, eos_ids, pad_id):
-                for index, row in enumerate(tokens.tolist()):
-                    length = next((t + 1 for t, token in enumerate(row) if token in eos_ids), len(row))
-                    completion_ids.append(row[:length])
-                    if values is not None:
-                        logprobs.append(values[index, :length].tolist())
+                rows = tokens.tolist()
+                ends = endings(self.tokenizer, rows, eos_ids, self.stop)
+                found += ends
+                completion_ids += [row[: end.length] for row, end in zip(rows, ends, strict=True)]
+                if values is not None:
+                    logprobs += [values[index, : end.length].tolist() for index, end in enumerate(ends)]
         return collate(
             prompt_ids=[ids for ids in prompt_ids for _ in range(group_size)],
             completion_ids=completion_ids,
@@ -111,6 +122,8 @@ class LanguageModelSampler(Sampler):
             eos_ids=eos_ids,
             sampler_logprobs=logprobs or None,
             device=model.device,
+            finished=[end.finished for end in found],
+            unread=[end.unread for end in found] if self.stop else None,
         )
 
     def check_model(self, model: Any) -> None:

@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from transformers import PreTrainedTokenizerBase
 
 from iapo.interfaces import Prompts
-
-_CONTENT = "What is 1+1?"
-"""Of messages that show how a chat template begins."""
+from iapo.policy.chat import chat_openings
 
 
 def encode_prompts(prompts: Prompts, tokenizer: PreTrainedTokenizerBase | None) -> list[list[int]]:
@@ -29,7 +27,7 @@ def encode_prompts(prompts: Prompts, tokenizer: PreTrainedTokenizerBase | None) 
     """
     texts: Sequence[str | Sequence[int]] = prompts
     encoded = []
-    openings: list[str] | None = None
+    openings: tuple[str, ...] | None = None
     for index, text in enumerate(texts):
         ids = encode(text, tokenizer, f"prompts[{index}]")
         if not ids:
@@ -39,8 +37,8 @@ def encode_prompts(prompts: Prompts, tokenizer: PreTrainedTokenizerBase | None) 
         if isinstance(text, str) and tokenizer is not None:
             before = _put_before(ids, text, tokenizer)
             if before and ids[: len(before)] != before:
-                openings = _chat_openings(tokenizer) if openings is None else openings
-                ids = ids if text.startswith(tuple(openings)) else before + ids
+                openings = chat_openings(tokenizer) if openings is None else openings
+                ids = ids if text.startswith(openings) else before + ids
         encoded.append(ids)
     return encoded
 
@@ -51,21 +49,6 @@ def _put_before(ids: list[int], text: str, tokenizer: PreTrainedTokenizerBase) -
     # From the end: a text may begin with what is put before it.
     places = range(len(whole) - len(ids), -1, -1)
     return whole[: next((at for at in places if whole[at : at + len(ids)] == ids), 0)]
-
-
-def _chat_openings(tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """How the texts of the tokenizer's chat template begin, before what the first message says."""
-    if tokenizer.chat_template is None:
-        return []
-    user, system = ({"role": role, "content": _CONTENT} for role in ("user", "system"))
-    openings = []
-    for messages in ([user], [system, user]):
-        try:
-            text = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-        except Exception:  # a template is code of others, and may refuse a system message
-            continue
-        openings.append(text.partition(_CONTENT)[0])
-    return [opening for opening in openings if opening]
 
 
 def encode(text: str | Sequence[int], tokenizer: PreTrainedTokenizerBase | None, name: str) -> list[int]:

@@ -59,6 +59,7 @@ def mark_spans(
     tokenizer: PreTrainedTokenizerBase,
     style: CompletionStyle = USUAL_STYLE,
     eos_ids: Collection[int] | None = None,
+    unread: Int[Tensor, " batch"] | None = None,
 ) -> Spans:
     """Mark the reasoning and the own answer of each completion, where ``style`` reads them.
 
@@ -76,6 +77,8 @@ def mark_spans(
         tokenizer: decodes the ids.
         style: how the completions reason and answer.
         eos_ids: end-of-sequence ids; ``None``: the tokenizer's.
+        unread: characters at the end of each completion that are no part of its text (`iapo.Rollout`); a token that
+            holds one of them is no reasoning.
 
     Returns:
         Masks and answers on the device of ``completion_ids``.
@@ -83,12 +86,14 @@ def mark_spans(
     rows = rows_of_text(tokenizer, completion_ids, completion_mask, eos_ids)
     reasoning = torch.zeros(completion_mask.shape, dtype=torch.bool)
     exits = ExitTokens(tokenizer)
+    left_out = [0] * len(rows) if unread is None else unread.tolist()
     for index, (row, pieces) in enumerate(zip(rows, pieces_of_rows(tokenizer, rows), strict=True)):
-        text, ends = "".join(pieces), ends_of(pieces)
+        whole, ends = "".join(pieces), ends_of(pieces)
+        text = whole[: len(whole) - left_out[index]]
         reading = style.read(text)
         first = bisect_right(ends, reading.reasoning.start) if reading.reasoning.start else 0
         # What ends the reasoning begins in this token; behind the last one if nothing ends it.
-        last = bisect_right(ends, reading.reasoning.stop) if reading.reasoning.stop < len(text) else len(row)
+        last = bisect_right(ends, reading.reasoning.stop) if reading.reasoning.stop < len(whole) else len(row)
         reasoning[index, min(first, last) : last] = True
         asked = style.asked_in(text, reading)
         if asked is None or reading.answer is None or reading.exit is None:

@@ -17,7 +17,8 @@ _LONGEST_CHARACTER = 4
 def decode_completions(
     tokenizer: PreTrainedTokenizerBase, rollout: Rollout, eos_ids: Collection[int] | None = None
 ) -> list[str]:
-    """The text of each completion, without padding and without its final end-of-sequence token (`rows_of_text`).
+    """The text of each completion, without padding, without its final end-of-sequence token (`rows_of_text`), and
+    without the stop text that ended it (``rollout.unread``).
 
     Other special tokens stay: with some tokenizers ``<think>`` and ``<answer>`` are special, and rewards look for them.
     Padding is read from the mask, so that a padding token inside a completion stays too.
@@ -30,7 +31,10 @@ def decode_completions(
     Returns:
         One text per completion.
     """
-    return decode_rows(tokenizer, rows_of_text(tokenizer, rollout.completion_ids, rollout.completion_mask, eos_ids))
+    texts = decode_rows(tokenizer, rows_of_text(tokenizer, rollout.completion_ids, rollout.completion_mask, eos_ids))
+    if rollout.unread is None:
+        return texts
+    return [text[: len(text) - unread] for text, unread in zip(texts, rollout.unread.tolist(), strict=True)]
 
 
 def rows_of_text(

@@ -7,12 +7,19 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from iapo.ops.padding import pad_rows
 from iapo.policy.limits import check_logits
 from iapo.policy.logprobs import token_logprobs
 from iapo.rollout.language_model import Generated, LanguageModelSampler
+from iapo.rollout.stopping import StopWatch
 
 
 class TransformersSampler(LanguageModelSampler):
@@ -48,8 +55,12 @@ class TransformersSampler(LanguageModelSampler):
         """Sampled tokens, padded after the first end of sequence, and their log-probabilities."""
         ids, mask = pad_rows(prompt_ids, pad_id, left=True, device=model.device)
         recorder = _Recorder(self.temperature or 1.0)
+        stopping = _Stopping(StopWatch(self.tokenizer, self.stop, len(ids)))
         sequences = model.generate(
-            input_ids=ids, attention_mask=mask.long(), logits_processor=LogitsProcessorList([recorder])
+            input_ids=ids,
+            attention_mask=mask.long(),
+            logits_processor=LogitsProcessorList([recorder]),
+            stopping_criteria=StoppingCriteriaList([stopping] if self.stop else []),
         )
         tokens = sequences[:, ids.shape[1] :]
         return tokens, recorder.finish(tokens)
@@ -78,6 +89,17 @@ class _Recorder(LogitsProcessor):
         assert self.logits is not None
         # Some devices let `generate` run one step past the end and drop it again: the tokens say how many count.
         return torch.stack([*self.chosen, token_logprobs(self.logits, tokens[:, -1])][: tokens.shape[1]], 1)
+
+
+class _Stopping(StoppingCriteria):
+    """Ends the completions that hold a stop text; unlike that of transformers it reads nothing of the prompt."""
+
+    def __init__(self, watch: StopWatch) -> None:
+        self.watch = watch
+
+    def __call__(self, input_ids: Tensor, scores: Any, **options: Any) -> Tensor:
+        found = self.watch.see(range(len(input_ids)), input_ids[:, -1].tolist())
+        return torch.tensor(found, device=input_ids.device)
 
 
 @contextmanager

@@ -2,11 +2,16 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from iapo.interfaces import PROMPT_MESSAGES
+from iapo.policy.chat import rendered_openings
+from iapo.tasks.few_shot import TEMPLATE, Example, as_text, as_turns
 from iapo.tasks.interface import Row
 from iapo.tasks.messages import SYSTEM_ROLES, LastAssistant, Message, plain_prompt
+
+ChatTemplate = Literal["auto", "none"]
+"""Whether texts go through the tokenizer's chat template: where it has one, or not at all."""
 
 
 def render_prompts(
@@ -17,46 +22,68 @@ def render_prompts(
     chat_template_kwargs: Mapping[str, Any] | None = None,
     last_assistant: LastAssistant = "refuse",
     numbers: Sequence[object] | None = None,
+    chat_template: ChatTemplate = "auto",
+    examples: Sequence[Example] = (),
 ) -> list[Row]:
     """Rows whose ``prompt`` is the text that the model reads.
 
-    Of a prompt that is messages, the column ``prompt_messages`` has the messages that the text was made of, which
-    rewards get as prompts.
+    A text goes through the tokenizer's chat template as the message of a user, unless it begins as that template begins
+    its texts: then it is rendered already. Of a prompt that is messages, the column ``prompt_messages`` has the
+    messages that the text was made of, which rewards get as prompts.
 
     Args:
         rows: prompts are texts or lists of chat messages. A column ``chat_template_kwargs``, of mappings or of
             their texts in JSON, adds to the argument.
-        tokenizer: its chat template, if it has one, is applied to messages and to texts with a system prompt.
+        tokenizer: of the model.
         system_prompt: put before the problem, in place of a system message that it has. Empty: a chat without a system
             message.
         template: text in which ``{prompt}`` stands for the problem, of messages for the last one of the user.
         chat_template_kwargs: further arguments of the chat template, such as ``enable_thinking``.
         last_assistant: what becomes of an assistant's message at the end of a prompt.
         numbers: of the rows in the data, for errors; ``None``: their places in ``rows``.
+        chat_template: ``none`` leaves texts as they are.
+        examples: solved problems before each problem: turns of the chat where a chat template is applied, else text.
 
     Raises:
-        ValueError: a template without ``{prompt}``, messages for a tokenizer without chat template, or a prompt that is
-            not as `iapo.tasks.messages.plain_prompt` wants it, that the chat template refuses, or of which it leaves
-            out a message of the system or of the user, or ``chat_template_kwargs`` that are no mapping; the row is
-            named.
+        ValueError: a template without ``{prompt}``, messages without a chat template, a system prompt for a text that
+            is rendered already, or a prompt that is not as `iapo.tasks.messages.plain_prompt` wants it, that the chat
+            template refuses, or of which it leaves out a message of the system or of the user, or
+            ``chat_template_kwargs`` that are no mapping; the row is named.
     """
     if template is not None and "{prompt}" not in template:
         raise ValueError(f"prompt_template: got {template!r}, want a text with {{prompt}} in it")
+
+    if examples and template is None and not applies_chat(tokenizer, chat_template):
+        template = TEMPLATE
+    before, turns = as_text(examples, template), as_turns(examples, template)
+    chat = applies_chat(tokenizer, chat_template)
+    openings = rendered_openings(tokenizer) if chat else ()
 
     def render(row: Row) -> Row:
         prompt = plain_prompt(row["prompt"], last_assistant)
         if isinstance(prompt, str):
             text = prompt if template is None else template.replace("{prompt}", prompt)
-            if system_prompt is None:
-                return {**row, "prompt": text}
-            if tokenizer.chat_template is None:
+            if not chat:
+                text = before + text
                 return {**row, "prompt": f"{system_prompt}\n\n{text}" if system_prompt else text}
+            if text.startswith(openings):
+                if system_prompt or examples:
+                    raise ValueError(
+                        f"begins with {text[:40]!r}, so that the chat template was applied already, and neither a "
+                        "system prompt nor examples have a place; leave out --system_prompt and --few_shot, or give "
+                        "problems alone"
+                    )
+                return {**row, "prompt": text}
             messages = [{"role": "user", "content": text}]
         elif tokenizer.chat_template is None:
             raise ValueError("is messages, but the tokenizer has no chat template; give prompts that are texts")
+        elif not chat:
+            raise ValueError("is messages, which --chat_template none leaves without a template; give texts")
         else:
             messages = prompt if template is None else _in_template(prompt, template)
         messages = _with_system_prompt(messages, system_prompt)
+        first = next(index for index, message in enumerate(messages) if message["role"] not in SYSTEM_ROLES)
+        messages = [*messages[:first], *turns, *messages[first:]]
         options = {**(chat_template_kwargs or {}), **_options(row.get("chat_template_kwargs"))}
         rendered = {**row, "prompt": _apply(tokenizer, messages, options)}
         _check_complete(messages, rendered["prompt"], "prompt" if system_prompt else "message")
@@ -69,6 +96,11 @@ def render_prompts(
         except ValueError as error:
             raise ValueError(f"data: the prompt of row {number} {error}") from error
     return found
+
+
+def applies_chat(tokenizer: Any, chat_template: ChatTemplate) -> bool:
+    """Whether texts go through the tokenizer's chat template."""
+    return chat_template == "auto" and tokenizer.chat_template is not None
 
 
 def _in_template(messages: list[Message], template: str) -> list[Message]:

@@ -12,6 +12,10 @@ from iapo.tasks.messages import LastAssistant, plain_prompt
 
 _LOG = logging.getLogger(__name__)
 
+PROMPT_COLUMNS = ("prompt", "question", "problem", "instruction", "query", "messages", "input")
+ANSWER_COLUMNS = ("answer", "solution", "final_answer", "expected_answer", "ground_truth", "reward_model", "target")
+"""Names that columns of references usually have, and `PROMPT_COLUMNS` of problems; an earlier one is taken first."""
+
 
 def load_rows(
     task: Task,
@@ -32,8 +36,9 @@ def load_rows(
         split: which problems, where the task has splits.
         seed: of problems that are generated.
         limit: the largest number of rows; ``None``: all of a fixed set, 4096 generated ones.
-        prompt_column: the column that becomes ``prompt``.
-        answer_column: the column that becomes ``answer``.
+        prompt_column: the column that becomes ``prompt``. Where there is no ``prompt``, the first of `PROMPT_COLUMNS`
+            that the data have takes its place, and a warning says so.
+        answer_column: the column that becomes ``answer``; likewise of `ANSWER_COLUMNS`.
         last_assistant: what becomes of an assistant's message at the end of a prompt.
 
     Raises:
@@ -45,6 +50,8 @@ def load_rows(
     if not rows:
         raise ValueError(f"data: {task} has no rows")
     columns = dict.fromkeys(name for row in rows for name in row)
+    prompt_column = _usual(task, columns, prompt_column, PROMPT_COLUMNS)
+    answer_column = _usual(task, columns, answer_column, ANSWER_COLUMNS)
     wanted = [prompt_column]
     if answer_column in columns or answer_column != "answer":
         wanted.append(answer_column)
@@ -64,6 +71,16 @@ def load_rows(
             raise ValueError(f"data: the prompt of row {RowPlace(task, index)} {error}") from error
         full = {name: _plain(row.get(name)) for name in kept} | {"prompt": prompt}
         found.append(full | {"answer": _plain(row[answer_column])} if answer_column in row else full)
+    return found
+
+
+def _usual(task: Task, columns: Mapping[str, Any], column: str, usual: Sequence[str]) -> str:
+    """The column, or where the data lack the one of the default name, another by which such columns often go."""
+    if column != usual[0] or column in columns:
+        return column
+    found = next((name for name in usual if name in columns), column)
+    if found != column:
+        _LOG.warning("data: %s has no column %r, %r is taken (--%s_column)", task, column, found, column)
     return found
 
 

@@ -39,6 +39,10 @@ from iapo.training.signals import information_of, logprobs_of
 from iapo.types import Rollout
 
 
+SKIPPED = "iapo/diagnostics/skipped"
+"""The metric of an update that was to be diagnosed, and in which all groups had equal rewards."""
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """What is measured around an update, at the cost of probes, forwards, backwards and one more sampling.
@@ -139,7 +143,8 @@ def diagnosed_update(
 ) -> dict[str, float]:
     """`iapo.training.loop.update` with the entropy on right and wrong completions, and measured by ``diagnosis``.
 
-    Without a diagnosis, only its metrics are missing; the update is the same.
+    Without a diagnosis, only its metrics are missing; the update is the same. Where all groups have equal rewards there is
+    nothing to diagnose: then the metric ``iapo/diagnostics/skipped`` is 1, and its cost is saved.
 
     Args:
         leaving: makes a context that may raise `iapo.training.interruption.Interrupted`. Before the update it ends the
@@ -151,6 +156,9 @@ def diagnosed_update(
         if see is not None:
             see(batch)
         metrics = dict(batch.metrics)
+        if diagnosis is not None and not rewards_differ(batch):
+            diagnosis = None
+            metrics[SKIPPED] = 1.0
         if diagnosis is not None:
             with timed(metrics, "iapo/time/diagnose"):
                 metrics |= diagnosis.before(batch)
@@ -160,6 +168,12 @@ def diagnosed_update(
         with timed(metrics, "iapo/time/diagnose"), suppress(Interrupted), leaving():
             metrics |= diagnosis.after(batch, done)
     return metrics
+
+
+def rewards_differ(batch: TrainingBatch) -> bool:
+    """Whether there is a group whose completions have different rewards."""
+    ids, rewards = batch.rollout.group_ids, batch.rewards
+    return any(bool((rewards[ids == group] != rewards[ids == group][:1]).any()) for group in ids.unique())
 
 
 def describe_entropy(batch: TrainingBatch, done: PolicyUpdate, correct_above: float = 0.5) -> dict[str, float]:

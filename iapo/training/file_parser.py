@@ -1,13 +1,16 @@
 """The parser of all commands: jsonargparse's, which also takes components from plain files.
 
-A component that takes the place of another starts from its own defaults.
+A component that takes the place of another starts from its own defaults, and a text is the text that was given.
 """
 
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
 from pydoc import locate
-from typing import Any, NoReturn
+from types import UnionType
+from typing import Any, NoReturn, Union, get_args, get_origin
 from unittest.mock import patch
 
 import yaml  # type: ignore[import-untyped]
@@ -17,6 +20,7 @@ from iapo.training.plain_files import arguments_to_import_paths, to_files, to_im
 from iapo.training.shipped import shipped_path
 
 _MODE = "iapo"
+_CHECK = _typehints.ActionTypeHint._check_type
 
 
 class FileParser(ArgumentParser):
@@ -31,8 +35,18 @@ class FileParser(ArgumentParser):
             given = arguments_to_import_paths(_with_paths(sys.argv[1:] if args is None else args))
         except ValueError as error:
             self.error(str(error), error)
-        with patch.object(_typehints, _DISCARD.__name__, _start_afresh):
+        with _as_iapo_reads():
             return super().parse_args(given, *rest, **options)
+
+    def parse_string(self, *args: Any, **options: Any) -> Namespace:
+        """Parse the text of a file of settings."""
+        with _as_iapo_reads():
+            return super().parse_string(*args, **options)
+
+    def instantiate(self, *args: Any, **options: Any) -> Namespace:
+        """Make the components of parsed settings."""
+        with _as_iapo_reads():
+            return super().instantiate(*args, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """End with a message that names files, not modules."""
@@ -40,7 +54,36 @@ class FileParser(ArgumentParser):
 
     def dump(self, *args: Any, **options: Any) -> str:
         """Settings as text, with files in place of the modules that they were loaded as."""
-        return to_files(super().dump(*args, **options))
+        with _as_iapo_reads():
+            return to_files(super().dump(*args, **options))
+
+
+@contextmanager
+def _as_iapo_reads() -> Iterator[None]:
+    """jsonargparse with what it has no public way for: components that start afresh, and texts that are texts."""
+    with (
+        patch.object(_typehints, _DISCARD.__name__, _start_afresh),
+        patch.object(_typehints.ActionTypeHint, _CHECK.__name__, _check),
+        patch.object(_typehints, _READ.__name__, _read),
+    ):
+        yield
+
+
+@wraps(_CHECK)  # jsonargparse looks at its signature
+def _check(action: Any, value: Any, *rest: Any, **options: Any) -> Any:
+    """A text for a setting that takes texts is that text: jsonargparse would read it as YAML, ``####`` as nothing.
+
+    ``null`` is none, where that may be; where there may be several texts, a list is a list.
+    """
+    hint = action._typehint
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    if not isinstance(value, str) or str not in kinds or any(kind not in _TEXTS for kind in kinds):
+        return _CHECK(action, value, *rest, **options)
+    if value == "null" and type(None) in kinds:
+        return None
+    is_list = value.strip().startswith("[") and value.strip().endswith("]")
+    several = is_list and any(kind not in (str, type(None)) for kind in kinds)
+    return _CHECK(action, value, *rest, **options) if several else value
 
 
 def _with_paths(arguments: Sequence[str]) -> list[str]:
@@ -66,6 +109,15 @@ def _start_afresh(parser: Any, before: Any, now: Any) -> None:
     _DISCARD(parser, before, now)
 
 
+def _read(value: Any, *rest: Any, **options: Any) -> Any:
+    """The argument of a component's argument as it was given: the component's own parser knows what it has to be."""
+    return (value, None) if isinstance(value, _typehints.NestedArg) else _READ(value, *rest, **options)
+
+
+_TEXTS = (str, type(None), list[str], tuple[str, ...])
+"""What settings that take texts may be made of."""
+
+_READ = _typehints.parse_value_or_config
 _DISCARD = _typehints.discard_init_args_on_class_path_change
 
 

@@ -21,6 +21,16 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class _PromptOf:
+    """The prompt of a row, for errors. Its place is looked up only there: that reads the file again."""
+
+    number: object
+
+    def __str__(self) -> str:
+        return f"data: the prompt of row {self.number}"
+
+
+@dataclass(frozen=True)
 class Room:
     """What a model has room for.
 
@@ -49,7 +59,7 @@ class Room:
         """
         lengths = []
         for number, ids in zip(numbers, encode_prompts([row["prompt"] for row in rows], self.tokenizer), strict=True):
-            self.limits.check_tokens(ids, self.tokenizer, f"data: the prompt of row {number}")
+            self.limits.check_tokens(ids, self.tokenizer, _PromptOf(number))
             lengths.append(len(ids))
         most = self.limits.positions
         if most is None:

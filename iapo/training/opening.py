@@ -26,6 +26,7 @@ from iapo.training.processes import Processes
 from iapo.training.report import REPORT
 from iapo.training.reproducibility import tokenizer_digest
 from iapo.training.samples import SAMPLES
+from iapo.training.sent import stopping, tell_examples, tell_prompt
 from iapo.training.session import ComponentChoices, Session, read_by
 from iapo.training.setting_up import set_up
 from iapo.training.settings import PolicySource, ProblemSource, RunSettings
@@ -70,12 +71,16 @@ def open_run(
     places = problems.places(range(len(rows)))
     check_references(choices.rewards, rows, places)
     check_reference_columns(choices.assigner.requires, rows[0])
-    parts = split_indices(rows, settings.eval_problems)
+    shots = problems.examples(rows, settings.seed)
+    examples = [rows[index] for index in shots]
+    parts = split_indices(rows, settings.eval_problems, without=shots)
     references = read_references(rows, places) if settings.answer == "reference" else []
     tokenizer = policy.tokenizer()
     resolved = {**resolved, "tokenizer": tokenizer_digest(tokenizer), "processes": processes.size}
     resolved["shard"] = sharding is not None
-    rows = problems.render(rows, tokenizer, places)
+    rows = problems.render(rows, tokenizer, places, examples)
+    stop = problems.stop(examples, tokenizer)
+    choices = replace(choices, sampler=stopping(choices.sampler, stop))
     training: list[Row] = []
     held_out: list[Row] = []
     training_places: list[RowPlace] = []
@@ -103,11 +108,13 @@ def open_run(
     kept = kept_style(folder, resolved) if settings.resume else None
     before = resolved if kept is None else {**resolved, "style": plain(kept)}
     session = set_up(policy, settings, choices, make_stream, before, processes, sharding)
+    tell_examples(examples, shots, task, stop)
+    tell_prompt(training[0], session.tokenizer, problems)
     with session.update_settings.autocast_context(device):
         prompts = [row["prompt"] for row in training]
         sampler = divided(session.components.sampler, session.model, processes)
         style = kept or styles.choose(task, sampler, session.tokenizer, prompts, device)
-    read_by(session, style)
+    read_by(session, style, styles.lenient)
     parts_of = session.model, session.tokenizer, session.components.sampler
     asked = room(*parts_of, session.components.estimator)
     if asked.reserved > room(*parts_of, choices.estimator).reserved:  # than the prompts were checked with

@@ -72,7 +72,7 @@ def add_component_flags(parser: ArgumentParser, estimator: dict[str, Any]) -> No
     stand in for it until then (`iapo.training.styles`). Its temperature is the sampler's.
     """
     add = parser.add_argument
-    parser.add_class_arguments(StyleSource)
+    add_style_flags(parser)
     add("--sampler", type=SamplerFactory, default=SAMPLER, help="called with model and tokenizer")
     add("--rewards", type=RewardFunctions, default=REWARDS, help="reward functions by name")
     parser.add_subclass_arguments(MIEstimator, "estimator", default=estimator, required=False)
@@ -84,6 +84,13 @@ def add_component_flags(parser: ArgumentParser, estimator: dict[str, Any]) -> No
         parser.link_arguments("sampler", f"{owner}.temperature", compute_fn=_temperature)
         tokenizer = f"{owner}.boundaries.init_args.tokenizer"
         parser.link_arguments(("model", "trust_remote_code"), tokenizer, compute_fn=_tokenizer)
+
+
+def add_style_flags(parser: ArgumentParser) -> None:
+    """How completions reason and answer, and whether rewards are lenient."""
+    parser.add_class_arguments(StyleSource, skip={"lenient"})
+    help_ = "an answer also counts where the completion was cut, or marks none"
+    parser.add_argument("--lenient", type=bool, nargs="?", const=True, default=False, help=help_)
 
 
 def _ids_of(style_text: str) -> Callable[..., tuple[int, ...]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from iapo.evaluation import Sample, read_samples
+from iapo.training.diagnosis import SKIPPED
 from iapo.training.interruption import EXIT_CODE, Interrupted, Interruption, listening
 from iapo.training.lacking import EqualRewards
 from iapo.training.launch import accelerate_sharding, joined
@@ -164,6 +165,9 @@ def _carry_on(run: Run, interruption: Interruption, progress: CommandProgress, c
                     append_samples(run.folder / SAMPLES, session.step, session.samples)
                     track(session.step, metrics)
             show(session.step, metrics)
+            if SKIPPED in metrics:
+                why = "in every group all rewards are equal"
+                print(f"iapo train: update {session.step} is not diagnosed: {why}", file=sys.stderr)
             rewards.see(metrics)
             ended, stop = session.share_done() == 1, processes.any(bool(interruption))
             if session.step % settings.checkpoint_every == 0 or ended or stop:

@@ -165,9 +165,7 @@ class Session:
             )
         device = next(self.model.parameters()).device
         sampler = self.components.sampler
-        greedy = TransformersSampler(
-            self.model, self.tokenizer, longest(sampler), temperature=0.0, style=style_of(sampler)
-        )
+        greedy = greedy_beside(sampler, self.model, self.tokenizer)
         with fork_rng(device), self.update_settings.autocast_context(device):
             torch.manual_seed(self.settings.seed + 1)
             result = evaluate(
@@ -203,13 +201,13 @@ class Session:
         self.saved_step = self.step
 
 
-def read_by(session: Session, style: CompletionStyle) -> None:
-    """Let the components of a run read completions, and ask for answers, in this style."""
+def read_by(session: Session, style: CompletionStyle, lenient: bool = False) -> None:
+    """Let the components of a run read completions, and ask for answers, in this style; rewards leniently or not."""
     components = session.components
     session.components = replace(
         components,
         sampler=sampler_in_style(components.sampler, style),
-        rewards=in_style(components.rewards, style),
+        rewards=in_style(components.rewards, style, lenient),
         estimator=estimator_in_style(components.estimator, style, session.tokenizer),
     )
 
@@ -224,6 +222,13 @@ def share_done(step: int, steps: int, tokens: int, max_tokens: int | None) -> fl
     return min(1.0, max(step / steps, 0.0 if max_tokens is None else tokens / max_tokens))
 
 
-def longest(sampler: Sampler) -> int:
-    """The largest number of tokens that a sampler samples, for the greedy completions beside its own."""
-    return int(getattr(sampler, "max_new_tokens", 1024))
+def greedy_beside(sampler: Sampler, model: nn.Module, tokenizer: Any) -> TransformersSampler:
+    """Samples the likeliest completion, as long, ended and read as those of another sampler."""
+    return TransformersSampler(
+        model,
+        tokenizer,
+        max_new_tokens=int(getattr(sampler, "max_new_tokens", 1024)),
+        temperature=0.0,
+        style=style_of(sampler),
+        stop=getattr(sampler, "stop", ()),
+    )

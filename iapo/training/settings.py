@@ -16,7 +16,9 @@ from transformers import PreTrainedModel
 from iapo.policy.loading import choose_autocast, choose_device, load_model, load_tokenizer
 from iapo.policy.lora import LoRA
 from iapo.tasks import Row, RowPlace, Split, Task, load_rows, render_prompts, task_from_source
+from iapo.tasks.few_shot import choose_examples, examples_of, natural_stop
 from iapo.tasks.messages import LastAssistant
+from iapo.tasks.prompts import ChatTemplate, applies_chat
 from iapo.training.components import Answer
 from iapo.training.tracking import TrackerName
 
@@ -72,6 +74,10 @@ class ProblemSource:
         answer_column: column of the reference answers.
         prompt_template: text around the problem, with {prompt} in it.
         system_prompt: text before the problem, through the chat template, in place of one in the data.
+        chat_template: auto puts problems through the model's own chat template if it has one; none leaves texts as they
+            are.
+        few_shot: so many solved problems of the data, chosen by the seed and used for nothing else, stand before each
+            problem: as turns of the chat, or as text.
         chat_template_kwargs: further arguments of the chat template, by name.
         last_assistant: a message of the assistant at the end of a prompt is refused, dropped, or continued.
         long_prompts: those that do not fit the model's positions are refused or dropped.
@@ -86,6 +92,8 @@ class ProblemSource:
     answer_column: str = "answer"
     prompt_template: str | None = None
     system_prompt: str | None = None
+    chat_template: ChatTemplate = "auto"
+    few_shot: NonNegativeInt = 0
     chat_template_kwargs: dict[str, Any] | None = None
     last_assistant: LastAssistant = "refuse"
     long_prompts: Literal["refuse", "drop"] = "refuse"
@@ -115,16 +123,48 @@ class ProblemSource:
         task = self.resolve()
         return [RowPlace(task, index) for index in indices]
 
-    def render(self, rows: Sequence[Row], tokenizer: Any, numbers: Sequence[object] | None = None) -> list[Row]:
+    def examples(self, rows: Sequence[Row], seed: int) -> list[int]:
+        """The places of the rows that stand before each problem; none without ``few_shot``.
+
+        Raises:
+            ValueError: too few problems, or rows without a worked solution.
+        """
+        places = choose_examples(rows, self.few_shot, seed) if self.few_shot else []
+        examples_of([rows[place] for place in places])
+        return places
+
+    def stop(self, examples: Sequence[Row], tokenizer: Any) -> tuple[str, ...]:
+        """The texts that end a completion behind these examples: none where a chat template ends turns."""
+        if not examples or applies_chat(tokenizer, self.chat_template):
+            return ()
+        return natural_stop(examples_of(examples), self.prompt_template)
+
+    def render(
+        self,
+        rows: Sequence[Row],
+        tokenizer: Any,
+        numbers: Sequence[object] | None = None,
+        examples: Sequence[Row] = (),
+    ) -> list[Row]:
         """Rows whose ``prompt`` is the text that the policy reads.
 
         Args:
             rows: as the data have them.
             tokenizer: of the policy.
             numbers: of the rows in the data, for errors; ``None``: their places in ``rows``.
+            examples: the rows that stand before each problem.
         """
-        texts = self.system_prompt, self.prompt_template
-        return render_prompts(rows, tokenizer, *texts, self.chat_template_kwargs, self.last_assistant, numbers)
+        return render_prompts(
+            rows,
+            tokenizer,
+            self.system_prompt,
+            self.prompt_template,
+            self.chat_template_kwargs,
+            self.last_assistant,
+            numbers,
+            self.chat_template,
+            examples_of(examples),
+        )
 
 
 @dataclass(frozen=True)

@@ -69,12 +69,14 @@ class StyleSource:
         reasoning_style: tags, opened_tags (by the prompt), before_answer, or a style by import path; auto likewise.
         postfix: closes the reasoning, opens the answer; default is the style's.
         closing: text that ends the answer; default is the style's.
+        lenient: an answer also counts where the completion was cut, or marks none.
     """
 
     answer_style: AnswerName | AnswerStyle = "auto"
     reasoning_style: ReasoningName | ReasoningStyle = "auto"
     postfix: str | None = None
     closing: str | None = None
+    lenient: bool = False
 
     def known(self, task: Task) -> CompletionStyle | None:
         """The style, if nothing has to be sampled to know it."""

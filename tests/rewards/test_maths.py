@@ -1,5 +1,7 @@
 """Which answers count as equal, where they are looked for, and what hostile ones do."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -128,7 +130,8 @@ def test_where_the_answer_is_looked_for(maths):
     assert grade(maths, r"first \boxed{3}, thus \boxed{\frac{1}{2}}", "0.5") == 1.0
     assert grade(maths, "<think>3 4 5</think> The final answer is 12.", "12") == 1.0
     assert grade(maths, "<think>3 4 12</think> The final answer is unknown.", "12") == 0.0
-    assert grade(MathAnswer(tagged_only=True), "The final answer is 12.", "12") == 0.0
+    assert grade(maths, "I have no idea but there were 12.", "12") == 0.0
+    assert grade(replace(maths, lenient=True), "I have no idea but there were 12.", "12") == 1.0
     chat = [
         {"role": "assistant", "content": [{"type": "text", "text": "<answer>2</answer>"}]},
         {"role": "tool", "content": "<answer>3</answer>"},
@@ -225,13 +228,19 @@ def test_numbers_equal_their_other_spellings_only(maths, number):
         ("</think> Final answer: more than 5", "5", 0.0),
         ("</think> He sold more than 5.", "5", 0.0),
         ("</think> Answer:\n72", "72", 1.0),
-        ("</think> We get $x = \\frac{1}{2}$ in the end, as shown.", "0.5", 1.0),
+        ("</think> We get $x = \\frac{1}{2}$ in the end, as shown.", "0.5", 0.0),
         ("</think>", "5", 0.0),
         ("</think> The answer is", "5", 0.0),
     ],
 )
 def test_answers_without_tags_are_read_in_the_same_way(maths, text, reference, grade_):
     assert grade(maths, text, reference) == grade_
+
+
+def test_a_lenient_reward_finds_an_answer_that_nothing_marks(maths):
+    text = r"</think> We get $x = \frac{1}{2}$ in the end, as shown."
+    assert grade(replace(maths, lenient=True), text, "0.5") == 1.0
+    assert grade(replace(maths, lenient=True), text, "0.25") == 0.0
 
 
 @pytest.mark.parametrize(

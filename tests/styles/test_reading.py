@@ -173,7 +173,7 @@ def test_what_is_paid_for_has_a_span(text, embedded_tokenizer):
     letters.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=letters)
     rollout = ScriptedSampler({"q": [text]}, tokenizer)(["q"], 1)
-    tagged = MathAnswer(tagged_only=False, style=USUAL_STYLE)
+    tagged = MathAnswer(style=USUAL_STYLE)
     paid = tagged(["q"], [text], [[]], answer=["3"])[0]
     assert paid == float(bool(rollout.answer_mask.any()))
     if paid:

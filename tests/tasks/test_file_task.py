@@ -23,8 +23,8 @@ def test_local_files(write: Callable[[str], Path], records: list[dict[str, Any]]
 
 def test_missing_columns_are_named(write: Callable[[str], Path]) -> None:
     task = FileTask(str(write("jsonl")))
-    with pytest.raises(ValueError, match=r"no column \['prompt'\], it has \['answer', 'level', 'question'\]"):
-        load_rows(task)
+    with pytest.raises(ValueError, match=r"no column \['asked'\], it has \['answer', 'level', 'question'\]"):
+        load_rows(task, prompt_column="asked")
     with pytest.raises(ValueError, match=r"no column \['solution'\]"):
         load_rows(task, prompt_column="question", answer_column="solution")
 

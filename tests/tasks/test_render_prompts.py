@@ -57,7 +57,9 @@ def test_texts_without_a_chat_template(plain: Any) -> None:
 
 
 def test_texts_and_messages_through_a_chat_template(chat: Any) -> None:
-    assert rendered("2+2", chat) == "2+2"
+    assert rendered("2+2", chat) == "<user>2+2<a>"
+    assert rendered("2+2", chat, chat_template="none") == "2+2"
+    assert rendered("2+2", chat, "Think.", chat_template="none") == "Think.\n\n2+2"
     assert rendered("2+2", chat, "Think.") == "<system>Think.<user>2+2<a>"
     assert rendered("2+2", chat, "") == "<user>2+2<a>"
     assert rendered(HI, chat) == "<user>hi<a>"

@@ -17,10 +17,9 @@ from iapo.comparison.running.results import BASE_FOLDER, evaluation_file, is_eva
 from iapo.comparison.running.settings import instantiate
 from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate
 from iapo.rewards import in_style
-from iapo.rollout import TransformersSampler
 from iapo.tasks import Classifier, Task
 from iapo.training.checkpoint import latest_checkpoint
-from iapo.training.session import longest
+from iapo.training.session import greedy_beside
 from iapo.training.settings import PolicySource, ProblemSource
 from iapo.training.styles import kept_style, sampler_in_style
 
@@ -66,8 +65,8 @@ def evaluate_run(problems: Path, run: Path) -> None:
             content["rows"],
             tokenizer=tokenizer,
             sampler=sampler,
-            greedy=TransformersSampler(model, tokenizer, longest(sampler), temperature=0.0, style=style),
-            rewards=in_style(parts["rewards"], style),
+            greedy=greedy_beside(sampler, model, tokenizer),
+            rewards=in_style(parts["rewards"], style, content["settings"]["lenient"]),
             samples=content["samples"],
             batch=content["batch"],
             keep_texts=True,

@@ -51,6 +51,8 @@ def read_plan(path: Path) -> Plan:
     at_once = positive(processes.get("at_once", 1), "processes.at_once")
     threads = positive(processes.get("threads", 1), "processes.threads")
     common = resolve(flags(base, "base"), "base")
+    if common["few_shot"]:
+        raise ValueError("base.few_shot: a comparison has no examples; write them into base.prompt_template")
     task = problem_source(common).resolve()
     evaluation = _read_evaluation(file.get("evaluation", {}), base, common, task)
     methods = tuple(entry.resolve() for entry in entries)

@@ -1,0 +1,100 @@
+"""Texts that end a completion: found while it is sampled, and cut off where it is read."""
+
+from bisect import bisect_left
+from collections.abc import Collection, Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+from transformers import PreTrainedTokenizerBase
+
+from iapo.rollout.text import decode_ids, decode_rows, pieces_of_rows
+
+_BYTES = 4
+"""Tokens that one character may be spread over."""
+
+
+class Ending(NamedTuple):
+    """Where a completion ends.
+
+    Args:
+        length: its tokens, up to the one that completes the stop text or is an end of sequence.
+        finished: whether one of these ended it.
+        unread: characters at the end of its text that are no part of it: the stop text, unless it closes a tag that the
+            completion has opened (``</answer>``), and what the last token holds behind it.
+    """
+
+    length: int
+    finished: bool
+    unread: int = 0
+
+
+def endings(
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Sequence[int]],
+    eos_ids: Collection[int],
+    stop: Sequence[str] = (),
+) -> list[Ending]:
+    """Where each completion ends: at its first end-of-sequence token, or at the first token that completes a stop text.
+
+    Args:
+        tokenizer: decodes.
+        rows: sampled tokens, meaningless behind a first end.
+        eos_ids: tokens that end a completion.
+        stop: texts that end one.
+    """
+    found = [_first_eos(row, eos_ids) for row in rows]
+    if not stop:
+        return found
+    kept = [list(row[: each.length - each.finished]) for row, each in zip(rows, found, strict=True)]
+    for index, pieces in enumerate(pieces_of_rows(tokenizer, kept)):
+        text = "".join(pieces)
+        places = [(at + len(each), at, each) for each in stop if (at := text.find(each)) >= 0]
+        if places:
+            end, at, each = min(places)
+            lengths = list(accumulate(map(len, pieces)))
+            length = bisect_left(lengths, end) + 1
+            closes = "/" in each and each.replace("/", "", 1) in text[:at]
+            found[index] = Ending(length, True, lengths[length - 1] - (end if closes else at))
+    return found
+
+
+class StopWatch:
+    """Sees the tokens of completions one by one as they are sampled, and says which has just completed a stop text.
+
+    It decodes the last few tokens alone, as many as can hold a stop text, and the whole completion only where these do.
+
+    Args:
+        tokenizer: decodes.
+        stop: texts that end a completion.
+        rows: how many completions there are.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, stop: Sequence[str], rows: int) -> None:
+        self.tokenizer, self.stop = tokenizer, tuple(stop)
+        self._window = 1 + _BYTES * max(map(len, self.stop), default=0)
+        self._seen: list[list[int]] = [[] for _ in range(rows)]
+
+    def see(self, rows: Sequence[int], tokens: Sequence[int]) -> list[bool]:
+        """Whether each of these completions holds a stop text with the token that comes to it now.
+
+        Args:
+            rows: which completions.
+            tokens: the next token of each.
+        """
+        if not self.stop:
+            return [False] * len(rows)
+        for row, token in zip(rows, tokens, strict=True):
+            self._seen[row].append(token)
+        texts = decode_rows(self.tokenizer, [self._seen[row][-self._window :] for row in rows])
+        return [
+            self._holds(text) and self._holds(decode_ids(self.tokenizer, self._seen[row]))
+            for row, text in zip(rows, texts, strict=True)
+        ]
+
+    def _holds(self, text: str) -> bool:
+        return any(each in text for each in self.stop)
+
+
+def _first_eos(row: Sequence[int], eos_ids: Collection[int]) -> Ending:
+    at = next((position for position, token in enumerate(row) if token in eos_ids), None)
+    return Ending(len(row), False) if at is None else Ending(at + 1, True)

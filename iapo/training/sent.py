@@ -1,0 +1,66 @@
+"""What is sent to the model, told once: a first prompt as it is read, and the solved problems before each."""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import nn
+
+from iapo.interfaces import PROMPT_MESSAGES, Sampler
+from iapo.rollout.prompts import encode_prompts
+from iapo.tasks import Row, Task
+from iapo.tasks.few_shot import solution_column
+from iapo.tasks.prompts import applies_chat
+from iapo.training.settings import ProblemSource
+
+_LONGEST = 1200
+"""Characters of a prompt that are shown; of a longer one the middle is left out."""
+
+
+def tell_prompt(row: Row, tokenizer: Any, problems: ProblemSource) -> None:
+    """Say on standard error what a first prompt is, and what made it so.
+
+    Args:
+        row: rendered.
+        tokenizer: of the policy.
+        problems: how it was rendered.
+    """
+    text = row["prompt"]
+    half = _LONGEST // 2
+    shown = repr(text) if len(text) <= _LONGEST else f"{text[:half]!r} [...] {text[-half:]!r}"
+    if PROMPT_MESSAGES in row or applies_chat(tokenizer, problems.chat_template):
+        made = "by the model's chat template; --chat_template none sends texts as they are"
+    elif tokenizer.chat_template is None:
+        made = "the model has no chat template"
+    else:
+        made = "without the model's chat template"
+    tokens = len(encode_prompts([text], tokenizer)[0])
+    print(f"prompt: {shown} ({tokens} tokens, {made})", file=sys.stderr)
+
+
+def tell_examples(examples: Sequence[Row], places: Sequence[int], task: Task, stop: Sequence[str]) -> None:
+    """Say on standard error which solved problems stand before each problem; nothing without any."""
+    if not examples:
+        return
+    rows = ", ".join(map(str, places))
+    ends = f"; completions end at {' or '.join(map(repr, stop))} (--sampler.stop)" if stop else ""
+    print(
+        f"few-shot: before each problem stand rows {rows} of {task}, solved as in their column "
+        f"{solution_column(examples)!r}, which are neither trained nor evaluated on{ends}",
+        file=sys.stderr,
+    )
+
+
+def stopping(
+    sampler: Callable[[nn.Module, Any], Sampler], stop: tuple[str, ...]
+) -> Callable[[nn.Module, Any], Sampler]:
+    """A factory of samplers that end completions at these texts where the sampler has no stop texts of its own."""
+
+    def make(model: nn.Module, tokenizer: Any) -> Sampler:
+        made = sampler(model, tokenizer)
+        if not stop or not dataclasses.is_dataclass(made) or getattr(made, "stop", None) != ():
+            return made
+        return dataclasses.replace(made, stop=stop)
+
+    return make
