@@ -166,8 +166,7 @@ def _carry_on(run: Run, interruption: Interruption, progress: CommandProgress, c
                     track(session.step, metrics)
             show(session.step, metrics)
             if SKIPPED in metrics:
-                why = "in every group all rewards are equal"
-                print(f"iapo train: update {session.step} is not diagnosed: {why}", file=sys.stderr)
+                progress.say(f"update {session.step} is not diagnosed: in every group all rewards are equal")
             rewards.see(metrics)
             ended, stop = session.share_done() == 1, processes.any(bool(interruption))
             if session.step % settings.checkpoint_every == 0 or ended or stop:
