@@ -227,8 +227,13 @@ def greedy_beside(sampler: Sampler, model: nn.Module, tokenizer: Any) -> Transfo
     return TransformersSampler(
         model,
         tokenizer,
-        max_new_tokens=int(getattr(sampler, "max_new_tokens", 1024)),
+        max_new_tokens=longest(sampler),
         temperature=0.0,
         style=style_of(sampler),
         stop=getattr(sampler, "stop", ()),
     )
+
+
+def longest(sampler: Sampler) -> int:
+    """The largest number of tokens that a sampler samples."""
+    return int(getattr(sampler, "max_new_tokens", 1024))
