@@ -3,7 +3,8 @@
     python benchmarks/first_hour.py
     python benchmarks/first_hour.py --model SmolLM2-135M-Instruct.Q4_1.gguf --data gsm8k/train.jsonl -- --steps 2
 
-What follows ``--`` goes to ``iapo train``. Standard error is no terminal here, so that the first line is one that a file gets.
+What follows ``--`` goes to ``iapo train``. Standard error is no terminal here, so that the first line is one that a
+file gets.
 """
 
 import argparse

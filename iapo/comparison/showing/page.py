@@ -56,8 +56,8 @@ base-uri 'none'; form-action 'none'">
 
 _METHODS = (
     "95% bootstrap intervals over seeds and problems. † on the Pareto front of accuracy and mean length. Tokens and "
-    "seconds are what a run sampled and took in training, mean over runs. Above shortest: mean tokens above those of the "
-    "shortest completion that reasons sufficiently, where the task knows it."
+    "seconds are what a run sampled and took in training, mean over runs. Above shortest: mean tokens above those of "
+    "the shortest completion that reasons sufficiently, where the task knows it."
 )
 _FRONT = "Discs with bars: methods with their intervals. Rings: single runs. The line joins the Pareto front."
 _AGAINST = "Differences with their intervals, problems paired. Those of length are shares of the reference's length."
@@ -71,10 +71,10 @@ _LENGTHS = (
 )
 _K = "Pass@k: at least one of k samples is right (unbiased). Length@k: mean length. Ratio@k: one divided by the other."
 _CLASSES = (
-    "Mean tokens of each class in a completion, as the task labels them. Of the embedded task: needed (part of a single "
-    "step), filler (a word without content), repeated (part of a step written again), check (part of a check that changed "
-    "nothing), catch (part of one that put a result right), shortcut (several steps at once), slip (a result that does not "
-    "follow), format (tags, end), answer, other."
+    "Mean tokens of each class in a completion, as the task labels them. Of the embedded task: needed (part of a "
+    "single step), filler (a word without content), repeated (part of a step written again), check (part of a check "
+    "that changed nothing), catch (part of one that put a result right), shortcut (several steps at once), slip (a "
+    "result that does not follow), format (tags, end), answer, other."
 )
 _LEARNING = "Against the completion tokens sampled so far: the mean over seeds, and each seed thinly."
 _DIFFICULTY = "By the level that the data give a problem; methods stand side by side at each level."
