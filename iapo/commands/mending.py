@@ -88,7 +88,8 @@ def did_you_mean(given: str, known: Iterable[str], prefix: str = "") -> str:
 
 def _mend(message: str, commands: Sequence[str], parser: ArgumentParser | None) -> str:
     if match := _COMMAND.search(message):
-        return f"invalid choice: {match[1]!r} is no command{did_you_mean(match[1], commands) or f'; want one of {_listed(commands)}'}"
+        near = did_you_mean(match[1], commands) or f"; want one of {_listed(commands)}"
+        return f"invalid choice: {match[1]!r} is no command{near}"
     if match := _UNKNOWN.search(message):
         return _unknown_flag(match[1], parser)
     if message.startswith('expected "subcommand"'):

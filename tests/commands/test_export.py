@@ -7,7 +7,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from iapo.cli import main
 from iapo.policy.loading import load_model
 
-SMALL = "--steps 1 --prompts_per_step 2 --group_size 2 --limit 24 --eval_problems 4 --eval_samples 1".split()
+SMALL = [
+    *("--steps", "1", "--prompts_per_step", "2", "--group_size", "2", "--limit", "24"),
+    *("--eval_problems", "4", "--eval_samples", "1"),
+]
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # of PEFT, about transformers

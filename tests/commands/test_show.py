@@ -73,7 +73,9 @@ def test_it_is_plain_in_a_pipe_and_nothing_in_it_acts_on_a_terminal(tmp_path, ca
 
 def test_the_files_of_a_run_hold_every_sample_with_its_reward(tmp_path, capsys):
     run = tmp_path / "run"
-    small = "--steps 2 --prompts_per_step 2 --group_size 2 --limit 24 --eval_problems 4 --eval_samples 2 --log_samples 3"
+    small = (
+        "--steps 2 --prompts_per_step 2 --group_size 2 --limit 24 --eval_problems 4 --eval_samples 2 --log_samples 3"
+    )
     assert main(["train", "--output", str(run), *small.split(), "--sampler.max_new_tokens", "24"]) == 0
     assert f"iapo show {run}" in capsys.readouterr().err.splitlines()[-1]
     numbers = json.loads((run / "evaluation-2.json").read_text())

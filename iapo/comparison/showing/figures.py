@@ -38,7 +38,9 @@ class Series:
     link: str = ""
 
 
-def chart(series: Sequence[Series], x_label: str, y_label: str, log_x: bool = False) -> str:
+def chart(
+    series: Sequence[Series], x_label: str, y_label: str, log_x: bool = False, ticks: Sequence[float] = ()
+) -> str:
     """Lines and marks over two axes that fit them.
 
     Args:
@@ -46,6 +48,7 @@ def chart(series: Sequence[Series], x_label: str, y_label: str, log_x: bool = Fa
         x_label: of the horizontal axis.
         y_label: of the vertical one.
         log_x: horizontal axis in powers of two; a tick at every x.
+        ticks: of the horizontal axis; none: round numbers.
     """
     xs = [x for each in series for x, _ in each.points] + [x for each in series for bar in each.bars for x in bar[:2]]
     ys = [y for each in series for _, y in each.points] + [y for each in series for bar in each.bars for y in bar[2:]]
@@ -57,7 +60,9 @@ def chart(series: Sequence[Series], x_label: str, y_label: str, log_x: bool = Fa
     def position(x: float, y: float) -> Point:
         return across(math.log2(x) if log_x else x), up(y)
 
-    x_ticks = [(across(math.log2(x)), f"{x:g}") for x in sorted(set(xs))] if log_x else _ticks(across)
+    x_ticks = [(across(x), f"{x:g}") for x in ticks] or _ticks(across)
+    if log_x:
+        x_ticks = [(across(math.log2(x)), f"{x:g}") for x in sorted(set(xs))]
     parts = [_frame(x_ticks, _ticks(up), x_label, y_label)]
     for each in series:
         marks = _marks(each, [position(*point) for point in each.points])

@@ -76,18 +76,17 @@ def by_k(summary: Summary) -> str:
 def by_difficulty(summary: Summary) -> str:
     """Accuracy and mean length by difficulty; empty if the data have none."""
 
+    levels = sorted({level for method in summary.methods for level in method.by_difficulty})
+    step = min(0.12, 0.6 / max(1, len(summary.methods)))  # side by side, so that no bar covers another
+
     def curves(part: int, label: str) -> str:
-        series = [
-            Series(
-                method.name,
-                index,
-                [(level, pair[part].value) for level, pair in method.by_difficulty.items()],
-                bars=[(level, level, pair[part].low, pair[part].high) for level, pair in method.by_difficulty.items()],
-                link=anchor(method),
-            )
-            for index, method in enumerate(summary.methods)
-        ]
-        return chart(series, "difficulty", label)
+        series = []
+        for index, method in enumerate(summary.methods):
+            aside = step * (index - (len(summary.methods) - 1) / 2)
+            found = [(level + aside, pair[part]) for level, pair in method.by_difficulty.items()]
+            points, bars = [(x, of.value) for x, of in found], [(x, x, of.low, of.high) for x, of in found]
+            series.append(Series(method.name, index, points, bars=bars, link=anchor(method)))
+        return chart(series, "difficulty", label, ticks=levels)
 
     if not any(method.by_difficulty for method in summary.methods):
         return ""

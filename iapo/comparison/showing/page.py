@@ -28,7 +28,7 @@ def render_page(summary: Summary) -> str:
         _section("Accuracy at a budget", _BUDGET, method_charts.by_budget(summary)),
         _section("Right and wrong", _LENGTHS, method_tables.lengths(summary)),
         _section("Several samples", _K, method_charts.by_k(summary)),
-        _section("By difficulty", "", method_charts.by_difficulty(summary)),
+        _section("By difficulty", _DIFFICULTY, method_charts.by_difficulty(summary)),
         _section("What the tokens do", _CLASSES, method_charts.classes(summary)),
         _section("Learning", _LEARNING, method_charts.learning(summary)),
         _section("Tuning", "", run_tables.tuning(summary)),
@@ -56,7 +56,8 @@ base-uri 'none'; form-action 'none'">
 
 _METHODS = (
     "95% bootstrap intervals over seeds and problems. † on the Pareto front of accuracy and mean length. Tokens and "
-    "seconds are what a run sampled and took in training, mean over runs."
+    "seconds are what a run sampled and took in training, mean over runs. Above shortest: mean tokens above those of "
+    "the shortest completion that reasons sufficiently, where the task knows it."
 )
 _FRONT = "Discs with bars: methods with their intervals. Rings: single runs. The line joins the Pareto front."
 _AGAINST = "Differences with their intervals, problems paired. Those of length are shares of the reference's length."
@@ -69,8 +70,14 @@ _LENGTHS = (
     "its end."
 )
 _K = "Pass@k: at least one of k samples is right (unbiased). Length@k: mean length. Ratio@k: one divided by the other."
-_CLASSES = "Mean tokens of each class in a completion."
+_CLASSES = (
+    "Mean tokens of each class in a completion, as the task labels them. Of the embedded task: needed (part of a "
+    "single step), filler (a word without content), repeated (part of a step written again), check (part of a check "
+    "that changed nothing), catch (part of one that put a result right), shortcut (several steps at once), slip (a "
+    "result that does not follow), format (tags, end), answer, other."
+)
 _LEARNING = "Against the completion tokens sampled so far: the mean over seeds, and each seed thinly."
+_DIFFICULTY = "By the level that the data give a problem; methods stand side by side at each level."
 _RUNS = "Every finished run, also as rows of results.json; each number comes from the folder that it leads to."
 
 
