@@ -80,11 +80,8 @@ def _completion(inspection: Inspection, index: int, trace: CompletionTrace, curv
     if trace.pieces:
         body = (
             f'<div class="text" role="group" aria-label="Tokens of completion {index + 1}">{tokens}</div>\n'
-            + (
-                f'<div class="panel">{figure(trace, curve, bars)}</div>'
-                if trace.spans
-                else f'<p class="empty">{_text(NOTHING_MEASURED.capitalize())}.</p>'
-            )
+            f'<div class="panel">{figure(trace, curve, bars)}</div>'
+            + ("" if trace.spans else f'<p class="empty">{_text(NOTHING_MEASURED.capitalize())}.</p>')
         )
     else:
         body = '<p class="empty">No token was written.</p>'
