@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from iapo.inspection.figure import Axis, axes, figure, sparkline
 from iapo.inspection.glyphs import number, printable
-from iapo.inspection.trace import CompletionTrace, Inspection, strongest, summarize
+from iapo.inspection.trace import NOTHING_MEASURED, CompletionTrace, Inspection, strongest, summarize
 
 _ROWS = 8
 _CONTEXT = 3
@@ -81,6 +81,7 @@ def _completion(inspection: Inspection, index: int, trace: CompletionTrace, curv
         body = (
             f'<div class="text" role="group" aria-label="Tokens of completion {index + 1}">{tokens}</div>\n'
             f'<div class="panel">{figure(trace, curve, bars)}</div>'
+            + ("" if trace.spans else f'<p class="empty">{_text(NOTHING_MEASURED.capitalize())}.</p>')
         )
     else:
         body = '<p class="empty">No token was written.</p>'

@@ -35,7 +35,8 @@ def trace_from_rollout(
         policy_entropy: entropy of the policy's next-token distribution, nats.
 
     Returns:
-        The trace, padding cut off, special tokens shown.
+        The trace, padding cut off, special tokens shown. Of a completion without an answer to ask about, in which the
+        estimator found nothing, no token counts as measured: zeros would read as certainty.
 
     Raises:
         IndexError: ``row`` is not one of the rollout's.
@@ -51,6 +52,9 @@ def trace_from_rollout(
         if got != want:
             raise ValueError(f"{name}: got shape {got}, want {want}, from rollout.completion_ids")
     tokens = int(rollout.completion_mask[row].sum())
+    unasked = rollout.answer_mask is not None and not bool(rollout.answer_mask[row].any())
+    silent = unasked and not bool(information[row].any()) and not bool(probes[row].any())
+    measured = rollout.reasoning_mask[row, :tokens] & (not silent)
     if answer is None:
         answer = _answer(tokenizer, rollout, row)
     return CompletionTrace(
@@ -59,7 +63,7 @@ def trace_from_rollout(
         information=tuple(information[row, :tokens].tolist()),
         probes=tuple(probes[row, : tokens + 1].tolist()),
         probe_label=probe_label,
-        measured=tuple(rollout.reasoning_mask[row, :tokens].tolist()),
+        measured=tuple(measured.tolist()),
         reward=reward,
         answer=answer,
         policy_entropy=None if policy_entropy is None else tuple(policy_entropy[row, :tokens].tolist()),

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from iapo.inspection.figure import Axis, axes
 from iapo.inspection.glyphs import number, printable
-from iapo.inspection.trace import CompletionTrace, Inspection, strongest, summarize
+from iapo.inspection.trace import NOTHING_MEASURED, CompletionTrace, Inspection, strongest, summarize
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,6 +69,8 @@ def render_terminal(inspection: Inspection, console: "Console") -> None:
             console.print(Text(_totals(inspection, trace)))
             console.print()
             console.print(_table(inspection, trace, plain))
+        elif trace.pieces:
+            console.print(Text(NOTHING_MEASURED))
 
 
 def _tokens(inspection: Inspection, trace: CompletionTrace, plain: bool) -> "Text":

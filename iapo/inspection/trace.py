@@ -6,6 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+NOTHING_MEASURED = (
+    "nothing to probe: no reasoning, or no final answer, is found here (--reasoning_style, --answer_style)"
+)
+"""What is said of a completion without a measured token."""
+
 LARGEST = 1e9
 """Largest magnitude that is accepted, nats; beyond it a number is a fault, not a measurement."""
 

@@ -38,7 +38,6 @@ from iapo.training.resample import Resampling, Rows
 from iapo.training.signals import information_of, logprobs_of
 from iapo.types import Rollout
 
-
 SKIPPED = "iapo/diagnostics/skipped"
 """The metric of an update that was to be diagnosed, and in which all groups had equal rewards."""
 
@@ -143,8 +142,8 @@ def diagnosed_update(
 ) -> dict[str, float]:
     """`iapo.training.loop.update` with the entropy on right and wrong completions, and measured by ``diagnosis``.
 
-    Without a diagnosis, only its metrics are missing; the update is the same. Where all groups have equal rewards there is
-    nothing to diagnose: then the metric ``iapo/diagnostics/skipped`` is 1, and its cost is saved.
+    Without a diagnosis, only its metrics are missing; the update is the same. Where all groups have equal rewards,
+    nothing is diagnosed: the metric ``iapo/diagnostics/skipped`` is 1, and the cost is saved.
 
     Args:
         leaving: makes a context that may raise `iapo.training.interruption.Interrupted`. Before the update it ends the

@@ -116,3 +116,17 @@ def test_wrong_row_and_width_are_refused() -> None:
     with pytest.raises(ValueError, match=r"probes: got shape \(2, 3\), want \(2, 4\)"):
         trace_from_rollout(rollout, 0, tokenizer, torch.zeros(2, 3), torch.zeros(2, 3), LABEL)
     assert trace_from_rollout(rollout, 1, tokenizer, torch.zeros(2, 3), torch.zeros(2, 4), LABEL).answer == ""
+
+
+@pytest.mark.parametrize(("asked", "found", "measured"), [(False, 0.0, False), (True, 0.0, True), (False, 0.5, True)])
+def test_where_no_answer_could_be_asked_about_nothing_was_measured(asked: bool, found: float, measured: bool) -> None:
+    """Zeros of an estimator that asks about the answer are no certainty; one that asks otherwise is believed."""
+    ids = torch.tensor([[4, 5, 6]])
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    answer = torch.tensor([[asked]])
+    rollout = Rollout(ids, mask, ids, mask, mask, torch.tensor([0]), answer_ids=ids[:, :1], answer_mask=answer)
+    trace = trace_from_rollout(
+        rollout, 0, build_tokenizer(64), torch.full((1, 3), found), torch.full((1, 4), found), LABEL
+    )
+    assert trace.measured == (measured,) * 3
+    assert (summarize(trace, 0.01).near_zero is None) == (not measured)

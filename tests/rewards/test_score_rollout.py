@@ -1,9 +1,13 @@
 """What reward functions see of a rollout."""
 
+from dataclasses import replace
 from typing import Any
 
-from iapo.rewards import ExactAnswer, score_rollout
+import torch
+
+from iapo.rewards import ExactAnswer, MathAnswer, in_style, score_rollout
 from iapo.rollout import collate
+from iapo.styles import CompletionStyle
 
 TEXTS = ["<think>3+8=1</think><answer>1</answer><eos>", "<think>3+8=1 hmm </think>"]
 
@@ -30,3 +34,33 @@ def test_rewards_see_text_tokens_and_row(embedded_tokenizer: Any) -> None:
     assert scores.total.tolist() == [1.25, 0.0]
     assert scores.scored.tolist() == [True, False]
     assert scores.correct().tolist() == [True, False]
+
+
+def test_a_completion_that_was_cut_is_wrong_unless_rewards_are_lenient(embedded_tokenizer: Any) -> None:
+    texts = ["<think>1</think><answer>1</answer><eos>", "<think>1</think><answer>1</answer>"]
+    encoded = [embedded_tokenizer(text)["input_ids"] for text in texts]
+    rollout = collate([[5], [5]], encoded, [0, 0], embedded_tokenizer.pad_token_id, embedded_tokenizer)
+    rows, ends = [{"prompt": "p", "answer": "1"}] * 2, {embedded_tokenizer.eos_token_id}
+    seen: list[Any] = []
+
+    def spy(completions: list[str], completion_finished: list[bool]) -> list[float]:
+        seen.append(completion_finished)
+        return [0.0] * len(completions)
+
+    for kind in (MathAnswer, ExactAnswer):
+        for lenient, expected in ((False, [1, 0]), (True, [1, 1])):
+            rewards = in_style({"answer": kind()}, CompletionStyle(), lenient) | {"spy": spy}
+            scores = score_rollout(rollout, rows, embedded_tokenizer, rewards, ends)
+            assert scores.by_function["answer"] == expected
+        assert score_rollout(rollout, rows, embedded_tokenizer, {"answer": kind()}).total.tolist() == [1, 1], "unknown"
+    assert seen == [[True, False]] * 4
+    said = replace(rollout, finished=torch.tensor([False, True]))
+    assert score_rollout(said, rows, embedded_tokenizer, {"answer": MathAnswer()}, ends).total.tolist() == [0, 1]
+
+
+def test_an_answer_that_nothing_marks_is_wrong_unless_rewards_are_lenient(embedded_tokenizer: Any) -> None:
+    for kind in (MathAnswer, ExactAnswer):
+        strict, lenient = (in_style({"a": kind()}, CompletionStyle(), each)["a"] for each in (False, True))
+        arguments = ["q"], ["18"], [[]]
+        assert strict(*arguments, answer=["18"]) == [0.0]
+        assert lenient(*arguments, answer=["18"]) == [1.0]

@@ -13,7 +13,9 @@ from iapo.tasks.messages import problem_of
 from iapo.tasks.splitting import split_indices
 from iapo.training.settings import ProblemSource
 
-TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}"
+TEMPLATE = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}"
+)
 
 
 def rows(count: int = 12) -> list[dict[str, Any]]:

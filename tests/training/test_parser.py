@@ -103,3 +103,39 @@ def test_a_wrapped_estimator_comes_from_a_file(tmp_path):
     assert postfix
     assert parts.estimator == expected
     assert instantiate(resolve([f"--config={file}"], "here"))["estimator"] == expected
+
+
+TEXTS = ["####", "#### ", "a # b", "1.0", "yes", "'x'", "Question: ", "~", "[x]", "{prompt}", "- a", ""]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_is_the_text_that_was_given(text, tmp_path):
+    """On the command line and in a file, of a command and of a component: never a comment, a number or nothing."""
+    import yaml
+
+    parser = train_parser()
+    parser.exit_on_error = False
+    flags = ["--postfix", text, "--prompt_template", text, f"--system_prompt={text}", "--answer_style", "Phrase"]
+    path = tmp_path / "settings.yaml"
+    style = {"class_path": "iapo.styles.Phrase", "init_args": {"opening": text}}
+    content = {"postfix": text, "prompt_template": text, "system_prompt": text, "answer_style": style}
+    path.write_text(yaml.safe_dump(content))
+    for arguments in ([*flags, "--answer_style.opening", text], ["--config", str(path)]):
+        found = parser.parse_args(arguments)
+        assert (found.postfix, found.prompt_template, found.system_prompt) == (text, text, text)
+        assert found.answer_style.init_args.opening == text
+        again = parser.parse_string(parser.dump(found))
+        assert (again.postfix, again.answer_style.init_args.opening) == (text, text)
+
+
+def test_null_is_no_text_and_stop_takes_one_text_or_several():
+    parser = train_parser()
+    parser.exit_on_error = False
+    assert parser.parse_args(["--postfix=null"]).postfix is None
+    for text, expected in (("####", "####"), ("\n\nQuestion:", "\n\nQuestion:"), ("['a', '# b']", ("a", "# b"))):
+        assert parser.parse_args(["--sampler.stop", text]).sampler.init_args.stop == expected
+
+
+def test_lenient_is_a_flag():
+    parser = train_parser()
+    assert [parser.parse_args(flags).lenient for flags in ([], ["--lenient"], ["--lenient=false"])] == [0, 1, 0]
