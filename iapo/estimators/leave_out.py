@@ -79,9 +79,10 @@ class LeaveOut(MIEstimator):
         window: how many spans behind the run count; ``None``: all of the rest. Where fewer follow, all of the rest
             counts, the answer included.
         runs: spans of the longest run that is left out together.
-        tokens: how many tokens behind the run count at most; ``None``: all of the window. What a run is missed for
-            shows in the first tokens behind it most, as later ones see those: a few are enough to tell a needed line
-            from a useless one, and keep long completions cheap, and their memory bounded whatever the spans.
+        tokens: how many tokens behind the run count at most; ``None``: all of the window. It keeps long completions
+            cheap, and memory bounded whatever the spans, and it tells needed from useless spans less well: with
+            ``runs=1`` and a window of three, AUROC on lines of GSM8K falls from 0.82 to 0.70 with 16 tokens and to 0.60
+            with 8; on the embedded task from 0.94 to 0.93 with 8.
         chunk: runs of a row per packed forward; ``None``: chosen from the memory there is, halved if it was too little.
         guard: compare the packed with the naive forward the first time a model is seen, and again whenever texts are
             more than twice as long as those compared.
