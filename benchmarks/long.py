@@ -3,11 +3,13 @@
     OMP_NUM_THREADS=1 python benchmarks/estimators.py --long 2048 8192 16384 --output docs/benchmarks
 
 Random weights of SmolLM2-135M's width with 4 layers, fp32, one completion with a prompt of 128 tokens, lines of 24
-tokens. A process for each row: first the estimate, its peak memory less what the process held before, then the forward
-that it is compared with: `completion_logprobs`, which has the logits of every token, as an update needs them. Of the
-memory, the keys and values of all layers are the cache; the last column is what grows beside it.
+tokens. Seconds are CPU seconds of one thread, as other work on the machine doubles and triples the wall's. A process
+for each row: first the estimate, its peak memory less what the process held before, then the forward that it is
+compared with: `completion_logprobs`, which has the logits of every token, as an update needs them. Of the memory, the
+keys and values of all layers are the cache; the last column is what there is beside it.
 """
 
+import itertools
 import multiprocessing
 import time
 from collections.abc import Callable
@@ -59,7 +61,7 @@ def cache_bytes(model: nn.Module, length: int) -> int:
 
 
 def measure(name: str, length: int) -> tuple[float, float, float, float]:
-    """Seconds of the estimate and of the forward, MiB that the estimate took, MiB of its cache."""
+    """CPU seconds of the estimate and of the forward, MiB that the estimate took, MiB of its cache."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_measure, (name, length))
 
@@ -72,12 +74,12 @@ def _measure(name: str, length: int) -> tuple[float, float, float, float]:
     # Linux: writing 5 sets the peak back to what is resident now.
     Path("/proc/self/clear_refs").write_text("5")
     before = _resident("VmRSS")
-    start = time.perf_counter()
+    start = time.process_time()
     estimator.probe(model, rollout)
-    seconds, peak = time.perf_counter() - start, (_resident("VmHWM") - before) / 2**10
-    start = time.perf_counter()
+    seconds, peak = time.process_time() - start, (_resident("VmHWM") - before) / 2**10
+    start = time.process_time()
     completion_logprobs(model, rollout)
-    return seconds, time.perf_counter() - start, peak, cache_bytes(model, length) / 2**20
+    return seconds, time.process_time() - start, peak, cache_bytes(model, length) / 2**20
 
 
 def _resident(field: str) -> int:
@@ -87,10 +89,19 @@ def _resident(field: str) -> int:
 
 def write_table(lengths: list[int], head: str, path: Path) -> None:
     """The table at these lengths, written anew after each row."""
-    columns = ("length", "estimate", "seconds", "forward, seconds", "estimate by forward", "MiB", "cache", "beside it")
+    columns = (
+        "length",
+        "estimate",
+        "CPU seconds",
+        "of the forward",
+        "estimate by forward",
+        "MiB",
+        "cache",
+        "beside it",
+    )
     lines = [head, "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for length in lengths:
-        for name in AT_LINES | COSTLY:
+    for rows in (AT_LINES, COSTLY):
+        for length, name in itertools.product(lengths, rows):
             if name == list(COSTLY)[-1] and length > 8192:
                 continue
             seconds, forward, peak, cache = measure(name, length)

@@ -65,9 +65,7 @@ SCHEMES = {
     "entropy at line ends": Scheme(
         lambda m, r: Refined(EarlyExitEntropy(POSTFIX, guard=False), stride=1, boundaries=LINES).probe(m, r)
     ),
-    "left out lines, 8 tokens behind": Scheme(
-        lambda m, r: LeaveOut(LINES, runs=1, tokens=8, guard=False).probe(m, r)
-    ),
+    "left out lines, 8 tokens behind": Scheme(lambda m, r: LeaveOut(LINES, runs=1, tokens=8, guard=False).probe(m, r)),
     "left out lines and pairs, 3 lines behind": Scheme(lambda m, r: LeaveOut(LINES, guard=False).probe(m, r)),
     "replicated caches": Scheme(replicated, longest=2048, models=("SmolLM2-135M", "Qwen2.5-1.5B")),
 }
@@ -200,5 +198,3 @@ def slowest(results: Results, model_of: Callable[[str], nn.Module], shapes: list
         return {"of": f"{name}, {min(int(length), 4096)}, {', '.join(title)}", "own time": shares}
 
     results.case("profile of the slowest packed case", profiled)
-
-

@@ -53,6 +53,8 @@ class Results:
         signal.alarm(max(1, int(self._end + GRACE - start)))
         try:
             row = measure()
+        except OutOfTimeError:
+            raise
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
             text = " ".join(str(error).split())[:300]

@@ -23,7 +23,7 @@ CONTINUOUS = "generate_batch, continuous batching"
 
 
 def run(results: Results, settings: argparse.Namespace) -> None:
-    """The embedded model, whose completions end, then SmolLM2-135M's shape, whose completions are all of full length."""
+    """The embedded model, whose completions end, then SmolLM2-135M's shape, whose completions all have full length."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model, tokenizer = load_model("embedded", device)
     prompts = [problem.prompt for problem in generate_problems(2 if settings.toy else 64, 0)]
@@ -123,5 +123,3 @@ def of_block(block: tuple[list[float], list[float], list[float]]) -> Row:
     seconds, lengths, shares = block
     row: Row = {"seconds an update": statistics.median(seconds), "mean length": statistics.fmean(lengths)}
     return row | ({"estimate by the rest": statistics.median(shares)} if shares else {})
-
-

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.results import Results, Row
+from benchmarks.gpu.results import OutOfTimeError, Results, Row
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 METHODS = ("grpo", "arora_zanette", "iapo_steps", "leave_out", "permuted")
@@ -57,15 +57,15 @@ def plan_of(settings: argparse.Namespace) -> dict[str, Any]:
 
 
 def compare(plan: Path, output: Path, minutes: float) -> Row:
-    """`iapo compare` for as long as the part has; interrupted like by Ctrl-C, it leaves checkpoints behind."""
+    """`iapo compare` for as long as the part has; interrupted as by Ctrl-C, it leaves checkpoints behind."""
     command = [sys.executable, "-m", "iapo.cli", "compare", str(plan), "--output", str(output)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
-            text, _ = process.communicate(timeout=60 * minutes)
+            text, _ = process.communicate(timeout=max(10, 60 * minutes - 30))
         except subprocess.TimeoutExpired:
             process.send_signal(2)
             text, _ = process.communicate()
-            raise TimeoutError("not finished: call the part again, it goes on from the checkpoints") from None
+            raise OutOfTimeError(f"the end of {output.name}, which goes on from its checkpoints") from None
     if process.returncode:
         raise RuntimeError(text.strip()[-280:])
     return {"result": f"{output.name}/report.md"}

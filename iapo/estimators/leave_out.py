@@ -45,7 +45,8 @@ class LeaveOut(MIEstimator):
     ``N(a, e) = log p(o_>=e | q, o_<e) - log p(o_>=e | q, o_<a)``,
 
     where ``o_>=e`` is the rest of the completion (the reasoning that follows, the answer, the end of the sequence), or
-    the ``window`` spans that follow, or the first ``tokens`` of these. ``N`` is measured for every span between neighboring boundaries, and for every run
+    the ``window`` spans that follow, or the first ``tokens`` of these. ``N`` is measured for every span between neighboring
+    boundaries, and for every run
     of up to ``runs`` neighboring spans. Each token gets the smallest ``N`` of the runs that hold it: what all of that
     run is worth, not a share of it. A rule that cuts a superfluous piece in two makes each half necessary for the
     other, while the two together are not missed.
@@ -89,8 +90,8 @@ class LeaveOut(MIEstimator):
         temperature: logits are divided by it; use the sampler's.
 
     Raises:
-        ValueError: ``window``, ``runs``, ``tokens`` or ``chunk`` below 1, ``temperature`` not positive and finite; on a call,
-            boundaries of another shape, or a row without a prompt.
+        ValueError: ``window``, ``runs``, ``tokens`` or ``chunk`` below 1, ``temperature`` not positive and finite; on a
+            call, boundaries of another shape, or a row without a prompt.
         iapo.policy.forward.UnsupportedModelError: on a call, for a model whose attention cannot honor the mask.
 
     References:
@@ -223,7 +224,9 @@ class LeaveOut(MIEstimator):
     def _rest(self, rollout: Rollout, runs: SpanRuns) -> Int[Tensor, "batch run"]:
         """Tokens behind each run that count; 0 at padding."""
         rest = runs.stops.clamp(max=rollout.completion_lengths[:, None]) - runs.ends
-        return rest.clamp(max=self.tokens).masked_fill(~runs.real, 0) if self.tokens else rest.masked_fill(~runs.real, 0)
+        return (
+            rest.clamp(max=self.tokens).masked_fill(~runs.real, 0) if self.tokens else rest.masked_fill(~runs.real, 0)
+        )
 
 
 def alike(sizes: list[int], share: float) -> list[range]:

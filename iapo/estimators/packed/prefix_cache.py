@@ -18,7 +18,6 @@ from iapo.policy.ranks import all_reduce_max, is_collective
 from iapo.policy.support import check_text
 from iapo.types import Rollout
 
-
 _FILLING_TOKENS = {"cpu": 1024, "cuda": 4096}
 """Tokens of a row per forward that fills a cache: more do not pay, and take masks and activations of their length."""
 
@@ -135,7 +134,7 @@ def fill_cache_and_score(
     ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)
     cache = PrefixCache(torch.cat([rollout.prompt_mask, rollout.completion_mask], 1))
     check_text(model, cache.real)
-    prompt, token = rollout.prompt_ids.shape[1], rollout.completion_ids.shape[1]
+    token = rollout.completion_ids.shape[1]
     vocab = unwrap(model).config.get_text_config().vocab_size
     tokens = min(filling_tokens(model, ids.shape[1]), max(1, MAX_LOGITS // max(1, len(ids) * vocab)))
     parts, start = [], 0

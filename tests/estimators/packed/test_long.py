@@ -87,7 +87,7 @@ def long_rollout(length: int, padding: int) -> Rollout:
     ],
 )
 def test_no_tensor_grows_faster_than_the_length(family, padding, length, name, monkeypatch):
-    """Twice the length at most doubles the largest tensor; the sizes of parts are small, so that those do not hide it."""
+    """Twice the length at most doubles the largest tensor; parts are small, so that they do not hide it."""
     for module, constant, size in (
         (prefix_cache, "_FILLING_TOKENS", length // 16),
         (memory, "_PACKED_TOKENS", length // 32),
