@@ -45,11 +45,10 @@ class LeaveOut(MIEstimator):
     ``N(a, e) = log p(o_>=e | q, o_<e) - log p(o_>=e | q, o_<a)``,
 
     where ``o_>=e`` is the rest of the completion (the reasoning that follows, the answer, the end of the sequence), or
-    the ``window`` spans that follow, or the first ``tokens`` of these. ``N`` is measured for every span between neighboring
-    boundaries, and for every run
-    of up to ``runs`` neighboring spans. Each token gets the smallest ``N`` of the runs that hold it: what all of that
-    run is worth, not a share of it. A rule that cuts a superfluous piece in two makes each half necessary for the
-    other, while the two together are not missed.
+    the ``window`` spans that follow, or the first ``tokens`` of these. ``N`` is measured for every span between
+    neighboring boundaries, and for every run of up to ``runs`` neighboring spans. Each token gets the smallest ``N`` of
+    the runs that hold it: what all of that run is worth, not a share of it. A rule that cuts a superfluous piece in two
+    makes each half necessary for the other, while the two together are not missed.
 
     *What it estimates.* The pointwise mutual information, in nats, of the span and the rest of the completion given
     the text before the span, ``log p(rest | before, span) / p(rest | before)``, with the model's probability of
@@ -224,9 +223,8 @@ class LeaveOut(MIEstimator):
     def _rest(self, rollout: Rollout, runs: SpanRuns) -> Int[Tensor, "batch run"]:
         """Tokens behind each run that count; 0 at padding."""
         rest = runs.stops.clamp(max=rollout.completion_lengths[:, None]) - runs.ends
-        return (
-            rest.clamp(max=self.tokens).masked_fill(~runs.real, 0) if self.tokens else rest.masked_fill(~runs.real, 0)
-        )
+        rest = rest if self.tokens is None else rest.clamp(max=self.tokens)
+        return rest.masked_fill(~runs.real, 0)
 
 
 def alike(sizes: list[int], share: float) -> list[range]:
