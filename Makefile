@@ -9,7 +9,7 @@ EXTRAS := train,tasks,gguf,docs,dev
 PEERS := .venv-peers
 VLLM := .venv-vllm
 
-.PHONY: train test lint types docs pytest test-isa test-ranks test-peers test-trl test-vllm test-pages fuzz mutation clean
+.PHONY: train test lint types docs pytest test-isa test-ranks test-peers test-trl test-vllm test-pages fuzz mutation gpu gpu-wheels clean
 
 # One thread: the embedded model is too small for a second one to help, and two that wait for each other make a run several
 # times slower where another process is at work.
@@ -77,6 +77,15 @@ fuzz: $(VENV)/.installed
 # A sample of small changes to the source, each of which should make a test fail; 100 take about an hour.
 mutation: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/mutation.py
+
+# What needs a GPU, in parts (docs/gpu.md); by a Python that has torch for it, as there may be no network to install one.
+GPU_PYTHON ?= python3
+GPU_FLAGS ?=
+gpu:
+	$(GPU_PYTHON) -m benchmarks.gpu $(GPU_FLAGS)
+
+gpu-wheels: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.gpu.pack wheels wheels
 
 docs: $(VENV)/.installed
 	$(BIN)/sphinx-build -q -W --keep-going -d docs/_build/doctrees -b html docs docs/_build/html

@@ -294,8 +294,16 @@ def main() -> None:
     parser.add_argument("--curve", type=int, nargs="*", default=[256, 512, 1024, 2048, 4096], help="none: no plot")
     parser.add_argument("--blocks", type=int, default=2)
     parser.add_argument("--least", action="store_true", help="only print what the products of matrices take")
+    parser.add_argument("--long", type=int, nargs="*", help="only the rows of `benchmarks/long.py`, at these lengths")
     parser.add_argument("--output", type=Path, default=Path("docs/benchmarks"))
     settings = parser.parse_args()
+    settings.output.mkdir(parents=True, exist_ok=True)
+    if settings.long:
+        from long import write_table
+
+        place = f"{platform.processor() or 'CPU'}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+        write_table(settings.long, f"{place}, transformers {transformers.__version__}", settings.output / "long.md")
+        return
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = load(settings.model, device)
     if settings.least:
@@ -306,7 +314,6 @@ def main() -> None:
         print(f"by PyTorch's own products: {plain:.3g} a second")
         return
     seconds("packed", model, draw(model, settings.rows, 64))
-    settings.output.mkdir(parents=True, exist_ok=True)
     place = torch.cuda.get_device_name() if device == "cuda" else f"{platform.processor() or 'CPU'}, fp32"
     lines = [
         f"{place}, {torch.get_num_threads()} threads, torch {torch.__version__}, "

@@ -21,10 +21,8 @@ import warnings
 from typing import Any
 
 import torch
-from datasets import Dataset
 from transformers import PrinterCallback, TrainerCallback, set_seed
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
-from trl import GRPOConfig, GRPOTrainer
 
 from iapo.advantages import GroupRelative, InformationAware
 from iapo.embedded import generate_problems, rows
@@ -64,6 +62,9 @@ class Clock(TrainerCallback):
 
 def trl_block(arguments: argparse.Namespace, seed: int) -> Block:
     """One block of TRL's updates."""
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
     model, tokenizer = load_model("embedded", arguments.device)
     reward, clock = MathAnswer(), Clock()
     data = Dataset.from_list(rows(generate_problems(arguments.prompts * arguments.updates, seed)))

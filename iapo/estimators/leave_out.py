@@ -45,10 +45,10 @@ class LeaveOut(MIEstimator):
     ``N(a, e) = log p(o_>=e | q, o_<e) - log p(o_>=e | q, o_<a)``,
 
     where ``o_>=e`` is the rest of the completion (the reasoning that follows, the answer, the end of the sequence), or
-    the ``window`` spans that follow. ``N`` is measured for every span between neighboring boundaries, and for every run
-    of up to ``runs`` neighboring spans. Each token gets the smallest ``N`` of the runs that hold it: what all of that
-    run is worth, not a share of it. A rule that cuts a superfluous piece in two makes each half necessary for the
-    other, while the two together are not missed.
+    the ``window`` spans that follow, or the first ``tokens`` of these. ``N`` is measured for every span between
+    neighboring boundaries, and for every run of up to ``runs`` neighboring spans. Each token gets the smallest ``N`` of
+    the runs that hold it: what all of that run is worth, not a share of it. A rule that cuts a superfluous piece in two
+    makes each half necessary for the other, while the two together are not missed.
 
     *What it estimates.* The pointwise mutual information, in nats, of the span and the rest of the completion given
     the text before the span, ``log p(rest | before, span) / p(rest | before)``, with the model's probability of
@@ -70,7 +70,8 @@ class LeaveOut(MIEstimator):
 
     *Cost.* One forward over prompts and completions, and for each run one copy of the rest of the completion, or of
     ``window`` spans, in packed forwards: with a window, ``runs * window`` times the tokens that the completions have,
-    whatever the length of a span.
+    whatever the length of a span. With ``tokens`` it is at most ``runs * tokens`` by the length of a span: for lines of
+    24 tokens, ``runs=1`` and ``tokens=8`` add a third to the forward over the completions, where the default adds six.
 
     Args:
         boundaries: where spans begin and end: `TextBoundaries` for lines and sentences, `EveryTokens`,
@@ -78,14 +79,18 @@ class LeaveOut(MIEstimator):
         window: how many spans behind the run count; ``None``: all of the rest. Where fewer follow, all of the rest
             counts, the answer included.
         runs: spans of the longest run that is left out together.
+        tokens: how many tokens behind the run count at most; ``None``: all of the window. It keeps long completions
+            cheap, and memory bounded whatever the spans, and it tells needed from useless spans less well: with
+            ``runs=1`` and a window of three, AUROC on lines of GSM8K falls from 0.82 to 0.70 with 16 tokens and to 0.60
+            with 8; on the embedded task from 0.94 to 0.93 with 8.
         chunk: runs of a row per packed forward; ``None``: chosen from the memory there is, halved if it was too little.
         guard: compare the packed with the naive forward the first time a model is seen, and again whenever texts are
             more than twice as long as those compared.
         temperature: logits are divided by it; use the sampler's.
 
     Raises:
-        ValueError: ``window``, ``runs`` or ``chunk`` below 1, ``temperature`` not positive and finite; on a call,
-            boundaries of another shape, or a row without a prompt.
+        ValueError: ``window``, ``runs``, ``tokens`` or ``chunk`` below 1, ``temperature`` not positive and finite; on a
+            call, boundaries of another shape, or a row without a prompt.
         iapo.policy.forward.UnsupportedModelError: on a call, for a model whose attention cannot honor the mask.
 
     References:
@@ -96,6 +101,7 @@ class LeaveOut(MIEstimator):
     boundaries: Boundaries
     window: int | None = 3
     runs: int = 2
+    tokens: int | None = None
     chunk: int | None = None
     guard: bool = True
     temperature: float = 1.0
@@ -106,6 +112,8 @@ class LeaveOut(MIEstimator):
             raise ValueError(f"window: got {self.window}, want None or at least 1 span")
         if self.runs < 1:
             raise ValueError(f"runs: got {self.runs}, want at least 1 span")
+        if self.tokens is not None and self.tokens < 1:
+            raise ValueError(f"tokens: got {self.tokens}, want None or at least 1")
         check_chunk(self.chunk)
         check_temperature(self.temperature)
 
@@ -214,7 +222,9 @@ class LeaveOut(MIEstimator):
 
     def _rest(self, rollout: Rollout, runs: SpanRuns) -> Int[Tensor, "batch run"]:
         """Tokens behind each run that count; 0 at padding."""
-        return (runs.stops.clamp(max=rollout.completion_lengths[:, None]) - runs.ends).masked_fill(~runs.real, 0)
+        rest = runs.stops.clamp(max=rollout.completion_lengths[:, None]) - runs.ends
+        rest = rest if self.tokens is None else rest.clamp(max=self.tokens)
+        return rest.masked_fill(~runs.real, 0)
 
 
 def alike(sizes: list[int], share: float) -> list[range]:

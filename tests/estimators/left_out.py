@@ -45,7 +45,7 @@ def naive_leave_out(model, rollout: Rollout, estimator: LeaveOut) -> tuple[torch
                 a, e = held[0][0], held[-1][1]
                 behind = [] if estimator.window is None else spans[first + count :][: estimator.window]
                 stop = behind[-1][1] if behind and len(behind) == estimator.window else len(completion)
-                rest = completion[e:stop]
+                rest = completion[e:stop][: estimator.tokens]
                 with_span = log_likelihood(model, rest, prompt + completion[:e])
                 without = log_likelihood(model, rest, prompt + completion[:a])
                 largest = max(largest, abs(with_span), abs(without))

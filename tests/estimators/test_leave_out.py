@@ -34,6 +34,7 @@ ESTIMATORS = st.builds(
     boundaries=st.one_of(st.builds(Every, st.integers(2, 4)), st.builds(EveryTokens, st.integers(1, 4))),
     window=st.sampled_from([None, None, 1, 2, 3]),
     runs=st.integers(1, 3),
+    tokens=st.sampled_from([None, None, 1, 2, 5]),
     chunk=st.sampled_from([None, 1, 2, 5]),
 )
 
@@ -145,6 +146,7 @@ def test_a_span_at_the_end_of_the_text_has_none():
     [
         ({"window": 0}, "window: got 0, want None or at least 1 span"),
         ({"runs": 0}, "runs: got 0, want at least 1 span"),
+        ({"tokens": 0}, "tokens: got 0, want None or at least 1"),
         ({"chunk": 0}, "chunk: got 0"),
         ({"temperature": 0.0}, "temperature: got 0.0"),
     ],

@@ -79,6 +79,13 @@ def block_attention_forward(
         ``[batch, query, head, size]`` and no attention weights.
     """
     blocks: list[QueryBlock] | None = getattr(attention_mask, "query_blocks", None)
+    grouped = query.shape[1] != key.shape[1]
+    if blocks is None and attention_mask is not None and kwargs.get("position_bias") is None:
+        # As below, without the copies of keys for every head that transformers makes where there is a mask.
+        output = nn.functional.scaled_dot_product_attention(
+            query, key, value, attention_mask, scale=scaling, enable_gqa=grouped
+        )
+        return output.transpose(1, 2).contiguous(), None
     if blocks is None or kwargs.get("position_bias") is not None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     queries = query.shape[2]
@@ -87,7 +94,7 @@ def block_attention_forward(
         own, cached = slice(block.begin, block.end), slice(queries, queries + block.cached)
         keys, values = (torch.cat([states[:, :, own], states[:, :, cached]], 2) for states in (key, value))
         output[:, own] = nn.functional.scaled_dot_product_attention(
-            query[:, :, own], keys, values, block.mask, scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
+            query[:, :, own], keys, values, block.mask, scale=scaling, enable_gqa=grouped
         ).transpose(1, 2)
     return output, None
 

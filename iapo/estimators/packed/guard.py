@@ -4,18 +4,21 @@ import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
+from transformers import DynamicCache
 
 from iapo.estimators.packed.attention import packable_attention
 from iapo.estimators.packed.blocks import Block
 from iapo.estimators.packed.packing import check_positions, probe_prefixes
+from iapo.estimators.packed.prefix_cache import filling_tokens
 from iapo.estimators.packed.prefixes import needed_probes
-from iapo.policy.forward import UnsupportedModelError, inference_mode, several_ranks, unwrap
-from iapo.policy.ranks import all_reduce_max
+from iapo.policy.forward import UnsupportedModelError, cache_argument, inference_mode, several_ranks, unwrap
+from iapo.policy.ranks import all_reduce_max, is_collective
 from iapo.types import Rollout
 
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1.5e-1}
@@ -164,5 +167,15 @@ def _dtypes_of_logits(model: nn.Module) -> Iterator[set[torch.dtype]]:
 def _naive_probabilities(model: nn.Module, one: Rollout, ids: Tensor, prefix: int) -> Tensor:
     prompt = one.prompt_ids[:, one.prompt_mask[0]]
     whole = torch.cat([prompt, one.completion_ids[:, :prefix], ids], 1)
-    output = model(input_ids=whole, attention_mask=torch.ones_like(whole), use_cache=False, logits_to_keep=1)
-    return output.logits[:, -1].float().softmax(-1)
+    # A long text goes in parts, by a cache of transformers' own: whole, its mask may take the square of its length.
+    # Ranks that wait for each other run one forward each.
+    width = whole.shape[1]
+    tokens = width if is_collective(model) else min(width, filling_tokens(model, width))
+    options: dict[str, Any] = {"use_cache": False}
+    if tokens < width:
+        options = {"use_cache": True, cache_argument(model): DynamicCache(config=unwrap(model).config)}
+    for start in range(0, width, tokens):
+        seen = torch.ones_like(whole[:, : start + tokens])
+        part = whole[:, start : start + tokens]
+        logits = model(input_ids=part, attention_mask=seen, logits_to_keep=1, **options).logits
+    return logits[:, -1].float().softmax(-1)

@@ -13,12 +13,14 @@ from iapo.ops.memory import is_out_of_memory
 
 _PACKED_TOKENS = {"cpu": 512, "cuda": 2048}
 """Block tokens of one row beyond which a longer packed forward stops paying."""
+_MASK = {"cpu": 2**22, "cuda": 2**26}
+"""Entries of the mask of one packed forward: beyond, the memory it takes would grow with the length of the texts."""
 MAX_LOGITS = 2**26
 """The most logits of one packed forward: 256 MiB in fp32."""
 
 
 def choose_chunk(batch: int, keys: int, block: Block, config: Any, device: torch.device) -> int:
-    """Prefixes of a row per packed forward: as many as pay, as their logits and the free memory allow.
+    """Prefixes of a row per packed forward: as many as pay, as their logits, masks and the free memory allow.
 
     Args:
         batch: rows of the forward.
@@ -28,12 +30,14 @@ def choose_chunk(batch: int, keys: int, block: Block, config: Any, device: torch
         device: where it runs.
     """
     size, kept = len(block), len(block.kept)
-    paying = _PACKED_TOKENS.get(device.type, _PACKED_TOKENS["cuda"])
+    kind = "cpu" if device.type == "cpu" else "cuda"
+    paying = _PACKED_TOKENS[kind]
+    entries = _MASK[kind] // max(1, batch * size * keys)
     logits = batch * kept * config.vocab_size
     activations = 16 * batch * size * config.hidden_size
     mask = 2 * batch * size * (keys + paying)
     fitting = _free_bytes(device) // 4 // (4 * (3 * logits + activations + mask))
-    return max(1, min(fitting, MAX_LOGITS // logits, paying // size))
+    return max(1, min(fitting, MAX_LOGITS // logits, entries, paying // size))
 
 
 def halving_chunk(run: Callable[[int], Tensor], chunk: int) -> Tensor:

@@ -1,5 +1,6 @@
 """A key-value cache that many blocks read and none changes."""
 
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -8,13 +9,17 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from iapo.estimators.packed.attention import check_length
+from iapo.estimators.packed.attention import FLEX, check_length
 from iapo.estimators.packed.matmul import fast_matmul
+from iapo.estimators.packed.memory import MAX_LOGITS
 from iapo.policy.forward import cache_argument, positions, unwrap
 from iapo.policy.logprobs import at_temperature, token_logprobs
-from iapo.policy.ranks import is_collective
+from iapo.policy.ranks import all_reduce_max, is_collective
 from iapo.policy.support import check_text
 from iapo.types import Rollout
+
+_FILLING_TOKENS = {"cpu": 1024, "cuda": 4096}
+"""Tokens of a row per forward that fills a cache: more do not pay, and take masks and activations of their length."""
 
 
 class _Filled(Exception):  # noqa: N818 - not an error: the way out of a forward that nothing more is wanted from
@@ -30,7 +35,7 @@ class PrefixCache(DynamicCache):
 
     Args:
         real: ``True`` at the cached tokens that are not padding.
-        layers: leave the first forward as soon as so many layers have handed over; ``None``: let it end.
+        layers: leave a forward that fills it as soon as so many layers have handed over; ``None``: let it end.
     """
 
     def __init__(self, real: Bool[Tensor, "batch cached"], layers: int | None = None) -> None:
@@ -39,6 +44,7 @@ class PrefixCache(DynamicCache):
         self._layers = layers
         self.limit = real.shape[1]
         self._rooms: list[int] = []
+        self._lengths: list[int] = []
         self._keys: list[Tensor] = []
         self._values: list[Tensor] = []
 
@@ -54,17 +60,34 @@ class PrefixCache(DynamicCache):
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Keep the first forward's keys and values; show a later one its own and those cached before ``limit``."""
+        """Keep what a forward that fills the cache hands over; show a later one its own and the first ``limit``."""
         if layer_idx == len(self._keys):
-            self._keys.append(key_states)
-            self._values.append(value_states)
+            whole = (*key_states.shape[:2], self.real.shape[1], key_states.shape[3])
+            alone = key_states.shape[2] == whole[2]
+            self._keys.append(key_states if alone else key_states.new_empty(whole))
+            self._values.append(value_states if alone else value_states.new_empty((*whole[:3], value_states.shape[3])))
             self._rooms.append(0)
-            if len(self._keys) == self._layers:
-                raise _Filled
-            return key_states, value_states
+            self._lengths.append(0)
+        if self._lengths[layer_idx] < self.real.shape[1]:
+            return self._fill(key_states, value_states, layer_idx)
         room = self._rooms[layer_idx]
         keys, values = self._keys[layer_idx], self._values[layer_idx]
         return self._seen(keys, key_states, room), self._seen(values, value_states, room)
+
+    def _fill(self, key_states: Tensor, value_states: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        there, width = self._lengths[layer], self.real.shape[1]
+        end = there + key_states.shape[2]
+        if end > width:
+            raise RuntimeError(_wrong_length(end, width))
+        self._lengths[layer] = end
+        found = []
+        for buffer, states in ((self._keys[layer], key_states), (self._values[layer], value_states)):
+            if buffer is not states:
+                buffer[:, :, there:end] = states
+            found.append(buffer[:, :, :end])
+        if layer + 1 == self._layers:
+            raise _Filled
+        return found[0], found[1]
 
     def _seen(self, buffer: Tensor, own: Tensor, room: int) -> Tensor:
         start = room - own.shape[-2]
@@ -73,17 +96,19 @@ class PrefixCache(DynamicCache):
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Cached tokens that are shown."""
-        if layer_idx >= len(self._keys):
-            return 0
-        return min(self.limit, self._keys[layer_idx].shape[-2] - self._rooms[layer_idx])
+        return min(self.limit, self._lengths[layer_idx]) if layer_idx < len(self._lengths) else 0
+
+    def get_mask_sizes(self, query_length: int, layer_idx: int = 0) -> tuple[int, int]:
+        """Keys that a forward which fills the cache is shown, its own included, and the first one's index."""
+        return self.get_seq_length(layer_idx if layer_idx < len(self._lengths) else 0) + query_length, 0
 
 
 def fill_cache(model: nn.Module, rollout: Rollout, longest: int) -> PrefixCache:
-    """One forward over the prompts and the first ``longest`` completion tokens, its keys and values kept.
+    """Forwards over the prompts and the first ``longest`` completion tokens, their keys and values kept.
 
-    A model that stands alone, neither wrapped, compiled nor sharded, is left once its last layer has its keys: what
-    that layer would make of them is not needed. Call it in evaluation mode without gradients
-    (`iapo.policy.forward.inference_mode`).
+    They take so many tokens at once that nothing but the cache grows with the length of the texts. A model that stands
+    alone, neither wrapped, compiled nor sharded, is left once its last layer has its keys: what that layer would make
+    of them is not needed. Call it in evaluation mode without gradients (`iapo.policy.forward.inference_mode`).
 
     Raises:
         RuntimeError: the model did not hand its keys and values to the cache, one per position.
@@ -93,16 +118,14 @@ def fill_cache(model: nn.Module, rollout: Rollout, longest: int) -> PrefixCache:
     real = torch.cat([rollout.prompt_mask, rollout.completion_mask[:, :longest]], 1)
     alone = unwrap(model) is model and model._compiled_call_impl is None and not is_collective(model)
     cache = PrefixCache(real, unwrap(model).config.get_text_config().num_hidden_layers if alone else None)
-    with suppress(_Filled):
-        _fill(model, ids, cache, logits_to_keep=1)
-    _check_filled(cache, ids.shape[1])
+    list(_fill(model, ids, cache, filling_tokens(model, ids.shape[1])))
     return cache
 
 
 def fill_cache_and_score(
     model: nn.Module, rollout: Rollout, temperature: float = 1.0
 ) -> tuple[PrefixCache, Float[Tensor, "batch token"]]:
-    """`fill_cache` of the whole completions, and `iapo.policy.logprobs.completion_logprobs` by the same forward.
+    """`fill_cache` of the whole completions, and `iapo.policy.logprobs.completion_logprobs` by the same forwards.
 
     Raises:
         RuntimeError, ValueError: as `fill_cache` raises them.
@@ -111,35 +134,58 @@ def fill_cache_and_score(
     ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)
     cache = PrefixCache(torch.cat([rollout.prompt_mask, rollout.completion_mask], 1))
     check_text(model, cache.real)
-    logits = _fill(model, ids, cache, logits_to_keep=rollout.completion_ids.shape[1] + 1)[:, :-1]
-    _check_filled(cache, ids.shape[1])
-    logprobs = token_logprobs(at_temperature(logits, temperature), rollout.completion_ids)
-    return cache, logprobs.masked_fill(~rollout.completion_mask, 0)
+    token = rollout.completion_ids.shape[1]
+    vocab = unwrap(model).config.get_text_config().vocab_size
+    tokens = min(filling_tokens(model, ids.shape[1]), max(1, MAX_LOGITS // max(1, len(ids) * vocab)))
+    parts, start = [], 0
+    for logits in _fill(model, ids, cache, tokens, scored=token + 1):
+        following = rollout.completion_ids[:, start : start + logits.shape[1]]
+        start += following.shape[1]
+        parts.append(token_logprobs(at_temperature(logits[:, : following.shape[1]], temperature), following))
+    return cache, torch.cat(parts, 1).masked_fill(~rollout.completion_mask, 0)
+
+
+def filling_tokens(model: nn.Module, width: int) -> int:
+    """Tokens of each row that one forward which fills a cache takes."""
+    if unwrap(model).config.get_text_config()._attn_implementation == FLEX:
+        return max(1, width)  # its mask takes no memory to speak of, and another number of keys is compiled anew
+    return _FILLING_TOKENS["cpu" if next(model.parameters()).device.type == "cpu" else "cuda"]
 
 
 def _fill(
-    model: nn.Module, ids: Int[Tensor, "batch cached"], cache: PrefixCache, logits_to_keep: int
-) -> Float[Tensor, "batch kept vocab"]:
+    model: nn.Module, ids: Int[Tensor, "batch cached"], cache: PrefixCache, tokens: int, scored: int = 0
+) -> Iterator[Float[Tensor, "batch part vocab"]]:
+    """Fill the cache, ``tokens`` of a row at once, and yield the logits of the last ``scored`` tokens, part by part."""
+    width = ids.shape[1]
     check_length(unwrap(model).config.get_text_config(), int(cache.real.sum(1).max()))
-    with fast_matmul(model):
-        output = model(
-            input_ids=ids,
-            attention_mask=cache.real.long(),
-            position_ids=positions(cache.real),
-            use_cache=True,
-            logits_to_keep=logits_to_keep,
-            **{cache_argument(model): cache},
-        )
-    logits: Tensor = output.logits
-    return logits
+    places = positions(cache.real)
+    # Ranks that wait for each other take as few tokens, and as many forwards, as the one that needs it.
+    starts = range(0, width, -all_reduce_max(-tokens, model))
+    for start in starts:
+        part = slice(start, min(start + starts.step, width))
+        kept = min(part.stop - start, part.stop - (width - scored))
+        with suppress(_Filled), fast_matmul(model):
+            logits = model(
+                input_ids=ids[:, part],
+                attention_mask=cache.real[:, : part.stop].long(),
+                position_ids=places[:, part],
+                use_cache=True,
+                logits_to_keep=max(1, kept),
+                **{cache_argument(model): cache},
+            ).logits
+        if cache.get_seq_length() != part.stop:
+            raise RuntimeError(_wrong_length(cache.get_seq_length(), part.stop))
+        if kept > 0:
+            yield logits[:, -kept:]
+    for _ in range(all_reduce_max(len(starts), model) - len(starts)):
+        model(input_ids=ids[:, :1], use_cache=False, logits_to_keep=1)
 
 
-def _check_filled(cache: PrefixCache, width: int) -> None:
-    if cache.get_seq_length() != width:
-        raise RuntimeError(
-            f"the model put {cache.get_seq_length()} positions into the key-value cache it was given, want "
-            f"{width}: it does not keep every key, so prefixes cannot be probed"
-        )
+def _wrong_length(found: int, wanted: int) -> str:
+    return (
+        f"the model put {found} positions into the key-value cache it was given, want {wanted}: it does not keep every "
+        "key, so prefixes cannot be probed"
+    )
 
 
 def _with_room(cached: Tensor, room: int) -> Tensor:

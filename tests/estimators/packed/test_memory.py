@@ -134,6 +134,8 @@ def test_the_chunk_is_bounded_by_what_is_least(monkeypatch, free, most_logits, e
     block = Block.chain(torch.zeros(2, 3, dtype=torch.long), kept=2)
     config = SimpleNamespace(vocab_size=100, hidden_size=8)
     assert memory.choose_chunk(2, 50, block, config, torch.device("cpu")) == expected
+    monkeypatch.setattr(memory, "_MASK", {"cpu": 2 * 3 * 50 * 4 + 1})
+    assert memory.choose_chunk(2, 50, block, config, torch.device("cpu")) == min(4, expected)
 
 
 @pytest.mark.parametrize("estimator", [EarlyExitEntropy(POSTFIX), AnswerLikelihood(POSTFIX), NextTokenEntropy()])
