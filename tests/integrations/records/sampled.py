@@ -9,6 +9,7 @@ import iapo
 from iapo.embedded import generate_problems, model_path, rows
 from iapo.integrations.core import Credited, TokenAdvantages
 from iapo.ops.padding import pad_rows
+from iapo.rewards import ExactAnswer
 from iapo.tasks import EmbeddedTask
 
 GROUP = 4
@@ -48,7 +49,7 @@ def sampled() -> Sampled:
     problems = rows(generate_problems(3, seed=0))
     rollout = iapo.CompactingSampler(model, tokenizer, max_new_tokens=64)([each["prompt"] for each in problems], GROUP)
     columns = [problems[group] for group in rollout.group_ids.tolist()]
-    scores = iapo.score_rollout(rollout, columns, tokenizer, {"accuracy": iapo.MathAnswer()})
+    scores = iapo.score_rollout(rollout, columns, tokenizer, {"accuracy": ExactAnswer()})
     return Sampled(
         [ids[mask].tolist() for ids, mask in zip(rollout.prompt_ids, rollout.prompt_mask, strict=True)],
         [ids[mask].tolist() for ids, mask in zip(rollout.completion_ids, rollout.completion_mask, strict=True)],
