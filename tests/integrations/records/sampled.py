@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-from transformers import AutoTokenizer
 
 import iapo
-from iapo.embedded import generate_problems, model_path, rows
+from iapo.embedded import generate_problems, rows
 from iapo.integrations.core import Credited, TokenAdvantages
 from iapo.ops.padding import pad_rows
 from iapo.rewards import ExactAnswer

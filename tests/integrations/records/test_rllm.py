@@ -30,7 +30,9 @@ def grouped():
         for prompt, completion in zip(batch.prompts, batch.completions, strict=True)
     ]
     episodes = [
-        Episode(id=f"{batch.groups[i]}:{i % GROUP}", trajectories=[Trajectory(name="solver", steps=[step], reward=reward)])
+        Episode(
+            id=f"{batch.groups[i]}:{i % GROUP}", trajectories=[Trajectory(name="solver", steps=[step], reward=reward)]
+        )
         for i, (step, reward) in enumerate(zip(steps, batch.rewards, strict=True))
     ]
 
@@ -66,6 +68,4 @@ def test_datums(grouped):
         of_policy = datum.loss_fn_inputs["mask"].to_torch().bool()
         own = datum.loss_fn_inputs["advantages"].to_torch()
         assert not own[~of_policy].any()
-        torch.testing.assert_close(
-            own[of_policy], grouped.credited.advantages[row][grouped.mask[row]], atol=0, rtol=0
-        )
+        torch.testing.assert_close(own[of_policy], grouped.credited.advantages[row][grouped.mask[row]], atol=0, rtol=0)
