@@ -51,9 +51,10 @@ test-ranks: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/training/test_processes.py \
 		tests/training/test_train_on_processes.py
 
-# Losses, advantages and rewards against the functions of TRL and verl, in an environment of their own.
+# Losses, advantages and rewards against the functions of TRL and verl, and token advantages in the records of tinker, in an
+# environment of their own.
 test-peers: $(PEERS)/.installed
-	OMP_NUM_THREADS=1 $(PEERS)/bin/python -m pytest -q tests/peers
+	OMP_NUM_THREADS=1 $(PEERS)/bin/python -m pytest -q -rs tests/peers tests/integrations/records
 
 # Training by TRL's trainer with information-aware advantages, in the same environment.
 test-trl: $(PEERS)/.installed
@@ -104,8 +105,9 @@ $(PEERS)/.installed: pyproject.toml constraints.txt
 	$(PEERS)/bin/python -m pip install --quiet --upgrade pip
 	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt torch
 	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt -e . pytest hypothesis accelerate datasets peft \
-		ray==2.60.0 tensordict==0.10.0 codetiming omegaconf
-	$(PEERS)/bin/python -m pip install --quiet --no-deps trl==1.16.0 verl==0.9.1
+		ray==2.60.0 tensordict==0.10.0 codetiming omegaconf \
+		tinker==0.38.0 blobfile chz cloudpickle pillow termcolor tiktoken
+	$(PEERS)/bin/python -m pip install --quiet --no-deps trl==1.16.0 verl==0.9.1 tinker-cookbook==0.6.1
 	touch $@
 
 # Without torchvision and its like, whose binaries are not built for this torch.
