@@ -8,8 +8,10 @@ RUN := runs/embedded
 EXTRAS := train,tasks,gguf,docs,dev
 PEERS := .venv-peers
 VLLM := .venv-vllm
+VERL := .venv-verl
 
-.PHONY: train test lint types docs pytest test-isa test-ranks test-peers test-trl test-vllm test-pages fuzz mutation gpu gpu-wheels clean
+.PHONY: train test lint types docs pytest test-isa test-ranks test-peers test-trl test-vllm test-verl test-oldest test-engines \
+	test-pages fuzz mutation gpu gpu-wheels clean
 
 # One thread: the embedded model is too small for a second one to help, and two that wait for each other make a run several
 # times slower where another process is at work.
@@ -63,6 +65,21 @@ test-trl: $(PEERS)/.installed
 # Sampling with vLLM on a CPU, in an environment of its own: it wants older transformers.
 test-vllm: $(VLLM)/.installed
 	OMP_NUM_THREADS=1 $(VLLM)/bin/python -m pytest -q tests/rollout/with_vllm
+
+# A job of verl on a CPU, and its worker on two ranks, in an environment of its own: it wants older transformers.
+test-verl: $(VERL)/.installed
+	OMP_NUM_THREADS=1 $(VERL)/bin/python -m pytest -q tests/integrations/verl
+
+# What handles models, with the oldest transformers that pyproject.toml allows.
+test-oldest: $(VERL)/.installed
+	OMP_NUM_THREADS=1 $(VERL)/bin/python -m pytest -q -m "not slow" tests/estimators tests/rollout tests/policy tests/styles
+
+# All engines, one after the other.
+test-engines:
+	$(MAKE) test-trl
+	$(MAKE) test-vllm
+	$(MAKE) test-verl
+	$(MAKE) test-ranks
 
 # Every page of the documentation and both HTML products in a browser; needs Chromium (Debian: apt install chromium).
 test-pages: docs
@@ -121,5 +138,18 @@ $(VLLM)/.installed: pyproject.toml constraints.txt
 	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
+# verl without what it declares: of that, what a job on a CPU imports. transformers is the oldest that the library takes.
+$(VERL)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VERL)
+	grep -v '^transformers==' constraints.txt > $(VERL)/constraints.txt
+	$(VERL)/bin/python -m pip install --quiet --upgrade pip
+	$(VERL)/bin/python -m pip install --quiet -c $(VERL)/constraints.txt torch
+	$(VERL)/bin/python -m pip install --quiet -c $(VERL)/constraints.txt -e . transformers==5.9.0 pytest hypothesis \
+		accelerate datasets peft math-verify "jsonargparse[signatures]" ray==2.60.0 tensordict==0.10.0 \
+		TransferQueue==0.1.11 hydra-core omegaconf codetiming torchdata tensorboard cachetools pandas aiohttp fastapi \
+		uvicorn pylatexenc dill
+	$(VERL)/bin/python -m pip install --quiet --no-deps verl==0.9.1
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(PEERS) $(VLLM) docs/_build runs .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) $(VLLM) $(VERL) docs/_build runs .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -19,7 +19,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
 ]
-autodoc_mock_imports = ["trl"]
+autodoc_mock_imports = ["trl", "verl", "ray", "tensordict", "transfer_queue", "omegaconf"]
 html_theme = "furo"
 html_title = "iapo"
 html_static_path = ["_static"]

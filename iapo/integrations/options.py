@@ -1,0 +1,194 @@
+"""The options of token advantages that the configurations of all engines have, and the components that follow."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from transformers import PreTrainedTokenizerBase
+
+from iapo.advantages import GivenOutcome, InformationAware, LeaveOutPriced
+from iapo.advantages.information_aware import AppliesTo, Credit
+from iapo.advantages.normalization import Center, Scale
+from iapo.advantages.parameters import check_choice, check_weights
+from iapo.estimators import AnswerLikelihood, LeaveOut, Refined, TextBoundaries
+from iapo.interfaces import AdvantageAssigner, MIEstimator
+from iapo.styles import USUAL_STYLE, CompletionStyle
+from iapo.training.components import Answer
+from iapo.training.styles import ANSWERS, REASONINGS
+
+AnswerStyleName = Literal["usual", "tags", "boxed", "hashes", "phrase", "json", "last_line"]
+ReasoningStyleName = Literal["usual", "tags", "opened_tags", "before_answer"]
+Signal = Literal["leave_out", "answer_likelihood"]
+"""What a step is worth to the text behind it, or what a token tells about the answer."""
+ProbeAt = Literal["tokens", "sentences"]
+"""After every token, or at the ends of lines and sentences."""
+
+_OF_ASSIGNER = (
+    "alpha",
+    "exploration_weight",
+    "credit",
+    "discount",
+    "information_center",
+    "information_scale",
+    "applies_to",
+    "correct_above",
+)
+_OF_ESTIMATOR = ("probe_at",)
+_OF_ANSWERS = ("answer", "probe_at", "postfix", "closing")
+"""Options about the answer that is asked for."""
+
+_Config: Any = object
+"""What stands behind the options: a configuration of the engine, or nothing."""
+
+
+@dataclass
+class TokenAdvantageOptions(_Config):
+    """What an engine's configuration says about information and what is made of it.
+
+    What is ``None`` is the default of `iapo.advantages.LeaveOutPriced` or `iapo.advantages.InformationAware`, by the
+    signal.
+    """
+
+    signal: Signal = field(
+        default="leave_out",
+        metadata={
+            "help": "What a step is worth to the text behind it (`leave_out`), or what a token tells about the answer "
+            "(`answer_likelihood`)."
+        },
+    )
+    alpha: float | None = field(
+        default=None,
+        metadata={
+            "help": "Weight of the information term; default: 1.0, for `answer_likelihood` 0.5. With 0 the advantages "
+            "are the engine's."
+        },
+    )
+    exploration_weight: float = field(
+        default=0.0,
+        metadata={"help": "Weight of the exploration term (`beta` is often an engine's weight of the KL penalty)."},
+    )
+    credit: Credit | None = field(
+        default=None,
+        metadata={
+            "help": "A token's `own` information (default), or information `to_go` (default for `answer_likelihood`)."
+        },
+    )
+    discount: float = field(default=0.9, metadata={"help": "Of information to go, per token."})
+    information_center: Center = field(
+        default="group", metadata={"help": "The tokens over which the information term is centered."}
+    )
+    information_scale: Scale | None = field(
+        default=None,
+        metadata={
+            "help": "`std` divides the information term by the standard deviation (default for `answer_likelihood`), "
+            "`none` not (default)."
+        },
+    )
+    applies_to: AppliesTo = field(default="correct", metadata={"help": "The completions that get an information term."})
+    correct_above: float = field(
+        default=0.5, metadata={"help": "A completion is right if that reward, unweighted, is above this."}
+    )
+    answer: Answer = field(
+        default="own", metadata={"help": "What is asked about: the completion's `own` answer, or the `reference`."}
+    )
+    probe_at: ProbeAt = field(
+        default="tokens",
+        metadata={
+            "help": "Where it is asked: after every token, or at the ends of lines and sentences, for less time."
+        },
+    )
+    answer_style: AnswerStyleName = field(
+        default="usual",
+        metadata={"help": "How completions answer; `usual`: in tags, else in a box, else behind #### or a phrase."},
+    )
+    reasoning_style: ReasoningStyleName = field(
+        default="usual",
+        metadata={"help": "How they reason; `usual`: in <think> tags, else all before the answer."},
+    )
+    postfix: str | None = field(
+        default=None, metadata={"help": "Text that closes the reasoning and opens the answer; default: the style's."}
+    )
+    closing: str | None = field(default=None, metadata={"help": "Text that ends the answer; default: the style's."})
+    estimate_batch_size: int | None = field(
+        default=None, metadata={"help": "Completions probed together; default: as many as the engine's forward takes."}
+    )
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for an option out of its range; the message names it."""
+        if self.estimate_batch_size is not None and self.estimate_batch_size < 1:
+            raise ValueError(f"estimate_batch_size: got {self.estimate_batch_size}, want at least 1")
+        check_weights(exploration_weight=self.exploration_weight)
+        check_choice("information_center", self.information_center, Center)
+        check_choice("signal", self.signal, Signal)
+        if self.information_scale is not None:
+            check_choice("information_scale", self.information_scale, Scale)
+        check_choice("answer", self.answer, Answer)
+        check_choice("probe_at", self.probe_at, ProbeAt)
+        check_choice("answer_style", self.answer_style, AnswerStyleName)
+        check_choice("reasoning_style", self.reasoning_style, ReasoningStyleName)
+        if self.postfix == "":
+            raise ValueError("postfix: got an empty text, want None or the text that closes reasoning and opens answer")
+        self.assigner()
+
+    def assigner(self) -> InformationAware:
+        """The assigner that adds the terms to the engine's advantages.
+
+        Raises:
+            ValueError: an option out of its range; the message names it.
+        """
+        kind = LeaveOutPriced if self.signal == "leave_out" else InformationAware
+        by_signal: dict[str, Any] = {"alpha": self.alpha, "credit": self.credit, "scale": self.information_scale}
+        return kind(
+            GivenOutcome(),
+            beta=self.exploration_weight,
+            discount=self.discount,
+            center=self.information_center,
+            applies_to=self.applies_to,
+            correct_above=self.correct_above,
+            **{name: value for name, value in by_signal.items() if value is not None},
+        )
+
+    def style(self) -> CompletionStyle:
+        """How completions reason and answer."""
+        style = CompletionStyle(
+            REASONINGS.get(self.reasoning_style, USUAL_STYLE.reasoning),
+            ANSWERS.get(self.answer_style, USUAL_STYLE.answer),
+        )
+        return style.replaced(self.postfix, self.closing)
+
+    def estimator(self, tokenizer: PreTrainedTokenizerBase) -> MIEstimator:
+        """The estimator of the signal, asking at the temperature of sampling.
+
+        Args:
+            tokenizer: of the policy.
+
+        Raises:
+            ValueError: options about the answer that is asked for, and the signal asks for none.
+        """
+        if self.signal == "leave_out":
+            if given := changed_from_defaults(self, _OF_ANSWERS):
+                raise ValueError(
+                    f"{', '.join(given)}: set, and signal='leave_out' asks for no answer; want "
+                    "signal='answer_likelihood' with them, or an estimator"
+                )
+            return LeaveOut(TextBoundaries(tokenizer), temperature=self.temperature)
+        style = self.style()
+        every = AnswerLikelihood.from_text(tokenizer, style.postfix, style.closing, temperature=self.temperature)
+        if self.probe_at == "tokens":
+            return every
+        return Refined(every, stride=1, boundaries=TextBoundaries(tokenizer))
+
+    def refuse_options_of(self, given: MIEstimator | AdvantageAssigner) -> None:
+        """Raise ``ValueError`` if an option is set that nobody reads once an estimator or an assigner is given."""
+        names = _OF_ESTIMATOR if isinstance(given, MIEstimator) else _OF_ASSIGNER
+        if changed := changed_from_defaults(self, names):
+            raise ValueError(
+                f"{', '.join(changed)}: set in the configuration, and {type(given).__name__} is given, which has "
+                "settings of its own; set them there"
+            )
+
+
+def changed_from_defaults(options: TokenAdvantageOptions, names: Sequence[str]) -> list[str]:
+    """Those of the options that are not as they are by default."""
+    defaults = {each.name: each.default for each in fields(TokenAdvantageOptions)}
+    return [name for name in names if getattr(options, name) != defaults[name]]

@@ -1,0 +1,6 @@
+"""verl's trainers with token advantages that count what each token told about the answer.
+
+python -m verl.trainer.main_ppo algorithm.adv_estimator=iapo trainer.v1.trainer_mode=iapo_sync ...
+
+verl finds `iapo.integrations.verl.plugin` by itself, through the entry points of the group ``verl.plugins``.
+"""
