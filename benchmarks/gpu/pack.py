@@ -27,12 +27,14 @@ PART = 60 * 2**20
 
 
 def wheels(folder: Path, python: str) -> None:
-    """Collect the wheels, and the library's own.
+    """Collect the wheels, and the library's own, in place of those that are there.
 
     Raises:
         SystemExit: together they are larger than one transfer.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.whl"):
+        old.unlink()  # of another version, pip would refuse both
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
     root = Path(__file__).parents[2]
     constraints = ["-c", str(root / "constraints.txt")]
