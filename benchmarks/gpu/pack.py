@@ -19,6 +19,7 @@ PACKAGES = (
     *("typeshed-client", "importlib-resources", "rich", "markdown-it-py", "mdurl", "pygments", "accelerate", "psutil"),
     *("math-verify", "latex2sympy2-extended", "antlr4-python3-runtime==4.13.2", "sympy", "mpmath<1.4", "peft"),
     *("matplotlib", "contourpy", "cycler", "fonttools", "kiwisolver", "pillow", "pyparsing", "python-dateutil", "six"),
+    "tzdata",
     *("pytest", "iniconfig", "pluggy", "packaging", "hypothesis", "sortedcontainers", "typing-extensions"),
 )
 """By themselves, without what they depend on: that is listed too, or comes with torch and transformers."""
