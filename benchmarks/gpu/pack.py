@@ -19,6 +19,7 @@ PACKAGES = (
     *("typeshed-client", "importlib-resources", "rich", "markdown-it-py", "mdurl", "pygments", "accelerate", "psutil"),
     *("math-verify", "latex2sympy2-extended", "antlr4-python3-runtime==4.13.2", "sympy", "mpmath<1.4", "peft"),
     *("matplotlib", "contourpy", "cycler", "fonttools", "kiwisolver", "pillow", "pyparsing", "python-dateutil", "six"),
+    "tzdata",
     *("pytest", "iniconfig", "pluggy", "packaging", "hypothesis", "sortedcontainers", "typing-extensions"),
 )
 """By themselves, without what they depend on: that is listed too, or comes with torch and transformers."""
@@ -27,12 +28,14 @@ PART = 60 * 2**20
 
 
 def wheels(folder: Path, python: str) -> None:
-    """Collect the wheels, and the library's own.
+    """Collect the wheels, and the library's own, in place of those that are there.
 
     Raises:
         SystemExit: together they are larger than one transfer.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.whl"):
+        old.unlink()  # of another version, pip would refuse both
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
     root = Path(__file__).parents[2]
     constraints = ["-c", str(root / "constraints.txt")]
