@@ -113,7 +113,7 @@ def _train(
 def _kept(session: Session) -> str:
     """When a run was interrupted, and what is kept of it."""
     if not session.step:
-        return "before the first update, which is lost, with an evaluation that was not finished"
+        return "after step 0, before the first update was made, so that nothing is trained yet"
     kept = f"{Path(session.settings.output) / f'checkpoint-{session.step}'} is saved"
     if session.share_done() == 1:
         return f"in the evaluation after step {session.step}, the last; {kept}"

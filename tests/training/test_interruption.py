@@ -61,7 +61,8 @@ def test_one_line_says_how_to_go_on(interrupted: dict, phase: str) -> None:
     last = trial["output"].splitlines()[-1]
     assert last.startswith(f"iapo train: interrupted by {name} ")
     assert f" after step {trial['logged']}" in last
-    assert last.endswith(f"/checkpoint-{trial['logged']} is saved; the same command with --resume goes on")
+    kept = f"/checkpoint-{trial['logged']} is saved" if trial["logged"] else "nothing is trained yet"
+    assert last.endswith(f"{kept}; the same command with --resume goes on")
     assert "Traceback" not in trial["output"]
 
 
