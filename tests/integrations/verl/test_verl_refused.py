@@ -50,7 +50,7 @@ def test_by_the_trainer(more, message):
 @pytest.mark.parametrize("mode", ["sync", "colocate_async", "separate_async"])
 def test_a_trainer_that_measures_nothing(mode):
     more = ["data.train_batch_size=4", "trainer.v1.separate_async.parameter_sync_step=1"]
-    more += ["actor_rollout_ref.rollout.nnodes=1"]
+    more += ["actor_rollout_ref.rollout.nnodes=1", "actor_rollout_ref.rollout.checkpoint_engine.backend=nccl"]
     with pytest.raises(ValueError, match=f"trainer_mode: got {mode}, which measures no .* want iapo_{mode}"):
         trainer_of(config_of(*more, mode=mode))
 
