@@ -28,8 +28,8 @@ def describe(part: Any) -> str:
 
     Example:
         >>> from iapo.advantages import GroupRelative, InformationAware
-        >>> describe(InformationAware(alpha=0.3, outcome=GroupRelative(scale="none")))
-        "InformationAware(alpha=0.3, outcome=GroupRelative(scale='none'))"
+        >>> describe(InformationAware(GroupRelative(scale="none"), alpha=0.3))
+        "InformationAware(outcome=GroupRelative(scale='none'), alpha=0.3)"
     """
     name = type(part).__name__
     if not dataclasses.is_dataclass(part) or isinstance(part, type | nn.Module):

@@ -87,13 +87,17 @@ def set_defaults(command: str, parser: ArgumentParser, settings: Namespace) -> S
         settings: what it parsed.
 
     Returns:
-        The defaults that were set; ``None``: the parser's own stand.
+        The defaults that were set; ``None``: the parser's own stand, as they do where model or device cannot be had:
+        the command says so itself, after what it checks before.
     """
     sources = settings.models if command == "eval" else [settings.model]
     lora = LoRA(settings.lora.r, target_modules=settings.lora.target_modules) if command == "train" else None
-    sizes = [model_size(source, lora, settings.trust_remote_code) for source in sources if source != "embedded"]
-    largest = max(sizes, key=lambda size: size.weights, default=ModelSize(0, 0))
-    found = defaults_for(largest, choose_device(settings.device).type)
+    try:
+        sizes = [model_size(source, lora, settings.trust_remote_code) for source in sources if source != "embedded"]
+        largest = max(sizes, key=lambda size: size.weights, default=ModelSize(0, 0))
+        found = defaults_for(largest, choose_device(settings.device).type)
+    except (ValueError, OSError):
+        return None
     if found is None:
         return None
     if command == "train":

@@ -29,7 +29,7 @@ def fails(capsys):
 
     def fails(*arguments: str) -> tuple[int, str]:
         code = main(arguments)
-        lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith(("step ", "style: "))]
+        lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith(("prompt: ", "style: "))]
         assert len(lines) == 1, lines
         return code, lines[0]
 
@@ -80,6 +80,9 @@ class Breaks(Task):
     def classifier(self, tokenizer, prompts):
         if self.late:
             return lambda prompt, completion: {}["no class"]
+
+def score(completions, **_):
+    return [float(place) for place in range(len(completions))]
 """
 
 
@@ -104,7 +107,7 @@ def test_an_error_that_nobody_expected_is_one_line_too(own, tmp_path, fails, cap
 
 def test_in_a_run_its_traceback_is_kept(own, tmp_path, fails):
     folder = tmp_path / "run"
-    late = ("--diagnose", "1", "--task", own, "--task.late", "true")
+    late = ("--diagnose", "1", "--task", own, "--task.late", "true", "--rewards", f"{tmp_path}/own_breaking.py:score")
     asked = ("--assigner", "InformationAware", "--estimator", "AnswerLikelihood")
     code, line = fails("train", "--output", str(folder), *TINY, *late, *asked)
     assert code == 1

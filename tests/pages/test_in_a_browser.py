@@ -80,10 +80,6 @@ def test_the_documentation(browser, page, looks):
     assert (lightness > 0.5) == (looks == "dark")
 
 
-def test_the_documentation_is_built():
-    assert PAGES, "build it first: make docs"
-
-
 @pytest.fixture(scope="module")
 def products(tmp_path_factory) -> dict[str, Path]:
     """The page of `iapo inspect` and that of `iapo compare`."""

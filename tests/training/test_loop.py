@@ -232,8 +232,9 @@ def test_exploration_runs_in_reduced_precision():
 
 
 def test_the_reference_answer_can_be_asked_about():
-    own, _ = run(answer="own")
-    reference, _ = run(answer="reference")
+    asked = InformationAware(applies_to="all")
+    own, _ = run(answer="own", assigner=asked)
+    reference, _ = run(answer="reference", assigner=asked)
     assert own["iapo/information_per_token"] != reference["iapo/information_per_token"]
     assert own["completions/mean_length"] == reference["completions/mean_length"]
 
