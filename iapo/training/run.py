@@ -92,7 +92,7 @@ def _train(
             if processes.first:
                 held.enter_context(locked(folder))
         interruption = held.enter_context(listening())
-        with interruption.leaving(), progress.phase(f"loading {policy.model} and {problems.resolve()}"):
+        with interruption.leaving(), progress.phase(f"setting up {policy.model} and {problems.resolve()}"):
             run = open_run(folder, policy, problems, settings, choices, resolved, styles, processes, sharding)
         try:
             finished = _carry_on(run, interruption, progress, command)

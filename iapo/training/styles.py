@@ -114,8 +114,10 @@ class StyleSource:
         answer, reasoning = self._said()
         prompts = list(prompts[:_PROMPTS])
         eos_ids = eos_ids_of(sampler, tokenizer)
+        each = _SAMPLES // len(prompts)
+        print(f"style: looked for in {each * len(prompts)} samples (--answer_style names it)", file=sys.stderr)
         with fork_rng(torch.device(device)):
-            rollout = sampler(prompts, _SAMPLES // len(prompts))
+            rollout = sampler(prompts, each)
         texts = decode_completions(tokenizer, rollout, eos_ids)
         whole = [text for text, done in zip(texts, ended(rollout, eos_ids).tolist(), strict=True) if done]
         try:
