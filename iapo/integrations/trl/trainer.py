@@ -10,8 +10,8 @@ from trl import GRPOTrainer
 from trl.extras.profiling import profiling_context
 from trl.trainer.utils import get_config_model_id
 
-from iapo.integrations.accelerated import Accelerated
 from iapo.integrations.core import Credited, TokenAdvantages
+from iapo.integrations.distributed import Distributed
 from iapo.integrations.trl.config import IAPOConfig
 from iapo.integrations.trl.refusals import refuse_assigner, refuse_trainer
 from iapo.interfaces import AdvantageAssigner, MIEstimator
@@ -84,7 +84,7 @@ class InformationMixin(_Trainer):
 
     def _credit(self, inputs: list[dict[str, Any]], output: dict[str, Any], mode: str) -> Credited:
         """The token advantages of this process's completions."""
-        token_advantages, ranks = self._token_advantages[mode], Accelerated(self.accelerator)
+        token_advantages, ranks = self._token_advantages[mode], Distributed()
         mask = output["completion_mask"].bool()
         written = mask & output["tool_mask"].bool() if "tool_mask" in output else mask
         count = len(mask)
