@@ -15,7 +15,8 @@ def chosen(samples: Sequence[Sample]) -> dict[str, Sample]:
 
     Greedy completions are left out unless there are no others.
     """
-    drawn = sorted((s for s in samples if not s.greedy), key=lambda s: s.tokens) or list(samples)
+    by_length = sorted(samples, key=lambda s: s.tokens)
+    drawn = [s for s in by_length if not s.greedy] or by_length
     right, wrong = [s for s in drawn if s.correct], [s for s in drawn if not s.correct]
     found = {"right, shortest": right[:1], "wrong, of median length": wrong[len(wrong) // 2 :][:1]}
     return {name: each[0] for name, each in (found | {"longest": drawn[-1:]}).items() if each}
