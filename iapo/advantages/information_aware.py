@@ -16,7 +16,7 @@ from iapo.advantages.parameters import check_choice, check_length, check_weights
 from iapo.advantages.schedules import Schedule, weight_at
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.groups import group_mean
+from iapo.ops.groups import first_of_groups, group_mean
 from iapo.ops.masked import masked_mean, masked_sum
 from iapo.types import AdvantageInputs, AdvantageOutput, TokenSignals
 
@@ -77,6 +77,9 @@ class InformationAware(WrappingAssigner):
             this counts as equal. An estimate has rounding errors (2e-5 nats in fp32). Where the answer is already
             certain, dividing by the standard deviation would scale them up to the size of real information.
         applies_to: the completions that get an information term, which is normalized over their tokens only.
+        per_group: completions of a group that get an information term, so that a loop measures no more: of those that
+            could get one the first. Completions of a group are drawn alike, so the first are as good as any; but their
+            order must not depend on what they are, such as their length. ``None``: all.
         solve_rate_power: exponent of the group's share of correct completions, by which the information term is
             multiplied; 0: it is not.
         covers: the tokens that get an information term: those where information was ``"measured"``, or all tokens of
@@ -109,6 +112,7 @@ class InformationAware(WrappingAssigner):
     scale: Scale = "std"
     resolution: float = 1e-4
     applies_to: AppliesTo = "correct"
+    per_group: int | None = None
     solve_rate_power: float = 0.0
     covers: Covers = "measured"
     exploration: Exploration = "policy_probability"
@@ -124,6 +128,8 @@ class InformationAware(WrappingAssigner):
             raise ValueError(f"discount: got {self.discount}, want a number from 0 to 1")
         if self.horizon is not None:
             check_length("horizon", self.horizon, least=0)
+        if self.per_group is not None:
+            check_length("per_group", self.per_group)
         check_choice("credit", self.credit, Credit)
         check_choice("center", self.center, Center)
         check_choice("scale", self.scale, Scale)
@@ -153,7 +159,7 @@ class InformationAware(WrappingAssigner):
 
     def wants_information(self, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:
         """The completions that get an information term, and those whose information the outcome reads."""
-        wanted = self._gets_information_term(inputs.rewards)
+        wanted = self._gets_information_term(inputs)
         if self.outcome.requires_estimate:
             wanted = wanted | self.outcome.wants_information(inputs)
         return wanted
@@ -175,7 +181,7 @@ class InformationAware(WrappingAssigner):
             if self.credit == "to_go":
                 credited = information_to_go(credited, mask, self.discount, self.horizon)
             counted = mask if self.covers == "measured" else inputs.completion_mask
-            counted = counted & (self._gets_information_term(inputs.rewards) & output.loss_mask.any(1))[:, None]
+            counted = counted & (self._gets_information_term(inputs) & output.loss_mask.any(1))[:, None]
             resolution = self.resolution if self.scale == "std" else 0.0
             term = normalize(credited, counted, inputs.group_ids, self.center, self.scale, resolution=resolution)
             terms["information"] = alpha * self._at_solve_rate(term, inputs)
@@ -189,8 +195,10 @@ class InformationAware(WrappingAssigner):
         terms = {name: term.masked_fill(~output.loss_mask, 0) for name, term in terms.items()}
         return AdvantageOutput(functools.reduce(torch.add, terms.values()), output.loss_mask, metrics, terms)
 
-    def _gets_information_term(self, rewards: Float[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
-        return torch.ones_like(rewards, dtype=torch.bool) if self.applies_to == "all" else self._correct(rewards)
+    def _gets_information_term(self, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:
+        rewards = inputs.rewards
+        could = torch.ones_like(rewards, dtype=torch.bool) if self.applies_to == "all" else self._correct(rewards)
+        return could if self.per_group is None else first_of_groups(could, inputs.group_ids, self.per_group)
 
     def _correct(self, rewards: Float[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         return rewards > self.correct_above

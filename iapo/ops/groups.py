@@ -46,6 +46,20 @@ def group_constant(
     return group_max(values, group, size) == group_min(values, group, size)
 
 
+def first_of_groups(
+    among: Bool[Tensor, " batch"], group_ids: Int[Tensor, " batch"], count: int
+) -> Bool[Tensor, " batch"]:
+    """The first ``count`` rows ``among`` those of each group, in the order of the batch.
+
+    Example:
+        >>> first_of_groups(torch.tensor([False, True, True, True]), torch.tensor([0, 0, 1, 0]), count=1)
+        tensor([False,  True,  True, False])
+    """
+    same = group_ids[:, None] == group_ids
+    earlier = (same & among).tril(-1).sum(1)
+    return among & (earlier < count)
+
+
 def refuse_singletons(
     group_ids: Int[Tensor, " batch"], group: Int[Tensor, " batch"], size: Int[Tensor, " groups"]
 ) -> None:

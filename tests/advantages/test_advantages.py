@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from iapo import AdvantageAssigner, AdvantageOutput, TokenSignals
 from iapo.advantages import GFPO, GroupRelative, InformationAware, information_to_go
 from iapo.advantages.schedules import Linear
+from iapo.types import AdvantageInputs
 
 
 @given(batches(), st.sampled_from([0.0, 1e-4, 0.5]))
@@ -35,13 +36,15 @@ def test_group_relative_against_the_loop(batch, eps):
     st.sampled_from(["measured", "completion"]),
     st.sampled_from([None, 0.5, 10.0]),
     st.sampled_from([0.0, 1.0, 2.5]),
+    st.sampled_from([None, 1, 2]),
 )
 def test_information_term_against_the_loop(
-    batch, credit, center, discount, horizon, scale, applies_to, covers, saturation, power
+    batch, credit, center, discount, horizon, scale, applies_to, covers, saturation, power, per_group
 ):
     rewards, ids, mask, signals = batch
     choices = {"credit": credit, "center": center, "discount": discount, "horizon": horizon, "scale": scale}
     choices |= {"applies_to": applies_to, "covers": covers, "saturation": saturation, "solve_rate_power": power}
+    choices |= {"per_group": per_group}
     assigner = InformationAware(GroupRelative(), alpha=0.7, **choices)
     output = assigner(rewards, ids, mask, signals)
     information, measured = signals.information.double().tolist(), signals.information_mask.tolist()
@@ -54,6 +57,12 @@ def test_information_term_against_the_loop(
         information, measured = [[value if m else 0.0 for value, m in row] for row in pairs], mask.tolist()
     if applies_to == "correct":
         measured = [[m and float(r) > 0.5 for m in row] for row, r in zip(measured, rewards, strict=True)]
+    given: dict[int, int] = {}
+    for row, reward in enumerate(rewards.tolist()):
+        if applies_to == "all" or reward > 0.5:
+            given[int(ids[row])] = given.get(int(ids[row]), 0) + 1
+            if per_group is not None and given[int(ids[row])] > per_group:
+                measured[row] = [False] * len(measured[row])
     keys = {"completion": lambda i: i, "group": lambda i: int(ids[i]), "batch": lambda i: 0}
     resolution = 1e-4 if scale == "std" else 0.0
     term = torch.tensor(references.zscore(information, measured, keys[center], scale, resolution=resolution))
@@ -171,6 +180,14 @@ def test_measured_information_is_a_metric_per_token_and_per_measured_completion(
     assert not any("information" in name for name in InformationAware()(rewards, ids, mask, nothing).metrics)
 
 
+@pytest.mark.parametrize("applies_to, asked", [("correct", [1, 0, 1, 1, 1]), ("all", [1, 1, 1, 0, 1])])
+def test_only_so_many_completions_of_a_group_are_measured(applies_to, asked):
+    rewards, ids = torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0]), torch.tensor([5, 5, 2, 5, 2])
+    assigner = InformationAware(applies_to=applies_to, per_group=2)
+    inputs = AdvantageInputs(rewards, ids, torch.ones(5, 2, dtype=torch.bool), TokenSignals())
+    assert assigner.wants_information(inputs).tolist() == [bool(row) for row in asked]
+
+
 @given(batches())
 def test_where_all_completions_are_correct_the_solve_rate_changes_nothing(batch):
     _, ids, mask, signals = batch
@@ -229,6 +246,7 @@ def test_an_empty_batch_is_fine():
         (lambda: InformationAware(center="row"), "center: got 'row'"),
         (lambda: InformationAware(scale="l2"), "scale: got 'l2'"),
         (lambda: InformationAware(applies_to="wrong"), "applies_to: got 'wrong'"),
+        (lambda: InformationAware(per_group=0), "per_group: got 0, want an integer of at least 1"),
         (lambda: InformationAware(covers="answer"), "covers: got 'answer'"),
         (lambda: InformationAware(exploration="none"), "exploration: got 'none'"),
         (lambda: InformationAware(horizon=-1), "horizon: got -1"),
