@@ -17,7 +17,7 @@ from iapo.advantages.schedules import Schedule, weight_at
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.groups import first_of_groups, group_mean
-from iapo.ops.masked import masked_mean, masked_sum
+from iapo.ops.masked import masked_mean
 from iapo.types import AdvantageInputs, AdvantageOutput, TokenSignals
 
 Credit = Literal["own", "to_go"]
@@ -185,9 +185,8 @@ class InformationAware(WrappingAssigner):
             resolution = self.resolution if self.scale == "std" else 0.0
             term = normalize(credited, counted, inputs.group_ids, self.center, self.scale, resolution=resolution)
             terms["information"] = alpha * self._at_solve_rate(term, inputs)
-            if measured := int(mask.any(1).sum()):
+            if mask.any():
                 metrics["iapo/information_per_token"] = float(masked_mean(signals.information, mask))
-                metrics["iapo/information_per_completion"] = float(masked_sum(signals.information, mask)) / measured
         if beta:
             explored = self._explored(signals)
             signed = torch.where(self._correct(inputs.rewards)[:, None], explored, -explored)

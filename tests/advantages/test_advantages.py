@@ -168,14 +168,13 @@ def test_covering_the_completion_prices_what_follows_reasoning():
     assert (covered[:, :2] > 0).all()
 
 
-def test_measured_information_is_a_metric_per_token_and_per_measured_completion():
+def test_measured_information_is_a_metric_per_token():
     """In nats, of all completions that were measured, with or without a term; absent where nothing was measured."""
     measured = torch.tensor([[True, True, False], [False, False, False], [False, True, False]])
     signals = TokenSignals(information=torch.tensor([[1.0, 2.0, 7.0], [9.0, 9.0, 9.0], [9.0, 3.0, 9.0]]))
     rewards, ids, mask = torch.tensor([1.0, 1.0, 0.0]), torch.tensor([0, 0, 0]), torch.ones(3, 3, dtype=torch.bool)
     found = InformationAware()(rewards, ids, mask, dataclasses.replace(signals, information_mask=measured)).metrics
     assert found["iapo/information_per_token"] == 2.0
-    assert found["iapo/information_per_completion"] == 3.0
     nothing = dataclasses.replace(signals, information_mask=torch.zeros_like(mask))
     assert not any("information" in name for name in InformationAware()(rewards, ids, mask, nothing).metrics)
 

@@ -88,7 +88,7 @@ def test_information_moves_the_weights(tmp_path, settings):
     assert not torch.equal(weights, weights_of(plain))
     log = ours.state.log_history[0]
     assert log["iapo/completions/probed"] > 0
-    assert log["iapo/information_per_completion"] > 0
+    assert log["iapo/information_per_token"] > 0
 
 
 def test_no_verdict_is_left_out_and_keeps_what_trl_gave(tmp_path):
@@ -158,7 +158,7 @@ def test_an_adapter_of_weights(tmp_path):
     moved = {name for name, value in trainer.model.named_parameters() if not torch.equal(value, before[name])}
     assert moved
     assert all("lora" in name for name in moved)
-    assert trainer.state.log_history[0]["iapo/information_per_completion"] > 0
+    assert trainer.state.log_history[0]["iapo/information_per_token"] > 0
 
 
 def test_a_smaller_loss_mask_trains(tmp_path):
