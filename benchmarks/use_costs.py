@@ -16,8 +16,9 @@ from use import answer_estimators, leave_outs
 from use_cases import embedded_case
 
 from iapo import MIEstimator
-from iapo.advantages import GroupRelative, InformationAware
+from iapo.advantages import LeaveOutPriced
 from iapo.embedded import generate_problems, rows
+from iapo.estimators import LeaveOut
 from iapo.losses import ClippedPolicyLoss
 from iapo.optimizers.clipped import ClippedOptimizer
 from iapo.policy.loading import load_model
@@ -26,13 +27,10 @@ from iapo.rollout import CompactingSampler
 from iapo.training import Components, UpdateSettings, update
 
 
-def share(estimator: MIEstimator, updates: int, prompts: int = 32) -> str:
+def share(estimator: MIEstimator, updates: int, per_group: int | None = None, prompts: int = 32) -> str:
     """Seconds of the estimate by those of the rest of an update of the embedded model: median, lowest and highest."""
     model, tokenizer = load_model("embedded", "cpu")
-    assigner = InformationAware(
-        GroupRelative(), alpha=1.0, beta=0.0, credit="own", saturation=10.0, center="group", scale="none",
-        applies_to="correct",
-    )  # fmt: skip
+    assigner = LeaveOutPriced(per_group=per_group)
     optimizer = ClippedOptimizer(torch.optim.AdamW(model.parameters(), lr=1e-6))
     sampler = CompactingSampler(model, tokenizer, max_new_tokens=128)
     components = Components(sampler, {"accuracy": MathAnswer()}, estimator, assigner, ClippedPolicyLoss(), optimizer)
@@ -54,6 +52,9 @@ def main() -> None:
     case = embedded_case("test", 1, 1, 0)
     for name, estimator in (leave_outs(case) | answer_estimators(case)).items():
         print(row(name, share(estimator, settings.updates)), flush=True)
+    for count in (4, 2, 1):
+        cost = share(LeaveOut(case.boundaries), settings.updates, count)
+        print(row(f"LeaveOut, window 3, runs 2, {count} of the group's 8", cost), flush=True)
 
 
 if __name__ == "__main__":

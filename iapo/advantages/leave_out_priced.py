@@ -23,7 +23,7 @@ class LeaveOutPriced(InformationAware):
         After IAPO, arXiv 2602.19049; the signal, its bound and the brake are ours.
     """
 
-    alpha: float | Schedule = 1.0
+    alpha: float | Schedule = 0.5
     credit: Credit = "own"
     saturation: float | None = 10.0
     scale: Scale = "none"

@@ -59,8 +59,7 @@ class TokenAdvantageOptions(_Config):
     alpha: float | None = field(
         default=None,
         metadata={
-            "help": "Weight of the information term; default: 1.0, for `answer_likelihood` 0.5. With 0 the advantages "
-            "are the engine's."
+            "help": "Weight of the information term; default: 0.5. With 0 the advantages are the engine's."
         },
     )
     exploration_weight: float = field(
