@@ -179,7 +179,7 @@ def test_measured_information_is_a_metric_per_token():
     assert not any("information" in name for name in InformationAware()(rewards, ids, mask, nothing).metrics)
 
 
-@pytest.mark.parametrize("applies_to, asked", [("correct", [1, 0, 1, 1, 1]), ("all", [1, 1, 1, 0, 1])])
+@pytest.mark.parametrize(("applies_to", "asked"), [("correct", [1, 0, 1, 1, 1]), ("all", [1, 1, 1, 0, 1])])
 def test_only_so_many_completions_of_a_group_are_measured(applies_to, asked):
     rewards, ids = torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0]), torch.tensor([5, 5, 2, 5, 2])
     assigner = InformationAware(applies_to=applies_to, per_group=2)
