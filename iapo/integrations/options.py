@@ -58,9 +58,7 @@ class TokenAdvantageOptions(_Config):
     )
     alpha: float | None = field(
         default=None,
-        metadata={
-            "help": "Weight of the information term; default: 0.5. With 0 the advantages are the engine's."
-        },
+        metadata={"help": "Weight of the information term; default: 0.5. With 0 the advantages are the engine's."},
     )
     exploration_weight: float = field(
         default=0.0,
