@@ -20,7 +20,9 @@ def pytest_sessionfinish(session):
     if os.environ.get("NOTHING_SKIPPED") and (skipped := reporter.stats.get("skipped")):
         reporter.ensure_newline()
         for report in skipped:
-            reporter.write_line(f"{report.nodeid}: skipped, and this target runs all of its tests: {report.longrepr[2]}")
+            reporter.write_line(
+                f"{report.nodeid}: skipped, and this target runs all of its tests: {report.longrepr[2]}"
+            )
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

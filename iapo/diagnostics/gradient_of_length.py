@@ -11,7 +11,6 @@ from iapo.diagnostics.change_of_length import covariance_weights
 from iapo.interfaces import PolicyLoss
 from iapo.types import Rollout, shape_checked
 
-
 Gradients = Callable[[Callable[[], Tensor], Sequence[Tensor], Sequence[Tensor]], Iterator[Sequence[Tensor]]]
 """For each of several weightings the gradient of ``sum(weights * logprobs())`` by parameters."""
 
