@@ -16,6 +16,9 @@ PIP_OLDER = -m pip install --quiet --no-compile -c $(@D)/constraints.txt
 # In an engine's own environment all of its tests run: one that is skipped is an error there.
 ENGINE_TESTS := OMP_NUM_THREADS=1 NOTHING_SKIPPED=true
 
+# Processes of engines are many, and each would compile all it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: train test lint types docs pytest test-isa test-ranks test-peers test-trl test-vllm test-verl test-oldest test-engines \
 	test-pages fuzz mutation gpu gpu-wheels clean
 

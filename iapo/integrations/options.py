@@ -210,20 +210,31 @@ class TokenAdvantageOptions(_Config):
         if self.probe_at == "tokens":
             if given := changed_from_defaults(self, _OF_STEPS):
                 raise ValueError(
-                    f"{', '.join(given)}: set, and probe_at='tokens' asks after every token; want probe_at='sentences', "
-                    "which asks at the ends of steps"
+                    f"{', '.join(given)}: set, and probe_at='tokens' asks after every token; want "
+                    "probe_at='sentences', which asks at the ends of steps"
                 )
             return every
         return Refined(every, stride=1, boundaries=TextBoundaries(tokenizer, self.steps()))
 
-    def refuse_options_of(self, given: MIEstimator | AdvantageAssigner) -> None:
-        """Raise ``ValueError`` if an option is set that nobody reads once an estimator or an assigner is given."""
-        names = _OF_ESTIMATOR if isinstance(given, MIEstimator) else _OF_ASSIGNER
-        if changed := changed_from_defaults(self, names):
-            raise ValueError(
-                f"{', '.join(changed)}: set in the configuration, and {type(given).__name__} is given, which has "
-                "settings of its own; set them there"
-            )
+    def refuse_options_of(self, *given: MIEstimator | AdvantageAssigner | None) -> None:
+        """Raise ``ValueError`` if an option is set that nobody reads once these parts are given.
+
+        Args:
+            given: an estimator and an assigner in place of those of the options; ``None``: not given.
+        """
+        names: dict[str, Sequence[str]] = {
+            type(part).__name__: _OF_ESTIMATOR if isinstance(part, MIEstimator) else _OF_ASSIGNER
+            for part in given
+            if part is not None
+        }
+        if len(names) > 1:
+            names[" and ".join(names)] = ("signal",)
+        for parts, unread in names.items():
+            if changed := changed_from_defaults(self, unread):
+                raise ValueError(
+                    f"{', '.join(changed)}: set in the configuration, and given is {parts}, with settings of its own; "
+                    "set them there"
+                )
 
 
 def changed_from_defaults(options: TokenAdvantageOptions, names: Sequence[str]) -> list[str]:

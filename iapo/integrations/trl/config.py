@@ -26,7 +26,8 @@ class InformationOptions(TokenAdvantageOptions):
         default=True,
         metadata={
             "help": "Whether an answer counts in a completion that was cut before its end, as it does in TRL. With "
-            "`False` reward functions get `completion_finished`, and those of iapo count it as wrong, as in `iapo train`."
+            "`False` reward functions get `completion_finished`, and those of iapo count it as wrong, as `iapo train` "
+            "does."
         },
     )
     information_in_eval: bool = field(

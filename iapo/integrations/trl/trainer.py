@@ -48,9 +48,7 @@ class InformationMixin(_Trainer):
         if self.args.says_style:
             functions = {str(index): function for index, function in enumerate(self.reward_funcs)}
             self.reward_funcs = [*in_style(functions, self.args.style()).values()]
-        for given in (estimator, assigner):
-            if given is not None:
-                self.args.refuse_options_of(given)
+        self.args.refuse_options_of(estimator, assigner)
         self._token_advantages = {
             mode: TokenAdvantages(
                 self._tokenizer,
