@@ -40,6 +40,8 @@ class InformationMixin(_Trainer):
         ValueError: what `iapo.integrations.trl.refusals` says.
     """
 
+    reward_funcs: list[Any]
+
     def __init__(
         self, *args: Any, estimator: MIEstimator | None = None, assigner: AdvantageAssigner | None = None, **kwargs: Any
     ) -> None:

@@ -64,6 +64,10 @@ def test_by_the_configuration(tmp_path, settings, message):
             {"temperature": 0.7, "parts": {"estimator": AnswerLikelihood.from_text(TOKENIZER)}},
             "estimator.temperature: got 1.0, the sampler's is 0.7",
         ),
+        (
+            {"parts": {"estimator": AnswerLikelihood.from_text(TOKENIZER), "assigner": InformationAware()}},
+            "signal: set in the configuration, and given is AnswerLikelihood and InformationAware",
+        ),
         ({"parts": {"assigner": InformationAware(GDPO())}}, "assigner: InformationAware reads each reward by itself"),
         ({"rewards": [correct, short], "parts": {"assigner": GFPO(2)}}, "assigner: GFPO computes the outcome"),
         ({"scale_rewards": "none", "parts": {"assigner": GFPO(2)}}, "scale_rewards: got 'none'"),
