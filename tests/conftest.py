@@ -14,6 +14,18 @@ settings.register_profile("first failure", settings.get_profile("local"), phases
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
+def pytest_sessionfinish(session):
+    """With ``NOTHING_SKIPPED``, as in an engine's own environment, a test that is skipped fails the run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("NOTHING_SKIPPED") and (skipped := reporter.stats.get("skipped")):
+        reporter.ensure_newline()
+        for report in skipped:
+            reporter.write_line(
+                f"{report.nodeid}: skipped, and this target runs all of its tests: {report.longrepr[2]}"
+            )
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     """Python's, NumPy's and torch's generators: a test draws the same whatever ran before it in its process."""

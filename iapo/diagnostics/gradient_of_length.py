@@ -1,6 +1,7 @@
 """The effect of each term of the advantage on the expected length, to first order."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -10,6 +11,26 @@ from iapo.diagnostics.change_of_length import covariance_weights
 from iapo.interfaces import PolicyLoss
 from iapo.types import Rollout, shape_checked
 
+Gradients = Callable[[Callable[[], Tensor], Sequence[Tensor], Sequence[Tensor]], Iterator[Sequence[Tensor]]]
+"""For each of several weightings the gradient of ``sum(weights * logprobs())`` by parameters."""
+
+
+def plain_gradients(
+    logprobs: Callable[[], Tensor], weightings: Sequence[Tensor], parameters: Sequence[Tensor]
+) -> Iterator[Sequence[Tensor]]:
+    """For each weighting the gradient of ``sum(weights * logprobs())`` by parameters, of one forward.
+
+    Args:
+        logprobs: makes what the weights are multiplied with.
+        weightings: of its shape.
+        parameters: a gradient has 0 where nothing depends on one.
+    """
+    values = logprobs()
+    for weights in weightings:
+        weighted = (weights.to(values.dtype) * values).sum()
+        found = torch.autograd.grad(weighted, parameters, retain_graph=True, allow_unused=True)
+        yield [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+
 
 def length_gradient(
     logprobs: Callable[[Rollout], Float[Tensor, "batch token"]],
@@ -17,6 +38,7 @@ def length_gradient(
     rollout: Rollout,
     pulls: Mapping[str, Float[Tensor, "batch token"]],
     micro_batch: int,
+    gradients: Gradients = plain_gradients,
 ) -> dict[str, float]:
     """Change of the expected length per unit of a plain gradient step along each term (theorem 4.1, by term).
 
@@ -46,6 +68,8 @@ def length_gradient(
         rollout: the completions of the update.
         pulls: derivative of the objective by each token's log-probability (`loss_pull`), by the name of the term.
         micro_batch: completions per forward; it changes memory and speed, not the values.
+        gradients: as `plain_gradients`. They may be parts of the gradients, as where weights are sharded
+            (`iapo.policy.sharded_gradients`): then values are parts too, and to be summed.
 
     Returns:
         Tokens per unit step, by term.
@@ -70,16 +94,14 @@ def length_gradient(
     for own, others in ((one, ~first), (two, first)):
         if not bool(own.any()):
             continue
-        direction = [torch.zeros_like(parameter) for parameter in parameters]
+        direction: Sequence[Tensor] = ()
         for part, cut in _parts(rollout, own != 0, micro_batch):
-            _, gradient = next(
-                _gradients(logprobs(part), {"": cut(own[:, None] * rollout.completion_mask)}, parameters)
-            )
-            for total, more in zip(direction, gradient, strict=True):
-                total += more
+            weights = cut(own[:, None] * rollout.completion_mask)
+            (gradient,) = gradients(partial(logprobs, part), [weights], parameters)
+            direction = [d + g for d, g in zip(direction, gradient, strict=True)] if direction else gradient
         for part, cut in _parts(rollout, others, micro_batch):
-            along = {name: cut(pull) for name, pull in pulls.items()}
-            for name, gradient in _gradients(logprobs(part), along, parameters):
+            along = gradients(partial(logprobs, part), [cut(pull) for pull in pulls.values()], parameters)
+            for name, gradient in zip(pulls, along, strict=True):
                 values[name] += float(sum((d * g).sum() for d, g in zip(direction, gradient, strict=True)))
     return values
 
@@ -141,14 +163,3 @@ def _parts(rollout: Rollout, counted: Tensor, size: int) -> Iterator[tuple[Rollo
             return values[chosen, :width]
 
         yield part, cut
-
-
-def _gradients(
-    logprobs: Tensor, weights: Mapping[str, Tensor], parameters: Sequence[Tensor]
-) -> Iterator[tuple[str, list[Tensor]]]:
-    """The gradient of ``sum(weights * logprobs)``, for each weighting."""
-    for name, weight in weights.items():
-        found = torch.autograd.grad(
-            (weight.to(logprobs.dtype) * logprobs).sum(), parameters, retain_graph=True, allow_unused=True
-        )
-        yield name, [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]

@@ -11,7 +11,7 @@ from iapo.training.ranks import Ranks
 
 @dataclass(frozen=True)
 class Distributed(Ranks):
-    """The ranks of a process group, in its order.
+    """`iapo.training.ranks.Ranks` of a process group, in its order: those of an engine's trainer or workers.
 
     Args:
         group: a process group of `torch.distributed`; ``None``: all ranks, or one process if there is no group at all.

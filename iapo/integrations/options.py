@@ -12,7 +12,7 @@ from iapo.advantages.normalization import Center, Scale
 from iapo.advantages.parameters import check_choice, check_weights
 from iapo.estimators import AnswerLikelihood, LeaveOut, Refined, TextBoundaries
 from iapo.interfaces import AdvantageAssigner, MIEstimator
-from iapo.styles import USUAL_STYLE, CompletionStyle
+from iapo.styles import USUAL_STYLE, CompletionStyle, Steps
 from iapo.training.components import Answer
 from iapo.training.styles import ANSWERS, REASONINGS
 
@@ -21,7 +21,7 @@ ReasoningStyleName = Literal["usual", "tags", "opened_tags", "before_answer"]
 Signal = Literal["leave_out", "answer_likelihood"]
 """What a step is worth to the text behind it, or what a token tells about the answer."""
 ProbeAt = Literal["tokens", "sentences"]
-"""After every token, or at the ends of lines and sentences."""
+"""After every token, or at the ends of steps, which are lines and sentences."""
 
 _OF_ASSIGNER = (
     "alpha",
@@ -33,7 +33,8 @@ _OF_ASSIGNER = (
     "applies_to",
     "correct_above",
 )
-_OF_ESTIMATOR = ("probe_at",)
+_OF_STEPS = ("step_lines", "step_sentences", "step_patterns")
+_OF_ESTIMATOR = ("probe_at", *_OF_STEPS)
 _OF_ANSWERS = ("answer", "probe_at", "postfix", "closing")
 """Options about the answer that is asked for."""
 
@@ -91,8 +92,14 @@ class TokenAdvantageOptions(_Config):
     probe_at: ProbeAt = field(
         default="tokens",
         metadata={
-            "help": "Where it is asked: after every token, or at the ends of lines and sentences, for less time."
+            "help": "Where it is asked: after every token, or at the ends of steps (`sentences`), for less time."
         },
+    )
+    step_lines: bool = field(default=True, metadata={"help": "Whether a line of the reasoning is a step."})
+    step_sentences: bool = field(default=True, metadata={"help": "Whether a sentence of the reasoning is a step."})
+    step_patterns: list[str] | None = field(
+        default=None,
+        metadata={"help": "Regular expressions; a step ends where a match of one ends too, as in front of `(?=Wait)`."},
     )
     answer_style: AnswerStyleName = field(
         default="usual",
@@ -123,6 +130,7 @@ class TokenAdvantageOptions(_Config):
         check_choice("probe_at", self.probe_at, ProbeAt)
         check_choice("answer_style", self.answer_style, AnswerStyleName)
         check_choice("reasoning_style", self.reasoning_style, ReasoningStyleName)
+        self.steps()
         if self.postfix == "":
             raise ValueError("postfix: got an empty text, want None or the text that closes reasoning and opens answer")
         self.assigner()
@@ -145,13 +153,37 @@ class TokenAdvantageOptions(_Config):
             **{name: value for name, value in by_signal.items() if value is not None},
         )
 
+    def steps(self) -> Steps:
+        """Where the steps of the reasoning end.
+
+        Raises:
+            ValueError: nothing that ends one, or a pattern that is no regular expression.
+        """
+        if isinstance(self.step_patterns, str):
+            raise ValueError(f"step_patterns: got {self.step_patterns!r}, want a list of regular expressions")
+        if not (self.step_lines or self.step_sentences or self.step_patterns):
+            raise ValueError(
+                "step_lines, step_sentences: got False and False, and no step_patterns; want one of them, else no step "
+                "ends"
+            )
+        try:
+            return Steps(self.step_lines, self.step_sentences, tuple(self.step_patterns or ()))
+        except ValueError as error:
+            raise ValueError(f"step_{error}") from error
+
     def style(self) -> CompletionStyle:
         """How completions reason and answer."""
         style = CompletionStyle(
             REASONINGS.get(self.reasoning_style, USUAL_STYLE.reasoning),
             ANSWERS.get(self.answer_style, USUAL_STYLE.answer),
+            steps=self.steps(),
         )
         return style.replaced(self.postfix, self.closing)
+
+    @property
+    def says_style(self) -> bool:
+        """Whether an option says how completions reason or answer, so that rewards should read them so too."""
+        return bool(changed_from_defaults(self, ("answer_style", "reasoning_style")))
 
     def estimator(self, tokenizer: PreTrainedTokenizerBase) -> MIEstimator:
         """The estimator of the signal, asking at the temperature of sampling.
@@ -160,7 +192,8 @@ class TokenAdvantageOptions(_Config):
             tokenizer: of the policy.
 
         Raises:
-            ValueError: options about the answer that is asked for, and the signal asks for none.
+            ValueError: options about the answer that is asked for, and the signal asks for none; options about steps,
+                and every token is probed.
         """
         if self.signal == "leave_out":
             if given := changed_from_defaults(self, _OF_ANSWERS):
@@ -168,21 +201,37 @@ class TokenAdvantageOptions(_Config):
                     f"{', '.join(given)}: set, and signal='leave_out' asks for no answer; want "
                     "signal='answer_likelihood' with them, or an estimator"
                 )
-            return LeaveOut(TextBoundaries(tokenizer), temperature=self.temperature)
+            return LeaveOut(TextBoundaries(tokenizer, self.steps()), temperature=self.temperature)
         style = self.style()
         every = AnswerLikelihood.from_text(tokenizer, style.postfix, style.closing, temperature=self.temperature)
         if self.probe_at == "tokens":
+            if given := changed_from_defaults(self, _OF_STEPS):
+                raise ValueError(
+                    f"{', '.join(given)}: set, and probe_at='tokens' asks after every token; want "
+                    "probe_at='sentences', which asks at the ends of steps"
+                )
             return every
-        return Refined(every, stride=1, boundaries=TextBoundaries(tokenizer))
+        return Refined(every, stride=1, boundaries=TextBoundaries(tokenizer, self.steps()))
 
-    def refuse_options_of(self, given: MIEstimator | AdvantageAssigner) -> None:
-        """Raise ``ValueError`` if an option is set that nobody reads once an estimator or an assigner is given."""
-        names = _OF_ESTIMATOR if isinstance(given, MIEstimator) else _OF_ASSIGNER
-        if changed := changed_from_defaults(self, names):
-            raise ValueError(
-                f"{', '.join(changed)}: set in the configuration, and {type(given).__name__} is given, which has "
-                "settings of its own; set them there"
-            )
+    def refuse_options_of(self, *given: MIEstimator | AdvantageAssigner | None) -> None:
+        """Raise ``ValueError`` if an option is set that nobody reads once these parts are given.
+
+        Args:
+            given: an estimator and an assigner in place of those of the options; ``None``: not given.
+        """
+        names: dict[str, Sequence[str]] = {
+            type(part).__name__: _OF_ESTIMATOR if isinstance(part, MIEstimator) else _OF_ASSIGNER
+            for part in given
+            if part is not None
+        }
+        if len(names) > 1:
+            names[" and ".join(names)] = ("signal",)
+        for parts, unread in names.items():
+            if changed := changed_from_defaults(self, unread):
+                raise ValueError(
+                    f"{', '.join(changed)}: set in the configuration, and given is {parts}, with settings of its own; "
+                    "set them there"
+                )
 
 
 def changed_from_defaults(options: TokenAdvantageOptions, names: Sequence[str]) -> list[str]:

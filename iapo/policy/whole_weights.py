@@ -38,6 +38,16 @@ def whole_weights(model: nn.Module) -> Iterator[None]:
             module.reshard()
 
 
+def own_shards(model: nn.Module) -> list[nn.Parameter]:
+    """This rank's shards of the weights that train, or all of them if FSDP2 does not shard the model.
+
+    After a forward the outermost module holds whole weights, which get no gradients: it gives them up first.
+    """
+    for module in fsdp_modules(model):
+        module.reshard()
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
 def gathered_weights(model: nn.Module) -> dict[str, Tensor] | None:
     """The weights of a model that FSDP2 shards, inside `whole_weights`; ``None`` of one that it does not shard.
 

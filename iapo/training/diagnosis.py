@@ -23,11 +23,13 @@ from iapo.diagnostics import (
     loss_pull,
     realized_length_change,
 )
+from iapo.diagnostics.gradient_of_length import plain_gradients
 from iapo.ops.random_state import fork_rng
 from iapo.policy.forward import inference_mode
 from iapo.policy.logprobs import completion_logprobs
 from iapo.policy.ranks import unsynced
-from iapo.policy.whole_weights import fsdp_modules
+from iapo.policy.sharded_gradients import sharded_gradients
+from iapo.policy.whole_weights import fsdp_modules, own_shards
 from iapo.tasks.interface import Classifier
 from iapo.training.components import Components, UpdateSettings
 from iapo.training.divided import divided
@@ -105,11 +107,9 @@ class Diagnosis:
     def _length_gradients(self, batch: TrainingBatch) -> dict[str, float]:
         """`length_gradient` of each term of the advantages; empty for an assigner that does not split them.
 
-        Gradients that the optimizer holds are not touched. On several processes each computes it of all completions;
-        weights that FSDP2 shards have no gradient that could be had without the optimizer's, so there it is empty too.
+        Gradients that the optimizer holds stay as they are. On several processes each computes it of all completions,
+        where FSDP2 shards weights by its own shards.
         """
-        if fsdp_modules(self.model):
-            return {}
         temperature, assigned = self.components.sampler.temperature, batch.assigned
 
         def logprobs(part: Rollout) -> Float[Tensor, "batch token"]:
@@ -122,9 +122,12 @@ class Diagnosis:
         }
         if not pulls:
             return {}
-        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        size, is_sharded = self.settings.micro_batch, bool(fsdp_modules(self.model))
+        gradients = sharded_gradients if is_sharded else plain_gradients
         with inference_mode(self.model), torch.enable_grad(), unsynced(self.model):
-            values = length_gradient(logprobs, parameters, batch.rollout, pulls, self.settings.micro_batch)
+            values = length_gradient(logprobs, own_shards(self.model), batch.rollout, pulls, size, gradients)
+        if is_sharded:
+            values = self.settings.processes.add(values)
         return {f"iapo/diagnostics/length_gradient/{name}": value for name, value in values.items()}
 
 

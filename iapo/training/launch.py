@@ -104,6 +104,11 @@ def accelerate_sharding(autocast: torch.dtype | None, environment: Mapping[str, 
     )
     if environment.get("FSDP_VERSION", "1") != "2":
         raise ValueError("accelerate: fsdp_version is 1; set it to 2")
+    if (strategy := environment.get("FSDP_SHARDING_STRATEGY", "FULL_SHARD")) not in ("FULL_SHARD", "1"):
+        raise ValueError(
+            f"accelerate: fsdp_sharding_strategy is {strategy}, which fsdp_version 2 does not have; leave it out, "
+            "fsdp_reshard_after_forward false does what SHARD_GRAD_OP did"
+        )
     if environment.get("FSDP_AUTO_WRAP_POLICY") == "SIZE_BASED_WRAP":
         raise ValueError("accelerate: fsdp_auto_wrap_policy is SIZE_BASED_WRAP; set it to TRANSFORMER_BASED_WRAP")
     layers = given("FSDP_TRANSFORMER_CLS_TO_WRAP")

@@ -28,7 +28,9 @@ class OtherProcessError(RuntimeError):
 class Processes:
     """One of the processes of a run, which all call the same methods in the same order.
 
-    More than one need an initialised process group of torch, see `iapo.training.parallel.join_processes`.
+    More than one need an initialised process group of torch, see `iapo.training.launch.joined`. All hold all
+    completions; where each has completions of its own, as in the trainers of TRL and verl, there are
+    `iapo.training.ranks.Ranks` in their place.
 
     *Random numbers.* The global generators are in the same state on every process, so that a component that draws from
     them draws the same everywhere. What a process does alone runs inside `own_random`, in a stream of its own.

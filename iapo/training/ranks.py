@@ -10,6 +10,10 @@ class Ranks(ABC):
 
     Advantages are relative to groups and to the batch. So rewards and signals of all rows are gathered, each process
     assigns advantages to all of them, alike, and takes its own.
+
+    Unlike the `iapo.training.processes.Processes` of a run, which all hold all completions and divide the work, these
+    are an engine's: it has laid rows out over them, each probes the completions that it holds, and they stay there. A
+    batch of theirs may be too large for one process.
     """
 
     @abstractmethod

@@ -15,6 +15,7 @@ from torch.distributed.fsdp import fully_shard
 from iapo import Rollout
 from iapo.advantages import GroupRelative, InformationAware, PermutedInformation
 from iapo.estimators import AnswerEntropy, AnswerLikelihood
+from iapo.integrations.distributed import Distributed
 from iapo.testing import tiny_llama
 from iapo.training.assigning import Assigned, assign
 from iapo.training.ranks import ALONE, Ranks
@@ -99,21 +100,6 @@ def test_what_wants_information_must_be_one_bool_for_each():
         assigned(tiny_llama(), batch(), REWARDS.nan_to_num(), "likelihood", assigner=Wrong(InformationAware()))
 
 
-class Gathered(Ranks):
-    """The ranks of the default process group."""
-
-    def gather(self, values):
-        parts = [None] * distributed.get_world_size()
-        distributed.all_gather_object(parts, values)
-        if values.ndim > 1:
-            width = max(part.shape[1] for part in parts)
-            parts = [nn.functional.pad(part, (0, width - part.shape[1])) for part in parts]
-        return torch.cat(parts)
-
-    def own(self, values, rows):
-        return values[distributed.get_rank() * rows :][:rows]
-
-
 def work(rank: int, port: int, folder: str) -> None:
     """One of two ranks, with half of the rows, on a model whose weights lie on both."""
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
@@ -128,7 +114,7 @@ def work(rank: int, port: int, folder: str) -> None:
     own, found = slice(rank * 4, rank * 4 + 4), {}
     for name in ESTIMATORS:
         calls.clear()
-        part = assigned(model, batch().select(own), REWARDS[own], name, Gathered(), micro_batch=1)
+        part = assigned(model, batch().select(own), REWARDS[own], name, Distributed(), micro_batch=1)
         found[name] = {
             "advantages": part.output.advantages,
             "information": part.signals.information,

@@ -19,6 +19,7 @@ FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "ACCELERATE_MIXED_PR
         ({"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_DYNAMO_BACKEND": "no"}, None),
         (FSDP, Sharding()),
         (FSDP | {"FSDP_RESHARD_AFTER_FORWARD": "false"}, Sharding(reshard_after_forward=False)),
+        (FSDP | {"FSDP_SHARDING_STRATEGY": "FULL_SHARD"}, Sharding()),
         (FSDP | {"FSDP_TRANSFORMER_CLS_TO_WRAP": "A,B", "FSDP_OFFLOAD_PARAMS": "false"}, Sharding(("A", "B"))),
     ],
 )
@@ -37,6 +38,8 @@ def test_sharding_as_accelerate_is_configured(environment, sharding):
         ({"ACCELERATE_MIXED_PRECISION": "bf16"}, "--precision bf16"),
         ({"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}, "--micro_batch"),
         ({"FSDP_VERSION": "1"}, "fsdp_version is 1; set it to 2"),
+        ({"FSDP_SHARDING_STRATEGY": "HYBRID_SHARD"}, "fsdp_sharding_strategy is HYBRID_SHARD"),
+        ({"FSDP_IGNORED_MODULES": "lm_head"}, "all weights are sharded"),
         ({"FSDP_OFFLOAD_PARAMS": "true"}, "fsdp_offload_params"),
         ({"FSDP_ACTIVATION_CHECKPOINTING": "true"}, "--gradient_checkpointing"),
         ({"FSDP_AUTO_WRAP_POLICY": "SIZE_BASED_WRAP"}, "TRANSFORMER_BASED_WRAP"),

@@ -22,6 +22,14 @@ class InformationOptions(TokenAdvantageOptions):
     answer_column: str = field(
         default="answer", metadata={"help": "Column of the reference answers, read only with answer `reference`."}
     )
+    lenient: bool = field(
+        default=True,
+        metadata={
+            "help": "Whether an answer counts in a completion that was cut before its end, as it does in TRL. With "
+            "`False` reward functions get `completion_finished`, and those of iapo count it as wrong, as `iapo train` "
+            "does."
+        },
+    )
     information_in_eval: bool = field(
         default=False, metadata={"help": "Measure information, and give it to advantages, in evaluations too."}
     )

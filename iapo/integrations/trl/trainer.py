@@ -14,7 +14,8 @@ from iapo.integrations.core import Credited, TokenAdvantages
 from iapo.integrations.distributed import Distributed
 from iapo.integrations.trl.config import IAPOConfig
 from iapo.integrations.trl.refusals import refuse_assigner, refuse_trainer
-from iapo.interfaces import AdvantageAssigner, MIEstimator
+from iapo.interfaces import FINISHED, AdvantageAssigner, MIEstimator
+from iapo.rewards import in_style
 
 _Trainer: Any = object
 """What stands behind the mixin: a subclass of `trl.GRPOTrainer`."""
@@ -39,14 +40,17 @@ class InformationMixin(_Trainer):
         ValueError: what `iapo.integrations.trl.refusals` says.
     """
 
+    reward_funcs: list[Any]
+
     def __init__(
         self, *args: Any, estimator: MIEstimator | None = None, assigner: AdvantageAssigner | None = None, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
         self._judge = refuse_trainer(self)
-        for given in (estimator, assigner):
-            if given is not None:
-                self.args.refuse_options_of(given)
+        if self.args.says_style:
+            functions = {str(index): function for index, function in enumerate(self.reward_funcs)}
+            self.reward_funcs = [*in_style(functions, self.args.style()).values()]
+        self.args.refuse_options_of(estimator, assigner)
         self._token_advantages = {
             mode: TokenAdvantages(
                 self._tokenizer,
@@ -65,8 +69,14 @@ class InformationMixin(_Trainer):
         }
         refuse_assigner(self, self._token_advantages["train"])
 
-    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
-        self._rewards_per_func = super()._calculate_rewards(*args, **kwargs)
+    def _calculate_rewards(
+        self, inputs: list[dict[str, Any]], prompts: Any, completions: Any, completion_ids_list: list[list[int]]
+    ) -> Tensor:
+        if not self.args.lenient:
+            ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}
+            finished = [bool(ids) and ids[-1] in ends for ids in completion_ids_list]
+            inputs = [row | {FINISHED: done} for row, done in zip(inputs, finished, strict=True)]
+        self._rewards_per_func = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         return self._rewards_per_func
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -88,8 +88,7 @@ class Section:
         """
         options = self.options
         parts = {name: self._made(name, tokenizer) for name in self.parts}
-        for part in parts.values():
-            options.refuse_options_of(part)
+        options.refuse_options_of(*parts.values())
         return TokenAdvantages(
             tokenizer,
             parts.get("estimator") or options.estimator(tokenizer),

@@ -2,14 +2,16 @@
 
 import pytest
 import torch
-from trainers import GROUP, PROBLEMS, TOKENIZER, correct, sampled, short, trainer_of
+from trainers import GROUP, PROBLEMS, TOKENIZER, IAPOTrainer, correct, sampled, short, trainer_of
 
 from iapo import Sampler
 from iapo.advantages import GFPO, GroupRelative, InformationAware, LeaveOutPriced
 from iapo.estimators import AnswerLikelihood, LeaveOut, TextBoundaries
 from iapo.losses import ClippedPolicyLoss
 from iapo.optimizers import ClippedOptimizer
+from iapo.rewards import ExactAnswer
 from iapo.rollout import collate
+from iapo.styles import Boxed, CompletionStyle
 from iapo.tasks import EmbeddedTask
 from iapo.training import Components, UpdateSettings, prepare
 
@@ -92,9 +94,14 @@ def test_information_and_advantages(tmp_path, credited, settings, assigner):
     ]
 
 
-def test_what_could_have_been_left_out(tmp_path, credited):
-    estimator = LeaveOut(TextBoundaries(TOKENIZER, EmbeddedTask.style.steps), temperature=0.8)
-    trainer = trainer_of(tmp_path, signal="leave_out", temperature=0.8, parts={"estimator": estimator})
+@pytest.mark.parametrize("given", [True, False])
+def test_what_could_have_been_left_out(tmp_path, credited, given):
+    """By an estimator that is given, and by the options that say where steps end."""
+    steps = EmbeddedTask.style.steps
+    estimator = LeaveOut(TextBoundaries(TOKENIZER, steps), temperature=0.8)
+    said = {"step_lines": False, "step_sentences": False, "step_patterns": list(steps.patterns)}
+    settings = {"parts": {"estimator": estimator}} if given else said
+    trainer = trainer_of(tmp_path, signal="leave_out", temperature=0.8, **settings)
     output = sampled(trainer)
     batch = by_the_loop(trainer, output, LeaveOutPriced(), {"correct": correct}, estimator=estimator)
     width = batch.rollout.completion_ids.shape[1]
@@ -127,3 +134,31 @@ def test_a_smaller_loss_mask_reaches_the_loss(tmp_path):
     loss = trainer._compute_loss(trainer.model, output)
     expected = -batch.assigned.advantages.sum() / batch.assigned.loss_mask.sum()
     torch.testing.assert_close(loss.detach(), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("lenient", [True, False])
+def test_an_answer_of_a_completion_that_was_cut(tmp_path, lenient):
+    """It counts as under TRL unless `iapo train`'s rule is asked for."""
+    end = TOKENIZER.eos_token_id
+    right = [TOKENIZER.encode(f"</think><answer>{row['answer']}</answer>") for row in PROBLEMS[:2]]
+    right = [ids[: ids.index(end)] if end in ids else ids for ids in right]
+
+    class Given(IAPOTrainer):
+        def _generate_single_turn(self, prompt_ids, *args, **kwargs):
+            return [ids + [end] * (index % 2) for ids in right for index in range(GROUP)], None
+
+    trainer = trainer_of(tmp_path, Given, ExactAnswer(), lenient=lenient)
+    sampled(trainer)
+    expected = [float(lenient or index % 2 == 1) for index in range(2 * GROUP)]
+    assert trainer._rewards_per_func[:, 0].tolist() == expected
+
+
+def test_rewards_read_in_the_style_that_is_said(tmp_path):
+    boxed = ExactAnswer(style=CompletionStyle(answer=Boxed()))
+    trainer = trainer_of(tmp_path, rewards=[ExactAnswer(), boxed, correct], answer_style="last_line")
+    text = "I think it is\n4"
+    first, second, third = (
+        reward(prompts=[""], completions=[text], completion_ids=[[]], answer=["4"]) for reward in trainer.reward_funcs
+    )
+    assert (first, second, third) == ([1.0], [0.0], [0.0]), "one that has a style of its own keeps it"
+    assert trainer_of(tmp_path, rewards=ExactAnswer()).reward_funcs == [ExactAnswer()]

@@ -24,6 +24,7 @@ from iapo.advantages import GFPO, GivenOutcome, InformationAware
 from iapo.advantages.schedules import Linear
 from iapo.embedded import model_path
 from iapo.integrations.trl import InformationMixin, InformationOptions
+from iapo.styles import Steps
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -244,9 +245,12 @@ def test_the_command_line(tmp_path):
     flags = f"""--model_name_or_path {model_path()} --dtype float32 --dataset_name {tmp_path / "data"}
         --output_dir {tmp_path / "out"} --reward_funcs iapo.rewards.ExactAnswer --num_generations 4
         --per_device_train_batch_size 8 --max_completion_length 32 --use_cpu --bf16 False --report_to none
-        --save_strategy no --config {tmp_path / "flags.yaml"} --max_steps 2 --logging_steps 1"""
+        --save_strategy no --config {tmp_path / "flags.yaml"} --max_steps 2 --logging_steps 1
+        --no_lenient --no_step_lines --no_step_sentences --step_patterns =[0-9]+ (?=Wait)"""
     trainer = main(*make_parser().parse_args_and_config(flags.split(), fail_with_unknown_args=False))
     assert trainer.args.alpha == 0.25
+    assert not trainer.args.lenient
+    assert trainer.args.steps() == Steps(False, False, ("=[0-9]+", "(?=Wait)"))
     assert trainer.state.global_step == 2
     assert (tmp_path / "out" / "model.safetensors").is_file()
     trainer.create_model_card()

@@ -1,5 +1,7 @@
 """A job of verl on a CPU, with Ray, a rollout and an FSDP2 actor: it trains on what the reference loop makes."""
 
+import dataclasses
+
 import pytest
 import torch
 from verl_jobs import run_job
@@ -37,7 +39,7 @@ class Batch:
         given = torch.load(path, weights_only=False)
         uids = list(dict.fromkeys(given["uid"]))
         self.order = sorted(range(len(given["uid"])), key=lambda row: uids.index(given["uid"][row]))
-        self.given, self.metrics = given, given["metrics"]
+        self.given, self.metrics, self.assigner = given, given["metrics"], assigner
         model, tokenizer = load_model(str(model_path()), torch.device("cpu"))
         tokens = {name: [given[name][row].tolist() for row in self.order] for name in ("prompts", "responses")}
         groups = [uids.index(given["uid"][row]) for row in self.order]
@@ -74,7 +76,11 @@ def test_information_and_advantages_are_the_reference_loops(job):
     batch = Batch(job / "1.pt", InformationAware(GroupRelative(eps=1e-6)))
     assert batch.loop.signals.information.any()
     torch.testing.assert_close(batch.of_verl("iapo_information"), batch.loop.signals.information, atol=2e-5, rtol=1e-5)
-    torch.testing.assert_close(batch.of_verl("advantages"), batch.loop.assigned.advantages, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(batch.of_verl("advantages"), batch.loop.assigned.advantages, atol=5e-6, rtol=1e-5)
+    signals = dataclasses.replace(batch.loop.signals, information=batch.of_verl("iapo_information"))
+    rollout = batch.loop.rollout
+    exact = batch.assigner(batch.loop.rewards, rollout.group_ids, rollout.completion_mask, signals)
+    torch.testing.assert_close(batch.of_verl("advantages"), exact.advantages, atol=1e-6, rtol=1e-6)
     probed = batch.loop.probed
     assert probed.any()
     assert batch.metrics["iapo/completions/probed"] == probed.sum()

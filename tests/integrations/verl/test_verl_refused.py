@@ -74,7 +74,7 @@ def test_another_advantage_estimator_is_not_touched():
         (["+iapo.assigner={class_path: iapo.advantages.GDPO}"], "iapo.assigner: GDPO reads each reward by itself"),
         (["+iapo.assigner={class_path: iapo.advantages.Nonsense}"], "iapo.assigner: got .* which cannot be made"),
         (["+iapo.assigner={class_path: iapo.advantages.GFPO, init_args: {keep: 2}}", "+iapo.alpha=1"],
-         "alpha: set in the configuration, and GFPO is given"),
+         "alpha: set in the configuration, and given is GFPO"),
         (["+iapo.probe_at=sentences"], "probe_at: set, and signal='leave_out' asks for no answer"),
         (["+iapo.estimator={class_path: iapo.estimators.AnswerLikelihood, init_args: {temperature: 0.5}}"],
          "iapo.estimator: got temperature=0.5, which follows from actor_rollout_ref.rollout.temperature"),

@@ -28,6 +28,9 @@ def environment(modules):
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_raylet_start_wait_time_s": "300",
         "RAY_memory_monitor_refresh_ms": "0",
+        # Workers as busy as the rest on a busy machine, and none that nobody asked for.
+        "RAY_worker_niceness": "0",
+        "RAY_prestart_worker_first_driver": "0",
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
     }

@@ -29,6 +29,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
         ({"answer_style": "xml"}, "answer_style: got 'xml'"),
         ({"reasoning_style": "auto"}, "reasoning_style: got 'auto'"),
         ({"probe_at": "words"}, "probe_at: got 'words'"),
+        ({"step_lines": False, "step_sentences": False}, "step_lines, step_sentences: got False and False"),
+        ({"step_patterns": ["("]}, r"step_patterns: got '\('"),
+        ({"step_patterns": "Wait"}, "step_patterns: got 'Wait', want a list"),
         ({"estimate_batch_size": 0}, "estimate_batch_size: got 0, want at least 1"),
     ],
     ids=str,
@@ -53,8 +56,17 @@ def test_by_the_configuration(tmp_path, settings, message):
             "probe_at: set in the configuration",
         ),
         (
+            {"step_lines": False, "parts": {"estimator": AnswerLikelihood.from_text(TOKENIZER)}},
+            "step_lines: set in the configuration",
+        ),
+        ({"step_patterns": ["=[0-9]+"]}, "step_patterns: set, and probe_at='tokens' asks after every token"),
+        (
             {"temperature": 0.7, "parts": {"estimator": AnswerLikelihood.from_text(TOKENIZER)}},
             "estimator.temperature: got 1.0, the sampler's is 0.7",
+        ),
+        (
+            {"parts": {"estimator": AnswerLikelihood.from_text(TOKENIZER), "assigner": InformationAware()}},
+            "signal: set in the configuration, and given is AnswerLikelihood and InformationAware",
         ),
         ({"parts": {"assigner": InformationAware(GDPO())}}, "assigner: InformationAware reads each reward by itself"),
         ({"rewards": [correct, short], "parts": {"assigner": GFPO(2)}}, "assigner: GFPO computes the outcome"),
