@@ -59,7 +59,11 @@ EMBEDDED = Base("embedded", "embedded", "embedded", (2e-4, 5e-4, 1e-3), 48.0, (3
 
 def run(results: Results, settings: argparse.Namespace) -> None:
     """The comparisons, begun anew or gone on with, and their tables so far."""
-    for base in [warm_started(folder) for folder in settings.weights] or [EMBEDDED]:
+    bases = [warm_started(folder) for folder in settings.weights] or [EMBEDDED]
+    names = [base.name for base in bases]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise SystemExit(f"--weights: got two folders named {twice[0]}, which names a study; want different names")
+    for base in bases:
         output = results.folder / f"study-{base.name}"
         plan = results.folder / f"study-{base.name}.yaml"
         plan.write_text(json.dumps(plan_of(base, settings.toy), indent=1))

@@ -121,6 +121,8 @@ def test_each_folder_of_weights_is_a_case_and_another_folder_is_refused(gpu, war
     assert gpu["main"](["study", "--output", str(tmp_path), *weights]) == 0
     assert [plan.name for plan, _ in asked] == ["study-sums.yaml", "study-words.yaml"]
     assert all(0 < seconds <= 8.5 * 60 for _, seconds in asked)
+    with pytest.raises(SystemExit, match="two folders named sums"):
+        gpu["main"](["study", "--output", str(tmp_path), *weights, *weights[:2]])
     (other / "warm_start.json").unlink()
     with pytest.raises(SystemExit, match=r"words, which has no warm_start\.json"):
         gpu["main"](["study", "--output", str(tmp_path), *weights])
