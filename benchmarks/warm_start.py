@@ -4,10 +4,10 @@
     python benchmarks/warm_start.py --model SmolLM2-135M-Instruct.Q4_1.gguf --task words --out runs/models/words
 
 The task is `sums`, of two to four numbers of at most `--digits` digits (`benchmarks/chain_sums.py`), or `words`, word
-problems of two to four steps (`benchmarks/word_problems.py`). The demonstrations are those of
-`benchmarks/demonstrations.py`. Writes the model's folder; `problems.jsonl` in it, none of them demonstrated, with the
-columns `prompt`, `answer` and `difficulty` (steps); and `warm_start.json`: the settings and what the result was
-measured to do, also how long its completions are beside the shortest that have every step.
+problems of two to four steps and results of at most `--largest` (`benchmarks/word_problems.py`). The demonstrations are
+those of `benchmarks/demonstrations.py`. Writes the model's folder; `problems.jsonl` in it, none of them demonstrated,
+with the columns `prompt`, `answer` and `difficulty` (steps); and `warm_start.json`: the settings and what the result
+was measured to do, also how long its completions are beside the shortest that have every step.
 
 Needs the extras `train` and `tasks`, and `gguf` for a GGUF file. On a CPU `--precision bf16` is faster.
 """
@@ -84,6 +84,7 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--demonstrations", type=int, default=8000)
     parser.add_argument("--task", choices=("sums", "words"), default="sums")
     parser.add_argument("--digits", type=int, default=2, help="of sums: of a number, at most")
+    parser.add_argument("--largest", type=int, default=50, help="of words: no number and no result is larger")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lr", type=float, default=2e-4)
     parser.add_argument("--measured", type=int, default=128, help="problems, one sampled completion each")
@@ -103,7 +104,7 @@ def main(given: list[str] | None = None) -> None:
     if arguments.task == "sums":
         problems = chain_sums.sample_problems(count, arguments.digits, arguments.seed)
     else:
-        problems = word_problems.sample_problems(count, arguments.seed)
+        problems = word_problems.sample_problems(count, arguments.largest, arguments.seed)
     rng.shuffle(problems)
     shown, kept = problems[: arguments.demonstrations], problems[arguments.demonstrations :]
 

@@ -17,13 +17,13 @@ NAMES = (
 THINGS = ("apples", "pens", "cards", "coins", "marbles", "books", "stickers", "shells")
 HOLDERS = ("bags", "boxes", "packs")
 FRIENDS = ("a friend", "a neighbor", "a cousin")
-LARGEST = 99
-"""No result is larger."""
+LEAST = 30
+"""Five holders of six things."""
 ATTEMPTS = 50
 """How often a problem is tried anew for each one that is wanted."""
 
 
-def sample_problems(count: int, seed: int) -> list[Problem]:
+def sample_problems(count: int, largest: int, seed: int) -> list[Problem]:
     """Distinct problems, those of two, three and four steps equally often.
 
     Problems are the same if their steps are, whatever the names and things: so none of the problems that a policy is
@@ -31,22 +31,26 @@ def sample_problems(count: int, seed: int) -> list[Problem]:
 
     Args:
         count: how many.
+        largest: no number and no result is larger.
         seed: of the generator.
 
     Raises:
-        ValueError: there are too few.
+        ValueError: there are too few, or ``largest`` is below 30.
     """
+    if largest < LEAST:
+        raise ValueError(f"--largest: got {largest}, want at least {LEAST}, so many as five packs of six are")
     rng = random.Random(seed)
     found: dict[tuple, Problem] = {}
     for _ in range(ATTEMPTS * count):
         if len(found) == count:
             break
-        problem = _problem(rng, 2 + len(found) % 3)
+        problem = _problem(rng, 2 + len(found) % 3, largest)
         if problem is not None:
             found.setdefault(_numbers(problem), problem)
     if len(found) < count:
         raise ValueError(
-            f"--problems and --demonstrations ask for {count} distinct word problems; {len(found)} were found"
+            f"--problems and --demonstrations ask for {count} distinct word problems; {len(found)} were found with "
+            f"--largest {largest}"
         )
     return list(found.values())
 
@@ -63,6 +67,7 @@ class _Story:
     name: str
     pronoun: str
     thing: str
+    largest: int
     text: list[str] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     has: int | Result = 0
@@ -80,22 +85,23 @@ class _Story:
     def begin(self, grouped: bool) -> None:
         """What there is: a number, or so many in each of some holders, which is a step."""
         if not grouped:
-            self.has = self.rng.randint(3, 30)
+            self.has = self.rng.randint(3, 20)
             self.text.append(f"{self.name} has {self.has} {self.thing}.")
             return
-        holders, each, holder = self.rng.randint(2, 9), self.rng.randint(2, 9), self.rng.choice(HOLDERS)
+        holders, each = self.rng.randint(2, 5), self.rng.randint(2, 6)
+        holder = self.rng.choice(HOLDERS)
         self.text.append(f"{self.name} has {holders} {holder} of {each} {self.thing} each.")
         self.has = self.step(holders, "*", each, f"{self.name} has {{}} {self.thing}.")
 
     def move(self, grouped: bool) -> bool:
         """A gain or a loss; in groups, it is two steps. Whether there was room for it."""
         gains = self.rng.random() < 0.5
-        room = min(20, LARGEST - self.value if gains else self.value - 1)
+        room = min(12, self.largest - self.value if gains else self.value - 1)
         if room < (4 if grouped else 1):
             return False
         amount: int | Result
         if grouped:
-            groups = self.rng.randint(2, min(5, room // 2))
+            groups = self.rng.randint(2, min(4, room // 2))
             each = self.rng.randint(2, min(6, room // groups))
             told = f"buys {groups} {self.rng.choice(HOLDERS)} of {each} more" if gains else None
             told = told or f"gives {each} to each of {groups} friends"
@@ -111,7 +117,7 @@ class _Story:
 
     def share(self) -> bool:
         """Share all of it, which is a step; the question is what each gets. Whether it can be shared."""
-        parts = [part for part in range(2, 10) if self.value % part == 0 and self.value > part]
+        parts = [part for part in range(2, 6) if self.value % part == 0 and self.value > part]
         if not parts:
             return False
         part = self.rng.choice(parts)
@@ -122,7 +128,7 @@ class _Story:
 
     def compare(self) -> bool:
         """Somebody has several times as many, which is two steps; the question is what they have together."""
-        most = min(4, LARGEST // self.value - 1)
+        most = min(3, self.largest // self.value - 1)
         if most < 2:
             return False
         times = self.rng.randint(2, most)
@@ -134,10 +140,10 @@ class _Story:
         return True
 
 
-def _problem(rng: random.Random, count: int) -> Problem | None:
+def _problem(rng: random.Random, count: int, largest: int) -> Problem | None:
     """A problem of ``count`` steps; ``None`` where the numbers left no room for one."""
     (name, pronoun), thing = rng.choice(NAMES), rng.choice(THINGS)
-    story = _Story(rng, name, pronoun, thing)
+    story = _Story(rng, name, pronoun, thing, largest)
     story.begin(grouped=rng.random() < 0.4)
     ending = rng.choice(("have", "have", "share", "compare"))
     last = {"have": 0, "share": 1, "compare": 2}[ending]

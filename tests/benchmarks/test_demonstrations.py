@@ -27,7 +27,7 @@ from iapo.embedded.reasoning import HABITS, Habits
 
 PROBLEMS = {
     "sums": chain_sums.sample_problems(200, 2, seed=3),
-    "words": word_problems.sample_problems(200, seed=3),
+    "words": word_problems.sample_problems(200, 50, seed=3),
 }
 problems = st.sampled_from([problem for each in PROBLEMS.values() for problem in each])
 NEVER = (0.0, 0.0)

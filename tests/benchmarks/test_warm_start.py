@@ -26,6 +26,6 @@ def test_what_it_writes(text_model, tmp_path, task):
     AutoModelForCausalLM.from_pretrained(tmp_path)
     if task == "words":
         tokenizer = AutoTokenizer.from_pretrained(tmp_path)
-        problems = {problem.question: problem for problem in word_problems.sample_problems(20, seed=0)}
+        problems = {problem.question: problem for problem in word_problems.sample_problems(20, 50, seed=0)}
         needed = [count_tokens(shortest(problems[row["prompt"]]), tokenizer) for row in rows[:4]]
         assert measured["shortest_length"] == pytest.approx(sum(needed) / 4)

@@ -11,7 +11,7 @@ from demonstrations import shortest
 
 @pytest.fixture(scope="module")
 def words():
-    return word_problems.sample_problems(3000, seed=0)
+    return word_problems.sample_problems(3000, 50, seed=0)
 
 
 def test_sums_have_the_answers_of_their_expressions():
@@ -32,10 +32,17 @@ def test_they_are_of_two_to_four_steps_equally_often(words):
 
 def test_numbers_are_small_and_divisions_exact(words):
     for problem in words:
-        assert all(0 < result <= word_problems.LARGEST for result in problem.results)
+        assert all(0 < result <= 50 for result in problem.results)
         for step in problem.steps:
             if step.operator == "/":
                 assert problem.results[step.left.step] % step.right == 0
+
+
+@pytest.mark.parametrize("largest", [30, 99])
+def test_no_number_and_no_result_is_larger_than_asked(largest):
+    for problem in word_problems.sample_problems(300, largest, seed=2):
+        assert max(problem.results) <= largest
+        assert all(int(number) <= largest for number in re.findall(r"\d+", problem.question))
 
 
 def test_they_use_all_that_was_planned(words):
@@ -83,7 +90,9 @@ def test_every_line_names_who_and_what(words):
 @pytest.mark.parametrize("task", ["sums", "words"])
 def test_a_seed_gives_the_same_problems_and_another_seed_others(task):
     def sample(seed):
-        return chain_sums.sample_problems(20, 2, seed) if task == "sums" else word_problems.sample_problems(20, seed)
+        return (
+            chain_sums.sample_problems(20, 2, seed) if task == "sums" else word_problems.sample_problems(20, 50, seed)
+        )
 
     assert sample(4) == sample(4) != sample(5)
 
@@ -92,6 +101,8 @@ def test_too_many_are_refused(monkeypatch):
     monkeypatch.setattr(chain_sums.reasoning_gym, "create_dataset", lambda *_, **__: [])
     with pytest.raises(ValueError, match="ask for 5 distinct sums; there are 0"):
         chain_sums.sample_problems(5, 2, seed=0)
+    with pytest.raises(ValueError, match="--largest: got 29, want at least 30"):
+        word_problems.sample_problems(5, 29, seed=0)
     monkeypatch.setattr(word_problems, "ATTEMPTS", 0)
-    with pytest.raises(ValueError, match="ask for 5 distinct word problems; 0 were found"):
-        word_problems.sample_problems(5, seed=0)
+    with pytest.raises(ValueError, match="ask for 5 distinct word problems; 0 were found with --largest 50"):
+        word_problems.sample_problems(5, 50, seed=0)
