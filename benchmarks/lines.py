@@ -1,112 +1,151 @@
-"""Information about a model's own answer by kind of line of the warm start: before training, and after.
+"""What a method pays for, by kind of line of a model of `benchmarks/warm_start.py`: before training, and after.
 
     python benchmarks/lines.py runs/models/smollm2_small runs/smollm2_small/iapo_steps/default/seed-0/checkpoint-60 \
-        --problems runs/smollm2_small/problems-test.json --output docs/study/smollm2-lines.md
+        --problems runs/smollm2_small/problems-test.json --config iapo://leave_out --precision bf16 --output lines.md
 
-Samples completions of the problems that a comparison of models of `benchmarks/warm_start.py` was evaluated on, measures
-their information at line breaks, and sums up by kind of line: lines of a completion, tokens of a line, and means per
-token, standard error over problems in brackets: nats, and the two terms of the default's advantage.
+Samples completions of the problems, of `iapo compare` or of the warm start, gives them advantages as `iapo train` with
+this `--config` and its other flags would, and writes two tables for each model, standard errors over problems in
+brackets. Lines: how many of a completion, tokens of each, and means per token of the information in nats and of the
+terms of the advantage. Decisions, at the first token of a line: how many of a completion, and for each term its mean,
+its difference to what else was chosen at the same place in the group, and how far that pushes; `benchmarks/
+decision_points.py` says what these are.
 """
 
 import argparse
 import json
-import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from warm_start import FILLERS
+from decision_points import Span, contrast, decisions_of, spans_of
+from demonstrations import KINDS
+from torch import Tensor
 
-from iapo import TokenSignals
-from iapo.advantages import GroupRelative, InformationAware
 from iapo.diagnostics import Estimate, information_by_class
-from iapo.estimators import AnswerLikelihood, Refined, StepBoundaries
-from iapo.policy.loading import load_model
-from iapo.rewards import MathAnswer
-from iapo.rewards.rollouts import score_rollout
-from iapo.rollout import CompactingSampler
-
-KINDS = ("filler before a step", "filler later", "step", "again", "check")
-
-
-def kind(line: str, stepped: bool) -> str:
-    if line.strip() in FILLERS:
-        return "filler later" if stepped else "filler before a step"
-    if line.startswith("Again"):
-        return "again"
-    if line.startswith("Let me check"):
-        return "check"
-    return "step" if re.match(r"-?\d+ [-+] \d+ =", line) else "other"
+from iapo.optimizers import ClippedOptimizer
+from iapo.policy.loading import choose_autocast
+from iapo.styles import CompletionStyle
+from iapo.training import Components, UpdateSettings, prepare
+from iapo.training.loop import TrainingBatch
+from iapo.training.parser import train_parser
+from iapo.training.settings import PolicySource
+from iapo.training.styles import estimator_in_style, sampler_in_style
 
 
-def lines_of(tokenizer, ids: list[int], break_id: int) -> list[tuple[str, int]]:
-    """Kind and number of tokens of each line."""
-    found, start, stepped = [], 0, False
-    for end in range(1, len(ids) + 1):
-        if ids[end - 1] == break_id or end == len(ids):
-            name = kind(tokenizer.decode(ids[start:end]), stepped)
-            stepped |= name == "step"
-            found.append((name, end - start))
-            start = end
-    return found
-
-
-def measure(path: Path, problems: list[dict], arguments: argparse.Namespace) -> list[str]:
-    model, tokenizer = load_model(str(path), torch.device("cpu"))
-    postfix, closing, line_break = (
-        tuple(tokenizer.encode(text, add_special_tokens=False)) for text in ("</think><answer>", "</answer>", "\n")
+def sampled(path: Path, problems: list[dict[str, Any]], arguments: argparse.Namespace, flags: list[str]) -> tuple:
+    """A batch of completions with their advantages, and the tokenizer."""
+    parser = train_parser()
+    given = parser.parse_args([f"--config={arguments.config}", f"--model={path}", *flags])
+    parts = parser.instantiate(given).as_dict()
+    policy = PolicySource(**{name: parts[name] for name in PolicySource.__dataclass_fields__})
+    model, tokenizer = policy.load()
+    style = CompletionStyle()
+    components = Components(
+        sampler_in_style(parts["sampler"](model, tokenizer), style),
+        parts["rewards"],
+        estimator_in_style(parts["estimator"], style, tokenizer),
+        parts["assigner"].at(0.0),
+        parts["loss"],
+        ClippedOptimizer(parts["optimizer"](model.parameters())),
     )
-    estimator = Refined(
-        AnswerLikelihood(postfix, closing), stride=1, boundaries=StepBoundaries(after_ids=tuple(line_break))
-    )
+    autocast = choose_autocast(parts["precision"], policy.torch_device())
+    settings = UpdateSettings(arguments.samples, parts["micro_batch"], answer=parts["answer"], autocast=autocast)
     torch.manual_seed(arguments.seed)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        rollout = CompactingSampler(model, tokenizer, 160)([row["prompt"] for row in problems], arguments.samples)
-        information = estimator(model, rollout)
-    asked = [row for row in problems for _ in range(arguments.samples)]
-    rewards = score_rollout(rollout, asked, tokenizer, {"accuracy": MathAnswer()}).total
+    return prepare(problems, model, tokenizer, components, settings), tokenizer
+
+
+def tables(batch: TrainingBatch, tokenizer: Any) -> list[str]:
+    """Both tables of a batch."""
+    rollout = batch.rollout
+    spans = [
+        spans_of(ids[real].tolist(), tokenizer)
+        for ids, real in zip(rollout.completion_ids, rollout.completion_mask, strict=True)
+    ]
+    terms = batch.assigned.terms or {"advantage": batch.assigned.advantages}
+    return [lines_table(batch, spans, terms), decisions_table(batch, spans, terms)]
+
+
+def lines_table(batch: TrainingBatch, spans: list[list[Span]], terms: Mapping[str, Tensor]) -> str:
+    """Means per token by kind of line, where something was measured of a completion's reasoning."""
+    rollout = batch.rollout
     measured, mask, groups = rollout.reasoning_mask, rollout.completion_mask, rollout.group_ids
-    signals = TokenSignals(information=information, information_mask=measured)
-    terms = InformationAware(GroupRelative())(rewards, groups, mask, signals).terms
-    texts = zip(rollout.completion_ids, mask, strict=True)
-    lines = [lines_of(tokenizer, ids[real].tolist(), *line_break) for ids, real in texts]
-    labels = [[name for name, count in own for _ in range(count)] for own in lines]
-    nats = information_by_class(information, measured, mask, groups, labels)
-    outcome, paid = (information_by_class(terms[name], measured, mask, groups, labels) for name in terms)
+    labels = [[span.kind for span in own for _ in range(span.begin, span.end)] for own in spans]
+    values = {"nats": batch.signals.information} if batch.signals.information is not None else {}
+    values |= {f"{name} term": term for name, term in terms.items()}
+    found = {name: information_by_class(each, measured, mask, groups, labels) for name, each in values.items()}
     counts, tokens = Counter(), Counter()
-    for own in lines:
-        for name, count in own:
-            counts[name] += 1
-            tokens[name] += count
+    for own in spans:
+        for span in own:
+            counts[span.kind] += 1
+            tokens[span.kind] += span.end - span.begin
+    rows = [
+        [kind, f"{counts[kind] / len(spans):.2f}", f"{tokens[kind] / counts[kind]:.1f}"]
+        + [with_error(each.get(kind)) for each in found.values()]
+        for kind in (*KINDS, "other")
+        if counts[kind]
+    ]
+    return table(["line", "of a completion", "tokens", *values], rows)
+
+
+def decisions_table(batch: TrainingBatch, spans: list[list[Span]], terms: Mapping[str, Tensor]) -> str:
+    """The contrasts of each kind of line, at all places and behind each other kind."""
+    decisions, groups = decisions_of(spans), batch.rollout.group_ids.tolist()
+    columns = [f"{name}, {what}" for name in terms for what in ("mean", "difference", "push")]
     rows = []
-    for name in KINDS:
-        if name in nats:
-            shares = f"{counts[name] / len(lines):.2f} | {tokens[name] / counts[name]:.1f}"
-            means = " | ".join(with_error(each[name]) for each in (nats, paid, outcome))
-            rows.append(f"| {name} | {shares} | {means} |")
-    return rows
+    for kind in (*KINDS, "other"):
+        behind = Counter(each.behind for each in decisions if each.kind == kind)
+        places = [(None, behind.total()), *behind.most_common()] if behind else []
+        for place, count in places:
+            row = [kind, place or "any", f"{count / len(spans):.2f}"]
+            for term in terms.values():
+                found = contrast(term, decisions, groups, kind, place)
+                row += [with_error(each) for each in (found.chosen, found.difference, found.push)]
+            rows.append(row)
+    return table(["choice", "behind", "of a completion", *columns], rows)
 
 
-def with_error(estimate: Estimate) -> str:
+def table(columns: list[str], rows: list[list[str]]) -> str:
+    """In Markdown."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def with_error(estimate: Estimate | None) -> str:
+    """A value and its standard error."""
+    if estimate is None:
+        return "–"
     error = estimate.standard_error
     return f"{estimate.value:+.3f}" + ("" if error is None else f" ({error:.3f})")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", type=Path, nargs=2, help="before and after")
-    parser.add_argument("--problems", type=Path, required=True, help="as `iapo compare` keeps them")
+def read_problems(path: Path, count: int) -> list[dict[str, Any]]:
+    """The first problems of a comparison's file, or of a warm start's."""
+    text = path.read_text()
+    rows = json.loads(text)["rows"] if path.suffix == ".json" else [json.loads(line) for line in text.splitlines()]
+    return rows[:count]
+
+
+def main(given: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("models", type=Path, nargs="+", help="one, or before and after")
+    parser.add_argument("--problems", type=Path, required=True, help="as `iapo compare` or the warm start keeps them")
+    parser.add_argument("--config", default="iapo://leave_out", help="as `iapo train` takes it")
     parser.add_argument("--count", type=int, default=32, help="problems, from the first")
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True)
-    arguments = parser.parse_args()
-    problems = json.loads(arguments.problems.read_text())["rows"][: arguments.count]
-    columns = "line", "of a completion", "tokens", "nats per token", "information term", "outcome term"
-    head = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    arguments, flags = parser.parse_known_args(given)
+    problems = read_problems(arguments.problems, arguments.count)
     parts = []
-    for title, path in zip(("Before training", "After training"), arguments.models, strict=True):
-        parts.append("\n".join([f"{title}:", "", *head, *measure(path, problems, arguments)]))
+    for index, path in enumerate(arguments.models):
+        batch, tokenizer = sampled(path, problems, arguments, flags)
+        title = ("Before training", "After training")[index] if len(arguments.models) == 2 else str(path)
+        right, length = batch.rewards.mean(), batch.rollout.completion_lengths.double().mean()
+        parts += [f"{title}: accuracy {right:.3f}, {length:.1f} tokens.", *tables(batch, tokenizer)]
     arguments.output.write_text("\n\n".join(parts) + "\n")
     print(arguments.output.read_text())
 

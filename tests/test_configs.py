@@ -131,6 +131,7 @@ METHODS: dict[str, tuple[Any, Any, type]] = {
     "sas": (ConfidenceMasked(GroupRelative(), (24, 25, 26, 27, 28), share=0.3), GRPO_LOSS, NoInformation),
     "entropy_advantage": (EntropyAdvantage(GroupRelative(), alpha=0.4, kappa=2.0), DAPO_LOSS, NoInformation),
     "permuted": (PermutedInformation(InformationAware()), DAPO_LOSS, AnswerLikelihood),
+    "leave_out_permuted": (PermutedInformation(LeaveOutPriced()), DAPO_LOSS, LeaveOut),
     "random": (RandomInformation(InformationAware()), DAPO_LOSS, AnswerLikelihood),
     "brpo": (BudgetReturns((32, 64, 96, 128)), DAPO_LOSS, AnswerLikelihood),
     "dash": (Drift(step=4), DAPO_LOSS, AnswerLikelihood),

@@ -27,7 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--toy", action="store_true", help="small enough for a CPU, to see that it runs")
     parser.add_argument("--output", type=Path, default=Path("runs/gpu"))
     parser.add_argument("--minutes", type=float, default=8.5, help="of a part; no case is begun later")
-    parser.add_argument("--weights", type=Path, help="study: folder of a warm-started model; without it, embedded")
+    help_ = "study: folder of a warm-started model; once for each task; without it, the embedded one"
+    parser.add_argument("--weights", type=Path, action="append", default=[], help=help_)
     settings = parser.parse_args(arguments)
     if settings.part is None:
         given = sys.argv[1:] if arguments is None else arguments

@@ -70,6 +70,11 @@ class Results:
         return row if "failed" not in row else None
 
     @property
+    def seconds_left(self) -> float:
+        """Until the part's time is over; not below 0."""
+        return max(0.0, self._end - time.monotonic())
+
+    @property
     def failed(self) -> list[str]:
         """Cases that failed."""
         return [name for name, row in self.rows.items() if "failed" in row]
