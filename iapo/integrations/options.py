@@ -31,6 +31,7 @@ _OF_ASSIGNER = (
     "information_center",
     "information_scale",
     "applies_to",
+    "per_group",
     "correct_above",
 )
 _OF_STEPS = ("step_lines", "step_sentences", "step_patterns")
@@ -83,6 +84,10 @@ class TokenAdvantageOptions(_Config):
         },
     )
     applies_to: AppliesTo = field(default="correct", metadata={"help": "The completions that get an information term."})
+    per_group: int | None = field(
+        default=None,
+        metadata={"help": "Completions of a group that get an information term, and are measured, at most; default: all."},
+    )
     correct_above: float = field(
         default=0.5, metadata={"help": "A completion is right if that reward, unweighted, is above this."}
     )
@@ -149,6 +154,7 @@ class TokenAdvantageOptions(_Config):
             discount=self.discount,
             center=self.information_center,
             applies_to=self.applies_to,
+            per_group=self.per_group,
             correct_above=self.correct_above,
             **{name: value for name, value in by_signal.items() if value is not None},
         )

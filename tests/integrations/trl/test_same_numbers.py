@@ -73,6 +73,7 @@ def credited(monkeypatch):
         ({}, InformationAware()),
         ({"temperature": 0.7, "exploration_weight": 0.1}, InformationAware(beta=0.1)),
         ({"answer": "reference", "applies_to": "all"}, InformationAware(applies_to="all")),
+        ({"per_group": 1, "applies_to": "all"}, InformationAware(per_group=1, applies_to="all")),
         ({"scale_rewards": "none", "information_center": "completion", "credit": "own", "information_scale": "none"},
          InformationAware(GroupRelative(scale="none"), credit="own", center="completion", scale="none")),
     ],
