@@ -41,11 +41,11 @@ def facts(sample: Sample) -> str:
     return " · ".join([*parts, read + ("" if sample.reference is None else f", reference {_short(sample.reference)}")])
 
 
-def quoted(samples: Sequence[Sample], folder: Path) -> list[str]:
+def quoted(samples: Sequence[Sample], folder: Path, when: str = "after training") -> list[str]:
     """The section of a report; empty without samples."""
     if not samples:
         return []
-    lines = ["## Sampled after training", "", f"All of them: `iapo show {folder}`.", ""]
+    lines = [f"## Sampled {when}", "", f"All of them: `iapo show {folder}`.", ""]
     for name, sample in chosen(samples).items():
         lines += [f"**{name}**: {facts(sample)}", "", *_fenced(sample), ""]
     return lines

@@ -140,10 +140,17 @@ class Session:
         self.tokens_sampled += int(metrics["num_tokens"])
         return metrics | {"iapo/tokens_sampled": self.tokens_sampled, "step_time": time.perf_counter() - start}
 
-    def evaluate(self, rows: list[Row], step: int) -> EvaluationResult:
+    def evaluate(
+        self, rows: list[Row], step: int, see: Callable[[Sequence[Sample]], None] | None = None
+    ) -> EvaluationResult:
         """Evaluate the policy in the precision of training, or read what was kept of the evaluation after ``step``.
 
         Torch's random state is afterwards as it was before.
+
+        Args:
+            rows: the problems.
+            step: updates done.
+            see: is called with the completions so far, as they are sampled; see `iapo.evaluation.evaluate`.
 
         Raises:
             ValueError: what was kept is damaged or of another size, or it is of an earlier step and not there.
@@ -175,7 +182,9 @@ class Session:
                 greedy=divided(greedy, self.model, processes),
                 rewards=self.components.rewards,
                 samples=self.settings.eval_samples,
+                batch=self.settings.eval_batch,
                 score=divided_scores(processes),
+                see=see,
             )
         with processes.together():
             if processes.first:
