@@ -203,7 +203,7 @@ def test_there_are_many():
 @pytest.mark.parametrize(("line", "code", "wanted"), MISTAKES, ids=[line or "(nothing)" for line, _, _ in MISTAKES])
 def test_a_mistake_is_told_in_one_line(line, code, wanted, call, desk):
     ended, out, err = call(line)
-    told = [each for each in err.splitlines() if "warning:" not in each and not each.startswith("prompt: ")]
+    told = [each for each in err.splitlines() if "warning:" not in each and not each.startswith(("prompt: ", "first "))]
     assert len(told) == 1, err
     assert ended == code
     for text in wanted:

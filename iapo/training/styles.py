@@ -148,9 +148,9 @@ class StyleSource:
                 return known
             rest = sampler(prompts[_FEW:], 1)
         rollout = Rollout.cat([rollout, dataclasses.replace(rest, group_ids=rest.group_ids + _FEW)])
-        style, told, whole = self._seen(rollout, tokenizer, eos_ids, prompts, refuse=True)
         if see is not None:
-            see(rollout, style)
+            see(rollout, self._seen(rollout, tokenizer, eos_ids, prompts, refuse=False)[0])
+        style, told, whole = self._seen(rollout, tokenizer, eos_ids, prompts, refuse=True)
         print(
             f"style: {told.format(type(style.answer).__name__)}; an answer is asked for with {style.postfix!r} and "
             f"ended with {style.closing!r} (--answer_style, --reasoning_style, --postfix and --closing say otherwise)",
