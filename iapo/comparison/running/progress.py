@@ -99,7 +99,8 @@ def display(title: str, total: int) -> Iterator[Listener]:
                 for name, (share, line) in shown.items():
                     progress.update(bars[name], completed=share, line=line)
                 if not console.is_terminal:
-                    due, pause = time.monotonic() + pause, min(_LONGEST_PAUSE, 2 * pause)
+                    pause = min(_LONGEST_PAUSE, 2 * pause)
+                    due = time.monotonic() + pause
                     say("; ".join([f"{title}, {state}", *(f"{n} {s:.0%} {line}" for n, (s, line) in shown.items())]))
 
         yield Listener(event, poll)
