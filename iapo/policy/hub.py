@@ -14,7 +14,7 @@ _PATIENCE = 10.0
 
 @lru_cache
 def unreachable_model(source: str) -> str:
-    """Why the hub cannot be asked for a model; empty if it can be, or need not be: the model is here or in its cache."""
+    """Why the hub cannot be asked for a model; empty if it can be, or need not be: the model is here or cached."""
     if source == "embedded" or not is_hub_id(source) or Path(source).suffix == ".gguf":
         return ""
     if isinstance(try_to_load_from_cache(source, "config.json"), str):

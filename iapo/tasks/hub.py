@@ -49,8 +49,9 @@ class HubTask(Task):
             ) from error
         except (OSError, datasets.exceptions.DatasetsError) as error:
             kind = "the folder" if Path(self.name).expanduser().is_dir() else "the data set"
+            reason = " ".join(str(error.__cause__ or error).split())
             raise ValueError(
-                f"data: {kind} {self.name} cannot be loaded ({' '.join(str(error.__cause__ or error).split())}); want a file (.jsonl, "
+                f"data: {kind} {self.name} cannot be loaded ({reason}); want a file (.jsonl, "
                 ".json, .csv, .tsv, .parquet), a folder of them, or the id of a data set of the hub"
             ) from error
         return take(data, limit)

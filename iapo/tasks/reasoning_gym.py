@@ -27,7 +27,7 @@ class ReasoningGymTask(Task):
 
         Raises:
             ModuleNotFoundError: the extra ``tasks`` is not installed.
-            ValueError: no task of that name, or one whose entries do not survive as JSON, so that their scores would change.
+            ValueError: no task of that name, or one whose entries do not survive as JSON, which would change scores.
         """
         try:
             import reasoning_gym

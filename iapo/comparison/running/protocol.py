@@ -68,7 +68,7 @@ def run_job(plan: Plan, folder: Path, run: Run) -> Job:
         budget = settings.get("max_tokens")
         done = sum(step["num_tokens"] for step in steps) / budget if budget else 0.0
         last = steps[-1]
-        speed = rate(last["num_tokens"], last["step_time"])
+        speed = rate(int(last["num_tokens"]), last["step_time"])
         line = f"update {last['step']} of {settings['steps']}  {summary(last)}  {speed}"
         return max(done, last["step"] / settings["steps"]), line
 
