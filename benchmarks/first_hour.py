@@ -1,10 +1,10 @@
-"""What a new user waits for: seconds until the first line of progress, the first report, and the final one.
+"""What a new user waits for: seconds until the first line, the first report and texts, and the final report.
 
     python benchmarks/first_hour.py
-    python benchmarks/first_hour.py --model SmolLM2-135M-Instruct --data gsm8k/train.jsonl --until report
+    python benchmarks/first_hour.py --model SmolLM2-135M-Instruct --data gsm8k/train.jsonl --until texts
 
 A run of the embedded model to its end comes first; with ``--model`` one of that model follows, by the command that
-`docs/your_model.md` begins with. ``--until report`` ends it, as Ctrl-C does, when its first sampled texts can be read.
+`docs/your_model.md` begins with. ``--until texts`` ends it, as Ctrl-C does, when its first sampled texts can be read.
 Standard error is no terminal here, so that the first line is one that a file gets.
 """
 
@@ -17,15 +17,16 @@ import threading
 import time
 from pathlib import Path
 
-MOMENTS = ("first line", "first report", "first update", "final report")
+MOMENTS = ("first line", "first report", "first texts", "first update", "final report")
+_FILES = {"first report": "report.md", "first texts": "samples.jsonl"}
 
 
-def first_times(arguments: list[str], until_report: bool = False) -> dict[str, float]:
+def first_times(arguments: list[str], until_texts: bool = False) -> dict[str, float]:
     """Seconds from the start of ``iapo train`` to what a user sees; what never came is absent.
 
     Args:
         arguments: of the command.
-        until_report: end it when there is a first report.
+        until_texts: end it when the first sampled texts are there.
     """
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
@@ -34,13 +35,14 @@ def first_times(arguments: list[str], until_report: bool = False) -> dict[str, f
         process = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
 
         def watch() -> None:
-            while process.poll() is None and not (run / "report.md").exists():
+            missing = dict(_FILES)
+            while process.poll() is None and missing:
                 time.sleep(0.1)
-            if (run / "report.md").exists():
-                seen["first report"] = time.perf_counter() - start
-                sys.stderr.write(f"{seen['first report']:7.1f} s  (report.md is there)\n")
-                if until_report:
-                    process.send_signal(signal.SIGINT)
+                for name in [name for name, file in missing.items() if (run / file).exists()]:
+                    seen[name] = time.perf_counter() - start
+                    sys.stderr.write(f"{seen[name]:7.1f} s  ({missing.pop(name)} is there)\n")
+            if until_texts:
+                process.send_signal(signal.SIGINT)
 
         watching = threading.Thread(target=watch)
         watching.start()
@@ -63,12 +65,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="directory, hub id or GGUF file, behind the embedded one")
     parser.add_argument("--data", default="embedded", help="the problems of that model")
-    parser.add_argument("--until", choices=["report", "end"], default="end", help="of that model's run")
+    parser.add_argument("--until", choices=["texts", "end"], default="end", help="of that model's run")
     given = parser.parse_args()
     rows = {"embedded": first_times([])}
     if given.model is not None:
         arguments = ["--model", given.model, "--data", given.data, "--lora.r", "8", "--steps", "2"]
-        rows[Path(given.model).name] = first_times(arguments, given.until == "report")
+        rows[Path(given.model).name] = first_times(arguments, given.until == "texts")
     print(f"| model | {' | '.join(f'{name}, s' for name in MOMENTS)} |")
     print("|---" * (len(MOMENTS) + 1) + "|")
     for name, times in rows.items():

@@ -129,15 +129,16 @@ def open_run(
         "samples of each": settings.eval_samples,
     }
     metadata |= {"command": f"`{command}`"} if command else {}
-    so_far = ReportSoFar(folder, metadata)
+    so_far = ReportSoFar(folder, metadata, training[0]["prompt"])
+    new = session.resumed_from is None and not (folder / "evaluation-0.json").exists()
     with session.update_settings.autocast_context(device):
         first = first_of(training)
         prompts = [row["prompt"] for row in first]
         sampler = divided(session.components.sampler, session.model, processes)
         ends = eos_ids_of(sampler, session.tokenizer)
         look = FirstLook(first, choices.rewards, styles.lenient, session.tokenizer, ends, so_far, processes)
-        new = session.resumed_from is None and not (folder / "evaluation-0.json").exists()
-        style = kept or styles.choose(task, sampler, session.tokenizer, prompts, device, look if new else None)
+        with so_far.kept_if_sampled(processes.first and new):
+            style = kept or styles.choose(task, sampler, session.tokenizer, prompts, device, look if new else None)
     read_by(session, style, styles.lenient)
     parts_of = session.model, session.tokenizer, session.components.sampler
     asked = room(*parts_of, session.components.estimator)

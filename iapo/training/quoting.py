@@ -47,12 +47,18 @@ def quoted(samples: Sequence[Sample], folder: Path, when: str = "after training"
         return []
     lines = [f"## Sampled {when}", "", f"All of them: `iapo show {folder}`.", ""]
     for name, sample in chosen(samples).items():
-        lines += [f"**{name}**: {facts(sample)}", "", *_fenced(sample), ""]
+        lines += [f"**{name}**: {facts(sample)}", "", *fenced(sample.prompt, sample.completion), ""]
     return lines
 
 
-def _fenced(sample: Sample) -> list[str]:
-    text = f"{printable(_cut(sample.prompt))}\n---\n{printable(_cut(sample.completion))}"
+def fenced(*texts: str) -> list[str]:
+    """Texts in a block of Markdown, whatever is in them, a line between them; of long ones beginning and end.
+
+    Example:
+        >>> fenced("1+1=", "2")
+        ['```text', '1+1=\\n---\\n2', '```']
+    """
+    text = "\n---\n".join(printable(_cut(each)) for each in texts)
     fence = "```"
     while fence in text:
         fence += "`"

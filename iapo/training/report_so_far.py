@@ -1,13 +1,14 @@
 """The report of a run that is not finished: what was sampled so far, in the place where the final one will be."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from iapo.evaluation import EvaluationResult, Sample, markdown_table
 from iapo.training.folder import write_text
-from iapo.training.quoting import quoted
+from iapo.training.quoting import fenced, quoted
 from iapo.training.report import REPORT, time_table
 
 
@@ -18,6 +19,7 @@ class ReportSoFar:
     Args:
         folder: the run folder.
         metadata: what the reader needs to know about the run, by name.
+        prompt: a first one as the policy reads it.
         before: the evaluation before training, once it is complete.
         metrics: of the updates until now.
         samples: the newest completions.
@@ -26,6 +28,7 @@ class ReportSoFar:
 
     folder: Path
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    prompt: str = ""
     before: EvaluationResult | None = None
     metrics: Sequence[Mapping[str, float]] = ()
     samples: Sequence[Sample] = ()
@@ -39,6 +42,8 @@ class ReportSoFar:
         """
         lines = ["# Report so far", "", f"**Not finished: {state}.** The final report takes this one's place.", ""]
         lines += [*(f"- {name}: {value}" for name, value in self.metadata.items()), ""]
+        if not self.samples:
+            lines += ["## What is sent", "", *fenced(self.prompt), ""]
         if self.before is not None:
             lines += ["## Before training, on problems held out from it", "", markdown_table({"before": self.before})]
             lines += [""]
@@ -48,6 +53,22 @@ class ReportSoFar:
         if self.metrics:
             lines += ["## Training", "", *time_table(self.metrics)]
         write_text(self.folder / REPORT, "\n".join(lines).rstrip() + "\n")
+
+    @contextmanager
+    def kept_if_sampled(self, heard: bool) -> Iterator[None]:
+        """A block in which first completions are sampled; where it fails before there are any, there is no report.
+
+        Args:
+            heard: whether there is one to write, and this process writes it.
+        """
+        if heard:
+            self.write("the first completions are being sampled")
+        try:
+            yield
+        except BaseException:
+            if heard and not self.samples:
+                (self.folder / REPORT).unlink(missing_ok=True)
+            raise
 
 
 def counted(samples: Sequence[Sample]) -> list[str]:

@@ -3,6 +3,7 @@
 import json
 
 from iapo.cli import main
+from iapo.rollout import CompactingSampler
 from iapo.training.report import is_finished
 from iapo.training.session import Session
 from iapo.training.styles import StyleSource
@@ -41,12 +42,20 @@ def test_there_is_something_to_read_at_every_stage_of_a_run(tmp_path, monkeypatc
         found.append((f"before update {session.step + 1}", reports(folder, capsys)))
         return advance(session, *arguments)
 
+    def sampled(sampler, prompts, size):
+        first.setdefault("report", (folder / "report.md").read_text())
+        return sample(sampler, prompts, size)
+
+    sample, first = CompactingSampler.__call__, {}
+    monkeypatch.setattr(CompactingSampler, "__call__", sampled)
     monkeypatch.setattr(Session, "evaluate", evaluated)
     monkeypatch.setattr(Session, "advance", advanced)
     assert main(["train", "--output", str(folder), *SMALL]) == 0
     stages = [name for name, _ in found]
     parts = ["2", "4", "6", "8"]
     before, after = ([f"{count} after {step}" for count in parts] for step in (0, 2))
+    assert first["report"].count("## What is sent") == 1
+    assert "first completions are being sampled" in first["report"]
     assert stages == ["opened", *before, "before update 1", "before update 2", "opened", *after]
     seen = dict(found[:-5])
     assert all(each["report"].startswith("# Report so far") for each in seen.values())
@@ -86,6 +95,14 @@ def test_a_report_so_far_is_no_finished_run(tmp_path, monkeypatch, capsys):
     assert (folder / "samples.jsonl").read_text().startswith(first), "nothing is sampled twice"
     assert main(["train", "--output", str(folder), *SMALL]) == 1
     assert f"{folder} holds a finished run already" in capsys.readouterr().err
+
+
+def test_a_run_that_fails_before_its_first_completions_are_scored_leaves_no_report(tmp_path, capsys):
+    (tmp_path / "own.py").write_text("def raises(completions, **_):\n    raise KeyError('oh')\n")
+    folder = tmp_path / "run"
+    assert main(["train", "--output", str(folder), *SMALL, "--rewards", f"{tmp_path}/own.py:raises"]) == 1
+    assert "reward 'raises' raised KeyError" in capsys.readouterr().err
+    assert not (folder / "report.md").exists()
 
 
 def test_first_completions_change_nothing_of_a_run(tmp_path, monkeypatch):
