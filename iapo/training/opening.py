@@ -131,6 +131,9 @@ def open_run(
     metadata |= {"command": f"`{command}`"} if command else {}
     so_far = ReportSoFar(folder, metadata, training[0]["prompt"])
     new = session.resumed_from is None and not (folder / "evaluation-0.json").exists()
+    with processes.together():
+        if processes.first and new:
+            so_far.write("the first completions are being sampled")
     with session.update_settings.autocast_context(device):
         first = first_of(training)
         prompts = [row["prompt"] for row in first]

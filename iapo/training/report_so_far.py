@@ -59,10 +59,8 @@ class ReportSoFar:
         """A block in which first completions are sampled; where it fails before there are any, there is no report.
 
         Args:
-            heard: whether there is one to write, and this process writes it.
+            heard: whether this process has written one.
         """
-        if heard:
-            self.write("the first completions are being sampled")
         try:
             yield
         except BaseException:
