@@ -145,6 +145,7 @@ def _named(source: str) -> Iterator[None]:
     A hub that cannot be reached is noticed first: transformers would try again and again for a minute.
     """
     try:
+        _locate(source)
         if reason := unreachable_model(source):
             raise ConnectionError(reason)
         yield
