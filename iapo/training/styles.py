@@ -147,9 +147,16 @@ class StyleSource:
                 self._warn_of_texts(known)
                 return known
             rest = sampler(prompts[_FEW:], 1)
-        rollout = Rollout.cat([rollout, dataclasses.replace(rest, group_ids=rest.group_ids + _FEW)])
+            rollout = Rollout.cat([rollout, dataclasses.replace(rest, group_ids=rest.group_ids + _FEW)])
+            style, told, whole = self._seen(rollout, tokenizer, eos_ids, prompts, refuse=False)
+            if self._said()[0] is None and len(whole) >= _ENOUGH and not readable(style, whole):
+                print(
+                    f"style: none of {len(whole)} that came to their end answers, so in as many more", file=sys.stderr
+                )
+                rollout = Rollout.cat([rollout, sampler(prompts, 1)])
+                style = self._seen(rollout, tokenizer, eos_ids, prompts, refuse=False)[0]
         if see is not None:
-            see(rollout, self._seen(rollout, tokenizer, eos_ids, prompts, refuse=False)[0])
+            see(rollout, style)
         style, told, whole = self._seen(rollout, tokenizer, eos_ids, prompts, refuse=True)
         print(
             f"style: {told.format(type(style.answer).__name__)}; an answer is asked for with {style.postfix!r} and "

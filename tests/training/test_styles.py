@@ -155,7 +155,20 @@ def test_the_first_few_samples_are_seen_before_the_others(capsys):
     seen.clear()
     with pytest.raises(ValueError, match="auto finds no answers"):
         written(StyleSource(), "hmm 1", see=see)
-    assert seen[-1][0] == 16, "they can be read where none is an answer"
+    assert seen[-1][0] == 32, "they can be read where none is an answer"
+
+
+def test_where_no_sample_answers_as_many_more_are_drawn(capsys):
+    made = []
+
+    def rarely(prompt, index):
+        made.append(prompt)
+        return BOXED if len(made) == 20 else "hmm"
+
+    sampler = ScriptedSampler(rarely, LETTERS, append_eos=True)
+    style = StyleSource().choose(FILE, sampler, LETTERS, [f"{n}+1=" for n in range(20)], CPU)
+    assert (type(style.answer), len(made)) == (Boxed, 32)
+    assert "1 of 32 samples answer by Boxed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("style", [USUAL_STYLE, CompletionStyle(BeforeAnswer(" "), Phrase(), "\n", "a", "b")])
