@@ -212,7 +212,7 @@ def test_there_are_many():
 @pytest.mark.parametrize(("line", "code", "wanted"), MISTAKES, ids=[line or "(nothing)" for line, _, _ in MISTAKES])
 def test_a_mistake_is_told_in_one_line(line, code, wanted, call, desk):
     ended, out, err = call(line)
-    others = ("prompt: ", "first ", "iapo train: setting up ")
+    others = ("prompt: ", "first ", "iapo train: setting up ", "iapo train: sampling ")
     told = [each for each in err.splitlines() if "warning:" not in each and not each.startswith(others)]
     assert len(told) == 1, err
     assert ended == code

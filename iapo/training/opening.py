@@ -26,6 +26,7 @@ from iapo.training.folder import write_text
 from iapo.training.log import truncate_metrics
 from iapo.training.parallel import Sharding
 from iapo.training.processes import Processes
+from iapo.training.progress import CommandProgress
 from iapo.training.report import is_finished
 from iapo.training.report_so_far import ReportSoFar
 from iapo.training.reproducibility import tokenizer_digest
@@ -64,6 +65,7 @@ def open_run(
     processes: Processes,
     sharding: Sharding | None,
     command: str,
+    progress: CommandProgress,
 ) -> Run:
     """Check everything, load the policy or its newest checkpoint, and write the first files of the run folder."""
     with processes.together():
@@ -140,7 +142,10 @@ def open_run(
         sampler = divided(session.components.sampler, session.model, processes)
         ends = eos_ids_of(sampler, session.tokenizer)
         look = FirstLook(first, choices.rewards, styles.lenient, session.tokenizer, ends, so_far, processes)
-        with so_far.kept_if_sampled(processes.first and new):
+        with (
+            so_far.kept_if_sampled(processes.first and new),
+            progress.phase("sampling first completions", session.model),
+        ):
             style = kept or styles.choose(task, sampler, session.tokenizer, prompts, device, look if new else None)
     read_by(session, style, styles.lenient)
     parts_of = session.model, session.tokenizer, session.components.sampler

@@ -94,7 +94,9 @@ def _train(
                 held.enter_context(locked(folder))
         interruption = held.enter_context(listening())
         with interruption.leaving(), progress.phase(f"setting up {policy.model} and {problems.resolve()}"):
-            run = open_run(folder, policy, problems, settings, choices, resolved, styles, processes, sharding, command)
+            run = open_run(
+                folder, policy, problems, settings, choices, resolved, styles, processes, sharding, command, progress
+            )
         try:
             finished = _carry_on(run, interruption, progress)
         except Interrupted:
