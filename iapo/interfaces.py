@@ -117,6 +117,9 @@ class MIEstimator(ABC):
     temperature: float | None = None
     """What the policy's logits are divided by where it is asked: the sampler's. ``None``: it does not ask that way."""
 
+    measures: bool = True
+    """Whether it measures anything; ``False``: the information of every token is 0."""
+
     @property
     def probe_label(self) -> str:
         """What a probe is, and its unit, for the axis of a plot."""

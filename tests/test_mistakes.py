@@ -69,6 +69,11 @@ MISTAKES = [
     ("T --optimizer.lr fast", 2, ["optimizer.lr: got fast", "want a number"]),
     ("T --assigner.alph 3", 2, ["has no parameter 'alph'"]),
     ("T --sampler.max_new_token 3", 2, ["no parameter 'max_new_token'", "did you mean max_new_tokens?"]),
+    ("T --optimizer.lr -1", 1, ["optimizer.lr: got -1.0", "at least 0"]),
+    ("T --optimizer.weight_decay -0.5", 1, ["optimizer.weight_decay: got -0.5", "at least 0"]),
+    ("T --optimizer.betas [1.5,0.9]", 1, ["optimizer.betas: got 1.5", "0 up to below 1"]),
+    ("T --optimizer.eps -1", 1, ["optimizer.eps: got -1", "at least 0"]),
+    ("T --optimizer torch.optim.Adafactor --optimizer.lr -2", 1, ["optimizer.lr: got -2", "at least 0"]),
     ("T --task Nope", 2, ["no task is called 'Nope'", "EmbeddedTask", "my_file.py:Name"]),
     ("T --lora.r -1", 1, ["lora.r: got -1"]),
     ("T --lora.r 2 --lora.target_modules [nope]", 1, ["lora.target_modules", "nope"]),
@@ -100,6 +105,10 @@ MISTAKES = [
     ("T --data nope.jsonl", 1, ["data: no file nope.jsonl"]),
     ("T --data empty.jsonl", 1, ["data: empty.jsonl has no rows"]),
     ("T --data broken.jsonl", 1, ["data: line 2 of broken.jsonl is no JSON"]),
+    ("T --data empty", 1, ["data: the folder empty cannot be loaded", "want a file (.jsonl"]),
+    ("T --data some/data", 1, ["data: some/data is no file or folder here", "hub cannot be reached"]),
+    ("T --data reasoning-gym:chain_sums", 1, ["no task 'chain_sums'", "did you mean reasoning-gym:chain_sum"]),
+    ("T --data reasoning-gym:", 1, ["no task ''", "such as reasoning-gym:"]),
     ("T --data mine.py", 2, ["data: the ending of mine.py", ".jsonl"]),
     ("T --data numbers.jsonl", 1, ["data: the prompt of row 0", "want a text"]),
     ("T --data noanswer.jsonl", 1, ["reward 'accuracy' needs the columns ['answer']"]),
@@ -203,7 +212,8 @@ def test_there_are_many():
 @pytest.mark.parametrize(("line", "code", "wanted"), MISTAKES, ids=[line or "(nothing)" for line, _, _ in MISTAKES])
 def test_a_mistake_is_told_in_one_line(line, code, wanted, call, desk):
     ended, out, err = call(line)
-    told = [each for each in err.splitlines() if "warning:" not in each and not each.startswith("prompt: ")]
+    others = ("prompt: ", "first ", "iapo train: setting up ", "iapo train: sampling ")
+    told = [each for each in err.splitlines() if "warning:" not in each and not each.startswith(others)]
     assert len(told) == 1, err
     assert ended == code
     for text in wanted:
@@ -225,6 +235,13 @@ def test_a_package_that_is_missing_is_named_with_its_extra(package, call, monkey
 
 def test_a_reward_in_the_current_folder_needs_no_path(call):
     assert call("T --rewards mine.py:fine")[0] == 0
+
+
+@pytest.mark.filterwarnings("default")
+def test_what_is_accepted_and_does_nothing_is_told(call):
+    code, _, err = call("T --assigner InformationAware --estimator NoInformation")
+    assert code == 0
+    assert "warning: estimator: NoInformation measures nothing, and InformationAware reads what is measured" in err
 
 
 def test_a_hub_that_cannot_be_reached_is_told_without_noise(call):

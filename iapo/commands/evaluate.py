@@ -24,7 +24,7 @@ from iapo.training.progress import CommandProgress
 from iapo.training.sent import stopping, tell_examples, tell_prompt
 from iapo.training.session import greedy_beside, longest
 from iapo.training.settings import PolicySource, ProblemSource, check_ranges
-from iapo.training.styles import AUTO, StyleSource, sampler_in_style
+from iapo.training.styles import AUTO, StyleSource, sampler_in_style, warn_of_style
 
 
 @dataclass(frozen=True)
@@ -187,6 +187,9 @@ def _results(
                 samples=settings.samples,
                 forced=forced if forced is None or budgets is None else dataclasses.replace(forced, budgets=budgets),
             )
+        if styles.known(task) is not None:
+            whole = [each for each in result.samples or () if each.finished]
+            warn_of_style(style, [each.completion for each in whole], [each.prompt for each in whole])
         if (curve := result.at_budget) is not None:
             budgets = curve.budgets
         yield source, result

@@ -83,11 +83,18 @@ def show(source: str, settings: ShowSettings) -> None:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     console = Console(soft_wrap=True, highlight=False)
-    console.print(Text(f"{path}: {len(samples)} completions, {right} right, {len(samples) - right} wrong"))
+    counts = f"{len(samples)} completions, {right} right, {len(samples) - right} wrong"
+    console.print(Text(f"{path}: {counts}{_unfinished(path)}"))
     for sample in chosen:
         _show_one(console, sample, contexts[id(sample)])
     if not chosen:
         console.print(Text("none of them is what was asked for"))
+
+
+def _unfinished(path: Path) -> str:
+    """What to say of the file of an evaluation that is not complete: its numbers are written at the end."""
+    goes_on = path.name != SAMPLES and path.suffix == ".jsonl" and not path.with_suffix(".json").exists()
+    return " so far (the evaluation is not complete)" if goes_on else ""
 
 
 def _show_one(console: Console, sample: Sample, context: dict[str, Any]) -> None:

@@ -22,6 +22,8 @@ class NoInformation(MIEstimator):
         IAPO, arXiv 2602.19049, ablation without the information term (NI).
     """
 
+    measures = False
+
     def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
         """Zeros."""
         batch, token = rollout.completion_ids.shape

@@ -23,6 +23,11 @@ class WrappingEstimator(MIEstimator):
         return self.estimator.temperature
 
     @property
+    def measures(self) -> bool:  # type: ignore[override]
+        """Whether the wrapped estimator does."""
+        return self.estimator.measures
+
+    @property
     def probe_label(self) -> str:
         """That of the wrapped estimator."""
         return self.estimator.probe_label

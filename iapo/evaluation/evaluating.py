@@ -1,8 +1,9 @@
 """From a policy to the result of its evaluation."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ def evaluate(
     keep_texts: bool = False,
     forced: ForcedAnswers | None = None,
     score: Callable[..., Scores] = score_rollout,
+    see: Callable[[Sequence[Sample]], None] | None = None,
 ) -> EvaluationResult:
     """Sample completions of every problem and score them.
 
@@ -51,6 +53,7 @@ def evaluate(
         forced: also cuts the samples' reasoning at budgets and asks for the answers there, as
             `iapo.evaluation.accuracy_at_budgets` describes; everything else comes out as it does without.
         score: calls the rewards, as `iapo.rewards.score_rollout` does.
+        see: is called behind each call of a sampler, with all completions until then.
 
     Raises:
         ValueError: no rows, or as `iapo.rewards.score_rollout` and `iapo.evaluation.accuracy_at_budgets`.
@@ -59,12 +62,16 @@ def evaluate(
         raise ValueError("rows: got none, want at least one problem")
     eos_ids, style = eos_ids_of(sampler, tokenizer), style_of(sampler)
 
-    def read(found: _Samples, greedy: bool) -> list[Sample]:
-        return samples_of(found.rollout, rows, found.scores, tokenizer, eos_ids, style, correct_above, greedy)
+    texts: list[Sample] = []
+
+    def read(rollout: Rollout, scores: Scores, greedy: bool) -> None:
+        texts.extend(samples_of(rollout, rows, scores, tokenizer, eos_ids, style, correct_above, greedy))
+        if see is not None:
+            see(texts)
 
     scoring = Scoring(tokenizer, rewards, correct_above, eos_ids, score)
-    sampled = _in_parts(scoring, rows, sampler, samples, batch)
-    best = _in_parts(scoring, rows, greedy, 1, batch)
+    sampled = _in_parts(scoring, rows, sampler, samples, batch, partial(read, greedy=False))
+    best = _in_parts(scoring, rows, greedy, 1, batch, partial(read, greedy=True))
     lengths = sampled.rollout.completion_lengths.cpu().view(len(rows), samples)
     return EvaluationResult(
         correct=sampled.correct,
@@ -76,38 +83,42 @@ def evaluate(
         if forced is None
         else accuracy_at_budgets(forced, sampled.rollout, sampled.correct, rows, scoring, sampler, batch),
         texts=_texts(sampled.rollout, tokenizer, samples) if keep_texts else None,
-        samples=(*read(sampled, greedy=False), *read(best, greedy=True)),
+        samples=tuple(texts),
     )
 
 
 @dataclass(frozen=True, eq=False)
 class _Samples:
-    """Scored completions: right or not, those of a problem in one row; their scores and a rollout in that order."""
+    """Scored completions: right or not, those of a problem in one row; a rollout in that order."""
 
     correct: Tensor
-    scores: Scores
     rollout: Rollout
 
 
-def _in_parts(scoring: Scoring, rows: Rows, sampler: Sampler, count: int, batch: int | None) -> _Samples:
-    """``count`` completions of every problem, at most ``batch`` completions in one call of the sampler."""
+def _in_parts(
+    scoring: Scoring,
+    rows: Rows,
+    sampler: Sampler,
+    count: int,
+    batch: int | None,
+    read: Callable[[Rollout, Scores], None],
+) -> _Samples:
+    """``count`` completions of every problem, at most ``batch`` in one call of the sampler; each call's are read."""
     size = len(rows) if batch is None else max(1, batch // count)
-    starts = range(0, len(rows), size)
-    parts = [_sample(scoring, rows, slice(start, start + size), sampler, count) for start in starts]
-    return _Samples(
-        correct=torch.cat([part.correct for part in parts]),
-        scores=Scores.cat([part.scores for part in parts]),
-        rollout=Rollout.cat([part.rollout for part in parts]),
-    )
+    parts = []
+    for start in range(0, len(rows), size):
+        rollout = _sample(rows, slice(start, start + size), sampler, count)
+        scores = scoring.scores(rollout, rows)
+        read(rollout, scores)
+        parts.append(_Samples(scores.correct(scoring.correct_above).view(-1, count), rollout))
+    return _Samples(torch.cat([part.correct for part in parts]), Rollout.cat([part.rollout for part in parts]))
 
 
-def _sample(scoring: Scoring, rows: Rows, which: slice, sampler: Sampler, count: int) -> _Samples:
+def _sample(rows: Rows, which: slice, sampler: Sampler, count: int) -> Rollout:
     """Completions of some problems in the problems' order, whatever the order in which the sampler returns them."""
     rollout = sampler([row["prompt"] for row in rows[which]], count)
     rollout = rollout.select(rollout.group_ids.argsort(stable=True))
-    rollout = dataclasses.replace(rollout, group_ids=rollout.group_ids + which.start)
-    scores = scoring.scores(rollout, rows)
-    return _Samples(scores.correct(scoring.correct_above).view(-1, count), scores, rollout)
+    return dataclasses.replace(rollout, group_ids=rollout.group_ids + which.start)
 
 
 def _texts(rollout: Rollout, tokenizer: Any, count: int) -> tuple[tuple[str, ...], ...]:

@@ -1,9 +1,11 @@
 """The inspection in a terminal."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from iapo.inspection.figure import Axis, axes
 from iapo.inspection.glyphs import number, printable
+from iapo.inspection.marked_lines import NOT_MEASURED, TEXT, mark, marked_lines
 from iapo.inspection.trace import NOTHING_MEASURED, CompletionTrace, Inspection, strongest, summarize
 
 if TYPE_CHECKING:
@@ -33,8 +35,9 @@ _STYLES = {
 def render_terminal(inspection: Inspection, console: "Console") -> None:
     """Write the inspection to a console: every token colored, the probe curve, totals, the strongest tokens.
 
-    Where the console shows no color (a file, a pipe, ``NO_COLOR``), marks after the tokens stand for it: one to five
-    times ``⁺`` or ``⁻``. Whitespace that makes up a token, newlines and control characters are visible.
+    Where the console shows no color (a file, a pipe, ``NO_COLOR``), the text stands in lines as it is, and under each
+    line digits and letters say what its tokens are worth; the legend explains either. Whitespace that makes up a token,
+    newlines and control characters are visible.
 
     Args:
         inspection: the completions to show.
@@ -60,7 +63,13 @@ def render_terminal(inspection: Inspection, console: "Console") -> None:
     for index, trace in enumerate(inspection.traces):
         console.print()
         console.print(Rule(Text(_heading(index, trace)), align="left", style="none"))
-        console.print(_tokens(inspection, trace, plain) if trace.pieces else Text("no token was written"))
+        if not trace.pieces:
+            console.print(Text("no token was written"))
+        elif plain:
+            for line in marked_lines(_marked(inspection, trace), max(8, console.width - len(TEXT))):
+                console.print(Text(line, no_wrap=True, overflow="ignore"))
+        else:
+            console.print(_tokens(inspection, trace))
         if trace.spans:
             console.print()
             console.print(Text(_sparkline(trace, curve, max(8, console.width - 2)), no_wrap=True))
@@ -73,7 +82,17 @@ def render_terminal(inspection: Inspection, console: "Console") -> None:
             console.print(Text(NOTHING_MEASURED))
 
 
-def _tokens(inspection: Inspection, trace: CompletionTrace, plain: bool) -> "Text":
+def _marked(inspection: Inspection, trace: CompletionTrace) -> Iterator[tuple[str, str]]:
+    """What is shown of each token, and the sign of what it is worth."""
+    for piece, information, measured in zip(trace.pieces, trace.information, trace.measured, strict=True):
+        shown = (
+            "\n".join(_visible(part) for part in piece.splitlines(keepends=True)) if "\n" in piece else _visible(piece)
+        )
+        shown += "\n" if piece.endswith("\n") else ""
+        yield shown, mark(inspection.level(information)) if measured else NOT_MEASURED
+
+
+def _tokens(inspection: Inspection, trace: CompletionTrace) -> "Text":
     from rich.text import Text
 
     line = Text(overflow="fold")
@@ -84,7 +103,6 @@ def _tokens(inspection: Inspection, trace: CompletionTrace, plain: bool) -> "Tex
         for part in piece.splitlines(keepends=True) if "\n" in piece else [piece]:
             line.append(_visible(part), style)
             line.append("\n" if part.endswith("\n") else "")
-        line.append(_mark(level) if plain else "")
     return line
 
 
@@ -95,22 +113,18 @@ def _visible(piece: str) -> str:
     return shown.replace(" ", "␣") if piece.isspace() else shown
 
 
-def _mark(level: int) -> str:
-    return ("⁺" if level > 0 else "⁻") * abs(level)
-
-
 def _legend(inspection: Inspection, plain: bool) -> "Text":
     from rich.text import Text
 
-    line = Text("nats per token  ")
+    line = Text("under a token, its nats: " if plain else "nats per token  ")
     edges = [f"{edge:g}" for edge in inspection.edges]
     for level in (-5, -4, -3, -2, -1, 1, 2, 3, 4, 5):
         label = (f"≤ −{edges[-level - 1]}" if level < 0 else f"≥ {edges[level - 1]}").replace(" ", "")
-        line.append(label, _STYLES[level])
-        line.append((_mark(level) if plain else "") + " ")
+        line.append(f"{mark(level)} {label}, " if plain else label, None if plain else _STYLES[level])
+        line.append("" if plain else " ")
         if level == -1:
-            line.append("0 ")
-    return line.append("not measured", "italic")
+            line.append("nothing in between, " if plain else "0 ")
+    return line.append(f"{NOT_MEASURED} not measured" if plain else "not measured", None if plain else "italic")
 
 
 def _heading(index: int, trace: CompletionTrace) -> str:
@@ -167,8 +181,8 @@ def _table(inspection: Inspection, trace: CompletionTrace, plain: bool) -> "Tabl
         context = Text(overflow="ellipsis")
         context.append("".join(map(_visible, trace.pieces[max(0, t - _CONTEXT) : t]))[-24:])
         level = inspection.level(trace.information[t])
-        context.append(_visible(trace.pieces[t])[:48], _STYLES.get(level, "bold"))
-        context.append(_mark(level) if plain else "")
+        piece = _visible(trace.pieces[t])[:48]
+        context.append(f"[{piece}]" if plain else piece, None if plain else _STYLES.get(level, "bold"))
         context.append("".join(map(_visible, trace.pieces[t + 1 : t + 1 + _CONTEXT]))[:24])
         change = f"{number(trace.probes[t])} → {number(trace.probes[t + 1])}"
         table.add_row(str(t), context, number(trace.information[t], sign=True), change)

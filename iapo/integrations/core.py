@@ -15,7 +15,7 @@ from iapo.rewards.scores import read_references
 from iapo.rollout.collation import ask_about, read_anew
 from iapo.styles import USUAL_STYLE, CompletionStyle
 from iapo.training.assigning import Assigned, assign
-from iapo.training.components import check_same_temperature
+from iapo.training.components import check_same_temperature, warn_of_nothing_measured
 from iapo.training.lacking import lacking_answers, lacking_spans
 from iapo.training.ranks import ALONE, Ranks
 from iapo.training.signals import known_signals
@@ -70,6 +70,7 @@ class TokenAdvantages:
 
     def __post_init__(self) -> None:
         check_same_temperature(self.estimator, self.assigner, self.temperature)
+        warn_of_nothing_measured(self.estimator, self.assigner)
         if self.micro_batch < 1:
             raise ValueError(f"micro_batch: got {self.micro_batch}, want at least 1")
 

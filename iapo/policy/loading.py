@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from iapo.embedded import model_path
 from iapo.ops.memory import is_out_of_memory
+from iapo.policy.hub import unreachable_model
 from iapo.policy.limits import Limits, limits_of, limits_of_config
 from iapo.policy.lora import base_of, is_adapter, with_adapters
 
@@ -139,8 +140,14 @@ def _read_gguf(kind: Any, folder: str, name: str, changed: int) -> Any:
 
 @contextmanager
 def _named(source: str) -> Iterator[None]:
-    """Whatever transformers raises about files, as one error that names the source."""
+    """Whatever transformers raises about files, as one error that names the source.
+
+    A hub that cannot be reached is noticed first: transformers would try again and again for a minute.
+    """
     try:
+        _locate(source)
+        if reason := unreachable_model(source):
+            raise ConnectionError(reason)
         yield
     except Exception as error:
         if is_out_of_memory(error) or isinstance(error, ModuleNotFoundError):
@@ -162,6 +169,8 @@ def _why(source: str, error: Exception) -> str:
             return "it has no weights (model.safetensors)"
         if not any(name.startswith(("tokenizer", "vocab", "spiece")) or name == "merges.txt" for name in names):
             return "it has no tokenizer (tokenizer.json)"
+    if isinstance(error, ConnectionError):
+        return f"it is no folder here, and the hub cannot be reached: {error}"
     if isinstance(error, OSError) and "couldn't connect" in str(error).lower():
         return "it is no folder here, and the hub cannot be reached"
     return f"{type(error).__name__}: {error}"

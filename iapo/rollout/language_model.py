@@ -15,7 +15,7 @@ from iapo.policy.limits import limits_of
 from iapo.rollout.collation import collate
 from iapo.rollout.ends import style_of
 from iapo.rollout.prompts import encode_prompts
-from iapo.rollout.stopping import Ending, endings
+from iapo.rollout.stopping import Ending, endings, stop_texts
 from iapo.styles import CompletionStyle
 from iapo.types import Rollout
 
@@ -68,10 +68,7 @@ class LanguageModelSampler(Sampler):
     stop: str | tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.stop, str):
-            object.__setattr__(self, "stop", (self.stop,))
-        if not all(self.stop):
-            raise ValueError(f"stop: got {self.stop!r}, want texts of at least one character")
+        object.__setattr__(self, "stop", stop_texts(self.stop))
         if self.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens: got {self.max_new_tokens}, want at least 1")
         if not 0 <= self.temperature < float("inf"):

@@ -9,6 +9,7 @@ from iapo.interfaces import Prompts, Sampler
 from iapo.rollout.collation import collate
 from iapo.rollout.ends import style_of
 from iapo.rollout.prompts import encode, encode_prompts
+from iapo.rollout.stopping import Ending, endings, stop_texts
 from iapo.styles import CompletionStyle
 from iapo.types import Rollout
 
@@ -30,9 +31,11 @@ class ScriptedSampler(Sampler):
             `iapo.rollout.collation.collate`).
         append_eos: end each completion with the tokenizer's end-of-sequence token, unless it ends with it already.
         style: how the completions reason and answer; ``None``: `iapo.styles.USUAL_STYLE`.
+        stop: texts at which a completion is cut, as a language model's sampler ends it there: one, or several.
 
     Raises:
-        ValueError: ``append_eos`` without an end-of-sequence token; on a call, a prompt with fewer
+        ValueError: ``append_eos`` without an end-of-sequence token, ``stop`` without a tokenizer, or an empty stop
+            text; on a call, a prompt with fewer
             completions than asked for, or a text without a tokenizer.
 
     Example:
@@ -45,8 +48,12 @@ class ScriptedSampler(Sampler):
     tokenizer: PreTrainedTokenizerBase | None = None
     append_eos: bool = False
     style: CompletionStyle | None = None
+    stop: str | tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "stop", stop_texts(self.stop))
+        if self.stop and self.tokenizer is None:
+            raise ValueError("stop: got texts, but there is no tokenizer to find them with")
         if self.append_eos and self._eos_id is None:
             raise ValueError("append_eos: got True, but there is no tokenizer with an end-of-sequence token")
 
@@ -54,6 +61,10 @@ class ScriptedSampler(Sampler):
         """The completions of each prompt, one prompt after the other."""
         prompt_ids = encode_prompts(prompts, self.tokenizer)
         rows = [self._complete(prompt, index) for prompt in prompts for index in range(group_size)]
+        ends: list[Ending] | None = None
+        if self.stop and self.tokenizer is not None:
+            ends = endings(self.tokenizer, rows, () if self._eos_id is None else (self._eos_id,), stop_texts(self.stop))
+            rows = [row[: end.length] for row, end in zip(rows, ends, strict=True)]
         pad_id = self.tokenizer.pad_token_id if self.tokenizer is not None else None
         return collate(
             prompt_ids=[ids for ids in prompt_ids for _ in range(group_size)],
@@ -62,6 +73,8 @@ class ScriptedSampler(Sampler):
             pad_id=0 if pad_id is None else pad_id,
             tokenizer=self.tokenizer,
             style=style_of(self),
+            finished=None if ends is None else [end.finished for end in ends],
+            unread=None if ends is None else [end.unread for end in ends],
         )
 
     @property

@@ -28,6 +28,22 @@ class Ending(NamedTuple):
     unread: int = 0
 
 
+def stop_texts(stop: str | Sequence[str]) -> tuple[str, ...]:
+    """Stop texts as a sampler keeps them.
+
+    Raises:
+        ValueError: an empty one.
+
+    Example:
+        >>> stop_texts("\\n\\n"), stop_texts(["a", "b"])
+        (('\\n\\n',), ('a', 'b'))
+    """
+    texts = (stop,) if isinstance(stop, str) else tuple(stop)
+    if not all(texts):
+        raise ValueError(f"stop: got {texts!r}, want texts of at least one character")
+    return texts
+
+
 def endings(
     tokenizer: PreTrainedTokenizerBase,
     rows: Sequence[Sequence[int]],

@@ -4,6 +4,7 @@ The interfaces are `iapo.styles.AnswerStyle` and `iapo.styles.ReasoningStyle`; `
 one of each.
 """
 
+from iapo.styles.agreement import better_style, misfits
 from iapo.styles.before_answer import BeforeAnswer
 from iapo.styles.boxed import Boxed
 from iapo.styles.combined import FirstThatFits, LastOf
@@ -38,5 +39,7 @@ __all__ = [
     "ReasoningStyle",
     "ReasoningTags",
     "Steps",
+    "better_style",
     "detect_style",
+    "misfits",
 ]

@@ -14,9 +14,9 @@ from iapo.styles.phrase import Phrase
 from iapo.styles.tags import AnswerTags, ReasoningTags
 
 _ENOUGH = 0.25
-"""Share of the samples that must be written in a style for it to be taken: early policies often fail to answer."""
+"""Share of the samples that reason between tags, or mark an answer, from which on it is taken for their way."""
 _ENOUGH_LINES = 0.5
-"""That of the last line, which is read where nothing marks an answer."""
+"""That of the last line, which is read where fewer mark an answer: early policies often fail to."""
 _LONGEST = 200
 """Characters of what may pass for an answer."""
 _LONGEST_LINE = 80
@@ -59,8 +59,9 @@ def detect_style(
 
     Reasoning: between tags if the prompts end with an opening tag, as chat templates of Qwen3 and DeepSeek-R1 write it,
     or if a quarter of the samples close one; else, and where the prompts end with a closing tag, all before the answer.
-    Answer: each sample counts for the most specific style that fits it, and the style with the most samples is taken if
-    these are a quarter of all. The last line is the last resort: half of the samples must end with a short one.
+    Answer: each sample counts for the most specific style that fits it, and the style with the most samples is taken,
+    be they few: a weak policy often fails to answer. Where they are less than a quarter of all and half of the samples
+    end with a short line, it is the last line.
 
     Args:
         samples: completions without their end-of-sequence tokens; best such that have come to their end.
@@ -69,7 +70,7 @@ def detect_style(
         reasoning: the reasoning style, if it is known.
 
     Raises:
-        ValueError: no samples, or none of the styles fits enough of them.
+        ValueError: no samples, or none of the styles fits any of them.
 
     Example:
         >>> found = detect_style(["2+2=4\\n#### 4", "I do not know", "1+1=2\\n#### 2"])
@@ -109,12 +110,12 @@ def _answer_of(texts: Sequence[str]) -> tuple[AnswerStyle, list[Marked | None]]:
     ]
     counts = Counter(next(iter(each)) for each in found if each)
     most = max(counts.values(), default=0)
-    if most >= max(1, _ENOUGH * len(texts)):
+    lines = [_last_line(text) for text in texts]
+    if most < _ENOUGH * len(texts) and sum(line is not None for line in lines) >= _ENOUGH_LINES * len(texts):
+        return LastLine(), lines
+    if most:
         chosen = next(style for style in ANSWER_STYLES if counts[style] == most)
         return chosen, [each.get(chosen) for each in found]
-    lines = [_last_line(text) for text in texts]
-    if sum(line is not None for line in lines) >= _ENOUGH_LINES * len(texts):
-        return LastLine(), lines
     raise ValueError(
         f"answer_style: auto finds no answers in {len(texts)} samples of the model (tags, a box, a JSON field, ####, a "
         "phrase such as 'The answer is', a short last line), the first of which is "

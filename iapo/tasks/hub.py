@@ -1,8 +1,10 @@
 """Problems from a data set of the Hugging Face hub, or from a local directory in its format."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from iapo.policy.hub import unreachable_data
 from iapo.tasks.interface import Row, Split, Task
 
 
@@ -28,15 +30,29 @@ class HubTask(Task):
 
         Raises:
             ModuleNotFoundError: the extra ``train`` is not installed.
-            ValueError: there is no such configuration or split, or several configurations and none is named.
+            ConnectionError: it is not here, and the hub cannot be reached.
+            ValueError: there is no such data set, configuration or split, or several configurations and none is named.
         """
+        datasets = import_datasets()
+        if reason := unreachable_data(self.name, Path(datasets.config.HF_DATASETS_CACHE)):
+            raise ConnectionError(
+                f"data: {self.name} is no file or folder here, and the hub cannot be reached: {reason}; want a file "
+                "(.jsonl, .json, .csv, .tsv, .parquet), a folder of them, or the id of a data set that can be reached"
+            )
         try:
-            data = import_datasets().load_dataset(self.name, self.config, split=self.hub_split)
+            data = datasets.load_dataset(self.name, self.config, split=self.hub_split)
         except ValueError as error:
             reason = " ".join(str(error).partition("Example of usage")[0].split())
             raise ValueError(
                 f"data: {self.name} cannot be loaded with --split {self.hub_split} and "
                 f"{'no --data_config' if self.config is None else f'--data_config {self.config}'}: {reason}"
+            ) from error
+        except (OSError, datasets.exceptions.DatasetsError) as error:
+            kind = "the folder" if Path(self.name).expanduser().is_dir() else "the data set"
+            reason = " ".join(str(error.__cause__ or error).split())
+            raise ValueError(
+                f"data: {kind} {self.name} cannot be loaded ({reason}); want a file (.jsonl, "
+                ".json, .csv, .tsv, .parquet), a folder of them, or the id of a data set of the hub"
             ) from error
         return take(data, limit)
 

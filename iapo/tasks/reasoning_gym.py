@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from iapo.tasks.interface import Row, Split, Task
 
@@ -26,7 +27,7 @@ class ReasoningGymTask(Task):
 
         Raises:
             ModuleNotFoundError: the extra ``tasks`` is not installed.
-            ValueError: a task whose entries do not survive as JSON, so that their scores would change.
+            ValueError: no task of that name, or one whose entries do not survive as JSON, which would change scores.
         """
         try:
             import reasoning_gym
@@ -34,6 +35,12 @@ class ReasoningGymTask(Task):
             raise ModuleNotFoundError(
                 "reasoning_gym is missing: install the extra, pip install 'iapo[tasks]'"
             ) from error
+        known = reasoning_gym.factory.DATASETS
+        if self.name not in known:
+            near = get_close_matches(self.name, known, n=3, cutoff=0.5)
+            named = " or ".join(f"reasoning-gym:{name}" for name in near or sorted(known)[:3])
+            hint = f"did you mean {named}?" if near else f"it has {len(known)}, such as {named}"
+            raise ValueError(f"data: reasoning-gym has no task {self.name!r}; {hint}")
         entries = list(reasoning_gym.create_dataset(self.name, size=limit or 4096, seed=seed))
         texts = [json.dumps(entry, default=str) for entry in entries]
         score = reasoning_gym.get_score_answer_fn(self.name)

@@ -1,6 +1,7 @@
 """What travels together through an update: the components, and the numbers that say how they are called."""
 
 import dataclasses
+import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -100,4 +101,16 @@ def check_same_temperature(estimator: MIEstimator, assigner: AdvantageAssigner, 
         raise ValueError(
             f"estimator.temperature: got {measured}, the sampler's is {temperature}; give both the same, as with "
             f"{type(estimator).__name__}(..., temperature={temperature})"
+        )
+
+
+def warn_of_nothing_measured(estimator: MIEstimator, assigner: AdvantageAssigner) -> None:
+    """Warn if ``assigner`` reads what ``estimator`` says it never measures: its information terms then do nothing."""
+    if assigner.requires_estimate and not estimator.measures:
+        warnings.warn(
+            f"estimator: {type(estimator).__name__} measures nothing, and {type(assigner).__name__} reads what is "
+            "measured: the information of every token is 0, and only the outcome trains. Take an estimator that "
+            "measures (--estimator LeaveOut or AnswerLikelihood), or an assigner that needs none (--assigner "
+            "GroupRelative)",
+            stacklevel=2,
         )

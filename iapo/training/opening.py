@@ -12,18 +12,23 @@ from iapo.interfaces import MIEstimator, Sampler
 from iapo.policy.limits import limits_of
 from iapo.rewards import check_columns, check_references
 from iapo.rewards.scores import read_references
+from iapo.rollout.ends import eos_ids_of
 from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import PromptStream, Row, RowPlace
 from iapo.tasks.splitting import split_indices
+from iapo.training.components import warn_of_nothing_measured
 from iapo.training.describing import learning_rate_of, method_of
 from iapo.training.diagnosis import Diagnosis
 from iapo.training.divided import divided
+from iapo.training.first_look import FirstLook
 from iapo.training.fitting import Room, forced_tokens
 from iapo.training.folder import write_text
 from iapo.training.log import truncate_metrics
 from iapo.training.parallel import Sharding
 from iapo.training.processes import Processes
-from iapo.training.report import REPORT
+from iapo.training.progress import CommandProgress
+from iapo.training.report import is_finished
+from iapo.training.report_so_far import ReportSoFar
 from iapo.training.reproducibility import tokenizer_digest
 from iapo.training.samples import SAMPLES
 from iapo.training.sent import stopping, tell_examples, tell_prompt
@@ -31,7 +36,7 @@ from iapo.training.session import ComponentChoices, Session, read_by
 from iapo.training.setting_up import set_up
 from iapo.training.settings import PolicySource, ProblemSource, RunSettings
 from iapo.training.signals import check_reference_columns
-from iapo.training.styles import StyleSource, kept_style, plain
+from iapo.training.styles import StyleSource, first_of, kept_style, plain
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class Run:
     held_out: list[Row]
     diagnosis: Diagnosis
     metadata: dict[str, Any]
+    so_far: ReportSoFar
+    style_said: bool
 
 
 def open_run(
@@ -57,15 +64,18 @@ def open_run(
     styles: StyleSource,
     processes: Processes,
     sharding: Sharding | None,
+    command: str,
+    progress: CommandProgress,
 ) -> Run:
     """Check everything, load the policy or its newest checkpoint, and write the first files of the run folder."""
     with processes.together():
         if processes.first and not settings.resume and (folder / "config.json").exists():
-            state = "a finished run" if (folder / REPORT).exists() else "a run"
+            state = "a finished run" if is_finished(folder) else "a run"
             raise FileExistsError(
                 f"output: {settings.output} holds {state} already; remove it, name another, or go on with --resume "
                 "(a finished run with more --steps)"
             )
+    warn_of_nothing_measured(choices.estimator, choices.assigner)
     rows = problems.load(settings.seed)
     check_columns(choices.rewards, rows[0])
     places = problems.places(range(len(rows)))
@@ -110,10 +120,33 @@ def open_run(
     session = set_up(policy, settings, choices, make_stream, before, processes, sharding)
     tell_examples(examples, shots, task, stop)
     tell_prompt(training[0], session.tokenizer, problems)
+    metadata = {
+        "model": policy.model,
+        "data": str(task),
+        "method": method_of(choices),
+        "learning rate": learning_rate_of(session.torch_optimizer, settings),
+        "seed": settings.seed,
+        "device": policy.torch_device(),
+        "problems held out": len(held_out),
+        "samples of each": settings.eval_samples,
+    }
+    metadata |= {"command": f"`{command}`"} if command else {}
+    so_far = ReportSoFar(folder, metadata, training[0]["prompt"])
+    new = session.resumed_from is None and not (folder / "evaluation-0.json").exists()
+    with processes.together():
+        if processes.first and new:
+            so_far.write("the first completions are being sampled")
     with session.update_settings.autocast_context(device):
-        prompts = [row["prompt"] for row in training]
+        first = first_of(training)
+        prompts = [row["prompt"] for row in first]
         sampler = divided(session.components.sampler, session.model, processes)
-        style = kept or styles.choose(task, sampler, session.tokenizer, prompts, device)
+        ends = eos_ids_of(sampler, session.tokenizer)
+        look = FirstLook(first, choices.rewards, styles.lenient, session.tokenizer, ends, so_far, processes)
+        with (
+            so_far.kept_if_sampled(processes.first and new),
+            progress.phase("sampling first completions", session.model),
+        ):
+            style = kept or styles.choose(task, sampler, session.tokenizer, prompts, device, look if new else None)
     read_by(session, style, styles.lenient)
     parts_of = session.model, session.tokenizer, session.components.sampler
     asked = room(*parts_of, session.components.estimator)
@@ -127,14 +160,6 @@ def open_run(
             for name in ("metrics.jsonl", SAMPLES):
                 truncate_metrics(folder / name, session.step)
             write_text(folder / "config.json", json.dumps(resolved, indent=2) + "\n")
-    metadata = {
-        "model": policy.model,
-        "data": str(task),
-        "method": method_of(choices),
-        "learning rate": learning_rate_of(session.torch_optimizer, settings),
-        "seed": settings.seed,
-        "device": policy.torch_device(),
-        "problems held out": len(held_out),
-        "samples of each": settings.eval_samples,
-    }
-    return Run(folder, settings, resolved, session, held_out, diagnosis, metadata)
+    return Run(
+        folder, settings, resolved, session, held_out, diagnosis, metadata, so_far, styles.known(task) is not None
+    )

@@ -24,7 +24,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 10.0, 60.0
 
 
 class CommandProgress:
-    """Tells what a command is at. One thing at a time; a thread tells of what lasts.
+    """Tells what a command is at. One thing at a time, the innermost; a thread tells of what lasts.
 
     Args:
         command: begins each line.
@@ -113,6 +113,7 @@ class CommandProgress:
     @contextmanager
     def _at(self, line: Callable[[], str], share: Callable[[], float | None]) -> Iterator[None]:
         with self._lock:
+            outer = self._line, self._share, self._task
             self._line, self._share = line, share
             self._next, self._pause = time.monotonic() + _ANNOUNCED_AFTER, _FIRST_PAUSE
             if self._live is not None:
@@ -121,9 +122,9 @@ class CommandProgress:
             yield
         finally:
             with self._lock:
-                self._line = None
                 if self._live is not None and self._task is not None:
                     self._live.remove_task(self._task)
+                self._line, self._share, self._task = outer
 
     def _tell(self) -> None:
         while not self._over.wait(0.2):

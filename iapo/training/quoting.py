@@ -41,18 +41,24 @@ def facts(sample: Sample) -> str:
     return " · ".join([*parts, read + ("" if sample.reference is None else f", reference {_short(sample.reference)}")])
 
 
-def quoted(samples: Sequence[Sample], folder: Path) -> list[str]:
+def quoted(samples: Sequence[Sample], folder: Path, when: str = "after training") -> list[str]:
     """The section of a report; empty without samples."""
     if not samples:
         return []
-    lines = ["## Sampled after training", "", f"All of them: `iapo show {folder}`.", ""]
+    lines = [f"## Sampled {when}", "", f"All of them: `iapo show {folder}`.", ""]
     for name, sample in chosen(samples).items():
-        lines += [f"**{name}**: {facts(sample)}", "", *_fenced(sample), ""]
+        lines += [f"**{name}**: {facts(sample)}", "", *fenced(sample.prompt, sample.completion), ""]
     return lines
 
 
-def _fenced(sample: Sample) -> list[str]:
-    text = f"{printable(_cut(sample.prompt))}\n---\n{printable(_cut(sample.completion))}"
+def fenced(*texts: str) -> list[str]:
+    """Texts in a block of Markdown, whatever is in them, a line between them; of long ones beginning and end.
+
+    Example:
+        >>> fenced("1+1=", "2")
+        ['```text', '1+1=\\n---\\n2', '```']
+    """
+    text = "\n---\n".join(printable(_cut(each)) for each in texts)
     fence = "```"
     while fence in text:
         fence += "`"

@@ -24,6 +24,7 @@ from iapo.training.samples import SAMPLES
 from iapo.training.session import ComponentChoices, Session, longest
 from iapo.training.settings import PolicySource, ProblemSource, RunSettings
 from iapo.training.styles import AUTO, StyleSource
+from iapo.training.telling import evaluated, seeing, tell_so_far
 from iapo.training.tracking import check_tracker, tracked
 
 
@@ -93,9 +94,11 @@ def _train(
                 held.enter_context(locked(folder))
         interruption = held.enter_context(listening())
         with interruption.leaving(), progress.phase(f"setting up {policy.model} and {problems.resolve()}"):
-            run = open_run(folder, policy, problems, settings, choices, resolved, styles, processes, sharding)
+            run = open_run(
+                folder, policy, problems, settings, choices, resolved, styles, processes, sharding, command, progress
+            )
         try:
-            finished = _carry_on(run, interruption, progress, command)
+            finished = _carry_on(run, interruption, progress)
         except Interrupted:
             run.session.save(run.resolved)
             finished = False
@@ -127,7 +130,7 @@ def quiet_unless(heard: bool) -> Iterator[None]:
         yield
 
 
-def _carry_on(run: Run, interruption: Interruption, progress: CommandProgress, command: str) -> bool:
+def _carry_on(run: Run, interruption: Interruption, progress: CommandProgress) -> bool:
     """Update until the run is done or interrupted; if it is done, evaluate and report.
 
     Several processes notice a signal together, after the update in which it came: what one alone left, the others would
@@ -143,11 +146,13 @@ def _carry_on(run: Run, interruption: Interruption, progress: CommandProgress, c
     processes = session.update_settings.processes
     leaving: Callable[[], AbstractContextManager[Any]] = interruption.leaving if processes.size == 1 else nullcontext
     with leaving(), _evaluating(progress, run, "before training"):
+        session.see = seeing(run, "before training")
         before = session.evaluate(run.held_out, 0)
+    run.so_far.before = before
     if session.resumed_from is not None:
         restore_rng(session.resumed_from.state.rng)
-    if processes.first and session.share_done() < 1:
-        (run.folder / REPORT).unlink(missing_ok=True)  # of a finished run that goes on
+    if session.share_done() < 1:
+        tell_so_far(run)
     elif processes.first:
         progress.say(_reached(session))
     rewards = EqualRewards()
@@ -171,12 +176,14 @@ def _carry_on(run: Run, interruption: Interruption, progress: CommandProgress, c
             ended, stop = session.share_done() == 1, processes.any(bool(interruption))
             if session.step % settings.checkpoint_every == 0 or ended or stop:
                 session.save(run.resolved)
+            if session.saved_step == session.step or session.step == 1:
+                tell_so_far(run)
             if stop and not ended:
                 return False
     with leaving(), _evaluating(progress, run, "after training"):
+        session.see = seeing(run, f"after update {session.step}")
         after = session.evaluate(run.held_out, session.step)
     metadata = {"updates": session.step, "tokens sampled": session.tokens_sampled, **run.metadata}
-    metadata |= {"command": f"`{command}`"} if command else {}
     with processes.together():
         if processes.first:
             write_report(run.folder, metadata, read_metrics(metrics_file), before, after, _sampled(run))
@@ -184,7 +191,7 @@ def _carry_on(run: Run, interruption: Interruption, progress: CommandProgress, c
 
 
 def _evaluating(progress: CommandProgress, run: Run, when: str) -> AbstractContextManager[None]:
-    session, count = run.session, len(run.held_out) * (run.settings.eval_samples + 1)
+    session, count = run.session, evaluated(run)
     title = f"evaluating {when}, {count} completions"
     return progress.phase(title, session.model, count, longest(session.components.sampler))
 

@@ -73,6 +73,7 @@ class Session:
         tokens_sampled: in all updates.
         saved_step: updates done at the newest checkpoint; 0: there is none.
         samples: some completions of the last update.
+        see: is called with the completions of an evaluation so far, as they are sampled (`iapo.evaluation.evaluate`).
     """
 
     settings: RunSettings
@@ -88,6 +89,7 @@ class Session:
     tokens_sampled: int = 0
     saved_step: int = 0
     samples: Sequence[Sample] = ()
+    see: Callable[[Sequence[Sample]], None] | None = None
 
     def share_done(self) -> float:
         """How much of the run is done, from 0 to 1."""
@@ -175,7 +177,9 @@ class Session:
                 greedy=divided(greedy, self.model, processes),
                 rewards=self.components.rewards,
                 samples=self.settings.eval_samples,
+                batch=self.settings.eval_batch,
                 score=divided_scores(processes),
+                see=self.see,
             )
         with processes.together():
             if processes.first:

@@ -13,6 +13,7 @@ from iapo.policy.lora import AdapterOff, LoRA, with_adapters
 from iapo.tasks import PromptStream
 from iapo.training.checkpoint import latest_checkpoint, load_checkpoint
 from iapo.training.components import Components, UpdateSettings
+from iapo.training.making_optimizer import make_optimizer
 from iapo.training.parallel import Sharding, wrap
 from iapo.training.processes import SINGLE, Processes
 from iapo.training.session import ComponentChoices, Session
@@ -60,7 +61,8 @@ def set_up(
     ref_model = (
         _reference(policy, settings.lora, loaded, processes, sharding) if choices.loss.requires_reference else None
     )
-    torch_optimizer = choices.optimizer([parameter for parameter in model.parameters() if parameter.requires_grad])
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    torch_optimizer = make_optimizer(choices.optimizer, trained)
     warmup = max(1, settings.warmup_steps)
     schedule = torch.optim.lr_scheduler.LambdaLR(torch_optimizer, lambda step: min(1.0, (step + 1) / warmup))
     optimizer = ClippedOptimizer(torch_optimizer, settings.max_grad_norm, schedule)

@@ -195,6 +195,8 @@ class RunSettings:
         max_grad_norm: the gradient is scaled down to this L2 norm.
         eval_problems: problems held out for the report.
         eval_samples: completions of each held-out problem.
+        eval_batch: completions of an evaluation that are sampled together, behind which the report so far is written;
+            default is all. It changes the random numbers of each, not what is measured.
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: checkpoints kept.
         tracker: also sends the metrics to tensorboard (in the run folder), wandb or trackio, where it is installed.
@@ -222,6 +224,7 @@ class RunSettings:
     max_grad_norm: PositiveFloat = 1.0
     eval_problems: PositiveInt = 256
     eval_samples: PositiveInt = 4
+    eval_batch: PositiveInt | None = None
     checkpoint_every: PositiveInt = 20
     keep_checkpoints: PositiveInt = 2
     tracker: TrackerName = "none"

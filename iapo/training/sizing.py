@@ -27,6 +27,7 @@ _CPU: Mapping[str, Any] = {
     "micro_batch": 4,
     "eval_problems": 8,
     "eval_samples": 1,
+    "eval_batch": 16,
     "diagnose": 0,
     "sampler.max_new_tokens": 256,
 }
@@ -35,6 +36,7 @@ _GPU: Mapping[str, Any] = {
     "micro_batch": 8,
     "eval_problems": 64,
     "eval_samples": 2,
+    "eval_batch": 128,
     "diagnose": 20,
     "sampler.max_new_tokens": 512,
 }

@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from pydoc import locate
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import nn
@@ -31,9 +33,13 @@ from iapo.styles import (
     ReasoningStyle,
     ReasoningTags,
     Steps,
+    better_style,
     detect_style,
+    misfits,
 )
+from iapo.styles.agreement import readable
 from iapo.tasks import Task
+from iapo.types import Rollout
 
 AnswerName = Literal["auto", "tags", "boxed", "hashes", "phrase", "json", "last_line"]
 ReasoningName = Literal["auto", "tags", "opened_tags", "before_answer"]
@@ -53,10 +59,16 @@ REASONINGS: Mapping[str, ReasoningStyle] = {
 }
 """Styles of reasoning by the names that flags have for them; those of answers are `ANSWERS`."""
 
-_PROMPTS, _SAMPLES = 8, 16
-"""Prompts that are sampled to find a style, and completions of all of them."""
+_SAMPLES, _FEW = 16, 4
+"""Samples that show a style, and those of them that come first."""
+_LONGEST = 80
+"""Characters of an answer that are quoted."""
 _ENOUGH = 4
 """Samples that came to their end and answer in no style, from which on a run is not begun."""
+
+
+See = Callable[[Rollout, CompletionStyle], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -91,51 +103,110 @@ class StyleSource:
         return style.replaced(self.postfix, self.closing)
 
     def choose(
-        self, task: Task, sampler: Sampler, tokenizer: Any, prompts: Sequence[str], device: torch.device | str
+        self,
+        task: Task,
+        sampler: Sampler,
+        tokenizer: Any,
+        prompts: Sequence[str],
+        device: torch.device | str,
+        see: See | None = None,
     ) -> CompletionStyle:
         """The style, found in a few samples where it is not known; what was found is told on standard error.
 
-        Torch's random state is afterwards as it was before.
+        A few of the samples come first, to be seen soon. Torch's random state is afterwards as it was before.
 
         Args:
             task: where the problems come from; it may know the style.
             sampler: of the policy.
             tokenizer: of the policy.
-            prompts: as the policy reads them.
+            prompts: as the policy reads them; of more than are sampled the first.
             device: the policy's.
+            see: is called with the samples so far, their group ids those of `first_of` the prompts, and with the style
+                as far as it is known; the first few are then sampled even if the style is known.
 
         Raises:
             ValueError: no style fits the samples that came to their end; the message says what to do. Where hardly any
                 did, the usual style is taken.
+
+        Warns:
+            UserWarning: postfix or closing contradict the style, or the style contradicts the samples.
         """
         known = self.known(task)
-        if known is not None:
+        if known is not None and see is None:
+            self._warn_of_texts(known)
             return known
-        answer, reasoning = self._said()
-        prompts = list(prompts[:_PROMPTS])
-        eos_ids = eos_ids_of(sampler, tokenizer)
-        each = _SAMPLES // len(prompts)
-        print(f"style: looked for in {each * len(prompts)} samples (--answer_style names it)", file=sys.stderr)
+        prompts, eos_ids = first_of(prompts), eos_ids_of(sampler, tokenizer)
+        if known is None:
+            print(f"style: looked for in {len(prompts)} samples (--answer_style names it)", file=sys.stderr)
         with fork_rng(torch.device(device)):
-            rollout = sampler(prompts, each)
+            rollout = sampler(prompts[:_FEW], 1)
+            if see is not None:
+                style = known or self._seen(rollout, tokenizer, eos_ids, prompts, refuse=False)[0]
+                see(rollout, style)
+            if known is not None:
+                self._warn_of_texts(known)
+                return known
+            rest = sampler(prompts[_FEW:], 1)
+            rollout = Rollout.cat([rollout, dataclasses.replace(rest, group_ids=rest.group_ids + _FEW)])
+            style, told, whole = self._seen(rollout, tokenizer, eos_ids, prompts, refuse=False)
+            if self._said()[0] is None and len(whole) >= _ENOUGH and not readable(style, whole):
+                print(
+                    f"style: none of {len(whole)} that came to their end answers, so in as many more", file=sys.stderr
+                )
+                rollout = Rollout.cat([rollout, sampler(prompts, 1)])
+                style = self._seen(rollout, tokenizer, eos_ids, prompts, refuse=False)[0]
+        if see is not None:
+            see(rollout, style)
+        style, told, whole = self._seen(rollout, tokenizer, eos_ids, prompts, refuse=True)
+        print(
+            f"style: {told.format(type(style.answer).__name__)}; an answer is asked for with {style.postfix!r} and "
+            f"ended with {style.closing!r} (--answer_style, --reasoning_style, --postfix and --closing say otherwise)",
+            file=sys.stderr,
+        )
+        self._warn_of_texts(style, whole)
+        warn_of_style(style, whole, prompts)
+        return style
+
+    def _seen(
+        self, rollout: Rollout, tokenizer: Any, eos_ids: Collection[int], prompts: Sequence[str], refuse: bool
+    ) -> tuple[CompletionStyle, str, list[str]]:
+        """The style that samples show, how many show it, and the texts of those that came to their end.
+
+        Raises:
+            ValueError: none fits, and that is to be ``refuse`` d.
+        """
+        answer, reasoning = self._said()
         texts = decode_completions(tokenizer, rollout, eos_ids)
         whole = [text for text, done in zip(texts, ended(rollout, eos_ids).tolist(), strict=True) if done]
         try:
             found = detect_style(whole or texts, prompts, answer, reasoning)
             style, told = found.style, f"{found.fitting} of {found.samples} samples answer by {{}}"
         except ValueError:
-            if len(whole) >= _ENOUGH:
+            if refuse and len(whole) >= _ENOUGH:
                 raise
             style = CompletionStyle(reasoning or USUAL_STYLE.reasoning, answer or USUAL_STYLE.answer)
             cut = len(texts) - len(whole)
             told = f"{cut} of {len(texts)} samples are cut before they answer (--sampler.max_new_tokens), {{}} is taken"
-        style = style.replaced(self.postfix, self.closing)
-        print(
-            f"style: {told.format(type(style.answer).__name__)}; an answer is asked for with {style.postfix!r} and "
-            f"ended with {style.closing!r} (--answer_style, --reasoning_style, --postfix and --closing say otherwise)",
-            file=sys.stderr,
-        )
-        return style
+        return style.replaced(self.postfix, self.closing), told, whole
+
+    def _warn_of_texts(self, style: CompletionStyle, samples: Sequence[str] = ()) -> None:
+        """Warn of a postfix or closing, given by the user, that asks for answers which the style does not read."""
+        own = dataclasses.replace(style, asks=None, ends=None)
+        found = ((text, style.read(text).marked) for text in samples)
+        written = next((f", as in {text[m.opening : m.closing][:_LONGEST]!r}" for text, m in found if m), "")
+        for name in misfits(style):
+            flag, text, kept = {
+                "asks": ("postfix", style.asks, own.postfix),
+                "ends": ("closing", style.ends, own.closing),
+            }[name]
+            if getattr(self, flag) is not None:
+                warnings.warn(
+                    f"{flag}: {text!r} contradicts how completions answer ({type(style.answer).__name__}{written}): an "
+                    f"answer that is asked for so is not read as one, and is not what the model writes. Leave --{flag} "
+                    f"out, which takes {kept!r}, or name the style that it belongs to with --answer_style and "
+                    "--reasoning_style",
+                    stacklevel=3,
+                )
 
     def _said(self) -> tuple[AnswerStyle | None, ReasoningStyle | None]:
         answer = ANSWERS.get(self.answer_style) if isinstance(self.answer_style, str) else self.answer_style
@@ -145,6 +216,39 @@ class StyleSource:
 
 AUTO = StyleSource()
 """As the task knows it or the policy's samples show it."""
+
+
+def first_of(items: Sequence[T]) -> list[T]:
+    """The prompts, or what belongs to them, that are sampled to show a style; of few some come several times."""
+    return list(islice(cycle(items[:_SAMPLES]), _SAMPLES))
+
+
+def warn_of_style(style: CompletionStyle, samples: Sequence[str], prompts: Sequence[str] = ()) -> None:
+    """Warn if samples are written in another style than they are read in, and name the flags that help.
+
+    Args:
+        style: that they are read in.
+        samples: completions that came to their end.
+        prompts: as the policy reads them.
+    """
+    found = better_style(style, samples, prompts)
+    if found is None:
+        return
+    named = [
+        (flag, next((name for name, each in table.items() if type(each) is type(part)), None))
+        for flag, table, part in (
+            ("answer_style", ANSWERS, found.style.answer),
+            ("reasoning_style", REASONINGS, found.style.reasoning),
+        )
+    ]
+    flags = " ".join(f"--{flag} {name}" for flag, name in named if name is not None)
+    warnings.warn(
+        f"answer_style: {readable(style, samples)} of {len(samples)} samples that came to their end answer as the run "
+        f"reads them ({type(style.reasoning).__name__}, {type(style.answer).__name__}), {found.fitting} do by "
+        f"{type(found.style.reasoning).__name__} and {type(found.style.answer).__name__}: take {flags}, or ask for the "
+        "other form with --system_prompt or --prompt_template",
+        stacklevel=2,
+    )
 
 
 def sampler_in_style(sampler: Sampler, style: CompletionStyle) -> Sampler:

@@ -29,7 +29,11 @@ def fails(capsys):
 
     def fails(*arguments: str) -> tuple[int, str]:
         code = main(arguments)
-        lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith(("prompt: ", "style: "))]
+        lines = [
+            line
+            for line in capsys.readouterr().err.splitlines()
+            if not line.startswith(("prompt: ", "style: ", "first "))
+        ]
         assert len(lines) == 1, lines
         return code, lines[0]
 

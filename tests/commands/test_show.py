@@ -84,8 +84,8 @@ def test_the_files_of_a_run_hold_every_sample_with_its_reward(tmp_path, capsys):
     assert [each.tokens for each in drawn] == [value for row in numbers["lengths"] for value in row]
     assert [not each.finished for each in drawn] == [value for row in numbers["truncated"] for value in row]
     logged = read_samples(run / "samples.jsonl")
-    assert [context["step"] for context, _ in logged] == [1, 1, 1, 2, 2, 2]
-    assert all(each.advantage["min"] <= each.advantage["mean"] <= each.advantage["max"] for _, each in logged)
+    assert [context["step"] for context, _ in logged] == [0, 0, 0, 0, 1, 1, 1, 2, 2, 2], "0: before all updates"
+    assert all(each.advantage["min"] <= each.advantage["mean"] <= each.advantage["max"] for _, each in logged[4:])
     assert main(["train", "--output", str(run), "--resume", *small.split(), "--sampler.max_new_tokens", "24"]) == 0
     assert read_samples(run / "samples.jsonl") == logged
     report = (run / "report.md").read_text()

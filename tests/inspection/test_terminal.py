@@ -3,15 +3,18 @@
 import io
 import re
 import sys
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from inspections import contrast, inspections, trace_of
 
 from iapo.inspection import Inspection, render_terminal
+from iapo.inspection.marked_lines import MARKS, NOT_MEASURED, TEXT, mark
 from iapo.inspection.terminal import _STYLES, _visible
 
 console_module = pytest.importorskip("rich.console")
+cell_len = pytest.importorskip("rich.cells").cell_len
 
 
 def rendered(inspection: Inspection, **options: object) -> str:
@@ -34,9 +37,23 @@ def test_any_inspection_renders_and_nothing_acts(inspection: Inspection) -> None
 @given(inspections())
 @settings(max_examples=40, deadline=None)
 def test_tokens_are_complete(inspection: Inspection) -> None:
-    output = re.sub(r"[⁺⁻\s]", "", rendered(inspection, width=400))
-    for trace in inspection.traces:
-        assert re.sub(r"[⁺⁻\s]", "", "".join(map(_visible, trace.pieces))) in output
+    lines = [line[len(TEXT) :] for line in rendered(inspection, width=40).splitlines() if line.startswith(TEXT)]
+    shown = re.sub(r"\s", "", "".join(lines))
+    assert shown == re.sub(r"\s", "", "".join(_visible(piece) for t in inspection.traces for piece in t.pieces))
+
+
+@given(inspections())
+@settings(max_examples=40, deadline=None)
+def test_every_measured_token_that_is_worth_something_is_marked_once(inspection: Inspection) -> None:
+    lines = rendered(inspection, width=40).splitlines()
+    marks = [below[len(MARKS) :] for line, below in pairwise(lines) if line.startswith(TEXT) and below[:1] == " "]
+    wanted = [
+        mark(inspection.level(value)) if measured else NOT_MEASURED
+        for trace in inspection.traces
+        for value, measured, piece in zip(trace.information, trace.measured, trace.pieces, strict=True)
+        if cell_len(_visible(piece))
+    ]
+    assert re.sub(r"\s", "", "".join(marks)) == "".join(wanted).replace(" ", "")
 
 
 def test_colors_follow_the_information() -> None:
@@ -47,11 +64,16 @@ def test_colors_follow_the_information() -> None:
     assert "\x1b[38;2;168;104;28mdown\x1b[0mflat\x1b[3moff\x1b[0m" in line
 
 
-@pytest.mark.parametrize("options", [{}, {"force_terminal": True, "no_color": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"force_terminal": True, "no_color": True}, {"force_terminal": True, "_environ": {"NO_COLOR": "1"}}]
+)
 def test_marks_stand_for_colors(options: dict[str, object]) -> None:
     trace = trace_of(("up", "down", "flat", "off"), (2.0, -0.05, 0.0, 2.0), (True, True, True, False))
     plain = re.sub(r"\x1b\[[\d;]*m", "", rendered(Inspection((trace,)), **options))
-    assert "up⁺⁺⁺⁺⁺down⁻⁻flatoff" in plain
+    assert "│ updownflatoff\n  5 b       ·" in plain
+    legend = plain[plain.index("under a token") : plain.index("completion 1")].replace("\n", " ")
+    assert "5 ≥1," in legend, legend
+    assert "[up]downflat" in plain, "the table of the strongest"
 
 
 @pytest.mark.parametrize("style", _STYLES.values())
@@ -63,13 +85,15 @@ def test_contrast_is_wcag_aa_on_any_terminal(style: str) -> None:
 
 def test_marks_are_absent_where_there_is_color() -> None:
     trace = trace_of(("up",), (2.0,))
-    assert "⁺" not in rendered(Inspection((trace,)), force_terminal=True, color_system="256")
+    output = rendered(Inspection((trace,)), force_terminal=True, color_system="256")
+    assert "│" not in output
+    assert "nats per token" in output
 
 
 def test_whitespace_and_totals_are_visible() -> None:
     trace = trace_of((" ", "a\n\nb", "", "\t"), (0.5, 0.25, 0.0, -0.125))
     output = rendered(Inspection((trace,), {"model": "[bold]tiny[/]"}))
-    assert "␣⁺⁺⁺⁺a↵\n↵\nb⁺⁺⁺◌⇥⁻⁻⁻" in output
+    assert "│ ␣a↵\n  43\n│ ↵\n│ b◌⇥\n   " in output
     assert "model  [bold]tiny[/]" in output
     assert "4 tokens, 4 measured, 25 % of these within ±0.01 nats" in output
     assert "probe 1.000 → 0.375, information +0.625 nats, +0.1562 per measured token" in output

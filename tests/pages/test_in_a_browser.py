@@ -50,6 +50,11 @@ LIGHTNESS = """() => {
 }"""
 
 
+FONTS = """() => Array.from(document.querySelectorAll("svg.chart")).map(
+  chart => chart.getBoundingClientRect().width / chart.viewBox.baseVal.width)"""
+"""By how much each chart is scaled, and its text with it."""
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as started:
@@ -58,15 +63,15 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-def look(browser: Any, page: Path, name: str, looks: str) -> tuple[list[str], float]:
-    """What is cut on a page, and how light its text is, between 0 and 1; keeps a screenshot."""
+def look(browser: Any, page: Path, name: str, looks: str) -> tuple[list[str], float, list[float]]:
+    """What is cut on a page, how light its text is, between 0 and 1, and its charts' scales; keeps a screenshot."""
     width, scheme = LOOKS[looks]
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     shown = context.new_page()
     shown.goto(page.as_uri(), wait_until="domcontentloaded")
     screen = BUILT / "screens" / looks / f"{name.removesuffix('.html').replace('/', '-')}.png"
     shown.screenshot(path=screen, full_page=True)
-    found = shown.evaluate(CUT, width >= 1280), shown.evaluate(LIGHTNESS)
+    found = shown.evaluate(CUT, width >= 1280), shown.evaluate(LIGHTNESS), shown.evaluate(FONTS)
     context.close()
     return found
 
@@ -74,7 +79,7 @@ def look(browser: Any, page: Path, name: str, looks: str) -> tuple[list[str], fl
 @pytest.mark.parametrize("looks", LOOKS)
 @pytest.mark.parametrize("page", PAGES)
 def test_the_documentation(browser, page, looks):
-    cut, lightness = look(browser, BUILT / "html" / page, page, looks)
+    cut, lightness, _ = look(browser, BUILT / "html" / page, page, looks)
 
     assert cut == []
     assert (lightness > 0.5) == (looks == "dark")
@@ -95,7 +100,9 @@ def products(tmp_path_factory) -> dict[str, Path]:
 @pytest.mark.parametrize("looks", LOOKS)
 @pytest.mark.parametrize("name", ["inspect", "compare"])
 def test_a_product(browser, products, name, looks):
-    cut, lightness = look(browser, products[name], name, looks)
+    cut, lightness, scales = look(browser, products[name], name, looks)
 
     assert cut == []
+    assert (len(scales) > 5) == (name == "compare")
+    assert max(scales, default=1) < 1.1 * min(scales, default=1), "the text of all charts has one size"
     assert (lightness > 0.5) == (looks == "dark")

@@ -9,7 +9,7 @@ from sampled_models import completions, model_of, naive_logits, watching, words
 
 from iapo import MathAnswer, Rollout
 from iapo.rewards import score_rollout
-from iapo.rollout import CompactingSampler, LanguageModelSampler, TransformersSampler, collate
+from iapo.rollout import CompactingSampler, LanguageModelSampler, ScriptedSampler, TransformersSampler, collate
 from iapo.rollout.ends import ended
 from iapo.rollout.stopping import Ending, StopWatch, endings
 from iapo.rollout.text import decode_completions, decode_ids
@@ -137,3 +137,14 @@ def test_tokens_of_the_stop_text_are_no_reasoning() -> None:
     reasoned = rollout.completion_ids[0][rollout.reasoning_mask[0]].tolist()
     assert decode_ids(tok, reasoned).rstrip() == "a b 3+4=7"
     assert rollout.completion_mask.sum() > len(reasoned)
+
+
+def test_recorded_completions_are_cut_where_a_sampler_would_have_ended_them() -> None:
+    tok = tokenizer("bytes-regex")
+    text = "<think>3+4=7</think><answer>7</answer> a b"
+    rollout = ScriptedSampler({"q": [text, "3+4=7"]}, tok, stop="</answer>")(["q"], 2)
+    assert decode_completions(tok, rollout, {EOS}) == ["<think>3+4=7</think><answer>7</answer>", "3+4=7"]
+    assert ended(rollout, {EOS}).tolist() == [True, False]
+    for stop, match in (("", "at least one character"), ("x", "no tokenizer")):
+        with pytest.raises(ValueError, match=f"stop: got .*{match}"):
+            ScriptedSampler({(1,): [[5]]}, stop=stop)

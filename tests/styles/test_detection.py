@@ -41,6 +41,8 @@ def test_specific_before_general():
     assert isinstance(detect_style([both, "The answer is 7.", "The answer is 8."]).style.answer, Phrase)
     assert isinstance(detect_style(["a\n#### 7"] + ["a\nb"] * 3).style.answer, Hashes), "a quarter is enough"
     assert isinstance(detect_style(["a\n#### 7"] + ["a\nb"] * 4).style.answer, LastLine)
+    rare = detect_style(["a\n#### 7"] + ["a long line " * 20] * 20)
+    assert (type(rare.style.answer), rare.fitting) == (Hashes, 1), "a weak policy rarely answers"
 
 
 def test_what_is_known_is_kept():

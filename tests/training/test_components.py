@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 from updates import components_of, embedded_model
 
-from iapo.advantages import GroupRelative, InformationAware
+from iapo.advantages import GroupRelative, InformationAware, LeaveOutPriced
 from iapo.estimators import AnswerLikelihood, NoInformation, Refined
-from iapo.training.components import Components
+from iapo.training.components import Components, warn_of_nothing_measured
 
 
 def at(temperature: float, **changes) -> Components:
@@ -29,3 +29,21 @@ def test_information_is_measured_at_the_temperature_of_sampling(wrapped):
 def test_what_is_not_measured_may_have_any():
     assert at(0.7, estimator=AnswerLikelihood((5, 6)), assigner=GroupRelative()).sampler.temperature == 0.7
     assert at(0.7, estimator=NoInformation(), assigner=InformationAware()).estimator.temperature is None
+
+
+@pytest.mark.parametrize(
+    ("assigner", "estimator", "told"),
+    [
+        (InformationAware(), NoInformation(), True),
+        (LeaveOutPriced(GroupRelative()), NoInformation(), True),
+        (InformationAware(), Refined(NoInformation()), True),
+        (InformationAware(alpha=0.0, beta=0.1), NoInformation(), False),
+        (GroupRelative(), NoInformation(), False),
+        (InformationAware(), AnswerLikelihood((5, 6)), False),
+    ],
+)
+def test_information_that_is_read_and_never_measured_is_told(assigner, estimator, told, recwarn):
+    warn_of_nothing_measured(estimator, assigner)
+    messages = [str(each.message) for each in recwarn]
+    assert len(messages) == told
+    assert all("measures nothing" in each and "--estimator LeaveOut" in each for each in messages)

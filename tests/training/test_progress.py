@@ -51,3 +51,15 @@ def test_what_is_over_at_once_is_not_told_and_what_lasts_is(capsys, monkeypatch)
     captured = capsys.readouterr()
     assert captured.err == "iapo train: loading a model\n"
     assert captured.out == ""
+
+
+def test_the_innermost_phase_is_told_and_then_the_outer_one_again(capsys, monkeypatch):
+    monkeypatch.setattr("iapo.training.progress._ANNOUNCED_AFTER", 0.0)
+    monkeypatch.setattr("iapo.training.progress._FIRST_PAUSE", 0.0)
+    with CommandProgress("iapo train") as progress, progress.phase("setting up"):
+        with progress.phase("sampling"):
+            progress._thread.join(0.7)
+        told = capsys.readouterr().err.splitlines()
+        assert set(told[1:]) == {"iapo train: sampling"}, "the first may be of the moment before"
+        progress._thread.join(0.7)
+    assert set(capsys.readouterr().err.splitlines()) == {"iapo train: setting up"}

@@ -4,7 +4,9 @@ import json
 
 import pytest
 import torch
-from transformers import PreTrainedTokenizerBase
+from tokenizers import Tokenizer, decoders, models
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from updates import TOKENIZER, embedded_model, run
 
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NoInformation, Refined
@@ -20,9 +22,26 @@ from iapo.styles import (
     ReasoningTags,
 )
 from iapo.tasks import EmbeddedTask, FileTask
-from iapo.training.styles import StyleSource, estimator_in_style, from_plain, kept_style, plain, sampler_in_style
+from iapo.training.styles import (
+    StyleSource,
+    estimator_in_style,
+    first_of,
+    from_plain,
+    kept_style,
+    plain,
+    sampler_in_style,
+)
+
+
+def letters() -> PreTrainedTokenizerFast:
+    """Tokenizes any text, a byte a token."""
+    backend = Tokenizer(models.BPE({byte: n for n, byte in enumerate(ByteLevel.alphabet())}, []))
+    backend.pre_tokenizer, backend.decoder = ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", eos_token="<eos>")
+
 
 FILE = FileTask("problems.jsonl")
+LETTERS = letters()
 CPU = torch.device("cpu")
 
 
@@ -42,10 +61,10 @@ def test_what_is_known_is_not_sampled(capsys):
     choose = lambda source, task: source.choose(task, sampler, TOKENIZER, ["1+2="], CPU)  # noqa: E731
     own = EmbeddedTask().style
     assert choose(StyleSource(), EmbeddedTask()) == own == CompletionStyle(steps=own.steps)
-    both = StyleSource("boxed", "before_answer", closing="!")
-    assert choose(both, FILE) == CompletionStyle(BeforeAnswer(), Boxed(), ends="!")
+    both = StyleSource("boxed", "before_answer", closing="}!")
+    assert choose(both, FILE) == CompletionStyle(BeforeAnswer(), Boxed(), ends="}!")
     assert choose(StyleSource("boxed"), EmbeddedTask()) == CompletionStyle(answer=Boxed(), steps=own.steps)
-    assert choose(both, EmbeddedTask()) == CompletionStyle(BeforeAnswer(), Boxed(), ends="!", steps=own.steps)
+    assert choose(both, EmbeddedTask()) == CompletionStyle(BeforeAnswer(), Boxed(), ends="}!", steps=own.steps)
     assert choose(StyleSource(Phrase("So: "), ReasoningTags("a", "b")), FILE).postfix == "bSo: "
     assert capsys.readouterr().err == ""
 
@@ -54,11 +73,11 @@ def test_auto_finds_and_tells(capsys):
     style = chosen(StyleSource(), "<think>1+2=3</think><answer>3</answer>", "hmm 1")
     assert style == CompletionStyle()
     before, told = capsys.readouterr().err.splitlines()
-    assert "looked for in 15 samples" in before
+    assert "looked for in 16 samples" in before
     assert "answer by AnswerTags" in told
     assert "'</think><answer>'" in told
     state = torch.random.get_rng_state()
-    chosen(StyleSource(postfix="</think>"), "<think>1</think><answer>3</answer>")
+    chosen(StyleSource(postfix="</think>\n<answer>"), "<think>1</think><answer>3</answer>")
     assert torch.equal(state, torch.random.get_rng_state())
 
 
@@ -68,6 +87,88 @@ def test_auto_says_what_to_do_where_nothing_fits(capsys):
     assert chosen(StyleSource("boxed"), "hmm 1") == CompletionStyle(BeforeAnswer(), Boxed())
     assert chosen(StyleSource(), "hmm 1", end=False) == USUAL_STYLE, "all were cut: nothing to judge by"
     assert "--sampler.max_new_tokens" in capsys.readouterr().err
+
+
+def written(source: StyleSource, text: str, **options) -> CompletionStyle:
+    prompts = [f"{n}+1=" for n in range(9)]
+    return source.choose(FILE, scripted(text, tokenizer=LETTERS), LETTERS, prompts, CPU, **options)
+
+
+TAGGED, BOXED = "<think>1+2=3</think><answer>3</answer>", "so it is \\boxed{3}"
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "said"),
+    [
+        (StyleSource(postfix="Answer:"), TAGGED, ["postfix: 'Answer:'", "'<answer>3</answer>'", "'</think><answer>'"]),
+        (StyleSource(postfix="\nAnswer: "), BOXED, ["postfix: '\\nAnswer: '", r"'\\boxed{3}'", r"' \\boxed{'"]),
+        (StyleSource(closing="</answer>"), BOXED, ["closing: '</answer>'", "'}'"]),
+        (
+            StyleSource("tags"),
+            BOXED,
+            ["answer_style: 0 of 16", "16 do by BeforeAnswer and Boxed", "--answer_style boxed"],
+        ),
+        (StyleSource("boxed"), TAGGED, ["answer_style: 0 of 16", "--answer_style tags --reasoning_style tags"]),
+    ],
+)
+def test_what_contradicts_the_first_samples_is_told_with_the_remedy(source, text, said):
+    with pytest.warns(UserWarning, match="_style") as warned:
+        written(source, text)
+    (message,) = [str(each.message) for each in warned]
+    assert [each for each in said if each not in message] == [], message
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (StyleSource(postfix="\nAnswer: "), "So 1+2=3.\nThe answer is 3."),
+        (StyleSource(postfix="</think> The result:\n<answer> "), TAGGED),
+        (StyleSource(postfix="\n#### ", closing="\n\n"), "1+2=3\n#### 3"),
+        (StyleSource(closing=""), BOXED),
+        (StyleSource("boxed"), BOXED),
+    ],
+)
+def test_texts_that_fit_are_taken_in_silence(source, text):
+    written(source, text)
+
+
+def test_a_said_style_is_held_against_what_is_said_of_its_texts():
+    with pytest.warns(UserWarning, match="postfix: 'Answer: ' contradicts how completions answer"):
+        style = StyleSource("tags", "tags", postfix="Answer: ").choose(FILE, scripted("no"), TOKENIZER, ["1+2="], CPU)
+    assert style.postfix == "Answer: ", "it is the user's choice"
+
+
+def test_the_first_few_samples_are_seen_before_the_others(capsys):
+    seen = []
+
+    def see(rollout, style):
+        seen.append((len(rollout), sorted(rollout.group_ids.tolist()), style))
+
+    style = written(StyleSource(), BOXED, see=see)
+    assert [(count, groups) for count, groups, _ in seen] == [(4, [*range(4)]), (16, [*range(16)])]
+    assert seen[1][2] == style
+    assert first_of("abc") == list("abcabcabcabcabca")
+    seen.clear()
+    known = StyleSource("boxed", "before_answer")
+    assert written(known, BOXED, see=see) == known.known(FILE)
+    assert [count for count, _, _ in seen] == [4]
+    seen.clear()
+    with pytest.raises(ValueError, match="auto finds no answers"):
+        written(StyleSource(), "hmm 1", see=see)
+    assert seen[-1][0] == 32, "they can be read where none is an answer"
+
+
+def test_where_no_sample_answers_as_many_more_are_drawn(capsys):
+    made = []
+
+    def rarely(prompt, index):
+        made.append(prompt)
+        return BOXED if len(made) == 20 else "hmm"
+
+    sampler = ScriptedSampler(rarely, LETTERS, append_eos=True)
+    style = StyleSource().choose(FILE, sampler, LETTERS, [f"{n}+1=" for n in range(20)], CPU)
+    assert (type(style.answer), len(made)) == (Boxed, 32)
+    assert "1 of 32 samples answer by Boxed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("style", [USUAL_STYLE, CompletionStyle(BeforeAnswer(" "), Phrase(), "\n", "a", "b")])

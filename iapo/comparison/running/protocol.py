@@ -4,6 +4,7 @@ import itertools
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from iapo.comparison.running.results import BASE_FOLDER, is_evaluated
 from iapo.comparison.running.runner import Job, Outcome, Stage
 from iapo.comparison.running.settings import Settings
 from iapo.training.log import read_metrics
-from iapo.training.progress import summary
+from iapo.training.progress import rate, summary
+from iapo.training.report import is_finished
 
 Execute = Callable[[str, Sequence[Job]], Mapping[str, Outcome]]
 
@@ -55,7 +57,7 @@ def run_job(plan: Plan, folder: Path, run: Run) -> Job:
     (run_folder / "settings.yaml").write_text(yaml.safe_dump(run_settings(run), sort_keys=False))
     settings = run.method.settings[run.setting]
     flags = f"--config={run_folder / 'settings.yaml'}", f"--output={run_folder}", "--resume"
-    train = Stage((sys.executable, "-m", "iapo.cli", "train", *flags), (run_folder / "report.md").exists)
+    train = Stage((sys.executable, "-m", "iapo.cli", "train", *flags), partial(is_finished, run_folder))
 
     def progress() -> tuple[float, str]:
         steps = read_metrics(run_folder / "metrics.jsonl")
@@ -65,7 +67,10 @@ def run_job(plan: Plan, folder: Path, run: Run) -> Job:
             return 1.0, "evaluating"
         budget = settings.get("max_tokens")
         done = sum(step["num_tokens"] for step in steps) / budget if budget else 0.0
-        return max(done, steps[-1]["step"] / settings["steps"]), summary(steps[-1])
+        last = steps[-1]
+        speed = rate(int(last["num_tokens"]), last["step_time"])
+        line = f"update {last['step']} of {settings['steps']}  {summary(last)}  {speed}"
+        return max(done, last["step"] / settings["steps"]), line
 
     return Job(run.folder, run_folder, (train, _evaluate(folder, run.folder, run.split)), progress)
 

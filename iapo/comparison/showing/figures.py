@@ -9,7 +9,7 @@ from html import escape
 from iapo.inspection.figure import Axis
 
 WIDTH, HEIGHT = 440, 300
-LEFT, RIGHT, TOP, BOTTOM = 56, 14, 14, 44
+LEFT, RIGHT, TOP, BOTTOM = 64, 14, 14, 44
 
 COLORS = 10
 """Colors of series; the style has as many, ``c0`` to ``c9``, further series are dashed."""

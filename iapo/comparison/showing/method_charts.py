@@ -109,7 +109,8 @@ def classes(summary: Summary) -> str:
         for m in methods
     ]
     drawn = stacked_bars(bars, "tokens of a completion")
-    return f'{drawn}<ul class="legend">{legend}</ul>{html_table(["method", *kinds], rows, text=1)}'
+    table = html_table(["method", *kinds], rows, text=1)
+    return f'<div class="scroll">{drawn}</div><ul class="legend">{legend}</ul>{table}'
 
 
 def learning(summary: Summary) -> str:

@@ -1,0 +1,58 @@
+"""What a run writes while it goes on: the completions of an evaluation as they are sampled, and the report so far."""
+
+from collections.abc import Callable, Sequence
+
+from iapo.evaluation import Sample, lines_of
+from iapo.rollout import style_of
+from iapo.training.folder import write_text
+from iapo.training.log import read_metrics
+from iapo.training.opening import Run
+from iapo.training.styles import warn_of_style
+
+_ENOUGH = 4
+"""Completions that came to their end, from which on their style is checked."""
+
+
+def seeing(run: Run, when: str) -> Callable[[Sequence[Sample]], None]:
+    """What keeps the completions of an evaluation, and writes the report so far, as they are sampled.
+
+    Where the style was known before anything was sampled, the first of them also show whether it is theirs.
+
+    Args:
+        run: that is evaluated.
+        when: before training, after update 20.
+    """
+    session, processes = run.session, run.session.update_settings.processes
+    path, total = run.folder / f"evaluation-{session.step}.jsonl", evaluated(run)
+    unchecked = run.style_said and session.step == 0
+
+    def see(samples: Sequence[Sample]) -> None:
+        nonlocal unchecked
+        whole = [sample for sample in samples if sample.finished]
+        if unchecked and len(whole) >= _ENOUGH:
+            unchecked = False
+            texts, prompts = [sample.completion for sample in whole], [sample.prompt for sample in whole]
+            warn_of_style(style_of(session.components.sampler), texts, prompts)
+        with processes.together():
+            if processes.first:
+                write_text(path, lines_of(samples))
+                run.so_far.samples, run.so_far.when = samples, when
+                run.so_far.write(f"{len(samples)} of {total} completions of the evaluation {when} are sampled")
+
+    return see
+
+
+def tell_so_far(run: Run) -> None:
+    """Write the report of a run that goes on, behind an evaluation or an update; that of a finished one is gone."""
+    session, processes = run.session, run.session.update_settings.processes
+    with processes.together():
+        if processes.first:
+            run.so_far.metrics = read_metrics(run.folder / "metrics.jsonl")
+            if session.samples:
+                run.so_far.samples, run.so_far.when = session.samples, f"in update {session.step}"
+            run.so_far.write(f"{session.step} of {session.settings.steps} updates are made")
+
+
+def evaluated(run: Run) -> int:
+    """How many completions an evaluation samples."""
+    return len(run.held_out) * (run.settings.eval_samples + 1)
