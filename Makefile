@@ -25,10 +25,12 @@ unexport PYTHONDONTWRITEBYTECODE
 # One thread: the embedded model is too small for a second one to help, and two that wait for each other make a run several
 # times slower where another process is at work.
 train: export OMP_NUM_THREADS ?= 1
-# A finished run is kept: `rm -r runs/embedded` to train again. An interrupted one is taken up where it stopped.
-train: $(VENV)/.installed
-	@grep -qsx "# Report" $(RUN)/report.md || $(BIN)/iapo train --output $(RUN) --resume
+train: $(RUN)/report.md
 	@cat $(RUN)/report.md
+
+# A finished run is kept: `rm -r runs/embedded` to train again. An interrupted one is taken up where it stopped.
+$(RUN)/report.md: $(VENV)/.installed
+	$(BIN)/iapo train --output $(RUN) --resume
 
 # What runs on one processor runs side by side; pytest has both for itself.
 test: $(VENV)/.installed

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 MOMENTS = ("first line", "first report", "first texts", "first update", "final report")
-_FILES = {"first report": "report.md", "first texts": "samples.jsonl"}
+_FILES = {"first report": "report-so-far.md", "first texts": "samples.jsonl"}
 
 
 def first_times(arguments: list[str], until_texts: bool = False) -> dict[str, tuple[float, float]]:

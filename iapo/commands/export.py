@@ -11,7 +11,7 @@ from iapo.policy.lora import base_of, is_adapter
 from iapo.training.checkpoint import FORMAT, latest_checkpoint
 from iapo.training.folder import TEMPORARY, verify_folder
 from iapo.training.progress import CommandProgress
-from iapo.training.report import FIGURES, REPORT, is_finished
+from iapo.training.report import FIGURES, REPORT
 
 _CARD = """---
 library_name: {library}{base_line}
@@ -118,7 +118,7 @@ def _card(checkpoint: Path, folder: Path, name: str, adapter: bool) -> str:
     """The model card: where the model comes from, how to load it, and the report of its run with its pictures."""
     run, report = checkpoint.parent, "The run has no report: it was not finished."
     step = int(checkpoint.name.rpartition("-")[2])
-    if is_finished(run):
+    if (run / REPORT).exists():
         text = (run / REPORT).read_text(encoding="utf-8")
         report = text.replace("# Report\n", "## The run\n", 1).replace("\n## ", "\n### ")
         report = report.replace("### The run", "## The run", 1).strip()

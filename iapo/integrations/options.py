@@ -86,7 +86,7 @@ class TokenAdvantageOptions(_Config):
     applies_to: AppliesTo = field(default="correct", metadata={"help": "The completions that get an information term."})
     per_group: int | None = field(
         default=None,
-        metadata={"help": "Completions of a group that get an information term, and are measured, at most; default: all."},
+        metadata={"help": "Completions of a group that get an information term, and are measured; default: all."},
     )
     correct_above: float = field(
         default=0.5, metadata={"help": "A completion is right if that reward, unweighted, is above this."}

@@ -14,8 +14,7 @@ from iapo.tasks import Row
 from iapo.training.divided import divided_scores
 from iapo.training.folder import write_text
 from iapo.training.processes import Processes
-from iapo.training.report import REPORT
-from iapo.training.report_so_far import ReportSoFar
+from iapo.training.report_so_far import SO_FAR, ReportSoFar
 from iapo.training.samples import SAMPLES
 from iapo.types import Rollout
 
@@ -64,6 +63,6 @@ class FirstLook:
                 right, cut = sum(s.correct for s in samples), sum(s.finished is False for s in samples)
                 print(
                     f"first completions: {right} of {len(samples)} right, {cut} cut before they ended; "
-                    f"iapo show {folder} prints them, {folder / REPORT} is the report so far",
+                    f"iapo show {folder} prints them, {folder / SO_FAR} is the report so far",
                     file=sys.stderr,
                 )

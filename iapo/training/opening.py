@@ -27,7 +27,7 @@ from iapo.training.log import truncate_metrics
 from iapo.training.parallel import Sharding
 from iapo.training.processes import Processes
 from iapo.training.progress import CommandProgress
-from iapo.training.report import is_finished
+from iapo.training.report import REPORT
 from iapo.training.report_so_far import ReportSoFar
 from iapo.training.reproducibility import tokenizer_digest
 from iapo.training.samples import SAMPLES
@@ -70,7 +70,7 @@ def open_run(
     """Check everything, load the policy or its newest checkpoint, and write the first files of the run folder."""
     with processes.together():
         if processes.first and not settings.resume and (folder / "config.json").exists():
-            state = "a finished run" if is_finished(folder) else "a run"
+            state = "a finished run" if (folder / REPORT).exists() else "a run"
             raise FileExistsError(
                 f"output: {settings.output} holds {state} already; remove it, name another, or go on with --resume "
                 "(a finished run with more --steps)"

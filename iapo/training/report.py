@@ -9,10 +9,7 @@ from iapo.training.folder import write_text
 from iapo.training.quoting import quoted
 
 REPORT = "report.md"
-"""The file of a run that says what happened, or happens so far."""
-
-_HEADING = "# Report"
-"""The first line of a finished run's."""
+"""The file that a finished run has."""
 
 FIGURES = ("curves.png", "before_after.png")
 """The pictures in it."""
@@ -50,7 +47,7 @@ def write_report(
     """
     plot_curves(metrics, folder / FIGURES[0])
     plot_before_after(before, after, folder / FIGURES[1])
-    lines = [_HEADING, "", *(f"- {name}: {value}" for name, value in metadata.items()), ""]
+    lines = ["# Report", "", *(f"- {name}: {value}" for name, value in metadata.items()), ""]
     lines += ["## Before and after, on problems held out from training", "", *verdict(before, after), ""]
     lines += [markdown_table({"before": before, "after": after}), ""]
     lines += ["![accuracy against length](before_after.png)", ""]
@@ -59,15 +56,6 @@ def write_report(
     path = folder / REPORT
     write_text(path, "\n".join(lines) + "\n")
     return path
-
-
-def is_finished(folder: Path) -> bool:
-    """Whether a run folder holds the report of a finished run, not one so far."""
-    try:
-        with open(folder / REPORT, encoding="utf-8") as file:
-            return file.readline().rstrip("\n") == _HEADING
-    except FileNotFoundError:
-        return False
 
 
 def verdict(before: EvaluationResult, after: EvaluationResult) -> list[str]:

@@ -1,4 +1,4 @@
-"""The report of a run that is not finished: what was sampled so far, in the place where the final one will be."""
+"""The report of a run that is not finished: what was sampled so far."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,10 +11,13 @@ from iapo.training.folder import write_text
 from iapo.training.quoting import fenced, quoted
 from iapo.training.report import REPORT, time_table
 
+SO_FAR = "report-so-far.md"
+"""The file; a finished run has the report in its place."""
+
 
 @dataclass
 class ReportSoFar:
-    """Writes ``report.md`` anew whenever there is more to say, from the first completions on.
+    """Writes ``report-so-far.md`` anew whenever there is more to say, from the first completions on.
 
     Args:
         folder: the run folder.
@@ -40,7 +43,7 @@ class ReportSoFar:
         Args:
             state: how far the run is.
         """
-        lines = ["# Report so far", "", f"**Not finished: {state}.** The final report takes this one's place.", ""]
+        lines = ["# Report so far", "", f"**Not finished: {state}.** The final report will be `{REPORT}`.", ""]
         lines += [*(f"- {name}: {value}" for name, value in self.metadata.items()), ""]
         if not self.samples:
             lines += ["## What is sent", "", *fenced(self.prompt), ""]
@@ -52,7 +55,11 @@ class ReportSoFar:
         lines += quoted(self.samples, self.folder, self.when)
         if self.metrics:
             lines += ["## Training", "", *time_table(self.metrics)]
-        write_text(self.folder / REPORT, "\n".join(lines).rstrip() + "\n")
+        write_text(self.folder / SO_FAR, "\n".join(lines).rstrip() + "\n")
+
+    def remove(self) -> None:
+        """Remove the file, if there is one."""
+        (self.folder / SO_FAR).unlink(missing_ok=True)
 
     @contextmanager
     def kept_if_sampled(self, heard: bool) -> Iterator[None]:
@@ -65,7 +72,7 @@ class ReportSoFar:
             yield
         except BaseException:
             if heard and not self.samples:
-                (self.folder / REPORT).unlink(missing_ok=True)
+                self.remove()
             raise
 
 

@@ -152,6 +152,8 @@ def _carry_on(run: Run, interruption: Interruption, progress: CommandProgress) -
     if session.resumed_from is not None:
         restore_rng(session.resumed_from.state.rng)
     if session.share_done() < 1:
+        if processes.first:
+            (run.folder / REPORT).unlink(missing_ok=True)  # of a finished run that goes on
         tell_so_far(run)
     elif processes.first:
         progress.say(_reached(session))
@@ -187,6 +189,7 @@ def _carry_on(run: Run, interruption: Interruption, progress: CommandProgress) -
     with processes.together():
         if processes.first:
             write_report(run.folder, metadata, read_metrics(metrics_file), before, after, _sampled(run))
+            run.so_far.remove()
     return True
 
 

@@ -43,7 +43,7 @@ def seeing(run: Run, when: str) -> Callable[[Sequence[Sample]], None]:
 
 
 def tell_so_far(run: Run) -> None:
-    """Write the report of a run that goes on, behind an evaluation or an update; that of a finished one is gone."""
+    """Write the report of a run that goes on, behind an evaluation or an update."""
     session, processes = run.session, run.session.update_settings.processes
     with processes.together():
         if processes.first:

@@ -4,7 +4,6 @@ import json
 
 from iapo.cli import main
 from iapo.rollout import CompactingSampler
-from iapo.training.report import is_finished
 from iapo.training.session import Session
 from iapo.training.styles import StyleSource
 
@@ -22,7 +21,7 @@ def reports(folder, capsys) -> dict[str, str]:
     """The report, and what `iapo show` says, at a moment of a run."""
     capsys.readouterr()
     assert main(["show", str(folder)]) == 0
-    return {"report": (folder / "report.md").read_text(), "shown": capsys.readouterr().out}
+    return {"report": (folder / "report-so-far.md").read_text(), "shown": capsys.readouterr().out}
 
 
 def test_there_is_something_to_read_at_every_stage_of_a_run(tmp_path, monkeypatch, capsys):
@@ -45,7 +44,7 @@ def test_there_is_something_to_read_at_every_stage_of_a_run(tmp_path, monkeypatc
         return advance(session, *arguments)
 
     def sampled(sampler, prompts, size):
-        first.setdefault("report", (folder / "report.md").read_text())
+        first.setdefault("report", (folder / "report-so-far.md").read_text())
         return sample(sampler, prompts, size)
 
     sample, first = CompactingSampler.__call__, {}
@@ -76,6 +75,7 @@ def test_there_is_something_to_read_at_every_stage_of_a_run(tmp_path, monkeypatc
     assert "advantage" in seen["before update 2"]["report"]
     assert "6 of 8 completions of the evaluation after update 2" in dict(found)["6 after 2"]["report"]
     assert (folder / "report.md").read_text().startswith("# Report\n")
+    assert not (folder / "report-so-far.md").exists()
 
 
 def test_a_report_so_far_is_no_finished_run(tmp_path, monkeypatch, capsys):
@@ -87,16 +87,21 @@ def test_a_report_so_far_is_no_finished_run(tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patched:
         patched.setattr("iapo.training.diagnosis.optimise", stop)
         assert main(["train", "--output", str(folder), *SMALL]) == 1
-    assert not is_finished(folder)
-    assert (folder / "report.md").read_text().startswith("# Report so far")
+    assert not (folder / "report.md").exists()
+    assert (folder / "report-so-far.md").read_text().startswith("# Report so far")
     assert main(["train", "--output", str(folder), *SMALL]) == 1
     assert f"{folder} holds a run already" in capsys.readouterr().err
     first = (folder / "samples.jsonl").read_text()
     assert main(["train", "--output", str(folder), "--resume", *SMALL]) == 0
-    assert is_finished(folder)
+    assert (folder / "report.md").exists()
     assert (folder / "samples.jsonl").read_text().startswith(first), "nothing is sampled twice"
     assert main(["train", "--output", str(folder), *SMALL]) == 1
     assert f"{folder} holds a finished run already" in capsys.readouterr().err
+    longer = ["3" if flag == "2" and SMALL[at - 1] == "--steps" else flag for at, flag in enumerate(SMALL)]
+    with monkeypatch.context() as patched:
+        patched.setattr("iapo.training.diagnosis.optimise", stop)
+        assert main(["train", "--output", str(folder), "--resume", *longer]) == 1
+    assert not (folder / "report.md").exists(), "the report of two updates is not that of three"
 
 
 def test_a_run_that_fails_before_its_first_completions_are_scored_leaves_no_report(tmp_path, capsys):
@@ -104,7 +109,7 @@ def test_a_run_that_fails_before_its_first_completions_are_scored_leaves_no_repo
     folder = tmp_path / "run"
     assert main(["train", "--output", str(folder), *SMALL, "--rewards", f"{tmp_path}/own.py:raises"]) == 1
     assert "reward 'raises' raised KeyError" in capsys.readouterr().err
-    assert not (folder / "report.md").exists()
+    assert not (folder / "report-so-far.md").exists()
 
 
 def test_first_completions_change_nothing_of_a_run(tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate
 from iapo.rewards import in_style
 from iapo.tasks import Classifier, Task
 from iapo.training.checkpoint import latest_checkpoint
-from iapo.training.report import is_finished
+from iapo.training.report import REPORT
 from iapo.training.session import greedy_beside
 from iapo.training.settings import PolicySource, ProblemSource
 from iapo.training.styles import kept_style, sampler_in_style
@@ -43,7 +43,7 @@ def evaluate_run(problems: Path, run: Path) -> None:
     content = json.loads(problems.read_text(encoding="utf-8"))
     parts = instantiate(content["settings"])
     checkpoint = latest_checkpoint(run)
-    if checkpoint is None and is_finished(run):
+    if checkpoint is None and (run / REPORT).exists():
         raise FileNotFoundError(
             f"{run}: this run was trained and has no checkpoint left to evaluate; put it back, or delete the folder to "
             "train again"

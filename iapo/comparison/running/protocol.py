@@ -4,7 +4,6 @@ import itertools
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from iapo.comparison.running.runner import Job, Outcome, Stage
 from iapo.comparison.running.settings import Settings
 from iapo.training.log import read_metrics
 from iapo.training.progress import rate, summary
-from iapo.training.report import is_finished
+from iapo.training.report import REPORT
 
 Execute = Callable[[str, Sequence[Job]], Mapping[str, Outcome]]
 
@@ -57,7 +56,7 @@ def run_job(plan: Plan, folder: Path, run: Run) -> Job:
     (run_folder / "settings.yaml").write_text(yaml.safe_dump(run_settings(run), sort_keys=False))
     settings = run.method.settings[run.setting]
     flags = f"--config={run_folder / 'settings.yaml'}", f"--output={run_folder}", "--resume"
-    train = Stage((sys.executable, "-m", "iapo.cli", "train", *flags), partial(is_finished, run_folder))
+    train = Stage((sys.executable, "-m", "iapo.cli", "train", *flags), (run_folder / REPORT).exists)
 
     def progress() -> tuple[float, str]:
         steps = read_metrics(run_folder / "metrics.jsonl")
