@@ -33,6 +33,9 @@ from iapo.training.parser import train_parser
 from iapo.training.settings import PolicySource
 from iapo.training.styles import estimator_in_style, sampler_in_style
 
+RARE = 0.1
+"""Choices behind a kind of line have a row if a completion has so many of them."""
+
 
 def sampled(path: Path, problems: list[dict[str, Any]], arguments: argparse.Namespace, flags: list[str]) -> tuple:
     """A batch of completions with their advantages, and the tokenizer."""
@@ -90,13 +93,14 @@ def lines_table(batch: TrainingBatch, spans: list[list[Span]], terms: Mapping[st
 
 
 def decisions_table(batch: TrainingBatch, spans: list[list[Span]], terms: Mapping[str, Tensor]) -> str:
-    """The contrasts of each kind of line, at all places and behind each other kind."""
+    """The contrasts of each kind of line, at all places, and behind each other kind where that is not rare."""
     decisions, groups = decisions_of(spans), batch.rollout.group_ids.tolist()
     columns = [f"{name}, {what}" for name in terms for what in ("mean", "difference", "push")]
     rows = []
     for kind in (*KINDS, "other"):
         behind = Counter(each.behind for each in decisions if each.kind == kind)
-        places = [(None, behind.total()), *behind.most_common()] if behind else []
+        often = [(place, count) for place, count in behind.most_common() if count >= RARE * len(spans)]
+        places = [(None, behind.total()), *often] if behind else []
         for place, count in places:
             row = [kind, place or "any", f"{count / len(spans):.2f}"]
             for term in terms.values():
