@@ -173,7 +173,7 @@ class StyleSource:
         """The style that samples show, how many show it, and the texts of those that came to their end.
 
         Raises:
-            ValueError: none fits, and that is to be ``refuse`` d.
+            ValueError: none fits those that came to their end, if ``refuse``.
         """
         answer, reasoning = self._said()
         texts = decode_completions(tokenizer, rollout, eos_ids)
