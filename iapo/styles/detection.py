@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from iapo.styles.before_answer import BeforeAnswer
 from iapo.styles.boxed import Boxed
+from iapo.styles.combined import FirstThatFits
 from iapo.styles.completion import CompletionStyle
 from iapo.styles.interface import AnswerStyle, Marked, ReasoningStyle
 from iapo.styles.json_field import JsonField
@@ -60,8 +61,8 @@ def detect_style(
     Reasoning: between tags if the prompts end with an opening tag, as chat templates of Qwen3 and DeepSeek-R1 write it,
     or if a quarter of the samples close one; else, and where the prompts end with a closing tag, all before the answer.
     Answer: each sample counts for the most specific style that fits it, and the style with the most samples is taken,
-    be they few: a weak policy often fails to answer. Where they are less than a quarter of all and half of the samples
-    end with a short line, it is the last line.
+    be they few: a weak policy often fails to answer. Where they are less than a quarter of all, too few to be sure, the
+    other styles are read too; but if half of the samples end with a short line, it is the last line.
 
     Args:
         samples: completions without their end-of-sequence tokens; best such that have come to their end.
@@ -115,7 +116,11 @@ def _answer_of(texts: Sequence[str]) -> tuple[AnswerStyle, list[Marked | None]]:
         return LastLine(), lines
     if most:
         chosen = next(style for style in ANSWER_STYLES if counts[style] == most)
-        return chosen, [each.get(chosen) for each in found]
+        if most >= _ENOUGH * len(texts):
+            return chosen, [each.get(chosen) for each in found]
+        others = tuple(style for style in ANSWER_STYLES if style != chosen and not isinstance(style, AnswerTags))
+        both = FirstThatFits((chosen, AnswerTags(), *others) if chosen != AnswerTags() else (chosen, *others))
+        return both, [_plausible(text, both.find(text)) for text in texts]
     raise ValueError(
         f"answer_style: auto finds no answers in {len(texts)} samples of the model (tags, a box, a JSON field, ####, a "
         "phrase such as 'The answer is', a short last line), the first of which is "

@@ -26,6 +26,7 @@ from iapo.styles import (
     BeforeAnswer,
     Boxed,
     CompletionStyle,
+    FirstThatFits,
     Hashes,
     JsonField,
     LastLine,
@@ -159,7 +160,7 @@ class StyleSource:
             see(rollout, style)
         style, told, whole = self._seen(rollout, tokenizer, eos_ids, prompts, refuse=True)
         print(
-            f"style: {told.format(type(style.answer).__name__)}; an answer is asked for with {style.postfix!r} and "
+            f"style: {told.format(_name(style.answer))}; an answer is asked for with {style.postfix!r} and "
             f"ended with {style.closing!r} (--answer_style, --reasoning_style, --postfix and --closing say otherwise)",
             file=sys.stderr,
         )
@@ -173,7 +174,7 @@ class StyleSource:
         """The style that samples show, how many show it, and the texts of those that came to their end.
 
         Raises:
-            ValueError: none fits, and that is to be ``refuse`` d.
+            ValueError: none fits those that came to their end, if ``refuse``.
         """
         answer, reasoning = self._said()
         texts = decode_completions(tokenizer, rollout, eos_ids)
@@ -201,7 +202,7 @@ class StyleSource:
             }[name]
             if getattr(self, flag) is not None:
                 warnings.warn(
-                    f"{flag}: {text!r} contradicts how completions answer ({type(style.answer).__name__}{written}): an "
+                    f"{flag}: {text!r} contradicts how completions answer ({_name(style.answer)}{written}): an "
                     f"answer that is asked for so is not read as one, and is not what the model writes. Leave --{flag} "
                     f"out, which takes {kept!r}, or name the style that it belongs to with --answer_style and "
                     "--reasoning_style",
@@ -244,11 +245,17 @@ def warn_of_style(style: CompletionStyle, samples: Sequence[str], prompts: Seque
     flags = " ".join(f"--{flag} {name}" for flag, name in named if name is not None)
     warnings.warn(
         f"answer_style: {readable(style, samples)} of {len(samples)} samples that came to their end answer as the run "
-        f"reads them ({type(style.reasoning).__name__}, {type(style.answer).__name__}), {found.fitting} do by "
-        f"{type(found.style.reasoning).__name__} and {type(found.style.answer).__name__}: take {flags}, or ask for the "
+        f"reads them ({type(style.reasoning).__name__}, {_name(style.answer)}), {found.fitting} do by "
+        f"{type(found.style.reasoning).__name__} and {_name(found.style.answer)}: take {flags}, or ask for the "
         "other form with --system_prompt or --prompt_template",
         stacklevel=2,
     )
+
+
+def _name(answer: AnswerStyle) -> str:
+    """What an answer style is called; one made of several by the first, which asks."""
+    first = f"{_name(answer.styles[0])}, or else in another way" if isinstance(answer, FirstThatFits) else ""
+    return first or type(answer).__name__
 
 
 def sampler_in_style(sampler: Sampler, style: CompletionStyle) -> Sampler:

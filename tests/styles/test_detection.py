@@ -42,7 +42,9 @@ def test_specific_before_general():
     assert isinstance(detect_style(["a\n#### 7"] + ["a\nb"] * 3).style.answer, Hashes), "a quarter is enough"
     assert isinstance(detect_style(["a\n#### 7"] + ["a\nb"] * 4).style.answer, LastLine)
     rare = detect_style(["a\n#### 7"] + ["a long line " * 20] * 20)
-    assert (type(rare.style.answer), rare.fitting) == (Hashes, 1), "a weak policy rarely answers"
+    assert (rare.style.postfix, rare.fitting) == ("\n#### ", 1), "a weak policy rarely answers"
+    read = ["a\n#### 7", "So \\boxed{8}", "The answer is 9."]
+    assert [rare.style.answer_in(text) for text in read] == ["7", "8", "9"], "one sample is too few to be sure"
 
 
 def test_what_is_known_is_kept():
