@@ -154,7 +154,7 @@ $(VERL)/.installed: pyproject.toml constraints.txt
 	$(VERL)/bin/python $(PIP_OLDER) --upgrade pip
 	$(VERL)/bin/python $(PIP_OLDER) torch
 	$(VERL)/bin/python $(PIP_OLDER) -e . transformers==5.9.0 pytest hypothesis \
-		accelerate datasets peft math-verify "jsonargparse[signatures]" ray==2.60.0 tensordict==0.10.0 \
+		accelerate datasets gguf peft math-verify "jsonargparse[signatures]" ray==2.60.0 tensordict==0.10.0 \
 		TransferQueue==0.1.11 hydra-core omegaconf codetiming torchdata tensorboard cachetools pandas aiohttp fastapi \
 		uvicorn pylatexenc dill || { \
 		echo "make: Ray 2.60 and what verl needs cannot be installed on $$(uname -sm), $$($(VERL)/bin/python -V);" \

@@ -105,8 +105,8 @@ SLIDING: dict[str, dict[str, object]] = {
     "gemma4_text": {**SHARED, "layer_types": TURNS, "global_head_dim": 16},
 }
 REFUSED: dict[str, tuple[dict[str, object], str]] = {
-    "mamba": ({"state_size": 4}, "linear_attention|recurrent"),
-    "mamba2": ({"state_size": 4, "num_heads": 4, "head_dim": 16, "n_groups": 1}, "linear_attention|recurrent"),
+    "mamba": ({"state_size": 4}, "linear_attention|recurrent|mamba"),
+    "mamba2": ({"state_size": 4, "num_heads": 4, "head_dim": 16, "n_groups": 1}, "linear_attention|recurrent|mamba"),
     "rwkv": ({"attention_hidden_size": 32}, "recurrent"),
     "recurrent_gemma": ({"lru_width": 32, "attention_window_size": 4}, "linear_attention|recurrent"),
     "jamba": ({"mamba_d_state": 4}, "linear_attention|recurrent|mamba"),
