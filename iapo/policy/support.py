@@ -73,6 +73,15 @@ def check_text(model: nn.Module, mask: Bool[Tensor, "batch width"]) -> None:
         )
 
 
+def layer_types(config: Any) -> set[str]:
+    """The kinds of layers that a text config names, as transformers does since 5.10; empty if it names none.
+
+    Older versions have them of some hybrids by another name, and call attention layers ``attention``.
+    """
+    found = getattr(config, "layer_types", None) or getattr(config, "layers_block_type", None) or ()
+    return {"full_attention" if kind == "attention" else kind for kind in found}
+
+
 def turning_length(config: Any) -> int | None:
     """Positions beyond which all rotary angles change; ``None``: they never do.
 

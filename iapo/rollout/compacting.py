@@ -13,7 +13,7 @@ from transformers.cache_utils import DynamicLayer
 from iapo.ops.padding import pad_rows
 from iapo.policy.forward import UnsupportedModelError, cache_argument, positions, sharded
 from iapo.policy.limits import check_logits
-from iapo.policy.support import check_causal
+from iapo.policy.support import check_causal, layer_types
 from iapo.rollout.growing import GrowingLayer
 from iapo.rollout.language_model import Generated, LanguageModelSampler
 from iapo.rollout.stopping import StopWatch
@@ -144,10 +144,10 @@ def _batches(
 
 def _refuse_uncompactable(model: Any) -> None:
     config = model.config.get_text_config(decoder=True)
-    odd = sorted(set(getattr(config, "layer_types", None) or ()) - _SELECTABLE)
+    odd = sorted(layer_types(config) - _SELECTABLE)
     why = "an encoder" if model.config.is_encoder_decoder else f"layers of type {', '.join(odd)}" if odd else ""
     # A hybrid that says that all its layers are attention has no state (granitemoehybrid).
-    stateful = getattr(model, "_is_stateful", False) and not getattr(config, "layer_types", None)
+    stateful = getattr(model, "_is_stateful", False) and not layer_types(config)
     if why or stateful:
         raise UnsupportedModelError(
             f"model: {type(model).__name__} ({config.model_type}) has {why or 'recurrent layers'}, want full or "

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from iapo.estimators.packed.block_attention import NAME as BLOCK_ATTENTION
 from iapo.policy.forward import UnsupportedModelError, cache_argument, unwrap
-from iapo.policy.support import check_causal, check_turning, turning_length
+from iapo.policy.support import check_causal, check_turning, layer_types, turning_length
 
 FLEX = "flex_attention"
 """FlexAttention's name in transformers; it takes a block mask."""
@@ -62,11 +62,11 @@ def mask_windows(config: Any) -> dict[str, int | None]:
 
     A window of ``None`` is full attention.
     """
-    layer_types = set(getattr(config, "layer_types", None) or ())
+    kinds = layer_types(config)
     window = getattr(config, "sliding_window", None)
-    if "sliding_attention" in layer_types:
+    if "sliding_attention" in kinds:
         return {"full_attention": None, "sliding_attention": window}
-    if layer_types or not getattr(config, "use_sliding_window", True):
+    if kinds or not getattr(config, "use_sliding_window", True):
         return {"": None}
     return {"": window}
 
@@ -103,12 +103,12 @@ def _refuse_unmaskable(model: Any, config: Any) -> None:
 
 def _why_not(model: Any, config: Any) -> str:
     """What keeps a model from honoring a packed mask, as far as its class and its config say; empty: nothing."""
-    layer_types = set(getattr(config, "layer_types", None) or ())
-    odd = sorted(layer_types - {"full_attention", "sliding_attention"})
+    kinds = layer_types(config)
+    odd = sorted(kinds - {"full_attention", "sliding_attention"})
     if odd:
         return f"has layers of type {', '.join(odd)}: their state cannot be cut back to a prefix"
     # A hybrid that says that all its layers are attention has no state (granitemoehybrid).
-    if getattr(model, "_is_stateful", False) and not layer_types:
+    if getattr(model, "_is_stateful", False) and not kinds:
         return "has recurrent layers: their state cannot be cut back to a prefix"
     if getattr(config, "alibi", False):
         return "biases attention by the distance in the cache (ALiBi), whatever positions it is given"
