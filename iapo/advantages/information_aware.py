@@ -79,7 +79,9 @@ class InformationAware(WrappingAssigner):
         applies_to: the completions that get an information term, which is normalized over their tokens only.
         per_group: completions of a group that get an information term, so that a loop measures no more: of those that
             could get one the first. Completions of a group are drawn alike, so the first are as good as any; but their
-            order must not depend on what they are, such as their length. ``None``: all.
+            order must not depend on what they are, such as their length. Those that the outcome leaves out of the loss
+            count too. With 1, centering over the group is centering over the completion, and length has no price.
+            ``None``: all.
         solve_rate_power: exponent of the group's share of correct completions, by which the information term is
             multiplied; 0: it is not.
         covers: the tokens that get an information term: those where information was ``"measured"``, or all tokens of

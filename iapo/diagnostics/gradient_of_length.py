@@ -58,8 +58,8 @@ def length_gradient(
 
     *Degenerate cases.* Empty unless both halves have a group of two (a group of at least four). All lengths equal: 0.
 
-    *Cost.* Two forwards of each completion, one backward, and one more backward for each term; memory for two
-    gradients.
+    *Cost.* Two forwards of each completion, one backward, and one more backward for each term (with ``gradients`` that
+    are sharded, also one more forward); memory for three gradients.
 
     Args:
         logprobs: log-probabilities (nats) of a rollout's completion tokens under the policy that sampled, with a graph

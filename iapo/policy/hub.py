@@ -1,7 +1,6 @@
 """Whether the hub can be asked, noticed within seconds: what loads from it tries again and again, for a minute."""
 
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ _PATIENCE = 10.0
 """Seconds in which the hub is to answer."""
 
 
-@lru_cache
 def unreachable_model(source: str) -> str:
     """Why the hub cannot be asked for a model; empty if it can be, or need not be: the model is here or cached."""
     if source == "embedded" or not is_hub_id(source) or Path(source).suffix == ".gguf":
@@ -22,7 +20,6 @@ def unreachable_model(source: str) -> str:
     return _why_not(lambda: HfApi().model_info(source, timeout=_PATIENCE))
 
 
-@lru_cache
 def unreachable_data(name: str, cache: Path) -> str:
     """Why the hub cannot be asked for a data set; empty if it can be, or need not be.
 
@@ -30,7 +27,10 @@ def unreachable_data(name: str, cache: Path) -> str:
         name: of the data set, or a path.
         cache: of the package ``datasets``.
     """
-    if not is_hub_id(name) or (cache / name.replace("/", "___")).exists():
+    from datasets.naming import camelcase_to_snakecase
+
+    owner, slash, own = name.rpartition("/")
+    if not is_hub_id(name) or (cache / f"{owner}{slash and '___'}{camelcase_to_snakecase(own)}").exists():
         return ""
     return _why_not(lambda: HfApi().dataset_info(name, timeout=_PATIENCE))
 

@@ -25,9 +25,11 @@ def sharded_gradients(
         held = [parameter.grad for parameter in parameters]
         for parameter in parameters:
             parameter.grad = None
-        values = logprobs()
-        (weights.to(values.dtype) * values).sum().backward()
-        found = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
-        for parameter, before in zip(parameters, held, strict=True):
-            parameter.grad = before
+        try:
+            values = logprobs()
+            (weights.to(values.dtype) * values).sum().backward()
+            found = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
+        finally:
+            for parameter, before in zip(parameters, held, strict=True):
+                parameter.grad = before
         yield [each.to_local() if isinstance(each, DTensor) else each for each in found]

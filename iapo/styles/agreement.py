@@ -22,6 +22,8 @@ def misfits(style: CompletionStyle) -> tuple[str, ...]:
         >>> misfits(CompletionStyle(asks="</think>Answer: ")), misfits(CompletionStyle(asks="</think>\\n<answer>"))
         (('asks',), ())
     """
+    if not _reads_what_it_asks(replace(style, asks=None, ends=None)):
+        return ()  # it reads other answers than the one that is tried
     alone = {"asks": replace(style, ends=None), "ends": replace(style, asks=None)}
     # An empty text is none: nothing is said against an answer that nothing ends.
     return tuple(name for name, tried in alone.items() if getattr(style, name) and not _reads_what_it_asks(tried))

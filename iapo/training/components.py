@@ -110,7 +110,6 @@ def warn_of_nothing_measured(estimator: MIEstimator, assigner: AdvantageAssigner
         warnings.warn(
             f"estimator: {type(estimator).__name__} measures nothing, and {type(assigner).__name__} reads what is "
             "measured: the information of every token is 0, and only the outcome trains. Take an estimator that "
-            "measures (--estimator LeaveOut or AnswerLikelihood), or an assigner that needs none (--assigner "
-            "GroupRelative)",
+            "measures, such as LeaveOut or AnswerLikelihood, or an assigner that reads none, such as GroupRelative",
             stacklevel=2,
         )

@@ -132,7 +132,7 @@ def open_run(
     }
     metadata |= {"command": f"`{command}`"} if command else {}
     so_far = ReportSoFar(folder, metadata, training[0]["prompt"])
-    new = session.resumed_from is None and not (folder / "evaluation-0.json").exists()
+    new = kept is None and session.resumed_from is None and not (folder / "evaluation-0.json").exists()
     with processes.together():
         if processes.first and new:
             so_far.write("the first completions are being sampled")

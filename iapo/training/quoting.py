@@ -1,7 +1,6 @@
 """Three sampled texts for a report: a short right one, a wrong one, and the longest."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from iapo.evaluation import Sample
 from iapo.inspection.glyphs import printable
@@ -41,11 +40,17 @@ def facts(sample: Sample) -> str:
     return " · ".join([*parts, read + ("" if sample.reference is None else f", reference {_short(sample.reference)}")])
 
 
-def quoted(samples: Sequence[Sample], folder: Path, when: str = "after training") -> list[str]:
-    """The section of a report; empty without samples."""
+def quoted(samples: Sequence[Sample], show: str, when: str = "after training") -> list[str]:
+    """The section of a report; empty without samples.
+
+    Args:
+        samples: to choose from.
+        show: the command that prints all of them.
+        when: they were sampled.
+    """
     if not samples:
         return []
-    lines = [f"## Sampled {when}", "", f"All of them: `iapo show {folder}`.", ""]
+    lines = [f"## Sampled {when}", "", f"All of them: `{show}`.", ""]
     for name, sample in chosen(samples).items():
         lines += [f"**{name}**: {facts(sample)}", "", *fenced(sample.prompt, sample.completion), ""]
     return lines

@@ -51,7 +51,7 @@ def write_report(
     lines += ["## Before and after, on problems held out from training", "", *verdict(before, after), ""]
     lines += [markdown_table({"before": before, "after": after}), ""]
     lines += ["![accuracy against length](before_after.png)", ""]
-    lines += quoted(samples, folder)
+    lines += quoted(samples, f"iapo show {folder}")
     lines += ["## Training", "", "![curves](curves.png)", "", *_about_curves(metrics), *time_table(metrics)]
     path = folder / REPORT
     write_text(path, "\n".join(lines) + "\n")

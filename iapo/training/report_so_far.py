@@ -27,6 +27,7 @@ class ReportSoFar:
         metrics: of the updates until now.
         samples: the newest completions.
         when: when they were sampled: before training, after update 20.
+        shown: the flags by which `iapo show` prints them.
     """
 
     folder: Path
@@ -36,6 +37,7 @@ class ReportSoFar:
     metrics: Sequence[Mapping[str, float]] = ()
     samples: Sequence[Sample] = ()
     when: str = "before training"
+    shown: str = ""
 
     def write(self, state: str) -> None:
         """Write the file.
@@ -52,7 +54,7 @@ class ReportSoFar:
             lines += [""]
         if self.samples:
             lines += [f"## So far, {self.when}", "", *counted(self.samples), ""]
-        lines += quoted(self.samples, self.folder, self.when)
+        lines += quoted(self.samples, f"iapo show {self.folder}{self.shown}", self.when)
         if self.metrics:
             lines += ["## Training", "", *time_table(self.metrics)]
         write_text(self.folder / SO_FAR, "\n".join(lines).rstrip() + "\n")

@@ -156,8 +156,8 @@ class StyleSource:
                 )
                 rollout = Rollout.cat([rollout, sampler(prompts, 1)])
                 style = self._seen(rollout, tokenizer, eos_ids, prompts, refuse=False)[0]
-        if see is not None:
-            see(rollout, style)
+            if see is not None:
+                see(rollout, style)
         style, told, whole = self._seen(rollout, tokenizer, eos_ids, prompts, refuse=True)
         print(
             f"style: {told.format(_name(style.answer))}; an answer is asked for with {style.postfix!r} and "
@@ -235,14 +235,13 @@ def warn_of_style(style: CompletionStyle, samples: Sequence[str], prompts: Seque
     found = better_style(style, samples, prompts)
     if found is None:
         return
-    named = [
-        (flag, next((name for name, each in table.items() if type(each) is type(part)), None))
+    flags = " ".join(
+        f"--{flag} {next((name for name, each in table.items() if each == part), repr(part))}"
         for flag, table, part in (
             ("answer_style", ANSWERS, found.style.answer),
             ("reasoning_style", REASONINGS, found.style.reasoning),
         )
-    ]
-    flags = " ".join(f"--{flag} {name}" for flag, name in named if name is not None)
+    )
     warnings.warn(
         f"answer_style: {readable(style, samples)} of {len(samples)} samples that came to their end answer as the run "
         f"reads them ({type(style.reasoning).__name__}, {_name(style.answer)}), {found.fitting} do by "

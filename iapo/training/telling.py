@@ -36,7 +36,7 @@ def seeing(run: Run, when: str) -> Callable[[Sequence[Sample]], None]:
         with processes.together():
             if processes.first:
                 write_text(path, lines_of(samples))
-                run.so_far.samples, run.so_far.when = samples, when
+                run.so_far.samples, run.so_far.when, run.so_far.shown = samples, when, ""
                 run.so_far.write(f"{len(samples)} of {total} completions of the evaluation {when} are sampled")
 
     return see
@@ -50,6 +50,7 @@ def tell_so_far(run: Run) -> None:
             run.so_far.metrics = read_metrics(run.folder / "metrics.jsonl")
             if session.samples:
                 run.so_far.samples, run.so_far.when = session.samples, f"in update {session.step}"
+                run.so_far.shown = " --training"
             run.so_far.write(f"{session.step} of {session.settings.steps} updates are made")
 
 

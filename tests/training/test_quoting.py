@@ -32,8 +32,8 @@ def test_greedy_ones_only_where_there_are_no_others():
     assert lengths(samples) == {"right, shortest": 4, "longest": 9}
 
 
-def test_a_fence_in_a_text_does_not_end_the_quotation(tmp_path):
+def test_a_fence_in_a_text_does_not_end_the_quotation():
     text = dataclasses.replace(sample(2, True), completion="```\nx\n```")
-    lines = quoted([text], tmp_path)
+    lines = quoted([text], "iapo show runs/a")
     assert "````text" in lines
-    assert quoted([], tmp_path) == []
+    assert quoted([], "iapo show runs/a") == []

@@ -38,11 +38,12 @@ class Pace:
             self._start = self.clock()
         self._begun.setdefault(name, share)
 
-    def settle(self, name: str) -> None:
-        """A job ended, or needed nothing."""
+    def settle(self, name: str, finished: bool = True) -> None:
+        """A job ended, or needed nothing; of one that failed nothing counts as work done."""
         self.settled += 1
-        if name in self._begun:
-            self._done += 1 - self._begun.pop(name)
+        begun = self._begun.pop(name, None)
+        if finished and begun is not None:
+            self._done += 1 - begun
 
     def left(self, running: dict[str, float]) -> str:
         """The time left, as text; empty as long as there is no pace.
@@ -83,7 +84,7 @@ def display(title: str, total: int) -> Iterator[Listener]:
                 bars[job.name] = progress.add_task(f"  {escape(job.name)}", total=1.0, line="")
                 pace.see(job.name, job.progress()[0])
             else:
-                pace.settle(job.name)
+                pace.settle(job.name, what in ("finished", "kept"))
                 if job.name in bars:
                     progress.remove_task(bars.pop(job.name))
             if what == "failed" or not console.is_terminal:

@@ -89,11 +89,19 @@ def refuse_assigner(config: Any, section: Section, token_advantages: TokenAdvant
     """Raise for an assigner that verl has not what it needs for, or that leaves options without effect.
 
     Raises:
-        ValueError: an assigner that reads each reward by itself or columns about a reference policy; one that computes
-            an outcome of its own, and an option of how verl computes it.
+        ValueError: an assigner that reads each reward by itself or columns about a reference policy, or that chooses
+            completions by their order; one that computes an outcome of its own, and an option of how verl computes it.
     """
     assigner = token_advantages.assigner
     name = type(assigner).__name__
+    part: Any = assigner
+    while part is not None:
+        if getattr(part, "per_group", None) is not None:
+            raise ValueError(
+                f"iapo.per_group: got {part.per_group}, want none; verl orders completions by their length "
+                "(_balance_batch), so that the first of a group would be chosen by it"
+            )
+        part = getattr(part, "outcome", None)
     if "reward_columns" in assigner.requires:
         raise ValueError(f"iapo.assigner: {name} reads each reward by itself, and verl has their sum; want another")
     if missing := sorted(REFERENCE & assigner.requires):

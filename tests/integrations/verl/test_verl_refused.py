@@ -72,6 +72,7 @@ def test_another_advantage_estimator_is_not_touched():
         (["+iapo.assigner={class_path: iapo.advantages.GFPO, init_args: {keep: 2}}",
           "algorithm.norm_adv_by_std_in_grpo=False"], "norm_adv_by_std_in_grpo: set, and GFPO"),
         (["+iapo.assigner={class_path: iapo.advantages.GDPO}"], "iapo.assigner: GDPO reads each reward by itself"),
+        (["+iapo.per_group=2"], "iapo.per_group: got 2, want none; verl orders completions by their length"),
         (["+iapo.assigner={class_path: iapo.advantages.Nonsense}"], "iapo.assigner: got .* which cannot be made"),
         (["+iapo.assigner={class_path: iapo.advantages.GFPO, init_args: {keep: 2}}", "+iapo.alpha=1"],
          "alpha: set in the configuration, and given is GFPO"),

@@ -1,14 +1,14 @@
-"""A model that reads and writes any text, for benchmarks that need one: tiny, with random weights."""
+"""A model that reads and writes any text: tiny, with random weights."""
 
-import pytest
+from pathlib import Path
+
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 
-@pytest.fixture(scope="session")
-def text_model(tmp_path_factory):
-    """Its folder; the tokenizer is of bytes, with few merges."""
+def write_text_model(path: Path) -> None:
+    """Write its folder; the tokenizer is of bytes, with few merges."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -19,7 +19,5 @@ def text_model(tmp_path_factory):
     shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     ids = {"eos_token_id": wrapped.eos_token_id, "pad_token_id": wrapped.pad_token_id}
     config = AutoConfig.for_model("llama", vocab_size=len(wrapped), max_position_embeddings=1024, **shape, **ids)
-    path = tmp_path_factory.mktemp("model")
     AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(path)
     wrapped.save_pretrained(path)
-    return path
