@@ -46,4 +46,4 @@ def test_information_that_is_read_and_never_measured_is_told(assigner, estimator
     warn_of_nothing_measured(estimator, assigner)
     messages = [str(each.message) for each in recwarn]
     assert len(messages) == told
-    assert all("measures nothing" in each and "--estimator LeaveOut" in each for each in messages)
+    assert all("measures nothing" in each and "such as LeaveOut" in each for each in messages)
