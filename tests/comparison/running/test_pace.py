@@ -41,6 +41,18 @@ def test_the_time_left_follows_from_what_was_done_now():
     assert pace.left({}) == ""
 
 
+def test_a_job_that_failed_is_no_work_done():
+    clock = Clock()
+    pace = Pace(3, clock)
+    pace.see("failed", 0.0)
+    clock.now += 10
+    pace.settle("failed", finished=False)
+    assert pace.left({}) == "", "nothing was done, so there is no pace"
+    pace.see("good", 0.0)
+    clock.now += 50
+    assert pace.left({"good": 0.5}) == ", about 3 min left", "0.5 in 60 s, 1.5 are left"
+
+
 def test_without_a_terminal_there_is_a_line_now_and_then(monkeypatch, capsys):
     clock = Clock()
     monkeypatch.setattr(progress.time, "monotonic", clock)
