@@ -6,8 +6,8 @@ from dataclasses import replace
 from iapo.styles.completion import CompletionStyle
 from iapo.styles.detection import Detected, detect_style
 
-_ENOUGH = 4
-"""Samples from which on a style can disagree with them."""
+ENOUGH_SAMPLES = 4
+"""Samples that came to their end, from which on something can be said against a style."""
 _FEW, _MOST = 0.25, 0.5
 """A style disagrees with samples of which it reads less than the first share, and another at least the second."""
 _REASONING, _ANSWER = "1 + 1 = 2.", "7"
@@ -37,7 +37,7 @@ def better_style(style: CompletionStyle, samples: Sequence[str], prompts: Sequen
         samples: completions that came to their end.
         prompts: as the policy reads them.
     """
-    if len(samples) < _ENOUGH or readable(style, samples) >= _FEW * len(samples):
+    if len(samples) < ENOUGH_SAMPLES or readable(style, samples) >= _FEW * len(samples):
         return None
     try:
         found = detect_style(samples, prompts)

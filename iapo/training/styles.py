@@ -38,7 +38,7 @@ from iapo.styles import (
     detect_style,
     misfits,
 )
-from iapo.styles.agreement import readable
+from iapo.styles.agreement import ENOUGH_SAMPLES, readable
 from iapo.tasks import Task
 from iapo.types import Rollout
 
@@ -64,8 +64,6 @@ _SAMPLES, _FEW = 16, 4
 """Samples that show a style, and those of them that come first."""
 _LONGEST = 80
 """Characters of an answer that are quoted."""
-_ENOUGH = 4
-"""Samples that came to their end and answer in no style, from which on a run is not begun."""
 
 
 See = Callable[[Rollout, CompletionStyle], None]
@@ -150,7 +148,7 @@ class StyleSource:
             rest = sampler(prompts[_FEW:], 1)
             rollout = Rollout.cat([rollout, dataclasses.replace(rest, group_ids=rest.group_ids + _FEW)])
             style, told, whole = self._seen(rollout, tokenizer, eos_ids, prompts, refuse=False)
-            if self._said()[0] is None and len(whole) >= _ENOUGH and not readable(style, whole):
+            if self._said()[0] is None and len(whole) >= ENOUGH_SAMPLES and not readable(style, whole):
                 print(
                     f"style: none of {len(whole)} that came to their end answers, so in as many more", file=sys.stderr
                 )
@@ -183,7 +181,7 @@ class StyleSource:
             found = detect_style(whole or texts, prompts, answer, reasoning)
             style, told = found.style, f"{found.fitting} of {found.samples} samples answer by {{}}"
         except ValueError:
-            if refuse and len(whole) >= _ENOUGH:
+            if refuse and len(whole) >= ENOUGH_SAMPLES:
                 raise
             style = CompletionStyle(reasoning or USUAL_STYLE.reasoning, answer or USUAL_STYLE.answer)
             cut = len(texts) - len(whole)

@@ -4,13 +4,11 @@ from collections.abc import Callable, Sequence
 
 from iapo.evaluation import Sample, lines_of
 from iapo.rollout import style_of
+from iapo.styles.agreement import ENOUGH_SAMPLES
 from iapo.training.folder import write_text
 from iapo.training.log import read_metrics
 from iapo.training.opening import Run
 from iapo.training.styles import warn_of_style
-
-_ENOUGH = 4
-"""Completions that came to their end, from which on their style is checked."""
 
 
 def seeing(run: Run, when: str) -> Callable[[Sequence[Sample]], None]:
@@ -29,7 +27,7 @@ def seeing(run: Run, when: str) -> Callable[[Sequence[Sample]], None]:
     def see(samples: Sequence[Sample]) -> None:
         nonlocal unchecked
         whole = [sample for sample in samples if sample.finished]
-        if unchecked and len(whole) >= _ENOUGH:
+        if unchecked and len(whole) >= ENOUGH_SAMPLES:
             unchecked = False
             texts, prompts = [sample.completion for sample in whole], [sample.prompt for sample in whole]
             warn_of_style(style_of(session.components.sampler), texts, prompts)
