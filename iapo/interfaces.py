@@ -120,6 +120,9 @@ class MIEstimator(ABC):
     measures: bool = True
     """Whether it measures anything; ``False``: the information of every token is 0."""
 
+    reads_answer: bool = True
+    """Whether it reads the answers of a rollout; ``False``: own or reference answers are all the same to it."""
+
     @property
     def probe_label(self) -> str:
         """What a probe is, and its unit, for the axis of a plot."""

@@ -58,6 +58,13 @@ MISTAKES = [
     ("eval --problems 2 --samples 1", 1, ["ks: got", "number of samples, 1"]),
     ("inspect --index 99999", 1, ["index: got 99999", "want 0 to"]),
     ("inspect --answer reference --prompt 1+1=", 1, ["answer: 'reference'", "--prompt has no reference"]),
+    ("T --answer reference", 1, ["answer: got 'reference'", "LeaveOut asks for no answer", "AnswerLikelihood"]),
+    (
+        "T --answer reference --assigner GroupRelative",
+        1,
+        ["answer: got 'reference'", "GroupRelative reads no information"],
+    ),
+    ("inspect --answer reference --estimator NextTokenEntropy", 1, ["NextTokenEntropy asks for no answer"]),
     ('inspect --prompt ""', 1, ["--prompt", "is empty"]),
     # components
     ("T --assigner GroupRelativ", 2, ["assigner", "'GroupRelativ'", "did you mean GroupRelative?"]),

@@ -22,7 +22,7 @@ from iapo.rewards.rollouts import score_rollout
 from iapo.rewards.scores import read_references
 from iapo.rollout import ask_about, eos_ids_of
 from iapo.tasks import Row
-from iapo.training.components import Answer
+from iapo.training.components import Answer, check_answer_is_read
 from iapo.training.fitting import Room
 from iapo.training.folder import check_writable, write_text
 from iapo.training.progress import CommandProgress
@@ -81,6 +81,7 @@ def inspect_prompt(
     Raises:
         ValueError: ``index`` beyond the data, or a style that the samples do not show.
     """
+    check_answer_is_read(settings.answer, estimator)
     row, examples = chosen_problem(problems, settings)
     torch.manual_seed(settings.seed)
     model, tokenizer = policy.load()

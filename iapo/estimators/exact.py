@@ -68,6 +68,8 @@ class ExactInformation(MIEstimator):
     measure: Literal["entropy", "likelihood"] = "entropy"
     max_sequences: int = 2**16
 
+    reads_answer = False
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "information_sign", measure_sign(self.measure))
         for name, least in (("eos_id", 0), ("max_new_tokens", 1), ("max_sequences", 1)):

@@ -107,6 +107,8 @@ class LeaveOut(MIEstimator):
     temperature: float = 1.0
     _checked: CheckedModels = field(default_factory=CheckedModels, init=False, repr=False, compare=False)
 
+    reads_answer = False
+
     def __post_init__(self) -> None:
         if self.window is not None and self.window < 1:
             raise ValueError(f"window: got {self.window}, want None or at least 1 span")

@@ -44,6 +44,7 @@ class NextTokenEntropy(MIEstimator):
     chunk: int | None = None
     temperature: float = 1.0
     information_sign = -1
+    reads_answer = False
 
     def __post_init__(self) -> None:
         check_chunk(self.chunk)

@@ -23,6 +23,7 @@ class NoInformation(MIEstimator):
     """
 
     measures = False
+    reads_answer = False
 
     def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
         """Zeros."""

@@ -28,6 +28,11 @@ class WrappingEstimator(MIEstimator):
         return self.estimator.measures
 
     @property
+    def reads_answer(self) -> bool:  # type: ignore[override]
+        """Whether the wrapped estimator does."""
+        return self.estimator.reads_answer
+
+    @property
     def probe_label(self) -> str:
         """That of the wrapped estimator."""
         return self.estimator.probe_label

@@ -230,6 +230,14 @@ class TokenAdvantageOptions(_Config):
             for part in given
             if part is not None
         }
+        for part in given:
+            if not isinstance(part, MIEstimator) or part.reads_answer:
+                continue
+            if changed := changed_from_defaults(self, _OF_ANSWERS):
+                raise ValueError(
+                    f"{', '.join(changed)}: set in the configuration, and given is {type(part).__name__}, which asks "
+                    "for no answer; leave it out"
+                )
         if len(names) > 1:
             names[" and ".join(names)] = ("signal",)
         for parts, unread in names.items():

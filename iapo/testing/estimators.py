@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from iapo.interfaces import MIEstimator
 from iapo.testing.checks import Check, assert_close, for_all, run_checks, seeded
 from iapo.testing.models import VOCAB, Wrapped, logits_in_fp32, tiny_llama, untouched
+from iapo.testing.padding import other_padding
 from iapo.testing.strategies import rollouts
 from iapo.types import Rollout
 
@@ -110,6 +111,12 @@ class EstimatorContract:
             Check("chunk", self.chunk, self._has_chunk, "a dataclass with a field `chunk`, deterministic"),
             Check("float64", self.float64, steady, unsampled),
             Check("bfloat16", self.bfloat16, steady, unsampled),
+            Check(
+                "unread_answer",
+                self.unread_answer,
+                lambda estimator: self.deterministic and not estimator.reads_answer,
+                "deterministic, reads_answer = False",
+            ),
             Check(
                 "unread_text",
                 self.unread_text,
@@ -332,6 +339,20 @@ class EstimatorContract:
 
         self._for_all(holds)
 
+    def unread_answer(self, estimator: MIEstimator) -> None:
+        """Other answers in the rollout change nothing, as ``reads_answer`` says."""
+        model = self._model()
+
+        def holds(rollout: Rollout, seed: int) -> None:
+            expected = self._information(estimator, model, rollout)
+            assert rollout.answer_ids is not None
+            generator = torch.Generator().manual_seed(seed)
+            answers = torch.randint(0, self.vocab, rollout.answer_ids.shape, generator=generator)
+            found = self._information(estimator, model, dataclasses.replace(rollout, answer_ids=answers))
+            assert_close("with other answers, and reads_answer is False", found, expected, atol=0)
+
+        self._for_all(holds, _SEEDS)
+
     def unread_text(self, estimator: MIEstimator) -> None:
         """Where what the model says depends on no text, every token has information 0."""
         model = tiny_llama(self.vocab, reads=False).double()
@@ -390,36 +411,6 @@ class EstimatorContract:
 
     def _for_all(self, holds: Any, *more: st.SearchStrategy) -> None:
         for_all(self.examples, holds, rollouts(vocab=self.vocab, max_token=self.max_token), *more)
-
-
-def other_padding(rollout: Rollout, left: int, right: int, vocab: int, seed: int) -> Rollout:
-    """The same texts in wider tensors, with other ids and log-probabilities in their padding.
-
-    Args:
-        rollout: the texts.
-        left: more slots before the prompts.
-        right: more slots behind completions and answers.
-        vocab: ids in padding are below it.
-        seed: of the ids.
-    """
-    wider = rollout.pad(prompt=left, token=right, answer=right)
-    generator = torch.Generator().manual_seed(seed)
-
-    def fill(ids: Tensor | None, mask: Tensor | None) -> Tensor | None:
-        if ids is None or mask is None:
-            return None
-        return torch.where(mask, ids, torch.randint(0, vocab, ids.shape, generator=generator))
-
-    ids: dict[str, Any] = {
-        "prompt_ids": fill(wider.prompt_ids, wider.prompt_mask),
-        "completion_ids": fill(wider.completion_ids, wider.completion_mask),
-        "answer_ids": fill(wider.answer_ids, wider.answer_mask),
-    }
-    logprobs = wider.sampler_logprobs
-    if logprobs is not None:
-        anything = -torch.rand(logprobs.shape, generator=generator).to(logprobs)
-        logprobs = torch.where(wider.completion_mask, logprobs, anything)
-    return dataclasses.replace(wider, **ids, sampler_logprobs=logprobs)
 
 
 def _spans(rollout: Rollout) -> list[tuple[int, int, int]]:

@@ -104,6 +104,19 @@ def check_same_temperature(estimator: MIEstimator, assigner: AdvantageAssigner, 
         )
 
 
+def check_answer_is_read(answer: Answer, estimator: MIEstimator, assigner: AdvantageAssigner | None = None) -> None:
+    """Raise ``ValueError`` if the reference is to be asked about, and ``estimator`` or ``assigner`` never asks."""
+    if answer == "own":
+        return
+    reason = None
+    if assigner is not None and not assigner.requires_estimate:
+        reason = f"{type(assigner).__name__} reads no information; leave it out, or take an assigner that does"
+    elif not estimator.reads_answer:
+        reason = f"{type(estimator).__name__} asks for no answer; leave it out, or take AnswerLikelihood"
+    if reason is not None:
+        raise ValueError(f"answer: got {answer!r}, and {reason}")
+
+
 def warn_of_nothing_measured(estimator: MIEstimator, assigner: AdvantageAssigner) -> None:
     """Warn if ``assigner`` reads what ``estimator`` says it never measures: its information terms then do nothing."""
     if assigner.requires_estimate and not estimator.measures:

@@ -14,7 +14,7 @@ from iapo.rollout.collation import ask_about
 from iapo.rollout.ends import eos_ids_of, style_of
 from iapo.training.assigning import assign
 from iapo.training.checkpointing import checkpointing
-from iapo.training.components import Components, UpdateSettings
+from iapo.training.components import Components, UpdateSettings, check_answer_is_read
 from iapo.training.divided import divided, divided_scores
 from iapo.training.lacking import lacking_answers, lacking_spans
 from iapo.training.metrics import sampler_metrics, sampling_metrics, timed
@@ -107,6 +107,7 @@ def prepare(
         settings: how they are called.
         resampling: replaces groups whose rewards are all equal; ``None``: they stay.
     """
+    check_answer_is_read(settings.answer, components.estimator, components.assigner)
     metrics: dict[str, float] = {}
     sampler = divided(components.sampler, model, settings.processes)
     score = divided_scores(settings.processes)

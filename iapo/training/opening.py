@@ -16,7 +16,7 @@ from iapo.rollout.ends import eos_ids_of
 from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import PromptStream, Row, RowPlace
 from iapo.tasks.splitting import split_indices
-from iapo.training.components import warn_of_nothing_measured
+from iapo.training.components import check_answer_is_read, warn_of_nothing_measured
 from iapo.training.describing import learning_rate_of, method_of
 from iapo.training.diagnosis import Diagnosis
 from iapo.training.divided import divided
@@ -76,6 +76,7 @@ def open_run(
                 "(a finished run with more --steps)"
             )
     warn_of_nothing_measured(choices.estimator, choices.assigner)
+    check_answer_is_read(settings.answer, choices.estimator, choices.assigner)
     rows = problems.load(settings.seed)
     check_columns(choices.rewards, rows[0])
     places = problems.places(range(len(rows)))

@@ -172,6 +172,15 @@ class ByHalfDtype(ByDtype):
     dtype = torch.bfloat16
 
 
+class ReadsAnswers(Table):
+    reads_answer = False
+
+    def probe(self, model, rollout):
+        return super().probe(model, rollout) + rollout.answer_ids[:, :1].double().sqrt() * torch.arange(
+            rollout.completion_ids.shape[1] + 1
+        )
+
+
 class ReducesInHalf(EarlyExitEntropy):
     """The entropy is taken in the precision of the logits."""
 
@@ -206,6 +215,7 @@ BROKEN = [
     (ByBatch(), {"micro_batches"}, r"rows \[\d\] of [2-4] alone: differs by"),
     (Chunked(), {"chunk"}, r"with chunk=\d+: differs by"),
     (ByDtype(), {"float64"}, r"torch.float32 against torch.float64: differs by"),
+    (ReadsAnswers(), {"unread_answer"}, "with other answers, and reads_answer is False: differs by"),
     (ByHalfDtype(), {"bfloat16"}, r"torch.bfloat16 against torch.float32: differs by"),
 ]
 FEW = {"examples": 3}
@@ -248,7 +258,12 @@ def test_reducing_logits_in_bf16_fails_that_check():
 
 def test_a_sound_estimator_passes_what_applies():
     applied = check_estimator(Table(), zero_if_ignored=False, zero_if_unread=False)
-    assert {name for name in applied if not applied[name]} == {"chunk", "ignored_tokens", "unread_text"}
+    assert {name for name in applied if not applied[name]} == {
+        "chunk",
+        "unread_answer",
+        "ignored_tokens",
+        "unread_text",
+    }
 
 
 def test_an_estimator_that_draws_is_checked_as_far_as_that_goes():

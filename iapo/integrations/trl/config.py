@@ -60,10 +60,27 @@ def refuse_trl_options(args: Any) -> None:
             f"off_policy_mask_threshold: got {args.off_policy_mask_threshold}, want None; it drops completions by the "
             "sign of their one advantage"
         )
-    elif (changed := (args.generation_kwargs or {}).get("temperature", args.temperature)) != args.temperature:
-        reason = (
-            f"generation_kwargs: got temperature {changed}, and log-probabilities and information are taken at "
-            f"temperature={args.temperature}; set temperature alone"
-        )
+    else:
+        reason = _not_sampled_so(args)
     if reason is not None:
         raise ValueError(reason)
+
+
+def _not_sampled_so(args: Any) -> str | None:
+    """What of ``generation_kwargs`` makes completions others than information and log-probabilities are taken of."""
+    given = args.generation_kwargs or {}
+    limit = (args.max_completion_length, "which completions were cut is told by max_completion_length; set that alone")
+    wanted = {
+        "temperature": (
+            args.temperature,
+            f"log-probabilities and information are taken at temperature={args.temperature}; set temperature alone",
+        ),
+        "do_sample": (True, "the likeliest tokens are no sample of the policy; leave it out"),
+        "num_beams": (1, "what a search by beams finds is no sample of the policy; leave it out"),
+        "max_new_tokens": limit,
+        "max_tokens": limit,
+    }
+    for name, (value, reason) in wanted.items():
+        if given.get(name, value) != value:
+            return f"generation_kwargs: got {name} {given[name]}, and {reason}"
+    return None

@@ -4,7 +4,7 @@ import pytest
 from trainers import PROBLEMS, TOKENIZER, IAPOConfig, config_of, correct, embedded_model, short, trainer_of, trl
 
 from iapo.advantages import GDPO, GFPO, GivenOutcome, InformationAware, LeaveOutPriced
-from iapo.estimators import AnswerLikelihood, LeaveOut
+from iapo.estimators import AnswerLikelihood, LeaveOut, NextTokenEntropy
 from iapo.integrations.trl import IAPOTrainer, InformationMixin
 from iapo.styles import USUAL_STYLE
 
@@ -19,6 +19,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
         ({"loss_type": "vespo"}, "loss_type: got 'vespo'"),
         ({"off_policy_mask_threshold": 0.5}, "off_policy_mask_threshold: got 0.5, want None"),
         ({"generation_kwargs": {"temperature": 0.5}}, "generation_kwargs: got temperature 0.5"),
+        ({"generation_kwargs": {"do_sample": False}}, "generation_kwargs: got do_sample False"),
+        ({"generation_kwargs": '{"num_beams": 4}'}, "generation_kwargs: got num_beams 4"),
+        ({"generation_kwargs": {"max_new_tokens": 7}}, "generation_kwargs: got max_new_tokens 7"),
         ({"alpha": -0.1}, "alpha: got -0.1"),
         ({"exploration_weight": float("nan")}, "exploration_weight: got nan"),
         ({"credit": "theirs"}, "credit: got 'theirs'"),
@@ -58,6 +61,10 @@ def test_by_the_configuration(tmp_path, settings, message):
         (
             {"step_lines": False, "parts": {"estimator": AnswerLikelihood.from_text(TOKENIZER)}},
             "step_lines: set in the configuration",
+        ),
+        (
+            {"answer": "reference", "closing": "!", "parts": {"estimator": NextTokenEntropy()}},
+            "answer, closing: set in the configuration, and given is NextTokenEntropy, which asks for no answer",
         ),
         ({"step_patterns": ["=[0-9]+"]}, "step_patterns: set, and probe_at='tokens' asks after every token"),
         (
