@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from transformers import GenerationConfig
+from transformers import ContinuousBatchingConfig, GenerationConfig
 
 from benchmarks.gpu.estimate import build
 from benchmarks.gpu.results import Results, Row
@@ -72,20 +72,21 @@ def methods(model: Any, tokenizer: Any, ids: list[list[int]], group: int, tokens
 
     @torch.no_grad()
     def continuous() -> int:
-        config = GenerationConfig(**settings)
-        found = model.generate_batch([row for row in ids for _ in range(group)], generation_config=config)
+        rows = [row for row in ids for _ in range(group)]
+        found = model.generate_batch(rows, GenerationConfig(**settings), continuous_batching_config=batching)
         if len(found) != len(ids) * group:
             raise AssertionError(f"{len(found)} of {len(ids) * group} requests came back")
         return sum(len(each.generated_tokens) for each in found.values())
 
-    found: dict[str, Count] = {
+    # By default the cache takes all memory, and on a CPU all of it is written.
+    batching = None if torch.cuda.is_available() else ContinuousBatchingConfig(num_blocks=256, max_batch_tokens=512)
+    return {
         "CompactingSampler": ours(CompactingSampler),
         "TransformersSampler": ours(TransformersSampler),
         "generate, dynamic cache": lambda: generate(disable_compile=True),
         "generate, static cache, compiled": lambda: generate(cache_implementation="static"),
+        CONTINUOUS: continuous,
     }
-    # On a CPU it waits forever.
-    return found | ({CONTINUOUS: continuous} if torch.cuda.is_available() else {})
 
 
 def rate(count: Count) -> Row:

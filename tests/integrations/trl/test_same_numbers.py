@@ -18,6 +18,10 @@ from iapo.training import Components, UpdateSettings, prepare
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
+SMALL_CACHE = {"num_blocks": 64, "block_size": 32, "max_batch_tokens": 256}
+"""Of continuous batching, whose own takes all memory."""
+
+
 class Recorded(Sampler):
     """Completions that somebody else sampled."""
 
@@ -74,6 +78,8 @@ def credited(monkeypatch):
         ({"temperature": 0.7, "exploration_weight": 0.1}, InformationAware(beta=0.1)),
         ({"answer": "reference", "applies_to": "all"}, InformationAware(applies_to="all")),
         ({"per_group": 1, "applies_to": "all"}, InformationAware(per_group=1, applies_to="all")),
+        ({"use_transformers_continuous_batching": True, "transformers_continuous_batching_config": SMALL_CACHE},
+         InformationAware()),
         ({"scale_rewards": "none", "information_center": "completion", "credit": "own", "information_scale": "none"},
          InformationAware(GroupRelative(scale="none"), credit="own", center="completion", scale="none")),
     ],
