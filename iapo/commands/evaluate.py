@@ -18,13 +18,14 @@ from iapo.policy.limits import limits_of
 from iapo.rewards import check_columns, check_references, in_style
 from iapo.styles import CompletionStyle
 from iapo.tasks.splitting import split_indices
+from iapo.training.finding_style import choose_style, warn_of_style
 from iapo.training.fitting import Room, reserved_by
 from iapo.training.folder import check_writable, write_text
 from iapo.training.progress import CommandProgress
 from iapo.training.sent import stopping, tell_examples, tell_prompt
 from iapo.training.session import greedy_beside, longest
 from iapo.training.settings import PolicySource, ProblemSource, check_ranges
-from iapo.training.styles import AUTO, StyleSource, sampler_in_style, warn_of_style
+from iapo.training.styles import AUTO, StyleSource, sampler_in_style
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ def _results(
             torch.autocast(device.type, autocast, enabled=autocast is not None),
             progress.phase(f"evaluating {source}, {count} completions", model, count, most),
         ):
-            style = styles.choose(task, sample, tokenizer, [row["prompt"] for row in shown], device)
+            style = choose_style(styles, task, sample, tokenizer, [row["prompt"] for row in shown], device)
             sample = sampler_in_style(sample, style)
             forced = settings.forced(style)
             torch.manual_seed(settings.seed)

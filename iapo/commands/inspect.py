@@ -23,6 +23,7 @@ from iapo.rewards.scores import read_references
 from iapo.rollout import ask_about, eos_ids_of
 from iapo.tasks import Row
 from iapo.training.components import Answer, check_answer_is_read
+from iapo.training.finding_style import choose_style
 from iapo.training.fitting import Room
 from iapo.training.folder import check_writable, write_text
 from iapo.training.progress import CommandProgress
@@ -91,7 +92,7 @@ def inspect_prompt(
     with torch.autocast(device.type, autocast, enabled=autocast is not None), inference_mode(model):
         sample = stopping(sampler, problems.stop(examples, tokenizer))(model, tokenizer)
         Room(tokenizer, limits_of(model), getattr(sample, "max_new_tokens", 0)).fitting(rows, place)
-        style = styles.choose(problems.resolve(), sample, tokenizer, [rows[0]["prompt"]], device)
+        style = choose_style(styles, problems.resolve(), sample, tokenizer, [rows[0]["prompt"]], device)
         rollout = sampler_in_style(sample, style)([rows[0]["prompt"]], settings.samples)
         estimator = estimator_in_style(estimator, style, tokenizer)
         total = None

@@ -20,9 +20,11 @@ from iapo.training.components import check_answer_is_read, warn_of_nothing_measu
 from iapo.training.describing import learning_rate_of, method_of
 from iapo.training.diagnosis import Diagnosis
 from iapo.training.divided import divided
+from iapo.training.finding_style import choose_style, first_of
 from iapo.training.first_look import FirstLook
 from iapo.training.fitting import Room, forced_tokens
 from iapo.training.folder import write_text
+from iapo.training.kept_style import kept_style, plain
 from iapo.training.log import truncate_metrics
 from iapo.training.parallel import Sharding
 from iapo.training.processes import Processes
@@ -36,7 +38,7 @@ from iapo.training.session import ComponentChoices, Session, read_by
 from iapo.training.setting_up import set_up
 from iapo.training.settings import PolicySource, ProblemSource, RunSettings
 from iapo.training.signals import check_reference_columns
-from iapo.training.styles import StyleSource, first_of, kept_style, plain
+from iapo.training.styles import StyleSource
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,9 @@ def open_run(
             so_far.kept_if_sampled(processes.first and new),
             progress.phase("sampling first completions", session.model),
         ):
-            style = kept or styles.choose(task, sampler, session.tokenizer, prompts, device, look if new else None)
+            style = kept or choose_style(
+                styles, task, sampler, session.tokenizer, prompts, device, look if new else None
+            )
     read_by(session, style, styles.lenient)
     parts_of = session.model, session.tokenizer, session.components.sampler
     asked = room(*parts_of, session.components.estimator)

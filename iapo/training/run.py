@@ -146,8 +146,7 @@ def _carry_on(run: Run, interruption: Interruption, progress: CommandProgress) -
     processes = session.update_settings.processes
     leaving: Callable[[], AbstractContextManager[Any]] = interruption.leaving if processes.size == 1 else nullcontext
     with leaving(), _evaluating(progress, run, "before training"):
-        session.see = seeing(run, "before training")
-        before = session.evaluate(run.held_out, 0)
+        before = session.evaluate(run.held_out, 0, seeing(run, "before training"))
     run.so_far.before = before
     if session.resumed_from is not None:
         restore_rng(session.resumed_from.state.rng)
@@ -183,8 +182,7 @@ def _carry_on(run: Run, interruption: Interruption, progress: CommandProgress) -
             if stop and not ended:
                 return False
     with leaving(), _evaluating(progress, run, "after training"):
-        session.see = seeing(run, f"after update {session.step}")
-        after = session.evaluate(run.held_out, session.step)
+        after = session.evaluate(run.held_out, session.step, seeing(run, f"after update {session.step}"))
     metadata = {"updates": session.step, "tokens sampled": session.tokens_sampled, **run.metadata}
     with processes.together():
         if processes.first:

@@ -73,7 +73,6 @@ class Session:
         tokens_sampled: in all updates.
         saved_step: updates done at the newest checkpoint; 0: there is none.
         samples: some completions of the last update.
-        see: is called with the completions of an evaluation so far, as they are sampled (`iapo.evaluation.evaluate`).
     """
 
     settings: RunSettings
@@ -89,7 +88,6 @@ class Session:
     tokens_sampled: int = 0
     saved_step: int = 0
     samples: Sequence[Sample] = ()
-    see: Callable[[Sequence[Sample]], None] | None = None
 
     def share_done(self) -> float:
         """How much of the run is done, from 0 to 1."""
@@ -142,10 +140,17 @@ class Session:
         self.tokens_sampled += int(metrics["num_tokens"])
         return metrics | {"iapo/tokens_sampled": self.tokens_sampled, "step_time": time.perf_counter() - start}
 
-    def evaluate(self, rows: list[Row], step: int) -> EvaluationResult:
+    def evaluate(
+        self, rows: list[Row], step: int, see: Callable[[Sequence[Sample]], None] | None = None
+    ) -> EvaluationResult:
         """Evaluate the policy in the precision of training, or read what was kept of the evaluation after ``step``.
 
         Torch's random state is afterwards as it was before.
+
+        Args:
+            rows: the problems.
+            step: updates done.
+            see: is called with the completions so far, as they are sampled (`iapo.evaluation.evaluate`).
 
         Raises:
             ValueError: what was kept is damaged or of another size, or it is of an earlier step and not there.
@@ -179,7 +184,7 @@ class Session:
                 samples=self.settings.eval_samples,
                 batch=self.settings.eval_batch,
                 score=divided_scores(processes),
-                see=self.see,
+                see=see,
             )
         with processes.together():
             if processes.first:

@@ -5,7 +5,6 @@ import json
 from iapo.cli import main
 from iapo.rollout import CompactingSampler
 from iapo.training.session import Session
-from iapo.training.styles import StyleSource
 
 SMALL = (  # noqa: SIM905
     "--steps 2 --prompts_per_step 2 --group_size 2 --limit 24 --eval_problems 4 --eval_samples 1 --eval_batch 2 "
@@ -28,16 +27,14 @@ def test_there_is_something_to_read_at_every_stage_of_a_run(tmp_path, monkeypatc
     folder, found = tmp_path / "run", []
     evaluate, advance = Session.evaluate, Session.advance
 
-    def evaluated(session, rows, step):
-        see = session.see
+    def evaluated(session, rows, step, see):
         found.append(("opened", reports(folder, capsys)))
 
         def watched(samples):
             see(samples)
             found.append((f"{len(samples)} after {step}", reports(folder, capsys)))
 
-        session.see = watched
-        return evaluate(session, rows, step)
+        return evaluate(session, rows, step, watched)
 
     def advanced(session, *arguments):
         found.append((f"before update {session.step + 1}", reports(folder, capsys)))
@@ -114,7 +111,7 @@ def test_a_run_that_fails_before_its_first_completions_are_scored_leaves_no_repo
 
 def test_first_completions_change_nothing_of_a_run(tmp_path, monkeypatch):
     assert main(["train", "--output", str(tmp_path / "a"), *SMALL]) == 0
-    monkeypatch.setattr(StyleSource, "choose", lambda self, task, *_: self.known(task))
+    monkeypatch.setattr("iapo.training.opening.choose_style", lambda source, task, *_: source.known(task))
     assert main(["train", "--output", str(tmp_path / "b"), *SMALL]) == 0
     one, other = (
         [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()] for name in "ab"

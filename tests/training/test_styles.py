@@ -22,15 +22,9 @@ from iapo.styles import (
     ReasoningTags,
 )
 from iapo.tasks import EmbeddedTask, FileTask
-from iapo.training.styles import (
-    StyleSource,
-    estimator_in_style,
-    first_of,
-    from_plain,
-    kept_style,
-    plain,
-    sampler_in_style,
-)
+from iapo.training.finding_style import choose_style, first_of
+from iapo.training.kept_style import from_plain, kept_style, plain
+from iapo.training.styles import StyleSource, estimator_in_style, sampler_in_style
 
 
 def letters() -> PreTrainedTokenizerFast:
@@ -50,7 +44,7 @@ def scripted(*texts: str, end: bool = True, tokenizer: PreTrainedTokenizerBase =
 
 
 def chosen(source: StyleSource, *texts: str, end: bool = True) -> CompletionStyle:
-    return source.choose(FILE, scripted(*texts, end=end), TOKENIZER, ["1+2="] * 3, CPU)
+    return choose_style(source, FILE, scripted(*texts, end=end), TOKENIZER, ["1+2="] * 3, CPU)
 
 
 def test_what_is_known_is_not_sampled(capsys):
@@ -58,7 +52,7 @@ def test_what_is_known_is_not_sampled(capsys):
         raise AssertionError("sampled")
 
     sampler = ScriptedSampler(fail, TOKENIZER)
-    choose = lambda source, task: source.choose(task, sampler, TOKENIZER, ["1+2="], CPU)  # noqa: E731
+    choose = lambda source, task: choose_style(source, task, sampler, TOKENIZER, ["1+2="], CPU)  # noqa: E731
     own = EmbeddedTask().style
     assert choose(StyleSource(), EmbeddedTask()) == own == CompletionStyle(steps=own.steps)
     both = StyleSource("boxed", "before_answer", closing="}!")
@@ -91,7 +85,7 @@ def test_auto_says_what_to_do_where_nothing_fits(capsys):
 
 def written(source: StyleSource, text: str, **options) -> CompletionStyle:
     prompts = [f"{n}+1=" for n in range(9)]
-    return source.choose(FILE, scripted(text, tokenizer=LETTERS), LETTERS, prompts, CPU, **options)
+    return choose_style(source, FILE, scripted(text, tokenizer=LETTERS), LETTERS, prompts, CPU, **options)
 
 
 TAGGED, BOXED = "<think>1+2=3</think><answer>3</answer>", "so it is \\boxed{3}"
@@ -134,7 +128,9 @@ def test_texts_that_fit_are_taken_in_silence(source, text):
 
 def test_a_said_style_is_held_against_what_is_said_of_its_texts():
     with pytest.warns(UserWarning, match="postfix: 'Answer: ' contradicts how completions answer"):
-        style = StyleSource("tags", "tags", postfix="Answer: ").choose(FILE, scripted("no"), TOKENIZER, ["1+2="], CPU)
+        style = choose_style(
+            StyleSource("tags", "tags", postfix="Answer: "), FILE, scripted("no"), TOKENIZER, ["1+2="], CPU
+        )
     assert style.postfix == "Answer: ", "it is the user's choice"
 
 
@@ -166,7 +162,7 @@ def test_where_no_sample_answers_as_many_more_are_drawn(capsys):
         return BOXED if len(made) == 20 else "hmm"
 
     sampler = ScriptedSampler(rarely, LETTERS, append_eos=True)
-    style = StyleSource().choose(FILE, sampler, LETTERS, [f"{n}+1=" for n in range(20)], CPU)
+    style = choose_style(StyleSource(), FILE, sampler, LETTERS, [f"{n}+1=" for n in range(20)], CPU)
     assert (style.answer.styles[0], len(made)) == (Boxed(), 32)
     assert "1 of 32 samples answer by Boxed, or else in another way" in capsys.readouterr().err
 

@@ -19,10 +19,12 @@ from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate
 from iapo.rewards import in_style
 from iapo.tasks import Classifier, Task
 from iapo.training.checkpoint import latest_checkpoint
+from iapo.training.finding_style import choose_style
+from iapo.training.kept_style import kept_style
 from iapo.training.report import REPORT
 from iapo.training.session import greedy_beside
 from iapo.training.settings import PolicySource, ProblemSource
-from iapo.training.styles import kept_style, sampler_in_style
+from iapo.training.styles import sampler_in_style
 
 
 def evaluate_run(problems: Path, run: Path) -> None:
@@ -55,8 +57,13 @@ def evaluate_run(problems: Path, run: Path) -> None:
     sampler = parts["sampler"](model, tokenizer)
     task = ProblemSource(parts["data"], parts["task"]).resolve()
     with torch.autocast(device.type, autocast, enabled=autocast is not None):
-        style = kept_style(run, content["settings"]) or style_source(content["settings"]).choose(
-            task, sampler, tokenizer, [row["prompt"] for row in content["rows"]], device
+        style = kept_style(run, content["settings"]) or choose_style(
+            style_source(content["settings"]),
+            task,
+            sampler,
+            tokenizer,
+            [row["prompt"] for row in content["rows"]],
+            device,
         )
         sampler = sampler_in_style(sampler, style)
         if forced is not None:

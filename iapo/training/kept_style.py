@@ -1,0 +1,53 @@
+"""The style of a run in its ``config.json``: written as plain data, and read back."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from pydoc import locate
+from typing import Any
+
+from iapo.styles import AnswerStyle, CompletionStyle, ReasoningStyle, Steps
+from iapo.training.styles import StyleSource
+
+
+def kept_style(folder: Path, settings: Mapping[str, Any]) -> CompletionStyle | None:
+    """The style that a run keeps in its ``config.json``; ``None`` without one, or if these settings ask for another.
+
+    Args:
+        folder: of the run.
+        settings: as plain data, of the run that goes on.
+
+    Raises:
+        ValueError: the file names a class that is no style.
+    """
+    path = folder / "config.json"
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    same = all(kept.get(field.name) == settings.get(field.name) for field in dataclasses.fields(StyleSource))
+    return from_plain(kept["style"]) if same and "style" in kept else None
+
+
+def plain(part: Any) -> Any:
+    """A style as plain data, for a run's configuration: class paths and their arguments."""
+    if isinstance(part, tuple):
+        return [plain(each) for each in part]
+    if not dataclasses.is_dataclass(part) or isinstance(part, type):
+        return part
+    arguments = {field.name: plain(getattr(part, field.name)) for field in dataclasses.fields(part)}
+    return {"class_path": f"{type(part).__module__}.{type(part).__qualname__}", "init_args": arguments}
+
+
+def from_plain(content: Any) -> Any:
+    """The style that `plain` wrote.
+
+    Raises:
+        ValueError: a class that is no style.
+    """
+    if isinstance(content, list):
+        return tuple(from_plain(each) for each in content)
+    if not isinstance(content, Mapping):
+        return content
+    kind = locate(content["class_path"])
+    if not isinstance(kind, type) or not issubclass(kind, AnswerStyle | ReasoningStyle | CompletionStyle | Steps):
+        raise ValueError(f"style: {content['class_path']} is no style; the run's config.json names it")
+    return kind(**{name: from_plain(value) for name, value in content["init_args"].items()})
