@@ -50,7 +50,7 @@ def overrides(*more, mode="iapo_sync", estimator="iapo"):
         f"{actor}.fsdp_config.strategy=fsdp2",
         f"{actor}.use_torch_compile=False",
         f"{actor}.fsdp_config.use_torch_compile=False",
-        f"+{actor}.fsdp_config.mixed_precision={{param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}}",
+        f"++{actor}.fsdp_config.mixed_precision={{param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}}",
         f"{actor}.ppo_mini_batch_size=4",
         f"{actor}.ppo_micro_batch_size_per_gpu=8",
         f"{actor}.optim.lr=1e-4",
