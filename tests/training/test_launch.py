@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from iapo.cli import main
-from iapo.training.launch import accelerate_sharding, joined
+from iapo.training.configured import accelerate_sharding
+from iapo.training.launch import joined
 from iapo.training.parallel import Sharding
 from iapo.training.processes import SINGLE, Processes
 from iapo.training.random_state import capture_rng
@@ -24,13 +25,12 @@ FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "ACCELERATE_MIXED_PR
     ],
 )
 def test_sharding_as_accelerate_is_configured(environment, sharding):
-    assert accelerate_sharding(None, environment) == sharding
+    assert accelerate_sharding(None, environment=environment) == sharding
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"ACCELERATE_USE_DEEPSPEED": "true"}, "DeepSpeed.*FSDP .fsdp_version 2. does the same"),
         ({"ACCELERATE_USE_MEGATRON_LM": "true"}, "Megatron"),
         ({"ACCELERATE_USE_PARALLELISM_CONFIG": "true"}, "context and sequence parallelism"),
         ({"ACCELERATE_DYNAMO_BACKEND": "INDUCTOR"}, "set dynamo_backend to no"),
@@ -47,11 +47,12 @@ def test_sharding_as_accelerate_is_configured(environment, sharding):
 )
 def test_what_would_not_be_honoured_is_refused(changed, message):
     with pytest.raises(ValueError, match=f"^accelerate: .*{message}"):
-        accelerate_sharding(None, FSDP | changed)
+        accelerate_sharding(None, environment=FSDP | changed)
 
 
 def test_bf16_on_both_sides_is_one_setting():
-    assert accelerate_sharding(torch.bfloat16, FSDP | {"ACCELERATE_MIXED_PRECISION": "bf16"}) == Sharding()
+    both = FSDP | {"ACCELERATE_MIXED_PRECISION": "bf16"}
+    assert accelerate_sharding(torch.bfloat16, environment=both) == Sharding()
 
 
 def test_sharding_one_process_and_other_commands_on_several_are_refused(monkeypatch, capsys, tmp_path):
