@@ -36,8 +36,8 @@ def all_reduce_max(count: int, model: nn.Module) -> int:
 def unsynced(model: nn.Module) -> AbstractContextManager[Any]:
     """A block in which forwards and backwards of DDP and of DeepSpeed do not wait for those of other ranks.
 
-    It is for gradients that stay on a rank, and under DDP for all micro-batches of a step but the last: gradients add up
-    on each rank, and the last backward averages them. Forwards of sharded weights wait for each other all the same.
+    It is for gradients that stay on a rank, and under DDP for all micro-batches of a step but the last: gradients add
+    up on each rank, and the last backward averages them. Forwards of sharded weights wait for each other all the same.
     """
     if zero_stage(model):
         return beside_engine(model)

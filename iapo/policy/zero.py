@@ -12,7 +12,7 @@ def zero_stage(model: nn.Module) -> int:
     """The stage of ZeRO of an engine of DeepSpeed; 0 of any other model."""
     deepspeed: Any = sys.modules.get("deepspeed")  # where nothing has imported it, there is no engine
     engine = getattr(deepspeed, "DeepSpeedEngine", ())
-    return int(model.zero_optimization_stage()) if isinstance(model, engine) else 0  # type: ignore[operator]
+    return int(model.zero_optimization_stage()) if isinstance(model, engine) else 0
 
 
 @contextmanager
@@ -20,8 +20,15 @@ def zero_gathered(model: nn.Module) -> Iterator[None]:
     """A block in which each rank has the weights that ZeRO-3 shares out, and forwards wait for no other rank."""
     import deepspeed
 
-    with deepspeed.zero.unwrap_model_for_generation(model):
-        yield
+    # `unwrap_model_for_generation` of DeepSpeed leaves the hook that compares the ranks' forwards.
+    offload: Any = getattr(model.optimizer, "parameter_offload", model.optimizer)
+    with deepspeed.zero.GatheredParameters(model.parameters()):
+        offload.destroy()  # the hooks of forwards and backwards, and that one
+        offload.forward_hooks, offload.backward_hooks = [], []
+        try:
+            yield
+        finally:
+            offload.setup_zero_stage3_hooks()
 
 
 @contextmanager

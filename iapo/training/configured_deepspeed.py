@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ def deepspeed_settings(source: str, max_grad_norm: float) -> Zero:
         ValueError: what cannot be read, or an entry that the run would not honour; the message says what to do.
     """
     config = _read(source)
+    source = source if os.path.exists(source) else "deepspeed_config_file in base64"
     allowed = {"gradient_clipping": max_grad_norm, "gradient_accumulation_steps": 1}
     for name, value in config.items():
         if name in ("zero_optimization", "zero_allow_untested_optimizer", *_LOGGING) or _is_off(value):
@@ -74,7 +76,7 @@ def deepspeed_settings(source: str, max_grad_norm: float) -> Zero:
     stage = zero.get("stage") if isinstance(zero, Mapping) else None
     if stage not in (1, 2, 3):
         raise ValueError(f"accelerate: {source}: zero_optimization.stage is {stage}, want 1, 2 or 3")
-    options = {}
+    options: dict[str, Any] = {}
     for name, value in zero.items():
         bare = name.removeprefix("stage3_")
         if name == "stage" or bare in _UNREAD:
@@ -88,7 +90,7 @@ def deepspeed_settings(source: str, max_grad_norm: float) -> Zero:
 
 def _read(source: str) -> dict[str, Any]:
     try:
-        text = Path(source).read_text(encoding="utf-8") if Path(source).exists() else _decoded(source)
+        text = Path(source).read_text(encoding="utf-8") if os.path.exists(source) else _decoded(source)
         config = json.loads(text)
     except (OSError, ValueError) as error:
         raise ValueError(f"accelerate: deepspeed_config_file {source} cannot be read: {error}") from error

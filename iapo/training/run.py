@@ -72,7 +72,9 @@ def train(
         policy = replace(policy, device=str(device))
         sharding = accelerate_sharding(policy.autocast(), settings.max_grad_norm)
         if settings.shard and isinstance(sharding, Zero):
-            raise ValueError("shard: got true (FSDP2), and DeepSpeed is configured, want one of them; leave --shard out")
+            raise ValueError(
+                "shard: got true (FSDP2), and DeepSpeed is configured, want one of them; leave --shard out"
+            )
         sharding = sharding or (Sharding() if settings.shard else None)
         if sharding is not None and processes.size == 1:
             raise ValueError("shard: there is one process, want several: start them with torchrun or accelerate launch")

@@ -1,4 +1,4 @@
-"""A policy in an engine of DeepSpeed, which shares the optimizer, gradients and weights out over the processes (ZeRO)."""
+"""A policy in an engine of DeepSpeed, which shares optimizer, gradients and weights out over the processes (ZeRO)."""
 
 import logging
 import os
@@ -62,8 +62,8 @@ class Zero:
         if optimizer is not None and not self.any_optimizer and type(optimizer) not in ELEMENTWISE:
             names = ", ".join(each.__name__ for each in ELEMENTWISE)
             raise ValueError(
-                f"optimizer: got {type(optimizer).__name__}, want one of {names}: DeepSpeed gives it flattened parts of "
-                "weights; if it treats each number by itself, set zero_allow_untested_optimizer in DeepSpeed's "
+                f"optimizer: got {type(optimizer).__name__}, want one of {names}: DeepSpeed gives it flattened parts "
+                "of weights; if it treats each number by itself, set zero_allow_untested_optimizer in DeepSpeed's "
                 "configuration, else use FSDP"
             )
         deepspeed = _deepspeed(next(model.parameters()).device)

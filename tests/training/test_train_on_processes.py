@@ -1,7 +1,5 @@
 """`iapo train` on two processes: one folder, a resumed run that repeats the other bitwise, and errors of one."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from runs_on_processes import JUDGE, SETTINGS, on_two, same_bitwise, settings_of, steps_of
