@@ -5,6 +5,7 @@ import io
 import json
 import os
 import socket
+import time
 from pathlib import Path
 
 import torch
@@ -76,7 +77,12 @@ def on_two(
         for each in sockets:
             each.bind(("127.0.0.1", 0))
         ports = [int(each.getsockname()[1]) for each in sockets]
-    multiprocessing.spawn(work, (ports, runs, str(folder), environments or {}), nprocs=2)
+    spawned = multiprocessing.spawn(work, (ports, runs, str(folder), environments or {}), nprocs=2, join=False)
+    end = time.monotonic() + 600
+    while not spawned.join(timeout=10):
+        if time.monotonic() > end:  # one waits for the other, which gloo would do for half an hour
+            for process in spawned.processes:
+                process.kill()
     return folder, [json.loads((folder / f"{index}.json").read_text()) for index in (0, 1)]
 
 
