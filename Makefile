@@ -9,6 +9,7 @@ EXTRAS := train,tasks,gguf,trl,docs,dev
 PEERS := .venv-peers
 VLLM := .venv-vllm
 VERL := .venv-verl
+DEEPSPEED := .venv-deepspeed
 # Without byte code, of which few modules' is ever needed in an engine's environment; Python writes it at the first import.
 PIP := -m pip install --quiet --no-compile -c constraints.txt
 # The same with other transformers than constraints.txt says.
@@ -19,8 +20,8 @@ ENGINE_TESTS := OMP_NUM_THREADS=1 NOTHING_SKIPPED=true
 # Processes of engines are many, and each would compile all it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: train test lint types docs pytest test-isa test-ranks test-peers test-trl test-vllm test-verl test-oldest test-engines \
-	test-pages fuzz mutation gpu gpu-wheels clean
+.PHONY: train test lint types docs pytest test-isa test-ranks test-peers test-trl test-vllm test-verl test-deepspeed test-oldest \
+	test-engines test-pages fuzz mutation gpu gpu-wheels clean
 
 # One thread: the embedded model is too small for a second one to help, and two that wait for each other make a run several
 # times slower where another process is at work.
@@ -47,7 +48,7 @@ types: $(VENV)/.installed
 # A file's tests in one process, so that what its fixtures make is made once. Those of the engines have targets of their own.
 pytest: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" \
-		--ignore=tests/integrations/trl
+		--ignore=tests/integrations/trl --ignore=tests/training/with_deepspeed
 
 # The tests that compare forwards, under other instruction sets and with two threads: kernels add in other orders there.
 test-isa: $(VENV)/.installed
@@ -80,13 +81,18 @@ test-vllm: $(VLLM)/.installed
 test-verl: $(VERL)/.installed
 	$(ENGINE_TESTS) $(VERL)/bin/python -m pytest -q tests/integrations/verl
 
+# Updates and runs on two processes by DeepSpeed's ZeRO on a CPU, in an environment of its own: a package that it wants
+# (py-cpuinfo) has the files of one that pytest-benchmark wants.
+test-deepspeed: $(DEEPSPEED)/.installed
+	$(ENGINE_TESTS) $(DEEPSPEED)/bin/python -m pytest -q tests/training/with_deepspeed
+
 # What handles models, with the oldest transformers that pyproject.toml allows.
 test-oldest: $(VERL)/.installed
 	OMP_NUM_THREADS=1 $(VERL)/bin/python -m pytest -q -m "not slow" tests/estimators tests/rollout tests/policy tests/styles
 
 # All engines. Two targets at a time, one on each processor; verl's alone, as its jobs have many processes.
 test-engines:
-	$(MAKE) -j2 --output-sync test-vllm test-trl test-ranks $(VERL)/.installed
+	$(MAKE) -j2 --output-sync test-vllm test-trl test-ranks test-deepspeed $(VERL)/.installed
 	$(MAKE) test-verl
 
 # Every page of the documentation and both HTML products in a browser; needs Chromium (Debian: apt install chromium).
@@ -162,5 +168,13 @@ $(VERL)/.installed: pyproject.toml constraints.txt
 	$(VERL)/bin/python $(PIP_OLDER) --no-deps verl==0.9.1
 	touch $@
 
+# DeepSpeed comes as source, and compiles nothing here.
+$(DEEPSPEED)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DEEPSPEED)
+	$(DEEPSPEED)/bin/python $(PIP) --upgrade pip
+	$(DEEPSPEED)/bin/python $(PIP) torch
+	DS_BUILD_OPS=0 $(DEEPSPEED)/bin/python $(PIP) -e ".[train,deepspeed]" pytest hypothesis
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(PEERS) $(VLLM) $(VERL) docs/_build runs .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) $(VLLM) $(VERL) $(DEEPSPEED) docs/_build runs .pytest_cache .hypothesis .mypy_cache .ruff_cache

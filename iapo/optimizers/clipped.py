@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from iapo.interfaces import PolicyOptimizer
+from iapo.optimizers.counted import CountedSteps, refusal
 from iapo.types import StepStats
 
 
@@ -40,9 +41,9 @@ class ClippedOptimizer(PolicyOptimizer):
     ) -> None:
         if max_grad_norm is not None and not max_grad_norm > 0:
             raise ValueError(f"max_grad_norm: got {max_grad_norm}, want a positive number or None")
-        self.optimizer, self.scheduler, self.max_grad_norm = optimizer, scheduler, max_grad_norm
+        self.optimizer, self.max_grad_norm = optimizer, max_grad_norm
         self._backward = backward or torch.Tensor.backward
-        self._steps, self._skipped, self._bad_losses = 0, 0, 0
+        self._steps, self._bad_losses = CountedSteps(optimizer, scheduler), 0
 
     def accumulate(self, loss: Float[Tensor, ""], boundary: bool) -> StepStats | None:
         """Back-propagate a loss and, at a boundary, step. A loss that is not finite refuses its whole step."""
@@ -54,45 +55,20 @@ class ClippedOptimizer(PolicyOptimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """Counters and the schedule's state: plain numbers. The wrapped optimizer's state is saved by its owner."""
-        return {
-            "steps": self._steps,
-            "skipped": self._skipped,
-            "scheduler": None if self.scheduler is None else plain(self.scheduler.state_dict()),
-        }
+        return self._steps.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state of `state_dict`. Raises ``ValueError`` if only one side has a schedule."""
-        if (state["scheduler"] is None) != (self.scheduler is None):
-            raise ValueError("scheduler: the saved state and this optimizer must both have one, or neither")
-        self._steps, self._skipped = state["steps"], state["skipped"]
-        if self.scheduler is not None:
-            self.scheduler.load_state_dict(state["scheduler"])
+        self._steps.load_state_dict(state)
 
     def _step(self) -> StepStats:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
         limit = float("inf") if self.max_grad_norm is None else self.max_grad_norm
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters]) if parameters else torch.zeros(())
-        rate = float(self.optimizer.param_groups[0]["lr"])
-        reason = ""
-        if self._bad_losses:
-            reason = f"{self._bad_losses} of the step's losses are NaN or infinite"
-        elif not bool(norm.isfinite()):
-            reason = f"the gradient's norm is {float(norm)}"
-        elif float(norm) == 0:
-            reason = "the gradient is zero: nothing to learn from"
-        if reason:
-            self._skipped += 1
-        else:
+        reason = refusal(self._bad_losses, float(norm))
+        if not reason:
             torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
             self.optimizer.step()
-            self._steps += 1
-            if self.scheduler is not None:
-                self.scheduler.step()
         self._bad_losses = 0
         self.optimizer.zero_grad(set_to_none=True)
-        return StepStats(self._steps, not reason, float(norm), rate, self._skipped, reason)
-
-
-def plain(state: dict[str, Any]) -> dict[str, Any]:
-    """The entries of a scheduler's state that are plain data; functions are set up again by whoever builds it."""
-    return {name: value for name, value in state.items() if isinstance(value, int | float | str | list | None)}
+        return self._steps.count(float(norm), reason)

@@ -16,11 +16,11 @@ class UnsupportedModelError(ValueError):
 
 
 def unwrap(model: nn.Module) -> Any:
-    """The model inside wrappers such as DDP, FSDP or ``torch.compile``: the one that has the ``config``.
+    """The model inside wrappers such as DDP, FSDP, DeepSpeed or ``torch.compile``: the one that has the ``config``.
 
     Raises:
         TypeError: no module inside has a ``config``."""
-    while not hasattr(model, "config"):
+    while isinstance(getattr(model, "config", {}), dict):  # an engine of DeepSpeed has a dictionary of that name
         inner = getattr(model, "module", None) or getattr(model, "_orig_mod", None)
         if inner is None:
             raise TypeError(f"model: want a causal language model with a `config`, got {type(model).__name__}")
@@ -63,9 +63,10 @@ def sharded(model: nn.Module) -> bool:
     from torch.distributed.fsdp import FullyShardedDataParallel
     from torch.distributed.tensor import DTensor
 
-    # DTensor: FSDP2 and tensor parallel; ds_id: DeepSpeed's ZeRO-3.
+    # DTensor: FSDP2 and tensor parallel; ds_status: DeepSpeed's ZeRO-3.
     return any(
-        isinstance(parameter, DTensor) or hasattr(parameter, "ds_id") for parameter in model.parameters()
+        isinstance(parameter, DTensor) or getattr(getattr(parameter, "ds_status", None), "name", "") == "NOT_AVAILABLE"
+        for parameter in model.parameters()
     ) or any(isinstance(module, FullyShardedDataParallel) for module in model.modules())
 
 

@@ -8,16 +8,17 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from iapo.policy.forward import several_ranks, sharded
+from iapo.policy.zero import beside_engine, zero_stage
 
 
 def is_collective(model: nn.Module) -> bool:
-    """Whether a forward of ``model`` is a collective: sharded weights, or DDP, which may broadcast buffers."""
+    """Whether a forward or backward of ``model`` is a collective: sharded weights, DDP, or an engine of DeepSpeed."""
     if not several_ranks():
         return False
     from torch.distributed.fsdp import FSDPModule
 
     # By class first: after a forward the root of FSDP2 holds whole weights, of which `sharded` sees nothing.
-    return isinstance(model, DistributedDataParallel | FSDPModule) or sharded(model)
+    return isinstance(model, DistributedDataParallel | FSDPModule) or zero_stage(model) > 0 or sharded(model)
 
 
 def all_reduce_max(count: int, model: nn.Module) -> int:
@@ -33,9 +34,11 @@ def all_reduce_max(count: int, model: nn.Module) -> int:
 
 
 def unsynced(model: nn.Module) -> AbstractContextManager[Any]:
-    """A block in which forwards and backwards of DDP do not wait for those of other ranks.
+    """A block in which forwards and backwards of DDP and of DeepSpeed do not wait for those of other ranks.
 
-    It is for gradients that stay on a rank, and for all micro-batches of a step but the last: gradients add up on each
-    rank, and the last backward averages them. Forwards of sharded weights wait for each other all the same.
+    It is for gradients that stay on a rank, and under DDP for all micro-batches of a step but the last: gradients add
+    up on each rank, and the last backward averages them. Forwards of sharded weights wait for each other all the same.
     """
+    if zero_stage(model):
+        return beside_engine(model)
     return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()

@@ -1,4 +1,4 @@
-"""Weights that are sharded over ranks (FSDP2), gathered on each of them for a while."""
+"""Weights that are sharded over ranks (FSDP2, ZeRO-3), gathered on each of them for a while."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from iapo.policy.forward import several_ranks
+from iapo.policy.zero import zero_gathered, zero_stage
 
 
 def fsdp_modules(model: nn.Module) -> list[Any]:
@@ -22,9 +23,13 @@ def fsdp_modules(model: nn.Module) -> list[Any]:
 def whole_weights(model: nn.Module) -> Iterator[None]:
     """A block in which each rank has all weights, so that it can call the model as often as it likes.
 
-    All ranks enter and leave it together. Weights cannot be changed inside. A model that FSDP2 does not shard is left
-    alone.
+    All ranks enter and leave it together. Weights cannot be changed inside. A model whose weights are not sharded is
+    left alone.
     """
+    if zero_stage(model) == 3:
+        with zero_gathered(model):
+            yield
+        return
     modules = fsdp_modules(model)
     resharding = [_reshards(module) for module in modules]
     for module in modules:

@@ -29,7 +29,7 @@ from iapo.policy.forward import inference_mode
 from iapo.policy.logprobs import completion_logprobs
 from iapo.policy.ranks import unsynced
 from iapo.policy.sharded_gradients import sharded_gradients
-from iapo.policy.whole_weights import fsdp_modules, own_shards
+from iapo.policy.whole_weights import fsdp_modules, own_shards, whole_weights
 from iapo.tasks.interface import Classifier
 from iapo.training.components import Components, UpdateSettings
 from iapo.training.divided import divided
@@ -124,7 +124,9 @@ class Diagnosis:
             return {}
         size, is_sharded = self.settings.micro_batch, bool(fsdp_modules(self.model))
         gradients = sharded_gradients if is_sharded else plain_gradients
-        with inference_mode(self.model), torch.enable_grad(), unsynced(self.model):
+        # Gradients by weights of ZeRO-3 need whole ones.
+        gathered = nullcontext() if is_sharded else whole_weights(self.model)
+        with gathered, inference_mode(self.model), torch.enable_grad(), unsynced(self.model):
             values = length_gradient(logprobs, own_shards(self.model), batch.rollout, pulls, size, gradients)
         if is_sharded:
             values = self.settings.processes.add(values)

@@ -39,6 +39,7 @@ from iapo.training.setting_up import set_up
 from iapo.training.settings import PolicySource, ProblemSource, RunSettings
 from iapo.training.signals import check_reference_columns
 from iapo.training.styles import StyleSource
+from iapo.training.zero import Zero
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def open_run(
     resolved: Mapping[str, Any],
     styles: StyleSource,
     processes: Processes,
-    sharding: Sharding | None,
+    sharding: Sharding | Zero | None,
     command: str,
     progress: CommandProgress,
 ) -> Run:
@@ -90,7 +91,7 @@ def open_run(
     references = read_references(rows, places) if settings.answer == "reference" else []
     tokenizer = policy.tokenizer()
     resolved = {**resolved, "tokenizer": tokenizer_digest(tokenizer), "processes": processes.size}
-    resolved["shard"] = sharding is not None
+    resolved["shard"] = f"ZeRO-{sharding.stage}" if isinstance(sharding, Zero) else sharding is not None
     rows = problems.render(rows, tokenizer, places, examples)
     stop = problems.stop(examples, tokenizer)
     choices = replace(choices, sampler=stopping(choices.sampler, stop))

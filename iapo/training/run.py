@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from iapo.evaluation import Sample, read_samples
+from iapo.training.configured import accelerate_sharding
 from iapo.training.diagnosis import SKIPPED
 from iapo.training.interruption import EXIT_CODE, Interrupted, Interruption, listening
 from iapo.training.lacking import EqualRewards
-from iapo.training.launch import accelerate_sharding, joined
+from iapo.training.launch import joined
 from iapo.training.lock import locked
 from iapo.training.log import append_metrics, append_samples, read_metrics
 from iapo.training.opening import Run, open_run
@@ -26,6 +27,7 @@ from iapo.training.settings import PolicySource, ProblemSource, RunSettings
 from iapo.training.styles import AUTO, StyleSource
 from iapo.training.telling import evaluated, seeing, tell_so_far
 from iapo.training.tracking import check_tracker, tracked
+from iapo.training.zero import Zero
 
 
 def train(
@@ -68,7 +70,12 @@ def train(
         CommandProgress("iapo train") as progress,
     ):
         policy = replace(policy, device=str(device))
-        sharding = accelerate_sharding(policy.autocast()) or (Sharding() if settings.shard else None)
+        sharding = accelerate_sharding(policy.autocast(), settings.max_grad_norm)
+        if settings.shard and isinstance(sharding, Zero):
+            raise ValueError(
+                "shard: got true (FSDP2), and DeepSpeed is configured, want one of them; leave --shard out"
+            )
+        sharding = sharding or (Sharding() if settings.shard else None)
         if sharding is not None and processes.size == 1:
             raise ValueError("shard: there is one process, want several: start them with torchrun or accelerate launch")
         return _train(policy, problems, settings, choices, resolved, styles, processes, sharding, progress, command)
@@ -82,7 +89,7 @@ def _train(
     resolved: Mapping[str, Any],
     styles: StyleSource,
     processes: Processes,
-    sharding: Sharding | None,
+    sharding: Sharding | Zero | None,
     progress: CommandProgress,
     command: str,
 ) -> int:

@@ -14,8 +14,9 @@ from torch.optim import Optimizer
 from iapo.evaluation import EvaluationResult, Sample, evaluate
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, Reward, Sampler
 from iapo.ops.random_state import fork_rng
-from iapo.optimizers import ClippedOptimizer
+from iapo.optimizers import ClippedOptimizer, DeepSpeedOptimizer
 from iapo.policy.whole_weights import whole_weights
+from iapo.policy.zero import zero_stage
 from iapo.rewards import in_style
 from iapo.rollout import TransformersSampler, style_of
 from iapo.styles import CompletionStyle
@@ -32,6 +33,7 @@ from iapo.training.samples import first_samples
 from iapo.training.settings import RunSettings
 from iapo.training.sharded_state import whole_state
 from iapo.training.styles import estimator_in_style, sampler_in_style
+from iapo.training.zero_state import zero_state
 
 
 @dataclass(frozen=True)
@@ -196,9 +198,10 @@ class Session:
         if self.step == self.saved_step:
             return
         optimizer, processes = self.components.optimizer, self.update_settings.processes
-        assert isinstance(optimizer, ClippedOptimizer)
+        assert isinstance(optimizer, ClippedOptimizer | DeepSpeedOptimizer)
+        of_torch = self.torch_optimizer
         state = TrainingState(
-            optimizer=whole_state(self.torch_optimizer),
+            optimizer=zero_state(self.model, of_torch, processes) if zero_stage(self.model) else whole_state(of_torch),
             data=self.stream.state(),
             config=resolved,
             counters={"optimizer": optimizer.state_dict(), "tokens_sampled": self.tokens_sampled},

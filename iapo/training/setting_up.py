@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from iapo.interfaces import Sampler
-from iapo.optimizers import ClippedOptimizer
+from iapo.optimizers import ClippedOptimizer, DeepSpeedOptimizer
 from iapo.policy.lora import AdapterOff, LoRA, with_adapters
 from iapo.tasks import PromptStream
 from iapo.training.checkpoint import latest_checkpoint, load_checkpoint
@@ -19,6 +19,8 @@ from iapo.training.processes import SINGLE, Processes
 from iapo.training.session import ComponentChoices, Session
 from iapo.training.settings import PolicySource, RunSettings
 from iapo.training.sharded_state import load_whole_state
+from iapo.training.zero import Zero
+from iapo.training.zero_state import load_zero_state
 
 
 def set_up(
@@ -28,7 +30,7 @@ def set_up(
     make_stream: Callable[[nn.Module, Any, Sampler], PromptStream],
     resolved: Mapping[str, Any],
     processes: Processes = SINGLE,
-    sharding: Sharding | None = None,
+    sharding: Sharding | Zero | None = None,
 ) -> Session:
     """Load the policy and build the components; of a run that is resumed, as they were at its newest checkpoint.
 
@@ -39,7 +41,7 @@ def set_up(
         make_stream: from the policy, its tokenizer and the sampler to the prompts of the run, those that fit.
         resolved: all settings as plain data.
         processes: those of the run.
-        sharding: how FSDP2 shards the policy over them; ``None``: each has all weights.
+        sharding: how FSDP2 or DeepSpeed shares the policy out over them; ``None``: each has all weights.
     """
     folder = Path(settings.output)
     update_settings = UpdateSettings(
@@ -57,7 +59,7 @@ def set_up(
     saved = load_checkpoint(folder, resolved, settings.override) if resuming else None
     path = None if saved is None else saved.path
     loaded, tokenizer = _load(policy, settings.lora, path)
-    model = wrap(loaded, processes, sharding)
+    model = loaded if isinstance(sharding, Zero) else wrap(loaded, processes, sharding)
     ref_model = (
         _reference(policy, settings.lora, loaded, processes, sharding) if choices.loss.requires_reference else None
     )
@@ -65,7 +67,12 @@ def set_up(
     torch_optimizer = make_optimizer(choices.optimizer, trained)
     warmup = max(1, settings.warmup_steps)
     schedule = torch.optim.lr_scheduler.LambdaLR(torch_optimizer, lambda step: min(1.0, (step + 1) / warmup))
-    optimizer = ClippedOptimizer(torch_optimizer, settings.max_grad_norm, schedule)
+    optimizer: ClippedOptimizer | DeepSpeedOptimizer
+    if isinstance(sharding, Zero):
+        model = sharding.engine(loaded, torch_optimizer, settings.max_grad_norm)
+        optimizer = DeepSpeedOptimizer(model, torch_optimizer, schedule)
+    else:
+        optimizer = ClippedOptimizer(torch_optimizer, settings.max_grad_norm, schedule)
     sampler = choices.sampler(model, tokenizer)
     if not sampler.temperature > 0:
         raise ValueError(
@@ -77,7 +84,10 @@ def set_up(
     if saved is not None:
         session.resumed_from, session.step, session.saved_step = saved, saved.step, saved.step
         session.tokens_sampled = saved.state.counters["tokens_sampled"]
-        load_whole_state(torch_optimizer, saved.state.optimizer)
+        if isinstance(sharding, Zero):
+            load_zero_state(model, torch_optimizer, saved.state.optimizer, processes)
+        else:
+            load_whole_state(torch_optimizer, saved.state.optimizer)
         optimizer.load_state_dict(dict(saved.state.counters["optimizer"]))
         stream.restore(dict(saved.state.data), settings.override)
     return session
@@ -92,10 +102,12 @@ def _load(policy: PolicySource, lora: LoRA, path: Path | None) -> tuple[nn.Modul
 
 
 def _reference(
-    policy: PolicySource, lora: LoRA, loaded: nn.Module, processes: Processes, sharding: Sharding | None
+    policy: PolicySource, lora: LoRA, loaded: nn.Module, processes: Processes, sharding: Sharding | Zero | None
 ) -> nn.Module:
     """The policy before training: itself without its adapters, or a copy of all weights."""
     if lora.r:
         return AdapterOff(loaded)
     copy = policy.load()[0]
+    if isinstance(sharding, Zero):
+        return sharding.engine(copy, None) if sharding.stage == 3 else copy
     return copy if sharding is None else wrap(copy, processes, sharding)

@@ -19,7 +19,15 @@ def load_whole_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
     Args:
         optimizer: its parameters are sharded or not, whatever they were when the state was saved.
         state: with whole tensors.
+
+    Raises:
+        ValueError: a state that is none of whole tensors.
     """
+    if "state" not in state:
+        raise ValueError(
+            "resume: the optimizer's state is of DeepSpeed, in parts; go on with it as before, or start a new run from "
+            "the checkpoint with --model"
+        )
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     shared = {
         index: {name: _like(parameters[index], value) for name, value in values.items()}

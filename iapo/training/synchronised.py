@@ -8,25 +8,28 @@ from torch.nn.parallel import DistributedDataParallel
 
 from iapo.policy.ranks import unsynced
 from iapo.policy.whole_weights import fsdp_modules
+from iapo.policy.zero import zero_stage
 from iapo.training.processes import Processes
 
 
 def loss_scale(model: nn.Module, processes: Processes) -> int:
     """What each process multiplies its losses by, so that the step's gradient is the sum over processes.
 
-    DDP and FSDP2 average gradients over the processes.
+    DDP, FSDP2 and DeepSpeed average gradients over the processes.
 
     Raises:
-        ValueError: several processes, and a model that is wrapped by neither: each would train weights of its own.
+        ValueError: several processes, and a model that none of them wraps: each would train weights of its own.
     """
-    if processes.size > 1 and not (isinstance(model, DistributedDataParallel) or fsdp_modules(model)):
+    wrapped = isinstance(model, DistributedDataParallel) or fsdp_modules(model) or zero_stage(model)
+    if processes.size > 1 and not wrapped:
         raise ValueError(
             f"model: got {type(model).__name__} on {processes.size} processes, want it wrapped by "
-            "DistributedDataParallel or fully_shard, which sum its gradients (iapo.training.parallel.wrap)"
+            "DistributedDataParallel or fully_shard, which sum its gradients (iapo.training.parallel.wrap), or an "
+            "engine of DeepSpeed (iapo.training.zero)"
         )
     return processes.size
 
 
 def synced(model: nn.Module, last: bool) -> AbstractContextManager[Any]:
     """A forward and backward of a step; those before the ``last`` do not wait for other processes under DDP."""
-    return nullcontext() if last else unsynced(model)
+    return nullcontext() if last or zero_stage(model) else unsynced(model)

@@ -1,57 +1,12 @@
-"""What a launcher's configuration means to a run: honoured, or refused with what to set instead."""
+"""The processes that a launcher started, and what is refused of them."""
 
 import pytest
 import torch
 
 from iapo.cli import main
-from iapo.training.launch import accelerate_sharding, joined
-from iapo.training.parallel import Sharding
+from iapo.training.launch import joined
 from iapo.training.processes import SINGLE, Processes
 from iapo.training.random_state import capture_rng
-
-FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "ACCELERATE_MIXED_PRECISION": "no"}
-
-
-@pytest.mark.parametrize(
-    ("environment", "sharding"),
-    [
-        ({}, None),
-        ({"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_DYNAMO_BACKEND": "no"}, None),
-        (FSDP, Sharding()),
-        (FSDP | {"FSDP_RESHARD_AFTER_FORWARD": "false"}, Sharding(reshard_after_forward=False)),
-        (FSDP | {"FSDP_SHARDING_STRATEGY": "FULL_SHARD"}, Sharding()),
-        (FSDP | {"FSDP_TRANSFORMER_CLS_TO_WRAP": "A,B", "FSDP_OFFLOAD_PARAMS": "false"}, Sharding(("A", "B"))),
-    ],
-)
-def test_sharding_as_accelerate_is_configured(environment, sharding):
-    assert accelerate_sharding(None, environment) == sharding
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"ACCELERATE_USE_DEEPSPEED": "true"}, "DeepSpeed.*FSDP .fsdp_version 2. does the same"),
-        ({"ACCELERATE_USE_MEGATRON_LM": "true"}, "Megatron"),
-        ({"ACCELERATE_USE_PARALLELISM_CONFIG": "true"}, "context and sequence parallelism"),
-        ({"ACCELERATE_DYNAMO_BACKEND": "INDUCTOR"}, "set dynamo_backend to no"),
-        ({"ACCELERATE_MIXED_PRECISION": "fp16"}, "mixed_precision is fp16"),
-        ({"ACCELERATE_MIXED_PRECISION": "bf16"}, "--precision bf16"),
-        ({"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}, "--micro_batch"),
-        ({"FSDP_VERSION": "1"}, "fsdp_version is 1; set it to 2"),
-        ({"FSDP_SHARDING_STRATEGY": "HYBRID_SHARD"}, "fsdp_sharding_strategy is HYBRID_SHARD"),
-        ({"FSDP_IGNORED_MODULES": "lm_head"}, "all weights are sharded"),
-        ({"FSDP_OFFLOAD_PARAMS": "true"}, "fsdp_offload_params"),
-        ({"FSDP_ACTIVATION_CHECKPOINTING": "true"}, "--gradient_checkpointing"),
-        ({"FSDP_AUTO_WRAP_POLICY": "SIZE_BASED_WRAP"}, "TRANSFORMER_BASED_WRAP"),
-    ],
-)
-def test_what_would_not_be_honoured_is_refused(changed, message):
-    with pytest.raises(ValueError, match=f"^accelerate: .*{message}"):
-        accelerate_sharding(None, FSDP | changed)
-
-
-def test_bf16_on_both_sides_is_one_setting():
-    assert accelerate_sharding(torch.bfloat16, FSDP | {"ACCELERATE_MIXED_PRECISION": "bf16"}) == Sharding()
 
 
 def test_sharding_one_process_and_other_commands_on_several_are_refused(monkeypatch, capsys, tmp_path):
