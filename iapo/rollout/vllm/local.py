@@ -9,27 +9,39 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from iapo.policy.forward import several_ranks
 from iapo.policy.weights import base_model, checkpoint_weights, fingerprint
-from iapo.rollout.vllm.engine import Completions, Engine, check_finite
-from iapo.rollout.vllm.worker import process_heads
+from iapo.rollout.vllm.engine import Completions, Engine, check_finite, written
+from iapo.rollout.vllm.worker import EXTENSION, process_heads
 
 OWN_ARGUMENTS = frozenset(
     (
         *("model", "load_format", "skip_tokenizer_init", "generation_config", "seed", "dtype", "enforce_eager"),
-        *("max_model_len", "max_num_seqs", "kv_cache_memory_bytes", "logprobs_mode"),
+        *("max_model_len", "max_num_seqs", "kv_cache_memory_bytes", "logprobs_mode", "worker_extension_cls"),
     )
 )
 """Arguments of ``vllm.LLM`` that follow from others or must be what they are."""
 
 
+_OF_RANKS = frozenset(f"{of}{what}" for of in ("", "LOCAL_", "GROUP_", "ROLE_") for what in ("RANK", "WORLD_SIZE")) | {
+    "MASTER_ADDR",
+    "MASTER_PORT",
+}
+"""Variables by which a launcher says to a process which rank it is."""
+
+
 @dataclass(eq=False)
 class LocalEngine(Engine):
     """An engine of vLLM that is started when it is needed and gets the weights of the policy from memory.
+
+    On one of several ranks it runs in a process of its own, beside this one, and gets them by a file: in this one it
+    would take the ranks' process group for that of its workers, and wait for ranks that sample nothing.
 
     Args:
         dtype: of weights and sums in the engine; ``auto``: that of the policy's weights.
@@ -49,6 +61,7 @@ class LocalEngine(Engine):
     logprobs_mode: str = field(compare=False)
     options: Mapping[str, Any]
     _llm: Any = field(default=None, init=False, repr=False)
+    _apart: bool = field(default=False, init=False, repr=False)
     _config: str = field(default="", init=False, repr=False)
     _pushed: tuple[int, ...] = field(default=(), init=False, repr=False)
     _release: Callable[[], Any] | None = field(default=None, init=False, repr=False)
@@ -92,8 +105,12 @@ class LocalEngine(Engine):
             self._start(base_model(model))
             self._config = config
         with self._named("does not take the weights of the policy"):
-            self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights.items())})
-            self._llm.apply_model(process_heads)
+            if self._apart:
+                with tempfile.TemporaryDirectory() as folder, written(weights, Path(folder) / "policy") as path:
+                    self._llm.collective_rpc("load_policy", args=(str(path), "policy"))
+            else:
+                self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights.items())})
+                self._llm.apply_model(process_heads)
         self._pushed, self._checked = found, False
 
     def answer(self, prompt_ids: Sequence[Sequence[int]], parameters: Sequence[Mapping[str, Any]]) -> Completions:
@@ -125,7 +142,11 @@ class LocalEngine(Engine):
         with tempfile.TemporaryDirectory() as folder, _process_kept(), self._named("cannot start"):
             # vLLM reads them when it is imported and when the engine is made; what the user has set stays.
             os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-            os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # weights are handed over within the process
+            self._apart = several_ranks()
+            # Weights are handed over within the process where it is the only one.
+            os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(self._apart))
+            if self._apart:
+                _enter_own_world(model.device)
             from vllm import LLM
 
             config = type(model.config).from_dict(model.config.to_dict())
@@ -143,11 +164,16 @@ class LocalEngine(Engine):
                 enforce_eager=self.enforce_eager,
                 logprobs_mode=self.logprobs_mode,
                 seed=0,
+                worker_extension_cls=EXTENSION,
                 **sequences,
                 **self.options,
             )
+            core = self._llm.llm_engine.engine_core
+            if self._apart:
+                self._release = weakref.finalize(self, core.shutdown)
+                return
             # It would run whenever the engine is collected, and take from other engines of the process what they share.
-            self._llm.llm_engine.engine_core._finalizer.detach()
+            core._finalizer.detach()
             release = weakref.finalize(self, self._llm.collective_rpc, "shutdown")
             release.atexit = False
             self._release = release
@@ -173,6 +199,19 @@ class LocalEngine(Engine):
 def _chosen(output: Any) -> list[float]:
     """The log-probabilities of the tokens of a completion of vLLM's."""
     return [of[token].logprob for token, of in zip(output.token_ids, output.logprobs, strict=True)]
+
+
+def _enter_own_world(device: torch.device) -> None:
+    """Set the environment for a process that is none of the ranks, and has their device alone."""
+    for name in [*os.environ]:
+        if name.startswith("TORCHELASTIC_") or name in _OF_RANKS:
+            del os.environ[name]
+    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"  # a fork would share the ranks' connections
+    if device.type == "cuda":
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        os.environ["CUDA_VISIBLE_DEVICES"] = (
+            visible.split(",")[device.index or 0] if visible else str(device.index or 0)
+        )
 
 
 def _generators_kept() -> AbstractContextManager[None]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, Literal
 
-from iapo.policy.forward import several_ranks
 from iapo.policy.limits import limits_of
 from iapo.rollout.vllm.local import OWN_ARGUMENTS, LocalEngine
 from iapo.rollout.vllm.sampling import EngineSampler
@@ -83,16 +82,11 @@ class VLLMSampler(EngineSampler):
         self._take(own)
 
     def check_model(self, model: Any) -> None:
-        """Also refuse more positions than the model has, and several ranks."""
+        """Also refuse more positions than the model has."""
         super().check_model(model)
         positions = limits_of(model).positions
         if self.max_model_len is not None and positions is not None and self.max_model_len > positions:
             raise ValueError(f"max_model_len: got {self.max_model_len}, the model has {positions} positions")
-        if several_ranks():
-            raise RuntimeError(
-                "VLLMSampler: got several ranks, runs in one process so far; use CompactingSampler (DDP) or "
-                "TransformersSampler"
-            )
 
     def most_positions(self, model: Any) -> int | None:
         """Those of ``max_model_len``, or the model's."""

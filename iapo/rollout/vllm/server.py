@@ -11,14 +11,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import torch
-from safetensors.torch import save_file
 
 from iapo.policy.weights import base_model, checkpoint_weights, fingerprint
 from iapo.rollout.vllm.client import Client, RefusedError, UnreachableError
-from iapo.rollout.vllm.engine import Completions, Engine, check_finite
-from iapo.rollout.vllm.worker import SHAPE
+from iapo.rollout.vllm.engine import Completions, Engine, check_finite, written
+from iapo.rollout.vllm.worker import EXTENSION, SHAPE
 
-_EXTENSION = "iapo.rollout.vllm.PolicyWorker"
 _NOT_FINITE = -9999.0
 """What vLLM's server writes for a log-probability that is NaN or beyond."""
 
@@ -136,7 +134,7 @@ class ServerEngine(Engine):
         dtype = str(model.dtype).removeprefix("torch.") if self.dtype == "auto" else self.dtype
         return (
             f"VLLM_SERVER_DEV_MODE=1 vllm serve {model.config._name_or_path or 'MODEL'} --port "
-            f"{urlsplit(self.url).port or 80} --tokens-only --worker-extension-cls {_EXTENSION} --dtype {dtype} "
+            f"{urlsplit(self.url).port or 80} --tokens-only --worker-extension-cls {EXTENSION} --dtype {dtype} "
             f"--logprobs-mode {self.logprobs_mode}"
         )
 
@@ -156,7 +154,7 @@ class ServerEngine(Engine):
             if error.status in (404, 405):
                 cause = "is none of vLLM, or one without its development mode, which takes weights"
             elif "policy_facts" in error.told:
-                cause = f"was started without --worker-extension-cls {_EXTENSION}"
+                cause = f"was started without --worker-extension-cls {EXTENSION}"
             else:
                 cause = f"has failed: {error.told}"
             raise RuntimeError(f"url: the server at {self.url} {cause}; start it: {self._start}") from error
@@ -184,24 +182,19 @@ class ServerEngine(Engine):
 
     def _push(self, weights: Mapping[str, torch.Tensor], name: str) -> None:
         """Hand weights over, while the server samples nothing."""
-        path = self.weights_folder.absolute() / f"{name}.safetensors"
-        try:
-            # Copies: a file holds no tensors that share memory.
-            save_file({each: value.to("cpu", copy=True).contiguous() for each, value in weights.items()}, path)
+        with written(weights, self.weights_folder.absolute() / f"{name}.safetensors") as path:
             self._client.ask("/pause", {}, long=True, mode="wait")
             try:
                 self._client.workers("load_policy", str(path), name)
+            except RefusedError as error:
+                if f"{path} is not there" in error.told:
+                    raise RuntimeError(
+                        f"weights_folder: the server at {self.url} does not see {path.parent}; name a folder that it "
+                        "and this process see"
+                    ) from error
+                raise
             finally:
                 self._client.ask("/resume", {})
-        except RefusedError as error:
-            if f"{path} is not there" in error.told:
-                raise RuntimeError(
-                    f"weights_folder: the server at {self.url} does not see {path.parent}; name a folder that it and "
-                    "this process see"
-                ) from error
-            raise
-        finally:
-            path.unlink(missing_ok=True)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

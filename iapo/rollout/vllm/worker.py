@@ -6,6 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
+EXTENSION = "iapo.rollout.vllm.PolicyWorker"
+"""Where vLLM finds `PolicyWorker`."""
+
 SHAPE = (
     *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"),
     *("num_attention_heads", "num_key_value_heads", "head_dim", "tie_word_embeddings"),
