@@ -14,7 +14,8 @@ from iapo.rollout.vllm.sampling import EngineSampler
 class VLLMSampler(EngineSampler):
     """Samples from a causal language model with vLLM: continuous batches, a paged cache, kernels of its own.
 
-    The engine runs in this process and is started at the first call. Before each call the policy's weights are handed
+    The engine runs in this process, or beside it where there are several ranks (each then has one, and a script needs
+    ``if __name__ == "__main__"``), and is started at the first call. Before each call the policy's weights are handed
     to it if a bit of them changed, however it changed; adapters of PEFT are merged into what is handed over. Whenever
     that was done, what vLLM says of a short completion is compared with what the model says of it, and a difference
     beyond rounding is refused. Random states, the number of torch's threads and the environment are as they were
@@ -44,7 +45,7 @@ class VLLMSampler(EngineSampler):
         ValueError: a number outside its range, an option that the sampler sets itself, or an engine of other settings;
             on a call, a prompt that does not fit with ``max_new_tokens``, or that has no token or an unknown one.
         iapo.policy.forward.UnsupportedModelError: on a call, a model not causal, or one that vLLM computes otherwise.
-        RuntimeError: on a call, several ranks, or vLLM cannot start or fails.
+        RuntimeError: on a call, vLLM cannot start or fails.
         FloatingPointError: on a call, weights or logits that are NaN or infinite.
     """
 
