@@ -131,13 +131,13 @@ class Engine(ABC):
             FloatingPointError: logits that are NaN or infinite.
             RuntimeError: vLLM failed, or returned fewer completions.
         """
-        samples = group_size if temperature > 0 else 1  # vLLM refuses several greedy ones
+        samples = int(group_size) if temperature > 0 else 1  # vLLM refuses several greedy ones
         parameters = [
             {
                 "n": samples,
                 "temperature": temperature,
                 "top_p": top_p,
-                "max_tokens": max_tokens,
+                "max_tokens": int(max_tokens),  # a plain number, which the command line's is not
                 "ignore_eos": True,  # of vLLM's own reading of the model's files
                 "stop_token_ids": list(eos_ids),
                 "logprobs": 0,

@@ -150,7 +150,7 @@ class LocalEngine(Engine):
             from vllm import LLM
 
             config = type(model.config).from_dict(model.config.to_dict())
-            config.architectures = [type(model).__name__]
+            config.architectures = [type(model).__name__.removeprefix("FSDP")]  # put there by sharding
             config.save_pretrained(folder)
             sequences = {} if self.max_num_seqs is None else {"max_num_seqs": self.max_num_seqs}
             self._llm = LLM(

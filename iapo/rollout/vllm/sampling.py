@@ -98,5 +98,6 @@ class EngineSampler(LanguageModelSampler):
             if positions is not None and len(ids) + self.max_new_tokens > positions:
                 raise ValueError(
                     f"prompts[{index}]: has {len(ids)} tokens, which with max_new_tokens ({self.max_new_tokens}) are "
-                    f"more than {positions} positions; max_model_len, cache_gib and the model bound them"
+                    f"more than {positions} positions; max_model_len (of a server --max-model-len), cache_gib and the "
+                    "model bound them"
                 )

@@ -15,7 +15,7 @@ import torch
 from iapo.policy.weights import base_model, checkpoint_weights, fingerprint
 from iapo.rollout.vllm.client import Client, RefusedError, UnreachableError
 from iapo.rollout.vllm.engine import Completions, Engine, check_finite, written
-from iapo.rollout.vllm.worker import EXTENSION, SHAPE
+from iapo.rollout.vllm.worker import EXTENSION, NOT_THERE, SHAPE
 
 _NOT_FINITE = -9999.0
 """What vLLM's server writes for a log-probability that is NaN or beyond."""
@@ -187,7 +187,7 @@ class ServerEngine(Engine):
             try:
                 self._client.workers("load_policy", str(path), name)
             except RefusedError as error:
-                if f"{path} is not there" in error.told:
+                if NOT_THERE in error.told:
                     raise RuntimeError(
                         f"weights_folder: the server at {self.url} does not see {path.parent}; name a folder that it "
                         "and this process see"

@@ -9,6 +9,9 @@ from torch import Tensor
 EXTENSION = "iapo.rollout.vllm.PolicyWorker"
 """Where vLLM finds `PolicyWorker`."""
 
+NOT_THERE = "the file of the policy's weights is not there"
+"""What a worker says of a file that it does not see; vLLM leaves the path out of what it passes on."""
+
 SHAPE = (
     *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"),
     *("num_attention_heads", "num_key_value_heads", "head_dim", "tie_word_embeddings"),
@@ -50,7 +53,7 @@ class PolicyWorker:
             FileNotFoundError: the worker does not see the file.
         """
         if not Path(path).is_file():
-            raise FileNotFoundError(f"{path} is not there")
+            raise FileNotFoundError(f"{NOT_THERE}: {path}")
         self._policy_name, self._policy_loads = "", self._policy_loads + 1
         self.reload_weights(weights_iterator=_weights(path))  # type: ignore[attr-defined]
         process_heads(self.get_model())  # type: ignore[attr-defined]

@@ -74,7 +74,7 @@ def between(url, change):
 
             def ask():
                 with urllib.request.urlopen(request) as answer:
-                    return json.loads(answer.read())
+                    return json.loads(answer.read() or "null") or {}
 
             try:
                 found = change(self.path.partition("?")[0], json.loads(data or "null"), ask)

@@ -73,7 +73,7 @@ def run(model, folder, sampler, steps, *more):
     config = folder.parent / "run.yaml"
     config.write_text(json.dumps(settings))
     places = ["--model", str(model), "--output", str(folder)]
-    main(["train", "--config", str(config), *places, "--steps", str(steps), *more])
+    return main(["train", "--config", str(config), *places, "--steps", str(steps), *more])
 
 
 @pytest.mark.parametrize("name", ["VLLMSampler", "VLLMServerSampler"])
@@ -113,8 +113,7 @@ def test_a_server_that_goes_ends_the_run_which_then_resumes_bit_for_bit(tmp_path
         run(wide_folder, tmp_path / "whole", sampler, 2, "--checkpoint_every", "1")
         answered.clear()
         gone_after = one  # which counts the evaluation after training, as many requests as part of an update
-        with pytest.raises(SystemExit):
-            run(wide_folder, tmp_path / "parts", sampler, 2, "--checkpoint_every", "1")
+        assert run(wide_folder, tmp_path / "parts", sampler, 2, "--checkpoint_every", "1") == 1
         assert "failed while sampling" in capsys.readouterr().err
         gone_after = None
         run(wide_folder, tmp_path / "parts", sampler, 2, "--checkpoint_every", "1", "--resume")
@@ -144,5 +143,4 @@ def test_on_a_rank_the_engine_is_a_process_of_its_own(monkeypatch):
         torch.manual_seed(0)
         assert gap(model, dataclasses.replace(sampler, model=model)(["1+2=", "3*4="], 4)) < BOUND
     assert os.environ["WORLD_SIZE"] == "2"
-    assert not torch.distributed.is_initialized()
     sampler.engine.close()

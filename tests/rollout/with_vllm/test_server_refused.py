@@ -65,7 +65,7 @@ NOT_THERE = "Worker failed with error ''CPUWorker' object has no attribute 'poli
         (changed(dtype="bfloat16"), ValueError, "dtype: the server .* computes in bfloat16, want float32; start it"),
         (changed(logprobs_mode="raw_logprobs"), ValueError, "gives raw_logprobs, want processed_logprobs .*--logprobs"),
         (changed(max_num_seqs=1), ValueError, "group_size: got 2, .* at most 1 completions .*--max-num-seqs 2"),
-        (changed(max_model_len=20), ValueError, r"prompts\[0\]: has 9 tokens, .* more than 20 positions"),
+        (changed(max_model_len=20), ValueError, r"prompts\[0\]: has 8 tokens, .* more than 20 positions"),
         (instead("/collective_rpc", 404, "Not Found"), RuntimeError, "without its development mode.*VLLM_SERVER_DEV_M"),
         (instead("/collective_rpc", 500, NOT_THERE), RuntimeError, "was started without --worker-extension-cls iapo"),
         (instead("/inference/v1/generate", 403, "with --enable-scale-out"), RuntimeError, "sampling: .*scale-out"),
