@@ -156,8 +156,8 @@ LOSSES = [
     (losses.CISPO(clip_low=0.2, clip_high=0.3), {"differentiable": False}),
 ]
 
-ELSEWHERE = {rollout.VLLMSampler}
-"""Checked in environments of their own: tests/rollout/vllm."""
+ELSEWHERE = {rollout.VLLMSampler, rollout.VLLMServerSampler}
+"""Checked in environments of their own: tests/rollout/with_vllm."""
 
 SAMPLERS = [
     rollout.TransformersSampler(sampled_model(), TOKENIZER, max_new_tokens=6, temperature=0.8),

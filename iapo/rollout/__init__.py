@@ -9,7 +9,7 @@ from iapo.rollout.scripted import ScriptedSampler
 from iapo.rollout.spans import Exits, Spans, mark_spans
 from iapo.rollout.text import token_pieces
 from iapo.rollout.transformers import TransformersSampler
-from iapo.rollout.vllm import VLLMSampler
+from iapo.rollout.vllm import VLLMSampler, VLLMServerSampler
 
 __all__ = [
     "CompactingSampler",
@@ -19,6 +19,7 @@ __all__ = [
     "Spans",
     "TransformersSampler",
     "VLLMSampler",
+    "VLLMServerSampler",
     "ask_about",
     "collate",
     "continuation_ids",

@@ -1,19 +1,24 @@
 """The loop and the command line with the sampler: the gap is logged, weights correct for it, a run resumes bitwise."""
 
+import dataclasses
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
-from engines import needs_vllm, sampler_of, tokenizer, wide
+from engines import BOUND, gap, moved, needs_vllm, sampler_of, tokenizer, wide
+from servers import between
 
 from iapo.advantages import InformationAware
 from iapo.cli import main
 from iapo.embedded import generate_problems, rows
-from iapo.embedded.heads import main as write_wide
 from iapo.estimators import AnswerLikelihood
 from iapo.losses import ClippedPolicyLoss
 from iapo.optimizers import ClippedOptimizer
 from iapo.rewards import ExactAnswer
+from iapo.rollout.vllm import local
 from iapo.training.components import Components, UpdateSettings
 from iapo.training.loop import update
 
@@ -61,22 +66,81 @@ def lines(folder):
     return [{name: value for name, value in line.items() if "time" not in name} for line in found]
 
 
-def test_a_run_of_the_command_line_resumes_bit_for_bit(tmp_path, capsys):
-    write_wide([str(tmp_path / "wide")])
+def run(model, folder, sampler, steps, *more):
+    """A run of the command line in this process."""
+    settings = {"prompts_per_step": 3, "group_size": 4, "eval_problems": 2, "eval_samples": 1, "diagnose": 2}
+    settings |= {"loss": {"sampler_ratio_cap": 2}, "optimizer": {"lr": 1e-3}, "sampler": sampler}
+    config = folder.parent / "run.yaml"
+    config.write_text(json.dumps(settings))
+    places = ["--model", str(model), "--output", str(folder)]
+    return main(["train", "--config", str(config), *places, "--steps", str(steps), *more])
 
-    sampler = {"max_new_tokens": 32, "enforce_eager": True, "cache_gib": 0.0625}
-    settings = {"prompts_per_step": 2, "group_size": 4, "eval_problems": 2, "eval_samples": 1, "diagnose": 2}
-    settings |= {"loss": {"sampler_ratio_cap": 2}, "optimizer": {"lr": 1e-3}}
-    settings["sampler"] = {"class_path": "VLLMSampler", "init_args": sampler}
-    (tmp_path / "run.yaml").write_text(json.dumps(settings))
 
-    def run(folder, steps, *more):
-        places = ["--model", str(tmp_path / "wide"), "--output", str(tmp_path / folder)]
-        main(["train", "--config", str(tmp_path / "run.yaml"), *places, "--steps", str(steps), *more])
-
-    run("whole", 2)
-    run("parts", 1)
-    run("parts", 2, "--resume")
+@pytest.mark.parametrize("name", ["VLLMSampler", "VLLMServerSampler"])
+def test_a_run_of_the_command_line_resumes_bit_for_bit(request, tmp_path, wide_folder, name, capsys):
+    settings = {"max_new_tokens": 32}
+    if name == "VLLMSampler":
+        settings |= {"enforce_eager": True, "cache_gib": 0.0625}
+    else:
+        settings |= {"url": request.getfixturevalue("server"), "weights_folder": str(tmp_path / "weights")}
+    sampler = {"class_path": name, "init_args": settings}
+    run(wide_folder, tmp_path / "whole", sampler, 2)
+    run(wide_folder, tmp_path / "parts", sampler, 1)
+    run(wide_folder, tmp_path / "parts", sampler, 2, "--resume")
     capsys.readouterr()
     assert len(lines(tmp_path / "whole")) == 2
     assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
+
+
+def test_a_server_that_goes_ends_the_run_which_then_resumes_bit_for_bit(tmp_path, server, wide_folder, capsys):
+    """It goes while the second update is sampled; the checkpoint of the first is as it was."""
+    answered = []
+
+    def change(path, payload, ask):
+        if path == "/inference/v1/generate":
+            answered.append(path)
+            if gone_after is not None and len(answered) > gone_after:
+                return None
+        return ask()
+
+    with between(server, change) as url:
+        settings = {"max_new_tokens": 32, "url": url, "weights_folder": str(tmp_path / "weights")}
+        sampler = {"class_path": "VLLMServerSampler", "init_args": settings}
+        gone_after = None
+        run(wide_folder, tmp_path / "first", sampler, 1, "--checkpoint_every", "1")
+        one = len(answered)
+        answered.clear()
+        run(wide_folder, tmp_path / "whole", sampler, 2, "--checkpoint_every", "1")
+        answered.clear()
+        gone_after = one  # which counts the evaluation after training, as many requests as part of an update
+        assert run(wide_folder, tmp_path / "parts", sampler, 2, "--checkpoint_every", "1") == 1
+        assert "failed while sampling" in capsys.readouterr().err
+        gone_after = None
+        run(wide_folder, tmp_path / "parts", sampler, 2, "--checkpoint_every", "1", "--resume")
+    capsys.readouterr()
+    assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
+
+
+def test_two_processes_share_a_server(tmp_path, server, wide_folder):
+    """With weights that are sharded; the first that finds others at the server hands them over."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "iapo.cli"]
+    command += ["train", "--model", str(wide_folder), "--output", str(tmp_path / "run"), "--steps", "1"]
+    command += ["--prompts_per_step", "3", "--group_size", "4", "--eval_problems", "2", "--eval_samples", "1"]
+    command += ["--shard", "true", "--sampler", "VLLMServerSampler", "--sampler.url", server]
+    command += ["--sampler.max_new_tokens", "32", "--sampler.weights_folder", str(tmp_path / "weights")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert [line["sampling/logp_difference_max"] < BOUND for line in lines(tmp_path / "run")] == [True]
+
+
+def test_on_a_rank_the_engine_is_a_process_of_its_own(monkeypatch):
+    """Which knows nothing of the ranks, and gets weights all the same."""
+    monkeypatch.setattr(local, "several_ranks", lambda: True)
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    sampler = sampler_of(wide())
+    for model in (sampler.model, moved(sampler.model, 0.5)):
+        torch.manual_seed(0)
+        assert gap(model, dataclasses.replace(sampler, model=model)(["1+2=", "3*4="], 4)) < BOUND
+    assert os.environ["WORLD_SIZE"] == "2"
+    sampler.engine.close()

@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from iapo.policy.forward import UnsupportedModelError
 from iapo.policy.logprobs import completion_logprobs
-from iapo.rollout import engine
+from iapo.rollout.vllm import local
 
 pytestmark = needs_vllm
 
@@ -125,7 +125,7 @@ def test_families(family):
 
 def test_a_head_that_stays_as_it_was_is_refused(monkeypatch):
     """The silent fault of tied heads on a CPU: refused at the first call, and again at the next."""
-    monkeypatch.setattr(engine, "_process_heads", lambda model: None)
+    monkeypatch.setattr(local, "process_heads", lambda model: None)
     sampler = sampler_of(wide())
     for _ in range(2):
         with pytest.raises(UnsupportedModelError, match=r"differ from the policy's by \d"):
@@ -135,7 +135,7 @@ def test_a_head_that_stays_as_it_was_is_refused(monkeypatch):
 def test_a_head_that_stays_as_it_was_later_is_refused_too(monkeypatch):
     sampler = sampler_of(wide())
     sampler(PROMPTS, 1)
-    monkeypatch.setattr(engine, "_process_heads", lambda model: None)
+    monkeypatch.setattr(local, "process_heads", lambda model: None)
     with pytest.raises(UnsupportedModelError, match=r"differ from the policy's by \d"):
         dataclasses.replace(sampler, model=moved(sampler.model, 2.0))(PROMPTS, 1)
 

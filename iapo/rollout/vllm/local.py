@@ -1,4 +1,4 @@
-"""An engine of vLLM in this process, which holds the weights of a policy: started, kept up to date, checked, asked."""
+"""An engine of vLLM in this process: started when it is needed, and handed the policy's weights from memory."""
 
 import gc
 import os
@@ -9,36 +9,39 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from iapo.policy.forward import UnsupportedModelError
-from iapo.policy.logprobs import completion_logprobs
+from iapo.policy.forward import several_ranks
 from iapo.policy.weights import base_model, checkpoint_weights, fingerprint
-from iapo.rollout.collation import collate
-
-_CHECKED_TOKENS = 16
-_EXACT, _ROUNDED = 0.01, 0.2
-"""Mean difference of log-probabilities (nats) up to which an engine is believed: in fp32 throughout, and otherwise."""
+from iapo.rollout.vllm.engine import Completions, Engine, check_finite, written
+from iapo.rollout.vllm.worker import EXTENSION, process_heads
 
 OWN_ARGUMENTS = frozenset(
     (
         *("model", "load_format", "skip_tokenizer_init", "generation_config", "seed", "dtype", "enforce_eager"),
-        *("max_model_len", "max_num_seqs", "kv_cache_memory_bytes", "logprobs_mode"),
+        *("max_model_len", "max_num_seqs", "kv_cache_memory_bytes", "logprobs_mode", "worker_extension_cls"),
     )
 )
 """Arguments of ``vllm.LLM`` that follow from others or must be what they are."""
 
-Completions = list[list[tuple[list[int], list[float]]]]
-"""Of each prompt the completions, each with its tokens and their log-probabilities (nats)."""
+
+_OF_RANKS = frozenset(f"{of}{what}" for of in ("", "LOCAL_", "GROUP_", "ROLE_") for what in ("RANK", "WORLD_SIZE")) | {
+    "MASTER_ADDR",
+    "MASTER_PORT",
+}
+"""Variables by which a launcher says to a process which rank it is."""
 
 
 @dataclass(eq=False)
-class VLLMEngine:
+class LocalEngine(Engine):
     """An engine of vLLM that is started when it is needed and gets the weights of the policy from memory.
+
+    On one of several ranks it runs in a process of its own, beside this one, and gets them by a file: in this one it
+    would take the ranks' process group for that of its workers, and wait for ranks that sample nothing.
 
     Args:
         dtype: of weights and sums in the engine; ``auto``: that of the policy's weights.
@@ -55,12 +58,12 @@ class VLLMEngine:
     cache_gib: float
     max_num_seqs: int | None
     enforce_eager: bool
-    logprobs_mode: str
+    logprobs_mode: str = field(compare=False)
     options: Mapping[str, Any]
     _llm: Any = field(default=None, init=False, repr=False)
+    _apart: bool = field(default=False, init=False, repr=False)
     _config: str = field(default="", init=False, repr=False)
     _pushed: tuple[int, ...] = field(default=(), init=False, repr=False)
-    _checked: bool = field(default=False, init=False, repr=False)
     _release: Callable[[], Any] | None = field(default=None, init=False, repr=False)
 
     @property
@@ -68,13 +71,16 @@ class VLLMEngine:
         """The positions of a prompt with its completion, once the engine is started."""
         return int(self._llm.llm_engine.model_config.max_model_len)
 
-    def differs_from(self, other: "VLLMEngine") -> str:
-        """The first setting that another engine has otherwise, in words; empty if there is none."""
-        for name in ("dtype", "max_model_len", "cache_gib", "max_num_seqs", "enforce_eager", "options"):
-            own, theirs = getattr(self, name), getattr(other, name)
-            if own != theirs:
-                return f"{name} is {own!r}, not {theirs!r}"
-        return ""
+    @property
+    def precision(self) -> torch.dtype:
+        """That of weights and activations, once the engine is started."""
+        found: torch.dtype = self._llm.llm_engine.model_config.dtype
+        return found
+
+    @property
+    def gives(self) -> str:
+        """The mode of its log-probabilities."""
+        return self.logprobs_mode
 
     def load(self, model: Any) -> None:
         """Start the engine if it is not, and hand it the weights of ``model`` if it has others.
@@ -94,105 +100,32 @@ class VLLMEngine:
         found = fingerprint(weights)
         if self._llm is not None and found == self._pushed:
             return
-        _check_finite(weights)
+        check_finite(weights)
         if self._llm is None:
             self._start(base_model(model))
             self._config = config
         with self._named("does not take the weights of the policy"):
-            self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights.items())})
-            self._llm.apply_model(_process_heads)
+            if self._apart:
+                with tempfile.TemporaryDirectory() as folder, written(weights, Path(folder) / "policy") as path:
+                    self._llm.collective_rpc("load_policy", args=(str(path), "policy"))
+            else:
+                self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights.items())})
+                self._llm.apply_model(process_heads)
         self._pushed, self._checked = found, False
 
-    def check(self, model: Any, prompt: Sequence[int]) -> None:
-        """After new weights: compare what the engine says of a completion with what the model says of it.
-
-        Args:
-            model: the policy, in evaluation mode.
-            prompt: is completed for it; with room for one token at least.
-
-        Raises:
-            iapo.policy.forward.UnsupportedModelError: they differ by more than rounding.
-        """
-        if self._checked:
-            return
-        tokens = min(_CHECKED_TOKENS, self.length - len(prompt))
-        ids, values = self.complete([prompt], [0], group_size=1, max_tokens=tokens)[0][0]
-        rollout = collate([prompt], [ids], [0], 0, None, sampler_logprobs=[values]).to(model.device)
-        expected = completion_logprobs(model, rollout)[0]
-        assert rollout.sampler_logprobs is not None
-        gap = float((expected - rollout.sampler_logprobs).abs().sum() / len(ids))
-        exact = base_model(model).dtype == torch.float32 and self._llm.llm_engine.model_config.dtype == torch.float32
-        if not gap <= (allowed := _EXACT if exact else _ROUNDED):
-            raise UnsupportedModelError(
-                f"model: vLLM gives the tokens of a completion log-probabilities that differ from the policy's by "
-                f"{gap:.2g} nats on average, and {allowed} are allowed: weights of {type(model).__name__} did not "
-                "reach it, or it computes something else; use CompactingSampler or TransformersSampler"
-            )
-        self._checked = True
-
-    def complete(
-        self,
-        prompt_ids: Sequence[Sequence[int]],
-        seeds: Sequence[int],
-        group_size: int,
-        max_tokens: int,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        eos_ids: Sequence[int] = (),
-    ) -> Completions:
-        """Completions of each prompt by the weights that were loaded last, from an empty cache of prompts.
-
-        Args:
-            prompt_ids: the prompts.
-            seeds: of each prompt.
-            group_size: completions of each; at temperature 0 they are copies of one.
-            max_tokens: the length at which a completion is cut.
-            temperature: logits are divided by it; 0 takes the likeliest token.
-            top_p: as in `LanguageModelSampler`.
-            eos_ids: tokens that end a completion.
-
-        Raises:
-            FloatingPointError: logits that are NaN or infinite.
-            RuntimeError: vLLM failed, or returned fewer completions.
-        """
+    def answer(self, prompt_ids: Sequence[Sequence[int]], parameters: Sequence[Mapping[str, Any]]) -> Completions:
+        """Completions of each prompt, from an empty cache of prompts."""
         from vllm import SamplingParams
 
-        samples = group_size if temperature > 0 else 1  # vLLM refuses several greedy ones
-        parameters = [
-            SamplingParams(
-                n=samples,
-                temperature=temperature,
-                top_p=top_p,
-                max_tokens=max_tokens,
-                ignore_eos=True,  # of vLLM's own reading of the model's files
-                stop_token_ids=list(eos_ids),
-                logprobs=0,
-                seed=seed if temperature > 0 else None,
-                detokenize=False,
-            )
-            for seed in seeds
-        ]
         prompts = [{"prompt_token_ids": list(ids)} for ids in prompt_ids]
         # A prompt that is still in the cache would be read in other pieces, whose sums round otherwise.
         self._llm.reset_prefix_cache()
         # vLLM compiles a piece of its sampler, for seconds and once more for other sizes, whatever it was told.
         stance = torch.compiler.set_stance("force_eager" if self.enforce_eager else "default")
         with self._named("failed while sampling"), _generators_kept(), stance:
-            requests = self._llm.generate(prompts, parameters, use_tqdm=False)
-        found: Completions = []
-        for request in requests:
-            outputs = sorted(request.outputs, key=lambda output: output.index)
-            if len(outputs) != samples:
-                self.close()
-                raise RuntimeError(f"vLLM: got {len(outputs)} completions of a prompt, want {samples}")
-            rows = [(list(output.token_ids), _chosen(output)) for output in outputs]
-            found.append(rows * (group_size // samples))
-        if not np.isfinite([value for rows in found for _, values in rows for value in values]).all():
-            raise FloatingPointError(
-                "model: its logits in vLLM are NaN or infinite, so that nothing can be sampled; its weights are too "
-                "large for the engine's precision (dtype float32; a smaller --optimizer.lr if it was trained so far)"
-            )
-        return found
+            requests = self._llm.generate(prompts, [SamplingParams(**each) for each in parameters], use_tqdm=False)
+        ordered = [sorted(request.outputs, key=lambda output: output.index) for request in requests]
+        return [[(list(output.token_ids), _chosen(output)) for output in outputs] for outputs in ordered]
 
     def close(self) -> None:
         """Drop the engine and what it holds; the next call of `load` starts another.
@@ -209,11 +142,15 @@ class VLLMEngine:
         with tempfile.TemporaryDirectory() as folder, _process_kept(), self._named("cannot start"):
             # vLLM reads them when it is imported and when the engine is made; what the user has set stays.
             os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-            os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # weights are handed over within the process
+            self._apart = several_ranks()
+            # Weights are handed over within the process where it is the only one.
+            os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(self._apart))
+            if self._apart:
+                _enter_own_world(model.device)
             from vllm import LLM
 
             config = type(model.config).from_dict(model.config.to_dict())
-            config.architectures = [type(model).__name__]
+            config.architectures = [type(model).__name__.removeprefix("FSDP")]  # put there by sharding
             config.save_pretrained(folder)
             sequences = {} if self.max_num_seqs is None else {"max_num_seqs": self.max_num_seqs}
             self._llm = LLM(
@@ -227,11 +164,16 @@ class VLLMEngine:
                 enforce_eager=self.enforce_eager,
                 logprobs_mode=self.logprobs_mode,
                 seed=0,
+                worker_extension_cls=EXTENSION,
                 **sequences,
                 **self.options,
             )
+            core = self._llm.llm_engine.engine_core
+            if self._apart:
+                self._release = weakref.finalize(self, core.shutdown)
+                return
             # It would run whenever the engine is collected, and take from other engines of the process what they share.
-            self._llm.llm_engine.engine_core._finalizer.detach()
+            core._finalizer.detach()
             release = weakref.finalize(self, self._llm.collective_rpc, "shutdown")
             release.atexit = False
             self._release = release
@@ -259,28 +201,16 @@ def _chosen(output: Any) -> list[float]:
     return [of[token].logprob for token, of in zip(output.token_ids, output.logprobs, strict=True)]
 
 
-def _process_heads(model: Any) -> None:
-    """Prepare the heads of a vLLM model once more.
-
-    A head that is tied to the embeddings loads nothing itself, and on a CPU it would keep a packed copy of the weights
-    before.
-    """
-    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
-
-    for module in model.modules():
-        if isinstance(module, ParallelLMHead):
-            module.quant_method.process_weights_after_loading(module)
-
-
-def _check_finite(weights: Mapping[str, Tensor]) -> None:
-    floats = {name: value for name, value in weights.items() if value.is_floating_point()}
-    # A sum is several times faster than a look at each, and NaN or infinite if one of them is.
-    wide = {torch.float16: torch.float32}
-    bad = [name for name, value in floats.items() if not bool(value.sum(dtype=wide.get(value.dtype)).isfinite())]
-    if bad:
-        raise FloatingPointError(
-            f"model: {bad[0]} holds NaN or infinite values, so that nothing can be sampled; its weights are damaged (a "
-            "smaller --optimizer.lr if it was trained so far)"
+def _enter_own_world(device: torch.device) -> None:
+    """Set the environment for a process that is none of the ranks, and has their device alone."""
+    for name in [*os.environ]:
+        if name.startswith("TORCHELASTIC_") or name in _OF_RANKS:
+            del os.environ[name]
+    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"  # a fork would share the ranks' connections
+    if device.type == "cuda":
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        os.environ["CUDA_VISIBLE_DEVICES"] = (
+            visible.split(",")[device.index or 0] if visible else str(device.index or 0)
         )
 
 
