@@ -284,10 +284,10 @@ def test_ctrl_c_says_what_was_saved_and_how_to_go_on(phase, call, monkeypatch):
 def test_ctrl_c_in_the_last_evaluation_keeps_all_updates(call, monkeypatch, desk):
     evaluate = Session.evaluate
 
-    def interrupted(session, rows, step):
+    def interrupted(session, rows, step, see):
         if step:
             signal.raise_signal(signal.SIGINT)
-        return evaluate(session, rows, step)
+        return evaluate(session, rows, step, see)
 
     monkeypatch.setattr(Session, "evaluate", interrupted)
     code, _, err = call("T")
