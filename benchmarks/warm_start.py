@@ -96,6 +96,7 @@ def main(given: list[str] | None = None) -> None:
     device = choose_device(arguments.device)
     autocast = choose_autocast(arguments.precision, device)
     model, tokenizer = load_model(arguments.model, device)
+    tokenizer.chat_template = None  # the demonstrations are behind bare problems, and so are prompts of the model
     model.generation_config = GenerationConfig(
         do_sample=True, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
