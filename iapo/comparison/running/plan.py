@@ -72,6 +72,11 @@ class EvaluationPlan:
     settings: Settings
     forced: ForcedAnswers | None = None
 
+    @property
+    def budgets_follow(self) -> bool:
+        """Whether budgets follow from the base model's evaluation, so that nothing else can be evaluated before."""
+        return self.forced is not None and self.forced.budgets is None
+
 
 @dataclass(frozen=True)
 class Run:

@@ -25,7 +25,7 @@ Execute = Callable[[str, Sequence[Job]], Mapping[str, Outcome]]
 def run_plan(plan: Plan, folder: Path, execute: Execute) -> dict[str, Outcome]:
     """Run everything that is not finished yet: the base model, tuning runs and methods without a choice, then the rest.
 
-    The base model comes first because the budgets at which reasoning is cut may follow from its lengths.
+    The base model comes first, and alone where the budgets at which reasoning is cut follow from its lengths.
 
     Args:
         plan: of the comparison; the problems are in ``folder`` already.
@@ -36,10 +36,14 @@ def run_plan(plan: Plan, folder: Path, execute: Execute) -> dict[str, Outcome]:
         How each job went, by its folder.
     """
     base = Job("base", folder / BASE_FOLDER, (_evaluate(folder, BASE_FOLDER, "test"),), lambda: (0.0, "evaluating"))
-    outcomes = dict(execute("base", [base]))
-    if outcomes["base"].state == "interrupted":
-        return outcomes
+    outcomes: dict[str, Outcome] = {}
     first = [run_job(plan, folder, run) for run in [*plan.tuning_runs(), *plan.reporting_runs(plan.untuned())]]
+    if plan.evaluation.budgets_follow:
+        outcomes |= execute("base", [base])
+        if outcomes["base"].state == "interrupted":
+            return outcomes
+    else:
+        first = [base, *first]
     outcomes |= execute("tuning" if plan.tuning_runs() else "reporting", first)
     if any(outcome.state == "interrupted" for outcome in outcomes.values()):
         return outcomes

@@ -29,6 +29,12 @@ def summary_of(plan: Plan, folder: Path, outcomes: dict[str, Outcome] | None = N
     return summarize(plan, folder, choices, read_all(plan, folder, choices), outcomes or {})
 
 
+def asking_at_budgets(plan: Plan, budgets: tuple[int, ...] | None = None) -> Plan:
+    """The same plan, its reasoning cut at budgets; ``None``: those that follow from the base model's lengths."""
+    forced = ForcedAnswers("</think><answer>", "</answer>", budgets, samples=3)
+    return dataclasses.replace(plan, evaluation=dataclasses.replace(plan.evaluation, forced=forced))
+
+
 @pytest.fixture(scope="module")
 def made_up(tmp_path_factory) -> tuple[Plan, Path, Summary]:
     folder = tmp_path_factory.mktemp("comparison")
@@ -155,8 +161,7 @@ def test_right_and_wrong_completions_are_told_apart(made_up):
 
 def test_it_is_said_how_answers_were_asked_for(made_up):
     plan, folder, plain = made_up
-    forced = ForcedAnswers("</think><answer>", "</answer>", samples=3)
-    asking = dataclasses.replace(plan, evaluation=dataclasses.replace(plan.evaluation, forced=forced))
+    asking = asking_at_budgets(plan)
     name, said = "answers at budgets", "of 3 of these samples at most, asked for with </think><answer>"
     assert f"- {name}: {said}" in render_report(summary_of(asking, folder))
     assert name not in plain.metadata
@@ -276,7 +281,7 @@ def test_a_setting_without_all_its_runs_is_not_chosen(tmp_path):
 
 
 def test_reporting_starts_after_tuning_with_the_chosen_setting(tmp_path):
-    plan = made_up_plan()
+    plan = asking_at_budgets(made_up_plan())
     write_problems(tmp_path)
     runs = {run.folder: run for run in plan.tuning_runs()}
     asked: list[list[str]] = []
@@ -297,9 +302,24 @@ def test_reporting_starts_after_tuning_with_the_chosen_setting(tmp_path):
     assert not (tmp_path / "iapo/alpha=0.1/seed-0").exists()
 
 
+@pytest.mark.parametrize("budgets", [None, (4, 8)])
+def test_nothing_waits_for_the_base_model_where_no_budget_follows_from_it(tmp_path, budgets):
+    plan = made_up_plan()
+    plan = plan if budgets is None else asking_at_budgets(plan, budgets)
+    write_problems(tmp_path)
+    asked: list[list[str]] = []
+
+    def execute(title: str, jobs: list[Job]) -> dict[str, Outcome]:
+        asked.append([job.name for job in jobs])
+        return {job.name: Outcome("finished") for job in jobs}
+
+    run_plan(plan, tmp_path, execute)
+    assert asked[0][:2] == ["base", "iapo/alpha=0.1/seed-7"]
+
+
 @pytest.mark.parametrize("interrupted", ["base", "tuning"])
 def test_nothing_is_chosen_from_what_was_interrupted(tmp_path, interrupted):
-    plan = made_up_plan()
+    plan = asking_at_budgets(made_up_plan())
     write_problems(tmp_path)
     calls = []
 
