@@ -4,11 +4,12 @@
         --problems runs/smollm2_small/problems-test.json --config iapo://leave_out --precision bf16 --output lines.md
 
 Samples completions of the problems, of `iapo compare` or of the warm start, gives them advantages as `iapo train` with
-this `--config` and its other flags would, and writes two tables for each model, standard errors over problems in
-brackets. Lines: how many of a completion, tokens of each, and means per token of the information in nats and of the
-terms of the advantage. Decisions, at the first token of a line: how many of a completion, and for each term its mean,
-its difference to what else was chosen at the same place in the group, and how far that pushes; `benchmarks/
-decision_points.py` says what these are.
+this `--config` and its other flags would (a weight with a schedule: before training as it begins, after training as it
+ends), and writes two tables for each model, standard errors over problems in brackets. Flags about the style, which is
+the warm start's, and about groups, which `--samples` says, are refused. Lines: how many of a completion, tokens of
+each, and means per token of the information in nats and of the terms of the advantage. Decisions, at the first token of
+a line: how many of a completion, and for each term its mean, its difference to what else was chosen at the same place
+in the group, and how far that pushes; `benchmarks/decision_points.py` says what these are.
 """
 
 import argparse
@@ -33,12 +34,16 @@ from iapo.training.parser import train_parser
 from iapo.training.settings import PolicySource
 from iapo.training.styles import estimator_in_style, sampler_in_style
 
+UNREAD = ("answer_style", "reasoning_style", "postfix", "closing", "lenient", "group_size", "resample")
+"""Settings of `iapo train` that nothing here reads."""
 RARE = 0.1
 """Choices behind a kind of line have a row if a completion has so many of them."""
 
 
-def sampled(path: Path, problems: list[dict[str, Any]], arguments: argparse.Namespace, flags: list[str]) -> tuple:
-    """A batch of completions with their advantages, and the tokenizer."""
+def sampled(
+    path: Path, problems: list[dict[str, Any]], arguments: argparse.Namespace, flags: list[str], progress: float
+) -> tuple[TrainingBatch, Any]:
+    """A batch of completions with their advantages at this share of the training, and the tokenizer."""
     parser = train_parser()
     given = parser.parse_args([f"--config={arguments.config}", f"--model={path}", *flags])
     parts = parser.instantiate(given).as_dict()
@@ -49,7 +54,7 @@ def sampled(path: Path, problems: list[dict[str, Any]], arguments: argparse.Name
         sampler_in_style(parts["sampler"](model, tokenizer), style),
         parts["rewards"],
         estimator_in_style(parts["estimator"], style, tokenizer),
-        parts["assigner"].at(0.0),
+        parts["assigner"].at(progress),
         parts["loss"],
         ClippedOptimizer(parts["optimizer"](model.parameters())),
     )
@@ -143,10 +148,15 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True)
     arguments, flags = parser.parse_known_args(given)
+    given_names = {flag.removeprefix("--").split("=")[0].split(".")[0] for flag in flags}
+    if unread := sorted(given_names.intersection(UNREAD)):
+        parser.error(
+            f"--{', --'.join(unread)}: not read here; the style is the warm start's, --samples the group's size"
+        )
     problems = read_problems(arguments.problems, arguments.count)
     parts = []
     for index, path in enumerate(arguments.models):
-        batch, tokenizer = sampled(path, problems, arguments, flags)
+        batch, tokenizer = sampled(path, problems, arguments, flags, index / max(1, len(arguments.models) - 1))
         title = ("Before training", "After training")[index] if len(arguments.models) == 2 else str(path)
         right, length = batch.rewards.mean(), batch.rollout.completion_lengths.double().mean()
         parts += [f"{title}: accuracy {right:.3f}, {length:.1f} tokens.", *tables(batch, tokenizer)]

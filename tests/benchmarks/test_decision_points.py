@@ -149,3 +149,10 @@ def test_the_command_reads_settings_as_training_does(text_model, tmp_path):
     assert text.startswith("Before training: accuracy 0.000, ")
     assert "After training: " in text
     assert "| line | of a completion | tokens | nats |" in text
+
+
+def test_flags_that_are_not_read_are_refused(tmp_path, capsys):
+    files = [str(tmp_path), "--problems", str(tmp_path / "problems.jsonl"), "--output", str(tmp_path / "lines.md")]
+    with pytest.raises(SystemExit):
+        lines.main([*files, "--group_size=4", "--lenient", "true"])
+    assert "--group_size, --lenient: not read here" in capsys.readouterr().err
