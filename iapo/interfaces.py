@@ -121,7 +121,11 @@ class MIEstimator(ABC):
     """Whether it measures anything; ``False``: the information of every token is 0."""
 
     reads_answer: bool = True
-    """Whether it reads the answers of a rollout; ``False``: own or reference answers are all the same to it."""
+    """Whether the answers of a rollout, or the texts that ask for them, change what it measures."""
+
+    takes_reference: bool = True
+    """Whether it measures what is known of one answer, which may be the reference; ``False``: how sure the policy is of
+    its answer, whichever that is, or nothing about answers."""
 
     @property
     def probe_label(self) -> str:

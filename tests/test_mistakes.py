@@ -65,6 +65,11 @@ MISTAKES = [
         ["answer: got 'reference'", "GroupRelative reads no information"],
     ),
     ("inspect --answer reference --estimator NextTokenEntropy", 1, ["NextTokenEntropy asks for no answer"]),
+    (
+        "inspect --answer reference --estimator EarlyExitEntropy",
+        1,
+        ["EarlyExitEntropy measures how sure an answer is, whichever it is", "AnswerLikelihood"],
+    ),
     ('inspect --prompt ""', 1, ["--prompt", "is empty"]),
     # components
     ("T --assigner GroupRelativ", 2, ["assigner", "'GroupRelativ'", "did you mean GroupRelative?"]),

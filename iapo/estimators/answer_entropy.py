@@ -83,6 +83,7 @@ class AnswerEntropy(PrefixEstimator):
     _checked: CheckedModels = field(default_factory=CheckedModels, init=False, repr=False, compare=False)
 
     information_sign = -1
+    takes_reference = False
 
     def __post_init__(self) -> None:
         check_ids("postfix_ids", self.postfix_ids)
@@ -97,6 +98,11 @@ class AnswerEntropy(PrefixEstimator):
                 raise ValueError(f"candidates: want distinct answers, got {self.candidates!r}")
         check_chunk(self.chunk)
         check_temperature(self.temperature)
+
+    @property
+    def reads_answer(self) -> bool:  # type: ignore[override]
+        """Whether the candidates are the answers of the group, and not given."""
+        return self.candidates is None
 
     def with_groups(self, rollout: Rollout) -> Rollout:
         """The rollout with the answers of its groups as candidates; unchanged where ``candidates`` are given.

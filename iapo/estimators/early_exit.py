@@ -72,6 +72,7 @@ class EarlyExitEntropy(PrefixEstimator):
     _checked: CheckedModels = field(default_factory=CheckedModels, init=False, repr=False, compare=False)
 
     information_sign = -1
+    takes_reference = False
 
     def __post_init__(self) -> None:
         check_ids("postfix_ids", self.postfix_ids)

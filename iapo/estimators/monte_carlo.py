@@ -107,6 +107,16 @@ class MonteCarloInformation(MIEstimator):
         if self.max_answer_tokens is None or self.max_answer_tokens < 1:
             raise ValueError(f"max_answer_tokens: got {self.max_answer_tokens}, forced answers want at least 1")
 
+    @property
+    def reads_answer(self) -> bool:  # type: ignore[override]
+        """Whether a rollout's own answer is scored, or its exit asks for one."""
+        return self.measure == "likelihood" or self.answers == "forced"
+
+    @property
+    def takes_reference(self) -> bool:  # type: ignore[override]
+        """Whether the likelihood of one answer is measured."""
+        return self.measure == "likelihood"
+
     def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
         """``H_t`` or ``log p_t(y)`` in nats at every probe that a difference will read, 0 elsewhere."""
         at = needed_probes(rollout)

@@ -33,6 +33,11 @@ class WrappingEstimator(MIEstimator):
         return self.estimator.reads_answer
 
     @property
+    def takes_reference(self) -> bool:  # type: ignore[override]
+        """Whether the wrapped estimator does."""
+        return self.estimator.takes_reference
+
+    @property
     def probe_label(self) -> str:
         """That of the wrapped estimator."""
         return self.estimator.probe_label

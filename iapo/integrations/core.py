@@ -15,7 +15,7 @@ from iapo.rewards.scores import read_references
 from iapo.rollout.collation import ask_about, read_anew
 from iapo.styles import USUAL_STYLE, CompletionStyle
 from iapo.training.assigning import Assigned, assign
-from iapo.training.components import check_same_temperature, warn_of_nothing_measured
+from iapo.training.components import Answer, check_answer_is_read, check_same_temperature, warn_of_nothing_measured
 from iapo.training.lacking import lacking_answers, lacking_spans
 from iapo.training.ranks import ALONE, Ranks
 from iapo.training.signals import known_signals
@@ -54,9 +54,11 @@ class TokenAdvantages:
         eos_ids: end-of-sequence ids.
         style: how the completions reason and answer.
         max_new_tokens: the engine's limit of a completion.
+        answer: what the estimator is asked about; of the ``reference``, `read` must be given references.
 
     Raises:
-        ValueError: an estimator that measures at another temperature, or ``micro_batch`` below 1.
+        ValueError: an estimator that measures at another temperature, ``micro_batch`` below 1, or references that
+            nobody asks about.
     """
 
     tokenizer: Any
@@ -67,10 +69,12 @@ class TokenAdvantages:
     eos_ids: Collection[int] = ()
     style: CompletionStyle = USUAL_STYLE
     max_new_tokens: float = math.inf
+    answer: Answer = "own"
 
     def __post_init__(self) -> None:
         check_same_temperature(self.estimator, self.assigner, self.temperature)
         warn_of_nothing_measured(self.estimator, self.assigner)
+        check_answer_is_read(self.answer, self.estimator, self.assigner)
         if self.micro_batch < 1:
             raise ValueError(f"micro_batch: got {self.micro_batch}, want at least 1")
 

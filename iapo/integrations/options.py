@@ -34,9 +34,9 @@ _OF_ASSIGNER = (
     "per_group",
     "correct_above",
 )
-_OF_STEPS = ("step_lines", "step_sentences", "step_patterns")
+_OF_STEPS: tuple[str, ...] = ("step_lines", "step_sentences", "step_patterns")
 _OF_ESTIMATOR = ("probe_at", *_OF_STEPS)
-_OF_ANSWERS = ("answer", "probe_at", "postfix", "closing")
+_OF_ANSWERS: tuple[str, ...] = ("answer", "probe_at", "postfix", "closing")
 """Options about the answer that is asked for."""
 
 _Config: Any = object
@@ -231,12 +231,16 @@ class TokenAdvantageOptions(_Config):
             if part is not None
         }
         for part in given:
-            if not isinstance(part, MIEstimator) or part.reads_answer:
+            if isinstance(part, AdvantageAssigner) and not part.requires_estimate:
+                why, options = "reads no information", (*_OF_ANSWERS, *_OF_STEPS)
+            elif isinstance(part, MIEstimator) and not part.reads_answer:
+                why, options = "asks for no answer", _OF_ANSWERS
+            else:
                 continue
-            if changed := changed_from_defaults(self, _OF_ANSWERS):
+            if changed := changed_from_defaults(self, options):
                 raise ValueError(
-                    f"{', '.join(changed)}: set in the configuration, and given is {type(part).__name__}, which asks "
-                    "for no answer; leave it out"
+                    f"{', '.join(changed)}: set in the configuration, and given is {type(part).__name__}, which {why}; "
+                    "leave it out"
                 )
         if len(names) > 1:
             names[" and ".join(names)] = ("signal",)

@@ -340,15 +340,22 @@ class EstimatorContract:
         self._for_all(holds)
 
     def unread_answer(self, estimator: MIEstimator) -> None:
-        """Other answers in the rollout change nothing, as ``reads_answer`` says."""
+        """Other answers in the rollout, and other texts that ask, change nothing, as ``reads_answer`` says."""
         model = self._model()
 
         def holds(rollout: Rollout, seed: int) -> None:
             expected = self._information(estimator, model, rollout)
-            assert rollout.answer_ids is not None
             generator = torch.Generator().manual_seed(seed)
-            answers = torch.randint(0, self.vocab, rollout.answer_ids.shape, generator=generator)
-            found = self._information(estimator, model, dataclasses.replace(rollout, answer_ids=answers))
+            rows = len(rollout)
+            answers, exits = (torch.randint(0, self.vocab, (rows, width), generator=generator) for width in (2, 5))
+            asked = dataclasses.replace(
+                rollout,
+                answer_ids=answers,
+                answer_mask=torch.ones_like(answers, dtype=torch.bool),
+                exit_ids=exits,
+                exit_scored=(torch.arange(5) >= 3).expand(rows, 5),
+            )
+            found = self._information(estimator, model, asked)
             assert_close("with other answers, and reads_answer is False", found, expected, atol=0)
 
         self._for_all(holds, _SEEDS)

@@ -105,14 +105,19 @@ def check_same_temperature(estimator: MIEstimator, assigner: AdvantageAssigner, 
 
 
 def check_answer_is_read(answer: Answer, estimator: MIEstimator, assigner: AdvantageAssigner | None = None) -> None:
-    """Raise ``ValueError`` if the reference is to be asked about, and ``estimator`` or ``assigner`` never asks."""
+    """Raise ``ValueError`` if the reference is to be asked about, and ``estimator`` or ``assigner`` never asks.
+
+    An assigner must not be one of an update: a weight that a schedule sets to 0 there reads nothing for that update.
+    """
     if answer == "own":
         return
-    reason = None
+    reason, name = None, type(estimator).__name__
     if assigner is not None and not assigner.requires_estimate:
         reason = f"{type(assigner).__name__} reads no information; leave it out, or take an assigner that does"
     elif not estimator.reads_answer:
-        reason = f"{type(estimator).__name__} asks for no answer; leave it out, or take AnswerLikelihood"
+        reason = f"{name} asks for no answer; leave it out, or take AnswerLikelihood"
+    elif not estimator.takes_reference:
+        reason = f"{name} measures how sure an answer is, whichever it is; leave it out, or take AnswerLikelihood"
     if reason is not None:
         raise ValueError(f"answer: got {answer!r}, and {reason}")
 

@@ -107,7 +107,7 @@ def prepare(
         settings: how they are called.
         resampling: replaces groups whose rewards are all equal; ``None``: they stay.
     """
-    check_answer_is_read(settings.answer, components.estimator, components.assigner)
+    check_answer_is_read(settings.answer, components.estimator)
     metrics: dict[str, float] = {}
     sampler = divided(components.sampler, model, settings.processes)
     score = divided_scores(settings.processes)

@@ -181,6 +181,14 @@ class ReadsAnswers(Table):
         )
 
 
+class ReadsExits(Table):
+    reads_answer = False
+
+    def probe(self, model, rollout):
+        asked = 0 if rollout.exit_ids is None else rollout.exit_ids[:, :1].double()
+        return super().probe(model, rollout) + asked * torch.arange(rollout.completion_ids.shape[1] + 1)
+
+
 class ReducesInHalf(EarlyExitEntropy):
     """The entropy is taken in the precision of the logits."""
 
@@ -216,6 +224,7 @@ BROKEN = [
     (Chunked(), {"chunk"}, r"with chunk=\d+: differs by"),
     (ByDtype(), {"float64"}, r"torch.float32 against torch.float64: differs by"),
     (ReadsAnswers(), {"unread_answer"}, "with other answers, and reads_answer is False: differs by"),
+    (ReadsExits(), {"unread_answer"}, "with other answers, and reads_answer is False: differs by"),
     (ByHalfDtype(), {"bfloat16"}, r"torch.bfloat16 against torch.float32: differs by"),
 ]
 FEW = {"examples": 3}

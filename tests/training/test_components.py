@@ -6,8 +6,18 @@ import pytest
 from updates import components_of, embedded_model
 
 from iapo.advantages import GroupRelative, InformationAware, LeaveOutPriced
-from iapo.estimators import AnswerLikelihood, NoInformation, Refined
-from iapo.training.components import Components, warn_of_nothing_measured
+from iapo.estimators import (
+    AnswerEntropy,
+    AnswerLikelihood,
+    Bisected,
+    EarlyExitEntropy,
+    LeaveOut,
+    MonteCarloInformation,
+    NoInformation,
+    Refined,
+    StepBoundaries,
+)
+from iapo.training.components import Components, check_answer_is_read, warn_of_nothing_measured
 
 
 def at(temperature: float, **changes) -> Components:
@@ -47,3 +57,34 @@ def test_information_that_is_read_and_never_measured_is_told(assigner, estimator
     messages = [str(each.message) for each in recwarn]
     assert len(messages) == told
     assert all("measures nothing" in each and "such as LeaveOut" in each for each in messages)
+
+
+FORCED = {"samples": 2, "answers": "forced", "postfix_ids": (4, 5), "max_answer_tokens": 2}
+
+
+@pytest.mark.parametrize(
+    ("estimator", "why"),
+    [
+        (AnswerLikelihood((4, 5)), None),
+        (Refined(AnswerLikelihood((4, 5))), None),
+        (MonteCarloInformation(None, measure="likelihood", samples=2), None),
+        (MonteCarloInformation(None, measure="likelihood", **FORCED), None),
+        (LeaveOut(StepBoundaries((7,))), "asks for no answer"),
+        (AnswerEntropy((4, 5), candidates=((1,), (2,))), "asks for no answer"),
+        (MonteCarloInformation(None, samples=2), "asks for no answer"),
+        (MonteCarloInformation(None, **FORCED), "whichever it is"),
+        (AnswerEntropy((4, 5)), "whichever it is"),
+        (EarlyExitEntropy((4, 5)), "whichever it is"),
+        (Bisected(EarlyExitEntropy((4, 5))), "whichever it is"),
+    ],
+    ids=lambda value: type(value).__name__ if value is not None and not isinstance(value, str) else value,
+)
+def test_the_reference_is_for_estimators_that_measure_one_answer(estimator, why):
+    check_answer_is_read("own", estimator, GroupRelative())
+    if why is None:
+        check_answer_is_read("reference", estimator, InformationAware())
+        with pytest.raises(ValueError, match="answer: got 'reference', and GroupRelative reads no information"):
+            check_answer_is_read("reference", estimator, GroupRelative())
+    else:
+        with pytest.raises(ValueError, match=f"answer: got 'reference', and {type(estimator).__name__} .*{why}"):
+            check_answer_is_read("reference", estimator, InformationAware())

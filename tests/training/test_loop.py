@@ -5,6 +5,7 @@ import torch
 from updates import POSTFIX, TOKENIZER, components_of, embedded_model, run
 
 from iapo.advantages import RLOO, GroupRelative, InformationAware, PermutedInformation, RandomInformation
+from iapo.advantages.schedules import Warmup
 from iapo.embedded import generate_problems, rows
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NoInformation
 from iapo.losses import ClippedPolicyLoss
@@ -183,7 +184,7 @@ def test_reference_answers_follow_resampled_prompts():
     fresh = {row["prompt"]: row["answer"] for row in spare}
     seen = []
 
-    class Watching(EarlyExitEntropy):
+    class Watching(AnswerLikelihood):
         def probe(self, model, rollout):
             seen.extend(
                 (TOKENIZER.decode(prompt[mask]), TOKENIZER.decode(answer[kept]))
@@ -237,6 +238,13 @@ def test_the_reference_answer_can_be_asked_about():
     reference, _ = run(answer="reference", assigner=asked)
     assert own["iapo/information_per_token"] != reference["iapo/information_per_token"]
     assert own["completions/mean_length"] == reference["completions/mean_length"]
+
+
+def test_the_reference_may_be_asked_about_later():
+    weights = Warmup(0.5, 0.5)
+    assert not InformationAware(alpha=weights).at(0.0).requires_estimate
+    metrics, _ = run(answer="reference", assigner=InformationAware(alpha=weights).at(0.0))
+    assert "iapo/information_per_token" not in metrics
 
 
 @pytest.mark.cuda

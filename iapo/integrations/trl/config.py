@@ -79,6 +79,7 @@ def _not_sampled_so(args: Any) -> str | None:
         "num_beams": (1, "what a search by beams finds is no sample of the policy; leave it out"),
         "max_new_tokens": limit,
         "max_tokens": limit,
+        "max_time": (None, limit[1]),
     }
     for name, (value, reason) in wanted.items():
         if given.get(name, value) != value:

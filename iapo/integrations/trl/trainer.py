@@ -62,6 +62,7 @@ class InformationMixin(_Trainer):
                 self.eos_token_ids,
                 self.args.style(),
                 self.max_completion_length,
+                self.args.answer,
             )
             for mode, size in (
                 ("train", self.args.per_device_train_batch_size),

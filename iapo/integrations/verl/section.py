@@ -98,6 +98,7 @@ class Section:
             eos_ids,
             options.style(),
             max_new_tokens,
+            options.answer,
         )
 
     def _made(self, name: str, tokenizer: Any) -> Any:

@@ -4,7 +4,7 @@ import pytest
 from trainers import PROBLEMS, TOKENIZER, IAPOConfig, config_of, correct, embedded_model, short, trainer_of, trl
 
 from iapo.advantages import GDPO, GFPO, GivenOutcome, InformationAware, LeaveOutPriced
-from iapo.estimators import AnswerLikelihood, LeaveOut, NextTokenEntropy
+from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, LeaveOut, NextTokenEntropy
 from iapo.integrations.trl import IAPOTrainer, InformationMixin
 from iapo.styles import USUAL_STYLE
 
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
         ({"generation_kwargs": {"temperature": 0.5}}, "generation_kwargs: got temperature 0.5"),
         ({"generation_kwargs": {"do_sample": False}}, "generation_kwargs: got do_sample False"),
         ({"generation_kwargs": '{"num_beams": 4}'}, "generation_kwargs: got num_beams 4"),
+        ({"generation_kwargs": {"max_time": 1.5}}, "generation_kwargs: got max_time 1.5"),
         ({"generation_kwargs": {"max_new_tokens": 7}}, "generation_kwargs: got max_new_tokens 7"),
         ({"alpha": -0.1}, "alpha: got -0.1"),
         ({"exploration_weight": float("nan")}, "exploration_weight: got nan"),
@@ -65,6 +66,18 @@ def test_by_the_configuration(tmp_path, settings, message):
         (
             {"answer": "reference", "closing": "!", "parts": {"estimator": NextTokenEntropy()}},
             "answer, closing: set in the configuration, and given is NextTokenEntropy, which asks for no answer",
+        ),
+        (
+            {"answer": "reference", "parts": {"assigner": GFPO(2)}},
+            "answer: set in the configuration, and given is GFPO, which reads no information; leave it out",
+        ),
+        (
+            {"answer": "reference", "parts": {"estimator": EarlyExitEntropy((1, 2))}},
+            "answer: got 'reference', and EarlyExitEntropy measures how sure an answer is, whichever it is",
+        ),
+        (
+            {"answer": "reference", "alpha": 0.0},
+            "answer: got 'reference', and InformationAware reads no information",
         ),
         ({"step_patterns": ["=[0-9]+"]}, "step_patterns: set, and probe_at='tokens' asks after every token"),
         (
