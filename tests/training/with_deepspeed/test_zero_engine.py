@@ -129,7 +129,7 @@ def test_parts_are_loaded_where_they_were_and_nowhere_else(on_processes):
         told = found["states"]
         same(told["ZeRO-2"], told[2]["own"][index])
         why = rf"^resume: DeepSpeed divides .* than when it was saved: on process {index} "
-        assert_matches(told["ZeRO-2, round_robin_gradients True"], why + r"part 0 had \S+ where it has \S+ now; set ")
+        assert_matches(told["ZeRO-2, round_robin_gradients True"], why + r"part 0 had .* where it has .* now; set ")
         whole = "stage3_param_persistence_threshold 0"
         assert_matches(told[f"ZeRO-3, {whole}, sub_group_size 30"], why + r"part 0 had .* where it has .* now; set ")
         assert_matches(told[f"ZeRO-3, {whole}"], why + "there were 2 parts, and are 1 now; set ")

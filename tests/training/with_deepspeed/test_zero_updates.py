@@ -33,7 +33,7 @@ def refused(processes: Processes, zero: Zero) -> list[tuple]:
         """A finite loss with a gradient that is NaN: of a root at 0."""
         return mean + (0 * mean).sqrt()
 
-    zero_loss, one, huge, infinite, nan = map(times, (0.0, 1.0, 1e30, float("inf"), float("nan")))
+    zero_loss, one, huge, infinite, nan = map(times, (0.0, 1.0, 1e22, float("inf"), float("nan")))
     losses = (
         [zero_loss],
         [one],
