@@ -62,7 +62,5 @@ def test_other_weights_in_a_part_are_refused(held, message):
     part = torch.zeros(3, requires_grad=True)
     adam = torch.optim.Adam([part])
     state = zero_state(Engine(part), adam, SINGLE)
-    with pytest.raises(
-        ValueError, match=rf"^resume: DeepSpeed divides .*process 0 {message}; set zero_optim"
-    ):
+    with pytest.raises(ValueError, match=rf"^resume: DeepSpeed divides .*process 0 {message}; set zero_optim"):
         load_zero_state(Engine(part), adam, state | {"held": [[held]]}, SINGLE)
