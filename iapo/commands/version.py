@@ -8,7 +8,7 @@ import torch
 import iapo
 from iapo.policy.loading import choose_device
 
-_OPTIONAL = ("accelerate", "peft", "datasets", "math-verify", "vllm", "trl")
+_OPTIONAL = ("accelerate", "peft", "datasets", "math-verify", "deepspeed", "vllm", "trl", "verl")
 
 
 def versions() -> str:

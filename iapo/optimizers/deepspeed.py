@@ -21,14 +21,23 @@ class DeepSpeedOptimizer(PolicyOptimizer):
     `iapo.ClippedOptimizer`, if they hold on any process, with weights and optimizer state untouched.
 
     Args:
-        engine: of ``deepspeed.initialize``, with ``gradient_accumulation_steps`` 1; the losses came from its forward.
+        engine: of ``deepspeed.initialize``, with ``gradient_accumulation_steps`` 1 and nothing offloaded; the losses
+            came from its forward.
         optimizer: the torch optimizer that it was given.
         scheduler: stepped after every step that was not refused.
+
+    Raises:
+        ValueError: an engine that keeps its gradients elsewhere than ZeRO-1, 2 and 3 do on the device.
     """
 
     def __init__(self, engine: Any, optimizer: Optimizer, scheduler: LRScheduler | None = None) -> None:
+        if not hasattr(engine.optimizer, "averaged_gradients") or engine.zero_use_cpu_optimizer():
+            raise ValueError(
+                f"engine: got one with {type(engine.optimizer).__name__}, want ZeRO-1, 2 or 3 with the optimizer's "
+                "state on the device (no offload_optimizer)"
+            )
         self.engine, self._steps = engine, CountedSteps(optimizer, scheduler)
-        self._bad_losses = 0
+        self._bad_losses, self._reason = 0, ""
         optimizer.register_step_pre_hook(self._withhold)
 
     def accumulate(self, loss: Float[Tensor, ""], boundary: bool) -> StepStats | None:
@@ -44,14 +53,13 @@ class DeepSpeedOptimizer(PolicyOptimizer):
         self.engine.backward(loss)
         if not boundary:
             return None
-        bad = torch.tensor(self._bad_losses, device=loss.device)
-        torch.distributed.all_reduce(bad)
-        self._bad_losses = int(bad)
+        bad, norm = self._found(loss.device)
+        self._reason = refusal(bad, norm)
         self.engine.step()
-        norm = float(self.engine.get_global_grad_norm())
-        reason = refusal(self._bad_losses, norm)
+        if not self._reason:
+            norm = float(self.engine.get_global_grad_norm())  # that it clipped by
         self._bad_losses = 0
-        return self._steps.count(norm, reason)
+        return self._steps.count(norm, self._reason)
 
     def state_dict(self) -> dict[str, Any]:
         """Counters and the schedule's state: plain numbers. The torch optimizer's state is saved by its owner."""
@@ -61,12 +69,22 @@ class DeepSpeedOptimizer(PolicyOptimizer):
         """Continue from a state of `state_dict`. Raises ``ValueError`` if only one side has a schedule."""
         self._steps.load_state_dict(state)
 
-    def _withhold(self, optimizer: Optimizer, arguments: Any, options: Any) -> None:
-        """Take the gradients of a refused step away, without which torch's optimizers change nothing.
+    def _found(self, device: torch.device) -> tuple[int, float]:
+        """How many losses of the step are not finite, and its gradient's norm; over all processes.
 
-        The engine knows the norm only now, and skips by itself only a step whose norm is not finite.
+        DeepSpeed's own norm does not tell: it takes one that is not finite for 1.
         """
-        if refusal(self._bad_losses, float(self.engine.optimizer._global_grad_norm)):
+        gradients = [each for group in self.engine.optimizer.averaged_gradients.values() for each in group]
+        norms = [torch.linalg.vector_norm(each, dtype=torch.float64) for each in gradients]
+        squares = torch.stack(norms).square().sum() if norms else torch.zeros((), dtype=torch.float64, device=device)
+        found = torch.stack([squares.new_tensor(self._bad_losses), squares])
+        torch.distributed.all_reduce(found)
+        # In fp32, in which DeepSpeed sums some stages' squares: where they overflow there, nothing is clipped.
+        return int(found[0]), float(found[1].float().sqrt())
+
+    def _withhold(self, optimizer: Optimizer, arguments: Any, options: Any) -> None:
+        """Take the gradients of a refused step away, without which torch's optimizers change nothing."""
+        if self._reason:
             for group in optimizer.param_groups:
                 for parameter in group["params"]:
                     parameter.grad = None

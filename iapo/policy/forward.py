@@ -10,6 +10,8 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from iapo.policy.zero import is_engine
+
 
 class UnsupportedModelError(ValueError):
     """A component cannot work with a model of this kind; the message says why and what to do."""
@@ -20,7 +22,8 @@ def unwrap(model: nn.Module) -> Any:
 
     Raises:
         TypeError: no module inside has a ``config``."""
-    while isinstance(getattr(model, "config", {}), dict):  # an engine of DeepSpeed has a dictionary of that name
+    # What an engine of DeepSpeed has of that name is its own: a dictionary, or the name of a file.
+    while is_engine(model) or isinstance(getattr(model, "config", {}), dict):
         inner = getattr(model, "module", None) or getattr(model, "_orig_mod", None)
         if inner is None:
             raise TypeError(f"model: want a causal language model with a `config`, got {type(model).__name__}")

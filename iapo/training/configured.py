@@ -7,7 +7,7 @@ import torch
 
 from iapo.training.configured_deepspeed import deepspeed_settings
 from iapo.training.parallel import Sharding
-from iapo.training.zero import Zero
+from iapo.training.zero import Zero, check_deepspeed
 
 _OFF = ("", "false", "no", "none")
 
@@ -58,7 +58,7 @@ def _zero(environment: Mapping[str, str], max_grad_norm: float) -> Zero:
         },
     )
     clipping = _given(environment, "ACCELERATE_GRADIENT_CLIPPING")
-    if clipping not in ("", "auto", str(float(max_grad_norm)), f"{max_grad_norm:g}"):
+    if clipping not in ("", "auto") and _number(clipping) != max_grad_norm:
         raise ValueError(
             f"accelerate: gradient_clipping is {clipping}, and --max_grad_norm {max_grad_norm} decides here; leave it "
             "out, or give both the same"
@@ -92,6 +92,35 @@ def _sharding(environment: Mapping[str, str]) -> Sharding:
     layers = _given(environment, "FSDP_TRANSFORMER_CLS_TO_WRAP")
     reshard = environment.get("FSDP_RESHARD_AFTER_FORWARD", "true").lower()
     return Sharding(tuple(layers.split(",")) if layers else (), reshard not in ("false", "shard_grad_op"))
+
+
+def check_configured(processes: int, environment: Mapping[str, str] = os.environ) -> None:
+    """Refuse, before processes are connected and anything loads, what a configuration of DeepSpeed lacks.
+
+    Args:
+        processes: how many the launcher started.
+        environment: as of `accelerate_sharding`.
+
+    Raises:
+        ValueError: one process.
+        ModuleNotFoundError: DeepSpeed is not installed.
+    """
+    if not _given(environment, "ACCELERATE_USE_DEEPSPEED"):
+        return
+    if processes == 1:
+        raise ValueError(
+            "accelerate: DeepSpeed is configured on one process, want several: accelerate launch --use_deepspeed "
+            "--num_processes 2, or no DeepSpeed"
+        )
+    check_deepspeed()
+
+
+def _number(text: str) -> float | None:
+    """The number that a setting says, if it says one."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _given(environment: Mapping[str, str], name: str) -> str:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,10 @@ def open_run(
     references = read_references(rows, places) if settings.answer == "reference" else []
     tokenizer = policy.tokenizer()
     resolved = {**resolved, "tokenizer": tokenizer_digest(tokenizer), "processes": processes.size}
-    resolved["shard"] = f"ZeRO-{sharding.stage}" if isinstance(sharding, Zero) else sharding is not None
+    if isinstance(sharding, Zero):
+        resolved = {**resolved, "shard": str(sharding), "deepspeed": version("deepspeed")}
+    else:
+        resolved = {**resolved, "shard": sharding is not None}
     rows = problems.render(rows, tokenizer, places, examples)
     stop = problems.stop(examples, tokenizer)
     choices = replace(choices, sampler=stopping(choices.sampler, stop))

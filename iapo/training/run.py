@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from iapo.evaluation import Sample, read_samples
-from iapo.training.configured import accelerate_sharding
+from iapo.training.configured import accelerate_sharding, check_configured
 from iapo.training.diagnosis import SKIPPED
 from iapo.training.interruption import EXIT_CODE, Interrupted, Interruption, listening
 from iapo.training.lacking import EqualRewards
-from iapo.training.launch import joined
+from iapo.training.launch import joined, launched_processes
 from iapo.training.lock import locked
 from iapo.training.log import append_metrics, append_samples, read_metrics
 from iapo.training.opening import Run, open_run
@@ -64,6 +64,7 @@ def train(
         ValueError: settings that cannot work; raised before the model loads where that is possible.
     """
     check_tracker(settings.tracker)
+    check_configured(launched_processes())
     with (
         joined(policy.device) as (processes, device),
         quiet_unless(processes.first),

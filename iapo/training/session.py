@@ -200,8 +200,12 @@ class Session:
         optimizer, processes = self.components.optimizer, self.update_settings.processes
         assert isinstance(optimizer, ClippedOptimizer | DeepSpeedOptimizer)
         of_torch = self.torch_optimizer
+        in_engine = zero_stage(self.model) > 0
+        of_optimizer = (
+            zero_state(self.model, of_torch, processes) if in_engine else whole_state(of_torch, processes.first)
+        )
         state = TrainingState(
-            optimizer=zero_state(self.model, of_torch, processes) if zero_stage(self.model) else whole_state(of_torch),
+            optimizer=of_optimizer,
             data=self.stream.state(),
             config=resolved,
             counters={"optimizer": optimizer.state_dict(), "tokens_sampled": self.tokens_sampled},

@@ -8,9 +8,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 
-def whole_state(optimizer: Optimizer) -> dict[str, Any]:
-    """The optimizer's ``state_dict``, its sharded tensors gathered; all processes call it together."""
-    return _map(optimizer.state_dict())
+def whole_state(optimizer: Optimizer, keep: bool = True) -> dict[str, Any]:
+    """The optimizer's ``state_dict``, its sharded tensors gathered one by one; all processes call it together.
+
+    Args:
+        optimizer: its parameters are sharded or not.
+        keep: ``False``: this process only helps to gather, and gets ``None`` for each of these tensors.
+    """
+    return _map(optimizer.state_dict(), keep)
 
 
 def load_whole_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
@@ -36,10 +41,13 @@ def load_whole_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
     optimizer.load_state_dict({**state, "state": shared})
 
 
-def _map(tree: Any) -> Any:
+def _map(tree: Any, keep: bool) -> Any:
     if isinstance(tree, Mapping):
-        return {key: _map(value) for key, value in tree.items()}
-    return tree.full_tensor().cpu() if hasattr(tree, "full_tensor") else tree
+        return {key: _map(value, keep) for key, value in tree.items()}
+    if not hasattr(tree, "full_tensor"):
+        return tree
+    whole = tree.full_tensor()
+    return whole.cpu() if keep else None
 
 
 def _like(parameter: nn.Parameter, value: Any) -> Any:

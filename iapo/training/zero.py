@@ -5,11 +5,14 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import nn, optim
 from torch.optim import Optimizer
+
+from iapo.policy.zero import keep_autocast
 
 ELEMENTWISE = (
     optim.Adadelta,
@@ -47,6 +50,10 @@ class Zero:
         if self.stage not in (1, 2, 3):
             raise ValueError(f"stage: got {self.stage}, want 1, 2 or 3")
 
+    def __str__(self) -> str:
+        """The stage and the options."""
+        return ", ".join([f"ZeRO-{self.stage}", *(f"{name} {value}" for name, value in sorted(self.options.items()))])
+
     def engine(self, model: nn.Module, optimizer: Optimizer | None, max_grad_norm: float | None = None) -> Any:
         """The engine of a policy and of the torch optimizer of its parameters; all processes call it together.
 
@@ -74,19 +81,26 @@ class Zero:
             "zero_allow_untested_optimizer": True,
             "zero_optimization": {**self.options, "stage": self.stage},
         }
-        return deepspeed.initialize(model=model, optimizer=optimizer, config=config)[0]
+        engine = deepspeed.initialize(model=model, optimizer=optimizer, config=config)[0]
+        keep_autocast(engine)
+        return engine
+
+
+def check_deepspeed() -> None:
+    """Raise ``ModuleNotFoundError`` if DeepSpeed is not installed."""
+    if find_spec("deepspeed") is None:
+        raise ModuleNotFoundError(
+            "deepspeed is missing: install the extra, pip install 'iapo[deepspeed]'", name="deepspeed"
+        )
 
 
 def _deepspeed(device: torch.device) -> Any:
     """The package, for a device, and quiet about what is as it should be."""
     if device.type == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    try:
-        import deepspeed
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{error.name} is missing: install the extra, pip install 'iapo[deepspeed]'", name=error.name
-        ) from error
+    check_deepspeed()
+    import deepspeed
+
     # Sums in shared memory, for inference, which it would compile at the start.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)

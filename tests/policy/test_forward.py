@@ -1,4 +1,7 @@
-"""The name under which a model takes its key-value cache."""
+"""The model inside wrappers, and the name under which it takes its key-value cache."""
+
+import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -6,7 +9,7 @@ from models import tiny_model
 from torch import nn
 from transformers import Cache, DynamicCache
 
-from iapo.policy.forward import cache_argument
+from iapo.policy.forward import cache_argument, unwrap
 from iapo.testing.models import Wrapped
 
 
@@ -54,3 +57,15 @@ def test_a_cache_under_its_name_is_filled_without_a_warning(family, wrap):
 )
 def test_the_cache_has_the_name_in_the_signature(model, name):
     assert cache_argument(model) == name
+
+
+@pytest.mark.parametrize("config", ["ds.json", {"train_micro_batch_size_per_gpu": 1}, SimpleNamespace()])
+def test_an_engine_of_deepspeed_is_unwrapped_whatever_it_was_configured_by(monkeypatch, config):
+    class Engine(nn.Module):
+        def __init__(self, module):
+            super().__init__()
+            self.module, self.config = module, config
+
+    monkeypatch.setitem(sys.modules, "deepspeed", SimpleNamespace(DeepSpeedEngine=Engine))
+    model = tiny_model("llama")
+    assert unwrap(Engine(model)) is unwrap(Wrapped(Engine(model))) is model

@@ -69,6 +69,18 @@ def test_deepspeed_as_accelerate_is_configured(environment, sharding):
 
 
 @pytest.mark.parametrize(
+    ("text", "number"), [("0.10", 0.1), ("1e-1", 0.1), ("1", 1.0), ("1.00", 1.0), ("1000000", 1e6), ("auto", 0.3)]
+)
+def test_a_clipping_of_the_same_number_is_the_same(text, number):
+    assert accelerate_sharding(None, number, ZERO | {"ACCELERATE_GRADIENT_CLIPPING": text}) == Zero(2)
+
+
+def test_a_stage_says_its_options():
+    assert str(Zero(2)) == "ZeRO-2"
+    assert str(Zero(3, {"sub_group_size": 20, "overlap_comm": True})) == "ZeRO-3, overlap_comm True, sub_group_size 20"
+
+
+@pytest.mark.parametrize(
     ("changed", "message"),
     [
         ({"ACCELERATE_DEEPSPEED_ZERO_STAGE": "0"}, "zero_stage is 0, want 1, 2 or 3"),
@@ -76,6 +88,7 @@ def test_deepspeed_as_accelerate_is_configured(environment, sharding):
         ({"ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE": "nvme"}, "set offload_param_device to none"),
         ({"ACCELERATE_DEEPSPEED_MOE_LAYER_CLS_NAMES": "Experts"}, "deepspeed_moe_layer_cls_names"),
         ({"ACCELERATE_GRADIENT_CLIPPING": "0.5"}, "gradient_clipping is 0.5, and --max_grad_norm 1.0 decides"),
+        ({"ACCELERATE_GRADIENT_CLIPPING": "one"}, "gradient_clipping is one, and --max_grad_norm 1.0 decides"),
         ({"ACCELERATE_GRADIENT_CLIPPING": "0.0"}, "gradient_clipping is 0.0, and --max_grad_norm 1.0 decides"),
         ({"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}, "--micro_batch"),
         ({"ACCELERATE_MIXED_PRECISION": "fp16"}, "mixed_precision is fp16"),

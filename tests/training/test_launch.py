@@ -24,6 +24,20 @@ def test_a_tracker_that_is_not_installed_is_said_before_anything_loads(monkeypat
     assert not (tmp_path / "run").exists()
 
 
+def test_what_deepspeed_lacks_is_said_before_anything_loads(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    assert main(["train", "--output", str(tmp_path / "run")]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("iapo train: accelerate: DeepSpeed is configured on one process, want several")
+    assert "--use_deepspeed --num_processes 2" in told
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("iapo.training.zero.find_spec", lambda name: None if name == "deepspeed" else name)
+    assert main(["train", "--output", str(tmp_path / "run")]) == 1
+    told = capsys.readouterr().err
+    assert told == "iapo train: deepspeed is missing: install the extra, pip install 'iapo[deepspeed]'\n"
+    assert not (tmp_path / "run").exists()
+
+
 def test_one_process_needs_nothing():
     with joined("cpu") as (processes, device):
         assert (processes, device) == (SINGLE, torch.device("cpu"))

@@ -24,18 +24,37 @@ PAIRS = [(kind, name) for kind in KINDS for name in (FEW if kind == "zero1" else
 
 def refused(processes: Processes, zero: Zero) -> list[tuple]:
     """Steps of losses of which some are refused: whether it was taken, whether anything moved, why, and the rate."""
-    model, unlucky, infinite, nan = embedded_model(), processes.index == 1, float("inf"), float("nan")
-    losses = ([0.0], [1.0], [0.0, 0.0], [nan if unlucky else 1.0, 1.0], [1.0, 1.0 if unlucky else infinite], [1.0])
+    model, unlucky = embedded_model(), processes.index == 1
+
+    def times(scale):
+        return lambda mean: scale * mean
+
+    def sloped(mean):
+        """A finite loss with a gradient that is NaN: of a root at 0."""
+        return mean + (0 * mean).sqrt()
+
+    zero_loss, one, huge, infinite, nan = map(times, (0.0, 1.0, 1e22, float("inf"), float("nan")))
+    losses = (
+        [zero_loss],
+        [one],
+        [zero_loss, zero_loss],
+        [nan if unlucky else one, one],
+        [one, one if unlucky else infinite],
+        [sloped],
+        [sloped if unlucky else one, one],
+        [huge],
+        [one],
+    )
     adam = torch.optim.AdamW(model.parameters(), lr=0.1)
     engine = zero.engine(model, adam, max_grad_norm=1.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: 1 / (1 + step))
     optimizer = DeepSpeedOptimizer(engine, adam, schedule)
     told = []
-    for scales in losses:
+    for parts in losses:
         before = [weights_of(engine), *(value.clone() for of in adam.state.values() for value in of.values())]
-        for index, scale in enumerate(scales):
+        for index, part in enumerate(parts):
             logits = engine(input_ids=torch.arange(5, 15)[None]).logits
-            stats = optimizer(scale * logits.square().mean(), boundary=index == len(scales) - 1)
+            stats = optimizer(part(logits.square().mean()), boundary=index == len(parts) - 1)
         after = [weights_of(engine), *(value for of in adam.state.values() for value in of.values())]
         moved = len(before) != len(after) or not all(map(torch.equal, before, after))
         told.append((stats.stepped, moved, stats.reason, stats.learning_rate))
@@ -71,6 +90,7 @@ def sampled(processes: Processes, zero: Zero) -> dict:
 def all_cases(processes: Processes, completions, folder: str) -> None:
     os.environ["LOCAL_RANK"] = str(processes.index)
     found = {(kind, name): updated(ALL_CASES[name], completions, processes, KINDS[kind]) for kind, name in PAIRS}
+    found["zero1", "refused"] = refused(processes, KINDS["zero1"])
     for kind in ("zero2", "zero3"):
         found[kind, "refused"], found[kind, "sampled"] = (
             refused(processes, KINDS[kind]),
@@ -112,7 +132,7 @@ def test_two_processes_make_the_update_of_one(on_processes, alone, kind, name):
     assert first["metrics"] == pytest.approx(alone(name)["metrics"], abs=2e-5, rel=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["zero2", "zero3"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_refused_step_touches_nothing(on_processes, kind):
     zero, bad = "the gradient is zero: nothing to learn from", "1 of the step's losses are NaN or infinite"
     for found in on_processes:
@@ -122,6 +142,9 @@ def test_a_refused_step_touches_nothing(on_processes, kind):
             (False, False, zero, 0.05),
             (False, False, bad, 0.05),
             (False, False, bad, 0.05),
+            (False, False, "the gradient's norm is nan", 0.05),
+            (False, False, "the gradient's norm is nan", 0.05),
+            (False, False, "the gradient's norm is inf", 0.05),
             (True, True, "", 0.05),
         ]
 
