@@ -5,6 +5,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from iapo.rollout.vllm.engine import Engine
 from iapo.rollout.vllm.sampling import EngineSampler, right_modes
@@ -37,7 +38,8 @@ class VLLMServerSampler(EngineSampler):
             this name. ``None``: one in the folder for temporary files, for a server on this machine.
         dtype: of the server's weights and activations; ``auto``: that of the policy's weights. A server of another is
             refused.
-        timeout: seconds that the completions of a call may take before the server is given up.
+        timeout: seconds that a request for the completions of a prompt, or a handover of weights, may take before the
+            server is given up.
         engine: that of another sampler with the same settings of the server, which is then used together; ``None``: one
             of its own. ``dataclasses.replace`` hands it on.
 
@@ -48,6 +50,7 @@ class VLLMServerSampler(EngineSampler):
         iapo.policy.forward.UnsupportedModelError: on a call, a model not causal, or one that vLLM computes otherwise.
         RuntimeError: on a call, no server, one that lacks what is needed or fails, or one that others hand weights to.
         FloatingPointError: on a call, weights or logits that are NaN or infinite.
+        OSError: on a call, the weights cannot be written.
     """
 
     url: str = "http://localhost:8000"
@@ -62,7 +65,7 @@ class VLLMServerSampler(EngineSampler):
             import requests  # noqa: F401
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError("requests is missing: install it, pip install 'iapo[server]'") from error
-        if not self.url.startswith(("http://", "https://")):
+        if not _is_address(self.url):
             raise ValueError(f"url: got {self.url!r}, want one such as http://localhost:8000")
         if not 0 < self.timeout < float("inf"):
             raise ValueError(f"timeout: got {self.timeout}, want a positive number of seconds")
@@ -87,3 +90,12 @@ class VLLMServerSampler(EngineSampler):
                 f"url: the server at {self.url} gives {engine.gives}, want {' or '.join(modes)} at temperature "
                 f"{self.temperature} and top_p {self.top_p}; start it with --logprobs-mode {modes[0]}"
             )
+
+
+def _is_address(url: str) -> bool:
+    """Whether a server may be at an address."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets of an IPv6 address, or a port, that are none
+        return False
