@@ -38,8 +38,8 @@ class VLLMSampler(EngineSampler):
         enforce_eager: start sooner and sample more slowly, without compiling or capturing CUDA graphs.
         options: more arguments of ``vllm.LLM`` by name.
         engine: that of another sampler with the same settings of the engine, which is then used together; ``None``: one
-            of its own. ``dataclasses.replace`` hands it on. One that was made for another ``top_p`` is refused where it
-            would give no log-probabilities and one of the sampler's own would.
+            of its own. ``dataclasses.replace`` hands it on. One that was made for another ``top_p`` is refused
+            where it would give no log-probabilities and one of the sampler's own would.
 
     Raises:
         ModuleNotFoundError: vLLM is not installed.
@@ -48,6 +48,7 @@ class VLLMSampler(EngineSampler):
         iapo.policy.forward.UnsupportedModelError: on a call, a model not causal, or one that vLLM computes otherwise.
         RuntimeError: on a call, vLLM cannot start or fails.
         FloatingPointError: on a call, weights or logits that are NaN or infinite.
+        OSError: on a call, weights for an engine beside this process cannot be written.
     """
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

@@ -18,11 +18,13 @@ class VLLMServerSampler(EngineSampler):
 
     The server is one of vLLM's own, started with the policy's model, in development mode, and with the library's
     `iapo.rollout.vllm.PolicyWorker` (the errors of this class give the line). Before each call it is handed the
-    policy's weights if it has others, by a file that is gone afterwards, whoever handed them over before; adapters of
-    PEFT are merged into them. Whenever that was done, what it says of a short completion is compared with what the
-    model says of it, and a difference beyond rounding is refused, as by `VLLMSampler`.
+    policy's weights if it has others, whoever handed them over before; adapters of PEFT are merged into them. That is
+    done by a file that is gone afterwards, or, if the run is killed meanwhile, when weights are handed to the same
+    ``url`` again. Whenever it was done, what the server says of a short completion is compared with what the model says
+    of it, and a difference beyond rounding is refused, as by `VLLMSampler`.
 
-    All requests of a call are made at once. Several processes that train together each ask for the completions of their
+    All requests of a call are made at once, or as many as have ``max_batch`` completions; a larger group is asked for in
+    parts, and gets the same completions. Several processes that train together each ask for the completions of their
     prompts; the first that finds other weights at the server hands them over.
 
     *Randomness.* As of `VLLMSampler`: each prompt has a seed of torch's global generator of the CPU. A resumed run

@@ -8,7 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -240,7 +242,6 @@ def test_a_server_that_hangs_is_not_waited_for_as_for_completions(model, tmp_pat
 
 
 def test_a_handover_may_take_longer_than_an_answer_about_itself(model, tmp_path, monkeypatch):
-    """And what the server runs is not asked by one process while another hands weights over."""
     monkeypatch.setattr(client, "_SHORT", 0.3)
 
     def change(server, path, payload, answer):
@@ -250,6 +251,28 @@ def test_a_handover_may_take_longer_than_an_answer_about_itself(model, tmp_path,
 
     with standing_in(model, tmp_path, change) as (engine, server):
         engine.load(model)
+    assert server.facts["loads"] == 1
+
+
+def test_a_server_is_not_asked_about_itself_while_another_process_hands_weights_over(model, tmp_path, monkeypatch):
+    """Its workers would answer late."""
+    monkeypatch.setattr(client, "_SHORT", 0.5)
+    at_work, begun = threading.Lock(), threading.Event()
+
+    def change(server, path, payload, answer):
+        if path != "/collective_rpc":
+            return answer()
+        with at_work:
+            if payload["method"] == "load_policy":
+                begun.set()
+                time.sleep(1.5)
+            return answer()
+
+    with standing_in(model, tmp_path, change) as (engine, server), ThreadPoolExecutor() as threads:
+        first = threads.submit(engine.load, model)
+        begun.wait()
+        engine_of(engine.url, tmp_path).load(model)
+        first.result()
     assert server.facts["loads"] == 1
 
 
