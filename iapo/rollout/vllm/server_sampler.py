@@ -23,8 +23,8 @@ class VLLMServerSampler(EngineSampler):
     ``url`` again. Whenever it was done, what the server says of a short completion is compared with what the model says
     of it, and a difference beyond rounding is refused, as by `VLLMSampler`.
 
-    All requests of a call are made at once, or as many as have ``max_batch`` completions; a larger group is asked for in
-    parts, and gets the same completions. Several processes that train together each ask for the completions of their
+    All requests of a call are made at once, or as many as have ``max_batch`` completions; a larger group is asked for
+    in parts, and gets the same completions. Several processes that train together each ask for the completions of their
     prompts; the first that finds other weights at the server hands them over.
 
     *Randomness.* As of `VLLMSampler`: each prompt has a seed of torch's global generator of the CPU. A resumed run

@@ -296,7 +296,7 @@ def of_another_shape(facts):
         *({"hello": 1}, {"results": []}, {"results": 3}, {"results": [None]}, [], None, "text", b"<html>"),
         *(of_another_version, of_another_shape),
     ],
-    ids=str,
+    ids=lambda answered: getattr(answered, "__name__", str(answered)),
 )
 def test_an_answer_about_itself_that_vllm_would_not_give(model, tmp_path, answered):
     def change(server, path, payload, answer):
