@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from iapo.ops.tensor_files import failed_writes_named
 from iapo.policy.forward import unwrap
 from iapo.policy.lora import saving_options
 from iapo.policy.whole_weights import gathered_weights
@@ -127,15 +127,12 @@ def save_checkpoint(
     text = json.dumps(content, allow_nan=False)
     if replaces:
         discard_folder(target)
-    try:
-        with write_folder(target, FORMAT) as folder:
-            inner = unwrap(model)
-            inner.save_pretrained(folder, state_dict=gathered_weights(model), **saving_options(inner))
-            tokenizer.save_pretrained(folder)
-            save_file(tensors, folder / "state.safetensors")
-            (folder / "state.json").write_text(text, encoding="utf-8")
-    except SafetensorError as error:  # the library's own error of a write that failed
-        raise OSError(f"{target}: could not be written: {error}; make room, then go on with --resume") from error
+    with failed_writes_named(target, "make room, then go on with --resume"), write_folder(target, FORMAT) as folder:
+        inner = unwrap(model)
+        inner.save_pretrained(folder, state_dict=gathered_weights(model), **saving_options(inner))
+        tokenizer.save_pretrained(folder)
+        save_file(tensors, folder / "state.safetensors")
+        (folder / "state.json").write_text(text, encoding="utf-8")
     for old in [path for path in checkpoints(run) if _step(path) < step][keep - 1 :]:
         discard_folder(old)
     for left_over in run.glob(f"checkpoint-*{TEMPORARY}"):

@@ -31,6 +31,10 @@ class RefusedError(RuntimeError):
         self.told = told
 
 
+class UnknownAnswerError(RuntimeError):
+    """A server answered something else than vLLM does, or than its workers of this version do."""
+
+
 @dataclass(frozen=True)
 class Client:
     """Talks to a vLLM server.
@@ -46,9 +50,16 @@ class Client:
     def ask(self, path: str, payload: Mapping[str, Any] | None = None, long: bool = False, **query: str) -> Any:
         """The JSON that the server answers with: to a POST of the payload, or to a GET if there is none.
 
+        Args:
+            path: where.
+            payload: of the POST.
+            long: wait as long as `timeout` says, not as long as an answer to a short question may take.
+            query: of the address.
+
         Raises:
             UnreachableError: no connection, or none any more, or no answer in time.
             RefusedError: an error.
+            UnknownAnswerError: an answer that is no JSON.
         """
         import requests
 
@@ -58,6 +69,8 @@ class Client:
                 answer = requests.get(self.url + path, params=query, timeout=wanted)
             else:
                 answer = requests.post(self.url + path, params=query, json=payload, timeout=wanted)
+        except requests.ConnectTimeout as error:
+            raise UnreachableError(f"no connection within {_CONNECT} s") from error
         except requests.Timeout as error:
             raise UnreachableError(f"no answer within {wanted[1]:g} s") from error
         except requests.RequestException as error:
@@ -67,11 +80,13 @@ class Client:
         try:
             return answer.json()
         except ValueError as error:
-            raise RefusedError(answer.status_code, "its answer is no JSON") from error
+            raise UnknownAnswerError(f"its answer to {path} is no JSON") from error
 
-    def workers(self, method: str, *arguments: str) -> list[Any]:
-        """What each worker of the server returns of one of its methods (``/collective_rpc``)."""
-        found: list[Any] = self.ask("/collective_rpc", {"method": method, "args": arguments}, long=True)["results"]
+    def workers(self, method: str, *arguments: str, long: bool = False) -> list[Any]:
+        """What each worker of the server, one at least, returns of one of its methods (``/collective_rpc``)."""
+        found = member(self.ask("/collective_rpc", {"method": method, "args": arguments}, long), "results")
+        if not isinstance(found, list) or not found:
+            raise UnknownAnswerError(f"no worker answers to {method}")
         return found
 
     def generate(self, payloads: Sequence[Mapping[str, Any]], at_once: int) -> list[Any]:
@@ -91,7 +106,7 @@ class Client:
                 ]
                 for job in wait(jobs, return_when=FIRST_EXCEPTION).done:
                     job.result()
-            return [job.result()["choices"] for job in jobs]
+            return [member(job.result(), "choices") for job in jobs]
 
     @contextmanager
     def _aborting(self, names: Sequence[str], cancel: Callable[[], None]) -> Iterator[None]:
@@ -104,6 +119,18 @@ class Client:
             with suppress(RuntimeError):  # A server that is gone has none of them.
                 self.ask("/inference/v1/abort_requests", {"request_ids": prefixed})
             raise
+
+
+def member(answer: Any, name: str) -> Any:
+    """What an answer has under a name.
+
+    Raises:
+        UnknownAnswerError: it has nothing there.
+    """
+    try:
+        return answer[name]
+    except (KeyError, TypeError) as error:
+        raise UnknownAnswerError(f"its answer has no {name!r}") from error
 
 
 def _cause(error: BaseException) -> str:

@@ -2,14 +2,11 @@
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from iapo.policy.forward import UnsupportedModelError
@@ -158,17 +155,6 @@ class Engine(ABC):
                 "large for the engine's precision (dtype float32; a smaller --optimizer.lr if it was trained so far)"
             )
         return found
-
-
-@contextmanager
-def written(weights: Mapping[str, Tensor], path: Path) -> Iterator[Path]:
-    """A safetensors file of the weights, which is gone after the block."""
-    try:
-        # Copies: a file holds no tensors that share memory.
-        save_file({name: value.to("cpu", copy=True).contiguous() for name, value in weights.items()}, path)
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def check_finite(weights: Mapping[str, Tensor]) -> None:

@@ -9,7 +9,6 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,8 @@ import torch
 
 from iapo.policy.forward import several_ranks
 from iapo.policy.weights import base_model, checkpoint_weights, fingerprint
-from iapo.rollout.vllm.engine import Completions, Engine, check_finite, written
+from iapo.rollout.vllm.engine import Completions, Engine, check_finite
+from iapo.rollout.vllm.handover import free_folder, written
 from iapo.rollout.vllm.worker import EXTENSION, process_heads
 
 OWN_ARGUMENTS = frozenset(
@@ -34,6 +34,8 @@ _OF_RANKS = frozenset(f"{of}{what}" for of in ("", "LOCAL_", "GROUP_", "ROLE_") 
     "MASTER_PORT",
 }
 """Variables by which a launcher says to a process which rank it is."""
+
+_NOT_TAKEN = "does not take the weights of the policy"
 
 
 @dataclass(eq=False)
@@ -92,6 +94,7 @@ class LocalEngine(Engine):
             RuntimeError: vLLM cannot start or does not take the weights.
             ValueError: the engine was started for a model of another configuration.
             FloatingPointError: a weight is NaN or infinite.
+            OSError: the file by which a process of its own gets the weights cannot be written.
         """
         config = base_model(model).config.to_json_string()
         if self._llm is not None and config != self._config:
@@ -104,11 +107,12 @@ class LocalEngine(Engine):
         if self._llm is None:
             self._start(base_model(model))
             self._config = config
-        with self._named("does not take the weights of the policy"):
-            if self._apart:
-                with tempfile.TemporaryDirectory() as folder, written(weights, Path(folder) / "policy") as path:
-                    self._llm.collective_rpc("load_policy", args=(str(path), "policy"))
-            else:
+        if self._apart:
+            remedy = "make room, or name another folder for temporary files (TMPDIR); then go on with --resume"
+            with free_folder() as folder, written(weights, folder, remedy) as path, self._named(_NOT_TAKEN):
+                self._llm.collective_rpc("load_policy", args=(str(path), "policy"))
+        else:
+            with self._named(_NOT_TAKEN):
                 self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights.items())})
                 self._llm.apply_model(process_heads)
         self._pushed, self._checked = found, False

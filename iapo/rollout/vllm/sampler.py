@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from iapo.policy.limits import limits_of
 from iapo.rollout.vllm.local import OWN_ARGUMENTS, LocalEngine
-from iapo.rollout.vllm.sampling import EngineSampler
+from iapo.rollout.vllm.sampling import EngineSampler, right_modes
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,8 @@ class VLLMSampler(EngineSampler):
         enforce_eager: start sooner and sample more slowly, without compiling or capturing CUDA graphs.
         options: more arguments of ``vllm.LLM`` by name.
         engine: that of another sampler with the same settings of the engine, which is then used together; ``None``: one
-            of its own. ``dataclasses.replace`` hands it on.
+            of its own. ``dataclasses.replace`` hands it on. One that was made for another ``top_p`` is refused
+            where it would give no log-probabilities and one of the sampler's own would.
 
     Raises:
         ModuleNotFoundError: vLLM is not installed.
@@ -47,6 +48,7 @@ class VLLMSampler(EngineSampler):
         iapo.policy.forward.UnsupportedModelError: on a call, a model not causal, or one that vLLM computes otherwise.
         RuntimeError: on a call, vLLM cannot start or fails.
         FloatingPointError: on a call, weights or logits that are NaN or infinite.
+        OSError: on a call, weights for an engine beside this process cannot be written.
     """
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -81,6 +83,13 @@ class VLLMSampler(EngineSampler):
             dict(self.options or {}),
         )
         self._take(own)
+        assert self.engine is not None
+        modes = right_modes(self.temperature, self.top_p)
+        if modes and self.engine.gives not in modes:
+            raise ValueError(
+                f"engine: its log-probabilities are {self.engine.gives}, want {' or '.join(modes)} at temperature "
+                f"{self.temperature} and top_p {self.top_p}; engine=None is one of the sampler's own"
+            )
 
     def check_model(self, model: Any) -> None:
         """Also refuse more positions than the model has."""

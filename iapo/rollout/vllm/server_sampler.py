@@ -5,6 +5,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from iapo.rollout.vllm.engine import Engine
 from iapo.rollout.vllm.sampling import EngineSampler, right_modes
@@ -17,11 +18,13 @@ class VLLMServerSampler(EngineSampler):
 
     The server is one of vLLM's own, started with the policy's model, in development mode, and with the library's
     `iapo.rollout.vllm.PolicyWorker` (the errors of this class give the line). Before each call it is handed the
-    policy's weights if it has others, by a file that is gone afterwards, whoever handed them over before; adapters of
-    PEFT are merged into them. Whenever that was done, what it says of a short completion is compared with what the
-    model says of it, and a difference beyond rounding is refused, as by `VLLMSampler`.
+    policy's weights if it has others, whoever handed them over before; adapters of PEFT are merged into them. That is
+    done by a file that is gone afterwards, or, if the run is killed meanwhile, when weights are handed to the same
+    ``url`` again. Whenever it was done, what the server says of a short completion is compared with what the model says
+    of it, and a difference beyond rounding is refused, as by `VLLMSampler`.
 
-    All requests of a call are made at once. Several processes that train together each ask for the completions of their
+    All requests of a call are made at once, or as many as have ``max_batch`` completions; a larger group is asked for
+    in parts, and gets the same completions. Several processes that train together each ask for the completions of their
     prompts; the first that finds other weights at the server hands them over.
 
     *Randomness.* As of `VLLMSampler`: each prompt has a seed of torch's global generator of the CPU. A resumed run
@@ -37,7 +40,8 @@ class VLLMServerSampler(EngineSampler):
             this name. ``None``: one in the folder for temporary files, for a server on this machine.
         dtype: of the server's weights and activations; ``auto``: that of the policy's weights. A server of another is
             refused.
-        timeout: seconds that the completions of a call may take before the server is given up.
+        timeout: seconds that a request for the completions of a prompt, or a handover of weights, may take before the
+            server is given up.
         engine: that of another sampler with the same settings of the server, which is then used together; ``None``: one
             of its own. ``dataclasses.replace`` hands it on.
 
@@ -48,6 +52,7 @@ class VLLMServerSampler(EngineSampler):
         iapo.policy.forward.UnsupportedModelError: on a call, a model not causal, or one that vLLM computes otherwise.
         RuntimeError: on a call, no server, one that lacks what is needed or fails, or one that others hand weights to.
         FloatingPointError: on a call, weights or logits that are NaN or infinite.
+        OSError: on a call, the weights cannot be written.
     """
 
     url: str = "http://localhost:8000"
@@ -62,7 +67,7 @@ class VLLMServerSampler(EngineSampler):
             import requests  # noqa: F401
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError("requests is missing: install it, pip install 'iapo[server]'") from error
-        if not self.url.startswith(("http://", "https://")):
+        if not _is_address(self.url):
             raise ValueError(f"url: got {self.url!r}, want one such as http://localhost:8000")
         if not 0 < self.timeout < float("inf"):
             raise ValueError(f"timeout: got {self.timeout}, want a positive number of seconds")
@@ -87,3 +92,12 @@ class VLLMServerSampler(EngineSampler):
                 f"url: the server at {self.url} gives {engine.gives}, want {' or '.join(modes)} at temperature "
                 f"{self.temperature} and top_p {self.top_p}; start it with --logprobs-mode {modes[0]}"
             )
+
+
+def _is_address(url: str) -> bool:
+    """Whether a server may be at an address."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets of an IPv6 address, or a port, that are none
+        return False

@@ -19,6 +19,10 @@ SHAPE = (
 """Fields of a model's configuration in which the server's and the policy's must agree."""
 
 
+FACTS = ("dtype", "max_model_len", "logprobs_mode", "max_num_seqs", "shape", "policy", "loads")
+"""What a worker says of itself, by name."""
+
+
 class PolicyWorker:
     """What ``--worker-extension-cls iapo.rollout.vllm.PolicyWorker`` adds to each worker of a vLLM server.
 

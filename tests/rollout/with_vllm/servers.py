@@ -1,4 +1,4 @@
-"""A vLLM server on this machine for tests, and a stand-in that passes requests on and changes what is answered."""
+"""A vLLM server on this machine for tests, one that changes what another answers, and one that needs no vLLM."""
 
 import json
 import os
@@ -10,6 +10,9 @@ import time
 import urllib.request
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from iapo.rollout.vllm.worker import NOT_THERE, SHAPE
 
 QUICK = ["--enforce-eager", "--kv-cache-memory-bytes", str(2**26)]
 """Arguments of a server that starts within seconds."""
@@ -58,7 +61,7 @@ def between(url, change):
     Args:
         url: of the other.
         change: is given the path and the payload of each request and a function that passes it on and returns the
-            answer; returns what is answered: an answer, a status with one, or ``None`` to hang up.
+            answer; returns what is answered: an answer, a status with one, bytes, or ``None`` to hang up.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -70,9 +73,9 @@ def between(url, change):
 
         def do_POST(self):
             data = self.rfile.read(int(self.headers.get("Content-Length", 0))) if self.command == "POST" else None
-            request = urllib.request.Request(url + self.path, data, {"Content-Type": "application/json"})
 
             def ask():
+                request = urllib.request.Request(url + self.path, data, {"Content-Type": "application/json"})
                 with urllib.request.urlopen(request) as answer:
                     return json.loads(answer.read() or "null") or {}
 
@@ -84,7 +87,7 @@ def between(url, change):
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return
             status, found = found if isinstance(found, tuple) else (200, found)
-            body = json.dumps(found).encode()
+            body = found if isinstance(found, bytes) else json.dumps(found).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -99,3 +102,46 @@ def between(url, change):
         proxy.shutdown()
         thread.join()
         proxy.server_close()
+
+
+class StandIn:
+    """Answers as a vLLM server of a model does, for `between`: it notes what it is asked, and samples one token.
+
+    Args:
+        model: of which it says to have one of the same shape.
+    """
+
+    def __init__(self, model):
+        shape = {name: getattr(model.config, name, None) for name in SHAPE}
+        self.facts = {"dtype": "float32", "max_model_len": 256, "logprobs_mode": "processed_logprobs"}
+        self.facts |= {"max_num_seqs": 8, "shape": shape, "policy": "", "loads": 0}
+        self.paths, self.asked = [], []
+
+    def __call__(self, path, payload, ask):
+        return getattr(self, path.strip("/").replace("/", "_"))(payload)
+
+    def collective_rpc(self, payload):
+        if payload["method"] == "policy_facts":
+            return {"results": [self.facts]}
+        path, self.facts["policy"] = payload["args"]
+        if not Path(path).is_file():
+            return 500, {"error": {"message": NOT_THERE}}
+        self.facts["loads"] += 1
+        self.paths.append(Path(path))
+        return {"results": [None]}
+
+    def is_paused(self, payload):
+        return {"is_paused": False}
+
+    def pause(self, payload):
+        return {}
+
+    resume = inference_v1_abort_requests = pause
+
+    def inference_v1_generate(self, payload):
+        wanted = payload["sampling_params"]
+        self.asked.append((payload["token_ids"], wanted["seed"], wanted["n"]))
+        token = payload["token_ids"][0]
+        logprobs = [{"content": [{"token_id": token, "logprob": -1.0 - index}]} for index in range(wanted["n"])]
+        choices = [{"index": i, "finish_reason": "stop", "logprobs": each} for i, each in enumerate(logprobs)]
+        return {"choices": choices[::-1]}

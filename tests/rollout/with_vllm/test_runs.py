@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from iapo.estimators import AnswerLikelihood
 from iapo.losses import ClippedPolicyLoss
 from iapo.optimizers import ClippedOptimizer
 from iapo.rewards import ExactAnswer
-from iapo.rollout.vllm import local
+from iapo.rollout.vllm import handover, local
 from iapo.training.components import Components, UpdateSettings
 from iapo.training.loop import update
 
@@ -133,14 +134,17 @@ def test_two_processes_share_a_server(tmp_path, server, wide_folder):
     assert [line["sampling/logp_difference_max"] < BOUND for line in lines(tmp_path / "run")] == [True]
 
 
-def test_on_a_rank_the_engine_is_a_process_of_its_own(monkeypatch):
+def test_on_a_rank_the_engine_is_a_process_of_its_own(monkeypatch, tmp_path):
     """Which knows nothing of the ranks, and gets weights all the same."""
     monkeypatch.setattr(local, "several_ranks", lambda: True)
     for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)
+    # For the weights alone: vLLM's sockets, whose paths must be short, stay where they are.
+    monkeypatch.setattr(handover, "tempfile", SimpleNamespace(gettempdir=lambda: str(tmp_path)))
     sampler = sampler_of(wide())
     for model in (sampler.model, moved(sampler.model, 0.5)):
         torch.manual_seed(0)
         assert gap(model, dataclasses.replace(sampler, model=model)(["1+2=", "3*4="], 4)) < BOUND
+        assert [path.name for path in tmp_path.glob("iapo-engines-*/*")] == ["0.lock"]
     assert os.environ["WORLD_SIZE"] == "2"
     sampler.engine.close()

@@ -73,11 +73,14 @@ def test_adapters_are_merged_into_what_is_handed_over(served):
 
 
 def test_few_completions_at_once_are_the_same(served):
+    """Also fewer than a group has."""
     rollouts = []
-    for most in (None, 4):
+    for most in (None, 4, 3, 1):
         torch.manual_seed(1)
         rollouts.append(dataclasses.replace(served, max_batch=most, engine=None)(PROMPTS, 4))
-    assert torch.equal(rollouts[0].sampler_logprobs, rollouts[1].sampler_logprobs)
+    for rollout in rollouts[1:]:
+        assert torch.equal(rollouts[0].completion_ids, rollout.completion_ids)
+        assert torch.equal(rollouts[0].sampler_logprobs, rollout.sampler_logprobs)
 
 
 def test_log_probabilities_under_top_p_and_temperature_are_none(served):

@@ -87,6 +87,26 @@ def test_an_engine_of_other_settings(shared):
         dataclasses.replace(shared, cache_gib=2.0)
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "message"),
+    [
+        ({}, {"top_p": 0.9}, "are processed_logprobs, want raw_logprobs at temperature 1.0 and top_p 0.9; engine=None"),
+        (
+            {"top_p": 0.9},
+            {"top_p": 1.0, "temperature": 0.7},
+            "are raw_logprobs, want processed_logprobs at temperature 0.7 and top_p 1.0; engine=None",
+        ),
+    ],
+)
+def test_an_engine_that_would_give_no_log_probabilities_where_another_would(first, then, message):
+    sampler = sampler_of(wide(), **first)
+    with pytest.raises(ValueError, match=f"engine: its log-probabilities {message}"):
+        dataclasses.replace(sampler, **then)
+    assert dataclasses.replace(sampler, **then, engine=None).engine is not sampler.engine
+    # Here no engine would.
+    assert dataclasses.replace(sampler, temperature=2.0, top_p=0.6).engine is sampler.engine
+
+
 def test_an_engine_of_another_model(shared):
     shared(PROMPTS, 1)
     model = AutoModelForCausalLM.from_pretrained(model_path())
