@@ -5,7 +5,7 @@
     iapo compare iapo://compare/study_shortcuts --output runs/study_shortcuts
     iapo compare iapo://compare/study_choices --output runs/study_choices
     python benchmarks/study.py runs/study runs/study_shortcuts runs/study_choices
-    python benchmarks/study.py runs/smollm2_small --figure smollm2.png
+    python benchmarks/study.py runs/smollm2_small --figure smollm2_sums.png
 
 Writes `results.json` (the rows of these tasks in place of those that it had, other tasks' rows stay), for each folder
 the report of `iapo compare` as `TASK.md`, where GRPO is in it `TASK-targets.md`, where the shortest length is known
@@ -108,6 +108,7 @@ def targets(methods: dict[str, MethodRuns], ours: MethodRuns) -> Iterator[tuple[
 def targets_table(methods: dict[str, MethodRuns]) -> str:
     """The targets as Markdown, a column for each of our weights, or for what else there is of ours."""
     ours = [name for name in OURS if name in methods] or [name for name in methods if name.startswith("iapo")]
+    ours += [name for name in methods if name == "leave_out"]
     lines = [f"| | wanted | {' | '.join(ours)} |", "|---|---|" + "---|" * len(ours)]
     for each in zip(*(targets(methods, methods[name]) for name in ours), strict=True):
         of, wanted, _ = each[0]
