@@ -123,9 +123,10 @@ class MIEstimator(ABC):
     reads_answer: bool = True
     """Whether the answers of a rollout, or the texts that ask for them, change what it measures."""
 
-    takes_reference: bool = True
-    """Whether it measures what is known of one answer, which may be the reference; ``False``: how sure the policy is of
-    its answer, whichever that is, or nothing about answers."""
+    @property
+    def takes_reference(self) -> bool:
+        """Whether it measures what is known of one answer, which may be the reference, not how sure any answer is."""
+        return self.reads_answer
 
     @property
     def probe_label(self) -> str:

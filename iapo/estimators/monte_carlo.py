@@ -113,7 +113,7 @@ class MonteCarloInformation(MIEstimator):
         return self.measure == "likelihood" or self.answers == "forced"
 
     @property
-    def takes_reference(self) -> bool:  # type: ignore[override]
+    def takes_reference(self) -> bool:
         """Whether the likelihood of one answer is measured."""
         return self.measure == "likelihood"
 

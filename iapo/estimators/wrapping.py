@@ -33,7 +33,7 @@ class WrappingEstimator(MIEstimator):
         return self.estimator.reads_answer
 
     @property
-    def takes_reference(self) -> bool:  # type: ignore[override]
+    def takes_reference(self) -> bool:
         """Whether the wrapped estimator does."""
         return self.estimator.takes_reference
 
