@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from iapo.policy.limits import limits_of
 from iapo.rollout.vllm.local import OWN_ARGUMENTS, LocalEngine
-from iapo.rollout.vllm.sampling import EngineSampler, right_modes
+from iapo.rollout.vllm.sampling import EngineSampler
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +84,7 @@ class VLLMSampler(EngineSampler):
         )
         self._take(own)
         assert self.engine is not None
-        modes = right_modes(self.temperature, self.top_p)
-        if modes and self.engine.gives not in modes:
+        if modes := self._better_modes(self.engine):
             raise ValueError(
                 f"engine: its log-probabilities are {self.engine.gives}, want {' or '.join(modes)} at temperature "
                 f"{self.temperature} and top_p {self.top_p}; engine=None is one of the sampler's own"

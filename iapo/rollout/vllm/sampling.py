@@ -85,6 +85,11 @@ class EngineSampler(LanguageModelSampler):
         logprobs[mask] = torch.tensor([value for completions in found for _, values in completions for value in values])
         yield tokens, logprobs
 
+    def _better_modes(self, engine: Engine) -> tuple[str, ...]:
+        """The modes that give log-probabilities where the engine's gives none; empty: its own does, or none would."""
+        modes = right_modes(self.temperature, self.top_p)
+        return () if engine.gives in modes else modes
+
     def _take(self, own: Engine) -> None:
         """Use the engine that was given, if it has the same settings as ``own``, or else that."""
         if self.engine is None:

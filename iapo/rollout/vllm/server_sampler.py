@@ -86,8 +86,7 @@ class VLLMServerSampler(EngineSampler):
 
     def check_engine(self, engine: Engine) -> None:
         """Refuse a server whose log-probabilities are others, where one in another mode would give the right ones."""
-        modes = right_modes(self.temperature, self.top_p)
-        if modes and engine.gives not in modes:
+        if modes := self._better_modes(engine):
             raise ValueError(
                 f"url: the server at {self.url} gives {engine.gives}, want {' or '.join(modes)} at temperature "
                 f"{self.temperature} and top_p {self.top_p}; start it with --logprobs-mode {modes[0]}"
