@@ -72,7 +72,7 @@ class DeepSpeedOptimizer(PolicyOptimizer):
     def _found(self, device: torch.device) -> tuple[int, float]:
         """How many losses of the step are not finite, and its gradient's norm; over all processes.
 
-        DeepSpeed's own norm does not tell: it takes one that is not finite for 1.
+        DeepSpeed's own norm does not tell in all of its versions: some take one that is not finite for 1.
         """
         gradients = [each for group in self.engine.optimizer.averaged_gradients.values() for each in group]
         norms = [torch.linalg.vector_norm(each, dtype=torch.float64) for each in gradients]

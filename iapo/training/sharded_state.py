@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 
-def whole_state(optimizer: Optimizer, keep: bool = True) -> dict[str, Any]:
+def whole_state(optimizer: Optimizer, keep: bool) -> dict[str, Any]:
     """The optimizer's ``state_dict``, its sharded tensors gathered one by one; all processes call it together.
 
     Args:

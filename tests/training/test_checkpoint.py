@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
+from safetensors import SafetensorError
 from saved_runs import CONFIG, content_of, optimizer_of, policy, save, state_of, tokenizer, train
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -245,6 +246,16 @@ def test_old_ones_go_after_the_new_one_is_complete(run: Path, monkeypatch: pytes
     monkeypatch.undo()
     save(run, 4, keep=1)
     assert [path.name for path in run.iterdir()] == ["checkpoint-4"]
+
+
+def test_a_full_disk_is_named_with_the_remedy_and_nothing_is_left(tmp_path: Path, monkeypatch) -> None:
+    def full(*arguments: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("iapo.training.checkpoint.save_file", full)
+    with pytest.raises(OSError, match=r"checkpoint-3: could not be written: .*No space left.*; make room, then go on"):
+        save(tmp_path, 3)
+    assert checkpoints(tmp_path) == []
 
 
 def test_complete_checkpoint_is_not_replaced_damaged_one_is(run: Path) -> None:

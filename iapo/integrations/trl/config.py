@@ -69,7 +69,7 @@ def refuse_trl_options(args: Any) -> None:
 def _not_sampled_so(args: Any) -> str | None:
     """What of ``generation_kwargs`` makes completions others than information and log-probabilities are taken of."""
     given = args.generation_kwargs or {}
-    limit = (args.max_completion_length, "which completions were cut is told by max_completion_length; set that alone")
+    cut = "which completions were cut is told by max_completion_length; set that alone"
     wanted = {
         "temperature": (
             args.temperature,
@@ -77,9 +77,9 @@ def _not_sampled_so(args: Any) -> str | None:
         ),
         "do_sample": (True, "the likeliest tokens are no sample of the policy; leave it out"),
         "num_beams": (1, "what a search by beams finds is no sample of the policy; leave it out"),
-        "max_new_tokens": limit,
-        "max_tokens": limit,
-        "max_time": (None, limit[1]),
+        "max_new_tokens": (args.max_completion_length, cut),
+        "max_tokens": (args.max_completion_length, cut),
+        "max_time": (None, cut),
     }
     for name, (value, reason) in wanted.items():
         if given.get(name, value) != value:
