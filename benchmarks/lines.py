@@ -1,6 +1,6 @@
 """What a method pays for, by kind of line of a model of `benchmarks/warm_start.py`: before training, and after.
 
-    python benchmarks/lines.py runs/models/smollm2_small runs/smollm2_small/iapo_steps/default/seed-0/checkpoint-60 \
+    python benchmarks/lines.py runs/models/smollm2_small runs/smollm2_small/iapo_steps/default/seed-0/checkpoint-30 \
         --problems runs/smollm2_small/problems-test.json --config iapo://leave_out --precision bf16 --output lines.md
 
 Samples completions of the problems, of `iapo compare` or of the warm start, gives them advantages as `iapo train` with

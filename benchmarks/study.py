@@ -107,8 +107,8 @@ def targets(methods: dict[str, MethodRuns], ours: MethodRuns) -> Iterator[tuple[
 
 def targets_table(methods: dict[str, MethodRuns]) -> str:
     """The targets as Markdown, a column for each of our weights, or for what else there is of ours."""
-    ours = [name for name in OURS if name in methods] or [name for name in methods if name.startswith("iapo")]
-    ours += [name for name in methods if name == "leave_out"]
+    ours = [name for name in OURS if name in methods]
+    ours = ours or [name for name in methods if name.startswith("iapo") or name == "leave_out"]
     lines = [f"| | wanted | {' | '.join(ours)} |", "|---|---|" + "---|" * len(ours)]
     for each in zip(*(targets(methods, methods[name]) for name in ours), strict=True):
         of, wanted, _ = each[0]
