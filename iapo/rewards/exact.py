@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from iapo.rewards.scores import column
-from iapo.rewards.text import accepted_answers, judged_texts, normalize
+from iapo.rewards.text import accepted_answers, judged_texts, named_answers, normalize
 from iapo.styles import CompletionStyle
 
 
@@ -14,8 +14,8 @@ class ExactAnswer:
     """1 if a completion's final answer is the reference, 0 if not or without one.
 
     Both are compared after `iapo.rewards.text.normalize`; a reference may list several spellings
-    (`iapo.rewards.text.accepted_answers`). For generated tasks with one spelling per answer: no
-    mathematics, no worker process, no further package.
+    (`iapo.rewards.text.accepted_answers`), also as the text of a list or of a mapping (`named_answers`, there). For
+    generated tasks with one spelling per answer: no mathematics, no worker process, no further package.
 
     Args:
         answer_column: the column that holds the reference.
@@ -77,6 +77,6 @@ class ExactAnswer:
 
 def _spellings(reference: Any) -> set[str]:
     """How an answer may be spelled, after normalization."""
-    if isinstance(reference, str):
-        return {normalize(reference)} - {""}  # the whole text, also one with a box in it
-    return {normalize(text) for text in accepted_answers(reference)} - {""}
+    # A text as it is, also one with a box in it, and the answers that it names.
+    texts = (reference, *named_answers(reference)) if isinstance(reference, str) else accepted_answers(reference)
+    return {normalize(text) for text in texts} - {""}

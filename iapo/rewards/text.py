@@ -18,6 +18,7 @@ from iapo.styles import Boxed
 
 _MARKS = {"<super>": "^{{{}}}", "<sub>": "_{{{}}}", "<fraction>": " {}"}
 _NAMES = ("ground_truth", "answer", "value")
+_EXPONENT = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]{1,2}")
 _LONGEST_LITERAL = 10_000
 """Characters of a literal of Python that is read."""
 _SIGNS = str.maketrans({**dict.fromkeys("−‐‑‒–—―", "-"), "⁄": "/", "٫": ".", "٬": ","})
@@ -84,8 +85,8 @@ def reference_answer(reference: str) -> str:
 def accepted_answers(reference: Any) -> tuple[str, ...]:
     r"""The texts of the answers that an entry of a data set's column accepts: one, unless it lists several.
 
-    A mapping gives its ``ground_truth``, ``answer`` or ``value``, or the one value that it has; a text that is such a
-    mapping with one of these names, or a list or set of texts, in JSON or as Python prints it, gives that too. A list
+    A mapping gives its ``ground_truth``, ``answer`` or ``value``, or the one value that it has; a text gives those that
+    it names too (`named_answers`). A list
     or a set with a text or a mapping in it names alternatives; of numbers alone, it is the answer itself, or its only
     number. Numbers are written without an exponent and without a fraction of zeros, as a column that lacks some values
     makes 4 to 4.0. Bytes are UTF-8. ``None``, NaN and infinity are no answer.
@@ -100,10 +101,7 @@ def accepted_answers(reference: Any) -> tuple[str, ...]:
     if isinstance(reference, bytes):
         reference = reference.decode("utf-8", "replace")
     if isinstance(reference, str):
-        held = _held(reference) if reference.lstrip().startswith(("{", "[")) else None
-        is_named = isinstance(held, Mapping) and any(key in held for key in _NAMES)
-        is_list = isinstance(held, list | set) and bool(held) and all(isinstance(each, str) for each in held)
-        return (*(accepted_answers(held) if is_named or is_list else ()), reference_answer(reference))
+        return (*named_answers(reference), reference_answer(reference))
     if isinstance(reference, Mapping):
         given = {key: value for key, value in reference.items() if value is not None}
         named = [given[key] for key in _NAMES if key in given]
@@ -126,6 +124,24 @@ def accepted_answers(reference: Any) -> tuple[str, ...]:
     if isinstance(reference, datetime) and reference.time() == time():
         reference = reference.date()
     return () if reference is None or reference != reference else (reference_answer(str(reference)),)
+
+
+def named_answers(reference: str) -> tuple[str, ...]:
+    """The answers that a reference names which is the text of something else; none for any other text.
+
+    Of a mapping, a list of texts or a set of them, in JSON or as Python prints it, as a CSV file has them; and of a
+    number with an exponent its digits.
+
+    Example:
+        >>> named_answers("{'ground_truth': 4}"), named_answers('["2", "two"]'), named_answers("1e-05")
+        (('4',), ('2', 'two'), ('0.00001',))
+    """
+    if _EXPONENT.fullmatch(reference.strip()):
+        return (_digits(Decimal(reference.strip())),)
+    held = _held(reference) if reference.lstrip().startswith(("{", "[")) else None
+    is_named = isinstance(held, Mapping) and any(key in held for key in _NAMES)
+    is_list = isinstance(held, list | set) and bool(held) and all(isinstance(each, str) for each in held)
+    return accepted_answers(held) if is_named or is_list else ()
 
 
 def _held(text: str) -> Any:

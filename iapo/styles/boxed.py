@@ -1,12 +1,11 @@
 r"""Answers in a LaTeX box."""
 
-import re
 from dataclasses import dataclass
 
+from iapo.styles.brackets import find_in_brackets
 from iapo.styles.interface import AnswerStyle, Marked
 
-_BOX = re.compile(r"\\boxed\s*\{|\\(?!\\boxed\s*\{).|[{}]", re.DOTALL)
-"""The opening of a box, an escaped character (``\\{``), or a brace."""
+_BOX = r"\\boxed\s*\{"
 
 
 @dataclass(frozen=True)
@@ -27,15 +26,4 @@ class Boxed(AnswerStyle):
 
     def find(self, text: str) -> Marked | None:
         """The closed box that opens last."""
-        opened: list[tuple[int, int] | None] = []
-        last: Marked | None = None
-        for part in _BOX.finditer(text, max(text.find("\\boxed"), 0)):
-            if part[0] == "}":
-                box = opened.pop() if opened else None
-                if box is not None and (last is None or box[0] > last.opening):
-                    last = Marked(*box, part.start(), part.end(), self)
-            elif part[0] == "{":
-                opened.append(None)
-            elif part[0].endswith("{") and len(part[0]) > 2:
-                opened.append((part.start(), part.end()))
-        return last
+        return find_in_brackets(text, _BOX, self)

@@ -32,6 +32,10 @@ class Combined(AnswerStyle):
         """That of the first style."""
         return self.styles[0].closing
 
+    def write(self, answer: str) -> str:
+        """As the first style writes it."""
+        return self.styles[0].write(answer)
+
 
 @dataclass(frozen=True)
 class FirstThatFits(Combined):

@@ -10,6 +10,9 @@ from iapo.styles.interface import AnswerStyle, Marked, check_text
 _STRING = re.compile(r'"((?:[^"\\\n]|\\.)*)"')
 _WORD = re.compile(r'[^\s",}\]\[{][^,}\n]*')
 _CLOSE = re.compile(r"\s*\}")
+_ESCAPED = re.compile(r'\\(?:["\\/]|u(?![dD][89a-fA-F])([0-9a-fA-F]{4})|[nrt](?![A-Za-z]))')
+_TO_ESCAPE = re.compile(r'["\\\x00-\x1f]')
+_WHITE = {"n": "\n", "r": "\r", "t": "\t"}
 _TRIED = 8
 """Fields that are looked at, from the last one, for one whose value can be read."""
 
@@ -18,8 +21,9 @@ _TRIED = 8
 class JsonField(AnswerStyle):
     r"""The value of the last field of that name, ``{"answer": "72"}``; text around the object is allowed.
 
-    In a text value ``\"`` and ``\\`` stand for the sign behind the backslash; other backslashes, as of LaTeX that was
-    not escaped, stay.
+    In a text value ``\"``, ``\\`` and ``\/`` stand for the sign behind the backslash, ``\u00b0`` for its character, and
+    ``\n``, ``\r`` and ``\t`` for white space where no letter follows; other backslashes, as of LaTeX that was not
+    escaped, stay.
 
     Args:
         field: its name.
@@ -65,12 +69,20 @@ class JsonField(AnswerStyle):
         return None
 
     def plain(self, written: str) -> str:
-        """Without the backslashes before quotes and backslashes."""
-        return re.sub(r'\\(["\\])', r"\1", written)
+        """The value, without what escapes its signs."""
+        return _ESCAPED.sub(_sign, written)
 
     def write(self, answer: str) -> str:
-        """With backslashes before quotes and backslashes."""
-        return re.sub(r'(["\\])', r"\\\1", answer) if self.quoted else answer
+        """A text value with its quotes, backslashes and control characters escaped."""
+        return _TO_ESCAPE.sub(_escape, answer) if self.quoted else answer
+
+
+def _sign(escaped: re.Match[str]) -> str:
+    return chr(int(escaped[1], 16)) if escaped[1] else _WHITE.get(escaped[0][1], escaped[0][1])
+
+
+def _escape(sign: re.Match[str]) -> str:
+    return f"\\{sign[0]}" if sign[0] in '"\\' else f"\\u{ord(sign[0]):04x}"
 
 
 def _value(text: str, at: int) -> tuple[int, int, int] | None:

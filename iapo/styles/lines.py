@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from iapo.styles.interface import AnswerStyle, Marked
 
+_BULLETS = re.compile(r"(?:\s|\*+(?=\s))*")
+"""White space and stars that begin a line of a list."""
 _HASHES = re.compile(r"####(?!#)\s*(?=\S)")
 
 
@@ -29,6 +31,10 @@ class Hashes(AnswerStyle):
         """The rest of the line behind the last mark that anything follows."""
         marks = list(_HASHES.finditer(text))
         return rest_of_line(text, marks[-1].start(), marks[-1].end(), self) if marks else None
+
+    def write(self, answer: str) -> str:
+        """In one line."""
+        return one_line(answer)
 
 
 @dataclass(frozen=True)
@@ -55,13 +61,36 @@ class LastLine(AnswerStyle):
         start = text.rfind("\n", 0, stop) + 1
         return rest_of_line(text, start, start, self)
 
+    def write(self, answer: str) -> str:
+        """In one line."""
+        return one_line(answer)
+
+
+def one_line(answer: str) -> str:
+    """An answer as it can stand in a line."""
+    return " ".join(part for line in answer.split("\n") if (part := line.strip()))
+
 
 def rest_of_line(text: str, opening: int, start: int, style: AnswerStyle) -> Marked:
-    """The answer from the first sign at or behind ``start`` to the end of its line; stars of bold type are left out."""
-    while start < len(text) and (text[start].isspace() or text[start] == "*"):
-        start += 1
+    """The answer from the first sign at or behind ``start`` to the end of its line, without stars of bold type."""
+    start = _BULLETS.match(text, start).end()  # type: ignore[union-attr]
     end = text.find("\n", start)
-    line = text[start : len(text) if end < 0 else end].rstrip(" \t\r*")
-    stop = start + len(line)
+    start, stop = without_stars(text, start, len(text) if end < 0 else end)
     closed = stop + len(style.closing) if text.startswith(style.closing, stop) else stop
     return Marked(opening, start, stop, closed, style)
+
+
+def without_stars(text: str, start: int, stop: int) -> tuple[int, int]:
+    """A part of a text without white space behind it, and without stars around all of it.
+
+    Stars whose other half stands within stay: ``**72** apples``.
+    """
+    answer = text[start:stop].rstrip()
+    inner = answer.strip("*")
+    leading = answer[: len(answer) - len(answer.lstrip("*"))] if inner else answer
+    trailing = answer[len(leading) + len(inner) :]
+    around = bool(leading) and leading == trailing and inner.count(leading) % 2 == 1  # **2**10**
+    if not around and any(stars and stars in inner for stars in (leading, trailing)):
+        return start, start + len(answer)
+    begin = start + len(leading)
+    return begin, begin + len(inner.rstrip())

@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from iapo.styles.interface import AnswerStyle, Marked, check_text
-from iapo.styles.lines import rest_of_line
+from iapo.styles.lines import one_line, rest_of_line, without_stars
 
 _USUAL = (
     r"\b(?:(?:the|my)\s+)?(?:(?:final|correct|right)\s+)*answer\b[*_]*\s*(?:is\b|was\b|[:=：])"
     r"|\bthe\s+(?:(?:final|correct|right|best)\s+)+(?:option|choice|result|solution)\s+(?:is\b|[:=：])"
+    r"|答案(?:是|为|為|[:=：])"
+    r"|\b(?:respuesta|resposta|risposta|réponse|antwort|lösung)(?:\s+(?:final|correcta?|finale|correcte))?"
+    r"\s+(?:es|é|è|est|ist|lautet)\b"
 )
+"""In English, Chinese, Spanish, Portuguese, Italian, French and German."""
 _LINE = re.compile(
     r"^[ \t]*[*_]*(?:=>|-+>|==+>|[→⇒⟹∴]|\\(?:Rightarrow|implies|therefore)\b|(?:A|Ans)\.?[ \t]*[:：])"
     r"[*_]*(?=[\s*]*[^\s*])",
@@ -41,11 +45,11 @@ _OWN_PERIOD = re.compile(r"(?:[A-Za-z]\.\s?[A-Za-z]|\.\s?)\.$")
 class Phrase(AnswerStyle):
     """What stands in the line behind the last phrase that announces it: ``The answer is 72.``, ``Final answer: 72``.
 
-    The usual phrases are read (``answer is``, ``answer:``, ``the correct option is``, in any case and in bold), and the
-    one that is asked with. Where there is none, the last line that begins with an arrow or ``A:`` counts; else the last
-    line of all, if it begins with a label (``Total: 72``, in any language), or if a sentence in it concludes: ``So the
-    total is 72.``, ``Thus she paid $72.`` A period that ends the sentence, the reasons given behind the answer
-    (``72 because ...``) and further sentences are no part of it.
+    The usual phrases are read (``answer is``, ``answer:``, ``the correct option is``, in any case and in bold, and
+    ``answer is`` in some other languages), and the one that is asked with. Where there is none, the last line that
+    begins with an arrow or ``A:`` counts; else the last line of all, if it begins with a label (``Total: 72``, in any
+    language), or if a sentence in it concludes: ``So the total is 72.``, ``Thus she paid $72.`` A period that ends the
+    sentence, the reasons given behind the answer (``72 because ...``) and further sentences are no part of it.
 
     Args:
         opening: the phrase that asks for an answer.
@@ -77,6 +81,10 @@ class Phrase(AnswerStyle):
         found = self._concluded(text) if self.concludes else None
         return None if found is None else found._replace(announced=False)
 
+    def write(self, answer: str) -> str:
+        """In one line."""
+        return one_line(answer)
+
     def _concluded(self, text: str) -> Marked | None:
         """The answer in a line that begins as one with an answer does, or in the last line."""
         if marks := list(_LINE.finditer(text)):
@@ -106,11 +114,11 @@ class Phrase(AnswerStyle):
             answer = answer[: reason.start()].rstrip()
         if answer.endswith((".", "。")) and not _OWN_PERIOD.search(answer):
             answer = answer[:-1]
-        stop = found.start + len(answer.rstrip(" \t*"))
-        if stop == found.stop:
+        if found.start + len(answer) == found.stop:
             return found
+        start, stop = without_stars(text, found.start, found.start + len(answer))
         closed = text.startswith(self.closing, stop)
-        return found._replace(stop=stop, closing=stop + len(self.closing) if closed else stop)
+        return found._replace(start=start, stop=stop, closing=stop + len(self.closing) if closed else stop)
 
 
 @lru_cache

@@ -1,13 +1,17 @@
 """Answers and reasoning between tags."""
 
+import re
 from dataclasses import dataclass
 
+from iapo.styles.brackets import ends_in_bracket, find_in_brackets
 from iapo.styles.interface import AnswerStyle, Marked, Reasoned, ReasoningStyle, check_text
 
 
 @dataclass(frozen=True)
 class AnswerTags(AnswerStyle):
     """The last closed pair of tags, ``<answer>72</answer>``; of nested pairs the inner one.
+
+    Where the tags are a bracket and its partner (``answer{`` and ``}``), brackets in the answer are balanced.
 
     Args:
         opening: the tag that opens the answer.
@@ -31,7 +35,9 @@ class AnswerTags(AnswerStyle):
         check_text("closing", self.closing)
 
     def find(self, text: str) -> Marked | None:
-        """Between the last opening tag that is closed and the first closing tag behind it."""
+        """Between the last opening tag that is closed and the first closing tag behind it, or its own bracket."""
+        if ends_in_bracket(self.opening, self.closing):
+            return find_in_brackets(text, re.escape(self.opening), self)
         end = text.rfind(self.closing)
         opening = text.rfind(self.opening, 0, max(end, 0))
         if opening < 0:

@@ -16,3 +16,21 @@ def test_exact_answers():
     assert reward(["q"] * 6, texts, [[1]] * 6, answer=references) == [1.0, 0.0, 0.0, 0.0, 1.0, None]
     with pytest.raises(ValueError, match="longest: got 0"):
         ExactAnswer(longest=0)
+
+
+@pytest.mark.parametrize(
+    ("reference", "right", "wrong"),
+    [
+        ('{"ground_truth": "4"}', "4", "5"),
+        ("{'answer': 4}", "4", "answer"),
+        ('["2", "two"]', "two", "three"),
+        ("1e-05", "0.00001", "0.0001"),
+        ("1e-05", "1e-05", "1"),
+        ("[1, 2]", "[1, 2]", "1"),
+        (r"\boxed{3}", r"\boxed{3}", "3"),
+    ],
+)
+def test_a_text_may_name_its_answers(reference, right, wrong):
+    texts = [tagged(right), tagged(wrong)]
+    assert ExactAnswer()(["q"] * 2, texts, [[1]] * 2, answer=[reference] * 2) == [1.0, 0.0]
+    assert ExactAnswer().unreadable_rows([{"answer": reference}]) == []

@@ -1,5 +1,7 @@
 """One reader: what a completion's parts are, on any text, for rewards and spans alike."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,6 +85,10 @@ def test_what_is_asked_for_is_read_again(answer, wanted):
         (Boxed(), r"\boxed{\left\{ 1 \right.}", r"\left\{ 1 \right."),
         (Boxed(), r"\boxed{a \\ {b}}", r"a \\ {b}"),
         (Boxed(), r"} { \boxed {5}", "5"),
+        (AnswerTags("\\boxed{", "}"), r"\boxed{\frac{10}{2}} and {", r"\frac{10}{2}"),
+        (AnswerTags("\\boxed{", "}"), r"\boxed{5}. Check: \frac{10}{2}", "5"),
+        (AnswerTags("answer(", ")"), "f(x) answer((3, 4)) or answer(", "(3, 4)"),
+        (AnswerTags("[", "]"), r"[1] [[2], \[3]", "2"),
         (Hashes(), "#### 4\n#### 72\nbye", "72"),
         (Hashes(), "72 ####", None),
         (Phrase(), "Final answer: 72", "72"),
@@ -99,6 +105,14 @@ def test_what_is_asked_for_is_read_again(answer, wanted):
         (Phrase(), "The answer is 1,072. I hope it is correct.", "1,072"),
         (Phrase(), "The answer is Dr. Smith.", "Dr. Smith"),
         (Phrase(), "The answer is **72**.", "72"),
+        (Phrase(), "The answer is **72** apples.", "**72** apples"),
+        (Phrase(), "The answer is **72** or **73**.", "**72** or **73**"),
+        (Phrase(), "The answer is 72 **apples**.", "72 **apples**"),
+        (Phrase(), "The answer is **2**10**.", "2**10"),
+        (Phrase(), "**Answer: 72** clips", "72** clips"),
+        (Phrase(), "Answer:\n* **72**", "72"),
+        (Phrase(), "答案是72。", "72"),
+        (Phrase(), "La respuesta final es **72** manzanas.", "**72** manzanas"),
         (Phrase(), "The correct option is (B).", "(B)"),
         (Phrase(), "so\nA: 72", "72"),
         (Phrase(), "so\n=> 72\nbye", "72"),
@@ -126,6 +140,9 @@ def test_what_is_asked_for_is_read_again(answer, wanted):
         (JsonField(), '{"answer": "\\\\frac{1}{2}"}', "\\frac{1}{2}"),
         (JsonField(), '{"answer": "\\frac{1}{2}"}', "\\frac{1}{2}"),
         (JsonField(), '{"answer": "72"} {"answer": "7', "72"),
+        (JsonField(), r'{"answer": "72\n"}', "72\n"),
+        (JsonField(), r'{"answer": "1\/2 \neq 45\u00b0"}', r"1/2 \neq 45°"),
+        (JsonField(), r'{"answer": "\ud83d"}', r"\ud83d"),
         (JsonField("result"), '{"answer": 3, "result": 72}', "72"),
         (LastLine(), "a\n\n 72 \n", "72"),
         (FirstThatFits((Boxed(), Phrase())), r"\boxed{5}, so the answer is 6", "5"),
@@ -134,6 +151,23 @@ def test_what_is_asked_for_is_read_again(answer, wanted):
 )
 def test_answers_by_hand(answer, text, wanted):
     assert CompletionStyle(BeforeAnswer(), answer).answer_in(text) == wanted
+
+
+@given(
+    st.sampled_from([JsonField(), FirstThatFits((JsonField(), Boxed()))]),
+    st.text(max_size=20) | st.lists(st.sampled_from(["\\", '"', "\n", "n", "/", "u0041", "\x00"])).map("".join),
+)
+def test_any_text_is_read_again_from_json(answer, wanted):
+    style = CompletionStyle(BeforeAnswer(), answer)
+    asked = style.asked(wanted)
+    assert style.answer_in("1+2 " + asked.text) == wanted
+    assert json.loads(asked.postfix + asked.answer + asked.closing) == {"answer": wanted}
+
+
+@pytest.mark.parametrize("answer", [Hashes(), Phrase(), LastLine(), LastOf((Hashes(), Phrase()))])
+def test_what_stands_in_one_line_is_asked_for_in_one(answer):
+    style = CompletionStyle(BeforeAnswer("\n"), answer)
+    assert style.answer_in("1+2" + style.asked("7 \n\n 8").text) == "7 8"
 
 
 @pytest.mark.parametrize("said", ["So it is 72", "A: 72", "Total: 72"])

@@ -1,10 +1,13 @@
 r"""One notation for what is written in LaTeX, in Unicode or on a keyboard: string work that never raises.
 
-The notation is LaTeX without its dress: no spacing commands, no ``\left``, no ``\text{}``, arguments in braces
-(``\frac12`` is ``\frac{1}{2}``), ``*`` for a product, ``°`` for degrees, ``=`` for equal and about equal.
+The notation is LaTeX without its dress: no spacing commands, no ``\left``, no ``\text{}``, no marks of Markdown or
+HTML, arguments in braces (``\frac12`` is ``\frac{1}{2}``), ``*`` for a product, ``°`` for degrees, ``=`` for equal and
+about equal.
 """
 
 import re
+
+from iapo.rewards.answers.markup import without_markup
 
 _SYMBOLS = str.maketrans(
     {
@@ -88,6 +91,7 @@ def plain(text: str) -> str:
         >>> plain(r"$\left(1\,072,\ \dfrac12\right)$"), plain("3√13 ≤ 2**10"), plain(r"5\text{ km}")
         ('(1 072, \\frac{1}{2})', '3\\sqrt{13} \\leq 2^{10}', '5 km')
     """
+    text = without_markup(text)
     for pattern in _INLINE_MATH:
         text = pattern.sub(r" \1 ", text)
     text = _SPACES.sub(lambda found: found[1] or ("" if found[0] == "\\!" else " "), text.translate(_SYMBOLS))

@@ -1,4 +1,4 @@
-"""What stands around an answer and says nothing: phrases in front, markdown, quotation, a point behind."""
+"""What stands around an answer and says nothing: phrases in front, quotation, a point behind."""
 
 import re
 
@@ -30,17 +30,12 @@ _LEADING = re.compile(rf"(?:{_LINKS}|{_ABOUT}\s*(?=\S)|{_ARROWS})+", re.IGNORECA
 _PAIRS = tuple(
     re.compile(pattern)
     for pattern in (
-        r"\*\*(.+)\*\*",
-        r"\*([^*]+)\*",
-        r"__(.+)__",
-        r"_([^_]+)_",
         r"'([^']+)'",
         r'"([^"]+)"',
         r"'{2,3}(.+)'{2,3}",
-        r"<(?:answer|b|i|strong)>(.*)</(?:answer|b|i|strong)>",
+        r"<answer>(.*)</answer>",
     )
 )
-_INNER = re.compile(r"(?<![\w*])\*\*(?=\S)(.+?)(?<=\S)\*\*(?![\w*])")
 _BEHIND = re.compile(r"(?:\s*[.,;:?]|(?<=[A-Za-z]{2})!)+$")
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _MOST_LAYERS = 10
@@ -50,7 +45,7 @@ def undressed(text: str) -> str:
     r"""The answer alone, of a text in the notation of `iapo.rewards.answers.notation.plain`.
 
     Example:
-        >>> undressed("So the final answer is **72**."), undressed(r"The answer is \boxed{72}"), undressed("'Bob'")
+        >>> undressed("So the final answer is 72."), undressed(r"The answer is \boxed{72}"), undressed("'Bob'")
         ('72', '72', 'Bob')
     """
     boxes = list(_BOXED.finditer(text))
@@ -62,7 +57,6 @@ def undressed(text: str) -> str:
         for pair in _PAIRS:
             if (found := pair.fullmatch(text)) is not None:
                 text = found[1]
-        text = _INNER.sub(r"\1", text)
         for lead in (_LEAD, _LEADING):
             if (found := lead.match(text)) is not None and found.end() < len(text):
                 text = text[found.end() :]

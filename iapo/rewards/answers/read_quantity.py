@@ -28,10 +28,12 @@ _NEVER_BEFORE = (
 )
 """These do so in front of a number."""
 
-_SYMBOL = r"(?<![A-Za-z'])(?![aAiIsS]\b)[A-Za-z](?![A-Za-z'])"
-_HARMFUL = re.compile(rf"\b(?:{_NEVER}|ish)\b|{_SYMBOL}|[^A-Za-z\s,.;:'\"()?/-]", re.IGNORECASE)
+_LETTER = "A-Za-zÀ-ÖØ-öø-ɏ"
+"""Letters of words in Latin script: those of other scripts may be numerals."""
+_SYMBOL = rf"(?<![{_LETTER}'])(?![aAiIsS]\b)[A-Za-z](?![{_LETTER}'])"
+_HARMFUL = re.compile(rf"\b(?:{_NEVER}|ish)\b|{_SYMBOL}|[^{_LETTER}\s,.;:'\"()?/-]", re.IGNORECASE)
 _HARMFUL_BEFORE = re.compile(
-    rf"\b(?:{_NEVER_BEFORE})\b|{_SYMBOL}|-\s*\(|\b(?:and|as)\s*$|[^A-Za-z\s,.;:'\"()?/-]", re.IGNORECASE
+    rf"\b(?:{_NEVER_BEFORE})\b|{_SYMBOL}|-\s*\(|\b(?:and|as)\s*$|[^{_LETTER}\s,.;:'\"()?/-]", re.IGNORECASE
 )
 _AT_LEAST = r"(?:no|not)\s+(?:less|fewer)\s+than|(?:greater|more)\s+than\s+or\s+equal\s+to"
 _AT_MOST = r"(?:no|not)\s+(?:more|greater)\s+than|(?:less|fewer)\s+than\s+or\s+equal\s+to"

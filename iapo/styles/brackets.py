@@ -1,0 +1,44 @@
+"""Answers whose closing is a bracket that the answer may hold too: they end where theirs is closed."""
+
+import re
+from functools import lru_cache
+
+from iapo.styles.interface import AnswerStyle, Marked
+
+_PARTNERS = {"{": "}", "(": ")", "[": "]"}
+
+
+def ends_in_bracket(opening: str, closing: str) -> bool:
+    """Whether an opening ends in a bracket, and the closing is its partner alone."""
+    return _PARTNERS.get(opening[-1:]) == closing
+
+
+def find_in_brackets(text: str, opening: str, style: AnswerStyle) -> Marked | None:
+    r"""The closed answer that opens last; brackets inside are balanced, and escaped ones (``\{``) are characters.
+
+    Args:
+        text: that is read.
+        opening: a regular expression of what opens an answer, its bracket included.
+        style: whose closing is the partner of that bracket.
+    """
+    parts = _parts(opening, style.opening[-1], style.closing)
+    opened: list[tuple[int, int] | None] = []
+    last: Marked | None = None
+    first = re.search(opening, text)
+    for part in parts.finditer(text, first.start() if first else len(text)):
+        if part[0] == style.closing:
+            answer = opened.pop() if opened else None
+            if answer is not None and (last is None or answer[0] > last.opening):
+                last = Marked(*answer, part.start(), part.end(), style)
+        elif part["opening"] is not None:
+            opened.append((part.start(), part.end()))
+        elif part[0] == style.opening[-1]:
+            opened.append(None)
+    return last
+
+
+@lru_cache
+def _parts(opening: str, left: str, right: str) -> re.Pattern[str]:
+    """What opens an answer, an escaped character, or a bracket."""
+    escaped = rf"\\(?!{opening})." if opening.startswith(r"\\") else r"\\."  # in r"\\boxed{1}" no bracket is
+    return re.compile(rf"(?P<opening>{opening})|{escaped}|[{re.escape(left + right)}]", re.DOTALL)
