@@ -16,7 +16,6 @@ _PAIRS = (
     re.compile(r"<(b|i|u|s|em|strong|mark|code|tt|small|span)(?:\s[^<>]*)?>(?P<text>[^<>]*)</\1>", re.IGNORECASE),
     re.compile(r"^(\*{1,3}|_{1,3})(?P<text> .* )\1$"),
     re.compile(r"^(\*\*)(?P<text>[^\s*]+\*\*[^\s*]+)\1$"),
-    _pair("`+", "`", "*_"),
     _pair(r"\*{1,3}", "*", "_"),
     _pair("_{1,3}", "_", "*"),
 )
@@ -30,7 +29,7 @@ _MOST_LAYERS = 4
 
 
 def without_markup(text: str) -> str:
-    r"""The text without the signs of bold, slanted, underlined and code type.
+    r"""The text without the signs of bold, slanted and underlined type.
 
     Stars that multiply or raise to a power stay, and bars that lower an index.
 
