@@ -1,11 +1,8 @@
 """Texts of completions and references: plain string work, linear in the length, never raising on any text."""
 
-import ast
-import json
 import math
 import re
 import unicodedata
-import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime, time
 from decimal import Decimal
@@ -14,13 +11,12 @@ from typing import Any
 
 from iapo.interfaces import FINISHED
 from iapo.ops.numpy_values import plain_value
+from iapo.ops.written_values import written_value
 from iapo.styles import Boxed
 
 _MARKS = {"<super>": "^{{{}}}", "<sub>": "_{{{}}}", "<fraction>": " {}"}
 _NAMES = ("ground_truth", "answer", "value")
 _EXPONENT = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]{1,2}")
-_LONGEST_LITERAL = 10_000
-"""Characters of a literal of Python that is read."""
 _SIGNS = str.maketrans({**dict.fromkeys("−‐‑‒–—―", "-"), "⁄": "/", "٫": ".", "٬": ","})
 
 
@@ -138,25 +134,10 @@ def named_answers(reference: str) -> tuple[str, ...]:
     """
     if _EXPONENT.fullmatch(reference.strip()):
         return (_digits(Decimal(reference.strip())),)
-    held = _held(reference) if reference.lstrip().startswith(("{", "[")) else None
+    held = written_value(reference) if reference.lstrip().startswith(("{", "[")) else None
     is_named = isinstance(held, Mapping) and any(key in held for key in _NAMES)
     is_list = isinstance(held, list | set) and bool(held) and all(isinstance(each, str) for each in held)
     return accepted_answers(held) if is_named or is_list else ()
-
-
-def _held(text: str) -> Any:
-    """What a text in JSON, or a literal as Python prints it, stands for; ``None`` if it is neither."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        pass
-    if len(text) > _LONGEST_LITERAL:
-        return None
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of backslashes, as in LaTeX
-            return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return None
 
 
 def _digits(number: float | Decimal) -> str:

@@ -1,8 +1,11 @@
 """Prompts in one form each: a text, or chat messages whose contents are texts."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
+
+from iapo.ops.written_values import written_value
 
 Message = dict[str, Any]
 SYSTEM_ROLES = ("system", "developer")
@@ -10,25 +13,40 @@ ASSISTANT_ROLES = ("assistant", "model")
 LastAssistant = Literal["refuse", "drop", "continue"]
 """What becomes of an assistant's message at the end of a prompt: an error, left out, or continued by the completion."""
 
+_KEYS = (("role", "content"), ("from", "value"))
+"""What messages have, those of this library's and of ShareGPT's form."""
+_BEGUN = re.compile(r"""\s*(array\()?\[\s*\{\s*["'](role|content|from|value)["']\s*:""")
+"""How a text begins that holds messages."""
+_NO_COMMA = re.compile(r"\}\s*\n\s*\{")
+"""Between two messages as NumPy prints an array of them. Inside a text it would print a line's end as ``\\n``."""
+_LONGEST = 1_000_000
+"""Characters of messages as Python prints them that are read."""
+
 
 def plain_prompt(prompt: Any, last_assistant: LastAssistant = "refuse") -> str | list[Message]:
     """A prompt as a text, or as messages whose contents are texts.
 
-    Lone surrogates, which no tokenizer takes, are replaced. Content parts ``{"type": "text", "text": ...}`` become one
-    text; keys of messages that are ``None``, as a Parquet file fills them in, are left out.
+    A text that is a list of messages, in JSON or as Python or NumPy prints it, is read as the messages; a table without
+    nesting has no other way to hold them. Lone surrogates, which no tokenizer takes, are replaced. Content parts
+    ``{"type": "text", "text": ...}`` become one text; keys of messages that are ``None``, as a Parquet file fills them
+    in, are left out.
 
     Args:
-        prompt: a text or a list of messages, each with ``role`` and ``content``.
+        prompt: a text or a list of messages, each with ``role`` and ``content``, or the text of such a list.
         last_assistant: what becomes of an assistant's message at the end.
 
     Raises:
-        ValueError: anything else, an empty prompt, an image, or an assistant's message at the end, if that is refused.
+        ValueError: anything else, an empty prompt, an image, a text that begins as messages do and cannot be read as
+            such, or an assistant's message at the end, if that is refused.
 
     Example:
         >>> plain_prompt([{"role": "user", "content": [{"type": "text", "text": "1+1?"}], "name": None}])
         [{'role': 'user', 'content': '1+1?'}]
+        >>> plain_prompt('[{"role": "user", "content": "1+1?"}]'), plain_prompt("[1, 2] has what sum?")
+        ([{'role': 'user', 'content': '1+1?'}], '[1, 2] has what sum?')
     """
     prompt = prompt.tolist() if hasattr(prompt, "tolist") else prompt
+    prompt = _written_messages(prompt) if isinstance(prompt, str) else prompt
     if isinstance(prompt, str):
         if not prompt:
             raise ValueError("is empty")
@@ -44,8 +62,8 @@ def plain_prompt(prompt: Any, last_assistant: LastAssistant = "refuse") -> str |
             )
         while messages and messages[-1]["role"] in ASSISTANT_ROLES:
             messages = messages[:-1]
-    if not any(message["role"] == "user" for message in messages):
-        raise ValueError("has no message of the user")
+    if not any(message["role"] == "user" and message["content"].strip() for message in messages):
+        raise ValueError("has no message of the user with a text in it")
     return messages
 
 
@@ -64,6 +82,38 @@ def problem_of(prompt: str | Sequence[Message]) -> str:
     return asked[0][1] if len(asked) == 1 else json.dumps(asked)
 
 
+def _written_messages(text: str) -> Any:
+    """The messages that a text holds; the text itself if it holds none."""
+    if not text.lstrip().startswith(("[", "{", "array(")):
+        return text
+    found = written_value(_NO_COMMA.sub("},{", text), _LONGEST)
+    one = found if isinstance(found, Mapping) else {}
+    if _are_messages(found) or _are_messages([one]) or _are_messages(one.get("messages")):
+        return found
+    if found is None and _BEGUN.match(text) and not _begins_with_json(text):
+        raise ValueError(
+            f"begins like messages, {text[:60]!r}, but is neither JSON nor a list as Python prints it (cut off, or a "
+            "quote that is not escaped); write messages with json.dumps, or put a word before what is a text"
+        )
+    return text
+
+
+def _begins_with_json(text: str) -> bool:
+    """Whether a text is more than JSON that it begins with."""
+    try:
+        json.JSONDecoder().raw_decode(text.lstrip())
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _are_messages(value: Any) -> bool:
+    """Whether a value is a list of mappings that are messages, or mean to be."""
+    if not isinstance(value, list) or not value or not all(isinstance(each, Mapping) for each in value):
+        return False
+    return any(all(who in each for each in value) and any(what in each for each in value) for who, what in _KEYS)
+
+
 def _message(index: int, message: Any) -> Message:
     if not isinstance(message, Mapping) or not isinstance(message.get("role"), str) or "content" not in message:
         got = sorted(map(str, message)) if isinstance(message, Mapping) else type(message).__name__
@@ -78,6 +128,7 @@ def _text(index: int, content: Any) -> str:
         return ""
     if isinstance(content, str):
         return _sound(content)
+    content = content.tolist() if hasattr(content, "tolist") else content
     texts = []
     for part in content if isinstance(content, Sequence) and not isinstance(content, bytes) else [content]:
         text = part.get("text") if isinstance(part, Mapping) else part

@@ -1,7 +1,9 @@
 """Prompts through templates and chat templates."""
 
+import json
 from typing import Any
 
+import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
@@ -154,12 +156,70 @@ def test_arguments_of_the_chat_template_that_are_no_mapping_are_named(chat: Any,
         (4, "is of type int, want a text or a list of messages"),
         (["hi"], "has a message 0 of str, want a mapping with role and content"),
         ([{"from": "human", "value": "hi"}], r"has a message 0 of \['from', 'value'\]"),
-        ([{"role": "system", "content": "x"}], "has no message of the user"),
+        ([{"role": "system", "content": "x"}], "has no message of the user with a text"),
+        ([{"role": "user", "content": None}], "has no message of the user with a text"),
+        ([{"role": "user", "content": [{"type": "text", "text": " \n"}]}], "has no message of the user with a text"),
     ],
 )
 def test_what_is_no_prompt_is_named(chat: Any, prompt: Any, message: str) -> None:
     with pytest.raises(ValueError, match=f"data: the prompt of row 0 {message}"):
         rendered(prompt, chat)
+
+
+SAID = [
+    {"role": "system", "content": 'Be \n} \n{ "brief".'},
+    {"role": "user", "content": [{"type": "text", "text": "it's"}]},
+]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        json.dumps,
+        repr,
+        lambda messages: "\n " + json.dumps(messages, indent=1),
+        lambda messages: str(np.array(messages, dtype=object)),
+        lambda messages: np.array(messages, dtype=object),
+        lambda messages: [{**each, "content": np.array(each["content"], dtype=object)} for each in messages],
+    ],
+)
+def test_messages_may_be_the_text_of_a_table_or_arrays(write: Any) -> None:
+    assert plain_prompt(write(SAID)) == [SAID[0], {"role": "user", "content": "it's"}]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1, 2] has what sum?",
+        "[1, 2]",
+        "[INST] 1+1? [/INST]",
+        '{"a": 3}',
+        '[{"role": "admin"}, {"role": "guest"}]',
+        '[{"role": "user", "content": "hi"}] How many messages are these?',
+        "[]",
+        '[{"x": 1}',
+    ],
+)
+def test_a_text_that_begins_like_a_list_stays_a_text(text: str) -> None:
+    assert plain_prompt(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (json.dumps(SAID)[:-9], r"begins like messages, '\[\{\"role\": .*json\.dumps, or put a word before"),
+        ('[{"role": "user", "content": "a "b" c"}]', "begins like messages, .* a quote that is not escaped"),
+        (repr(np.array(SAID, dtype=object)), "begins like messages"),
+        (json.dumps(SAID[0]), "is of type dict, want a text or a list of messages"),
+        (json.dumps({"messages": SAID}), "is of type dict, want a text or a list of messages"),
+        ('[{"from": "human", "value": "hi"}]', r"has a message 0 of \['from', 'value'\], want a mapping with role"),
+        (json.dumps(SAID[:1]), "has no message of the user"),
+    ],
+)
+def test_a_text_that_means_to_be_messages_and_is_none_is_named(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        plain_prompt(text)
+    assert "\n" not in str(caught.value)
 
 
 def test_messages_stay_beside_the_text_for_rewards(chat: Any) -> None:
