@@ -7,15 +7,18 @@ from iapo.tasks.interface import Row, Split, Task
 from iapo.tasks.reading import numbered_rows
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
-"""The endings of the files that can be read; behind all but the last, ``.gz`` may stand."""
+"""The endings of the files that can be read; one of `PACKED` may stand behind them."""
+PACKED = (".gz", ".bz2", ".xz")
+"""The endings of packed files."""
 
 
 @dataclass(frozen=True)
 class FileTask(Task):
-    """The rows of a file: JSON Lines, a JSON array of objects, CSV, tab-separated values or Parquet; gzip, too.
+    """The rows of a file: JSON Lines, a JSON array of objects, CSV, tab-separated values or Parquet.
 
-    Text is UTF-8, with or without a byte-order mark, or UTF-16 with one. JSON Lines and arrays are told apart by what
-    is in the file. Fields of a CSV file are text: ``007`` stays, and ``NA`` is no missing value.
+    It may be packed by gzip, bzip2 or xz, whatever its name. Text is UTF-8, with or without a byte-order mark, or
+    UTF-16 with one. JSON Lines and arrays are told apart by what is in the file. Fields of a CSV file are text: ``007``
+    stays, and ``NA`` is no missing value.
 
     Args:
         path: the file.
@@ -44,15 +47,15 @@ class FileTask(Task):
     def _numbered(self) -> list[tuple[int | None, Row]]:
         path = Path(self.path).expanduser()
         if not path.is_file():
-            raise FileNotFoundError(f"data: no file {self.path}")
+            raise FileNotFoundError(f"data: {'a folder, want a' if path.is_dir() else 'no'} file {self.path}")
         return numbered_rows(path, kind_of(path))
 
 
 def kind_of(path: Path) -> str:
-    """The ending that says how a file is read, without ``.gz``.
+    """The ending that says how a file is read, without that of a packed one.
 
     Example:
         >>> kind_of(Path("train.jsonl.gz")), kind_of(Path("x/openai.gsm8k"))
         ('.jsonl', '.gsm8k')
     """
-    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+    return (path.with_suffix("") if path.suffix.lower() in PACKED else path).suffix.lower()

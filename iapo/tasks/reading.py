@@ -2,13 +2,13 @@
 
 import codecs
 import csv
-import gzip
 import io
 import json
 import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,19 @@ _MARKS = {
 }
 """Byte-order marks; that of UTF-32 begins like that of UTF-16 and is tried before it."""
 
+_PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\0": "lzma"}
+"""How files begin that a module of the standard library unpacks."""
+_FOREIGN = {
+    b"PK\x03\x04": ("a ZIP archive or an Excel workbook", "unpack it, or save the workbook as CSV in UTF-8"),
+    b"\xd0\xcf\x11\xe0": ("an Excel workbook", "save it as CSV in UTF-8"),
+    b"(\xb5/\xfd": ("packed by Zstandard", "unpack it with zstd -d"),
+    b"7z\xbc\xaf": ("a 7z archive", "unpack it"),
+    b"PAR1": ("Parquet", "give it the ending .parquet"),
+    b"ARROW1": ("an Arrow file", "write it as Parquet"),
+    b"SQLite format 3": ("a database of SQLite", "write the table as CSV"),
+    b"version https://git-lfs": ("a pointer of Git LFS in place of the data", "get them with git lfs pull"),
+}
+"""How files begin that are not read, what they are, and the remedy."""
 
 Numbered = list[tuple[int | None, Row]]
 """Rows and the lines that they begin in, counted from 1; ``None`` where rows have no lines of their own."""
@@ -40,11 +53,13 @@ def numbered_rows(path: Path, kind: str) -> Numbered:
         ModuleNotFoundError: Parquet without the extra ``train``.
         ValueError: what cannot be read.
     """
+    content = _unpacked(path)
+    refuse_foreign(path, content, kind)
     if kind == ".parquet":
-        return [(None, row) for row in _read_parquet(path)]
-    text = _decode(path, _read_bytes(path))
+        return [(None, row) for row in _read_parquet(path, content)]
+    text = _decode(path, content)
     if kind in (".csv", ".tsv"):
-        return _read_table(path, text, "," if kind == ".csv" else "\t")
+        return _read_table(path, text, "\t" if kind == ".tsv" else _separator(text))
     rows = _read_json(path, text)
     for index, (line, row) in enumerate(rows):
         if not isinstance(row, dict):
@@ -58,18 +73,52 @@ def numbered_rows(path: Path, kind: str) -> Numbered:
     return rows
 
 
-def _read_parquet(path: Path) -> list[Row]:
+def refuse_foreign(path: Path, content: bytes, kind: str) -> None:
+    """Raise ``ValueError`` for a file that begins like what is not read, or not by this ending; the remedy is named.
+
+    Args:
+        path: the file.
+        content: what is in it; its beginning is enough.
+        kind: its ending.
+    """
+    found = next((mark for mark in _FOREIGN if content.startswith(mark)), None)
+    if found is not None and (found, kind) != (b"PAR1", ".parquet"):
+        what, remedy = _FOREIGN[found]
+        raise ValueError(
+            f"data: {path} is {what}; {remedy}. What is read: JSON Lines, a JSON array, CSV, tab-separated values and "
+            "Parquet, as they are or packed by gzip, bzip2 or xz"
+        )
+
+
+def _unpacked(path: Path) -> bytes:
+    """What is in a file, unpacked if it begins like something packed, whatever its name."""
+    content = path.read_bytes()
+    packed = next((name for mark, name in _PACKED.items() if content.startswith(mark)), None)
+    if packed is None:
+        return content
+    module = import_module(packed)
+    try:
+        unpacked: bytes = module.decompress(content)
+    except (OSError, EOFError, ValueError, zlib.error, getattr(module, "LZMAError", OSError)) as error:
+        raise ValueError(f"data: {path} is a damaged {packed} file: {error}") from error
+    return unpacked
+
+
+def _read_parquet(path: Path, content: bytes) -> list[Row]:
     try:
         import pyarrow
         import pyarrow.parquet
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("pyarrow is missing: install the extra, pip install 'iapo[train]'") from error
     try:
-        table = pyarrow.parquet.read_table(path)
+        table = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content)).read()
+        names = table.schema.names
+        if doubled := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"names the columns {doubled} more than once")
         rows: list[Row] = table.to_pylist()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"data: {path} cannot be read as Parquet: {' '.join(str(error).split())}") from error
-    for name, kind in zip(table.schema.names, table.schema.types, strict=True):
+    for name, kind in zip(names, table.schema.types, strict=True):
         if pyarrow.types.is_float16(kind) or pyarrow.types.is_float32(kind):
             narrow = kind.to_pandas_dtype()
             for row in rows:
@@ -77,20 +126,14 @@ def _read_parquet(path: Path) -> list[Row]:
     return rows
 
 
-def _read_bytes(path: Path) -> bytes:
-    """What is in a file, unpacked if it begins like a gzip, whatever its name."""
-    content = path.read_bytes()
-    if not content.startswith(b"\x1f\x8b"):
-        return content
-    try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"data: {path} is a damaged gzip: {error}") from error
-
-
 def _decode(path: Path, content: bytes) -> str:
     mark = next((mark for mark in _MARKS if content.startswith(mark)), b"")
     encoding = _MARKS.get(mark, "utf-8")
+    if encoding == "utf-8" and b"\0" in content[:1024]:
+        raise ValueError(
+            f"data: {path} has zero bytes, so that it is no text in UTF-8: it begins with {content[:8]!r}; UTF-16 "
+            "without a byte-order mark is converted with iconv -f utf-16le -t utf-8"
+        )
     try:
         return content[len(mark) :].decode(encoding)
     except UnicodeDecodeError as error:
@@ -105,7 +148,7 @@ def _read_json(path: Path, text: str) -> list[tuple[int | None, Any]]:
     """An array of objects, an object a line, or one object: told apart by the text, whatever the file is called."""
     if text.lstrip().startswith("["):
         try:
-            whole = json.loads(text)
+            whole = _loads(text)
         except (ValueError, RecursionError) as error:
             if "Extra data" not in str(error):  # an array a line
                 raise ValueError(f"data: {path} is no JSON: {error}") from error
@@ -115,7 +158,7 @@ def _read_json(path: Path, text: str) -> list[tuple[int | None, Any]]:
     found: list[tuple[int | None, Any]] = []
     for number, line in lines:
         try:
-            found.append((number, json.loads(line)))
+            found.append((number, _loads(line)))
         except (ValueError, RecursionError) as error:
             whole = None if found else _whole(text)
             if whole is not None:
@@ -129,9 +172,22 @@ def _read_json(path: Path, text: str) -> list[tuple[int | None, Any]]:
 def _whole(text: str) -> Any:
     """The one object that is written over several lines; ``None`` if it is none."""
     try:
-        return json.loads(text)
+        return _loads(text)
     except (ValueError, RecursionError):
         return None
+
+
+def _loads(text: str) -> Any:
+    """JSON whose objects have each name once: of two values, which is meant?"""
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"an object has {sorted({name for name in names if names.count(name) > 1})} more than once")
+    return found
 
 
 def _check_row(path: Path, row: Row) -> None:
@@ -158,6 +214,12 @@ def _are_rows(value: Any) -> bool:
 
 def _are_messages(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(each, dict) and "role" in each for each in value)
+
+
+def _separator(text: str) -> str:
+    """A comma, unless the first line has none and a semicolon, as where a comma is part of numbers, or a tab."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    return next((sign for sign in (",", ";", "\t") if sign in first), ",")
 
 
 def _read_table(path: Path, text: str, separator: str) -> Numbered:

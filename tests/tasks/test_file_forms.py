@@ -1,9 +1,11 @@
 """Files as other programs write them: byte-order marks, long fields, quotes, gzip, arrays, and what is broken."""
 
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from iapo.tasks import FileTask, RowPlace, load_rows, task_from_source
+from iapo.tasks import FileTask, HubTask, RowPlace, load_rows, task_from_source
 
 ROWS = [{"prompt": "1+1?", "answer": "2"}, {"prompt": 'say "é"', "answer": "3"}]
 ARRAY = json.dumps(ROWS, indent=1)
@@ -27,7 +29,17 @@ def zipped(text: str) -> bytes:
     return gzip.compress(text.encode(), mtime=0)
 
 
-@pytest.mark.parametrize("encode", [str.encode, utf8_with_mark, lambda text: text.encode("utf-16"), zipped])
+@pytest.mark.parametrize(
+    "encode",
+    [
+        str.encode,
+        utf8_with_mark,
+        lambda text: text.encode("utf-16"),
+        zipped,
+        lambda text: bz2.compress(text.encode()),
+        lambda text: lzma.compress(text.encode()),
+    ],
+)
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -39,6 +51,10 @@ def zipped(text: str) -> bytes:
         ("a.JSONL.gz", LINES),
         ("a.csv", TABLE),
         ("a.csv.gz", TABLE),
+        ("a.csv.xz", TABLE),
+        ("a.json.bz2", ARRAY),
+        ("a.csv", TABLE.replace(",", ";")),
+        ("a.csv", TABLE.replace(",", "\t")),
         ("a.tsv", TABLE.replace(",", "\t")),
     ],
 )
@@ -94,6 +110,23 @@ def test_what_a_program_writes_as_csv_is_read_back(tmp_path: Path, pairs: list[t
     assert load_rows(FileTask(str(tmp_path / "a.csv"))) == [{"prompt": p, "answer": a} for p, a in pairs]
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("write", [json.dumps, repr])
+def test_messages_in_a_column_of_texts(tmp_path: Path, kind: str, write: Callable[[object], str]) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    messages = [{"role": "user", "content": "What's 1+1?"}]
+    row = {"prompt": write(messages), "answer": "2"}
+    path = tmp_path / f"a.{kind}"
+    if kind == "csv":
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([row.keys(), row.values()])
+    elif kind == "jsonl":
+        path.write_text(json.dumps(row))
+    else:
+        parquet.write_table(pyarrow.Table.from_pylist([row]), path)
+    assert load_rows(FileTask(str(path))) == [{"prompt": messages, "answer": "2"}]
+
+
 def test_a_field_may_be_long(tmp_path: Path) -> None:
     before = csv.field_size_limit()
     (tmp_path / "a.csv").write_text(f"prompt,answer\n{'x' * 200_000},1\n")
@@ -120,6 +153,21 @@ def test_a_field_may_be_long(tmp_path: Path) -> None:
         ("a.json", b'[{"prompt": "1"},', r"a\.json is no JSON"),
         ("a.json", b'{"prompt": "1", "answer": "1"}\n{"prompt"', r"line 2 of .*a\.json is no JSON"),
         ("a.jsonl", zipped(LINES)[:-9], r"a\.jsonl is a damaged gzip"),
+        ("a.jsonl", bz2.compress(LINES.encode())[:-9], r"a\.jsonl is a damaged bz2 file"),
+        ("a.jsonl", lzma.compress(LINES.encode())[:-9], r"a\.jsonl is a damaged lzma file"),
+        (
+            "a.csv",
+            b"PK\x03\x04\x14\0",
+            r"a\.csv is a ZIP archive or an Excel workbook; unpack .*What is read: JS",
+        ),
+        ("a.parquet", b"PK\x03\x04\x14\0", r"a\.parquet is a ZIP archive"),
+        ("a.jsonl", b"(\xb5/\xfd\x04", r"a\.jsonl is packed by Zstandard; unpack it with zstd -d"),
+        ("a.jsonl", zipped("PAR1"), r"a\.jsonl is Parquet; give it the ending \.parquet"),
+        ("a.parquet", b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS .*git lfs pull"),
+        ("a.csv", TABLE.encode("utf-16-le"), r"a\.csv has zero bytes.*iconv -f utf-16le -t utf-8"),
+        ("a.jsonl", b"\x80\x04\x95\x10\0\0\0", r"a\.jsonl has zero bytes.*begins with b'"),
+        ("a.jsonl", b'{"prompt": "1", "prompt": "2"}', r"line 1 of .*: an object has \['prompt'\] more than once"),
+        ("a.json", b'[{"prompt": "1", "prompt": "2"}]', r"an object has \['prompt'\] more than once"),
         ("a.parquet", b"PAR1 nothing PAR1", r"a\.parquet cannot be read as Parquet"),
     ],
 )
@@ -134,6 +182,36 @@ def test_a_file_of_another_kind_is_not_looked_up_on_the_hub(tmp_path: Path) -> N
     (tmp_path / "a.xlsx").write_text("x")
     with pytest.raises(ValueError, match=r"the ending of .*a\.xlsx does not say what it is, want one of .*\.csv"):
         task_from_source(str(tmp_path / "a.xlsx"))
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.zst", "a.zip", "a.xlsx"])
+def test_what_a_file_of_another_kind_is_shows_by_its_bytes(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"(\xb5/\xfd\x04" if name.endswith("zst") else b"PK\x03\x04\x14\0")
+    with pytest.raises(ValueError, match=rf"{name} is (packed by Zstandard|a ZIP archive).*; unpack it"):
+        task_from_source(str(tmp_path / name))
+
+
+def test_a_folder_that_is_named_like_a_file_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").mkdir()
+    assert isinstance(task_from_source(str(tmp_path / "a.csv")), HubTask)
+    with pytest.raises(FileNotFoundError, match=r"data: a folder, want a file .*a\.csv"):
+        load_rows(FileTask(str(tmp_path / "a.csv")))
+
+
+def test_parquet_may_be_packed(tmp_path: Path) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    written = io.BytesIO()
+    parquet.write_table(pyarrow.Table.from_pylist(ROWS), written)
+    (tmp_path / "a.parquet.gz").write_bytes(gzip.compress(written.getvalue()))
+    assert load_rows(task_from_source(str(tmp_path / "a.parquet.gz"))) == ROWS
+
+
+def test_a_column_of_parquet_that_is_there_twice_is_named(tmp_path: Path) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table = pyarrow.table([["1"], ["2"]], names=["prompt", "prompt"])
+    parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"a\.parquet cannot .* names the columns \['prompt'\] more than once"):
+        load_rows(FileTask(str(tmp_path / "a.parquet")))
 
 
 def test_parquet_as_verl_writes_it(tmp_path: Path) -> None:
