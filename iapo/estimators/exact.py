@@ -14,6 +14,7 @@ from iapo.estimators.monte_carlo import measure_sign
 from iapo.estimators.packed import needed_probes
 from iapo.interfaces import MIEstimator
 from iapo.policy.forward import inference_mode, unwrap
+from iapo.policy.support import check_length
 from iapo.types import Rollout
 
 Ids = tuple[int, ...]
@@ -118,6 +119,8 @@ class ExactInformation(MIEstimator):
         longest = max((len(prefix) for _, prefix in prefixes), default=0)
         if longest > self.max_new_tokens:
             raise ValueError(f"max_new_tokens: got {self.max_new_tokens}, a prefix has {longest} tokens")
+        asked = max((len(prompt) for prompt, _ in prefixes), default=0) + self.max_new_tokens - 1
+        check_length(unwrap(model).config.get_text_config(), asked)  # nothing is read behind the last token
         shortest = min((len(prefix) for _, prefix in prefixes if self.eos_id not in prefix), default=None)
         if shortest is None:
             return

@@ -1,7 +1,7 @@
 """What a model takes: how many positions, which tokens, and logits that a token can be sampled from."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,12 +54,45 @@ def limits_of(model: Any) -> Limits:
 
 
 def limits_of_config(config: Any) -> Limits:
-    """What a model of this configuration takes."""
+    """What a model of this configuration takes.
+
+    Positions are ``max_position_embeddings``, or what ``yarn`` scaling makes of those that it was trained on.
+    """
     text = config.get_text_config(decoder=True)
     positions = getattr(text, "max_position_embeddings", None)
-    return Limits(
-        positions if isinstance(positions, int) and positions > 0 else None, getattr(text, "vocab_size", sys.maxsize)
-    )
+    if not isinstance(positions, int) or positions <= 0:
+        positions = None
+    else:
+        rope = getattr(text, "rope_parameters", None) or {}
+        if rope.get("rope_type") == "yarn" and "original_max_position_embeddings" in rope:
+            positions = max(positions, int(rope["factor"] * rope["original_max_position_embeddings"]))
+    return Limits(positions, getattr(text, "vocab_size", sys.maxsize))
+
+
+def check_room(
+    prompt_ids: Sequence[Sequence[int]], max_new_tokens: int, positions: int | None, bound: str = "the model"
+) -> None:
+    """Raise for a prompt that leaves no room for ``max_new_tokens``.
+
+    Beyond a table of learned positions an index is out of range; elsewhere a model was not trained there.
+
+    Args:
+        prompt_ids: token ids, one row a prompt.
+        max_new_tokens: how many may follow.
+        positions: of a prompt with its completion; ``None``: as many as they like.
+        bound: what has so many, for the message.
+
+    Raises:
+        ValueError: the prompt, its length, the new tokens and the positions are named.
+    """
+    for index, ids in enumerate(prompt_ids):
+        if positions is not None and len(ids) + max_new_tokens > positions:
+            room = positions - max(map(len, prompt_ids))
+            help_ = f"lower max_new_tokens to {room}" if room > 0 else "give shorter prompts"
+            raise ValueError(
+                f"prompts[{index}]: has {len(ids)} tokens, which with max_new_tokens ({max_new_tokens}) are more than "
+                f"{positions} positions, which {bound} has; {help_}, or take a model with more positions"
+            )
 
 
 def check_logits(logits: Float[Tensor, "*axes vocab"]) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from iapo.policy.forward import UnsupportedModelError, unwrap
+from iapo.policy.limits import limits_of_config
 
 _OFFSET_POSITIONS = frozenset(
     ["camembert", "data2vec-text", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"]
@@ -57,17 +58,18 @@ def check_text(model: nn.Module, mask: Bool[Tensor, "batch width"]) -> None:
     Raises:
         UnsupportedModelError: as `check_causal`; a text beyond the model's `turning_length`; padding in front of a text
             for a model that takes it for text.
+        ValueError: a text is longer than the model's positions.
     """
     check_causal(model)
     config = _config(model)
     if config is None or not mask.numel():
         return
-    turning = turning_length(config.get_text_config())
-    if turning is not None and mask.shape[1] > turning:
-        check_turning(turning, int(mask.sum(1).max()))
-    if _padding_is_text(model, config.get_text_config()) and bool((mask[:, 1:] & ~mask[:, :-1]).any()):
+    text = config.get_text_config()
+    if mask.shape[1] > min(_lengths(text), default=mask.shape[1]):
+        check_length(text, int(mask.sum(1).max()))
+    if _padding_is_text(model, text) and bool((mask[:, 1:] & ~mask[:, :-1]).any()):
         raise UnsupportedModelError(
-            f"{config.get_text_config().model_type} takes padding in front of a prompt for text (it has a state, or "
+            f"{text.model_type} takes padding in front of a prompt for text (it has a state, or "
             "takes no position_ids), so log-probabilities would be silently wrong; use prompts of one length, or a "
             "model that takes position_ids"
         )
@@ -99,12 +101,18 @@ def turning_length(config: Any) -> int | None:
     return min(lengths, default=None)
 
 
-def check_turning(turning: int | None, longest: int) -> None:
-    """Raise if a text of ``longest`` tokens is beyond the ``turning`` length (`turning_length`).
+def check_length(config: Any, longest: int) -> None:
+    """Raise unless the model has positions for ``longest`` tokens: prompt, completion and what is appended.
+
+    Args:
+        config: the model's text config.
+        longest: tokens of the longest text, padding excluded.
 
     Raises:
-        UnsupportedModelError: from that length on, the model rotates all its keys by other angles.
+        ValueError: more than the model's positions (`iapo.policy.limits`).
+        UnsupportedModelError: beyond its `turning_length`, the model rotates all its keys by other angles.
     """
+    limit, turning = limits_of_config(config).positions, turning_length(config)
     if turning is not None and longest > turning:
         raise UnsupportedModelError(
             f"rollout: a text takes {longest} positions; beyond {turning} this model rotates all its keys by other "
@@ -112,6 +120,16 @@ def check_turning(turning: int | None, longest: int) -> None:
             "batch, are not the same; sample shorter completions, or load the model with one rotation for all "
             "lengths (of longrope, config.rope_parameters with short_factor equal to long_factor)"
         )
+    if limit is not None and longest > limit:
+        raise ValueError(
+            f"rollout: prompt, completion and postfix take {longest} positions, the model has {limit} "
+            "(config.max_position_embeddings); sample shorter completions or raise it"
+        )
+
+
+def _lengths(config: Any) -> list[int]:
+    """The numbers of tokens beyond which `check_length` may raise."""
+    return [each for each in (limits_of_config(config).positions, turning_length(config)) if each is not None]
 
 
 def _config(model: nn.Module) -> Any:

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from iapo.interfaces import Prompts, Sampler
 from iapo.policy.forward import inference_mode, unwrap
-from iapo.policy.limits import limits_of
+from iapo.policy.limits import check_room, limits_of
 from iapo.rollout.collation import collate
 from iapo.rollout.ends import style_of
 from iapo.rollout.prompts import encode_prompts
@@ -52,8 +52,9 @@ class LanguageModelSampler(Sampler):
         stop: texts that end a completion, wherever they stand in its tokens: one, or several.
 
     Raises:
-        ValueError: a number outside its range, or an empty stop text; on a call, a prompt of which no token is made, or
-            a token that the model has no embedding of.
+        ValueError: a number outside its range, or an empty stop text; on a call, a prompt of which no token is made, a
+            token that the model has no embedding of, or a prompt that with ``max_new_tokens`` takes more positions than
+            the model has.
         TypeError: on a call, a model that cannot generate.
         FloatingPointError: on a call, logits that are NaN or infinite.
     """
@@ -95,6 +96,7 @@ class LanguageModelSampler(Sampler):
         limits = limits_of(model)
         for index, ids in enumerate(prompt_ids):
             limits.check_tokens(ids, self.tokenizer, f"prompts[{index}]")
+        check_room(prompt_ids, self.max_new_tokens, limits.positions)
         eos_ids = self.eos_ids
         pad_id = self.tokenizer.pad_token_id
         pad_id = pad_id if pad_id is not None else next(iter(eos_ids), 0)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from models import tiny_model
 
 from iapo import Rollout
 from iapo.estimators import ExactInformation
@@ -156,3 +157,12 @@ def test_bad_calls_are_named():
         model.table[:, 2] = -torch.inf
     with pytest.raises(FloatingPointError, match="rows"):
         ExactInformation(READERS["whole"], EOS, 3, "likelihood")(model, rollout)
+
+
+def test_completions_beyond_the_positions_are_refused():
+    model, rollout = tiny_model("gpt2"), rollout_of([[3, 4]])
+    model.config.n_positions = len(PROMPT) + 1
+    assert ExactInformation(tuple, EOS, 2).probe(model, rollout).isfinite().all()
+    model.config.n_positions = len(PROMPT)
+    with pytest.raises(ValueError, match=f"take {len(PROMPT) + 1} positions, the model has {len(PROMPT)} "):
+        ExactInformation(tuple, EOS, 2).probe(model, rollout)

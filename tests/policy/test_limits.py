@@ -25,6 +25,13 @@ def test_a_model_without_positions_has_no_limit() -> None:
     assert limits_of_config(AutoConfig.for_model("mamba", vocab_size=7)) == Limits(None, 7)
 
 
+def test_yarn_multiplies_the_positions_that_a_model_was_trained_on() -> None:
+    rope = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 32}
+    for most, found in ((32, 128), (200, 200)):
+        config = AutoConfig.for_model("qwen2", vocab_size=7, max_position_embeddings=most, rope_parameters=rope)
+        assert limits_of_config(config) == Limits(found, 7)
+
+
 def test_limits_without_loading_weights() -> None:
     assert load_limits("embedded") == limits_of(load_model("embedded")[0])
 

@@ -107,6 +107,14 @@ def test_rotations_that_turn_are_refused_beyond_that(kind):
         USES[use](model, padded)
 
 
+@pytest.mark.parametrize("use", ["logprobs", "next token"])
+def test_a_text_longer_than_the_positions_is_refused(use):
+    model = build("gpt2", n_positions=11)
+    with pytest.raises(ValueError, match="completion and postfix take 12 positions, the model has 11 "):
+        USES[use](model, rollout((5, 3), 7))
+    USES[use](model, rollout((5, 3), 6).pad(prompt=4))  # padding is no position
+
+
 def test_equal_factors_never_turn():
     rope = {**ROPE, "short_factor": ROPE["long_factor"], "original_max_position_embeddings": 8}
     model = build("phi3", rope_parameters=rope, num_key_value_heads=2, original_max_position_embeddings=8)

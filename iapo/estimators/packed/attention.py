@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from iapo.estimators.packed.block_attention import NAME as BLOCK_ATTENTION
 from iapo.policy.forward import UnsupportedModelError, cache_argument, unwrap
-from iapo.policy.support import check_causal, check_turning, layer_types, turning_length
+from iapo.policy.support import check_causal, layer_types
 
 FLEX = "flex_attention"
 """FlexAttention's name in transformers; it takes a block mask."""
@@ -69,26 +69,6 @@ def mask_windows(config: Any) -> dict[str, int | None]:
     if kinds or not getattr(config, "use_sliding_window", True):
         return {"": None}
     return {"": window}
-
-
-def check_length(config: Any, longest: int) -> None:
-    """Raise unless the model has positions for ``longest`` tokens: prompt, completion and what is appended.
-
-    Args:
-        config: the model's text config.
-        longest: tokens of the longest text, padding excluded.
-
-    Raises:
-        ValueError: more than ``config.max_position_embeddings``.
-        UnsupportedModelError: from that length on, the model rotates all its keys by other angles.
-    """
-    limit = getattr(config, "max_position_embeddings", None)
-    if limit is not None and longest > limit:
-        raise ValueError(
-            f"rollout: prompt, completion and postfix take {longest} positions, the model has {limit} "
-            "(config.max_position_embeddings); sample shorter completions or raise it"
-        )
-    check_turning(turning_length(config), longest)
 
 
 def _refuse_unmaskable(model: Any, config: Any) -> None:

@@ -15,7 +15,7 @@ from einops import rearrange, repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from iapo.estimators.packed.attention import FLEX, check_length, packable_attention
+from iapo.estimators.packed.attention import FLEX, packable_attention
 from iapo.estimators.packed.block_attention import NAME as BLOCK_ATTENTION
 from iapo.estimators.packed.block_attention import attach_query_blocks
 from iapo.estimators.packed.blocks import Block
@@ -25,6 +25,7 @@ from iapo.estimators.packed.memory import choose_chunk, halving_chunk
 from iapo.estimators.packed.prefix_cache import PrefixCache, fill_cache
 from iapo.policy.forward import cache_argument, inference_mode
 from iapo.policy.ranks import all_reduce_max, is_collective
+from iapo.policy.support import check_length
 from iapo.types import Rollout
 
 Reduce = Callable[[Tensor], Tensor]

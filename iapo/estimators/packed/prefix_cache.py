@@ -9,13 +9,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from iapo.estimators.packed.attention import FLEX, check_length
+from iapo.estimators.packed.attention import FLEX
 from iapo.estimators.packed.matmul import fast_matmul
 from iapo.estimators.packed.memory import MAX_LOGITS
 from iapo.policy.forward import cache_argument, positions, unwrap
 from iapo.policy.logprobs import at_temperature, token_logprobs
 from iapo.policy.ranks import all_reduce_max, is_collective
-from iapo.policy.support import check_text
+from iapo.policy.support import check_length, check_text
 from iapo.types import Rollout
 
 _FILLING_TOKENS = {"cpu": 1024, "cuda": 4096}
@@ -112,7 +112,7 @@ def fill_cache(model: nn.Module, rollout: Rollout, longest: int) -> PrefixCache:
 
     Raises:
         RuntimeError: the model did not hand its keys and values to the cache, one per position.
-        ValueError: a text is longer than the model's positions; see `iapo.estimators.packed.attention.check_length`.
+        ValueError: a text is longer than the model's positions; see `iapo.policy.support.check_length`.
     """
     ids = torch.cat([rollout.prompt_ids, rollout.completion_ids[:, :longest]], 1)
     real = torch.cat([rollout.prompt_mask, rollout.completion_mask[:, :longest]], 1)

@@ -7,10 +7,13 @@ from typing import Any
 import torch
 
 from iapo.ops.padding import pad_rows
-from iapo.policy.limits import limits_of
+from iapo.policy.limits import check_room
 from iapo.policy.support import check_causal
 from iapo.rollout.language_model import Generated, LanguageModelSampler
 from iapo.rollout.vllm.engine import Engine
+
+_ENGINE = "the engine (max_model_len, of a server --max-model-len; cache_gib and the model bound them)"
+"""What has few positions, in messages."""
 
 
 def right_modes(temperature: float, top_p: float) -> tuple[str, ...]:
@@ -50,9 +53,10 @@ class EngineSampler(LanguageModelSampler):
     def check_engine(self, engine: Engine) -> None:
         """Hook: raise for an engine with weights that is not as the sampler needs it."""
 
-    def most_positions(self, model: Any) -> int | None:
-        """Hook: positions of a prompt with its completion, as far as they are known before the engine is."""
-        return limits_of(model).positions
+    @property
+    def most_positions(self) -> int | None:
+        """Hook: positions of a prompt with its completion, where they are said before the engine is."""
+        return None
 
     def generate(
         self, model: Any, prompt_ids: list[list[int]], group_size: int, eos_ids: Sequence[int], pad_id: int
@@ -60,12 +64,13 @@ class EngineSampler(LanguageModelSampler):
         """Tokens and log-probabilities of all completions, which vLLM puts into batches itself."""
         engine = self.engine
         assert engine is not None
-        self._check_room(prompt_ids, self.most_positions(model))
+        # An engine would cut completions in silence.
+        check_room(prompt_ids, self.max_new_tokens, self.most_positions, _ENGINE)
         # Autocast would reach the products of an engine in this process, and is not in those of a server.
         with torch.autocast(model.device.type, enabled=False):
             engine.load(model)
             self.check_engine(engine)
-            self._check_room(prompt_ids, engine.length)
+            check_room(prompt_ids, self.max_new_tokens, engine.length, _ENGINE)
             engine.check(model, prompt_ids[0])
             found = engine.complete(
                 prompt_ids,
@@ -96,13 +101,3 @@ class EngineSampler(LanguageModelSampler):
             object.__setattr__(self, "engine", own)
         elif different := self.engine.differs_from(own):
             raise ValueError(f"engine: its {different}; give samplers that share one the same settings")
-
-    def _check_room(self, prompt_ids: list[list[int]], positions: int | None) -> None:
-        """Raise for a prompt that leaves no room for ``max_new_tokens``; vLLM would cut its completions in silence."""
-        for index, ids in enumerate(prompt_ids):
-            if positions is not None and len(ids) + self.max_new_tokens > positions:
-                raise ValueError(
-                    f"prompts[{index}]: has {len(ids)} tokens, which with max_new_tokens ({self.max_new_tokens}) are "
-                    f"more than {positions} positions; max_model_len (of a server --max-model-len), cache_gib and the "
-                    "model bound them"
-                )
