@@ -45,7 +45,7 @@ def encode_prompts(prompts: Prompts, tokenizer: PreTrainedTokenizerBase | None) 
 
 def _put_before(ids: list[int], text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The tokens that the tokenizer puts before a text by itself."""
-    whole = list(tokenizer(text)["input_ids"])
+    whole = list(tokenizer(text, verbose=False)["input_ids"])
     # From the end: a text may begin with what is put before it.
     places = range(len(whole) - len(ids), -1, -1)
     return whole[: next((at for at in places if whole[at : at + len(ids)] == ids), 0)]
@@ -57,4 +57,5 @@ def encode(text: str | Sequence[int], tokenizer: PreTrainedTokenizerBase | None,
         return [int(token) for token in text]
     if tokenizer is None:
         raise ValueError(f"{name}: got a text, want token ids, because no tokenizer was given")
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    # Not verbose: that a text is too long is told by what reads it, which knows the model's positions.
+    return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])

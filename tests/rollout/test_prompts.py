@@ -1,6 +1,7 @@
 """Prompts as token ids: what the model's own tokenizer does for a text, unless a chat template did it."""
 
 import copy
+import logging
 
 import pytest
 from rollout_tokenizers import tokenizer
@@ -48,3 +49,17 @@ def test_nothing_is_added_behind_a_prompt():
 def test_tokenizers_that_add_nothing_add_nothing(embedded_tokenizer):
     assert encode_prompts(["3+4="], embedded_tokenizer) == [embedded_tokenizer.encode("3+4=", add_special_tokens=False)]
     assert encode_prompts(["3+4"], tokenizer("words")) == [tokenizer("words")("3+4")["input_ids"]]
+
+
+def test_a_text_longer_than_the_tokenizer_says_is_told_by_nobody_here(caplog):
+    tok = copy.deepcopy(tokenizer("dummy-prefix"))
+    tok.model_max_length = 3
+    logger = logging.getLogger("transformers.tokenization_utils_base")
+    logger.addHandler(caplog.handler)
+    try:
+        assert len(encode_prompts(["3+4=3+4="], tok)[0]) > 3
+        assert not caplog.records
+        tok("3+4=3+4=")
+        assert "Token indices sequence length" in caplog.text
+    finally:
+        logger.removeHandler(caplog.handler)
