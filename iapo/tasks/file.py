@@ -47,7 +47,8 @@ class FileTask(Task):
     def _numbered(self) -> list[tuple[int | None, Row]]:
         path = Path(self.path).expanduser()
         if not path.is_file():
-            raise FileNotFoundError(f"data: {'a folder, want a' if path.is_dir() else 'no'} file {self.path}")
+            found = f"{self.path} is a folder, want a file" if path.is_dir() else f"no file {self.path}"
+            raise FileNotFoundError(f"data: {found}")
         return numbered_rows(path, kind_of(path))
 
 
