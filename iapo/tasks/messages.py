@@ -62,8 +62,8 @@ def plain_prompt(prompt: Any, last_assistant: LastAssistant = "refuse") -> str |
             )
         while messages and messages[-1]["role"] in ASSISTANT_ROLES:
             messages = messages[:-1]
-    if not any(message["role"] == "user" and message["content"].strip() for message in messages):
-        raise ValueError("has no message of the user with a text in it")
+    if not any(message["role"] == "user" for message in messages):
+        raise ValueError("has no message of the user")
     return messages
 
 
