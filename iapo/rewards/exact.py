@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from iapo.rewards.scores import column
-from iapo.rewards.text import accepted_answers, judged_texts, named_answers, normalize
+from iapo.rewards.text import accepted_answers, judged_texts, named_answers, normalize, reference_answer
 from iapo.styles import CompletionStyle
 
 
@@ -14,8 +14,9 @@ class ExactAnswer:
     """1 if a completion's final answer is the reference, 0 if not or without one.
 
     Both are compared after `iapo.rewards.text.normalize`; a reference may list several spellings
-    (`iapo.rewards.text.accepted_answers`), also as the text of a list or of a mapping (`named_answers`, there). For
-    generated tasks with one spelling per answer: no mathematics, no worker process, no further package.
+    (`iapo.rewards.text.accepted_answers`), also as the text of a list or of a mapping (`named_answers`, there). Of a
+    GSM8K solution it is what stands behind ``####``. For generated tasks with one spelling per answer: no mathematics,
+    no worker process, no further package.
 
     Args:
         answer_column: the column that holds the reference.
@@ -77,6 +78,10 @@ class ExactAnswer:
 
 def _spellings(reference: Any) -> set[str]:
     """How an answer may be spelled, after normalization."""
-    # A text as it is, also one with a box in it, and the answers that it names.
-    texts = (reference, *named_answers(reference)) if isinstance(reference, str) else accepted_answers(reference)
+    if not isinstance(reference, str):
+        texts = accepted_answers(reference)
+    elif "####" in reference:
+        texts = (reference_answer(reference),)
+    else:
+        texts = (reference, *named_answers(reference))  # as it is, also with a box in it, and the answers that it names
     return {normalize(text) for text in texts} - {""}

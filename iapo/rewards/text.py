@@ -16,7 +16,8 @@ from iapo.styles import Boxed
 
 _MARKS = {"<super>": "^{{{}}}", "<sub>": "_{{{}}}", "<fraction>": " {}"}
 _NAMES = ("ground_truth", "answer", "value")
-_EXPONENT = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]{1,2}")
+_EXPONENT = re.compile(r"-?[0-9](?:\.[0-9]+)?e[-+][0-9]{2,3}")
+"""A number as Python prints it; others (``2e3``) may be names."""
 _SIGNS = str.maketrans({**dict.fromkeys("−‐‑‒–—―", "-"), "⁄": "/", "٫": ".", "٬": ","})
 
 
@@ -126,7 +127,7 @@ def named_answers(reference: str) -> tuple[str, ...]:
     """The answers that a reference names which is the text of something else; none for any other text.
 
     Of a mapping, a list of texts or a set of them, in JSON or as Python prints it, as a CSV file has them; and of a
-    number with an exponent its digits.
+    number with an exponent, as Python prints it, its digits.
 
     Example:
         >>> named_answers("{'ground_truth': 4}"), named_answers('["2", "two"]'), named_answers("1e-05")

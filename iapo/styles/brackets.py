@@ -1,4 +1,4 @@
-"""Answers whose closing is a bracket that the answer may hold too: they end where theirs is closed."""
+"""Answers whose closing begins with a bracket that the answer may hold too: they end where theirs is closed."""
 
 import re
 from functools import lru_cache
@@ -9,8 +9,8 @@ _PARTNERS = {"{": "}", "(": ")", "[": "]"}
 
 
 def ends_in_bracket(opening: str, closing: str) -> bool:
-    """Whether an opening ends in a bracket, and the closing is its partner alone."""
-    return _PARTNERS.get(opening[-1:]) == closing
+    """Whether an opening ends in a bracket, and the closing begins with its partner."""
+    return _PARTNERS.get(opening[-1:]) == closing[:1]
 
 
 def find_in_brackets(text: str, opening: str, style: AnswerStyle) -> Marked | None:
@@ -19,17 +19,18 @@ def find_in_brackets(text: str, opening: str, style: AnswerStyle) -> Marked | No
     Args:
         text: that is read.
         opening: a regular expression of what opens an answer, its bracket included.
-        style: whose closing is the partner of that bracket.
+        style: whose closing begins with the partner of that bracket; an answer that is closed in another way is none.
     """
-    parts = _parts(opening, style.opening[-1], style.closing)
+    parts = _parts(opening, style.opening[-1], style.closing[0])
     opened: list[tuple[int, int] | None] = []
     last: Marked | None = None
     first = re.search(opening, text)
     for part in parts.finditer(text, first.start() if first else len(text)):
-        if part[0] == style.closing:
+        if part[0] == style.closing[0]:
             answer = opened.pop() if opened else None
-            if answer is not None and (last is None or answer[0] > last.opening):
-                last = Marked(*answer, part.start(), part.end(), style)
+            closes = answer is not None and text.startswith(style.closing, part.start())
+            if answer is not None and closes and (last is None or answer[0] > last.opening):
+                last = Marked(*answer, part.start(), part.start() + len(style.closing), style)
         elif part["opening"] is not None:
             opened.append((part.start(), part.end()))
         elif part[0] == style.opening[-1]:

@@ -73,8 +73,12 @@ class JsonField(AnswerStyle):
         return _ESCAPED.sub(_sign, written)
 
     def write(self, answer: str) -> str:
-        """A text value with its quotes, backslashes and control characters escaped."""
-        return _TO_ESCAPE.sub(_escape, answer) if self.quoted else answer
+        """A text value with its quotes, backslashes and control characters escaped, in quotes where it needs them."""
+        escaped = _TO_ESCAPE.sub(_escape, answer)
+        if self.quoted:
+            return escaped
+        is_word = escaped == answer and _value(answer + self.closing, 0) == (0, len(answer), len(answer))
+        return answer if is_word else f'"{escaped}"'
 
 
 def _sign(escaped: re.Match[str]) -> str:

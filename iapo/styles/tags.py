@@ -11,7 +11,8 @@ from iapo.styles.interface import AnswerStyle, Marked, Reasoned, ReasoningStyle,
 class AnswerTags(AnswerStyle):
     """The last closed pair of tags, ``<answer>72</answer>``; of nested pairs the inner one.
 
-    Where the tags are a bracket and its partner (``answer{`` and ``}``), brackets in the answer are balanced.
+    Where a bracket ends the opening tag and its partner begins the closing one (``answer{`` and ``}``), brackets in the
+    answer are balanced.
 
     Args:
         opening: the tag that opens the answer.

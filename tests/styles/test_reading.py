@@ -89,6 +89,9 @@ def test_what_is_asked_for_is_read_again(answer, wanted):
         (AnswerTags("\\boxed{", "}"), r"\boxed{5}. Check: \frac{10}{2}", "5"),
         (AnswerTags("answer(", ")"), "f(x) answer((3, 4)) or answer(", "(3, 4)"),
         (AnswerTags("[", "]"), r"[1] [[2], \[3]", "2"),
+        (AnswerTags(r"\boxed{\text{", "}}"), r"\boxed{\text{\frac{1}{2}}}", r"\frac{1}{2}"),
+        (AnswerTags(r"$\boxed{", "}$"), r"$\boxed{\frac{1}{2}}$ and $\frac{1}{2}$", r"\frac{1}{2}"),
+        (AnswerTags(r"\boxed{", "}."), r"\boxed{4}. \boxed{5} is {3}.", "4"),
         (Hashes(), "#### 4\n#### 72\nbye", "72"),
         (Hashes(), "72 ####", None),
         (Phrase(), "Final answer: 72", "72"),
@@ -154,14 +157,49 @@ def test_answers_by_hand(answer, text, wanted):
 
 
 @given(
-    st.sampled_from([JsonField(), FirstThatFits((JsonField(), Boxed()))]),
-    st.text(max_size=20) | st.lists(st.sampled_from(["\\", '"', "\n", "n", "/", "u0041", "\x00"])).map("".join),
+    st.sampled_from([JsonField(), JsonField(quoted=False), FirstThatFits((JsonField(), Boxed()))]),
+    st.text(max_size=20)
+    | st.lists(st.sampled_from(["\\", '"', "\n", "n", "/", "u0041", "\x00", "}", "[", ","])).map("".join),
 )
 def test_any_text_is_read_again_from_json(answer, wanted):
     style = CompletionStyle(BeforeAnswer(), answer)
     asked = style.asked(wanted)
     assert style.answer_in("1+2 " + asked.text) == wanted
-    assert json.loads(asked.postfix + asked.answer + asked.closing) == {"answer": wanted}
+    if answer != JsonField(quoted=False):
+        assert json.loads(asked.text) == {"answer": wanted}
+
+
+SIGNS = [
+    "7",
+    "x",
+    '"',
+    "'",
+    "\\frac",
+    "{1}",
+    "{2 3}",
+    r"\{",
+    r"\}",
+    "\\\\",
+    "(",
+    ")",
+    "[",
+    "]",
+    ",",
+    "-",
+    "/",
+    "\t8",
+    "é",
+    "<",
+]
+
+
+@given(
+    st.sampled_from([*EVERY, LastOf((Hashes(), Phrase())), JsonField(quoted=False), AnswerTags("=> {", "}.")]),
+    st.lists(st.sampled_from(SIGNS), min_size=1, max_size=12).map("".join).map(str.strip),
+)
+def test_every_style_reads_what_it_asks_with(answer, wanted):
+    style = CompletionStyle(BeforeAnswer("\n"), answer)
+    assert style.answer_in("1+2" + style.asked(wanted).text) == wanted
 
 
 @pytest.mark.parametrize("answer", [Hashes(), Phrase(), LastLine(), LastOf((Hashes(), Phrase()))])

@@ -42,11 +42,14 @@ _INLINE_MATH = (
 )
 _SPACES = re.compile(r"(\\\\)|\\!|\\[,;: ]|\\(?:quad|qquad|enspace|thinspace|medspace)(?![A-Za-z])|~")
 _FONTS = re.compile(
-    r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mathsf|mbox|hbox|emph)\s*\{([^{}]*)\}"
+    r"\\(?:text|textbf|textit|textrm|textnormal|textsf|texttt|mathrm|mathbf|mathit|mathsf|boldsymbol|bm|mbox|hbox|emph|"
+    r"underline|(?:textcolor|colorbox)\s*\{[^{}]*\})\s*\{([^{}]*)\}"
 )
 _REWRITTEN = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
+        (r"\\(?:text)?color\s*\{[^{}]*\}", ""),
+        (r"(?<=\d)\s*[个個只隻名人本张張支件颗顆辆輛]$", ""),  # Chinese counters
         (r"\\(?:left|right)\s*\.(?!\d)", ""),
         (r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|bf|rm)(?![A-Za-z])", ""),
         (r"\\mathbb\s*\{?\s*R\s*\}?", r"(-\\infty,\\infty)"),
