@@ -101,7 +101,7 @@ def load_model(
     if "gguf_file" in options:
         options["config"] = load_config(source)
     with _named(source):
-        model, found = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             path_or_id,
             dtype=dtype,
             attn_implementation=attn_implementation,
@@ -109,6 +109,7 @@ def load_model(
             output_loading_info=True,
             **options,
         )
+    model, found = loaded
     if missing := sorted(found["missing_keys"]):
         raise ValueError(
             f"model: the weights of {source} lack {len(missing)} of the tensors of {type(model).__name__}, such as "
@@ -117,7 +118,7 @@ def load_model(
     tokenizer = load_tokenizer(source, trust_remote_code)
     special = [token for token in (tokenizer.pad_token_id, tokenizer.eos_token_id) if token is not None]
     limits_of(model).check_tokens(special, tokenizer, f"model: {source}")
-    return model.to(torch.device(device)), tokenizer  # type: ignore[arg-type]
+    return model.to(torch.device(device)), tokenizer
 
 
 def load_limits(source: str, trust_remote_code: bool = False) -> Limits:
