@@ -87,8 +87,9 @@ def load_model(
     Raises:
         FileNotFoundError: a path that is not there.
         ModuleNotFoundError: a GGUF file without the extra ``gguf``.
-        ValueError: transformers cannot load it (a file is missing, damaged, or does not fit the others), or a tokenizer
-            with neither a padding nor an end-of-sequence token, or with one of them that the model has no embedding of.
+        ValueError: transformers cannot load it (a file is missing, damaged, or does not fit the others), weights that
+            are not all there, or a tokenizer with neither a padding nor an end-of-sequence token, or with one of them
+            that the model has no embedding of.
     """
     if is_adapter(source):
         base, _ = load_model(base_of(source), device, dtype, attn_implementation, trust_remote_code)
@@ -100,17 +101,24 @@ def load_model(
     if "gguf_file" in options:
         options["config"] = load_config(source)
     with _named(source):
-        model = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             path_or_id,
             dtype=dtype,
             attn_implementation=attn_implementation,
             trust_remote_code=trust_remote_code,
+            output_loading_info=True,
             **options,
+        )
+    model, found = loaded
+    if missing := sorted(found["missing_keys"]):
+        raise ValueError(
+            f"model: the weights of {source} lack {len(missing)} of the tensors of {type(model).__name__}, such as "
+            f"{missing[0]}, which would be random; want all weights of a causal language model"
         )
     tokenizer = load_tokenizer(source, trust_remote_code)
     special = [token for token in (tokenizer.pad_token_id, tokenizer.eos_token_id) if token is not None]
     limits_of(model).check_tokens(special, tokenizer, f"model: {source}")
-    return model.to(torch.device(device)), tokenizer  # type: ignore[arg-type]
+    return model.to(torch.device(device)), tokenizer
 
 
 def load_limits(source: str, trust_remote_code: bool = False) -> Limits:

@@ -5,22 +5,28 @@ import inspect
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from numbers import Real
 from typing import Any
+
+import torch
 
 from iapo.interfaces import REWARD_ARGUMENTS
 
 _LOGGING = frozenset({"log_extra", "log_metric"})
 """Functions that TRL gives to a reward. Here they take what they are given and keep nothing."""
 
+_LARGEST = torch.finfo(torch.float32).max
+"""Scores are added up in fp32, where a larger one would be infinite."""
+
 
 def call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-    """What a reward returns.
+    """What a reward returns; of a generator all that it yields.
 
-    It gets the arguments that its signature names, and all if it has ``**kwargs``. A parameter ``log_extra`` or
-    ``log_metric``, as TRL has them, gets a function that keeps nothing. What an ``async`` function awaits runs in one
-    event loop for all calls, in a thread of its own.
+    It gets the arguments that its signature names, and all if it has ``**kwargs``, but never a column in place of what
+    a method or `functools.partial` was given before. A parameter ``log_extra`` or ``log_metric``, as TRL has them, gets
+    a function that keeps nothing. What an ``async`` function awaits runs in one event loop for all calls, in a thread
+    of its own.
 
     Args:
         function: the reward.
@@ -29,14 +35,14 @@ def call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     parameters = _parameters(function)
     takes_all = parameters is None or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     given = dict(arguments) if takes_all else {name: arguments[name] for name in parameters or () if name in arguments}
+    given = {name: value for name, value in given.items() if name not in _bound(function)}
     if parameters is not None:
         given |= dict.fromkeys(_LOGGING & set(parameters), _keep_nothing)
-    returned = function(**given)
-    return (
-        asyncio.run_coroutine_threadsafe(_awaited(returned), _loop()).result()
-        if inspect.isawaitable(returned)
-        else returned
-    )
+    by_place = [each for each in (parameters or {}).values() if each.kind is each.POSITIONAL_ONLY]
+    returned = function(*[given.pop(each.name, each.default) for each in by_place], **given)
+    if inspect.isawaitable(returned):
+        returned = asyncio.run_coroutine_threadsafe(_awaited(returned), _loop()).result()
+    return list(returned) if isinstance(returned, Iterator) else returned
 
 
 def wanted_columns(function: Callable[..., Any]) -> set[str]:
@@ -59,9 +65,9 @@ def scores_of(name: str, values: Any, count: int) -> list[float | None]:
         count: how many there must be.
 
     Raises:
-        ValueError: another kind of thing, another number of scores, or one that is not a finite number.
+        ValueError: another kind of thing, another number of scores, or one that is not a finite number of fp32.
     """
-    entries = values.tolist() if hasattr(values, "tolist") else list(values) if isinstance(values, Iterator) else values
+    entries = values.tolist() if hasattr(values, "tolist") else values
     if not isinstance(entries, Sequence) or isinstance(entries, str | bytes) or len(entries) != count:
         counted = isinstance(entries, Sequence) and not isinstance(entries, str | bytes)
         got = f"{len(entries)} scores" if counted else type(values).__name__
@@ -77,10 +83,10 @@ def _number(name: str, index: int, entry: Any) -> float | None:
         number = float(value) if isinstance(value, Real) else math.nan
     except (ValueError, RuntimeError, OverflowError):  # several elements, or an integer that no float holds
         number = math.nan
-    if not math.isfinite(number):
+    if not abs(number) <= _LARGEST:  # of NaN too
         raise ValueError(
-            f"reward {name!r}: score at index {index} is {entry!r}, want a finite number, or None for a completion "
-            "that it cannot score"
+            f"reward {name!r}: score at index {index} is {entry!r:.80}, want a finite number (up to {_LARGEST:.1e}), "
+            "or None for a completion that it cannot score"
         )
     return number
 
@@ -93,8 +99,20 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]
         return None
 
 
+def _bound(function: Callable[..., Any]) -> set[str]:
+    """The parameters that a method, an object or a partial function has been given before it is called."""
+    own = set(_parameters(function) or ())
+    if isinstance(function, partial):
+        return set(function.keywords) | (set(_parameters(function.func) or ()) - own) | _bound(function.func)
+    inner = function if inspect.isroutine(function) else type(function).__call__
+    return set(_parameters(getattr(inner, "__func__", inner)) or ()) - own
+
+
 async def _awaited(awaitable: Any) -> Any:
-    return await awaitable
+    try:
+        return await awaitable
+    except SystemExit as error:  # which would end the loop, and with it the thread
+        raise RuntimeError(f"it called exit({error.code!r})") from error
 
 
 @cache

@@ -124,7 +124,7 @@ def score(
                 f"reward {name!r} took longer than {time_limit:g} s for {count} completions; make it faster, "
                 "raise reward_time_limit, or put it into an IsolatedReward"
             ) from None
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise RuntimeError(f"reward {name!r} raised {type(error).__name__}: {error}") from error
         by_function[name] = scores_of(name, values, count)
     rows = [{name: values[row] for name, values in by_function.items() if weights[name]} for row in range(count)]
@@ -134,14 +134,20 @@ def score(
 
 
 def check_columns(rewards: Mapping[str, RewardFunction], columns: Iterable[str]) -> None:
-    """Raise ``ValueError`` if there is no reward, or one that needs a column which is not among ``columns``.
+    """Raise ``ValueError`` if there is no reward, one that cannot be called, or one that needs a column which is not
+    among ``columns``.
 
     A reward needs its ``required_columns``, and what its signature names without a default.
     """
+    if not isinstance(rewards, Mapping):
+        raise ValueError(f"rewards: got {type(rewards).__name__}, want a mapping of functions by name")
     if not rewards:
         raise ValueError("rewards: got none, want at least one")
     found = sorted(columns)
     for name, function in rewards.items():
+        if isinstance(function, type) or not callable(function):
+            got = f"the class {function.__name__}" if isinstance(function, type) else repr(function)
+            raise ValueError(f"rewards: {name!r} is {got}, want a function, or an object that can be called")
         missing = sorted(wanted_columns(function) - set(found))
         if "trainer_state" in missing:
             raise ValueError(

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 _MEMORY_LIMIT = 4 << 30
@@ -57,22 +58,25 @@ def main(path: str, name: str, seconds: float, tied: bool, by_name: bool) -> Non
         signal.setitimer(signal.ITIMER_REAL, seconds + _ORPHAN_MARGIN)
         try:
             item = json.loads(line)
-            answer = json.dumps([True, plain(function(**wanted(function, item)) if by_name else function(item))])
+            answer = json.dumps([True, plain(call(function, item) if by_name else function(item))])
         except Exception as error:
             answer = json.dumps([False, f"{name} raised {type(error).__name__}: {error}"[:500]])
         signal.setitimer(signal.ITIMER_REAL, 0)
         print(answer, file=answers, flush=True)
 
 
-def wanted(function: Any, item: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that the function's signature names, all if it has ``**kwargs``; TRL's logging keeps nothing."""
+def call(function: Any, item: dict[str, Any]) -> Any:
+    """The function called with what its signature names, all if it has ``**kwargs``; TRL's logging keeps nothing."""
     try:
         parameters = inspect.signature(function).parameters
     except ValueError:  # a builtin that does not tell
-        return item
+        return function(**item)
     takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     given = {name: value for name, value in item.items() if takes_all or name in parameters}
-    return given | {name: _keep_nothing for name in ("log_extra", "log_metric") if name in parameters}
+    given |= {name: _keep_nothing for name in ("log_extra", "log_metric") if name in parameters}
+    by_place = [each for each in parameters.values() if each.kind is each.POSITIONAL_ONLY]
+    by_place = [each for each in by_place if each.name in given or each.default is not each.empty]
+    return function(*[given.pop(each.name, each.default) for each in by_place], **given)
 
 
 def _keep_nothing(*args: Any, **kwargs: Any) -> None:
@@ -80,10 +84,11 @@ def _keep_nothing(*args: Any, **kwargs: Any) -> None:
 
 
 def plain(result: Any) -> Any:
-    """What an ``async`` function returns in the end; arrays and tensors, also in a list, as lists and numbers."""
+    """What an ``async`` function returns in the end, or a generator yields; arrays and tensors, also in a list, as
+    lists and numbers."""
     if inspect.iscoroutine(result):
         result = asyncio.run(result)
-    if isinstance(result, list | tuple):
+    if isinstance(result, list | tuple | Iterator):
         return [plain(each) for each in result]
     return result.tolist() if hasattr(result, "tolist") else result
 

@@ -72,8 +72,8 @@ def rows_of_text(
 def token_pieces(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> tuple[str, ...]:
     """The text that each token adds to the text before it; together they are the decoded text.
 
-    A character spread over several tokens belongs to its last one, the others get an empty piece. Special tokens are
-    shown.
+    A character spread over several tokens belongs to its last one, the others get an empty piece, and so does a token
+    that ends one character and begins the next. Special tokens are shown.
 
     Args:
         tokenizer: the tokenizer that the ids are from.
@@ -112,18 +112,21 @@ def _pieces_in_place(
     """The pieces of one text, from single tokens and pairs as far as these are whole characters."""
     pieces: list[str] = []
     context, done = 0, 0
+    length, grew = 0, 0  # whole characters behind the first `done` tokens, and the tokens up to the last of them
     for end in range(1, len(ids) + 1):
         if done == end - 1 > 0 and not any(_REPLACED in alone[token] for token in ids[end - 2 : end]):
             before, text = alone[ids[end - 2]], behind[ids[end - 2], ids[end - 1]]
         else:
             before, text = decode_ids(tokenizer, ids[context:done]), decode_ids(tokenizer, ids[context:end])
-            unfinished = text.endswith(_REPLACED) and end - done < _LONGEST_CHARACTER
-            if unfinished and end < len(ids):
+            whole = len(text.rstrip(_REPLACED)) - len(before)
+            if whole > length:
+                length, grew = whole, end
+            if text.endswith(_REPLACED) and end - grew < _LONGEST_CHARACTER and end < len(ids):
                 pieces.append("")
                 continue
         # Decoded after what was there: a decoder may treat a first token in its own way (a leading space, say).
         pieces.append(text[len(before) :])
-        context, done = done, end
+        context, done, length, grew = done, end, 0, end
     return tuple(pieces)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -80,6 +81,20 @@ def problem_of(prompt: str | Sequence[Message]) -> str:
     told = [(message["role"], " ".join(message["content"].split())) for message in messages]
     asked = [(role, text) for role, text in told if role not in SYSTEM_ROLES]
     return asked[0][1] if len(asked) == 1 else json.dumps(asked)
+
+
+def problem_key(problem: str) -> str:
+    """What is equal for problems that differ in white space, case, the form of characters or invisible ones alone.
+
+    Args:
+        problem: as `problem_of` gives it.
+
+    Example:
+        >>> problem_key("What is 3 + 4?") == problem_key("what is 3+4\uff1f\u200b")
+        True
+    """
+    text = unicodedata.normalize("NFKC", problem).casefold()
+    return "".join(each for each in text if each.isprintable() and not each.isspace()) or problem
 
 
 def _written_messages(text: str) -> Any:

@@ -4,14 +4,15 @@ import hashlib
 from collections.abc import Collection, Sequence
 
 from iapo.tasks.interface import Row
-from iapo.tasks.messages import problem_of
+from iapo.tasks.messages import problem_key, problem_of
 
 
 def hold_out(rows: Sequence[Row], count: int) -> tuple[list[Row], list[Row]]:
     """Split rows into those to train on and ``count`` to evaluate on, by a hash of the problem.
 
     The same problems are held out whatever their order and number of copies, and whatever templates and system prompts
-    surround them: a problem (`iapo.tasks.messages.problem_of`) is never on both sides.
+    surround them: a problem (`iapo.tasks.messages.problem_of`) is never on both sides, nor is a copy of it with other
+    white space, case, forms of characters or invisible ones (`iapo.tasks.messages.problem_key`).
 
     Args:
         rows: as `load_rows` gives them, before they are rendered.
@@ -30,10 +31,18 @@ def hold_out(rows: Sequence[Row], count: int) -> tuple[list[Row], list[Row]]:
 def split_indices(rows: Sequence[Row], count: int, without: Collection[int] = ()) -> tuple[list[int], list[int]]:
     """The places of the rows that `hold_out` gives; the problems of the rows ``without`` are on neither side."""
     problems = [problem_of(row["prompt"]) for row in rows]
-    left_out = {problems[index] for index in without}
-    last = {problem: index for index, problem in enumerate(problems) if problem not in left_out}
+    keys = [problem_key(problem) for problem in problems]
+    left_out = {keys[index] for index in without}
+    last: dict[str, int] = {}
+    for index, key in enumerate(keys):
+        if key not in left_out and (key not in last or problems[index] <= problems[last[key]]):
+            last[key] = index
     if len(last) <= count:
         raise ValueError(f"eval_problems: got {count}, want fewer than the {len(last)} distinct problems of the data")
-    order = sorted(last, key=lambda problem: hashlib.sha256(problem.encode("utf-8", "replace")).digest())[:count]
-    held = left_out | set(order)
-    return [i for i, problem in enumerate(problems) if problem not in held], [last[problem] for problem in order]
+
+    def order(key: str) -> bytes:
+        return hashlib.sha256(problems[last[key]].encode("utf-8", "replace")).digest()
+
+    chosen = sorted(last, key=order)[:count]
+    held = left_out | set(chosen)
+    return [index for index, key in enumerate(keys) if key not in held], [last[key] for key in chosen]

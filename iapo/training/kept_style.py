@@ -8,23 +8,41 @@ from pydoc import locate
 from typing import Any
 
 from iapo.styles import AnswerStyle, CompletionStyle, ReasoningStyle, Steps
+from iapo.training.checkpoint import checkpoints, load_checkpoint
 from iapo.training.styles import StyleSource
 
 
 def kept_style(folder: Path, settings: Mapping[str, Any]) -> CompletionStyle | None:
     """The style that a run keeps in its ``config.json``; ``None`` without one, or if these settings ask for another.
 
+    If the file is gone, the newest checkpoint says what it had.
+
     Args:
         folder: of the run.
         settings: as plain data, of the run that goes on.
 
     Raises:
-        ValueError: the file names a class that is no style.
+        ValueError: the file is damaged, or names a class that is no style.
     """
     path = folder / "config.json"
-    kept = json.loads(path.read_text()) if path.exists() else {}
+    if path.exists():
+        try:
+            return _kept_in(json.loads(path.read_text(encoding="utf-8")), settings)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(
+                f"{path}: is damaged ({type(error).__name__}: {error}), want the settings of the run as it wrote them; "
+                "remove the file to go on from the newest checkpoint, which has them too"
+            ) from error
+    return _kept_in(load_checkpoint(folder, override=True).state.config, settings) if checkpoints(folder) else None
+
+
+def _kept_in(kept: Mapping[str, Any], settings: Mapping[str, Any]) -> CompletionStyle | None:
+    """The style in the settings of a run."""
     same = all(kept.get(field.name) == settings.get(field.name) for field in dataclasses.fields(StyleSource))
-    return from_plain(kept["style"]) if same and "style" in kept else None
+    style = from_plain(kept["style"]) if same and "style" in kept else None
+    if not isinstance(style, CompletionStyle | None):
+        raise TypeError(f"style is {style!r}")
+    return style
 
 
 def plain(part: Any) -> Any:

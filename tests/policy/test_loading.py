@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from models import tiny_model
+from safetensors.torch import load_file, save_file
 
 import iapo.policy.loading
 from iapo.embedded import model_path
@@ -46,6 +48,24 @@ def test_missing_places_are_named(tmp_path: Path) -> None:
         load_model("runs/models/nowhere")
     with pytest.raises(FileNotFoundError, match=r"no file .*nothing\.gguf"):
         load_model(str(tmp_path / "nothing.gguf"))
+
+
+def test_weights_that_are_not_all_there_are_refused(copy: Path) -> None:
+    weights = load_file(copy / "model.safetensors")
+    left_out = next(name for name in weights if name.endswith("down_proj.weight"))
+    del weights[left_out]
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=rf"lack 1 of the tensors of .*, such as {left_out}, which would be random"):
+        load_model(str(copy))
+
+
+def test_tied_weights_are_there_once(tmp_path: Path) -> None:
+    model = tiny_model("llama", tie_word_embeddings=True)
+    model.save_pretrained(tmp_path)
+    load_tokenizer("embedded").save_pretrained(tmp_path)
+    assert "lm_head.weight" not in load_file(tmp_path / "model.safetensors")
+    loaded, _ = load_model(str(tmp_path))
+    assert torch.equal(loaded.lm_head.weight, model.get_input_embeddings().weight)
 
 
 def test_gguf_without_its_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:

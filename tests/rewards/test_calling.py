@@ -2,15 +2,18 @@
 
 import asyncio
 import threading
+import time
 from collections import deque
 from fractions import Fraction
+from functools import partial
+from types import MethodType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from iapo.rewards import check_columns, score, score_rollout
+from iapo.rewards import MathAnswer, check_columns, score, score_rollout
 from iapo.rollout import collate
 
 
@@ -44,10 +47,11 @@ def test_scores_of_every_kind(returned: Any) -> None:
     [
         (torch.tensor(1.0), "got Tensor, want a list of 2"),
         (torch.ones(2, 2), r"score at index 0 is \[1.0, 1.0\]"),
-        (np.array([1.0, np.nan]), "score at index 1 is nan, want a finite number, or None"),
+        (np.array([1.0, np.nan]), r"score at index 1 is nan, want a finite number \(up to 3.4e\+38\), or None"),
         ([1.0], "got 1 scores, want a list of 2"),
         ([1.0, torch.ones(2)], "score at index 1"),
-        ([1.0, 10**400], "score at index 1"),
+        ([1.0, 10**400], "score at index 1 is 1000"),
+        ([1.0, 1e39], r"score at index 1 is 1e\+39, want a finite number"),
         ({"a": 1, "b": 2}, "got dict"),
         ("12", "got str"),
         (0.5, "got float"),
@@ -142,3 +146,70 @@ def test_a_chat_reward_reads_messages(embedded_tokenizer: Any) -> None:
     assert seen["prompts"] == [messages, "3+8="]
     assert seen["completions"] == [[{"role": "assistant", "content": "3+8=1"}], "3+8=2"]
     assert seen["columns"] == {"answer": ["1", None], "completion_ids": ids}
+
+
+def test_a_function_gets_by_place_what_it_takes_by_place() -> None:
+    def some(prompts: list[str], completions: list[str], /, **columns: Any) -> list[float]:
+        assert sorted(columns) == ["answer", "completion_ids"]
+        return [float(len(text)) for text in completions]
+
+    def defaults(completions: list[str], absent: int = 4, level: int = 0, /) -> list[float]:
+        return [absent + each for each in level]  # type: ignore[attr-defined]
+
+    assert run(some, columns={"answer": ["x", "y"]}) == [3.0, 3.0]
+    assert run(defaults, columns={"level": [1, 2]}) == [5.0, 6.0]
+
+
+@pytest.mark.parametrize("name", ["this", "weight", "scale"])
+def test_no_column_takes_the_place_of_what_is_bound(name: str) -> None:
+    def judge(this: float, weight: float, completions: list[str], scale: float = 1.0, **columns: Any) -> list[float]:
+        return [this * weight * scale] * len(completions)
+
+    column, method = {name: ["x", "y"]}, MethodType(judge, 1.0)
+    assert run(partial(method, 2.0, scale=3.0), columns=column) == [6.0, 6.0]
+    assert run(partial(partial(method, scale=3.0), 2.0), columns=column) == [6.0, 6.0]
+
+
+def test_a_generator_is_a_part_of_its_reward() -> None:
+    def yields(completions: list[str], fails: bool = False, hangs: float = 0.0) -> Any:
+        for _ in completions:
+            time.sleep(hangs)
+            yield 1.0
+            if fails:
+                raise KeyError("inside")
+
+    assert run(yields) == [1.0, 1.0]
+    with pytest.raises(RuntimeError, match="reward 'mine' raised KeyError: 'inside'"):
+        run(partial(yields, fails=True))
+    with pytest.raises(TimeoutError, match=r"reward 'mine' took longer than 0.1 s"):
+        run(partial(yields, hangs=5.0), time_limit=0.1)
+
+
+def test_a_reward_does_not_end_the_process() -> None:
+    def leaves(**_: Any) -> list[float]:
+        raise SystemExit(0)
+
+    async def leaves_later(**_: Any) -> list[float]:
+        raise SystemExit(0)
+
+    async def judge(completions: list[str]) -> list[float]:
+        return [1.0] * len(completions)
+
+    with pytest.raises(RuntimeError, match="reward 'mine' raised SystemExit: 0"):
+        run(leaves)
+    with pytest.raises(RuntimeError, match=r"reward 'mine' raised RuntimeError: it called exit\(0\)"):
+        run(leaves_later, time_limit=5.0)
+    assert run(judge, time_limit=5.0) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("rewards", "message"),
+    [
+        ({"mine": MathAnswer}, "rewards: 'mine' is the class MathAnswer, want a function, or an object"),
+        ({"mine": "iapo.rewards.MathAnswer"}, "rewards: 'mine' is 'iapo.rewards.MathAnswer', want a function"),
+        ([MathAnswer()], "rewards: got list, want a mapping of functions by name"),
+    ],
+)
+def test_what_is_no_reward_is_named(rewards: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_columns(rewards, ["answer"])

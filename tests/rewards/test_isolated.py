@@ -94,10 +94,17 @@ async def later(completions, answer, log_extra=None):
 
 def needs(completions, level):
     return [1.0]
+
+def yields(completions, answer, /):
+    for completion, right in zip(completions, answer):
+        yield float(completion[0]["content"] == right)
 """
 
 
-@pytest.mark.parametrize(("name", "scores"), [("chat", [1.0, 0.0]), ("last", [4.5, 4.5]), ("later", [1.0, 1.0])])
+@pytest.mark.parametrize(
+    ("name", "scores"),
+    [("chat", [1.0, 0.0]), ("last", [4.5, 4.5]), ("later", [1.0, 1.0]), ("yields", [1.0, 0.0])],
+)
 def test_a_function_written_for_trl_works_on_messages(tmp_path, name, scores):
     path = tmp_path / "mine.py"
     path.write_text(TRL_STYLE)

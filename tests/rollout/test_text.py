@@ -1,5 +1,7 @@
 """Completions as texts: markers stay, padding and the final end of sequence do not; the piece of each token."""
 
+from itertools import product
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -20,6 +22,7 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
 
 
 BYTES = byte_tokenizer()
+BYTE_LEVEL = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
 
 
 def test_final_end_and_padding_go_everything_else_stays() -> None:
@@ -52,6 +55,18 @@ def test_an_end_that_closes_an_opened_tag_is_text() -> None:
     assert rollout.reasoning_mask.sum(1).tolist() == [1, 1, 0, 2]
 
 
+def crossing() -> PreTrainedTokenizerFast:
+    """Every one and every two of the bytes of some characters is a token."""
+    symbols = sorted({each for part, _ in BYTE_LEVEL.pre_tokenize_str("a日🙂é>") for each in part})
+    pairs = ["".join(pair) for pair in product(symbols, symbols)]
+    tokenizer = Tokenizer(models.WordLevel({part: i for i, part in enumerate([*symbols, *pairs])}, unk_token="a"))
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False)
+
+
+CROSSING = crossing()
+
+
 @given(st.text(max_size=12))
 @settings(deadline=None)
 def test_pieces_join_to_the_text_by_characters(text: str) -> None:
@@ -61,6 +76,17 @@ def test_pieces_join_to_the_text_by_characters(text: str) -> None:
     assert "".join(pieces) == text
     if "\N{REPLACEMENT CHARACTER}" not in text:
         assert [piece for piece in pieces if piece] == list(text)
+
+
+@given(st.text("a日🙂é>", max_size=12))
+@settings(deadline=None)
+def test_tokens_that_end_one_character_and_begin_the_next(text: str) -> None:
+    symbols = "".join(symbol for symbol, _ in BYTE_LEVEL.pre_tokenize_str(text))
+    parts = [symbols[:1], *(symbols[at : at + 2] for at in range(1, len(symbols), 2))]
+    ids = [CROSSING.convert_tokens_to_ids(part) for part in parts if part]
+    pieces = token_pieces(CROSSING, ids)
+    assert len(pieces) == len(ids)
+    assert "".join(pieces) == text
 
 
 @given(st.lists(st.integers(0, 255), max_size=12))

@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iapo.tasks import hold_out
-from iapo.tasks.messages import problem_of
+from iapo.tasks.messages import problem_key, problem_of
+
+
+def key(prompt: Any) -> str:
+    return problem_key(problem_of(prompt))
+
 
 prompts = st.lists(st.text(max_size=2) | st.just([{"role": "user", "content": "hi"}]), min_size=2, max_size=30)
 
@@ -16,25 +21,28 @@ prompts = st.lists(st.text(max_size=2) | st.just([{"role": "user", "content": "h
 @given(prompts, st.data())
 def test_held_out_prompts_are_on_one_side(texts: list[object], data: st.DataObject) -> None:
     rows = [{"prompt": text, "answer": "1"} for text in texts]
-    distinct = {problem_of(text) for text in texts}
+    distinct = {key(text) for text in texts}
     count = data.draw(st.integers(0, len(distinct) + 1))
     if count >= len(distinct):
         with pytest.raises(ValueError, match=f"got {count}, want fewer than the {len(distinct)}"):
             hold_out(rows, count)
         return
     training, held = hold_out(rows, count)
-    sides = [{problem_of(row["prompt"]) for row in side} for side in (training, held)]
+    sides = [{key(row["prompt"]) for row in side} for side in (training, held)]
     assert not sides[0] & sides[1]
     assert sides[0] | sides[1] == distinct
     assert len(held) == count == len(sides[1])
     assert [row for row in rows if row in training] == training
     shuffled = data.draw(st.permutations(rows + rows))
-    assert hold_out(shuffled, count)[1] == held
+    assert [key(row["prompt"]) for row in hold_out(shuffled, count)[1]] == [key(row["prompt"]) for row in held]
 
 
 OTHER_FORMS = [
     lambda text: text,
     lambda text: f"  {text.replace(' ', '  ')} ",
+    lambda text: text.replace(" ", ""),
+    lambda text: f"\ufeff{text.title()}\u200b\0",
+    lambda text: text.replace("+", "\uff0b"),
     lambda text: [{"role": "user", "content": text}],
     lambda text: [{"role": "system", "content": "Think."}, {"role": "user", "content": text}],
     lambda text: [{"role": "user", "content": [{"type": "text", "text": text}]}],

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from updates import TOKENIZER, embedded_model, run
 
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NoInformation, Refined
+from iapo.policy.loading import load_model
 from iapo.rewards import ThinkAnswerFormat, score_rollout
 from iapo.rollout import ScriptedSampler, TransformersSampler, eos_ids_of
 from iapo.styles import (
@@ -22,6 +23,7 @@ from iapo.styles import (
     ReasoningTags,
 )
 from iapo.tasks import EmbeddedTask, FileTask
+from iapo.training.checkpoint import TrainingState, save_checkpoint
 from iapo.training.finding_style import choose_style, first_of
 from iapo.training.kept_style import from_plain, kept_style, plain
 from iapo.training.styles import StyleSource, estimator_in_style, sampler_in_style
@@ -225,3 +227,20 @@ def test_a_closing_tag_may_end_the_sequence():
     assert metrics["rewards/accuracy/mean"] > 0.2
     assert metrics["iapo/completions/without_answer"] < 8
     assert metrics["iapo/information_per_token"] > 0
+
+
+@pytest.mark.parametrize("text", ["", '{"style": ', "[]", "null", '{"style": 3}', '{"style": {"class_path": "os"}}'])
+def test_damaged_settings_of_a_run_are_named(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(
+        ValueError, match=r"config\.json: is damaged \(.*remove the file to go on from the newest check"
+    ):
+        kept_style(tmp_path, {})
+
+
+def test_the_newest_checkpoint_has_the_settings_too(tmp_path):
+    style, settings = CompletionStyle(answer=Boxed()), {"answer_style": None}
+    model, tokenizer = load_model("embedded")
+    state = TrainingState({"step": 1}, {}, settings | {"style": plain(style)})
+    save_checkpoint(tmp_path, 1, state, model, tokenizer)
+    assert kept_style(tmp_path, settings) == style

@@ -12,7 +12,7 @@ from iapo.comparison.running.settings import Settings, instantiate
 from iapo.policy.loading import load_limits, load_tokenizer
 from iapo.rewards import check_columns, check_references
 from iapo.tasks import Row, hold_out
-from iapo.tasks.messages import problem_of
+from iapo.tasks.messages import problem_key, problem_of
 from iapo.training.fitting import Room, reserved_by
 from iapo.training.parser import max_new_tokens
 from iapo.training.plain_files import digests
@@ -148,9 +148,9 @@ def _of_split(source: ProblemSource, split: Split, count: int, seed: int) -> lis
 
 
 def _never_trained_on(source: ProblemSource, total: int, seed: int, training_seeds: Sequence[int]) -> list[Row]:
-    trained = {problem_of(row["prompt"]) for each in training_seeds for row in source.load(each)}
+    trained = {problem_key(problem_of(row["prompt"])) for each in training_seeds for row in source.load(each)}
     pool = replace(source, limit=_SPARE * total).load(_OTHER_SEED + seed)
-    found = {problem_of(row["prompt"]): row for row in pool}
+    found = {problem_key(problem_of(row["prompt"])): row for row in pool}
     new = [row for problem, row in found.items() if problem not in trained]
     if len(new) < total:
         raise ValueError(
