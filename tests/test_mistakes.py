@@ -70,6 +70,11 @@ MISTAKES = [
         1,
         ["EarlyExitEntropy measures how sure an answer is, whichever it is", "AnswerLikelihood"],
     ),
+    (
+        "inspect --prompt 1+1= --sampler.max_new_tokens 252",  # with the prompt 256, before the answer is asked for
+        1,
+        ["row 0 (--prompt) has 4 tokens", "256 positions", "lower --sampler.max_new_tokens"],
+    ),
     ('inspect --prompt ""', 1, ["--prompt", "is empty"]),
     # components
     ("T --assigner GroupRelativ", 2, ["assigner", "'GroupRelativ'", "did you mean GroupRelative?"]),

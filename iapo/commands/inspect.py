@@ -21,10 +21,11 @@ from iapo.rewards import in_style
 from iapo.rewards.rollouts import score_rollout
 from iapo.rewards.scores import read_references
 from iapo.rollout import ask_about, eos_ids_of
+from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import Row
 from iapo.training.components import Answer, check_answer_is_read
 from iapo.training.finding_style import choose_style
-from iapo.training.fitting import Room
+from iapo.training.fitting import Room, forced_tokens
 from iapo.training.folder import check_writable, write_text
 from iapo.training.progress import CommandProgress
 from iapo.training.sent import stopping
@@ -80,7 +81,8 @@ def inspect_prompt(
         styles: how completions reason and answer.
 
     Raises:
-        ValueError: ``index`` beyond the data, or a style that the samples do not show.
+        ValueError: ``index`` beyond the data, a prompt that does not fit the model's positions with what may follow
+            it, or a style that the samples do not show.
     """
     check_answer_is_read(settings.answer, estimator)
     row, examples = chosen_problem(problems, settings)
@@ -91,17 +93,20 @@ def inspect_prompt(
     device, autocast = policy.torch_device(), policy.autocast()
     with torch.autocast(device.type, autocast, enabled=autocast is not None), inference_mode(model):
         sample = stopping(sampler, problems.stop(examples, tokenizer))(model, tokenizer)
-        Room(tokenizer, limits_of(model), getattr(sample, "max_new_tokens", 0)).fitting(rows, place)
+        references = read_references(rows, place) if settings.answer == "reference" else []
+        follows = getattr(sample, "max_new_tokens", 0) + max(map(len, encode_prompts(references, tokenizer)), default=0)
+        Room(tokenizer, limits_of(model), follows + len(forced_tokens(estimator, None))).fitting(rows, place)
         style = choose_style(styles, problems.resolve(), sample, tokenizer, [rows[0]["prompt"]], device)
-        rollout = sampler_in_style(sample, style)([rows[0]["prompt"]], settings.samples)
         estimator = estimator_in_style(estimator, style, tokenizer)
+        Room(tokenizer, limits_of(model), follows + len(forced_tokens(estimator, None))).fitting(rows, place)
+        rollout = sampler_in_style(sample, style)([rows[0]["prompt"]], settings.samples)
         total = None
         if settings.prompt is None:
             read, eos_ids = in_style(rewards, style, styles.lenient), eos_ids_of(sample, tokenizer)
             total = score_rollout(rollout, rows * settings.samples, tokenizer, read, eos_ids).total.tolist()
         asked = rollout
         if settings.answer == "reference":
-            asked = ask_about(rollout, read_references(rows, place) * settings.samples, tokenizer, style)
+            asked = ask_about(rollout, references * settings.samples, tokenizer, style)
         information, probes = estimator(model, asked).float(), estimator.probe(model, asked).float()
         _, entropy = completion_logprobs(model, rollout, with_entropy=True)
     traces = tuple(

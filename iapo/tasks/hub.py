@@ -1,4 +1,4 @@
-"""Problems from a data set of the Hugging Face hub, or from a local directory in its format."""
+"""Problems from a data set of the Hugging Face hub, or from a local directory in its format or of ``save_to_disk``."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,10 +7,13 @@ from typing import Any
 from iapo.policy.hub import unreachable_data
 from iapo.tasks.interface import Row, Split, Task
 
+_SAVED = ("state.json", "dataset_dict.json")
+"""What ``save_to_disk`` writes beside one data set, and beside several."""
+
 
 @dataclass(frozen=True)
 class HubTask(Task):
-    """One split of a data set that ``datasets.load_dataset`` loads.
+    """One split of a data set that ``datasets.load_dataset`` loads, or that ``save_to_disk`` of ``datasets`` wrote.
 
     Args:
         name: id on the hub, or a local data set directory.
@@ -34,13 +37,19 @@ class HubTask(Task):
             ValueError: there is no such data set, configuration or split, or several configurations and none is named.
         """
         datasets = import_datasets()
+        folder = Path(self.name).expanduser()
+        is_saved = any((folder / name).is_file() for name in _SAVED)
         if reason := unreachable_data(self.name, Path(datasets.config.HF_DATASETS_CACHE)):
             raise ConnectionError(
                 f"data: {self.name} is no file or folder here, and the hub cannot be reached: {reason}; want a file "
                 "(.jsonl, .json, .csv, .tsv, .parquet), a folder of them, or the id of a data set that can be reached"
             )
         try:
-            data = datasets.load_dataset(self.name, self.config, split=self.hub_split)
+            if is_saved:
+                data = self._saved(datasets.load_from_disk(str(folder)))
+            else:
+                name = str(folder) if folder.is_dir() else self.name
+                data = datasets.load_dataset(name, self.config, split=self.hub_split)
         except ValueError as error:
             reason = " ".join(str(error).partition("Example of usage")[0].split())
             raise ValueError(
@@ -48,13 +57,22 @@ class HubTask(Task):
                 f"{'no --data_config' if self.config is None else f'--data_config {self.config}'}: {reason}"
             ) from error
         except (OSError, datasets.exceptions.DatasetsError) as error:
-            kind = "the folder" if Path(self.name).expanduser().is_dir() else "the data set"
+            kind = "the folder" if folder.is_dir() else "the data set"
             reason = " ".join(str(error.__cause__ or error).split())
             raise ValueError(
                 f"data: {kind} {self.name} cannot be loaded ({reason}); want a file (.jsonl, "
                 ".json, .csv, .tsv, .parquet), a folder of them, or the id of a data set of the hub"
             ) from error
         return take(data, limit)
+
+    def _saved(self, data: Any) -> Any:
+        """The split of what ``save_to_disk`` wrote: several by name, or one, ``train`` where it has no name."""
+        parts = data if isinstance(data, dict) else {str(data.split or "train"): data}
+        if self.config is not None:
+            raise ValueError("save_to_disk wrote it, so that it has no configurations")
+        if self.hub_split not in parts:
+            raise ValueError(f"it has the splits {sorted(parts)}")
+        return parts[self.hub_split]
 
 
 def import_datasets() -> Any:

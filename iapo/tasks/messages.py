@@ -63,8 +63,12 @@ def plain_prompt(prompt: Any, last_assistant: LastAssistant = "refuse") -> str |
             )
         while messages and messages[-1]["role"] in ASSISTANT_ROLES:
             messages = messages[:-1]
-    if not any(message["role"] == "user" for message in messages):
-        raise ValueError("has no message of the user")
+    asked = [message["content"] for message in messages if message["role"] == "user"]
+    if not asked:
+        roles = list(dict.fromkeys(message["role"] for message in messages))
+        raise ValueError(f"has no message of the user: want one of the role 'user', got the roles {roles}")
+    if not any(text.strip() for text in asked):
+        raise ValueError("asks nothing: all messages of the user are empty")
     return messages
 
 

@@ -8,7 +8,7 @@ from iapo.interfaces import PROMPT_MESSAGES
 from iapo.policy.chat import rendered_openings
 from iapo.tasks.few_shot import TEMPLATE, Example, as_text, as_turns
 from iapo.tasks.interface import Row
-from iapo.tasks.messages import SYSTEM_ROLES, LastAssistant, Message, plain_prompt
+from iapo.tasks.messages import ASSISTANT_ROLES, SYSTEM_ROLES, LastAssistant, Message, plain_prompt
 
 ChatTemplate = Literal["auto", "none"]
 """Whether texts go through the tokenizer's chat template: where it has one, or not at all."""
@@ -151,7 +151,7 @@ def _check_complete(messages: Sequence[Message], text: str, system: str) -> None
 
 
 def _apply(tokenizer: Any, messages: list[Message], options: Mapping[str, Any]) -> str:
-    goes_on = messages[-1]["role"] == "assistant"
+    goes_on = messages[-1]["role"] in ASSISTANT_ROLES
     try:
         return str(
             tokenizer.apply_chat_template(

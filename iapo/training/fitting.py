@@ -92,9 +92,12 @@ def reserved_by(max_new_tokens: int, tokenizer: Any, forced: ForcedAnswers | Non
     return max_new_tokens + len(encode(forced.postfix, tokenizer, "postfix")) + forced.answer_tokens
 
 
-def forced_tokens(estimator: MIEstimator, assigner: AdvantageAssigner) -> list[int]:
-    """The tokens that an estimator, or one that it wraps, puts behind a completion; none if it is not asked."""
-    if not assigner.requires_estimate:
+def forced_tokens(estimator: MIEstimator, assigner: AdvantageAssigner | None) -> list[int]:
+    """The tokens that an estimator, or one that it wraps, puts behind a completion.
+
+    None if an assigner does not ask for the estimate; without an assigner it is asked.
+    """
+    if assigner is not None and not assigner.requires_estimate:
         return []
     asked = [estimator]
     while isinstance(inner := getattr(asked[-1], "estimator", None), MIEstimator):

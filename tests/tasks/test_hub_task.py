@@ -23,6 +23,33 @@ def test_directory_loads_like_a_data_set_of_the_hub(
         load_rows(HubTask(str(folder)), prompt_column="question")
 
 
+def test_what_save_to_disk_wrote_is_read(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = [{"prompt": [{"role": "user", "content": "1+1?"}], "answer": "2"}]
+    data = datasets.Dataset.from_list(rows)
+    data.save_to_disk(tmp_path / "one")
+    datasets.Dataset.from_list(rows, split="test").save_to_disk(tmp_path / "test")
+    datasets.DatasetDict(first=data, second=data).save_to_disk(tmp_path / "two")
+    assert load_rows(task_from_source(str(tmp_path / "one"))) == rows
+    assert load_rows(task_from_source(str(tmp_path / "test"), "test")) == rows
+    assert load_rows(task_from_source(str(tmp_path / "two"), "first")) == rows
+    with pytest.raises(ValueError, match=r"test cannot be loaded with --split train .*: it has the splits \['test'\]"):
+        load_rows(task_from_source(str(tmp_path / "test")))
+    with pytest.raises(ValueError, match=r"--split train .*: it has the splits \['first', 'second'\]"):
+        load_rows(task_from_source(str(tmp_path / "two")))
+    with pytest.raises(ValueError, match="--data_config hard: save_to_disk wrote it"):
+        load_rows(task_from_source(str(tmp_path / "one"), config="hard"))
+
+
+def test_a_folder_in_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[str], Path], records: list[dict[str, Any]]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine").mkdir()
+    write("jsonl").rename(tmp_path / "mine" / "train.jsonl")
+    assert len(load_rows(task_from_source("~/mine"), prompt_column="question")) == len(records)
+
+
 def test_one_of_several_configurations_is_named(tmp_path: Path) -> None:
     (tmp_path / "easy.jsonl").write_text('{"prompt": "1", "answer": "1"}\n')
     (tmp_path / "hard.jsonl").write_text('{"prompt": "2", "answer": "2"}\n')

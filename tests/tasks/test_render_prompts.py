@@ -92,6 +92,9 @@ def test_an_assistants_message_at_the_end_is_refused_dropped_or_continued(chat: 
         rendered(SOLVED, chat)
     assert rendered(SOLVED, chat, last_assistant="drop") == "<user>hi<a>"
     assert rendered(SOLVED, chat, last_assistant="continue") == "<user>hi<assistant>It is 4."
+    assert rendered([*HI, {**SOLVED[-1], "role": "model"}], chat, last_assistant="continue") == (
+        "<user>hi<model>It is 4."
+    )
 
 
 def test_arguments_of_the_chat_template_from_the_call_and_from_the_row(chat: Any) -> None:
@@ -156,7 +159,10 @@ def test_arguments_of_the_chat_template_that_are_no_mapping_are_named(chat: Any,
         (4, "is of type int, want a text or a list of messages"),
         (["hi"], "has a message 0 of str, want a mapping with role and content"),
         ([{"from": "human", "value": "hi"}], r"has a message 0 of \['from', 'value'\]"),
-        ([{"role": "system", "content": "x"}], "has no message of the user"),
+        ([{"role": "system", "content": "x"}], r"has no message of the user: .*got the roles \['system'\]"),
+        ([{"role": "User", "content": "x"}], r"has no message of the user: want .* 'user', got the roles \['User'\]"),
+        ([{"role": "user", "content": None}], "asks nothing: all messages of the user are empty"),
+        ([{"role": "system", "content": "x"}, {"role": "user", "content": [{"text": " "}]}], "asks nothing"),
     ],
 )
 def test_what_is_no_prompt_is_named(chat: Any, prompt: Any, message: str) -> None:

@@ -63,5 +63,6 @@ def test_tokens_of_an_estimator_that_is_asked() -> None:
     likelihood = AnswerLikelihood((1, 2), (3,))
     assert forced_tokens(likelihood, InformationAware()) == [1, 2, 3]
     assert forced_tokens(Refined(likelihood, stride=2), InformationAware()) == [1, 2, 3]
+    assert forced_tokens(likelihood, None) == [1, 2, 3]
     assert forced_tokens(likelihood, GroupRelative()) == []
     assert forced_tokens(NoInformation(), InformationAware()) == []
