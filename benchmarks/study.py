@@ -32,7 +32,7 @@ from iapo.training.log import read_metrics
 
 NEAR = 1.1
 """Times the shortest sufficient length."""
-LENGTH_REWARDS = ("kimi", "l1", "arora_zanette", "shorter_better")
+LENGTH_REWARDS = ("kimi", "l1", "arora_zanette", "shorter_better", "dler")
 OURS = ("iapo, tuned", "iapo", "iapo, mild")
 RIVALS = ("dapo", "gfpo", "gtpo", "s_grpo")
 

@@ -4,7 +4,7 @@
         docs/study/embedded-choices.md --figure docs/study/accuracy_length.png
     python benchmarks/study_figure.py docs/study/embedded-leave-out.md docs/study/embedded-shortcuts-leave-out.md \\
         --figure docs/study/leave_out.png
-    python benchmarks/study_figure.py docs/study/smollm2-digits.md --figure docs/study/smollm2.png
+    python benchmarks/study_figure.py docs/study/smollm2-sums.md --figure docs/study/smollm2_sums.png
 
 The tables are written by `benchmarks/study.py`, with the intervals that are drawn here. Names stand at the side,
 each at the end of a line from its point.
@@ -26,11 +26,11 @@ from iapo.evaluation import Interval
 FAMILIES = {
     "base": ("base",),
     "outcome only": ("grpo", "dr_grpo", "dapo", "gtpo", "gfpo", "s_grpo", "grpo_capped"),
-    "price on length": ("kimi", "l1", "arora_zanette", "shorter_better"),
+    "price on length": ("kimi", "l1", "arora_zanette", "shorter_better", "dler"),
+    "control": ("permuted", "random", "leave_out_permuted"),
     "what could be left out": ("leave_out",),
-    "control": ("permuted", "random"),
 }
-"""Methods by the first words of their names; every other is information about the answer."""
+"""Methods by the first words of their names, the first family that fits; every other is information about the answer."""
 
 LOOKS = {
     "base": ("*", "#707070"),

@@ -36,6 +36,7 @@ def test_what_is_no_report_is_refused(table):
     ("name", "family"),
     [
         ("leave_out_mild", "what could be left out"),
+        ("leave_out_permuted", "control"),
         ("grpo", "outcome only"),
         ("grpo_s", "outcome only"),
         ("iapo_steps", "information about the answer"),
