@@ -30,7 +30,7 @@ FAMILIES = {
     "control": ("permuted", "random", "leave_out_permuted"),
     "what could be left out": ("leave_out",),
 }
-"""Methods by the first words of their names, the first family that fits; every other is information about the answer."""
+"""Methods by the first words of their names, the first family that fits; others are information about the answer."""
 
 LOOKS = {
     "base": ("*", "#707070"),

@@ -47,8 +47,8 @@ class MonteCarloInformation(MIEstimator):
     Args:
         sampler: makes the sampler of a model; called with the model at every call. For continued answers the sampler
             must mark answers (``answer_ids``), read them from the continuation alone (so the reasoning span must end
-            before the answer begins), and let completions come to their end: what it cuts has no answer. The longest
-            prefix with its ``max_new_tokens`` must fit the model's positions, or the sampler refuses it.
+            before the answer begins), and let completions come to their end: what it cuts has no answer. A model with
+            a table of positions must have room for the longest prefix and ``max_new_tokens``.
         samples: sampled answers at each probe.
         answers: ``"continued"`` or ``"forced"``.
         measure: ``"entropy"`` or ``"likelihood"``; decides `information_sign`.

@@ -61,26 +61,39 @@ def limits_of_config(config: Any) -> Limits:
     text = config.get_text_config(decoder=True)
     positions = getattr(text, "max_position_embeddings", None)
     if not isinstance(positions, int) or positions <= 0:
-        positions = None
-    else:
-        rope = getattr(text, "rope_parameters", None) or {}
-        if rope.get("rope_type") == "yarn" and "original_max_position_embeddings" in rope:
-            positions = max(positions, int(rope["factor"] * rope["original_max_position_embeddings"]))
+        return Limits(None, getattr(text, "vocab_size", sys.maxsize))
+    rope = getattr(text, "rope_parameters", None) or {}
+    # By kind of layer in some models.
+    for each in [rope, *(inner for inner in rope.values() if isinstance(inner, dict))]:
+        if each.get("rope_type") == "yarn" and "original_max_position_embeddings" in each:
+            positions = max(positions, int(each["factor"] * each["original_max_position_embeddings"]))
     return Limits(positions, getattr(text, "vocab_size", sys.maxsize))
 
 
+def table_of_positions(config: Any) -> int | None:
+    """How many positions a model has learned one by one: behind them an index is out of range.
+
+    ``None`` where positions are computed (rotations, ALiBi, sinusoids): a model was not trained on more, and runs on.
+    """
+    text = config.get_text_config(decoder=True)
+    if getattr(text, "rope_parameters", None) or getattr(text, "alibi", False) or text.model_type == "xglm":
+        return None
+    return limits_of_config(config).positions
+
+
 def check_room(
-    prompt_ids: Sequence[Sequence[int]], max_new_tokens: int, positions: int | None, bound: str = "the model"
+    prompt_ids: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    positions: int | None,
+    remedy: str = "take a model with more positions",
 ) -> None:
     """Raise for a prompt that leaves no room for ``max_new_tokens``.
-
-    Beyond a table of learned positions an index is out of range; elsewhere a model was not trained there.
 
     Args:
         prompt_ids: token ids, one row a prompt.
         max_new_tokens: how many may follow.
         positions: of a prompt with its completion; ``None``: as many as they like.
-        bound: what has so many, for the message.
+        remedy: how there are more, for the message.
 
     Raises:
         ValueError: the prompt, its length, the new tokens and the positions are named.
@@ -91,7 +104,7 @@ def check_room(
             help_ = f"lower max_new_tokens to {room}" if room > 0 else "give shorter prompts"
             raise ValueError(
                 f"prompts[{index}]: has {len(ids)} tokens, which with max_new_tokens ({max_new_tokens}) are more than "
-                f"{positions} positions, which {bound} has; {help_}, or take a model with more positions"
+                f"the {positions} positions that there are; {help_}, or {remedy}"
             )
 
 

@@ -110,10 +110,11 @@ def load_model(
             **options,
         )
     model, found = loaded
-    if missing := sorted(found["missing_keys"]):
+    parameters = {name for name, _ in model.named_parameters()}
+    if missing := sorted(parameters.intersection(found["missing_keys"])):
         raise ValueError(
             f"model: the weights of {source} lack {len(missing)} of the tensors of {type(model).__name__}, such as "
-            f"{missing[0]}, which would be random; want all weights of a causal language model"
+            f"{missing[0]}, which would be newly initialised; want all weights of a causal language model"
         )
     tokenizer = load_tokenizer(source, trust_remote_code)
     special = [token for token in (tokenizer.pad_token_id, tokenizer.eos_token_id) if token is not None]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from iapo.policy.forward import UnsupportedModelError, unwrap
-from iapo.policy.limits import limits_of_config
+from iapo.policy.limits import limits_of_config, table_of_positions
 
 _OFFSET_POSITIONS = frozenset(
     ["camembert", "data2vec-text", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"]
@@ -58,14 +58,15 @@ def check_text(model: nn.Module, mask: Bool[Tensor, "batch width"]) -> None:
     Raises:
         UnsupportedModelError: as `check_causal`; a text beyond the model's `turning_length`; padding in front of a text
             for a model that takes it for text.
-        ValueError: a text is longer than the model's positions.
+        ValueError: a text is longer than the model's table of positions.
     """
     check_causal(model)
     config = _config(model)
     if config is None or not mask.numel():
         return
     text = config.get_text_config()
-    if mask.shape[1] > min(_lengths(text), default=mask.shape[1]):
+    most = [each for each in (table_of_positions(text), turning_length(text)) if each is not None]
+    if mask.shape[1] > min(most, default=mask.shape[1]):
         check_length(text, int(mask.sum(1).max()))
     if _padding_is_text(model, text) and bool((mask[:, 1:] & ~mask[:, :-1]).any()):
         raise UnsupportedModelError(
@@ -125,11 +126,6 @@ def check_length(config: Any, longest: int) -> None:
             f"rollout: prompt, completion and postfix take {longest} positions, the model has {limit} "
             "(config.max_position_embeddings); sample shorter completions or raise it"
         )
-
-
-def _lengths(config: Any) -> list[int]:
-    """The numbers of tokens beyond which `check_length` may raise."""
-    return [each for each in (limits_of_config(config).positions, turning_length(config)) if each is not None]
 
 
 def _config(model: nn.Module) -> Any:

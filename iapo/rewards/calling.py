@@ -35,7 +35,8 @@ def call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     parameters = _parameters(function)
     takes_all = parameters is None or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     given = dict(arguments) if takes_all else {name: arguments[name] for name in parameters or () if name in arguments}
-    given = {name: value for name, value in given.items() if name not in _bound(function)}
+    bound = _bound(function)
+    given = {name: value for name, value in given.items() if name not in bound}
     if parameters is not None:
         given |= dict.fromkeys(_LOGGING & set(parameters), _keep_nothing)
     by_place = [each for each in (parameters or {}).values() if each.kind is each.POSITIONAL_ONLY]
@@ -101,11 +102,20 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]
 
 def _bound(function: Callable[..., Any]) -> set[str]:
     """The parameters that a method, an object or a partial function has been given before it is called."""
-    own = set(_parameters(function) or ())
     if isinstance(function, partial):
-        return set(function.keywords) | (set(_parameters(function.func) or ()) - own) | _bound(function.func)
-    inner = function if inspect.isroutine(function) else type(function).__call__
-    return set(_parameters(getattr(inner, "__func__", inner)) or ()) - own
+        own = set(_parameters(function) or ())
+        return set(function.keywords) | (_named_parameters(function.func) - own) | _bound(function.func)
+    if inspect.isroutine(function):
+        return _named_parameters(getattr(function, "__func__", None)) - _named_parameters(function)
+    raw = inspect.getattr_static(type(function), "__call__", None)
+    return set(list(_parameters(raw) or ())[:1]) if inspect.isfunction(raw) else set()
+
+
+def _named_parameters(function: Any) -> set[str]:
+    """The names of parameters that take one argument each."""
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    found = (_parameters(function) or {}) if callable(function) else {}
+    return {name for name, each in found.items() if each.kind not in several}
 
 
 async def _awaited(awaitable: Any) -> Any:

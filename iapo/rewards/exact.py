@@ -1,12 +1,17 @@
 """The reward for a final answer that is spelled like the reference."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from iapo.ops.written_values import written_value
 from iapo.rewards.scores import column
 from iapo.rewards.text import accepted_answers, judged_texts, named_answers, normalize, reference_answer
 from iapo.styles import CompletionStyle
+
+_SOLUTION = re.compile(r"\s*[^#\s].*\n####\s*[^#\s][^\n]*\s*", re.DOTALL)
+"""A solution of GSM8K: text, and a last line with the answer."""
 
 
 @dataclass(frozen=True)
@@ -14,9 +19,8 @@ class ExactAnswer:
     """1 if a completion's final answer is the reference, 0 if not or without one.
 
     Both are compared after `iapo.rewards.text.normalize`; a reference may list several spellings
-    (`iapo.rewards.text.accepted_answers`), also as the text of a list or of a mapping (`named_answers`, there). Of a
-    GSM8K solution it is what stands behind ``####``. For generated tasks with one spelling per answer: no mathematics,
-    no worker process, no further package.
+    (`iapo.rewards.text.accepted_answers`), be the text of a mapping that names it, or a solution of GSM8K with
+    ``####``. For generated tasks with one spelling per answer: no mathematics, no worker process, no further package.
 
     Args:
         answer_column: the column that holds the reference.
@@ -80,8 +84,10 @@ def _spellings(reference: Any) -> set[str]:
     """How an answer may be spelled, after normalization."""
     if not isinstance(reference, str):
         texts = accepted_answers(reference)
-    elif "####" in reference:
-        texts = (reference_answer(reference),)
+    elif _SOLUTION.fullmatch(reference):
+        texts = (reference, reference_answer(reference))
+    elif isinstance(written_value(reference), list | set):
+        texts = (reference,)  # the answer may be a list
     else:
-        texts = (reference, *named_answers(reference))  # as it is, also with a box in it, and the answers that it names
+        texts = (reference, *named_answers(reference))  # as it is, also with a box in it
     return {normalize(text) for text in texts} - {""}

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from iapo.interfaces import Prompts, Sampler
 from iapo.policy.forward import inference_mode, unwrap
-from iapo.policy.limits import check_room, limits_of
+from iapo.policy.limits import check_room, limits_of, table_of_positions
 from iapo.rollout.collation import collate
 from iapo.rollout.ends import style_of
 from iapo.rollout.prompts import encode_prompts
@@ -53,8 +53,8 @@ class LanguageModelSampler(Sampler):
 
     Raises:
         ValueError: a number outside its range, or an empty stop text; on a call, a prompt of which no token is made, a
-            token that the model has no embedding of, or a prompt that with ``max_new_tokens`` takes more positions than
-            the model has.
+            token that the model has no embedding of, or a prompt that with ``max_new_tokens`` is longer than a model's
+            table of positions.
         TypeError: on a call, a model that cannot generate.
         FloatingPointError: on a call, logits that are NaN or infinite.
     """
@@ -96,7 +96,7 @@ class LanguageModelSampler(Sampler):
         limits = limits_of(model)
         for index, ids in enumerate(prompt_ids):
             limits.check_tokens(ids, self.tokenizer, f"prompts[{index}]")
-        check_room(prompt_ids, self.max_new_tokens, limits.positions)
+        check_room(prompt_ids, self.max_new_tokens, self.most_positions(model))
         eos_ids = self.eos_ids
         pad_id = self.tokenizer.pad_token_id
         pad_id = pad_id if pad_id is not None else next(iter(eos_ids), 0)
@@ -129,6 +129,10 @@ class LanguageModelSampler(Sampler):
         """Raise for a model, wrappers taken off, that cannot be sampled this way."""
         if not hasattr(model, "generate"):
             raise TypeError(f"model: want a model of transformers that can generate, got {type(model).__name__}")
+
+    def most_positions(self, model: Any) -> int | None:
+        """Hook: how many tokens a prompt and its completion may have together, as far as it is known before."""
+        return table_of_positions(model.config)
 
     @abstractmethod
     def generate(

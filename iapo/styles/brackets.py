@@ -1,16 +1,14 @@
-"""Answers whose closing begins with a bracket that the answer may hold too: they end where theirs is closed."""
+"""Answers whose closing begins with a brace that the answer may hold too: they end where theirs is closed."""
 
 import re
 from functools import lru_cache
 
 from iapo.styles.interface import AnswerStyle, Marked
 
-_PARTNERS = {"{": "}", "(": ")", "[": "]"}
 
-
-def ends_in_bracket(opening: str, closing: str) -> bool:
-    """Whether an opening ends in a bracket, and the closing begins with its partner."""
-    return _PARTNERS.get(opening[-1:]) == closing[:1]
+def ends_in_brace(opening: str, closing: str) -> bool:
+    """Whether an opening ends in a brace, and the closing begins with its partner."""
+    return opening.endswith("{") and closing.startswith("}")
 
 
 def find_in_brackets(text: str, opening: str, style: AnswerStyle) -> Marked | None:

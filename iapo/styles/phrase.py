@@ -10,11 +10,7 @@ from iapo.styles.lines import one_line, rest_of_line, without_stars
 _USUAL = (
     r"\b(?:(?:the|my)\s+)?(?:(?:final|correct|right)\s+)*answer\b[*_]*\s*(?:is\b|was\b|[:=：])"
     r"|\bthe\s+(?:(?:final|correct|right|best)\s+)+(?:option|choice|result|solution)\s+(?:is\b|[:=：])"
-    r"|答案(?:是|为|為|[:=：])"
-    r"|\b(?:respuesta|resposta|risposta|réponse|antwort|lösung)(?:\s+(?:final|correcta?|finale|correcte))?"
-    r"\s+(?:es|é|è|est|ist|lautet)\b"
 )
-"""In English, Chinese, Spanish, Portuguese, Italian, French and German."""
 _LINE = re.compile(
     r"^[ \t]*[*_]*(?:=>|-+>|==+>|[→⇒⟹∴]|\\(?:Rightarrow|implies|therefore)\b|(?:A|Ans)\.?[ \t]*[:：])"
     r"[*_]*(?=[\s*]*[^\s*])",
@@ -45,8 +41,8 @@ _OWN_PERIOD = re.compile(r"(?:[A-Za-z]\.\s?[A-Za-z]|\.\s?)\.$")
 class Phrase(AnswerStyle):
     """What stands in the line behind the last phrase that announces it: ``The answer is 72.``, ``Final answer: 72``.
 
-    The usual phrases are read (``answer is``, ``answer:``, ``the correct option is``, in any case and in bold, and
-    ``answer is`` in some other languages), and the one that is asked with. Where there is none, the last line that
+    The usual phrases are read (``answer is``, ``answer:``, ``the correct option is``, in any case and in bold), and the
+    one that is asked with. Where there is none, the last line that
     begins with an arrow or ``A:`` counts; else the last line of all, if it begins with a label (``Total: 72``, in any
     language), or if a sentence in it concludes: ``So the total is 72.``, ``Thus she paid $72.`` A period that ends the
     sentence, the reasons given behind the answer (``72 because ...``) and further sentences are no part of it.

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from iapo.styles.brackets import ends_in_bracket, find_in_brackets
+from iapo.styles.brackets import ends_in_brace, find_in_brackets
 from iapo.styles.interface import AnswerStyle, Marked, Reasoned, ReasoningStyle, check_text
 
 
@@ -11,8 +11,8 @@ from iapo.styles.interface import AnswerStyle, Marked, Reasoned, ReasoningStyle,
 class AnswerTags(AnswerStyle):
     """The last closed pair of tags, ``<answer>72</answer>``; of nested pairs the inner one.
 
-    Where a bracket ends the opening tag and its partner begins the closing one (``answer{`` and ``}``), brackets in the
-    answer are balanced.
+    Where a brace ends the opening tag and its partner begins the closing one (``answer{`` and ``}``), braces in the
+    answer are balanced if they can be.
 
     Args:
         opening: the tag that opens the answer.
@@ -36,9 +36,11 @@ class AnswerTags(AnswerStyle):
         check_text("closing", self.closing)
 
     def find(self, text: str) -> Marked | None:
-        """Between the last opening tag that is closed and the first closing tag behind it, or its own bracket."""
-        if ends_in_bracket(self.opening, self.closing):
-            return find_in_brackets(text, re.escape(self.opening), self)
+        """Between the last opening tag that is closed and the first closing tag behind it, or its own brace."""
+        if ends_in_brace(self.opening, self.closing):
+            balanced = find_in_brackets(text, re.escape(self.opening), self)
+            if balanced is not None:
+                return balanced
         end = text.rfind(self.closing)
         opening = text.rfind(self.opening, 0, max(end, 0))
         if opening < 0:

@@ -14,12 +14,17 @@ ASSISTANT_ROLES = ("assistant", "model")
 LastAssistant = Literal["refuse", "drop", "continue"]
 """What becomes of an assistant's message at the end of a prompt: an error, left out, or continued by the completion."""
 
-_KEYS = (("role", "content"), ("from", "value"))
+_FORMS = (("role", "content"), ("from", "value"))
 """What messages have, those of this library's and of ShareGPT's form."""
-_BEGUN = re.compile(r"""\s*(array\()?\[\s*\{\s*["'](role|content|from|value)["']\s*:""")
+_ROLES = frozenset({*SYSTEM_ROLES, *ASSISTANT_ROLES, "user", "tool", "function", "human", "gpt"})
+_BEGUN = re.compile(rf"""\s*(array\()?\[\s*\{{\s*["'](role|from)["']\s*:\s*["']({"|".join(sorted(_ROLES))})["']\s*,""")
 """How a text begins that holds messages."""
-_NO_COMMA = re.compile(r"\}\s*\n\s*\{")
+_ENDED = re.compile(r"\]\s*(,\s*dtype=object\s*)?\)?\s*$")
+_ARRAY = re.compile(r"\s*array\((\[.*\])\s*,\s*dtype=object\)\s*", re.DOTALL)
+_NO_COMMA = re.compile(r"\}\n \{")
 """Between two messages as NumPy prints an array of them. Inside a text it would print a line's end as ``\\n``."""
+_WITH_MEANING = ("<super>", "<sub>", "<fraction>")
+_LOOSE_SPACE = re.compile(r"(?<=\W) | (?=\W)")
 _LONGEST = 1_000_000
 """Characters of messages as Python prints them that are read."""
 
@@ -88,7 +93,9 @@ def problem_of(prompt: str | Sequence[Message]) -> str:
 
 
 def problem_key(problem: str) -> str:
-    """What is equal for problems that differ in white space, case, the form of characters or invisible ones alone.
+    """A key that problems share which differ in white space, case, the form of characters or invisible ones alone.
+
+    White space between letters or digits counts, as one space; raised, lowered and fraction characters keep theirs.
 
     Args:
         problem: as `problem_of` gives it.
@@ -96,20 +103,33 @@ def problem_key(problem: str) -> str:
     Example:
         >>> problem_key("What is 3 + 4?") == problem_key("what is 3+4\uff1f\u200b")
         True
+        >>> problem_key("3²") == problem_key("32"), problem_key("1 23") == problem_key("12 3")
+        (False, False)
     """
-    text = unicodedata.normalize("NFKC", problem).casefold()
-    return "".join(each for each in text if each.isprintable() and not each.isspace()) or problem
+    signs = (
+        each if unicodedata.decomposition(each).startswith(_WITH_MEANING) else unicodedata.normalize("NFKC", each)
+        for each in unicodedata.normalize("NFC", problem)
+    )
+    seen = "".join(each for each in "".join(signs).casefold() if each.isprintable() or each.isspace())
+    return _LOOSE_SPACE.sub("", " ".join(seen.split())) or problem
 
 
 def _written_messages(text: str) -> Any:
     """The messages that a text holds; the text itself if it holds none."""
-    if not text.lstrip().startswith(("[", "{", "array(")):
+    if text.lstrip().startswith("{"):
+        one = written_value(text)
+        is_one = isinstance(one, Mapping) and (_are_messages([one]) or _are_messages(one.get("messages")))
+        return one if is_one else text
+    if not _BEGUN.match(text):
         return text
-    found = written_value(_NO_COMMA.sub("},{", text), _LONGEST)
-    one = found if isinstance(found, Mapping) else {}
-    if _are_messages(found) or _are_messages([one]) or _are_messages(one.get("messages")):
+    array = _ARRAY.fullmatch(text)
+    written = text if array is None else array[1]
+    found = written_value(written, _LONGEST)
+    if found is None and not (array is None and _begins_with_json(text)):
+        found = written_value(_NO_COMMA.sub("},{", written), _LONGEST)
+    if _are_messages(found):
         return found
-    if found is None and _BEGUN.match(text) and not _begins_with_json(text):
+    if found is None and not _begins_with_json(text) and (_ENDED.search(text) or "}]" not in text):
         raise ValueError(
             f"begins like messages, {text[:60]!r}, but is neither JSON nor a list as Python prints it (cut off, or a "
             "quote that is not escaped); write messages with json.dumps, or put a word before what is a text"
@@ -118,7 +138,7 @@ def _written_messages(text: str) -> Any:
 
 
 def _begins_with_json(text: str) -> bool:
-    """Whether a text is more than JSON that it begins with."""
+    """Whether a text is JSON, or more than JSON that it begins with."""
     try:
         json.JSONDecoder().raw_decode(text.lstrip())
     except (ValueError, RecursionError):
@@ -130,7 +150,7 @@ def _are_messages(value: Any) -> bool:
     """Whether a value is a list of mappings that are messages, or mean to be."""
     if not isinstance(value, list) or not value or not all(isinstance(each, Mapping) for each in value):
         return False
-    return any(all(who in each for each in value) and any(what in each for each in value) for who, what in _KEYS)
+    return any(all(each.get(who) in _ROLES and what in each for each in value) for who, what in _FORMS)
 
 
 def _message(index: int, message: Any) -> Message:

@@ -68,6 +68,9 @@ def numbered_rows(path: Path, kind: str) -> Numbered:
                 f"data: {place} of {path} is {type(row).__name__}, something else than one object per row: want an "
                 "object of columns a line, or an array of such objects"
             )
+        if isinstance(row, _Doubled):
+            place = f"row {index}" if line is None else f"line {line}"
+            raise ValueError(f"data: {place} of {path} has the columns {row.names} more than once; want each once")
     if len(rows) == 1 and kind == ".json":
         _check_row(path, rows[0][1])
     return rows
@@ -177,17 +180,23 @@ def _whole(text: str) -> Any:
         return None
 
 
+class _Doubled(dict[str, Any]):
+    """An object that has some names more than once: of two values, which is meant?"""
+
+    names: list[str]
+
+
 def _loads(text: str) -> Any:
-    """JSON whose objects have each name once: of two values, which is meant?"""
-    return json.loads(text, object_pairs_hook=_once)
+    return json.loads(text, object_pairs_hook=_object)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"an object has {sorted({name for name in names if names.count(name) > 1})} more than once")
-    return found
+    if len(found) == len(pairs):
+        return found
+    doubled, names = _Doubled(found), [name for name, _ in pairs]
+    doubled.names = sorted(name for name in found if names.count(name) > 1)
+    return doubled
 
 
 def _check_row(path: Path, row: Row) -> None:

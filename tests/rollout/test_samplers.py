@@ -264,13 +264,20 @@ def test_what_cannot_generate_is_refused(sampler_class: Class) -> None:
         sampler_class(Bare(), words(), 4)([[1]], 1)
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama"])
-def test_a_prompt_that_leaves_no_room_is_named(sampler_class: Class, family: str) -> None:
-    model = model_of(family)
+def test_a_model_that_computes_its_positions_runs_on(sampler_class: Class) -> None:
+    model = model_of("llama")
+    positions = model.config.max_position_embeddings
+    assert len(sampler_class(model, words(), 6)([[5] * (positions - 5)], 1)) == 1
+
+
+def test_a_prompt_that_leaves_no_room_is_named(sampler_class: Class) -> None:
+    model = model_of("gpt2")
     positions = model.config.max_position_embeddings
     sampler = sampler_class(model, words(), 6)
-    beyond = rf"prompts\[1\]: has {positions - 5} tokens, which with max_new_tokens \(6\) are more than {positions} pos"
-    with pytest.raises(ValueError, match=f"{beyond}.* the model has; lower max_new_tokens to 5, or"):
+    beyond = (
+        rf"prompts\[1\]: has {positions - 5} tokens, which with max_new_tokens \(6\) are more than the {positions} "
+    )
+    with pytest.raises(ValueError, match=f"{beyond}.*; lower max_new_tokens to 5, or"):
         sampler([[5], [5] * (positions - 5)], 1)
     with pytest.raises(ValueError, match=rf"prompts\[0\]: has {positions + 1} tokens.* give shorter prompts"):
         sampler([[5] * (positions + 1)], 1)

@@ -166,8 +166,8 @@ def test_a_field_may_be_long(tmp_path: Path) -> None:
         ("a.parquet", b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS .*git lfs pull"),
         ("a.csv", TABLE.encode("utf-16-le"), r"a\.csv has zero bytes.*iconv -f utf-16le -t utf-8"),
         ("a.jsonl", b"\x80\x04\x95\x10\0\0\0", r"a\.jsonl has zero bytes.*begins with b'"),
-        ("a.jsonl", b'{"prompt": "1", "prompt": "2"}', r"line 1 of .*: an object has \['prompt'\] more than once"),
-        ("a.json", b'[{"prompt": "1", "prompt": "2"}]', r"an object has \['prompt'\] more than once"),
+        ("a.jsonl", b'{"prompt": "1", "prompt": "2"}', r"line 1 of .* has the columns \['prompt'\] more than once"),
+        ("a.json", b'[{"prompt": "1", "prompt": "2"}]', r"row 0 of .* has the columns \['prompt'\] more than once"),
         ("a.parquet", b"PAR1 nothing PAR1", r"a\.parquet cannot be read as Parquet"),
     ],
 )

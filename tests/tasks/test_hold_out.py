@@ -40,7 +40,7 @@ def test_held_out_prompts_are_on_one_side(texts: list[object], data: st.DataObje
 OTHER_FORMS = [
     lambda text: text,
     lambda text: f"  {text.replace(' ', '  ')} ",
-    lambda text: text.replace(" ", ""),
+    lambda text: text.replace(" + ", "+"),
     lambda text: f"\ufeff{text.title()}\u200b\0",
     lambda text: text.replace("+", "\uff0b"),
     lambda text: [{"role": "user", "content": text}],

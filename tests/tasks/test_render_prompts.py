@@ -183,6 +183,7 @@ SAID = [
         repr,
         lambda messages: "\n " + json.dumps(messages, indent=1),
         lambda messages: str(np.array(messages, dtype=object)),
+        lambda messages: repr(np.array(messages, dtype=object)),
         lambda messages: np.array(messages, dtype=object),
         lambda messages: [{**each, "content": np.array(each["content"], dtype=object)} for each in messages],
     ],
@@ -202,6 +203,13 @@ def test_messages_may_be_the_text_of_a_table_or_arrays(write: Any) -> None:
         '[{"role": "user", "content": "hi"}] How many messages are these?',
         "[]",
         '[{"x": 1}',
+        "[{'value': x} for x in range(3)]\nWhat does this evaluate to?",
+        '[{"value": 1}, {"value": 2},]\nMend this JSON.',
+        "[{'from': a, 'to': b} for a, b in edges] How many?",
+        "[{'role': 'user', 'content': 'a'}][0]['role'] == ?",
+        '[{"from": "Paris", "to": "Rome", "value": 3}]',
+        '{"from": "EUR", "to": "USD", "value": 3}',
+        '{"role": "wizard", "content": "a spell book"}',
     ],
 )
 def test_a_text_that_begins_like_a_list_stays_a_text(text: str) -> None:
@@ -213,7 +221,6 @@ def test_a_text_that_begins_like_a_list_stays_a_text(text: str) -> None:
     [
         (json.dumps(SAID)[:-9], r"begins like messages, '\[\{\"role\": .*json\.dumps, or put a word before"),
         ('[{"role": "user", "content": "a "b" c"}]', "begins like messages, .* a quote that is not escaped"),
-        (repr(np.array(SAID, dtype=object)), "begins like messages"),
         (json.dumps(SAID[0]), "is of type dict, want a text or a list of messages"),
         (json.dumps({"messages": SAID}), "is of type dict, want a text or a list of messages"),
         ('[{"from": "human", "value": "hi"}]', r"has a message 0 of \['from', 'value'\], want a mapping with role"),

@@ -49,7 +49,6 @@ _REWRITTEN = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\\(?:text)?color\s*\{[^{}]*\}", ""),
-        (r"(?<=\d)\s*[个個只隻名人本张張支件颗顆辆輛]$", ""),  # Chinese counters
         (r"\\(?:left|right)\s*\.(?!\d)", ""),
         (r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|bf|rm)(?![A-Za-z])", ""),
         (r"\\mathbb\s*\{?\s*R\s*\}?", r"(-\\infty,\\infty)"),

@@ -97,7 +97,6 @@ class VLLMSampler(EngineSampler):
         if self.max_model_len is not None and positions is not None and self.max_model_len > positions:
             raise ValueError(f"max_model_len: got {self.max_model_len}, the model has {positions} positions")
 
-    @property
-    def most_positions(self) -> int | None:
+    def most_positions(self, model: Any) -> int | None:
         """Those of ``max_model_len``, or the model's."""
-        return self.max_model_len
+        return self.max_model_len or limits_of(model).positions

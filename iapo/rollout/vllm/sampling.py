@@ -7,13 +7,12 @@ from typing import Any
 import torch
 
 from iapo.ops.padding import pad_rows
-from iapo.policy.limits import check_room
+from iapo.policy.limits import check_room, limits_of
 from iapo.policy.support import check_causal
 from iapo.rollout.language_model import Generated, LanguageModelSampler
 from iapo.rollout.vllm.engine import Engine
 
-_ENGINE = "the engine (max_model_len, of a server --max-model-len; cache_gib and the model bound them)"
-"""What has few positions, in messages."""
+_REMEDY = "raise max_model_len (of a server --max-model-len) or cache_gib, as far as the model goes"
 
 
 def right_modes(temperature: float, top_p: float) -> tuple[str, ...]:
@@ -53,10 +52,9 @@ class EngineSampler(LanguageModelSampler):
     def check_engine(self, engine: Engine) -> None:
         """Hook: raise for an engine with weights that is not as the sampler needs it."""
 
-    @property
-    def most_positions(self) -> int | None:
-        """Hook: positions of a prompt with its completion, where they are said before the engine is."""
-        return None
+    def most_positions(self, model: Any) -> int | None:
+        """The model's: an engine would cut completions in silence."""
+        return limits_of(model).positions
 
     def generate(
         self, model: Any, prompt_ids: list[list[int]], group_size: int, eos_ids: Sequence[int], pad_id: int
@@ -64,13 +62,11 @@ class EngineSampler(LanguageModelSampler):
         """Tokens and log-probabilities of all completions, which vLLM puts into batches itself."""
         engine = self.engine
         assert engine is not None
-        # An engine would cut completions in silence.
-        check_room(prompt_ids, self.max_new_tokens, self.most_positions, _ENGINE)
         # Autocast would reach the products of an engine in this process, and is not in those of a server.
         with torch.autocast(model.device.type, enabled=False):
             engine.load(model)
             self.check_engine(engine)
-            check_room(prompt_ids, self.max_new_tokens, engine.length, _ENGINE)
+            check_room(prompt_ids, self.max_new_tokens, engine.length, _REMEDY)
             engine.check(model, prompt_ids[0])
             found = engine.complete(
                 prompt_ids,
