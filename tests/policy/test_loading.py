@@ -55,9 +55,7 @@ def test_weights_that_are_not_all_there_are_refused(copy: Path) -> None:
     left_out = next(name for name in weights if name.endswith("down_proj.weight"))
     del weights[left_out]
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(
-        ValueError, match=rf"lack 1 of the tensors of .*, such as {left_out}, which would be newly"
-    ):
+    with pytest.raises(ValueError, match=rf"lack 1 of the tensors of .*, such as {left_out}, which would be newly"):
         load_model(str(copy))
 
 
