@@ -104,7 +104,7 @@ def check_room(
             help_ = f"lower max_new_tokens to {room}" if room > 0 else "give shorter prompts"
             raise ValueError(
                 f"prompts[{index}]: has {len(ids)} tokens, which with max_new_tokens ({max_new_tokens}) are more than "
-                f"the {positions} positions that there are; {help_}, or {remedy}"
+                f"{positions} positions; {help_}, or {remedy}"
             )
 
 

@@ -275,7 +275,7 @@ def test_a_prompt_that_leaves_no_room_is_named(sampler_class: Class) -> None:
     positions = model.config.max_position_embeddings
     sampler = sampler_class(model, words(), 6)
     beyond = (
-        rf"prompts\[1\]: has {positions - 5} tokens, which with max_new_tokens \(6\) are more than the {positions} "
+        rf"prompts\[1\]: has {positions - 5} tokens, which with max_new_tokens \(6\) are more than {positions} pos"
     )
     with pytest.raises(ValueError, match=f"{beyond}.*; lower max_new_tokens to 5, or"):
         sampler([[5], [5] * (positions - 5)], 1)
