@@ -274,9 +274,7 @@ def test_a_prompt_that_leaves_no_room_is_named(sampler_class: Class) -> None:
     model = model_of("gpt2")
     positions = model.config.max_position_embeddings
     sampler = sampler_class(model, words(), 6)
-    beyond = (
-        rf"prompts\[1\]: has {positions - 5} tokens, which with max_new_tokens \(6\) are more than {positions} pos"
-    )
+    beyond = rf"prompts\[1\]: has {positions - 5} tokens, which with max_new_tokens \(6\) are more than {positions} pos"
     with pytest.raises(ValueError, match=f"{beyond}.*; lower max_new_tokens to 5, or"):
         sampler([[5], [5] * (positions - 5)], 1)
     with pytest.raises(ValueError, match=rf"prompts\[0\]: has {positions + 1} tokens.* give shorter prompts"):
