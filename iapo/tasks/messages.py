@@ -16,8 +16,8 @@ LastAssistant = Literal["refuse", "drop", "continue"]
 
 _FORMS = (("role", "content"), ("from", "value"))
 """What messages have, those of this library's and of ShareGPT's form."""
-_ROLES = frozenset({*SYSTEM_ROLES, *ASSISTANT_ROLES, "user", "tool", "function", "human", "gpt"})
-_BEGUN = re.compile(rf"""\s*(array\()?\[\s*\{{\s*["'](role|from)["']\s*:\s*["']({"|".join(sorted(_ROLES))})["']\s*,""")
+_ROLES = (*SYSTEM_ROLES, *ASSISTANT_ROLES, "user", "tool", "function", "human", "gpt")
+_BEGUN = re.compile(rf"""\s*(array\()?\[\s*\{{\s*["'](role|from)["']\s*:\s*["']({"|".join(_ROLES)})["']\s*,""")
 """How a text begins that holds messages."""
 _ENDED = re.compile(r"\]\s*(,\s*dtype=object\s*)?\)?\s*$")
 _ARRAY = re.compile(r"\s*array\((\[.*\])\s*,\s*dtype=object\)\s*", re.DOTALL)

@@ -210,6 +210,7 @@ def test_messages_may_be_the_text_of_a_table_or_arrays(write: Any) -> None:
         '[{"from": "Paris", "to": "Rome", "value": 3}]',
         '{"from": "EUR", "to": "USD", "value": 3}',
         '{"role": "wizard", "content": "a spell book"}',
+        '{"role": ["user"], "content": "x"}',
     ],
 )
 def test_a_text_that_begins_like_a_list_stays_a_text(text: str) -> None:
