@@ -95,10 +95,15 @@ def inspect_prompt(
         sample = stopping(sampler, problems.stop(examples, tokenizer))(model, tokenizer)
         references = read_references(rows, place) if settings.answer == "reference" else []
         follows = getattr(sample, "max_new_tokens", 0) + max(map(len, encode_prompts(references, tokenizer)), default=0)
-        Room(tokenizer, limits_of(model), follows + len(forced_tokens(estimator, None))).fitting(rows, place)
+
+        def check_room(asked: MIEstimator) -> None:
+            forced = len(forced_tokens(asked, None))
+            Room(tokenizer, limits_of(model), follows + forced).fitting(rows, place)
+
+        check_room(estimator)  # before anything is sampled to find the style, which may force more tokens
         style = choose_style(styles, problems.resolve(), sample, tokenizer, [rows[0]["prompt"]], device)
         estimator = estimator_in_style(estimator, style, tokenizer)
-        Room(tokenizer, limits_of(model), follows + len(forced_tokens(estimator, None))).fitting(rows, place)
+        check_room(estimator)
         rollout = sampler_in_style(sample, style)([rows[0]["prompt"]], settings.samples)
         total = None
         if settings.prompt is None:

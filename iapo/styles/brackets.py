@@ -12,32 +12,31 @@ def ends_in_brace(opening: str, closing: str) -> bool:
 
 
 def find_in_brackets(text: str, opening: str, style: AnswerStyle) -> Marked | None:
-    r"""The closed answer that opens last; brackets inside are balanced, and escaped ones (``\{``) are characters.
+    r"""The closed answer that opens last; braces inside are balanced, and escaped ones (``\{``) are characters.
 
     Args:
         text: that is read.
-        opening: a regular expression of what opens an answer, its bracket included.
-        style: whose closing begins with the partner of that bracket; an answer that is closed in another way is none.
+        opening: a regular expression of what opens an answer, its brace included.
+        style: whose closing begins with the partner of that brace; an answer that is closed in another way is none.
     """
-    parts = _parts(opening, style.opening[-1], style.closing[0])
     opened: list[tuple[int, int] | None] = []
     last: Marked | None = None
     first = re.search(opening, text)
-    for part in parts.finditer(text, first.start() if first else len(text)):
-        if part[0] == style.closing[0]:
+    for part in _parts(opening).finditer(text, first.start() if first else len(text)):
+        if part[0] == "}":
             answer = opened.pop() if opened else None
             closes = answer is not None and text.startswith(style.closing, part.start())
             if answer is not None and closes and (last is None or answer[0] > last.opening):
                 last = Marked(*answer, part.start(), part.start() + len(style.closing), style)
         elif part["opening"] is not None:
             opened.append((part.start(), part.end()))
-        elif part[0] == style.opening[-1]:
+        elif part[0] == "{":
             opened.append(None)
     return last
 
 
 @lru_cache
-def _parts(opening: str, left: str, right: str) -> re.Pattern[str]:
-    """What opens an answer, an escaped character, or a bracket."""
-    escaped = rf"\\(?!{opening})." if opening.startswith(r"\\") else r"\\."  # in r"\\boxed{1}" no bracket is
-    return re.compile(rf"(?P<opening>{opening})|{escaped}|[{re.escape(left + right)}]", re.DOTALL)
+def _parts(opening: str) -> re.Pattern[str]:
+    """What opens an answer, an escaped character, or a brace."""
+    escaped = rf"\\(?!{opening})." if opening.startswith(r"\\") else r"\\."  # in r"\\boxed{1}" no brace is
+    return re.compile(rf"(?P<opening>{opening})|{escaped}|[{{}}]", re.DOTALL)

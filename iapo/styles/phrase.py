@@ -42,10 +42,10 @@ class Phrase(AnswerStyle):
     """What stands in the line behind the last phrase that announces it: ``The answer is 72.``, ``Final answer: 72``.
 
     The usual phrases are read (``answer is``, ``answer:``, ``the correct option is``, in any case and in bold), and the
-    one that is asked with. Where there is none, the last line that
-    begins with an arrow or ``A:`` counts; else the last line of all, if it begins with a label (``Total: 72``, in any
-    language), or if a sentence in it concludes: ``So the total is 72.``, ``Thus she paid $72.`` A period that ends the
-    sentence, the reasons given behind the answer (``72 because ...``) and further sentences are no part of it.
+    one that is asked with. Where there is none, the last line that begins with an arrow or ``A:`` counts; else the last
+    line of all, if it begins with a label (``Total: 72``, in any language), or if a sentence in it concludes: ``So the
+    total is 72.``, ``Thus she paid $72.`` A period that ends the sentence, the reasons given behind the answer
+    (``72 because ...``) and further sentences are no part of it.
 
     Args:
         opening: the phrase that asks for an answer.

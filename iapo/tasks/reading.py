@@ -62,14 +62,13 @@ def numbered_rows(path: Path, kind: str) -> Numbered:
         return _read_table(path, text, "\t" if kind == ".tsv" else _separator(text))
     rows = _read_json(path, text)
     for index, (line, row) in enumerate(rows):
+        place = f"row {index}" if line is None else f"line {line}"
         if not isinstance(row, dict):
-            place = f"row {index}" if line is None else f"line {line}"
             raise ValueError(
                 f"data: {place} of {path} is {type(row).__name__}, something else than one object per row: want an "
                 "object of columns a line, or an array of such objects"
             )
         if isinstance(row, _Doubled):
-            place = f"row {index}" if line is None else f"line {line}"
             raise ValueError(f"data: {place} of {path} has the columns {row.names} more than once; want each once")
     if len(rows) == 1 and kind == ".json":
         _check_row(path, rows[0][1])
