@@ -98,7 +98,7 @@ def inspect_prompt(
 
         def check_room(asked: MIEstimator) -> None:
             forced = len(forced_tokens(asked, None))
-            Room(tokenizer, limits_of(model), follows + forced).fitting(rows, place)
+            Room(tokenizer, limits_of(model).scored, follows + forced).fitting(rows, place)
 
         check_room(estimator)  # before anything is sampled to find the style, which may force more tokens
         style = choose_style(styles, problems.resolve(), sample, tokenizer, [rows[0]["prompt"]], device)

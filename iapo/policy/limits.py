@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jaxtyping import Float
@@ -18,10 +18,18 @@ class Limits:
     Args:
         positions: the largest number of tokens of a text; ``None``: its config names none.
         vocabulary: token ids are below this number, that of its embeddings; very large if nothing names it.
+        turning: of a model that rotates all keys by other angles in a longer text, the tokens up to which it does not.
     """
 
     positions: int | None
     vocabulary: int
+    turning: int | None = None
+
+    @property
+    def scored(self) -> "Limits":
+        """What it takes where the log-probabilities of texts are needed: none beyond `turning`."""
+        found = [each for each in (self.positions, self.turning) if each is not None]
+        return replace(self, positions=min(found, default=None))
 
     def check_tokens(self, ids: Iterable[int], tokenizer: Any, what: object) -> None:
         """Raise for a token that the model has no embedding of.
@@ -50,24 +58,27 @@ def limits_of(model: Any) -> Limits:
     embeddings = inner.get_input_embeddings() if hasattr(inner, "get_input_embeddings") else None
     found = limits_of_config(inner.config)
     rows = getattr(embeddings, "num_embeddings", None)
-    return Limits(found.positions, found.vocabulary if rows is None else rows)
+    return found if rows is None else replace(found, vocabulary=rows)
 
 
 def limits_of_config(config: Any) -> Limits:
     """What a model of this configuration takes.
 
-    Positions are ``max_position_embeddings``, or what ``yarn`` scaling makes of those that it was trained on.
+    Positions are ``max_position_embeddings``, times the factor of ``linear`` scaling, or what ``yarn`` scaling makes of
+    those that the model was trained on.
     """
     text = config.get_text_config(decoder=True)
     positions = getattr(text, "max_position_embeddings", None)
     if not isinstance(positions, int) or positions <= 0:
         return Limits(None, getattr(text, "vocab_size", sys.maxsize))
     rope = getattr(text, "rope_parameters", None) or {}
-    # By kind of layer in some models.
+    if rope.get("rope_type") == "linear":
+        positions = int(rope["factor"] * positions)
+    # By kind of layer in some models (of which Gemma 3, with linear scaling of some layers, has multiplied already).
     for each in [rope, *(inner for inner in rope.values() if isinstance(inner, dict))]:
         if each.get("rope_type") == "yarn" and "original_max_position_embeddings" in each:
             positions = max(positions, int(each["factor"] * each["original_max_position_embeddings"]))
-    return Limits(positions, getattr(text, "vocab_size", sys.maxsize))
+    return Limits(positions, getattr(text, "vocab_size", sys.maxsize), turning_length(text))
 
 
 def table_of_positions(config: Any) -> int | None:
@@ -79,6 +90,23 @@ def table_of_positions(config: Any) -> int | None:
     if getattr(text, "rope_parameters", None) or getattr(text, "alibi", False) or text.model_type == "xglm":
         return None
     return limits_of_config(config).positions
+
+
+def turning_length(config: Any) -> int | None:
+    """Positions beyond which all rotary angles change; ``None``: they never do.
+
+    They do with ``dynamic`` scaling, and with ``longrope`` scaling unless both of its factors are the same.
+    """
+    found = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    settings = [found, *(each for each in found.values() if isinstance(each, dict))]
+    lengths = [
+        each.get("original_max_position_embeddings")
+        or getattr(config, "original_max_position_embeddings", None)
+        or config.max_position_embeddings
+        for each in settings
+        if each.get("rope_type", each.get("type")) in ("dynamic", "longrope") and not _same_factors(each)
+    ]
+    return min(lengths, default=None)
 
 
 def check_room(
@@ -122,3 +150,8 @@ def check_logits(logits: Float[Tensor, "*axes vocab"]) -> None:
             "model: its logits are NaN or infinite, so that nothing can be sampled; its weights are damaged, or too "
             "large for the precision (--precision fp32; a smaller --optimizer.lr if it was trained so far)"
         )
+
+
+def _same_factors(settings: dict[str, Any]) -> bool:
+    short, long = settings.get("short_factor"), settings.get("long_factor")
+    return short is not None and short == long

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from iapo.policy.forward import UnsupportedModelError, unwrap
-from iapo.policy.limits import limits_of_config, table_of_positions
+from iapo.policy.limits import limits_of_config, table_of_positions, turning_length
 
 _OFFSET_POSITIONS = frozenset(
     ["camembert", "data2vec-text", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"]
@@ -85,23 +85,6 @@ def layer_types(config: Any) -> set[str]:
     return {"full_attention" if kind == "attention" else kind for kind in found}
 
 
-def turning_length(config: Any) -> int | None:
-    """Positions beyond which all rotary angles change; ``None``: they never do.
-
-    They do with ``dynamic`` scaling, and with ``longrope`` scaling unless both of its factors are the same.
-    """
-    found = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    settings = [found, *(each for each in found.values() if isinstance(each, dict))]
-    lengths = [
-        each.get("original_max_position_embeddings")
-        or getattr(config, "original_max_position_embeddings", None)
-        or config.max_position_embeddings
-        for each in settings
-        if each.get("rope_type", each.get("type")) in ("dynamic", "longrope") and not _same_factors(each)
-    ]
-    return min(lengths, default=None)
-
-
 def check_length(config: Any, longest: int) -> None:
     """Raise unless the model has positions for ``longest`` tokens: prompt, completion and what is appended.
 
@@ -158,8 +141,3 @@ def _padding_is_text(model: nn.Module, text: Any) -> bool:
     # A wrapper such as PEFT's has a signature of its own, which does not say what the model inside takes.
     inner = next((module for module in unwrap(model).modules() if isinstance(module, PreTrainedModel)), None)
     return inner is not None and "position_ids" not in inspect.signature(type(inner).forward).parameters
-
-
-def _same_factors(settings: dict[str, Any]) -> bool:
-    short, long = settings.get("short_factor"), settings.get("long_factor")
-    return short is not None and short == long

@@ -1,6 +1,7 @@
 """How a reward function is called, and its scores read: those written for TRL work as they are."""
 
 import asyncio
+import contextlib
 import inspect
 import math
 import threading
@@ -129,8 +130,15 @@ async def _awaited(awaitable: Any) -> Any:
 def _loop() -> asyncio.AbstractEventLoop:
     """One loop for all calls: a client that a reward keeps (for a judge, say) belongs to the loop that it began in."""
     loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, daemon=True, name="iapo-async-rewards").start()
+    threading.Thread(target=_run, args=(loop,), daemon=True, name="iapo-async-rewards").start()
     return loop
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    """Forever: ``exit()`` in a task that a reward began goes to the one who awaits it, and out of the loop too."""
+    while True:
+        with contextlib.suppress(SystemExit):
+            loop.run_forever()
 
 
 def _keep_nothing(*args: Any, **kwargs: Any) -> None:

@@ -66,7 +66,11 @@ def main(path: str, name: str, seconds: float, tied: bool, by_name: bool) -> Non
 
 
 def call(function: Any, item: dict[str, Any]) -> Any:
-    """The function called with what its signature names, all if it has ``**kwargs``; TRL's logging keeps nothing."""
+    """The function called with what its signature names, all if it has ``**kwargs``; TRL's logging keeps nothing.
+
+    What a partial function was given stays.
+    """
+    item = {name: value for name, value in item.items() if name not in getattr(function, "keywords", ())}
     try:
         parameters = inspect.signature(function).parameters
     except ValueError:  # a builtin that does not tell

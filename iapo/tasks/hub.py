@@ -66,8 +66,11 @@ class HubTask(Task):
         return take(data, limit)
 
     def _saved(self, data: Any) -> Any:
-        """The split of what ``save_to_disk`` wrote: several by name, or one, ``train`` where it has no name."""
-        parts = data if isinstance(data, dict) else {str(data.split or "train"): data}
+        """The split of what ``save_to_disk`` wrote: several by name, or one, ``train`` where it has no name.
+
+        One that was a slice, as ``train[:100]``, has the name of what it was cut from.
+        """
+        parts = data if isinstance(data, dict) else {str(data.split or "train").split("[")[0]: data}
         if self.config is not None:
             raise ValueError("save_to_disk wrote it, so that it has no configurations")
         if self.hub_split not in parts:

@@ -70,8 +70,8 @@ class Room:
         others = ", ".join(short_place(numbers[index]) for index in long[:_NAMED])
         found = (
             f"data: the prompt of row {numbers[long[0]]} has {lengths[long[0]]} tokens, and with {self.reserved} that "
-            f"may follow it does not fit the {most} positions of the model ({len(long)} of {len(rows)} such rows: "
-            f"{others}{', ...' if len(long) > _NAMED else ''})"
+            f"may follow it does not fit the {most} positions {_whose(self.limits)} ({len(long)} of {len(rows)} such "
+            f"rows: {others}{', ...' if len(long) > _NAMED else ''})"
         )
         if self.long_prompts == "refuse" or len(long) == len(rows):
             beyond = max(lengths[index] for index in long) + self.reserved - most
@@ -83,6 +83,12 @@ class Room:
         _LOG.warning("%s, which are dropped", found)
         dropped = set(long)
         return [index for index in range(len(rows)) if index not in dropped]
+
+
+def _whose(limits: Limits) -> str:
+    if limits.positions != limits.turning:
+        return "of the model"
+    return "up to which the model rotates its keys by the same angles (dynamic or longrope scaling)"
 
 
 def reserved_by(max_new_tokens: int, tokenizer: Any, forced: ForcedAnswers | None) -> int:

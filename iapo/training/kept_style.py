@@ -22,6 +22,7 @@ def kept_style(folder: Path, settings: Mapping[str, Any]) -> CompletionStyle | N
         settings: as plain data, of the run that goes on.
 
     Raises:
+        ImportError: the file names a class that is not there.
         ValueError: the file is damaged, or names a class that is no style.
     """
     path = folder / "config.json"
@@ -59,6 +60,7 @@ def from_plain(content: Any) -> Any:
     """The style that `plain` wrote.
 
     Raises:
+        ImportError: a class that is not there.
         ValueError: a class that is no style.
     """
     if isinstance(content, list):
@@ -66,6 +68,10 @@ def from_plain(content: Any) -> Any:
     if not isinstance(content, Mapping):
         return content
     kind = locate(content["class_path"])
+    if kind is None:
+        raise ImportError(
+            f"style: the run was made with {content['class_path']}, which cannot be imported; put it back where it was"
+        )
     if not isinstance(kind, type) or not issubclass(kind, AnswerStyle | ReasoningStyle | CompletionStyle | Steps):
         raise ValueError(f"style: {content['class_path']} is no style; the run's config.json names it")
     return kind(**{name: from_plain(value) for name, value in content["init_args"].items()})

@@ -108,7 +108,7 @@ def open_run(
     def room(model: nn.Module, tokenizer: Any, sampler: Sampler, estimator: MIEstimator) -> Room:
         """What follows a prompt at most: a completion, what an answer is asked for with, and a reference."""
         forced = forced_tokens(estimator, choices.assigner)
-        limits = limits_of(model)
+        limits = limits_of(model).scored
         limits.check_tokens(forced, tokenizer, "estimator: postfix and closing")
         reserved = getattr(sampler, "max_new_tokens", 0) + len(forced) + answers
         return Room(tokenizer, limits, reserved, problems.long_prompts)

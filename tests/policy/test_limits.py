@@ -32,6 +32,13 @@ def test_yarn_multiplies_the_positions_that_a_model_was_trained_on() -> None:
         assert limits_of_config(config) == Limits(found, 7)
 
 
+@pytest.mark.parametrize(("kind", "found"), [("linear", 80), ("dynamic", 32), ("default", 32)])
+def test_linear_scaling_multiplies_the_positions(kind: str, found: int) -> None:
+    rope = {"rope_type": kind, "rope_theta": 1e4, "factor": 2.5}
+    config = AutoConfig.for_model("llama", vocab_size=7, max_position_embeddings=32, rope_parameters=rope)
+    assert limits_of_config(config) == Limits(found, 7, 32 if kind == "dynamic" else None)
+
+
 def test_limits_without_loading_weights() -> None:
     assert load_limits("embedded") == limits_of(load_model("embedded")[0])
 

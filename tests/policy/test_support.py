@@ -14,6 +14,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from iapo import Rollout
 from iapo.estimators import EarlyExitEntropy, NextTokenEntropy, UnsupportedModelError
 from iapo.policy import completion_logprobs, support
+from iapo.policy.limits import turning_length
 
 SHAPE = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 SPECIAL = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "vocab_size": VOCAB}
@@ -133,7 +134,7 @@ def test_the_shortest_turning_length_counts():
     config.rope_parameters = {
         name: {**ROPE, "original_max_position_embeddings": length} for name, length in [("a", 8), ("b", 4)]
     }
-    assert support.turning_length(config) == 4
+    assert turning_length(config) == 4
 
 
 @pytest.mark.parametrize(

@@ -192,13 +192,17 @@ def test_a_reward_does_not_end_the_process() -> None:
     async def leaves_later(**_: Any) -> list[float]:
         raise SystemExit(0)
 
+    async def leaves_in_a_task(**_: Any) -> list[float]:
+        return (await asyncio.gather(judge(["one"]), leaves_later()))[0]
+
     async def judge(completions: list[str]) -> list[float]:
         return [1.0] * len(completions)
 
     with pytest.raises(RuntimeError, match="reward 'mine' raised SystemExit: 0"):
         run(leaves)
-    with pytest.raises(RuntimeError, match=r"reward 'mine' raised RuntimeError: it called exit\(0\)"):
-        run(leaves_later, time_limit=5.0)
+    for function in (leaves_later, leaves_in_a_task):
+        with pytest.raises(RuntimeError, match=r"reward 'mine' raised RuntimeError: it called exit\(0\)"):
+            run(function, time_limit=5.0)
     assert run(judge, time_limit=5.0) == [1.0, 1.0]
 
 

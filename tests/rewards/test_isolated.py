@@ -78,7 +78,7 @@ def test_a_failure_may_leave_its_completion_unscored(file):
 
 
 TRL_STYLE = """
-import asyncio
+import asyncio, functools
 
 def chat(completions, answer):
     return [float(completion[0]["content"] == right) for completion, right in zip(completions, answer)]
@@ -95,6 +95,11 @@ async def later(completions, answer, log_extra=None):
 def needs(completions, level):
     return [1.0]
 
+def scaled(completions, answer, scale):
+    return [scale * (chat[0]["content"] == right) for chat, right in zip(completions, answer)]
+
+twice = functools.partial(scaled, scale=2.0)
+
 def yields(completions, answer, /):
     for completion, right in zip(completions, answer):
         yield float(completion[0]["content"] == right)
@@ -103,7 +108,7 @@ def yields(completions, answer, /):
 
 @pytest.mark.parametrize(
     ("name", "scores"),
-    [("chat", [1.0, 0.0]), ("last", [4.5, 4.5]), ("later", [1.0, 1.0]), ("yields", [1.0, 0.0])],
+    [("chat", [1.0, 0.0]), ("last", [4.5, 4.5]), ("later", [1.0, 1.0]), ("yields", [1.0, 0.0]), ("twice", [2.0, 0.0])],
 )
 def test_a_function_written_for_trl_works_on_messages(tmp_path, name, scores):
     path = tmp_path / "mine.py"
@@ -111,7 +116,7 @@ def test_a_function_written_for_trl_works_on_messages(tmp_path, name, scores):
     reward = IsolatedReward(str(path), name)
     prompt = [{"role": "user", "content": "1+1?"}]
     chats = [[{"role": "assistant", "content": text}] for text in ("2", "3")]
-    columns = {"answer": ["2", "2"], "hint": [None, {"a": [1]}]}
+    columns = {"answer": ["2", "2"], "hint": [None, {"a": [1]}], "scale": [5.0, 5.0]}
     assert score({"mine": reward}, [prompt] * 2, chats, [[1], [2]], columns).by_function["mine"] == scores
     reward.close()
 

@@ -29,9 +29,11 @@ def test_what_save_to_disk_wrote_is_read(tmp_path: Path) -> None:
     data = datasets.Dataset.from_list(rows)
     data.save_to_disk(tmp_path / "one")
     datasets.Dataset.from_list(rows, split="test").save_to_disk(tmp_path / "test")
+    datasets.Dataset.from_list(rows, split="test[:5%]").save_to_disk(tmp_path / "slice")
     datasets.DatasetDict(first=data, second=data).save_to_disk(tmp_path / "two")
     assert load_rows(task_from_source(str(tmp_path / "one"))) == rows
     assert load_rows(task_from_source(str(tmp_path / "test"), "test")) == rows
+    assert load_rows(task_from_source(str(tmp_path / "slice"), "test")) == rows
     assert load_rows(task_from_source(str(tmp_path / "two"), "first")) == rows
     with pytest.raises(ValueError, match=r"test cannot be loaded with --split train .*: it has the splits \['test'\]"):
         load_rows(task_from_source(str(tmp_path / "test")))

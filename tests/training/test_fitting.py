@@ -66,3 +66,13 @@ def test_tokens_of_an_estimator_that_is_asked() -> None:
     assert forced_tokens(likelihood, None) == [1, 2, 3]
     assert forced_tokens(likelihood, GroupRelative()) == []
     assert forced_tokens(NoInformation(), InformationAware()) == []
+
+
+def test_texts_that_turn_the_rotations_are_found_before_training() -> None:
+    """Nothing is sampled whose log-probabilities are refused afterwards."""
+    limits = Limits(100, len(TOKENIZER), turning=5)
+    rows = [{"prompt": "1+1="}, {"prompt": "1"}]
+    assert Room(TOKENIZER, limits, 2, "drop").fitting(rows, [0, 1]) == [0, 1]
+    assert Room(TOKENIZER, limits.scored, 2, "drop").fitting(rows, [0, 1]) == [1]
+    with pytest.raises(ValueError, match=r"not fit the 5 positions up to which .* \(dynamic or longrope scaling\)"):
+        Room(TOKENIZER, limits.scored, 2).fitting(rows, [0, 1])

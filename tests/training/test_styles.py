@@ -238,6 +238,13 @@ def test_damaged_settings_of_a_run_are_named(tmp_path, text):
         kept_style(tmp_path, {})
 
 
+def test_the_class_of_a_style_that_is_gone_is_named(tmp_path):
+    style = {"class_path": "mine.styles.Answer", "init_args": {}}
+    (tmp_path / "config.json").write_text(json.dumps({"style": style}))
+    with pytest.raises(ImportError, match=r"made with mine\.styles\.Answer, which cannot be imported; put it back"):
+        kept_style(tmp_path, {})
+
+
 def test_the_newest_checkpoint_has_the_settings_too(tmp_path):
     style, settings = CompletionStyle(answer=Boxed()), {"answer_style": None}
     model, tokenizer = load_model("embedded")
