@@ -316,6 +316,16 @@ class PolicyLoss(ABC):
         """Whether the hook reads ``sampler_logprobs``, so that a loop hands them over only if they are needed."""
         return False
 
+    def learns_from(
+        self, advantages: Float[Tensor, "batch token"], loss_mask: Bool[Tensor, "batch token"]
+    ) -> Bool[Tensor, " batch"]:
+        """Which completions may have a gradient; a loop runs no backward for the others.
+
+        Here: all. A loss without a penalty, whose gradient is 0 where advantages are, says so by
+        `iapo.losses.with_advantages`, and the groups whose rewards are all equal cost a forward and no backward.
+        """
+        return torch.ones(len(loss_mask), dtype=torch.bool, device=loss_mask.device)
+
     @shape_checked
     def __call__(
         self,

@@ -26,6 +26,13 @@ def count(loss_mask: Bool[Tensor, "batch token"], aggregation: Aggregation, max_
     return completions.clamp(min=1).float()
 
 
+def with_advantages(
+    advantages: Float[Tensor, "batch token"], loss_mask: Bool[Tensor, "batch token"]
+) -> Bool[Tensor, " batch"]:
+    """The completions of which a token in the loss has an advantage that is not 0; a surrogate learns from no other."""
+    return ((advantages != 0) & loss_mask).any(1)
+
+
 def aggregate(
     values: Float[Tensor, "batch token"],
     loss_mask: Bool[Tensor, "batch token"],

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.interfaces import PolicyLoss
-from iapo.losses.aggregate import Aggregation, count, loss_output
+from iapo.losses.aggregate import Aggregation, count, loss_output, with_advantages
 from iapo.losses.kl import KLEstimator, kl_estimate
 from iapo.losses.ratios import check_clip, log_ratio, surrogate_clip_shares, truncated_ratio
 from iapo.types import LossInputs, LossOutput
@@ -121,6 +121,14 @@ class ClippedPolicyLoss(PolicyLoss):
     def requires_sampler(self) -> bool:
         """Whether tokens are weighted against the mismatch with the sampler."""
         return self.sampler_ratio_cap is not None
+
+    def learns_from(
+        self, advantages: Float[Tensor, "batch token"], loss_mask: Bool[Tensor, "batch token"]
+    ) -> Bool[Tensor, " batch"]:
+        """All with a KL penalty, else those with advantages."""
+        if self.kl_coef > 0:
+            return super().learns_from(advantages, loss_mask)
+        return with_advantages(advantages, loss_mask)
 
     def denominator(self, loss_mask: Bool[Tensor, "batch token"]) -> Float[Tensor, ""]:
         """What the table of the class says, of the whole step's mask; at least 1."""

@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.interfaces import PolicyLoss
-from iapo.losses.aggregate import count, loss_output
+from iapo.losses.aggregate import count, loss_output, with_advantages
 from iapo.losses.clipped import clipped_surrogate
 from iapo.losses.ratios import check_clip, log_ratio, surrogate_clip_shares
 from iapo.ops.masked import masked_mean
@@ -55,6 +55,12 @@ class GSPO(PolicyLoss):
 
     def __post_init__(self) -> None:
         check_clip(self.clip_low, self.clip_high)
+
+    def learns_from(
+        self, advantages: Float[Tensor, "batch token"], loss_mask: Bool[Tensor, "batch token"]
+    ) -> Bool[Tensor, " batch"]:
+        """Those with advantages."""
+        return with_advantages(advantages, loss_mask)
 
     def denominator(self, loss_mask: Bool[Tensor, "batch token"]) -> Float[Tensor, ""]:
         """Completions with a token in the loss, at least 1."""

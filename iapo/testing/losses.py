@@ -82,6 +82,7 @@ class LossContract:
                 lambda loss: not loss.requires_reference,
                 "a loss without a penalty towards a reference policy",
             ),
+            Check("learns_from", self.learns_from),
             Check(
                 "ratio_one",
                 self.ratio_one,
@@ -220,6 +221,24 @@ class LossContract:
             assert_close("gradient", gradient, torch.zeros_like(gradient), atol=0)
 
         self._for_all(holds)
+
+    def learns_from(self, loss: PolicyLoss) -> None:
+        """Completions that it says it does not learn from have gradient 0, whatever is outside the loss mask."""
+
+        def holds(inputs: LossInputs, without: list[bool], garbage: float) -> None:
+            mask, none = inputs.loss_mask, torch.tensor(without)[: len(inputs)]
+            advantages = inputs.advantages.masked_fill(none[:, None], 0)
+            learns = loss.learns_from(advantages.masked_fill(~mask, garbage), mask)
+            if learns.shape != none.shape or learns.dtype != torch.bool:
+                raise AssertionError(
+                    f"learns_from: got {tuple(learns.shape)} of {learns.dtype}, want {tuple(none.shape)} of torch.bool"
+                )
+            _, gradient = _gradient(loss, dataclasses.replace(inputs, advantages=advantages))
+            left = gradient[~learns]
+            assert_close(f"gradient of the rows {(~learns).nonzero().flatten().tolist()}", left, left * 0, atol=0)
+
+        rows = st.lists(st.booleans(), min_size=8, max_size=8)
+        self._for_all(holds, rows, st.sampled_from([0.0, 1.0, torch.nan]))
 
     def ratio_one(self, loss: PolicyLoss) -> None:
         """Where policy, old, reference and sampling policy agree, the gradient is that of ``-A log pi / count``."""

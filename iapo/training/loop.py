@@ -13,13 +13,14 @@ from iapo.rewards.scores import Scores, read_references
 from iapo.rollout.collation import ask_about
 from iapo.rollout.ends import eos_ids_of, style_of
 from iapo.training.assigning import assign
+from iapo.training.batches import batches_of_update
 from iapo.training.checkpointing import checkpointing
 from iapo.training.components import Components, UpdateSettings, check_answer_is_read
 from iapo.training.divided import divided, divided_scores
 from iapo.training.lacking import lacking_answers, lacking_spans
 from iapo.training.metrics import sampler_metrics, sampling_metrics, timed
 from iapo.training.resample import Resampling, Rows, Samples, uninformative
-from iapo.training.signals import batches_on_ranks, known_signals, logprobs_of
+from iapo.training.signals import known_signals, logprobs_of
 from iapo.training.synchronised import loss_scale, synced
 from iapo.types import AdvantageOutput, Rollout, TokenSignals
 
@@ -194,14 +195,15 @@ def optimise(
         ref = None if ref_model is None else logprobs_of(ref_model, rollout, temperature, settings)
         sampled = rollout.sampler_logprobs if components.loss.requires_sampler else None
         denominator = components.loss.denominator(assigned.loss_mask)
-        batches = batches_on_ranks(model, rollout, settings.micro_batch, processes=processes)
+        learns = components.loss.learns_from(assigned.advantages, assigned.loss_mask)
+        batches = batches_of_update(model, rollout, settings.micro_batch, learns, processes)
         for epoch in range(settings.epochs):
             totals: dict[str, float] = defaultdict(float)
-            for index, (rows, counts) in enumerate(batches):
-                last = index == len(batches) - 1
+            for index, each in enumerate(batches):
+                rows, last = each.rows, index == len(batches) - 1
                 part = rollout.select(rows)
-                with synced(model, last), checkpointing(model, settings.gradient_checkpointing):
-                    with settings.autocast_context(device):
+                with synced(model, last, each.learns), checkpointing(model, settings.gradient_checkpointing):
+                    with settings.autocast_context(device), torch.set_grad_enabled(each.learns):
                         logprobs, entropy = completion_logprobs(model, part, temperature, with_entropy=True)
                     assert entropy is not None
                     with processes.together():
@@ -209,15 +211,16 @@ def optimise(
                             policy_logprobs=logprobs,
                             old_logprobs=logprobs.detach() if old is None else rows_of(old, rows, part),
                             advantages=rows_of(assigned.advantages, rows, part),
-                            loss_mask=rows_of(assigned.loss_mask, rows, part) & counts,
+                            loss_mask=rows_of(assigned.loss_mask, rows, part) & each.counts,
                             denominator=denominator,
                             ref_logprobs=None if ref is None else rows_of(ref, rows, part),
                             sampler_logprobs=None if sampled is None else rows_of(sampled, rows, part),
                         )
-                    # Of a row that stands in, the loss is 0, and its gradient too.
-                    loss = output.loss if counts else 0 * (output.loss + logprobs.sum())
-                    stats = components.optimizer(loss if scale == 1 else scale * loss, boundary=last)
-                if not counts:
+                    if each.learns:
+                        # Of a row that stands in, the loss is 0, and its gradient too.
+                        loss = output.loss if each.counts else 0 * (output.loss + logprobs.sum())
+                        stats = components.optimizer(loss if scale == 1 else scale * loss, boundary=last)
+                if not each.counts:
                     continue
                 if epoch == 0:
                     logprobs_before[rows, : logprobs.shape[1]] = logprobs.detach().float()

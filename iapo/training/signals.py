@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from iapo.interfaces import AdvantageAssigner, MIEstimator, information_between
 from iapo.policy.forward import inference_mode
 from iapo.policy.logprobs import completion_logprobs
-from iapo.policy.ranks import all_reduce_max, unsynced
+from iapo.policy.ranks import unsynced
+from iapo.training.batches import batches_on_ranks
 from iapo.training.components import UpdateSettings
 from iapo.training.processes import SINGLE, Processes
 from iapo.types import Rollout, TokenSignals
@@ -64,13 +65,13 @@ def measure(
     if missing:
         shape, device = rollout.completion_mask.shape, rollout.completion_mask.device
         signals |= {name: torch.zeros(shape, device=device) for name in missing}
-        for batch, counts in batches_on_ranks(model, rollout, micro_batch, among, processes):
-            part = rollout.select(batch)
+        for batch in batches_on_ranks(model, rollout, micro_batch, among, processes):
+            part = rollout.select(batch.rows)
             with inference_mode(model):
                 logprobs, entropy = completion_logprobs(model, part, temperature, "policy_entropy" in missing)
             for name, found in (("policy_logprobs", logprobs), ("policy_entropy", entropy)):
-                if name in missing and found is not None and counts:
-                    signals[name][batch, : found.shape[1]] = found.float()
+                if name in missing and found is not None and batch.counts:
+                    signals[name][batch.rows, : found.shape[1]] = found.float()
         signals |= {name: processes.join(signals[name]) for name in missing}
     return TokenSignals(**signals)
 
@@ -143,14 +144,14 @@ def prefix_values_of(
     Micro-batches change nothing but rounding: what the estimator needs of whole groups is in the rollout already
     (`iapo.MIEstimator.with_groups`).
     """
-    batch, token = rollout.completion_mask.shape
-    values = torch.zeros(batch, token + 1, dtype=torch.float64, device=rollout.completion_mask.device)
+    count, token = rollout.completion_mask.shape
+    values = torch.zeros(count, token + 1, dtype=torch.float64, device=rollout.completion_mask.device)
     with unsynced(model), processes.own_random():
-        for rows, counts in batches_on_ranks(model, rollout, micro_batch, among, processes):
-            part = rollout.select(rows)
+        for batch in batches_on_ranks(model, rollout, micro_batch, among, processes):
+            part = rollout.select(batch.rows)
             found = estimator.prefix_values(model, part).double()
-            if counts:
-                values[rows, : part.completion_ids.shape[1] + 1] = found
+            if batch.counts:
+                values[batch.rows, : part.completion_ids.shape[1] + 1] = found
     return processes.join(values)
 
 
@@ -162,48 +163,9 @@ def logprobs_of(
     logprobs = torch.zeros(rollout.completion_mask.shape, device=device)
     batches = batches_on_ranks(model, rollout, settings.micro_batch, processes=settings.processes)
     with inference_mode(model), settings.autocast_context(device):
-        for batch, counts in batches:
-            part = rollout.select(batch)
+        for batch in batches:
+            part = rollout.select(batch.rows)
             found = completion_logprobs(model, part, temperature)[0].float()
-            if counts:
-                logprobs[batch, : found.shape[1]] = found
+            if batch.counts:
+                logprobs[batch.rows, : found.shape[1]] = found
     return settings.processes.join(logprobs)
-
-
-def by_length(
-    rollout: Rollout,
-    micro_batch: int,
-    among: Bool[Tensor, " batch"] | None = None,
-    processes: Processes = SINGLE,
-) -> Sequence[Int[Tensor, " rows"]]:
-    """Rows in micro-batches, longest completions first, so that little of a micro-batch is padding.
-
-    Args:
-        rollout: the completions.
-        micro_batch: rows of a micro-batch.
-        among: the rows that are wanted; ``None``: all.
-        processes: rows are dealt to them in turn, so that each gets long ones and short ones.
-    """
-    order = rollout.completion_lengths.argsort(descending=True, stable=True)
-    if among is not None:
-        order = order[among[order]]
-    return [batch for batch in order[processes.index :: processes.size].split(micro_batch) if len(batch)]
-
-
-def batches_on_ranks(
-    model: nn.Module,
-    rollout: Rollout,
-    micro_batch: int,
-    among: Bool[Tensor, " batch"] | None = None,
-    processes: Processes = SINGLE,
-) -> Sequence[tuple[Int[Tensor, " rows"], bool]]:
-    """As `by_length`, and as many micro-batches on every rank that calls the model together with this one.
-
-    Returns:
-        Rows, and whether their values count. A rank with fewer micro-batches calls the model on a row that stands in,
-        for which nothing is to be kept.
-    """
-    batches = by_length(rollout, micro_batch, among, processes)
-    stands_in = torch.zeros(1, dtype=torch.long, device=rollout.group_ids.device)
-    missing = all_reduce_max(len(batches), model) - len(batches)
-    return [(batch, True) for batch in batches] + [(stands_in, False)] * missing

@@ -30,6 +30,6 @@ def loss_scale(model: nn.Module, processes: Processes) -> int:
     return processes.size
 
 
-def synced(model: nn.Module, last: bool) -> AbstractContextManager[Any]:
-    """A forward and backward of a step; those before the ``last`` do not wait for other processes under DDP."""
-    return nullcontext() if last or zero_stage(model) else unsynced(model)
+def synced(model: nn.Module, last: bool, learns: bool) -> AbstractContextManager[Any]:
+    """A forward of a step and, if it ``learns``, its backward; before the ``last`` none waits for others under DDP."""
+    return nullcontext() if learns and (last or zero_stage(model)) else unsynced(model)

@@ -8,6 +8,7 @@ from iapo.advantages import RLOO, GroupRelative, InformationAware, PermutedInfor
 from iapo.advantages.schedules import Warmup
 from iapo.embedded import generate_problems, rows
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NoInformation
+from iapo.interfaces import PolicyLoss
 from iapo.losses import ClippedPolicyLoss
 from iapo.optimizers import ClippedOptimizer
 from iapo.policy.logprobs import completion_logprobs
@@ -315,3 +316,46 @@ def test_a_completion_that_any_end_token_ends_is_not_clipped():
     model.generation_config.eos_token_id = None
     clipped, _ = run(sampler=sampler, model=model, assigner=GroupRelative(), estimator=NoInformation())
     assert clipped["completions/clipped_ratio"] > 0.9
+
+
+class LearnsFromAll(ClippedPolicyLoss):
+    """A loss that does not say which completions it does not learn from."""
+
+    learns_from = PolicyLoss.learns_from
+
+
+@pytest.mark.parametrize(("micro_batch", "epochs"), [(64, 1), (3, 1), (3, 2)])
+def test_completions_without_an_advantage_have_no_backward(micro_batch, epochs):
+    learned, seen = [], []
+
+    class Watched(ClippedPolicyLoss):
+        def compute(self, inputs):
+            learned.append(int(inputs.policy_logprobs.requires_grad) * len(inputs))
+            seen.append(len(inputs))
+            return super().compute(inputs)
+
+    changes = {"double": True, "assigner": GroupRelative(), "estimator": NoInformation(), "epochs": epochs}
+    metrics, found = run(micro_batch, loss=Watched(), **changes)
+    every, expected = run(micro_batch, loss=LearnsFromAll(), **changes)
+    torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
+    for name in ("loss", "entropy", "grad_norm", "clip_ratio/high_mean"):
+        assert metrics[name] == pytest.approx(every[name], abs=1e-6), "forwards are made all the same"
+    equal = metrics["frac_reward_zero_std"]
+    assert 0 < equal < 1
+    assert sum(seen) == epochs * 16
+    assert sum(learned) == epochs * 16 * (1 - equal)
+
+
+def test_with_a_penalty_every_completion_is_learned_from():
+    changes = {"double": True, "reference": True, "assigner": GroupRelative(), "estimator": NoInformation()}
+    _, found = run(3, loss=ClippedPolicyLoss(kl_coef=0.5), epochs=2, **changes)
+    _, expected = run(3, loss=LearnsFromAll(kl_coef=0.5), epochs=2, **changes)
+    assert torch.equal(found, expected)
+
+
+def test_where_nothing_is_learned_the_step_is_refused():
+    rewards = {"same": lambda completions, **_: [1.0] * len(completions)}
+    metrics, _ = run(3, rewards=rewards, assigner=GroupRelative(), estimator=NoInformation())
+    assert metrics["frac_reward_zero_std"] == 1
+    assert metrics["grad_norm"] == 0
+    assert metrics["iapo/steps_skipped"] == 1

@@ -22,7 +22,7 @@ from iapo.interfaces import information_between
 from iapo.ops.masked import beside
 from iapo.training.components import UpdateSettings
 from iapo.training.loop import prepare
-from iapo.training.signals import by_length, information_of, measure
+from iapo.training.signals import information_of, measure
 from iapo.types import Rollout
 
 CLOSING = tuple(TOKENIZER.encode("</answer>", add_special_tokens=False))
@@ -127,11 +127,3 @@ def test_prefix_values_grow_with_what_is_known(model, rollout):
     values, entropy = estimator.prefix_values(model, rollout), estimator.probe(model, rollout)
     assert torch.equal(values, -entropy.masked_fill(~where, 0))
     assert torch.equal(estimator(model, rollout), information_between(values, rollout.reasoning_mask))
-
-
-def test_longest_completions_come_first(rollout):
-    batches = by_length(rollout, 3)
-    lengths = rollout.completion_lengths
-    assert sorted(torch.cat(list(batches)).tolist()) == list(range(len(rollout)))
-    assert lengths[torch.cat(list(batches))].tolist() == sorted(lengths.tolist(), reverse=True)
-    assert [len(batch) for batch in batches[:-1]] == [3] * (len(batches) - 1)

@@ -6,10 +6,10 @@ import torch
 from torch.distributed.tensor import DTensor
 from updates import POSTFIX, TOKENIZER, components_of, embedded_model
 
-from iapo.advantages import InformationAware
+from iapo.advantages import GroupRelative, InformationAware
 from iapo.advantages.controls import PermutedInformation
 from iapo.embedded import generate_problems, rows
-from iapo.estimators import AnswerLikelihood, EarlyExitEntropy
+from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NoInformation
 from iapo.losses import ClippedPolicyLoss
 from iapo.optimizers import ClippedOptimizer, DeepSpeedOptimizer
 from iapo.policy.whole_weights import whole_weights
@@ -20,9 +20,18 @@ from iapo.training.parallel import Sharding, wrap
 from iapo.training.processes import Processes
 from iapo.training.resample import Resampling
 from iapo.training.zero import Zero
+from iapo.types import AdvantageOutput
 
 PROBLEMS = rows(generate_problems(9, seed=5))
 GROUP = 4
+
+
+class OnlyTheFirst(GroupRelative):
+    """An advantage for one completion, so that only one process has something to learn from."""
+
+    def assign(self, inputs):
+        mask = inputs.completion_mask
+        return AdvantageOutput(mask * (torch.arange(len(mask)) == 0)[:, None].to(inputs.rewards), mask, {})
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,7 @@ CASES = {
     "one prompt, unequally many micro-batches": Case(1, 1, start=1),
     "random tokens": Case(2, 8, parts={"assigner": PermutedInformation(InformationAware())}),
     "epochs and a reference": Case(2, 3, settings={"epochs": 2}, parts={"loss": ClippedPolicyLoss(kl_coef=0.1)}),
+    "one completion to learn from": Case(3, 2, parts={"assigner": OnlyTheFirst(), "estimator": NoInformation()}),
     "resampled and diagnosed": Case(3, 4, rounds=2, diagnose=True),
     "another estimator, twice": Case(2, 4, updates=2, parts={"estimator": EarlyExitEntropy(POSTFIX)}),
 }
