@@ -1,7 +1,8 @@
 """Seconds per update: this library's loop against TRL's GRPOTrainer, and estimators against none, paired in one run.
 
 Same model, prompts, group size, longest completion, optimizer, loss normalization and micro-batch. Blocks of updates
-alternate (TRL, none, entropy, likelihood, likelihood at steps, TRL, ...); each block starts from the same weights and
+alternate (TRL, none, entropy, likelihood, likelihood at steps, none with a backward for completions without an
+advantage too, TRL, ...); each block starts from the same weights and
 its first update is not counted. The learning rate is small, so that lengths stay those of the base. The last column is
 taken within each update, so that what else the machine does cancels out: seconds from the sampled completions to their
 advantages, by the seconds of the rest; its median, and the lowest and highest block's.
@@ -28,7 +29,7 @@ from iapo.advantages import GroupRelative, InformationAware
 from iapo.embedded import generate_problems, rows
 from iapo.embedded.symbols import AGAIN, CHECK, FILLERS, FIXED, OK
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NoInformation, Refined, StepBoundaries
-from iapo.interfaces import MIEstimator
+from iapo.interfaces import MIEstimator, PolicyLoss
 from iapo.losses import ClippedPolicyLoss
 from iapo.optimizers.clipped import ClippedOptimizer
 from iapo.policy.loading import choose_autocast, choose_device, load_model
@@ -43,6 +44,12 @@ from iapo.types import Rollout
 LEARNING_RATE = 1e-6
 Block = tuple[list[float], list[float], list[float]]
 """Seconds, mean completion length and the estimate's share of the rest, of each counted update."""
+
+
+class LearnsFromAll(ClippedPolicyLoss):
+    """The loss of all other rows, with a backward for completions without an advantage too."""
+
+    learns_from = PolicyLoss.learns_from
 
 
 class Clock(TrainerCallback):
@@ -123,7 +130,7 @@ def make_estimator(name: str, tokenizer: Any) -> MIEstimator:
     }[name]
 
 
-def our_block(arguments: argparse.Namespace, seed: int, estimator_name: str) -> Block:
+def our_block(arguments: argparse.Namespace, seed: int, estimator_name: str, loss: PolicyLoss | None = None) -> Block:
     """One block of our updates."""
     model, tokenizer = load_model("embedded", arguments.device)
     estimator = make_estimator(estimator_name, tokenizer)
@@ -133,7 +140,7 @@ def our_block(arguments: argparse.Namespace, seed: int, estimator_name: str) -> 
         {"accuracy": MathAnswer()},
         estimator,
         assigner,
-        ClippedPolicyLoss(),
+        ClippedPolicyLoss() if loss is None else loss,
         ClippedOptimizer(torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)),
     )
     settings = UpdateSettings(
@@ -196,6 +203,9 @@ def main() -> None:
     methods = {"TRL GRPOTrainer": lambda seed: trl_block(arguments, seed)}
     for name in ("NoInformation", "EarlyExitEntropy", "AnswerLikelihood", "AnswerLikelihood at steps"):
         methods[f"iapo, {name}"] = lambda seed, name=name: our_block(arguments, seed, name)
+    methods["iapo, NoInformation, backward for all"] = lambda seed: our_block(
+        arguments, seed, "NoInformation", LearnsFromAll()
+    )
     found: dict[str, list[Block]] = {name: [] for name in methods}
     for seed in range(arguments.blocks):
         for name, block in methods.items():
