@@ -52,6 +52,8 @@ MISTAKES = [
     ("T --answer_style tag", 2, ["answer_style", "'tag'", "did you mean tags"]),
     ("T --sampler.max_new_tokens 0", 1, ["max_new_tokens: got 0", "at least 1"]),
     ("T --sampler.max_new_tokens 9999", 1, ["9999", "256 positions", "lower --sampler.max_new_tokens"]),
+    ("T --estimator AnswerLikelihood --assigner GroupRelative --sampler.max_new_tokens 999", 1, ["with 999 that may"]),
+    ("T --estimator AnswerLikelihood --assigner InformationAware --sampler.max_new_tokens 999", 1, ["with 1002 that"]),
     ("T --sampler.temperature 0", 1, ["sampler.temperature: got 0.0", "positive"]),
     ("T --prompts_per_step 1000", 1, ["prompts_per_step: got 1000", "number of problems"]),
     ("T --eval_problems 1000", 1, ["eval_problems: got 1000"]),

@@ -97,7 +97,7 @@ def inspect_prompt(
         follows = getattr(sample, "max_new_tokens", 0) + max(map(len, encode_prompts(references, tokenizer)), default=0)
 
         def check_room(asked: MIEstimator) -> None:
-            forced = len(forced_tokens(asked, None))
+            forced = len(forced_tokens(asked))
             Room(tokenizer, limits_of(model).scored, follows + forced).fitting(rows, place)
 
         check_room(estimator)  # before anything is sampled to find the style, which may force more tokens

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from iapo.evaluation import ForcedAnswers
-from iapo.interfaces import AdvantageAssigner, MIEstimator
+from iapo.interfaces import MIEstimator
 from iapo.policy.limits import Limits
 from iapo.rollout.prompts import encode, encode_prompts
 from iapo.tasks import Row
@@ -98,13 +98,8 @@ def reserved_by(max_new_tokens: int, tokenizer: Any, forced: ForcedAnswers | Non
     return max_new_tokens + len(encode(forced.postfix, tokenizer, "postfix")) + forced.answer_tokens
 
 
-def forced_tokens(estimator: MIEstimator, assigner: AdvantageAssigner | None) -> list[int]:
-    """The tokens that an estimator, or one that it wraps, puts behind a completion.
-
-    None if an assigner does not ask for the estimate; without an assigner it is asked.
-    """
-    if assigner is not None and not assigner.requires_estimate:
-        return []
+def forced_tokens(estimator: MIEstimator) -> list[int]:
+    """The tokens that an estimator, or one that it wraps, puts behind a completion."""
     asked = [estimator]
     while isinstance(inner := getattr(asked[-1], "estimator", None), MIEstimator):
         asked.append(inner)

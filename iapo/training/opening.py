@@ -107,7 +107,7 @@ def open_run(
 
     def room(model: nn.Module, tokenizer: Any, sampler: Sampler, estimator: MIEstimator) -> Room:
         """What follows a prompt at most: a completion, what an answer is asked for with, and a reference."""
-        forced = forced_tokens(estimator, choices.assigner)
+        forced = forced_tokens(estimator) if choices.assigner.requires_estimate else []
         limits = limits_of(model).scored
         limits.check_tokens(forced, tokenizer, "estimator: postfix and closing")
         reserved = getattr(sampler, "max_new_tokens", 0) + len(forced) + answers

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from iapo.advantages import GroupRelative, InformationAware
 from iapo.embedded import model_path
 from iapo.estimators import AnswerLikelihood, NoInformation, Refined
 from iapo.policy.limits import Limits
@@ -61,11 +60,9 @@ def test_a_token_without_an_embedding_is_named() -> None:
 
 def test_tokens_of_an_estimator_that_is_asked() -> None:
     likelihood = AnswerLikelihood((1, 2), (3,))
-    assert forced_tokens(likelihood, InformationAware()) == [1, 2, 3]
-    assert forced_tokens(Refined(likelihood, stride=2), InformationAware()) == [1, 2, 3]
-    assert forced_tokens(likelihood, None) == [1, 2, 3]
-    assert forced_tokens(likelihood, GroupRelative()) == []
-    assert forced_tokens(NoInformation(), InformationAware()) == []
+    assert forced_tokens(likelihood) == [1, 2, 3]
+    assert forced_tokens(Refined(likelihood, stride=2)) == [1, 2, 3]
+    assert forced_tokens(NoInformation()) == []
 
 
 def test_texts_that_turn_the_rotations_are_found_before_training() -> None:
