@@ -58,8 +58,8 @@ def check_nothing_learned(
     if gradient is not None and bool((gradient != 0).any()):
         raise ValueError(
             f"{type(loss).__name__}.learns_from: says that nothing is learned from completions in which the loss has a "
-            f"gradient of up to {gradient.abs().max():.3g}; want True for these. A subclass that adds a term of its own "
-            "needs a learns_from of its own, such as that of PolicyLoss, which says so of all"
+            f"gradient of up to {gradient.abs().max():.3g}; want True for these. A subclass that adds a term needs "
+            "a learns_from of its own, such as that of PolicyLoss, which says so of all"
         )
 
 

@@ -218,7 +218,7 @@ def test_no_error_of_an_async_reward_leaves_it_waiting(raised: type[BaseExceptio
         return [1.0] * len(completions)
 
     for function in (stops, stops_in_a_task):
-        with pytest.raises((KeyboardInterrupt, RuntimeError), match="^$|reward 'mine' raised CancelledError"):
+        with pytest.raises((KeyboardInterrupt, RuntimeError), match=r"^$|reward 'mine' raised CancelledError"):
             run(function, time_limit=5.0)
     assert run(judge, time_limit=5.0) == [1.0, 1.0]
 

@@ -1,16 +1,23 @@
 """Prompts that fit a model and what may follow them."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from iapo.advantages import GroupRelative, InformationAware
+from iapo.cli import main
+from iapo.comparison.running.problems import write_problems
+from iapo.comparison.running.read_plan import read_plan
+from iapo.comparison.running.settings import instantiate
 from iapo.embedded import model_path
 from iapo.estimators import AnswerLikelihood, NoInformation, Refined
+from iapo.policy import load_model
 from iapo.policy.limits import Limits
 from iapo.training.fitting import Room, forced_tokens
 
@@ -76,3 +83,49 @@ def test_texts_that_turn_the_rotations_are_found_before_training() -> None:
     assert Room(TOKENIZER, limits.scored, 2, "drop").fitting(rows, [0, 1]) == [1]
     with pytest.raises(ValueError, match=r"not fit the 5 positions up to which .* \(dynamic or longrope scaling\)"):
         Room(TOKENIZER, limits.scored, 2).fitting(rows, [0, 1])
+
+
+@pytest.fixture
+def longrope(tmp_path: Path) -> str:
+    """The embedded model with rotations that turn behind 30 tokens of up to 1000."""
+    model, tokenizer = load_model("embedded")
+    config = model.config
+    factors = [1.0] * (config.hidden_size // config.num_attention_heads // 2)
+    config.max_position_embeddings = 1000
+    config.rope_parameters = {
+        **{"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 30},
+        **{"short_factor": factors, "long_factor": [2 * each for each in factors]},
+    }
+    model.save_pretrained(tmp_path / "longrope")
+    tokenizer.save_pretrained(tmp_path / "longrope")
+    return str(tmp_path / "longrope")
+
+
+def test_an_evaluation_samples_no_batch_that_turns(
+    longrope: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def evaluate(*_: Any, **__: Any) -> None:
+        raise InterruptedError("it evaluates")
+
+    monkeypatch.setattr("iapo.commands.evaluate.evaluate", evaluate)
+    command = ["eval", "--models", f"[{longrope}]", "--problems", "2", "--samples", "1", "--ks", "[1]", "--limit", "8"]
+    tags = ["--answer_style", "tags", "--reasoning_style", "tags"]
+    assert main([*command, *tags, "--sampler.max_new_tokens", "40"]) == 1
+    assert "30 positions up to which the model rotates its keys by the same angles" in capsys.readouterr().err
+    alone = ["--sampler", "iapo.rollout.TransformersSampler", "--sampler.max_batch", "1"]
+    assert main([*command, *tags, *alone, "--sampler.max_new_tokens", "40"]) == 1
+    assert "it evaluates" in capsys.readouterr().err
+
+
+def test_a_comparison_evaluates_no_batch_that_turns(longrope: str, tmp_path: Path) -> None:
+    file = tmp_path / "compare.yaml"
+    content = {
+        "base": {"model": longrope, "steps": 1, "limit": 64, "sampler.max_new_tokens": 40},
+        "methods": {"grpo": {"assigner": "GroupRelative", "estimator": "NoInformation"}},
+        "reporting": {"seeds": [0]},
+        "evaluation": {"problems": 6, "samples": 1, "ks": [1], "budgets": []},
+    }
+    file.write_text(yaml.safe_dump(content))
+    plan = read_plan(file)
+    with pytest.raises(ValueError, match="30 positions up to which the model rotates its keys by the same angles"):
+        write_problems(plan, tmp_path, instantiate(plan.evaluation.settings)["rewards"])

@@ -56,7 +56,7 @@ def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
     model = settings["model"], settings["trust_remote_code"]
     tokenizer = load_tokenizer(*model)
     reserved = reserved_by(max_new_tokens(settings["sampler"]), tokenizer, plan.evaluation.forced)
-    room = Room(tokenizer, load_limits(*model), reserved, source.long_prompts)
+    room = Room(tokenizer, load_limits(*model).scored, reserved, source.long_prompts)  # as the trainings have
     for split, rows in chosen.items():
         check_columns(rewards, rows[0])
         numbers = [f"{place} of the {split} problems of {source.resolve()}" for place in range(len(rows))]

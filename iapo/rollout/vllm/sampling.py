@@ -52,6 +52,11 @@ class EngineSampler(LanguageModelSampler):
     def check_engine(self, engine: Engine) -> None:
         """Hook: raise for an engine with weights that is not as the sampler needs it."""
 
+    @property
+    def keeps_rows_apart(self) -> bool:
+        """Yes: vLLM chooses the rotations of an engine when it starts."""
+        return True
+
     def most_positions(self, model: Any) -> int | None:
         """The model's: an engine would cut completions in silence."""
         return limits_of(model).positions
