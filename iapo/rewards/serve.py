@@ -76,8 +76,8 @@ def call(function: Any, item: dict[str, Any]) -> Any:
     except ValueError:  # a builtin that does not tell
         return function(**item)
     if isinstance(function, functools.partial):
-        by_place = inspect.signature(function.func).parameters.keys() - parameters.keys()
-        item = {name: value for name, value in item.items() if name not in by_place | function.keywords.keys()}
+        bound = inspect.signature(function.func).parameters.keys() - parameters.keys() | function.keywords.keys()
+        item = {name: value for name, value in item.items() if name not in bound}
     takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     given = {name: value for name, value in item.items() if takes_all or name in parameters}
     given |= {name: _keep_nothing for name in ("log_extra", "log_metric") if name in parameters}
