@@ -104,7 +104,7 @@ class LanguageModelSampler(Sampler):
         for index, ids in enumerate(prompt_ids):
             limits.check_tokens(ids, self.tokenizer, f"prompts[{index}]")
         most = self.most_positions(model)
-        remedy = {"remedy": _ALONE} if most == limits.turning and not self.keeps_rows_apart else {}
+        remedy = {"remedy": _ALONE} if most == limits.turning and not self.keeps_rows_apart(self.max_batch) else {}
         check_room(prompt_ids, self.max_new_tokens, most, **remedy)
         eos_ids = self.eos_ids
         pad_id = self.tokenizer.pad_token_id
@@ -139,8 +139,8 @@ class LanguageModelSampler(Sampler):
         if not hasattr(model, "generate"):
             raise TypeError(f"model: want a model of transformers that can generate, got {type(model).__name__}")
 
-    @property
-    def keeps_rows_apart(self) -> bool:
+    @classmethod
+    def keeps_rows_apart(cls, max_batch: int | None) -> bool:
         """Hook: whether a completion in which all rotations turn is sampled as it would be alone.
 
         In a batch of transformers the longest text turns those of all others, and keys in a cache stay as they were.
@@ -149,7 +149,7 @@ class LanguageModelSampler(Sampler):
 
     def most_positions(self, model: Any) -> int | None:
         """Hook: how many tokens a prompt and its completion may have together, as far as it is known before."""
-        turning = None if self.keeps_rows_apart else limits_of(model).turning
+        turning = None if self.keeps_rows_apart(self.max_batch) else limits_of(model).turning
         found = (table_of_positions(model.config), turning)
         return min((each for each in found if each is not None), default=None)
 

@@ -29,10 +29,10 @@ class TransformersSampler(LanguageModelSampler):
     is put back.
     """
 
-    @property
-    def keeps_rows_apart(self) -> bool:
+    @classmethod
+    def keeps_rows_apart(cls, max_batch: int | None) -> bool:
         """Whether completions are sampled one at a time."""
-        return self.max_batch == 1
+        return max_batch == 1
 
     def generate(
         self, model: Any, prompt_ids: list[list[int]], group_size: int, eos_ids: Sequence[int], pad_id: int

@@ -128,6 +128,14 @@ def max_new_tokens(sampler: Any) -> int:
     return int(_setting(sampler, "max_new_tokens", 0))
 
 
+def keeps_rows_apart(sampler: Any) -> bool:
+    """`iapo.rollout.LanguageModelSampler.keeps_rows_apart` of a sampler that is not made yet; ``True`` of others."""
+    if callable(sampler) or isinstance(sampler, str):
+        return True
+    apart = getattr(locate(import_path(sampler["class_path"])), "keeps_rows_apart", None)
+    return apart is None or bool(apart(_setting(sampler, "max_batch", None)))
+
+
 def _setting(sampler: Any, name: str, unknown: Any) -> Any:
     """A field of a sampler, as it is given or its class's; ``unknown`` of a function that makes one."""
     if callable(sampler) or isinstance(sampler, str):

@@ -117,15 +117,39 @@ def test_an_evaluation_samples_no_batch_that_turns(
     assert "it evaluates" in capsys.readouterr().err
 
 
-def test_a_comparison_evaluates_no_batch_that_turns(longrope: str, tmp_path: Path) -> None:
-    file = tmp_path / "compare.yaml"
+def problems_written(folder: Path, base: dict[str, Any], evaluation: dict[str, Any], most: int) -> None:
+    """The problems of a comparison whose second method samples at most ``most`` tokens."""
     content = {
-        "base": {"model": longrope, "steps": 1, "limit": 64, "sampler.max_new_tokens": 40},
-        "methods": {"grpo": {"assigner": "GroupRelative", "estimator": "NoInformation"}},
-        "reporting": {"seeds": [0]},
-        "evaluation": {"problems": 6, "samples": 1, "ks": [1], "budgets": []},
+        "base": {"steps": 1, "limit": 64} | base,
+        "methods": {
+            "grpo": {"assigner": "GroupRelative", "estimator": "NoInformation"},
+            "longer": {"assigner": "GroupRelative", "estimator": "NoInformation", "sampler.max_new_tokens": most},
+        },
+        "reporting": {"seeds": [0, 1]},
+        "evaluation": {"problems": 6, "samples": 1, "ks": [1], "budgets": []} | evaluation,
     }
-    file.write_text(yaml.safe_dump(content))
-    plan = read_plan(file)
-    with pytest.raises(ValueError, match="30 positions up to which the model rotates its keys by the same angles"):
-        write_problems(plan, tmp_path, instantiate(plan.evaluation.settings)["rewards"])
+    (folder / "compare.yaml").write_text(yaml.safe_dump(content))
+    plan = read_plan(folder / "compare.yaml")
+    write_problems(plan, folder, instantiate(plan.evaluation.settings)["rewards"])
+
+
+def test_a_comparison_finds_what_one_of_its_trainings_would_refuse(tmp_path: Path) -> None:
+    base = {"sampler.max_new_tokens": 40}
+    problems_written(tmp_path, base, {}, 40)
+    with pytest.raises(ValueError, match=r"data: the prompt of row .* with 10000 that may follow it does not fit the "):
+        problems_written(tmp_path, base, {}, 10_000)
+
+
+def test_a_comparison_evaluates_no_batch_that_turns(longrope: str, tmp_path: Path) -> None:
+    base, turns = (
+        {"model": longrope, "sampler.max_new_tokens": 4},
+        "30 positions up to which the model rotates its keys",
+    )
+    problems_written(tmp_path, base, {}, 5)
+    with pytest.raises(ValueError, match=turns):
+        problems_written(tmp_path, base, {}, 40)
+    longer = {"sampler.max_new_tokens": 40}
+    with pytest.raises(ValueError, match=turns):
+        problems_written(tmp_path, base, longer, 5)
+    alone = {"sampler": "iapo.rollout.TransformersSampler", "sampler.max_batch": 1}
+    problems_written(tmp_path, base, alone | longer, 5)

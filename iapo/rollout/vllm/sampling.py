@@ -52,8 +52,8 @@ class EngineSampler(LanguageModelSampler):
     def check_engine(self, engine: Engine) -> None:
         """Hook: raise for an engine with weights that is not as the sampler needs it."""
 
-    @property
-    def keeps_rows_apart(self) -> bool:
+    @classmethod
+    def keeps_rows_apart(cls, max_batch: int | None) -> bool:
         """Yes: vLLM chooses the rotations of an engine when it starts."""
         return True
 
