@@ -16,7 +16,6 @@ from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate, lines_of,
 from iapo.interfaces import Reward, Sampler
 from iapo.policy.limits import limits_of
 from iapo.rewards import check_columns, check_references, in_style
-from iapo.rollout import LanguageModelSampler
 from iapo.styles import CompletionStyle
 from iapo.tasks.splitting import split_indices
 from iapo.training.finding_style import choose_style, warn_of_style
@@ -165,9 +164,7 @@ def _results(
         stop = problems.stop(examples, tokenizer)
         sample = stopping(sampler, stop)(model, tokenizer)
         reserved = reserved_by(getattr(sample, "max_new_tokens", 0), tokenizer, usual)
-        limits = limits_of(model)
-        if isinstance(sample, LanguageModelSampler) and not sample.keeps_rows_apart(sample.max_batch):
-            limits = limits.scored
+        limits = limits_of(model) if getattr(sample, "keeps_rows_apart", True) else limits_of(model).scored
         room = Room(tokenizer, limits, reserved, problems.long_prompts)
         shown = [shown[place] for place in room.fitting(shown, places)]
         tell_examples(examples, shots, task, stop)

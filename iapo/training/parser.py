@@ -130,10 +130,7 @@ def max_new_tokens(sampler: Any) -> int:
 
 def keeps_rows_apart(sampler: Any) -> bool:
     """`iapo.rollout.LanguageModelSampler.keeps_rows_apart` of a sampler that is not made yet; ``True`` of others."""
-    if callable(sampler) or isinstance(sampler, str):
-        return True
-    apart = getattr(locate(import_path(sampler["class_path"])), "keeps_rows_apart", None)
-    return apart is None or bool(apart(_setting(sampler, "max_batch", None)))
+    return bool(_setting(sampler, "keeps_rows_apart", True))
 
 
 def _setting(sampler: Any, name: str, unknown: Any) -> Any:

@@ -298,17 +298,18 @@ def test_no_text_turns_the_rotations_of_another(sampler_class: Class, kind: str)
     rollout = sampler(prompts, 1)
     for prompt, row in zip(prompts, completions(rollout), strict=True):
         assert row == naive_logits(model, prompt, row).argmax(-1).tolist()
-    longer = dataclasses.replace(sampler, max_new_tokens=6)
-    with pytest.raises(ValueError, match=r"\[1\]: .* than 11 pos.*to 5, or sample each completion alone .*turn"):
-        longer(prompts, 1)
-    alone = dataclasses.replace(longer, max_batch=1)
+    longer = dataclasses.replace(sampler, max_new_tokens=12)
     if sampler_class is CompactingSampler:
-        with pytest.raises(ValueError, match="sample each completion alone"):
-            alone(prompts, 1)
-    elif kind == "longrope":  # of which transformers computes the cache anew
-        for prompt, row in zip(prompts, completions(alone(prompts, 1)), strict=True):
-            for t in range(len(row)):
-                assert row[t] == naive_logits(model, prompt, row[: t + 1])[-1].argmax()
+        with pytest.raises(
+            ValueError, match=r"\[0\]: .* than 11 pos.*to 5, or use TransformersSampler, which .* alone"
+        ):
+            longer(prompts, 1)
+        return
+    beyond = completions(longer(prompts, 1))
+    for prompt, row in zip(prompts, beyond, strict=True):
+        assert [row] == completions(longer([prompt], 1))
+        for t in range(len(row) if kind == "longrope" else 0):  # of which transformers computes the cache anew
+            assert row[t] == naive_logits(model, prompt, row[: t + 1])[-1].argmax()
 
 
 @pytest.mark.cuda

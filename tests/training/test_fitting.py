@@ -112,7 +112,7 @@ def test_an_evaluation_samples_no_batch_that_turns(
     tags = ["--answer_style", "tags", "--reasoning_style", "tags"]
     assert main([*command, *tags, "--sampler.max_new_tokens", "40"]) == 1
     assert "30 positions up to which the model rotates its keys by the same angles" in capsys.readouterr().err
-    alone = ["--sampler", "iapo.rollout.TransformersSampler", "--sampler.max_batch", "1"]
+    alone = ["--sampler", "iapo.rollout.TransformersSampler"]
     assert main([*command, *tags, *alone, "--sampler.max_new_tokens", "40"]) == 1
     assert "it evaluates" in capsys.readouterr().err
 
@@ -151,5 +151,4 @@ def test_a_comparison_evaluates_no_batch_that_turns(longrope: str, tmp_path: Pat
     longer = {"sampler.max_new_tokens": 40}
     with pytest.raises(ValueError, match=turns):
         problems_written(tmp_path, base, longer, 5)
-    alone = {"sampler": "iapo.rollout.TransformersSampler", "sampler.max_batch": 1}
-    problems_written(tmp_path, base, alone | longer, 5)
+    problems_written(tmp_path, base, {"sampler": "iapo.rollout.TransformersSampler"} | longer, 5)

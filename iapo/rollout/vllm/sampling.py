@@ -37,6 +37,8 @@ class EngineSampler(LanguageModelSampler):
             of its own.
     """
 
+    keeps_rows_apart = True  # an engine chooses its rotations when it starts
+
     engine: Engine | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -51,11 +53,6 @@ class EngineSampler(LanguageModelSampler):
 
     def check_engine(self, engine: Engine) -> None:
         """Hook: raise for an engine with weights that is not as the sampler needs it."""
-
-    @classmethod
-    def keeps_rows_apart(cls, max_batch: int | None) -> bool:
-        """Yes: vLLM chooses the rotations of an engine when it starts."""
-        return True
 
     def most_positions(self, model: Any) -> int | None:
         """The model's: an engine would cut completions in silence."""
