@@ -2,10 +2,10 @@
 
 Same model, prompts, group size, longest completion, optimizer, loss normalization and micro-batch. Blocks of updates
 alternate (TRL, none, entropy, likelihood, likelihood at steps, none with a backward for completions without an
-advantage too, TRL, ...); each block starts from the same weights and
-its first update is not counted. The learning rate is small, so that lengths stay those of the base. The last column is
-taken within each update, so that what else the machine does cancels out: seconds from the sampled completions to their
-advantages, by the seconds of the rest; its median, and the lowest and highest block's.
+advantage too, TRL, ...); each block starts from the same weights and its first update is not counted. The learning rate
+is small, so that lengths stay those of the base. The last column is taken within each update, so that what else the
+machine does cancels out: seconds from the sampled completions to their advantages, by the seconds of the rest; its
+median, and the lowest and highest block's.
 
 Below the table: what reading takes, that is finding the spans, exits and answers of a batch whose completions all have
 the greatest length, as a share of an update without information (whose completions are shorter).

@@ -34,7 +34,8 @@ def tiny_model(
             "max_position_embeddings": 256,
         }
     special = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-    config = AutoConfig.for_model(family, vocab_size=VOCAB, **shape, **special, **FAMILIES.get(family, {}), **extra)
+    settings = {"vocab_size": VOCAB, **shape, **special, **FAMILIES.get(family, {}), **extra}
+    config = AutoConfig.for_model(family, **settings)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)

@@ -164,7 +164,8 @@ def _results(
         stop = problems.stop(examples, tokenizer)
         sample = stopping(sampler, stop)(model, tokenizer)
         reserved = reserved_by(getattr(sample, "max_new_tokens", 0), tokenizer, usual)
-        room = Room(tokenizer, limits_of(model), reserved, problems.long_prompts)
+        limits = limits_of(model) if getattr(sample, "keeps_rows_apart", True) else limits_of(model).scored
+        room = Room(tokenizer, limits, reserved, problems.long_prompts)
         shown = [shown[place] for place in room.fitting(shown, places)]
         tell_examples(examples, shots, task, stop)
         tell_prompt(shown[0], tokenizer, problems)

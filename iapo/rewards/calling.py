@@ -135,9 +135,9 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
-    """Forever: ``exit()`` in a task that a reward began goes to the one who awaits it, and out of the loop too."""
+    """Forever: what asyncio raises out of a loop too, such as ``exit()`` in a task, goes to the one who awaits it."""
     while True:
-        with contextlib.suppress(SystemExit):
+        with contextlib.suppress(SystemExit, KeyboardInterrupt):
             loop.run_forever()
 
 

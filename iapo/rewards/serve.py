@@ -5,6 +5,7 @@ This file and the file it loads import nothing of the package, so that a process
 
 import asyncio
 import contextlib
+import functools
 import importlib.util
 import inspect
 import json
@@ -70,11 +71,13 @@ def call(function: Any, item: dict[str, Any]) -> Any:
 
     What a partial function was given stays.
     """
-    item = {name: value for name, value in item.items() if name not in getattr(function, "keywords", ())}
     try:
         parameters = inspect.signature(function).parameters
     except ValueError:  # a builtin that does not tell
         return function(**item)
+    if isinstance(function, functools.partial):
+        bound = inspect.signature(function.func).parameters.keys() - parameters.keys() | function.keywords.keys()
+        item = {name: value for name, value in item.items() if name not in bound}
     takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     given = {name: value for name, value in item.items() if takes_all or name in parameters}
     given |= {name: _keep_nothing for name in ("log_extra", "log_metric") if name in parameters}

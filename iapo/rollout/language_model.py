@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -18,6 +18,12 @@ from iapo.rollout.prompts import encode_prompts
 from iapo.rollout.stopping import Ending, endings, stop_texts
 from iapo.styles import CompletionStyle
 from iapo.types import Rollout
+
+_ALONE = (
+    "use TransformersSampler, which samples such texts alone: a longer one turns all rotations of its batch (dynamic "
+    "or longrope scaling)"
+)
+"""What helps where `iapo.policy.limits.turning_length` is too short."""
 
 Generated = tuple[Int[Tensor, "batch token"], Float[Tensor, "batch token"] | None]
 """Sampled tokens and their log-probabilities (nats; ``None``: unknown); meaningless behind a first end."""
@@ -54,9 +60,15 @@ class LanguageModelSampler(Sampler):
     Raises:
         ValueError: a number outside its range, or an empty stop text; on a call, a prompt of which no token is made, a
             token that the model has no embedding of, or a prompt that with ``max_new_tokens`` is longer than a model's
-            table of positions.
+            table of positions, or so long that a model with ``dynamic`` or ``longrope`` scaling turns all its rotations
+            (not if the sampler keeps rows apart).
         TypeError: on a call, a model that cannot generate.
         FloatingPointError: on a call, logits that are NaN or infinite.
+    """
+
+    keeps_rows_apart: ClassVar[bool] = False
+    """Whether a completion in which all rotations turn (`iapo.policy.limits.turning_length`) is sampled as it would be
+    alone. In a batch of transformers the longest text turns those of all others, and keys in a cache stay as they were.
     """
 
     model: nn.Module
@@ -96,7 +108,9 @@ class LanguageModelSampler(Sampler):
         limits = limits_of(model)
         for index, ids in enumerate(prompt_ids):
             limits.check_tokens(ids, self.tokenizer, f"prompts[{index}]")
-        check_room(prompt_ids, self.max_new_tokens, self.most_positions(model))
+        most = self.most_positions(model)
+        remedy = {"remedy": _ALONE} if most == limits.turning and not self.keeps_rows_apart else {}
+        check_room(prompt_ids, self.max_new_tokens, most, **remedy)
         eos_ids = self.eos_ids
         pad_id = self.tokenizer.pad_token_id
         pad_id = pad_id if pad_id is not None else next(iter(eos_ids), 0)
@@ -132,7 +146,9 @@ class LanguageModelSampler(Sampler):
 
     def most_positions(self, model: Any) -> int | None:
         """Hook: how many tokens a prompt and its completion may have together, as far as it is known before."""
-        return table_of_positions(model.config)
+        turning = None if self.keeps_rows_apart else limits_of(model).turning
+        found = (table_of_positions(model.config), turning)
+        return min((each for each in found if each is not None), default=None)
 
     @abstractmethod
     def generate(

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from iapo.ops.padding import pad_rows
-from iapo.policy.limits import check_logits
+from iapo.policy.limits import check_logits, limits_of
 from iapo.policy.logprobs import token_logprobs
 from iapo.rollout.language_model import Generated, LanguageModelSampler
 from iapo.rollout.stopping import StopWatch
@@ -26,15 +26,19 @@ class TransformersSampler(LanguageModelSampler):
     """Samples from a causal language model with ``generate`` of transformers: any model that it can sample.
 
     Arguments, randomness and log-probabilities are those of `LanguageModelSampler`. The model's ``generation_config``
-    is put back.
+    is put back. Where a text may become so long that the model turns all its rotations, completions are sampled one at
+    a time.
     """
+
+    keeps_rows_apart = True
 
     def generate(
         self, model: Any, prompt_ids: list[list[int]], group_size: int, eos_ids: Sequence[int], pad_id: int
     ) -> Iterator[Generated]:
         """Tokens and log-probabilities of ``max_batch`` completions at a time."""
         rows = [ids for ids in prompt_ids for _ in range(group_size)]
-        step = self.max_batch or len(rows)
+        turning, longest = limits_of(model).turning, max(map(len, rows)) + self.max_new_tokens
+        step = self.max_batch or len(rows) if turning is None or longest <= turning else 1
         with _generating_with(model, self._generation_config(eos_ids, pad_id)):
             for start in range(0, len(rows), step):
                 yield self._generate(model, rows[start : start + step], pad_id)

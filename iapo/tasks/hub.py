@@ -68,14 +68,20 @@ class HubTask(Task):
     def _saved(self, data: Any) -> Any:
         """The split of what ``save_to_disk`` wrote: several by name, or one, ``train`` where it has no name.
 
-        One that was a slice, as ``train[:100]``, has the name of what it was cut from.
+        One that was cut from a split, as ``train[:100]``, has the name of that split; from several, its own.
         """
-        parts = data if isinstance(data, dict) else {str(data.split or "train").split("[")[0]: data}
+        parts = data if isinstance(data, dict) else {_origin(str(data.split or "train")): data}
         if self.config is not None:
             raise ValueError("save_to_disk wrote it, so that it has no configurations")
         if self.hub_split not in parts:
             raise ValueError(f"it has the splits {sorted(parts)}")
         return parts[self.hub_split]
+
+
+def _origin(split: str) -> str:
+    """Of ``train[:100]`` or ``train[:10]+train[90:]`` the split ``train``; what is of several splits stays as it is."""
+    origins = {part.split("[")[0] for part in split.split("+")}
+    return origins.pop() if len(origins) == 1 else split
 
 
 def import_datasets() -> Any:

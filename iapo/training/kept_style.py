@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from pydoc import locate
+from pydoc import ErrorDuringImport, locate
 from typing import Any
 
 from iapo.styles import AnswerStyle, CompletionStyle, ReasoningStyle, Steps
@@ -22,7 +22,7 @@ def kept_style(folder: Path, settings: Mapping[str, Any]) -> CompletionStyle | N
         settings: as plain data, of the run that goes on.
 
     Raises:
-        ImportError: the file names a class that is not there.
+        ImportError: the file names a class that is not there, or cannot be imported.
         ValueError: the file is damaged, or names a class that is no style.
     """
     path = folder / "config.json"
@@ -60,18 +60,20 @@ def from_plain(content: Any) -> Any:
     """The style that `plain` wrote.
 
     Raises:
-        ImportError: a class that is not there.
+        ImportError: a class that is not there, or cannot be imported.
         ValueError: a class that is no style.
     """
     if isinstance(content, list):
         return tuple(from_plain(each) for each in content)
     if not isinstance(content, Mapping):
         return content
-    kind = locate(content["class_path"])
+    reason = "put it back where it was"
+    try:
+        kind = locate(content["class_path"])
+    except ErrorDuringImport as error:
+        kind, reason = None, f"{type(error.value).__name__}: {error.value}"
     if kind is None:
-        raise ImportError(
-            f"style: the run was made with {content['class_path']}, which cannot be imported; put it back where it was"
-        )
+        raise ImportError(f"style: the run was made with {content['class_path']}, which cannot be imported; {reason}")
     if not isinstance(kind, type) or not issubclass(kind, AnswerStyle | ReasoningStyle | CompletionStyle | Steps):
         raise ValueError(f"style: {content['class_path']} is no style; the run's config.json names it")
     return kind(**{name: from_plain(value) for name, value in content["init_args"].items()})

@@ -13,7 +13,7 @@ from iapo.rewards.scores import Scores, read_references
 from iapo.rollout.collation import ask_about
 from iapo.rollout.ends import eos_ids_of, style_of
 from iapo.training.assigning import assign
-from iapo.training.batches import batches_of_update
+from iapo.training.batches import batches_of_update, check_nothing_learned, learned_from
 from iapo.training.checkpointing import checkpointing
 from iapo.training.components import Components, UpdateSettings, check_answer_is_read
 from iapo.training.divided import divided, divided_scores
@@ -195,7 +195,7 @@ def optimise(
         ref = None if ref_model is None else logprobs_of(ref_model, rollout, temperature, settings)
         sampled = rollout.sampler_logprobs if components.loss.requires_sampler else None
         denominator = components.loss.denominator(assigned.loss_mask)
-        learns = components.loss.learns_from(assigned.advantages, assigned.loss_mask)
+        learns = learned_from(components.loss, assigned.advantages, assigned.loss_mask)
         batches = batches_of_update(model, rollout, settings.micro_batch, learns, processes)
         for epoch in range(settings.epochs):
             totals: dict[str, float] = defaultdict(float)
@@ -206,6 +206,8 @@ def optimise(
                     with settings.autocast_context(device), torch.set_grad_enabled(each.learns):
                         logprobs, entropy = completion_logprobs(model, part, temperature, with_entropy=True)
                     assert entropy is not None
+                    if not each.learns:
+                        logprobs.requires_grad_()  # for `check_nothing_learned`; nothing is behind them
                     with processes.together():
                         output = components.loss(
                             policy_logprobs=logprobs,
@@ -216,6 +218,8 @@ def optimise(
                             ref_logprobs=None if ref is None else rows_of(ref, rows, part),
                             sampler_logprobs=None if sampled is None else rows_of(sampled, rows, part),
                         )
+                        if not each.learns:
+                            check_nothing_learned(components.loss, output.loss, logprobs)
                     if each.learns:
                         # Of a row that stands in, the loss is 0, and its gradient too.
                         loss = output.loss if each.counts else 0 * (output.loss + logprobs.sum())

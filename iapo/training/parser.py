@@ -128,6 +128,11 @@ def max_new_tokens(sampler: Any) -> int:
     return int(_setting(sampler, "max_new_tokens", 0))
 
 
+def keeps_rows_apart(sampler: Any) -> bool:
+    """`iapo.rollout.LanguageModelSampler.keeps_rows_apart` of a sampler that is not made yet; ``True`` of others."""
+    return bool(_setting(sampler, "keeps_rows_apart", True))
+
+
 def _setting(sampler: Any, name: str, unknown: Any) -> Any:
     """A field of a sampler, as it is given or its class's; ``unknown`` of a function that makes one."""
     if callable(sampler) or isinstance(sampler, str):

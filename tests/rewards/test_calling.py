@@ -206,6 +206,23 @@ def test_a_reward_does_not_end_the_process() -> None:
     assert run(judge, time_limit=5.0) == [1.0, 1.0]
 
 
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, asyncio.CancelledError])
+def test_no_error_of_an_async_reward_leaves_it_waiting(raised: type[BaseException]) -> None:
+    async def stops(**_: Any) -> list[float]:
+        raise raised
+
+    async def stops_in_a_task(**_: Any) -> list[float]:
+        return (await asyncio.gather(judge(["one"]), stops()))[0]
+
+    async def judge(completions: list[str]) -> list[float]:
+        return [1.0] * len(completions)
+
+    for function in (stops, stops_in_a_task):
+        with pytest.raises((KeyboardInterrupt, RuntimeError), match=r"^$|reward 'mine' raised CancelledError"):
+            run(function, time_limit=5.0)
+    assert run(judge, time_limit=5.0) == [1.0, 1.0]
+
+
 @pytest.mark.parametrize(
     ("rewards", "message"),
     [

@@ -100,6 +100,19 @@ def scaled(completions, answer, scale):
 
 twice = functools.partial(scaled, scale=2.0)
 
+def weighted(scale, completions, **columns):
+    return [scale] * len(completions)
+
+by_place = functools.partial(weighted, 3.0)
+
+class Words:
+    keywords = ("answer",)
+
+    def __call__(self, completions, answer):
+        return [float(right in self.keywords) for right in answer]
+
+words = Words()
+
 def yields(completions, answer, /):
     for completion, right in zip(completions, answer):
         yield float(completion[0]["content"] == right)
@@ -108,7 +121,10 @@ def yields(completions, answer, /):
 
 @pytest.mark.parametrize(
     ("name", "scores"),
-    [("chat", [1.0, 0.0]), ("last", [4.5, 4.5]), ("later", [1.0, 1.0]), ("yields", [1.0, 0.0]), ("twice", [2.0, 0.0])],
+    [
+        *[("chat", [1.0, 0.0]), ("last", [4.5, 4.5]), ("later", [1.0, 1.0]), ("yields", [1.0, 0.0])],
+        *[("twice", [2.0, 0.0]), ("by_place", [3.0, 3.0]), ("words", [0.0, 0.0])],
+    ],
 )
 def test_a_function_written_for_trl_works_on_messages(tmp_path, name, scores):
     path = tmp_path / "mine.py"

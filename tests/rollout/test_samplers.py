@@ -282,6 +282,36 @@ def test_a_prompt_that_leaves_no_room_is_named(sampler_class: Class) -> None:
     assert len(sampler([[5] * (positions - 6)], 1)) == 1
 
 
+@pytest.mark.parametrize("kind", ["dynamic", "longrope"])
+def test_no_text_turns_the_rotations_of_another(sampler_class: Class, kind: str) -> None:
+    """Beyond a length all keys are rotated by other angles, of every text of a batch; those in a cache stay."""
+    rope: dict[str, object] = {"rope_type": kind, "rope_theta": 1e4}
+    extra = {"max_position_embeddings": 11}
+    if kind == "longrope":
+        extra = {"max_position_embeddings": 64, "original_max_position_embeddings": 11}
+        rope |= {"short_factor": [1.0] * 4, "long_factor": [4.0, 3.0, 2.0, 5.0], "original_max_position_embeddings": 11}
+    else:
+        rope["factor"] = 2.0
+    model = model_of("phi3" if kind == "longrope" else "llama", rope_parameters=rope, **extra)
+    prompts = [[7], [5, 4, 3, 9, 8, 6]]
+    sampler = sampler_class(model, words(), 5, temperature=0)
+    rollout = sampler(prompts, 1)
+    for prompt, row in zip(prompts, completions(rollout), strict=True):
+        assert row == naive_logits(model, prompt, row).argmax(-1).tolist()
+    longer = dataclasses.replace(sampler, max_new_tokens=12)
+    if sampler_class is CompactingSampler:
+        with pytest.raises(
+            ValueError, match=r"\[0\]: .* than 11 pos.*to 5, or use TransformersSampler, which .* alone"
+        ):
+            longer(prompts, 1)
+        return
+    beyond = completions(longer(prompts, 1))
+    for prompt, row in zip(prompts, beyond, strict=True):
+        assert [row] == completions(longer([prompt], 1))
+        for t in range(len(row) if kind == "longrope" else 0):  # of which transformers computes the cache anew
+            assert row[t] == naive_logits(model, prompt, row[: t + 1])[-1].argmax()
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_cuda(sampler_class: Class) -> None:

@@ -30,10 +30,15 @@ def test_what_save_to_disk_wrote_is_read(tmp_path: Path) -> None:
     data.save_to_disk(tmp_path / "one")
     datasets.Dataset.from_list(rows, split="test").save_to_disk(tmp_path / "test")
     datasets.Dataset.from_list(rows, split="test[:5%]").save_to_disk(tmp_path / "slice")
+    for name, split in (("halves", "test[:1]+test[2:]"), ("mixed", "test[:1]+train[:1]")):
+        datasets.Dataset.from_list(rows, split=split).save_to_disk(tmp_path / name)
     datasets.DatasetDict(first=data, second=data).save_to_disk(tmp_path / "two")
     assert load_rows(task_from_source(str(tmp_path / "one"))) == rows
     assert load_rows(task_from_source(str(tmp_path / "test"), "test")) == rows
     assert load_rows(task_from_source(str(tmp_path / "slice"), "test")) == rows
+    assert load_rows(task_from_source(str(tmp_path / "halves"), "test")) == rows
+    with pytest.raises(ValueError, match=r"--split test .*: it has the splits \['test\[:1\]\+train\[:1\]'\]"):
+        load_rows(task_from_source(str(tmp_path / "mixed"), "test"))
     assert load_rows(task_from_source(str(tmp_path / "two"), "first")) == rows
     with pytest.raises(ValueError, match=r"test cannot be loaded with --split train .*: it has the splits \['test'\]"):
         load_rows(task_from_source(str(tmp_path / "test")))

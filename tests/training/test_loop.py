@@ -17,6 +17,7 @@ from iapo.rollout import TransformersSampler
 from iapo.training.components import UpdateSettings
 from iapo.training.loop import optimise, prepare, update
 from iapo.training.resample import Resampling
+from iapo.types import LossOutput
 
 
 @pytest.mark.parametrize("aggregation", ["token", "sequence"])
@@ -326,16 +327,19 @@ class LearnsFromAll(ClippedPolicyLoss):
 
 @pytest.mark.parametrize(("micro_batch", "epochs"), [(64, 1), (3, 1), (3, 2)])
 def test_completions_without_an_advantage_have_no_backward(micro_batch, epochs):
-    learned, seen = [], []
+    learned, seen, model = [], [], embedded_model()
 
     class Watched(ClippedPolicyLoss):
         def compute(self, inputs):
-            learned.append(int(inputs.policy_logprobs.requires_grad) * len(inputs))
             seen.append(len(inputs))
             return super().compute(inputs)
 
+    def watch(_, arguments, keywords):
+        learned.append(torch.is_grad_enabled() * len(keywords["input_ids"]))
+
+    model.register_forward_pre_hook(watch, with_kwargs=True)
     changes = {"double": True, "assigner": GroupRelative(), "estimator": NoInformation(), "epochs": epochs}
-    metrics, found = run(micro_batch, loss=Watched(), **changes)
+    metrics, found = run(micro_batch, model=model, loss=Watched(), **changes)
     every, expected = run(micro_batch, loss=LearnsFromAll(), **changes)
     torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
     for name in ("loss", "entropy", "grad_norm", "clip_ratio/high_mean"):
@@ -344,6 +348,34 @@ def test_completions_without_an_advantage_have_no_backward(micro_batch, epochs):
     assert 0 < equal < 1
     assert sum(seen) == epochs * 16
     assert sum(learned) == epochs * 16 * (1 - equal)
+
+
+def test_a_loss_that_learns_where_it_says_it_does_not_is_refused():
+    class WithEntropy(ClippedPolicyLoss):
+        def compute(self, inputs):
+            output = super().compute(inputs)
+            bonus = 0.01 * (inputs.policy_logprobs * inputs.loss_mask).sum() / inputs.denominator
+            return LossOutput(output.loss + bonus, output.metrics)
+
+    class SaysSo(WithEntropy):
+        learns_from = PolicyLoss.learns_from
+
+    changes = {"assigner": GroupRelative(), "estimator": NoInformation()}
+    with pytest.raises(
+        ValueError, match=r"WithEntropy\.learns_from: says that nothing .* gradient of up to .*; want True"
+    ):
+        run(3, loss=WithEntropy(), **changes)
+    run(3, loss=SaysSo(), **changes)
+
+
+@pytest.mark.parametrize("wrong", [lambda mask: mask, lambda mask: mask.any(1).int(), lambda mask: mask[:2].any(1)])
+def test_what_is_learned_from_must_be_one_flag_a_completion(wrong):
+    class Wrong(ClippedPolicyLoss):
+        def learns_from(self, advantages, loss_mask):
+            return wrong(loss_mask)
+
+    with pytest.raises(ValueError, match=r"Wrong.learns_from: want bool of shape \(batch,\) = \(16,\), got torch"):
+        run(loss=Wrong(), assigner=GroupRelative(), estimator=NoInformation())
 
 
 def test_with_a_penalty_every_completion_is_learned_from():

@@ -245,6 +245,17 @@ def test_the_class_of_a_style_that_is_gone_is_named(tmp_path):
         kept_style(tmp_path, {})
 
 
+def test_the_module_of_a_style_that_fails_is_named(tmp_path, monkeypatch):
+    (tmp_path / "style_that_fails.py").write_text("import a_package_that_is_not_there\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    style = {"class_path": "style_that_fails.Answer", "init_args": {}}
+    (tmp_path / "config.json").write_text(json.dumps({"style": style}))
+    with pytest.raises(
+        ImportError, match=r"style_that_fails\.Answer, which cannot .* No module named 'a_package_that_is"
+    ):
+        kept_style(tmp_path, {})
+
+
 def test_the_newest_checkpoint_has_the_settings_too(tmp_path):
     style, settings = CompletionStyle(answer=Boxed()), {"answer_style": None}
     model, tokenizer = load_model("embedded")

@@ -57,6 +57,9 @@ CASES = {
     "random tokens": Case(2, 8, parts={"assigner": PermutedInformation(InformationAware())}),
     "epochs and a reference": Case(2, 3, settings={"epochs": 2}, parts={"loss": ClippedPolicyLoss(kl_coef=0.1)}),
     "one completion to learn from": Case(3, 2, parts={"assigner": OnlyTheFirst(), "estimator": NoInformation()}),
+    "one to learn from and one not": Case(
+        1, 2, settings={"group_size": 2}, parts={"assigner": OnlyTheFirst(), "estimator": NoInformation()}
+    ),
     "resampled and diagnosed": Case(3, 4, rounds=2, diagnose=True),
     "another estimator, twice": Case(2, 4, updates=2, parts={"estimator": EarlyExitEntropy(POSTFIX)}),
 }

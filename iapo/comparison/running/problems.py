@@ -14,7 +14,7 @@ from iapo.rewards import check_columns, check_references
 from iapo.tasks import Row, hold_out
 from iapo.tasks.messages import problem_key, problem_of
 from iapo.training.fitting import Room, reserved_by
-from iapo.training.parser import max_new_tokens
+from iapo.training.parser import keeps_rows_apart, max_new_tokens
 from iapo.training.plain_files import digests
 from iapo.training.settings import ProblemSource
 from iapo.training.styles import StyleSource
@@ -35,7 +35,8 @@ _EVALUATED_BY = (
 def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
     """Write ``problems-test.json`` and, if anything is tuned, ``problems-validation.json``.
 
-    They have all that an evaluation needs.
+    They have all that an evaluation needs. What the trainings would refuse for its length is found here too, but for
+    the tokens that an estimator puts behind completions.
 
     Args:
         plan: of the comparison.
@@ -43,7 +44,8 @@ def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
         rewards: the reward functions of the evaluation; the data must have the columns that they need.
 
     Raises:
-        ValueError: too few problems, a missing column, or prompts that cannot be rendered or do not fit the model.
+        ValueError: too few problems, a missing column, or prompts, of trainings too, that cannot be rendered or do not
+            fit the model.
     """
     wanted: dict[Split, int] = {"test": plan.evaluation.problems}
     seeds = plan.reporting_seeds
@@ -56,7 +58,15 @@ def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
     model = settings["model"], settings["trust_remote_code"]
     tokenizer = load_tokenizer(*model)
     reserved = reserved_by(max_new_tokens(settings["sampler"]), tokenizer, plan.evaluation.forced)
-    room = Room(tokenizer, load_limits(*model), reserved, source.long_prompts)
+    limits = load_limits(*model)
+    trained = [max_new_tokens(each["sampler"]) for method in plan.methods for each in method.settings.values()]
+    for seed in seeds if source.resolve().seeded else seeds[:1]:
+        rows = source.load(seed)
+        places = source.places(range(len(rows)))
+        room = Room(tokenizer, limits.scored, max(trained), source.long_prompts)
+        room.fitting(source.render(rows, tokenizer, places), places)
+    evaluated = limits if keeps_rows_apart(settings["sampler"]) else limits.scored
+    room = Room(tokenizer, evaluated, reserved, source.long_prompts)
     for split, rows in chosen.items():
         check_columns(rewards, rows[0])
         numbers = [f"{place} of the {split} problems of {source.resolve()}" for place in range(len(rows))]

@@ -37,6 +37,8 @@ class EngineSampler(LanguageModelSampler):
             of its own.
     """
 
+    keeps_rows_apart = True  # an engine chooses its rotations when it starts
+
     engine: Engine | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
