@@ -45,7 +45,14 @@ def batches_of_update(
         micro_batch: rows of a micro-batch.
         learns: `iapo.PolicyLoss.learns_from`; the same on every rank.
         processes: rows are dealt to them in turn.
+
+    Raises:
+        ValueError: ``learns`` has another shape or dtype.
     """
+    wanted = (len(rollout),)
+    if not isinstance(learns, Tensor) or learns.dtype != torch.bool or learns.shape != wanted:
+        got = f"{learns.dtype} of shape {tuple(learns.shape)}" if isinstance(learns, Tensor) else type(learns).__name__
+        raise ValueError(f"learns_from of the loss: want bool of shape (batch,) = {wanted}, got {got}")
     learns = learns if bool(learns.any()) else torch.ones_like(learns)
     return [
         MicroBatch(each.rows, each.counts, has)

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from iapo.interfaces import PolicyLoss
 from iapo.policy.logprobs import completion_logprobs
-from iapo.rewards.scores import Scores, read_references
+from iapo.rewards.scores import Scores, check_rows, read_references
 from iapo.rollout.collation import ask_about
 from iapo.rollout.ends import eos_ids_of, style_of
 from iapo.training.assigning import assign
@@ -107,7 +108,11 @@ def prepare(
         components: the sampler, the rewards, the estimator and the assigner are used.
         settings: how they are called.
         resampling: replaces groups whose rewards are all equal; ``None``: they stay.
+
+    Raises:
+        ValueError: no rows, a row without a prompt, or as the components raise it.
     """
+    check_rows(rows)
     check_answer_is_read(settings.answer, components.estimator)
     metrics: dict[str, float] = {}
     sampler = divided(components.sampler, model, settings.processes)
@@ -182,6 +187,9 @@ def optimise(
         components: the loss and the optimizer are used, and the sampler's temperature.
         settings: micro-batches, epochs and precision.
         ref_model: reference policy for the KL penalty, if the loss has one.
+
+    Raises:
+        ValueError: a loss without a gradient, from which nothing would be learned; or as the components raise it.
     """
     rollout, assigned, temperature = batch.rollout, batch.assigned, components.sampler.temperature
     processes, scale = settings.processes, loss_scale(model, settings.processes)
@@ -206,7 +214,7 @@ def optimise(
                     with settings.autocast_context(device), torch.set_grad_enabled(each.learns):
                         logprobs, entropy = completion_logprobs(model, part, temperature, with_entropy=True)
                     assert entropy is not None
-                    with processes.together():
+                    with processes.together(), torch.set_grad_enabled(each.learns):
                         output = components.loss(
                             policy_logprobs=logprobs,
                             old_logprobs=logprobs.detach() if old is None else rows_of(old, rows, part),
@@ -216,6 +224,8 @@ def optimise(
                             ref_logprobs=None if ref is None else rows_of(ref, rows, part),
                             sampler_logprobs=None if sampled is None else rows_of(sampled, rows, part),
                         )
+                        if each.learns:
+                            _check_gradient(logprobs, output.loss, components.loss)
                     if each.learns:
                         # Of a row that stands in, the loss is 0, and its gradient too.
                         loss = output.loss if each.counts else 0 * (output.loss + logprobs.sum())
@@ -236,6 +246,20 @@ def optimise(
         metrics |= {"grad_norm": stats.grad_norm, "learning_rate": stats.learning_rate}
         metrics["iapo/steps_skipped"] = float(stats.skipped)
     return PolicyUpdate(metrics, logprobs_before, entropy_before)
+
+
+def _check_gradient(logprobs: Tensor, loss: Tensor, made_by: PolicyLoss) -> None:
+    """Raise unless the loss leads back to the model: an update would change nothing, whatever the rewards."""
+    if not logprobs.requires_grad:
+        raise ValueError(
+            "model: its log-probabilities have no gradient; want weights with requires_grad, and a call outside of "
+            "torch.inference_mode"
+        )
+    if not loss.requires_grad:
+        raise ValueError(
+            f"{type(made_by).__name__}.compute: the loss has no gradient; want one computed from "
+            "inputs.policy_logprobs, without detach, item, NumPy and torch.no_grad"
+        )
 
 
 def rows_of(values: Tensor, rows: Int[Tensor, " rows"], part: Rollout) -> Tensor:
