@@ -55,7 +55,7 @@ MISTAKES = [
     ("T --sampler.temperature 0", 1, ["sampler.temperature: got 0.0", "positive"]),
     ("T --prompts_per_step 1000", 1, ["prompts_per_step: got 1000", "number of problems"]),
     ("T --eval_problems 1000", 1, ["eval_problems: got 1000"]),
-    ("eval --problems 2 --samples 1", 1, ["ks: got", "number of samples, 1"]),
+    ("eval --problems 2 --samples 3 --ks [1,4]", 1, ["ks: got [4]", "number of samples, 3"]),
     ("inspect --index 99999", 1, ["index: got 99999", "want 0 to"]),
     ("inspect --answer reference --prompt 1+1=", 1, ["answer: 'reference'", "--prompt has no reference"]),
     ("T --answer reference", 1, ["answer: got 'reference'", "LeaveOut asks for no answer", "AnswerLikelihood"]),
@@ -115,6 +115,7 @@ MISTAKES = [
     ("T --model nope.gguf", 2, ["model: no file nope.gguf"]),
     ("T --model empty", 2, ["model: empty cannot be loaded", "config.json"]),
     ("T --model noweights", 1, ["model: noweights cannot be loaded", "no weights"]),
+    ("T --model kept", 2, ["model: kept cannot be loaded", "folder of a run; name kept/checkpoint-12"]),
     ("T --model notokenizer", 2, ["model: notokenizer cannot be loaded", "no tokenizer"]),
     ("T --model some/model", 2, ["model: some/model cannot be loaded", "hub cannot be reached"]),
     ("eval --models [./nope]", 1, ["model: no directory ./nope"]),
@@ -148,6 +149,8 @@ MISTAKES = [
     ("T --output list.yaml", 1, ["output: list.yaml cannot be used", "name another"]),
     ("T --output /proc/none/run", 1, ["output: /proc/none/run cannot be used", "name another"]),
     ("T --output begun", 1, ["output: begun holds a run already", "--resume"]),
+    ("T --output evaluated", 1, ["output: evaluated holds a run already", "--resume"]),
+    ("T --output kept", 1, ["output: kept holds a run already", "--resume"]),
     ("eval --output /nonexistent/x.json", 1, ["output: cannot write /nonexistent/x.json", "folder that is there"]),
     ("eval --output e.jsonl", 1, ["output: got e.jsonl", "want a name ending in .json"]),
     ("inspect --html /nonexistent/x.html", 1, ["html: cannot write /nonexistent/x.html"]),
@@ -187,9 +190,12 @@ def desk(tmp_path_factory) -> Path:
     }
     for name, text in texts.items():
         (folder / name).write_text(text)
-    for name in ("empty", "noweights", "notokenizer", "begun", "sampled"):
+    for name in ("empty", "noweights", "notokenizer", "begun", "sampled", "evaluated", "kept"):
         (folder / name).mkdir()
     (folder / "begun" / "config.json").write_text("{}")
+    (folder / "evaluated" / "evaluation-0.json").write_text("{}")
+    for step in (9, 12):
+        (folder / "kept" / f"checkpoint-{step}").mkdir()
     sample = {"problem": 0, "prompt": "1+1=", "completion": "2", "reference": "2", "answer": "2", "rewards": {"a": 1.0}}
     sample |= {"reward": 1.0, "correct": True, "tokens": 1, "finished": True}
     (folder / "sampled" / "evaluation-0.jsonl").write_text(json.dumps(sample) + "\n")

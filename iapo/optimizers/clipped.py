@@ -95,7 +95,7 @@ def _warn_of_rounding(optimizer: Optimizer) -> None:
     if reduced:
         warnings.warn(
             f"optimizer: its parameters are in {' and '.join(reduced)}, where most steps of a usual learning rate are "
-            "lost in rounding, and in float16 Adam makes weights infinite; load the weights with dtype=torch.float32, and "
-            "let forwards run in less (UpdateSettings(autocast=torch.bfloat16))",
+            "lost in rounding, and in float16 Adam makes weights infinite; load the weights with dtype=torch.float32, "
+            "and let forwards run in less (UpdateSettings(autocast=torch.bfloat16))",
             stacklevel=3,
         )
