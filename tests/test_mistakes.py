@@ -140,6 +140,18 @@ MISTAKES = [
     ("T --rewards mine.py:nothing", 2, ["mine.py has no 'nothing'", "raises"]),
     ("T --rewards mine.py:Other", 2, ["rewards: got", "mine.py:Other"]),
     ("T --rewards syntax.py:f", 2, ["syntax.py, line 1: SyntaxError"]),
+    ("T --rewards exits.py:f", 2, ["exits.py, line 2: SystemExit: 3"]),
+    ("T --rewards nothing.py:f", 2, ["nothing.py: SyntaxError", "null bytes"]),
+    ("T --rewards untyped.py:Reward", 2, ["rewards: the parameter 'scale' of", "untyped.py:Reward", "scale: float"]),
+    (
+        "T --assigner untyped.py:Assigner",
+        2,
+        ["assigner: ", "untyped.py:Assigner is abstract, want one that has assign"],
+    ),
+    ("T --loss untyped.py:Fixed", 2, ["loss: Fixed is no loss"]),
+    ("T --sampler untyped.py:Drawn", 2, ["the parameter 'model' of", "untyped.py:Drawn", "has no type"]),
+    ("T --sampler untyped.py:Fixed", 1, ["sampler: cannot be made of a model and a tokenizer", "takes no arguments"]),
+    ("T --sampler untyped.py:nothing", 1, ["sampler: what is called with model and tokenizer returned None"]),
     ("T --rewards lacking.py:f", 2, ["lacking.py, line 1: ModuleNotFoundError", "no_such_module"]),
     ("T --rewards mine.py:raises", 1, ["reward 'raises' raised KeyError"]),
     ("T --rewards mine.py:half", 1, ["reward 'half': got 1 scores, want a list of"]),
@@ -182,6 +194,19 @@ def desk(tmp_path_factory) -> Path:
         "class Other: pass\n",
         "syntax.py": "def f(:\n",
         "lacking.py": "import no_such_module\n",
+        "exits.py": "import sys\nsys.exit(3)\n",
+        "nothing.py": "f = None\n\0",
+        "untyped.py": "from iapo import AdvantageAssigner, Sampler\n"
+        "class Reward:\n"
+        "    def __init__(self, scale): pass\n"
+        "    def __call__(self, completions, **_): return [1.0] * len(completions)\n"
+        "class Assigner(AdvantageAssigner): pass\n"
+        "class Drawn(Sampler):\n"
+        "    def __init__(self, model, tokenizer): pass\n"
+        "    def sample(self, prompts, group_size): pass\n"
+        "class Fixed(Sampler):\n"
+        "    def sample(self, prompts, group_size): pass\n"
+        "def nothing(model, tokenizer) -> Sampler: pass\n",
         "empty.jsonl": "",
         "broken.jsonl": '{"prompt": "1+1=", "answer": "2"}\n{oops\n',
         "numbers.jsonl": '{"prompt": 3, "answer": "2"}\n' * 40,
