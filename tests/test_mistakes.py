@@ -100,6 +100,9 @@ MISTAKES = [
     ("T --config nope.yaml", 2, ["config: file does not exist", "nope.yaml", "iapo://NAME"]),
     ("T --config list.yaml", 2, ["config: want a mapping of settings"]),
     ("T --config bad.yaml", 2, ["config: the file is no YAML", "line 1"]),
+    ("T --config twice.yaml", 2, ["config: ", "the key 'steps' is there twice, want it once", "line 3"]),
+    ("compare twice.yaml", 1, ["comparison: twice.yaml", "the key 'steps' is there twice", "line 3"]),
+    ("T --rewards '{a: mine.py:fine, a: mine.py:half}'", 2, ["rewards: got", "a: mine.py:half", "by name"]),
     ("T --config typo.yaml", 2, ["config: stepps is no setting", "did you mean steps"]),
     ("T --config nested.yaml", 2, ["no parameter 'scal'", "did you mean scale?"]),
     ("T --config iapo://gfop", 2, ["no iapo://gfop", "did you mean iapo://gfpo"]),
@@ -193,6 +196,7 @@ def desk(tmp_path_factory) -> Path:
         "def fine(completions, **_):\n    return [1.0] * len(completions)\n"
         "class Other: pass\n",
         "syntax.py": "def f(:\n",
+        "twice.yaml": "steps: 1\nbase: {steps: 1, limit: &few 8}\nsteps: 2\n",
         "lacking.py": "import no_such_module\n",
         "exits.py": "import sys\nsys.exit(3)\n",
         "nothing.py": "f = None\n\0",
