@@ -325,9 +325,10 @@ class AdvantageAssigner(ABC):
             )
         if bool((output.loss_mask & ~completion_mask).any()):
             raise ValueError(f"{type(self).__name__}.assign: loss_mask must be a subset of completion_mask")
+        # Before the next check, to which NaN times a mask is a value outside of it.
+        _check_finite(f"{type(self).__name__}.assign: advantages", output.advantages)
         if bool((output.advantages.masked_fill(output.loss_mask, 0) != 0).any()):
             raise ValueError(f"{type(self).__name__}.assign: advantages must be 0 outside loss_mask")
-        _check_finite(f"{type(self).__name__}.assign: advantages", output.advantages)
         return output
 
     @abstractmethod

@@ -96,6 +96,14 @@ def test_an_assigner_returns_its_record():
         called(OwnAssigner(mask.float()))
 
 
+def test_advantages_that_are_nan_are_told_as_that():
+    mask = rollout().completion_mask
+    with pytest.raises(
+        FloatingPointError, match=r"OwnAssigner.assign: advantages: NaN or infinite value in rows \[0, 1"
+    ):
+        called(OwnAssigner(AdvantageOutput(mask * torch.tensor(float("nan")), mask, {})))
+
+
 @pytest.mark.parametrize("requires", [frozenset({"informations"}), "information", ["information"]])
 def test_what_an_assigner_requires_is_a_set_of_signals(requires):
     with pytest.raises(ValueError, match=r"OwnAssigner.requires: got .*informati.*, want a set of some of \['co"):
