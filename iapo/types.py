@@ -124,10 +124,11 @@ class Rollout:
         check_one_device("Rollout", vars(self))
         _right_padded("prompt_mask (read from the right)", self.prompt_mask.flip(1))
         _right_padded("completion_mask", self.completion_mask)
-        for name in ("prompt_ids", "completion_ids", "answer_ids", "exit_ids", "unread"):
-            values = getattr(self, name)
-            if values is not None and bool((values < 0).any()):
-                raise ValueError(f"{name}: got {int(values.min())}, want numbers of at least 0, at padding too")
+        names = ("prompt_ids", "completion_ids", "answer_ids", "exit_ids", "unread")
+        least = {name: values.min() for name in names if (values := getattr(self, name)) is not None and values.numel()}
+        if least and int(torch.stack([value.long() for value in least.values()]).min()) < 0:  # devices wait once
+            name, value = next((name, int(value)) for name, value in least.items() if value < 0)
+            raise ValueError(f"{name}: got {value}, want numbers of at least 0, at padding too")
         if bool((self.reasoning_mask & ~self.completion_mask).any()):
             raise ValueError("reasoning_mask: must be a subset of completion_mask, it is True at padded positions")
         for pair in (("answer_ids", "answer_mask"), ("exit_ids", "exit_scored")):

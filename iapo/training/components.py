@@ -34,8 +34,8 @@ class Components:
         rewards: reward functions by the name they are logged under; their sum is the reward.
         estimator: is asked only if ``assigner`` requires information.
         assigner: turns rewards and signals into advantages.
-        loss: turns advantages into a loss.
-        optimizer: turns the loss into new weights.
+        loss: turns advantages into a loss; may be ``None`` where another loop does.
+        optimizer: turns the loss into new weights; may be ``None`` likewise.
 
     Raises:
         TypeError: a part that is none of its kind, such as a class in place of an object of it, or a sampler whose
@@ -54,6 +54,8 @@ class Components:
     def __post_init__(self) -> None:
         for name, kind in _KINDS.items():
             part = getattr(self, name)
+            if part is None and name in ("loss", "optimizer"):
+                continue
             if not isinstance(part, kind):
                 got = f"the class {part.__name__}" if isinstance(part, type) else f"a {type(part).__name__}"
                 raise TypeError(f"{name}: got {got}, want an object of a subclass of iapo.{kind.__name__}")

@@ -307,5 +307,7 @@ def test_logits_that_are_not_finite_are_named(sampler_class: Class, temperature:
 def test_ends_that_are_no_ids_are_named(sampler_class: Class, ends: object) -> None:
     model = model_of("llama")
     model.generation_config.eos_token_id = ends
-    with pytest.raises(ValueError, match=r"model: its generation_config has eos_token_id .*2.*, want the ids of tokens"):
+    with pytest.raises(
+        ValueError, match=r"model: its generation_config has eos_token_id .*2.*, want the ids of tokens"
+    ):
         sampler_class(model, words(), 4)([[5, 6]], 1)
