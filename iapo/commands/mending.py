@@ -127,10 +127,9 @@ def _of_key(key: str, text: str) -> str:
         known = _parameters(class_path[1])
         near = did_you_mean(option[1], known) or f"; it takes {_listed(known)}"
         return f"{key}: {class_path[1]} has no parameter {option[1]!r}{near}"
-    if named and (match := re.search(r"class, but (\S+) is abstract", text)):
-        return (
-            f"{key}: {match[1]} is abstract, want one that has {_listed(sorted(_KINDS[named][1].__abstractmethods__))}"
-        )
+    hooks = getattr(_KINDS[named][1], "__abstractmethods__", ()) if named else ()
+    if hooks and (match := re.search(r"class, but (\S+) is abstract", text)):
+        return f"{key}: {match[1]} is abstract, want one that has {_listed(sorted(hooks))}"
     literal = [choice.strip(" '\"") for found in _CHOICES.findall(text)[:1] for choice in found.split(",")]
     if key == "optimizer" and (match := re.search(r'Parser key "(\w+)": .*Given value: (\S+?)\. Got value', text)):
         return f"optimizer.{match[1]}: got {match[2]}, want a number"
