@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from iapo.commands.failures import output_is_closed, report, short_warnings
         from iapo.commands.flags import FileParser, parser_of
-        from iapo.commands.mending import mended
+        from iapo.commands.mending import mended, untyped
+        from iapo.training.plain_files import to_files
         from iapo.training.sizing import is_first_process, set_defaults
     except ModuleNotFoundError as error:
         print(f"{command}: {error.name} is missing: install the extra, pip install 'iapo[train]'", file=sys.stderr)
@@ -69,6 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     print(f"{command}: {told}", file=sys.stderr)
         except (UnicodeDecodeError, RecursionError) as error:
             raise ArgumentError(None, f"config: a file is no YAML in UTF-8 ({error})") from error
+        except ValueError as error:
+            if not (reason := untyped(str(error))):
+                raise
+            raise ArgumentError(None, to_files(reason)) from error
         except ArgumentError as error:
             raise mended(error, COMMANDS, parsers.get(given[0]) if given else None) from error
         with short_warnings(command):

@@ -17,7 +17,8 @@ Data flows one way::
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from dataclasses import fields
 from typing import Any, Protocol
 
 import torch
@@ -78,8 +79,9 @@ class Sampler(ABC):
             ``len(prompts) * group_size`` completions; ``group_ids[i]`` is the index of the prompt of row ``i``.
 
         Raises:
+            TypeError: the hook returned no `Rollout`.
             ValueError: no prompts, an empty prompt, ``group_size`` below 1, or a hook that returned another number of
-                completions or wrong groups.
+                completions or wrong groups: ids that are no indices of prompts, or two prompts in one group.
         """
         if group_size < 1:
             raise ValueError(f"group_size: got {group_size}, want at least 1")
@@ -89,11 +91,26 @@ class Sampler(ABC):
         if empty:
             raise ValueError(f"prompts: the prompt at index {empty[0]} is empty")
         rollout = self.sample(prompts, group_size)
-        counts = torch.bincount(rollout.group_ids, minlength=len(prompts)).tolist()
+        _check_returned(self, "sample", rollout, Rollout)
+        ids = rollout.group_ids
+        if bool((ids < 0).any()):
+            raise ValueError(
+                f"{type(self).__name__}.sample: want group_ids from 0 to {len(prompts) - 1}, the indices of the "
+                f"prompts, got {int(ids.min())}"
+            )
+        counts = torch.bincount(ids, minlength=len(prompts)).tolist()
         if counts != [group_size] * len(prompts):
             raise ValueError(
                 f"{type(self).__name__}.sample: want {group_size} completions for each of {len(prompts)} prompts, "
                 f"group_ids count {counts}"
+            )
+        order = ids.argsort(stable=True)
+        asked = rollout.prompt_ids.masked_fill(~rollout.prompt_mask, -1)[order].unflatten(0, (len(prompts), group_size))
+        mixed = (asked != asked[:, :1]).flatten(1).any(1).nonzero().flatten().tolist()
+        if mixed:
+            raise ValueError(
+                f"{type(self).__name__}.sample: the completions of group {mixed[0]} have several prompts, want one; "
+                "group_ids are the index of each row's prompt"
             )
         return rollout
 
@@ -162,10 +179,14 @@ class MIEstimator(ABC):
             tokens, ``probe = token + 1``. 0 at prefixes that are not beside a token of ``rollout.reasoning_mask``.
 
         Raises:
-            ValueError: the hook returned a wrong shape.
+            TypeError: the hook returned no tensor.
+            ValueError: the hook returned a wrong shape, or ``information_sign`` is neither 1 nor -1.
             FloatingPointError: the hook returned a non-finite probe inside the reasoning span; the rows are named.
         """
+        if self.information_sign not in (1, -1):
+            raise ValueError(f"{type(self).__name__}.information_sign: got {self.information_sign!r}, want 1 or -1")
         probes = self.probe(model, rollout)
+        _check_returned(self, "probe", probes, Tensor)
         batch, token = rollout.completion_ids.shape
         if tuple(probes.shape) != (batch, token + 1):
             raise ValueError(
@@ -221,8 +242,20 @@ class AdvantageAssigner(ABC):
 
     @property
     def requires_estimate(self) -> bool:
-        """Whether `requires` names what an `MIEstimator` measures: ``information`` or ``prefix_values``."""
-        return not self.requires.isdisjoint({"information", "prefix_values"})
+        """Whether `requires` names what an `MIEstimator` measures: ``information`` or ``prefix_values``.
+
+        Raises:
+            ValueError: `requires` is no set of names of signals.
+        """
+        return not self._required().isdisjoint({"information", "prefix_values"})
+
+    def _required(self) -> Set[str]:
+        """`requires`, checked."""
+        names, known = self.requires, {field.name for field in fields(TokenSignals)}
+        if not isinstance(names, Set) or not names <= known:
+            got = sorted(names - known) if isinstance(names, Set) else repr(names)
+            raise ValueError(f"{type(self).__name__}.requires: got {got}, want a set of some of {sorted(known)}")
+        return names
 
     def wants_information(self, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:
         """The completions whose information the hook reads, so that a loop estimates it for no others: all of them.
@@ -266,8 +299,10 @@ class AdvantageAssigner(ABC):
 
         Raises:
             jaxtyping.TypeCheckError: wrong shapes or dtypes; the message names the argument and the sizes.
-            ValueError: a required signal is missing or of another shape, devices differ, or the hook returned another
-                shape, a loss mask outside the completion mask, or advantages outside the loss mask.
+            TypeError: the hook returned no `AdvantageOutput`.
+            ValueError: `requires` is no set of names of signals, a required one is missing or of another shape, devices
+                differ, or the hook returned another shape, a loss mask outside the completion mask, or advantages
+                outside the loss mask.
             FloatingPointError: a reward is not finite, or the hook returned an advantage that is not.
         """
         with torch.no_grad():
@@ -277,11 +312,12 @@ class AdvantageAssigner(ABC):
                 completion_mask=completion_mask,
                 signals=TokenSignals() if signals is None else signals,
             )
-            for name in sorted(self.requires):
+            for name in sorted(self._required()):
                 if getattr(inputs.signals, name) is None:
                     raise ValueError(f"signals.{name}: {type(self).__name__} requires it, got None")
             _check_finite("rewards", inputs.rewards)
             output = self.assign(inputs)
+        _check_returned(self, "assign", output, AdvantageOutput)
         if output.advantages.shape != completion_mask.shape:
             raise ValueError(
                 f"{type(self).__name__}.assign: want advantages of shape {tuple(completion_mask.shape)}, "
@@ -289,9 +325,10 @@ class AdvantageAssigner(ABC):
             )
         if bool((output.loss_mask & ~completion_mask).any()):
             raise ValueError(f"{type(self).__name__}.assign: loss_mask must be a subset of completion_mask")
+        # Before the next check, to which NaN times a mask is a value outside of it.
+        _check_finite(f"{type(self).__name__}.assign: advantages", output.advantages)
         if bool((output.advantages.masked_fill(output.loss_mask, 0) != 0).any()):
             raise ValueError(f"{type(self).__name__}.assign: advantages must be 0 outside loss_mask")
-        _check_finite(f"{type(self).__name__}.assign: advantages", output.advantages)
         return output
 
     @abstractmethod
@@ -356,6 +393,7 @@ class PolicyLoss(ABC):
 
         Raises:
             jaxtyping.TypeCheckError: wrong shapes or dtypes; the message names the argument and the sizes.
+            TypeError: the hook returned no `LossOutput`.
             ValueError: devices differ, or ``denominator`` is not positive.
             FloatingPointError: an input or the loss is NaN or infinite at a token of the loss mask; the tensor and the
                 rows are named.
@@ -371,6 +409,7 @@ class PolicyLoss(ABC):
             _check_finite(name, clean)
             tensors[name] = clean if name == "policy_logprobs" else clean.detach()
         output = self.compute(LossInputs(**tensors, loss_mask=loss_mask, denominator=denominator))
+        _check_returned(self, "compute", output, LossOutput)
         _check_finite(f"{type(self).__name__}.compute: loss", output.loss)
         return output
 
@@ -410,6 +449,12 @@ class PolicyOptimizer(ABC):
     @abstractmethod
     def accumulate(self, loss: Float[Tensor, ""], boundary: bool) -> StepStats | None:
         """Hook: arguments and result are those of the call."""
+
+
+def _check_returned(component: object, hook: str, returned: object, kind: type) -> None:
+    """Raise ``TypeError`` if a hook returned something else than it should."""
+    if not isinstance(returned, kind):
+        raise TypeError(f"{type(component).__name__}.{hook}: got {type(returned).__name__}, want {kind.__name__}")
 
 
 def _check_finite(name: str, tensor: Tensor) -> None:

@@ -99,9 +99,9 @@ class Rollout:
 
     Raises:
         jaxtyping.TypeCheckError: a field of wrong shape or dtype; the message names it and the sizes.
-        ValueError: tensors on several devices, a mask padded on the wrong side, ``reasoning_mask`` outside
-            ``completion_mask``, only one of ``answer_ids`` and ``answer_mask``, or of ``exit_ids`` and ``exit_scored``,
-            or an answer without its exit where others have theirs.
+        ValueError: tensors on several devices, a mask padded on the wrong side, a negative token id or ``unread``,
+            ``reasoning_mask`` outside ``completion_mask``, only one of ``answer_ids`` and ``answer_mask``, or of
+            ``exit_ids`` and ``exit_scored``, or an answer without its exit where others have theirs.
     """
 
     prompt_ids: Int[Tensor, "batch prompt"]
@@ -124,6 +124,11 @@ class Rollout:
         check_one_device("Rollout", vars(self))
         _right_padded("prompt_mask (read from the right)", self.prompt_mask.flip(1))
         _right_padded("completion_mask", self.completion_mask)
+        names = ("prompt_ids", "completion_ids", "answer_ids", "exit_ids", "unread")
+        least = {name: values.min() for name in names if (values := getattr(self, name)) is not None and values.numel()}
+        if least and int(torch.stack([value.long() for value in least.values()]).min()) < 0:  # devices wait once
+            name, value = next((name, int(value)) for name, value in least.items() if value < 0)
+            raise ValueError(f"{name}: got {value}, want numbers of at least 0, at padding too")
         if bool((self.reasoning_mask & ~self.completion_mask).any()):
             raise ValueError("reasoning_mask: must be a subset of completion_mask, it is True at padded positions")
         for pair in (("answer_ids", "answer_mask"), ("exit_ids", "exit_scored")):

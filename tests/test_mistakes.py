@@ -57,7 +57,7 @@ MISTAKES = [
     ("T --sampler.temperature 0", 1, ["sampler.temperature: got 0.0", "positive"]),
     ("T --prompts_per_step 1000", 1, ["prompts_per_step: got 1000", "number of problems"]),
     ("T --eval_problems 1000", 1, ["eval_problems: got 1000"]),
-    ("eval --problems 2 --samples 1", 1, ["ks: got", "number of samples, 1"]),
+    ("eval --problems 2 --samples 3 --ks [1,4]", 1, ["ks: got [4]", "number of samples, 3"]),
     ("inspect --index 99999", 1, ["index: got 99999", "want 0 to"]),
     ("inspect --answer reference --prompt 1+1=", 1, ["answer: 'reference'", "--prompt has no reference"]),
     ("T --answer reference", 1, ["answer: got 'reference'", "LeaveOut asks for no answer", "AnswerLikelihood"]),
@@ -102,6 +102,9 @@ MISTAKES = [
     ("T --config nope.yaml", 2, ["config: file does not exist", "nope.yaml", "iapo://NAME"]),
     ("T --config list.yaml", 2, ["config: want a mapping of settings"]),
     ("T --config bad.yaml", 2, ["config: the file is no YAML", "line 1"]),
+    ("T --config twice.yaml", 2, ["config: ", "the key 'steps' is there twice, want it once", "line 3"]),
+    ("compare twice.yaml", 1, ["comparison: twice.yaml", "the key 'steps' is there twice", "line 3"]),
+    ("T --rewards '{a: mine.py:fine, a: mine.py:half}'", 2, ["rewards: got", "a: mine.py:half", "by name"]),
     ("T --config typo.yaml", 2, ["config: stepps is no setting", "did you mean steps"]),
     ("T --config nested.yaml", 2, ["no parameter 'scal'", "did you mean scale?"]),
     ("T --config iapo://gfop", 2, ["no iapo://gfop", "did you mean iapo://gfpo"]),
@@ -117,6 +120,7 @@ MISTAKES = [
     ("T --model nope.gguf", 2, ["model: no file nope.gguf"]),
     ("T --model empty", 2, ["model: empty cannot be loaded", "config.json"]),
     ("T --model noweights", 1, ["model: noweights cannot be loaded", "no weights"]),
+    ("T --model kept", 2, ["model: kept cannot be loaded", "folder of a run; name kept/checkpoint-12"]),
     ("T --model notokenizer", 2, ["model: notokenizer cannot be loaded", "no tokenizer"]),
     ("T --model some/model", 2, ["model: some/model cannot be loaded", "hub cannot be reached"]),
     ("eval --models [./nope]", 1, ["model: no directory ./nope"]),
@@ -141,6 +145,18 @@ MISTAKES = [
     ("T --rewards mine.py:nothing", 2, ["mine.py has no 'nothing'", "raises"]),
     ("T --rewards mine.py:Other", 2, ["rewards: got", "mine.py:Other"]),
     ("T --rewards syntax.py:f", 2, ["syntax.py, line 1: SyntaxError"]),
+    ("T --rewards exits.py:f", 2, ["exits.py, line 2: SystemExit: 3"]),
+    ("T --rewards nothing.py:f", 2, ["nothing.py: SyntaxError", "null bytes"]),
+    ("T --rewards untyped.py:Reward", 2, ["rewards: the parameter 'scale' of", "untyped.py:Reward", "scale: float"]),
+    (
+        "T --assigner untyped.py:Assigner",
+        2,
+        ["assigner: ", "untyped.py:Assigner is abstract, want one that has assign"],
+    ),
+    ("T --loss untyped.py:Fixed", 2, ["loss: Fixed is no loss"]),
+    ("T --sampler untyped.py:Drawn", 2, ["the parameter 'model' of", "untyped.py:Drawn", "has no type"]),
+    ("T --sampler untyped.py:Fixed", 1, ["sampler: cannot be made of a model and a tokenizer", "takes no arguments"]),
+    ("T --sampler untyped.py:nothing", 1, ["sampler: what is called with model and tokenizer returned None"]),
     ("T --rewards lacking.py:f", 2, ["lacking.py, line 1: ModuleNotFoundError", "no_such_module"]),
     ("T --rewards mine.py:raises", 1, ["reward 'raises' raised KeyError"]),
     ("T --rewards mine.py:half", 1, ["reward 'half': got 1 scores, want a list of"]),
@@ -150,6 +166,8 @@ MISTAKES = [
     ("T --output list.yaml", 1, ["output: list.yaml cannot be used", "name another"]),
     ("T --output /proc/none/run", 1, ["output: /proc/none/run cannot be used", "name another"]),
     ("T --output begun", 1, ["output: begun holds a run already", "--resume"]),
+    ("T --output evaluated", 1, ["output: evaluated holds a run already", "--resume"]),
+    ("T --output kept", 1, ["output: kept holds a run already", "--resume"]),
     ("eval --output /nonexistent/x.json", 1, ["output: cannot write /nonexistent/x.json", "folder that is there"]),
     ("eval --output e.jsonl", 1, ["output: got e.jsonl", "want a name ending in .json"]),
     ("inspect --html /nonexistent/x.html", 1, ["html: cannot write /nonexistent/x.html"]),
@@ -180,7 +198,21 @@ def desk(tmp_path_factory) -> Path:
         "def fine(completions, **_):\n    return [1.0] * len(completions)\n"
         "class Other: pass\n",
         "syntax.py": "def f(:\n",
+        "twice.yaml": "steps: 1\nbase: {steps: 1, limit: &few 8}\nsteps: 2\n",
         "lacking.py": "import no_such_module\n",
+        "exits.py": "import sys\nsys.exit(3)\n",
+        "nothing.py": "f = None\n\0",
+        "untyped.py": "from iapo import AdvantageAssigner, Sampler\n"
+        "class Reward:\n"
+        "    def __init__(self, scale): pass\n"
+        "    def __call__(self, completions, **_): return [1.0] * len(completions)\n"
+        "class Assigner(AdvantageAssigner): pass\n"
+        "class Drawn(Sampler):\n"
+        "    def __init__(self, model, tokenizer): pass\n"
+        "    def sample(self, prompts, group_size): pass\n"
+        "class Fixed(Sampler):\n"
+        "    def sample(self, prompts, group_size): pass\n"
+        "def nothing(model, tokenizer) -> Sampler: pass\n",
         "empty.jsonl": "",
         "broken.jsonl": '{"prompt": "1+1=", "answer": "2"}\n{oops\n',
         "numbers.jsonl": '{"prompt": 3, "answer": "2"}\n' * 40,
@@ -189,9 +221,12 @@ def desk(tmp_path_factory) -> Path:
     }
     for name, text in texts.items():
         (folder / name).write_text(text)
-    for name in ("empty", "noweights", "notokenizer", "begun", "sampled"):
+    for name in ("empty", "noweights", "notokenizer", "begun", "sampled", "evaluated", "kept"):
         (folder / name).mkdir()
     (folder / "begun" / "config.json").write_text("{}")
+    (folder / "evaluated" / "evaluation-0.json").write_text("{}")
+    for step in (9, 12):
+        (folder / "kept" / f"checkpoint-{step}").mkdir()
     sample = {"problem": 0, "prompt": "1+1=", "completion": "2", "reference": "2", "answer": "2", "rewards": {"a": 1.0}}
     sample |= {"reward": 1.0, "correct": True, "tokens": 1, "finished": True}
     (folder / "sampled" / "evaluation-0.jsonl").write_text(json.dumps(sample) + "\n")

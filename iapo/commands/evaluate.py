@@ -37,7 +37,7 @@ class EvaluationSettings:
         seed: of the problems and of the sampling.
         problems: how many problems, those held out by the same number in training.
         samples: completions of each problem.
-        ks: of Pass@k, Length@k and Ratio@k, none above the samples.
+        ks: of Pass@k, Length@k and Ratio@k, none above the samples; null is 1, 2, 4 and so on up to the samples.
         budgets: reasoning tokens at which the samples are cut and their answers asked for; auto takes them from the
             lengths of the first model's samples, an empty list does not measure it.
         budget_samples: so many samples of each problem are cut, at most.
@@ -53,7 +53,7 @@ class EvaluationSettings:
     seed: int = 0
     problems: PositiveInt = 256
     samples: PositiveInt = 32
-    ks: list[int] = field(default_factory=lambda: [1, 2, 4, 8, 16, 32])
+    ks: list[int] | None = None
     budgets: Literal["auto"] | list[NonNegativeInt] = "auto"
     budget_samples: PositiveInt = 8
     answer_tokens: PositiveInt = 32
@@ -63,9 +63,14 @@ class EvaluationSettings:
         check_ranges(self)
         if self.output is not None and Path(self.output).suffix == ".jsonl":
             raise ValueError(f"output: got {self.output}, want a name ending in .json; texts go beside it into .jsonl")
-        wrong = [k for k in self.ks if not 1 <= k <= self.samples]
+        wrong = [k for k in self.measured_ks if not 1 <= k <= self.samples]
         if wrong:
             raise ValueError(f"ks: got {wrong}, want 1 to the number of samples, {self.samples}")
+
+    @property
+    def measured_ks(self) -> list[int]:
+        """``ks``, or the powers of two that stand for it."""
+        return [1 << power for power in range(self.samples.bit_length())] if self.ks is None else self.ks
 
     def forced(self, style: CompletionStyle) -> ForcedAnswers | None:
         """How answers are asked for at budgets, with the texts of a style; ``None``: not at all.
@@ -122,7 +127,7 @@ def evaluate_models(
             raise
         finally:
             if results:
-                print(markdown_table(results, settings.ks), flush=True)
+                print(markdown_table(results, settings.measured_ks), flush=True)
     if settings.output is None:
         say_where(
             "iapo eval", "only the table is kept; the same command with --output eval.json keeps texts and numbers"
@@ -206,7 +211,7 @@ def _numbers(
     curve = next((result.at_budget for result in results.values() if result.at_budget is not None), None)
     if curve is not None:
         used["budgets"] = list(curve.budgets)
-    measures = {source: result.measures(settings.ks) for source, result in results.items()}
+    measures = {source: result.measures(settings.measured_ks) for source, result in results.items()}
     numbers = {source: {name: asdict(each) for name, each in found.items()} for source, found in measures.items()}
     return {"settings": used, "results": numbers}
 

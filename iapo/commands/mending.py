@@ -113,6 +113,8 @@ def _of_key(key: str, text: str) -> str:
     """The error about one setting; empty for one of another kind."""
     if key == "config":
         return f"config: {text[0].lower()}{text[1:]}; want a YAML file of settings, or one of iapo://NAME"
+    if reason := untyped(text):
+        return f"{key}: {reason}"
     if number := _NUMBER.search(text):
         given = next((found[1] for each in _VALUES if (found := re.search(each, text))), "")
         what = "a number" if "Float" in number["kind"] else "a whole number"
@@ -125,6 +127,9 @@ def _of_key(key: str, text: str) -> str:
         known = _parameters(class_path[1])
         near = did_you_mean(option[1], known) or f"; it takes {_listed(known)}"
         return f"{key}: {class_path[1]} has no parameter {option[1]!r}{near}"
+    hooks = getattr(_KINDS[named][1], "__abstractmethods__", ()) if named else ()
+    if hooks and (match := re.search(r"class, but (\S+) is abstract", text)):
+        return f"{key}: {match[1]} is abstract, want one that has {_listed(sorted(hooks))}"
     literal = [choice.strip(" '\"") for found in _CHOICES.findall(text)[:1] for choice in found.split(",")]
     if key == "optimizer" and (match := re.search(r'Parser key "(\w+)": .*Given value: (\S+?)\. Got value', text)):
         return f"optimizer.{match[1]}: got {match[2]}, want a number"
@@ -133,7 +138,8 @@ def _of_key(key: str, text: str) -> str:
         given = next(
             value for value in (missing["path"], missing["wrong"], missing["name"], missing["reward"]) if value
         )
-        return f"{key}: {_no_class(given.rpartition('.')[2], named, literal, bool(missing['wrong']))}"
+        given = given.rpartition(":")[2].rpartition(".")[2]
+        return f"{key}: {_no_class(given, named, literal, bool(missing['wrong']))}"
     if literal:
         given = text.rpartition("Got value: ")[2] or text.rpartition("Given value: ")[2]
         return f"{own}: got {given}, want one of {_listed(literal)}{did_you_mean(given, literal)}"
@@ -146,6 +152,12 @@ def _of_key(key: str, text: str) -> str:
     if (match := re.search(r"Given value: (.*)", text)) and (kinds := _kinds(text)):
         return f"{key}: got {match[1]}, want {' or '.join(kinds)}"
     return ""
+
+
+def untyped(text: str) -> str:
+    """What to do about a parameter of one's own component that says no type; empty for another error."""
+    match = re.search(r"Parameter '(\w+)' from '(\S+)' does not specify a type", text)
+    return f"the parameter {match[1]!r} of {match[2]} has no type, want one, as in {match[1]}: float" if match else ""
 
 
 def _kinds(text: str) -> list[str]:

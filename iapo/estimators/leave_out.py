@@ -23,7 +23,7 @@ from iapo.estimators.packed import (
 from iapo.estimators.spans import SpanRuns, runs_of_spans
 from iapo.interfaces import MIEstimator
 from iapo.policy.forward import inference_mode, unwrap
-from iapo.policy.logprobs import at_temperature, check_temperature, token_logprobs
+from iapo.policy.logprobs import at_temperature, check_prompts, check_temperature, token_logprobs
 from iapo.types import Rollout
 
 _GUARDED = 8
@@ -169,9 +169,7 @@ class LeaveOut(MIEstimator):
         longest = all_reduce_max(int(rest.max()) if rest.numel() else 0, model)
         if longest == 0:
             return values
-        if not bool(rollout.prompt_mask.any(1).all()):
-            row = int((~rollout.prompt_mask.any(1)).nonzero()[0])
-            raise ValueError(f"rollout.prompt_mask: row {row} has no prompt token, want at least one")
+        check_prompts(rollout)
         if self.guard:
             self._checked.check(model, rollout, rollout.completion_ids[:, :_GUARDED])
         # Few rows at once, alike in how much is run behind them, and no more than the logits of one block each allow.

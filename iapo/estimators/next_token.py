@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from iapo.estimators.packed import MAX_LOGITS, all_reduce_max, check_chunk
 from iapo.interfaces import MIEstimator
 from iapo.policy.forward import inference_mode, unwrap
-from iapo.policy.logprobs import at_temperature, check_temperature, entropy
+from iapo.policy.logprobs import at_temperature, check_prompts, check_temperature, entropy
 from iapo.policy.support import check_text
 from iapo.types import Rollout
 
@@ -33,7 +33,7 @@ class NextTokenEntropy(MIEstimator):
         temperature: logits are divided by it; use the sampler's.
 
     Raises:
-        ValueError: ``chunk`` below 1, ``temperature`` not positive and finite.
+        ValueError: ``chunk`` below 1, ``temperature`` not positive and finite; on a call, a row without a prompt token.
         iapo.policy.forward.UnsupportedModelError: on a call, for a model that is not causal, whose positions start at
             an offset, or whose rotations change within the texts (`iapo.policy.support`).
 
@@ -57,6 +57,7 @@ class NextTokenEntropy(MIEstimator):
 
     def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
         """Entropy of the next token after each prefix, nats; entry 0 is that of the first completion token."""
+        check_prompts(rollout)
         ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)
         prompt, probes = rollout.prompt_ids.shape[1], rollout.completion_ids.shape[1] + 1
         padding = prompt - rollout.prompt_mask.sum(1)

@@ -1,6 +1,7 @@
 """From a policy to the result of its evaluation."""
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,8 @@ from iapo.evaluation.samples import Sample, samples_of
 from iapo.evaluation.scoring import Rows, Scoring
 from iapo.interfaces import Reward, Sampler
 from iapo.rewards.rollouts import score_rollout
-from iapo.rewards.scores import Scores
+from iapo.rewards.scores import Scores, check_rows
+from iapo.rollout import LanguageModelSampler
 from iapo.rollout.ends import ended, eos_ids_of, style_of
 from iapo.rollout.text import decode_completions
 from iapo.types import Rollout
@@ -42,7 +44,7 @@ def evaluate(
         rows: the problems; ``prompt`` is sampled from, all columns go to the rewards.
         tokenizer: decodes completions for the rewards.
         sampler: samples ``samples`` completions per problem.
-        greedy: gives the likeliest completion.
+        greedy: gives the likeliest completion: one that samples at temperature 0.
         rewards: the first says whether a completion is right; others, for form or length, do not.
         samples: completions per problem.
         correct_above: a completion is right if its first reward is above this.
@@ -56,15 +58,22 @@ def evaluate(
         see: is called behind each call of a sampler, with all completions until then.
 
     Raises:
-        ValueError: no rows, or as `iapo.rewards.score_rollout` and `iapo.evaluation.accuracy_at_budgets`.
+        ValueError: no rows, a row without a prompt, a ``greedy`` that samples at a temperature, or as
+            `iapo.rewards.score_rollout` and `iapo.evaluation.accuracy_at_budgets`.
+
+    Warns:
+        UserWarning: completions that the first reward could not score (``None``), which count as wrong.
     """
-    if not rows:
-        raise ValueError("rows: got none, want at least one problem")
+    check_rows(rows)
+    if isinstance(greedy, LanguageModelSampler) and greedy.temperature > 0:
+        raise ValueError(f"greedy: got a sampler at temperature {greedy.temperature}, want one at temperature 0")
     eos_ids, style = eos_ids_of(sampler, tokenizer), style_of(sampler)
 
     texts: list[Sample] = []
+    judged: list[float | None] = []
 
     def read(rollout: Rollout, scores: Scores, greedy: bool) -> None:
+        judged.extend(next(iter(scores.by_function.values())))
         texts.extend(samples_of(rollout, rows, scores, tokenizer, eos_ids, style, correct_above, greedy))
         if see is not None:
             see(texts)
@@ -72,6 +81,12 @@ def evaluate(
     scoring = Scoring(tokenizer, rewards, correct_above, eos_ids, score)
     sampled = _in_parts(scoring, rows, sampler, samples, batch, partial(read, greedy=False))
     best = _in_parts(scoring, rows, greedy, 1, batch, partial(read, greedy=True))
+    if unscored := judged.count(None):
+        warnings.warn(
+            f"reward {next(iter(rewards))!r} could not score {unscored} of {len(judged)} completions (None); they "
+            "count as wrong",
+            stacklevel=2,
+        )
     lengths = sampled.rollout.completion_lengths.cpu().view(len(rows), samples)
     return EvaluationResult(
         correct=sampled.correct,

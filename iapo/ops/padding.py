@@ -25,8 +25,8 @@ def pad_rows(
         >>> ids.tolist(), mask.tolist()
         ([[5, 6], [0, 7]], [[True, True], [False, True]])
     """
-    lengths = torch.tensor([len(row) for row in rows])
-    width = max(1, *(len(row) for row in rows))
+    lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
+    width = max([1, *(len(row) for row in rows)])
     mask = torch.arange(width) < lengths[:, None]
     mask = mask.flip(1) if left else mask
     ids = torch.full(mask.shape, pad_id)

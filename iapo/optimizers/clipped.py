@@ -1,5 +1,6 @@
 """A policy optimizer around one of torch: accumulate, clip, refuse what is not finite, step, schedule."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +30,11 @@ class ClippedOptimizer(PolicyOptimizer):
         backward: back-propagates a loss, such as ``accelerator.backward``; ``None``: ``loss.backward()``.
 
     Raises:
-        ValueError: ``max_grad_norm`` is not positive.
+        ValueError: ``max_grad_norm`` is not positive; at a boundary, losses were back-propagated and no parameter of
+            ``optimizer`` has a gradient, as where it steps those of another model.
+
+    Warns:
+        UserWarning: parameters in fp16 or bf16, in which most steps of a usual learning rate are lost in rounding.
     """
 
     def __init__(
@@ -43,7 +48,8 @@ class ClippedOptimizer(PolicyOptimizer):
             raise ValueError(f"max_grad_norm: got {max_grad_norm}, want a positive number or None")
         self.optimizer, self.max_grad_norm = optimizer, max_grad_norm
         self._backward = backward or torch.Tensor.backward
-        self._steps, self._bad_losses = CountedSteps(optimizer, scheduler), 0
+        self._steps, self._bad_losses, self._propagated = CountedSteps(optimizer, scheduler), 0, False
+        _warn_of_rounding(optimizer)
 
     def accumulate(self, loss: Float[Tensor, ""], boundary: bool) -> StepStats | None:
         """Back-propagate a loss and, at a boundary, step. A loss that is not finite refuses its whole step."""
@@ -51,6 +57,7 @@ class ClippedOptimizer(PolicyOptimizer):
             self._bad_losses += 1
         elif loss.requires_grad:
             self._backward(loss)
+            self._propagated = True
         return self._step() if boundary else None
 
     def state_dict(self) -> dict[str, Any]:
@@ -63,6 +70,13 @@ class ClippedOptimizer(PolicyOptimizer):
 
     def _step(self) -> StepStats:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        propagated, self._propagated = self._propagated, False
+        if propagated and not parameters:
+            raise ValueError(
+                "optimizer: none of its parameters has a gradient from the losses of the step, so that it steps those "
+                "of another model; want the parameters of the model that is trained, as it is (make the optimizer "
+                "after the model is copied, wrapped or given adapters)"
+            )
         limit = float("inf") if self.max_grad_norm is None else self.max_grad_norm
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters]) if parameters else torch.zeros(())
         reason = refusal(self._bad_losses, float(norm))
@@ -72,3 +86,16 @@ class ClippedOptimizer(PolicyOptimizer):
         self._bad_losses = 0
         self.optimizer.zero_grad(set_to_none=True)
         return self._steps.count(float(norm), reason)
+
+
+def _warn_of_rounding(optimizer: Optimizer) -> None:
+    """Warn of parameters whose precision is too small for the steps of a usual learning rate."""
+    dtypes = {parameter.dtype for group in optimizer.param_groups for parameter in group["params"]}
+    reduced = sorted(str(dtype).removeprefix("torch.") for dtype in dtypes & {torch.float16, torch.bfloat16})
+    if reduced:
+        warnings.warn(
+            f"optimizer: its parameters are in {' and '.join(reduced)}, where most steps of a usual learning rate are "
+            "lost in rounding, and in float16 Adam makes weights infinite; load the weights with dtype=torch.float32, "
+            "and let forwards run in less (UpdateSettings(autocast=torch.bfloat16))",
+            stacklevel=3,
+        )

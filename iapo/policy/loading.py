@@ -1,5 +1,6 @@
 """Loads models and tokenizers: the embedded one, a local directory, a hub id, or a GGUF file."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -172,6 +173,9 @@ def _why(source: str, error: Exception) -> str:
     path = Path(source).expanduser()
     if path.is_dir():
         names = {each.name for each in path.iterdir()}
+        steps = [int(name.removeprefix("checkpoint-")) for name in names if re.fullmatch(r"checkpoint-[0-9]+", name)]
+        if steps and "model.safetensors" not in names:
+            return f"it is the folder of a run; name {path / f'checkpoint-{max(steps)}'}"
         if "config.json" not in names:
             return f"it has no config.json, but {', '.join(sorted(names)[:5]) or 'nothing'}"
         if not any(name.endswith((".safetensors", ".bin", ".gguf")) for name in names):

@@ -72,6 +72,13 @@ def check_temperature(temperature: float) -> None:
         raise ValueError(f"temperature: got {temperature}, want a positive number")
 
 
+def check_prompts(rollout: Rollout) -> None:
+    """Raise ``ValueError`` unless every row has a prompt token, behind which its completion stands."""
+    lacking = (~rollout.prompt_mask.any(1)).nonzero().flatten().tolist()
+    if lacking:
+        raise ValueError(f"rollout.prompt_mask: row {lacking[0]} has no prompt token, want at least one")
+
+
 def at_temperature(logits: Tensor, temperature: float) -> Tensor:
     """``logits / temperature``: those of the distribution that a sampler at this temperature samples from."""
     return logits if temperature == 1 else logits / temperature
@@ -79,7 +86,7 @@ def at_temperature(logits: Tensor, temperature: float) -> Tensor:
 
 @shape_checked
 def completion_logprobs(
-    model: nn.Module, rollout: Rollout, temperature: float = 1.0, with_entropy: bool = False
+    model: nn.Module, rollout: Rollout, temperature: float | int = 1.0, with_entropy: bool = False
 ) -> tuple[Float[Tensor, "batch token"], Float[Tensor, "batch token"] | None]:
     """Log-probabilities of a rollout's completion tokens under a model, by one forward.
 
@@ -93,17 +100,22 @@ def completion_logprobs(
         with_entropy: also return the entropy of every next-token distribution (without gradient).
 
     Returns:
-        Log-probabilities and entropies (or ``None``), both nats; 0 at padding.
+        Log-probabilities and entropies (or ``None``), both nats; 0 at padding. Without a row the model is not called.
 
     Raises:
-        ValueError: ``temperature`` is not positive and finite.
+        ValueError: ``temperature`` is not positive and finite, or a row has no prompt token, so that nothing says how
+            likely its first token is.
         iapo.policy.forward.UnsupportedModelError: the model is not causal, its positions start at an offset, its
             rotations change within the texts, or it takes left padding for text; see `iapo.policy.support`.
     """
     check_temperature(temperature)
+    if len(rollout) == 0:
+        empty = torch.zeros(rollout.completion_mask.shape, device=rollout.completion_mask.device)
+        return empty, empty if with_entropy else None
     ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)
     mask = torch.cat([rollout.prompt_mask, rollout.completion_mask], 1)
     check_text(model, mask)
+    check_prompts(rollout)
     token = rollout.completion_ids.shape[1]
     logits = model(
         input_ids=ids,

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from iapo.interfaces import PROMPT_MESSAGES, Reward
-from iapo.rewards.scores import Scores, score
+from iapo.rewards.scores import Scores, check_rows, score
 from iapo.rollout.ends import ended
 from iapo.rollout.text import decode_completions
 from iapo.types import Rollout
@@ -38,10 +38,17 @@ def score_rollout(
         time_limit: seconds that one function may take over the batch; ``None``: no limit.
 
     Raises:
-        ValueError: as `iapo.rewards.score` raises it.
+        ValueError: not one row per completion, a row without a prompt, or as `iapo.rewards.score` raises it.
         RuntimeError: a reward function raised.
         TimeoutError: one took longer than ``time_limit``.
     """
+    if len(rows) != len(rollout):
+        raise ValueError(
+            f"rows: got {len(rows)} for {len(rollout)} completions, want what each completion answers: "
+            "[problems[group] for group in rollout.group_ids.tolist()]"
+        )
+    if len(rows):
+        check_rows(rows)
     pairs = zip(rollout.completion_ids, rollout.completion_mask, strict=True)
     texts = decode_completions(tokenizer, rollout, eos_ids)
     names = dict.fromkeys(name for row in rows for name in row if name not in ("prompt", PROMPT_MESSAGES))

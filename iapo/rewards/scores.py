@@ -118,7 +118,8 @@ def score(
     by_function = {}
     for name, function in rewards.items():
         try:
-            values = _within(time_limit, function, {"completions": completions, **given})
+            arguments = {"completions": completions, **given}
+            values = _within(time_limit, function, {key: _copied(values) for key, values in arguments.items()})
         except TookTooLong:
             raise TimeoutError(
                 f"reward {name!r} took longer than {time_limit:g} s for {count} completions; make it faster, "
@@ -158,6 +159,19 @@ def check_columns(rewards: Mapping[str, RewardFunction], columns: Iterable[str])
                 f"reward {name!r} needs the columns {missing}, the data has {found}; answer_column says which column "
                 "has the reference answers"
             )
+
+
+def check_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ``ValueError`` unless ``rows`` are problems: at least one, each a mapping with a ``prompt``."""
+    if not hasattr(rows, "__len__") or isinstance(rows, Mapping):
+        raise ValueError(f"rows: got a {type(rows).__name__}, want a list of mappings, one for each problem")
+    if len(rows) == 0:
+        raise ValueError("rows: got none, want at least one problem")
+    for index, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise ValueError(f"rows[{index}]: got a {type(row).__name__}, want a mapping with a 'prompt'")
+        if "prompt" not in row:
+            raise ValueError(f"rows[{index}]: has no 'prompt', its columns are {sorted(map(str, row))}")
 
 
 def check_references(
@@ -222,6 +236,15 @@ def column(reward: object, columns: Mapping[str, Sequence[Any]], name: str, coun
     if len(columns[name]) != count:
         raise ValueError(f"{owner}: column {name!r} has {len(columns[name])} entries for {count} completions")
     return columns[name]
+
+
+def _copied(values: Any) -> Any:
+    """A list with its own lists and messages, so that what one reward does to them, another one does not see."""
+    if isinstance(values, dict):
+        return dict(values)
+    if not isinstance(values, list):
+        return values
+    return [_copied(each) if isinstance(each, dict | list) else each for each in values]
 
 
 def _within(time_limit: float | None, function: RewardFunction, arguments: Mapping[str, Any]) -> Any:

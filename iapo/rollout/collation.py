@@ -69,13 +69,14 @@ def collate(
         completion_ids=completions,
         completion_mask=completion_mask,
         reasoning_mask=completion_mask,
-        group_ids=torch.tensor(group_ids),
+        group_ids=torch.tensor(list(group_ids)) if rows["group_ids"] else torch.zeros(0, dtype=torch.long),
         sampler_logprobs=logprobs,
         finished=None if finished is None else torch.tensor(finished, dtype=torch.bool),
         unread=None if unread is None else torch.tensor(unread, dtype=torch.long),
     )
     if tokenizer is None:
-        ends = torch.tensor([len(row) - (bool(row) and row[-1] in (eos_ids or ())) for row in completion_ids])
+        lengths = [len(row) - (len(row) > 0 and row[-1] in (eos_ids or ())) for row in completion_ids]
+        ends = torch.tensor(lengths, dtype=torch.long)
         reasoning = torch.arange(completions.shape[1]) < ends[:, None]
         return dataclasses.replace(rollout, reasoning_mask=reasoning).to(device)
     return read_anew(rollout, tokenizer, style, eos_ids).to(device)
@@ -115,8 +116,14 @@ def ask_about(
         other tensors are shared with ``rollout``.
 
     Raises:
+        TypeError: an answer that is no text, or one text in place of several.
         ValueError: not one answer per completion.
     """
+    if isinstance(answers, str):
+        raise TypeError(f"answers: got the text {answers!r:.80}, want one text for each of {len(rollout)} rows")
+    for index, answer in enumerate(answers):
+        if not isinstance(answer, str):
+            raise TypeError(f"answers[{index}]: got {answer!r:.80}, want a text; of white space where there is none")
     if len(answers) != len(rollout):
         raise ValueError(f"answers: got {len(answers)} texts, want one for each of {len(rollout)} rows")
     steps = torch.arange(1, rollout.reasoning_mask.shape[1] + 1, device=rollout.reasoning_mask.device)

@@ -94,8 +94,10 @@ class LanguageModelSampler(Sampler):
     @property
     def eos_ids(self) -> tuple[int, ...]:
         """The tokens that end a completion: those of the model's ``generation_config`` and the tokenizer's."""
-        own = unwrap(self.model).generation_config.eos_token_id
-        ids = [own] if isinstance(own, int) else list(own or [])
+        own: Any = unwrap(self.model).generation_config.eos_token_id
+        ids: list[Any] = [own] if isinstance(own, int | str) else list(own or [])
+        if not all(isinstance(token, int) for token in ids):
+            raise ValueError(f"model: its generation_config has eos_token_id {own!r}, want the ids of tokens")
         if self.tokenizer.eos_token_id is not None:
             ids.append(self.tokenizer.eos_token_id)
         return tuple(dict.fromkeys(ids))

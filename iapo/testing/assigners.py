@@ -39,13 +39,14 @@ def check_advantage_assigner(assigner: AdvantageAssigner, **options: Any) -> dic
 
     Raises:
         AssertionError: the assigner does not have a property; the message names it, the sizes and the difference.
+        TypeError: ``assigner`` is no `iapo.AdvantageAssigner`, or a class.
 
     Example:
         >>> from iapo.advantages import GroupRelative
         >>> all(check_advantage_assigner(GroupRelative(), examples=3).values())
         True
     """
-    return run_checks(assigner, assigner_checks(**options))
+    return run_checks(assigner, assigner_checks(**options), AdvantageAssigner)
 
 
 def assigner_checks(**options: Any) -> tuple[Check, ...]:

@@ -50,15 +50,24 @@ class Check:
             raise AssertionError(f"{owner}: {self.name}: raised {type(error).__name__}: {error}") from error
 
 
-def run_checks(component: object, checks: Sequence[Check]) -> dict[str, bool]:
+def run_checks(component: object, checks: Sequence[Check], kind: type = object) -> dict[str, bool]:
     """Run those of ``checks`` that apply.
+
+    Args:
+        component: to be checked.
+        checks: of its contract.
+        kind: what it must be an object of.
 
     Returns:
         Whether each check applied, by name; all that did have passed.
 
     Raises:
         AssertionError: by the first check that fails.
+        TypeError: the component is of another kind, such as a class in place of an object of it.
     """
+    if not isinstance(component, kind):
+        got = f"the class {component.__name__}" if isinstance(component, type) else f"a {type(component).__name__}"
+        raise TypeError(f"got {got} to check, want an object of a subclass of iapo.{kind.__name__}")
     applied = {check.name: check.applies_to(component) for check in checks}
     for check in checks:
         if applied[check.name]:

@@ -32,6 +32,7 @@ def check_estimator(estimator: MIEstimator, **options: Any) -> dict[str, bool]:
 
     Raises:
         AssertionError: the estimator does not have a property; the message names it, the sizes and the difference.
+        TypeError: ``estimator`` is no `iapo.MIEstimator`, or a class.
 
     Example:
         >>> from iapo.estimators import NoInformation
@@ -39,7 +40,7 @@ def check_estimator(estimator: MIEstimator, **options: Any) -> dict[str, bool]:
         >>> [name for name in applied if not applied[name]]
         ['chunk']
     """
-    return run_checks(estimator, estimator_checks(**options))
+    return run_checks(estimator, estimator_checks(**options), MIEstimator)
 
 
 def estimator_checks(**options: Any) -> tuple[Check, ...]:

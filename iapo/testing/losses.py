@@ -30,13 +30,14 @@ def check_policy_loss(loss: PolicyLoss, **options: Any) -> dict[str, bool]:
 
     Raises:
         AssertionError: the loss does not have a property; the message names it, the sizes and the difference.
+        TypeError: ``loss`` is no `iapo.PolicyLoss`, or a class.
 
     Example:
         >>> from iapo.losses import ClippedPolicyLoss
         >>> all(check_policy_loss(ClippedPolicyLoss(), examples=3).values())
         True
     """
-    return run_checks(loss, loss_checks(**options))
+    return run_checks(loss, loss_checks(**options), PolicyLoss)
 
 
 def loss_checks(**options: Any) -> tuple[Check, ...]:

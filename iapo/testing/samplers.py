@@ -26,6 +26,7 @@ def check_sampler(sampler: Sampler, **options: Any) -> dict[str, bool]:
 
     Raises:
         AssertionError: the sampler does not have a property; the message names it, the sizes and the difference.
+        TypeError: ``sampler`` is no `iapo.Sampler`, or a class.
 
     Example:
         >>> from iapo.rollout import ScriptedSampler
@@ -33,7 +34,7 @@ def check_sampler(sampler: Sampler, **options: Any) -> dict[str, bool]:
         >>> [name for name in applied if not applied[name]]
         ['end_of_sequence', 'logprobs', 'model_untouched']
     """
-    return run_checks(sampler, sampler_checks(**options))
+    return run_checks(sampler, sampler_checks(**options), Sampler)
 
 
 def sampler_checks(**options: Any) -> tuple[Check, ...]:

@@ -92,7 +92,8 @@ def assign(
         processes: or those that all have the whole batch and divide the forwards.
 
     Raises:
-        ValueError: the assigner's `wants_information` returned another shape or dtype.
+        ValueError: the assigner's `wants_information` returned another shape or dtype, or the estimator's `with_groups`
+            no rollout.
     """
     written, known = rollout.completion_mask if written is None else written, known or {}
     gathered = {name: ranks.gather(values) for name, values in known.items()}
@@ -107,8 +108,12 @@ def assign(
     if len(rows):
         probed[rows] = asked(assigner, inputs.select(rows))
         if assigner.requires_estimate:
-            candidates = estimator.with_groups(gather_rollout(rollout, ranks).select(rows)).candidates
-            rollout = dataclasses.replace(rollout, candidates=candidates)
+            grouped = estimator.with_groups(gather_rollout(rollout, ranks).select(rows))
+            if not isinstance(grouped, Rollout):
+                raise ValueError(
+                    f"{type(estimator).__name__}.with_groups: want a Rollout, got {type(grouped).__name__}"
+                )
+            rollout = dataclasses.replace(rollout, candidates=grouped.candidates)
     signals = measure(
         model, rollout, mine, ranks.own(probed, count), assigner, estimator, temperature, micro_batch, known, processes
     )
@@ -165,6 +170,8 @@ def gather_rollout(rollout: Rollout, ranks: Ranks) -> Rollout:
 def asked(assigner: AdvantageAssigner, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:
     """The completions whose information an assigner reads, checked."""
     wanted = assigner.wants_information(inputs)
+    if not isinstance(wanted, Tensor):
+        raise ValueError(f"{type(assigner).__name__}.wants_information: want a tensor, got {type(wanted).__name__}")
     if wanted.dtype != torch.bool or wanted.shape != inputs.rewards.shape:
         raise ValueError(
             f"{type(assigner).__name__}.wants_information: want bool of shape (batch,) = "

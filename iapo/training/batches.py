@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
-from iapo.interfaces import PolicyLoss
 from iapo.policy.ranks import all_reduce_max
 from iapo.training.processes import SINGLE, Processes
 from iapo.types import Rollout
@@ -29,40 +28,6 @@ class MicroBatch:
     learns: bool = True
 
 
-def learned_from(
-    loss: PolicyLoss, advantages: Float[Tensor, "batch token"], loss_mask: Bool[Tensor, "batch token"]
-) -> Bool[Tensor, " batch"]:
-    """`iapo.PolicyLoss.learns_from`, checked."""
-    learns = loss.learns_from(advantages, loss_mask)
-    if learns.dtype != torch.bool or learns.shape != loss_mask.shape[:1]:
-        raise ValueError(
-            f"{type(loss).__name__}.learns_from: want bool of shape (batch,) = {tuple(loss_mask.shape[:1])}, got "
-            f"{learns.dtype} of shape {tuple(learns.shape)}"
-        )
-    return learns
-
-
-def check_nothing_learned(
-    loss: PolicyLoss, value: Float[Tensor, ""], policy_logprobs: Float[Tensor, "rows token"]
-) -> None:
-    """Raise ``ValueError`` if a loss has a gradient in completions that it says it does not learn from.
-
-    Args:
-        loss: that says so.
-        value: of these completions.
-        policy_logprobs: that the value was computed from.
-    """
-    if not value.requires_grad:
-        return
-    gradient = torch.autograd.grad(value, policy_logprobs, allow_unused=True)[0]
-    if gradient is not None and bool((gradient != 0).any()):
-        raise ValueError(
-            f"{type(loss).__name__}.learns_from: says that nothing is learned from completions in which the loss has a "
-            f"gradient of up to {gradient.abs().max():.3g}; want True for these. A subclass that adds a term needs "
-            "a learns_from of its own, such as that of PolicyLoss, which says so of all"
-        )
-
-
 def batches_of_update(
     model: nn.Module,
     rollout: Rollout,
@@ -78,7 +43,7 @@ def batches_of_update(
         model: the policy.
         rollout: the completions.
         micro_batch: rows of a micro-batch.
-        learns: of `learned_from`; the same on every rank.
+        learns: of `iapo.training.learning.learned_from`; the same on every rank.
         processes: rows are dealt to them in turn.
     """
     learns = learns if bool(learns.any()) else torch.ones_like(learns)

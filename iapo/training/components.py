@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -14,6 +14,15 @@ from iapo.training.processes import SINGLE, Processes
 
 Answer = Literal["own", "reference"]
 """The answer that an estimator is asked about: the completion's own, or the row's reference."""
+
+
+_KINDS = {
+    "sampler": Sampler,
+    "estimator": MIEstimator,
+    "assigner": AdvantageAssigner,
+    "loss": PolicyLoss,
+    "optimizer": PolicyOptimizer,
+}
 
 
 @dataclass(frozen=True)
@@ -25,10 +34,12 @@ class Components:
         rewards: reward functions by the name they are logged under; their sum is the reward.
         estimator: is asked only if ``assigner`` requires information.
         assigner: turns rewards and signals into advantages.
-        loss: turns advantages into a loss.
-        optimizer: turns the loss into new weights.
+        loss: turns advantages into a loss; may be ``None`` where another loop does.
+        optimizer: turns the loss into new weights; may be ``None`` likewise.
 
     Raises:
+        TypeError: a part that is none of its kind, such as a class in place of an object of it, or a sampler whose
+            temperature is no number.
         ValueError: ``assigner`` requires information, and the estimator measures it at another temperature than the
             sampler's: its values would be those of a policy that nobody samples from.
     """
@@ -41,6 +52,15 @@ class Components:
     optimizer: PolicyOptimizer
 
     def __post_init__(self) -> None:
+        for name, kind in _KINDS.items():
+            part = getattr(self, name)
+            if part is None and name in ("loss", "optimizer"):
+                continue
+            if not isinstance(part, kind):
+                got = f"the class {part.__name__}" if isinstance(part, type) else f"a {type(part).__name__}"
+                raise TypeError(f"{name}: got {got}, want an object of a subclass of iapo.{kind.__name__}")
+        if not isinstance(self.sampler.temperature, int | float):
+            raise TypeError(f"sampler.temperature: got {self.sampler.temperature!r}, want a number")
         check_same_temperature(self.estimator, self.assigner, self.sampler.temperature)
 
     def at(self, progress: float) -> "Components":
@@ -66,7 +86,8 @@ class UpdateSettings:
             wrapped by DDP or FSDP2.
 
     Raises:
-        ValueError: a number below 1.
+        ValueError: a number below 1, or another ``answer``.
+        TypeError: ``autocast`` is no dtype of torch.
     """
 
     group_size: int
@@ -82,6 +103,10 @@ class UpdateSettings:
         for name in ("group_size", "micro_batch", "epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, want at least 1")
+        if self.answer not in get_args(Answer):
+            raise ValueError(f"answer: got {self.answer!r}, want one of {', '.join(get_args(Answer))}")
+        if not isinstance(self.autocast, torch.dtype | None):
+            raise TypeError(f"autocast: got {self.autocast!r}, want a dtype such as torch.bfloat16, or None")
 
     def autocast_context(self, device: torch.device) -> AbstractContextManager[Any]:
         """A new context in which forwards on ``device`` run in the reduced precision.

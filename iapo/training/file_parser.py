@@ -18,6 +18,7 @@ from jsonargparse import ArgumentParser, Namespace, _typehints, get_loader, set_
 
 from iapo.training.plain_files import arguments_to_import_paths, to_files, to_import_paths
 from iapo.training.shipped import shipped_path
+from iapo.training.unique_keys import check_unique_keys
 
 _MODE = "iapo"
 _CHECK = _typehints.ActionTypeHint._check_type
@@ -126,7 +127,12 @@ def _class_of(component: Any) -> Any:
 
 
 def _load(text: str) -> Any:
-    """YAML with import paths in place of files."""
+    """YAML with import paths in place of files.
+
+    Raises:
+        yaml.YAMLError: no YAML, or a key that is there twice.
+    """
+    check_unique_keys(text)
     return to_import_paths(get_loader("yaml")(text))
 
 

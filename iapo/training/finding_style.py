@@ -189,5 +189,7 @@ def _warn_of_texts(source: StyleSource, style: CompletionStyle, samples: Sequenc
 
 def _name(answer: AnswerStyle) -> str:
     """What an answer style is called; one made of several by the first, which asks."""
-    first = f"{_name(answer.styles[0])}, or else in another way" if isinstance(answer, FirstThatFits) else ""
-    return first or type(answer).__name__
+    first = answer
+    while isinstance(first, FirstThatFits):
+        first = first.styles[0]
+    return type(first).__name__ + (", or else in another way" if isinstance(answer, FirstThatFits) else "")

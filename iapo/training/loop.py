@@ -9,15 +9,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.policy.logprobs import completion_logprobs
-from iapo.rewards.scores import Scores, read_references
+from iapo.rewards.scores import Scores, check_rows, read_references
 from iapo.rollout.collation import ask_about
 from iapo.rollout.ends import eos_ids_of, style_of
 from iapo.training.assigning import assign
-from iapo.training.batches import batches_of_update, check_nothing_learned, learned_from
+from iapo.training.batches import batches_of_update
 from iapo.training.checkpointing import checkpointing
 from iapo.training.components import Components, UpdateSettings, check_answer_is_read
 from iapo.training.divided import divided, divided_scores
 from iapo.training.lacking import lacking_answers, lacking_spans
+from iapo.training.learning import check_learned, check_nothing_learned, learned_from
 from iapo.training.metrics import sampler_metrics, sampling_metrics, timed
 from iapo.training.resample import Resampling, Rows, Samples, uninformative
 from iapo.training.signals import known_signals, logprobs_of
@@ -107,7 +108,11 @@ def prepare(
         components: the sampler, the rewards, the estimator and the assigner are used.
         settings: how they are called.
         resampling: replaces groups whose rewards are all equal; ``None``: they stay.
+
+    Raises:
+        ValueError: no rows, a row without a prompt, or as the components raise it.
     """
+    check_rows(rows)
     check_answer_is_read(settings.answer, components.estimator)
     metrics: dict[str, float] = {}
     sampler = divided(components.sampler, model, settings.processes)
@@ -182,6 +187,9 @@ def optimise(
         components: the loss and the optimizer are used, and the sampler's temperature.
         settings: micro-batches, epochs and precision.
         ref_model: reference policy for the KL penalty, if the loss has one.
+
+    Raises:
+        ValueError: a loss without a gradient, from which nothing would be learned; or as the components raise it.
     """
     rollout, assigned, temperature = batch.rollout, batch.assigned, components.sampler.temperature
     processes, scale = settings.processes, loss_scale(model, settings.processes)
@@ -208,7 +216,7 @@ def optimise(
                     assert entropy is not None
                     if not each.learns:
                         logprobs.requires_grad_()  # for `check_nothing_learned`; nothing is behind them
-                    with processes.together():
+                    with processes.together(), torch.enable_grad():
                         output = components.loss(
                             policy_logprobs=logprobs,
                             old_logprobs=logprobs.detach() if old is None else rows_of(old, rows, part),
@@ -218,12 +226,13 @@ def optimise(
                             ref_logprobs=None if ref is None else rows_of(ref, rows, part),
                             sampler_logprobs=None if sampled is None else rows_of(sampled, rows, part),
                         )
-                        if not each.learns:
-                            check_nothing_learned(components.loss, output.loss, logprobs)
-                    if each.learns:
+                        check = check_learned if each.learns else check_nothing_learned
+                        check(components.loss, output.loss, logprobs)
                         # Of a row that stands in, the loss is 0, and its gradient too.
                         loss = output.loss if each.counts else 0 * (output.loss + logprobs.sum())
-                        stats = components.optimizer(loss if scale == 1 else scale * loss, boundary=last)
+                        loss = loss if scale == 1 else scale * loss
+                    if each.learns:
+                        stats = components.optimizer(loss, boundary=last)
                 if not each.counts:
                     continue
                 if epoch == 0:

@@ -58,6 +58,12 @@ class Run:
     style_said: bool
 
 
+def _holds_run(folder: Path) -> bool:
+    """Whether anything lies there that a new run would take for its own: an evaluation is not made twice, say."""
+    names = ("config.json", "checkpoint-*", "evaluation-*.json")
+    return any(True for name in names for _ in folder.glob(name))
+
+
 def open_run(
     folder: Path,
     policy: PolicySource,
@@ -73,7 +79,7 @@ def open_run(
 ) -> Run:
     """Check everything, load the policy or its newest checkpoint, and write the first files of the run folder."""
     with processes.together():
-        if processes.first and not settings.resume and (folder / "config.json").exists():
+        if processes.first and not settings.resume and _holds_run(folder):
             state = "a finished run" if (folder / REPORT).exists() else "a run"
             raise FileExistsError(
                 f"output: {settings.output} holds {state} already; remove it, name another, or go on with --resume "

@@ -112,10 +112,15 @@ def _load(path: Path) -> ModuleType:
         sys.path.append(str(path.parent))  # what the file imports may lie beside it, as for a script
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-        line = error.lineno if isinstance(error, SyntaxError) and error.filename == str(path) else lines[-1]
+        line = (
+            error.lineno
+            if isinstance(error, SyntaxError) and error.filename == str(path)
+            else next(reversed(lines), None)
+        )
         reason = error.msg if isinstance(error, SyntaxError) else error
-        raise ValueError(f"{path}, line {line}: {type(error).__name__}: {reason}") from error
+        place = str(path) if line is None else f"{path}, line {line}"
+        raise ValueError(f"{place}: {type(error).__name__}: {reason}") from error
     return module

@@ -55,10 +55,21 @@ def tell_examples(examples: Sequence[Row], places: Sequence[int], task: Task, st
 def stopping(
     sampler: Callable[[nn.Module, Any], Sampler], stop: tuple[str, ...]
 ) -> Callable[[nn.Module, Any], Sampler]:
-    """A factory of samplers that end completions at these texts where the sampler has no stop texts of its own."""
+    """A factory of samplers that end completions at these texts where the sampler has no stop texts of its own.
+
+    Raises:
+        TypeError: on a call, where ``sampler`` takes no model and tokenizer, or makes no sampler.
+    """
 
     def make(model: nn.Module, tokenizer: Any) -> Sampler:
-        made = sampler(model, tokenizer)
+        try:
+            made = sampler(model, tokenizer)
+        except TypeError as error:
+            raise TypeError(
+                f"sampler: cannot be made of a model and a tokenizer, its two arguments: {error}"
+            ) from error
+        if not isinstance(made, Sampler):
+            raise TypeError(f"sampler: what is called with model and tokenizer returned {made!r:.80}, want a Sampler")
         if not stop or not dataclasses.is_dataclass(made) or getattr(made, "stop", None) != ():
             return made
         return dataclasses.replace(made, stop=stop)

@@ -110,7 +110,7 @@ def set_defaults(command: str, parser: ArgumentParser, settings: Namespace) -> S
             names |= {"eval_problems": "problems"}
         values = {names[name]: value for name, value in found.values.items() if name in names}
         if command == "eval":
-            values |= {"samples": 4, "ks": [1, 2, 4]}
+            values |= {"samples": 4}
     found = SizeDefaults(values, found.why)
     parser.set_defaults(_nested(parser, values))
     return found

@@ -21,7 +21,7 @@ from iapo.evaluation import (
     markdown_table,
     pass_at_k,
 )
-from iapo.rollout import ScriptedSampler
+from iapo.rollout import ScriptedSampler, TransformersSampler
 
 
 @given(st.integers(1, 7).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
@@ -242,3 +242,22 @@ def test_an_interval_is_formatted_in_one_place():
     assert str(moved) == f"{moved}" == f"{moved:.3g}" == "0.123 (-0.1 to 0.3)"
     assert f"{moved:+.1%}" == "+12.3% (-10.0% to +30.0%)"
     assert moved.texts("+.2f") == ("+0.12", "-0.10 to +0.30")
+
+
+def test_a_greedy_sampler_that_draws_is_refused(embedded_tokenizer):
+    model = torch.nn.Linear(1, 1)
+    drawn = TransformersSampler(model, embedded_tokenizer, max_new_tokens=4)
+    rows = [{"prompt": "1+2=", "answer": "3"}]
+    with pytest.raises(ValueError, match=r"greedy: got a sampler at temperature 1.0, want one at temperature 0"):
+        evaluate(rows, tokenizer=embedded_tokenizer, sampler=drawn, greedy=drawn, rewards={"exact": exact}, samples=1)
+
+
+def test_completions_that_cannot_be_scored_are_told(embedded_tokenizer):
+    sampler = ScriptedSampler({"1+2=": ["<answer>3</answer>"] * 2}, embedded_tokenizer, append_eos=True)
+    rows = [{"prompt": "1+2=", "answer": "3"}]
+    rewards = {"judge": lambda completions, **_: [None] * len(completions), "form": exact}
+    with pytest.warns(UserWarning, match=r"reward 'judge' could not score 3 of 3 completions \(None\); they count"):
+        found = evaluate(
+            rows, tokenizer=embedded_tokenizer, sampler=sampler, greedy=sampler, rewards=rewards, samples=2
+        )
+    assert not found.correct.any()

@@ -92,3 +92,21 @@ def test_bad_arguments_are_named():
         setup(max_grad_norm=0)
     with pytest.raises(TypeError, match="parameter 'loss'"):
         setup()[2](torch.zeros(2))
+
+
+def test_an_optimizer_of_another_model_is_named_and_not_a_step_refused():
+    model, _, step = setup()
+    other = copy.deepcopy(model)
+    with pytest.raises(ValueError, match="optimizer: none of its parameters has a gradient"):
+        step(loss_of(other))
+    assert step(loss_of(model)).stepped
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_weights_in_which_steps_are_lost_are_told(dtype):
+    model = nn.Linear(64, 64, bias=False).to(dtype)
+    with pytest.warns(UserWarning, match=f"optimizer: its parameters are in {str(dtype)[6:]}, where most steps"):
+        step = ClippedOptimizer(torch.optim.SGD(model.parameters(), lr=1e-6))
+    before = model.weight.detach().clone()
+    step(model.weight.float().sum())
+    assert float((model.weight == before).float().mean()) > 0.9

@@ -11,7 +11,9 @@ from tolerances import rounding
 
 import iapo.policy.logprobs
 from iapo import Rollout
+from iapo.estimators import NextTokenEntropy
 from iapo.policy.logprobs import completion_logprobs, entropy, token_logprobs
+from iapo.rollout import collate
 from iapo.testing import rollouts
 
 
@@ -92,3 +94,16 @@ def test_temperature_must_be_positive():
     rollout = Rollout(ones, ones.bool(), ones, ones.bool(), ones.bool(), torch.zeros(1, dtype=torch.long))
     with pytest.raises(ValueError, match=r"temperature: got 0\.0"):
         completion_logprobs(tiny_model("llama"), rollout, temperature=0.0)
+
+
+def test_a_first_token_with_nothing_before_it_is_refused():
+    rollout = collate([[3], []], [[4, 5], [4, 5]], [0, 0], pad_id=0, tokenizer=None)
+    for measure in (completion_logprobs, NextTokenEntropy()):
+        with pytest.raises(ValueError, match=r"rollout.prompt_mask: row 1 has no prompt token, want at least one"):
+            measure(tiny_model("llama"), rollout)
+
+
+def test_no_rows_have_no_logprobs():
+    rollout = collate([[3]], [[4, 5]], [0], pad_id=0, tokenizer=None).select(slice(0))
+    logprobs, spread = completion_logprobs(tiny_model("llama"), rollout, with_entropy=True)
+    assert logprobs.shape == spread.shape == (0, 1)

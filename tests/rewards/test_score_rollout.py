@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import torch
 
 from iapo.rewards import ExactAnswer, MathAnswer, in_style, score_rollout
@@ -64,3 +65,12 @@ def test_an_answer_that_nothing_marks_is_wrong_unless_rewards_are_lenient(embedd
         arguments = ["q"], ["18"], [[]]
         assert strict(*arguments, answer=["18"]) == [0.0]
         assert lenient(*arguments, answer=["18"]) == [1.0]
+
+
+def test_each_completion_has_a_row_with_a_prompt(embedded_tokenizer: Any) -> None:
+    rollout = collate([[5], [5]], [[6], [7]], [0, 0], 0, embedded_tokenizer)
+    rewards = {"answer": ExactAnswer()}
+    with pytest.raises(ValueError, match=r"rows: got 1 for 2 completions, want what each completion answers"):
+        score_rollout(rollout, [{"prompt": "p", "answer": "1"}], embedded_tokenizer, rewards)
+    with pytest.raises(ValueError, match=r"rows\[0\]: has no 'prompt', its columns are \['answer'\]"):
+        score_rollout(rollout, [{"answer": "1"}] * 2, embedded_tokenizer, rewards)

@@ -141,3 +141,19 @@ def test_arguments_of_different_lengths_are_named():
         score(rewards, ["q", "q"], ["a"], [[1]], {})
     with pytest.raises(ValueError, match="level: got 0 entries for 1 completions"):
         score(rewards, ["q"], ["a"], [[1]], {"level": []})
+
+
+def test_what_a_reward_does_to_its_arguments_another_one_does_not_see():
+    def careless(prompts, completions, completion_ids, answer):
+        for values in (prompts, answer, completion_ids[0]):
+            values.reverse()
+        completions[0][0]["content"] = ""
+        return [0.0, 0.0]
+
+    def seen(prompts, completions, completion_ids, answer):
+        assert (prompts, answer, completion_ids) == (["p", "q"], ["1", "2"], [[1, 2], [3]])
+        return [float(completion[0]["content"] == "text") for completion in completions]
+
+    messages = [[{"role": "assistant", "content": "text"}] for _ in range(2)]
+    found = score({"careless": careless, "seen": seen}, ["p", "q"], messages, [[1, 2], [3]], {"answer": ["1", "2"]})
+    assert found.total.tolist() == [1.0, 1.0]

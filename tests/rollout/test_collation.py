@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rollout_tokenizers import tokenizer
 
-from iapo.rollout import ScriptedSampler, collate, with_answers
+from iapo.rollout import ScriptedSampler, ask_about, collate, with_answers
 
 ROWS = st.lists(
     st.tuples(st.lists(st.integers(0, 30), min_size=1, max_size=5), st.lists(st.integers(0, 30), max_size=5)),
@@ -111,3 +111,24 @@ def test_reference_answers_replace_own_ones() -> None:
     assert torch.equal(rollout.reasoning_mask, own.reasoning_mask)
     with pytest.raises(ValueError, match="reference_ids: got 1 answers, want one for each of 2 rows"):
         with_answers(own, [[1]])
+
+
+@pytest.mark.parametrize("spans", [False, True])
+def test_no_rows_make_an_empty_rollout(spans):
+    rollout = collate([], [], [], 0, tokenizer("words") if spans else None)
+    assert (len(rollout), rollout.completion_ids.shape, rollout.group_ids.dtype) == (0, (0, 1), torch.long)
+
+
+def test_rows_may_be_tensors():
+    rows = [torch.tensor([4, 5]), torch.tensor([6])]
+    rollout = collate(rows, rows, torch.tensor([0, 1]), 0, None, eos_ids=[5])
+    assert rollout.reasoning_mask.tolist() == [[True, False], [True, False]]
+
+
+def test_an_answer_that_is_no_text_is_named():
+    rollout = collate([[4], [4]], [[5], [6]], [0, 0], 0, tokenizer("words"))
+    with pytest.raises(TypeError, match="answers: got the text '12', want one text for each of 2 rows"):
+        ask_about(rollout, "12", tokenizer("words"))
+    for answer in (12, None):
+        with pytest.raises(TypeError, match=rf"answers\[1\]: got {answer}, want a text"):
+            ask_about(rollout, ["1", answer], tokenizer("words"))

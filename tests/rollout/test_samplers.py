@@ -331,3 +331,13 @@ def test_logits_that_are_not_finite_are_named(sampler_class: Class, temperature:
     model.get_output_embeddings().weight.data.fill_(value)
     with pytest.raises(FloatingPointError, match="model: its logits are NaN or infinite"):
         sampler_class(model, words("<pad>"), 3, temperature)([[5, 6]], 2)
+
+
+@pytest.mark.parametrize("ends", ["2", ["2", 5]])
+def test_ends_that_are_no_ids_are_named(sampler_class: Class, ends: object) -> None:
+    model = model_of("llama")
+    model.generation_config.eos_token_id = ends
+    with pytest.raises(
+        ValueError, match=r"model: its generation_config has eos_token_id .*2.*, want the ids of tokens"
+    ):
+        sampler_class(model, words(), 4)([[5, 6]], 1)

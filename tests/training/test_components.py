@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+import torch
 from updates import components_of, embedded_model
 
 from iapo.advantages import GroupRelative, InformationAware, LeaveOutPriced
@@ -17,7 +18,8 @@ from iapo.estimators import (
     Refined,
     StepBoundaries,
 )
-from iapo.training.components import Components, check_answer_is_read, warn_of_nothing_measured
+from iapo.losses import ClippedPolicyLoss
+from iapo.training.components import Components, UpdateSettings, check_answer_is_read, warn_of_nothing_measured
 
 
 def at(temperature: float, **changes) -> Components:
@@ -88,3 +90,30 @@ def test_the_reference_is_for_estimators_that_measure_one_answer(estimator, why)
     else:
         with pytest.raises(ValueError, match=f"answer: got 'reference', and {type(estimator).__name__} .*{why}"):
             check_answer_is_read("reference", estimator, InformationAware())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss": ClippedPolicyLoss}, "loss: got the class ClippedPolicyLoss, want an object .* iapo.PolicyLoss"),
+        ({"assigner": NoInformation()}, "assigner: got a NoInformation, want an object .* iapo.AdvantageAssigner"),
+        ({"optimizer": torch.optim.SGD([torch.zeros(1)])}, "optimizer: got a SGD, want .* iapo.PolicyOptimizer"),
+    ],
+)
+def test_a_part_of_another_kind_is_named(changes, message):
+    with pytest.raises(TypeError, match=message):
+        at(1.0, **changes)
+
+
+def test_a_sampler_without_a_temperature_is_named():
+    made = at(1.0)
+    object.__setattr__(made.sampler, "temperature", None)
+    with pytest.raises(TypeError, match=r"sampler.temperature: got None, want a number"):
+        dataclasses.replace(made)
+
+
+def test_settings_that_mean_nothing_are_refused():
+    with pytest.raises(ValueError, match="answer: got 'refernce', want one of own, reference"):
+        UpdateSettings(2, 2, answer="refernce")
+    with pytest.raises(TypeError, match="autocast: got 'bf16', want a dtype"):
+        UpdateSettings(2, 2, autocast="bf16")

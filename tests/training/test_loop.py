@@ -368,16 +368,6 @@ def test_a_loss_that_learns_where_it_says_it_does_not_is_refused():
     run(3, loss=SaysSo(), **changes)
 
 
-@pytest.mark.parametrize("wrong", [lambda mask: mask, lambda mask: mask.any(1).int(), lambda mask: mask[:2].any(1)])
-def test_what_is_learned_from_must_be_one_flag_a_completion(wrong):
-    class Wrong(ClippedPolicyLoss):
-        def learns_from(self, advantages, loss_mask):
-            return wrong(loss_mask)
-
-    with pytest.raises(ValueError, match=r"Wrong.learns_from: want bool of shape \(batch,\) = \(16,\), got torch"):
-        run(loss=Wrong(), assigner=GroupRelative(), estimator=NoInformation())
-
-
 def test_with_a_penalty_every_completion_is_learned_from():
     changes = {"double": True, "reference": True, "assigner": GroupRelative(), "estimator": NoInformation()}
     _, found = run(3, loss=ClippedPolicyLoss(kl_coef=0.5), epochs=2, **changes)
@@ -391,3 +381,75 @@ def test_where_nothing_is_learned_the_step_is_refused():
     assert metrics["frac_reward_zero_std"] == 1
     assert metrics["grad_norm"] == 0
     assert metrics["iapo/steps_skipped"] == 1
+
+
+class _Loss(PolicyLoss):
+    """REINFORCE, changed by a test."""
+
+    def __init__(self, change=lambda loss: loss, learns=None):
+        self.change, self.learns = change, learns
+
+    def learns_from(self, advantages, loss_mask):
+        return super().learns_from(advantages, loss_mask) if self.learns is None else self.learns(advantages)
+
+    def compute(self, inputs):
+        loss = -(inputs.policy_logprobs * inputs.advantages * inputs.loss_mask).sum() / inputs.denominator
+        return LossOutput(self.change(loss), {})
+
+    def denominator(self, loss_mask):
+        return loss_mask.sum().clamp(min=1).float()
+
+
+@pytest.mark.parametrize("change", [torch.Tensor.detach, lambda loss: torch.tensor(loss.item())])
+def test_a_loss_that_leads_nowhere_is_named_and_not_skipped(change):
+    with pytest.raises(ValueError, match=r"_Loss.compute: the loss has no gradient"):
+        run(loss=_Loss(change))
+
+
+def test_weights_that_learn_nothing_are_named():
+    model = embedded_model().requires_grad_(False)
+    with pytest.raises(ValueError, match="model: its log-probabilities have no gradient; want weights"):
+        run(model=model)
+
+
+def test_gradients_that_are_off_around_an_update_are_on_inside():
+    _, expected = run()
+    with torch.no_grad():
+        _, found = run()
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    "learns",
+    [
+        lambda advantages: advantages.abs().sum(1),
+        lambda advantages: advantages != 0,
+        lambda advantages: torch.tensor(True),
+        lambda advantages: [True] * len(advantages),
+    ],
+)
+def test_what_a_loss_learns_from_is_a_mask_of_completions(learns):
+    with pytest.raises(ValueError, match=r"\.learns_from: want bool of shape \(batch,\) = \(16,\), got"):
+        run(loss=_Loss(learns=learns))
+
+
+@pytest.mark.parametrize(
+    ("problems", "message"),
+    [
+        ([], "rows: got none"),
+        ({"prompt": ["1+1="]}, "rows: got a dict, want a list of mappings"),
+        ((row for row in ()), "rows: got a generator"),
+        (["1+1="], r"rows\[0\]: got a str, want a mapping with a 'prompt'"),
+        ([{"prompt": "1+1=", "answer": "2"}, {"question": "1+1="}], r"rows\[1\]: has no 'prompt', .* \['question'\]"),
+    ],
+)
+def test_rows_that_are_no_problems_are_named(problems, message):
+    model = embedded_model()
+    with pytest.raises(ValueError, match=message):
+        update(problems, model, TOKENIZER, components_of(model), UpdateSettings(2, 2))
+
+
+def test_a_temperature_may_be_a_whole_number():
+    model = embedded_model()
+    sampler = TransformersSampler(model, TOKENIZER, max_new_tokens=40, temperature=1)
+    assert "loss" in run(model=model, sampler=sampler)[0]

@@ -83,7 +83,7 @@ def test_a_file_of_settings_comes_before_the_size(real: str, tmp_path: Path) -> 
 
 def test_other_commands_get_what_concerns_them(real: str) -> None:
     settings, _ = parsed(eval_parser, "eval", "--models", f"[embedded, {real}]")
-    assert (settings.problems, settings.samples, settings.ks) == (8, 4, [1, 2, 4])
+    assert (settings.problems, settings.samples) == (8, 4)
     assert settings.sampler.init_args.max_new_tokens == 256
     shown, _ = parsed(inspect_parser, "inspect", "--model", real)
     assert shown.sampler.init_args.max_new_tokens == 256

@@ -262,3 +262,9 @@ def test_the_newest_checkpoint_has_the_settings_too(tmp_path):
     state = TrainingState({"step": 1}, {}, settings | {"style": plain(style)})
     save_checkpoint(tmp_path, 1, state, model, tokenizer)
     assert kept_style(tmp_path, settings) == style
+
+
+def test_a_style_made_of_several_is_named_once(capsys):
+    sampler = ScriptedSampler(lambda prompt, index: "hmm", LETTERS)
+    choose_style(StyleSource(), FILE, sampler, LETTERS, ["1+1="], CPU)
+    assert capsys.readouterr().err.count("or else in another way") == 1

@@ -16,6 +16,7 @@ from iapo.evaluation import ForcedAnswers
 from iapo.styles import CompletionStyle
 from iapo.tasks import Task
 from iapo.training.settings import ProblemSource
+from iapo.training.unique_keys import check_unique_keys
 
 _SAME = ("model", "trust_remote_code", *(field.name for field in fields(ProblemSource)))
 """Settings in which the methods of a comparison must not differ."""
@@ -39,7 +40,9 @@ def read_plan(path: Path) -> Plan:
     if not path.is_file():
         raise FileNotFoundError(f"comparison: no file {path}")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
+        check_unique_keys(text)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"comparison: {path} is no YAML: {error}") from error
     file = section(content, "comparison", ("task", "base", "methods", "tuning", "reporting", "evaluation", "processes"))
