@@ -93,6 +93,13 @@ def methods_of(base: Base) -> dict[str, dict[str, Any]]:
     caps, at_lines = list(base.caps), {} if base is EMBEDDED else {"estimator": AT_LINES}
     return {
         "grpo": {"tune": {"optimizer.lr": list(base.rates)}},
+        # GRPO with the loss of leave_out: what the price does is the difference to it.
+        "grpo_token": {
+            "config": str((CONFIGS / "grpo.yaml").resolve()),
+            "loss.aggregation": "token",
+            "loss.clip_high": 0.28,
+            "tune": {"optimizer.lr": list(base.rates)},
+        },
         "grpo_capped": {"tune": {"sampler.max_new_tokens": caps}},
         # What the sampler cuts has no reward, so that the cap alone is tuned.
         "dler": {"assigner.outcome.shaping.limit": caps[-1], "tune": {"sampler.max_new_tokens": caps}},

@@ -90,7 +90,7 @@ def read(plan, folder):
 def test_the_study_of_a_real_model_tunes_every_method(gpu, warm_started, tmp_path):
     base = gpu["study"].warm_started(warm_started)
     methods = read(gpu["study"].plan_of(base, toy=False), tmp_path)
-    assert len(methods) == 8
+    assert len(methods) == 9
     assert all(len(settings) == 3 for settings in methods.values())
     for name in ("grpo_capped", "dler"):
         caps = [settings["sampler"]["init_args"]["max_new_tokens"] for settings in methods[name]]
@@ -104,14 +104,14 @@ def test_the_study_of_a_real_model_tunes_every_method(gpu, warm_started, tmp_pat
 
 def test_that_of_the_embedded_one_tunes_as_many_values(gpu):
     plan = gpu["study"].plan_of(gpu["study"].EMBEDDED, toy=False)
-    assert [len(values) for entry in plan["methods"].values() for values in entry["tune"].values()] == [3] * 8
+    assert [len(values) for entry in plan["methods"].values() for values in entry["tune"].values()] == [3] * 9
     assert plan["base"]["max_tokens"] == 400_000
     assert not set(plan["tuning"]["seeds"]) & set(plan["reporting"]["seeds"])
 
 
 def test_at_toy_size_one_method_is_tuned(gpu, tmp_path):
     methods = read(gpu["study"].plan_of(gpu["study"].EMBEDDED, toy=True), tmp_path)
-    assert sum(map(len, methods.values())) == 9
+    assert sum(map(len, methods.values())) == 10
 
 
 def test_each_folder_of_weights_is_a_case_and_another_folder_is_refused(gpu, warm_started, tmp_path, monkeypatch):
