@@ -25,6 +25,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from iapo.ops.checks import check_finite, check_returned
 from iapo.ops.masked import beside
 from iapo.types import (
     AdvantageInputs,
@@ -91,7 +92,7 @@ class Sampler(ABC):
         if empty:
             raise ValueError(f"prompts: the prompt at index {empty[0]} is empty")
         rollout = self.sample(prompts, group_size)
-        _check_returned(self, "sample", rollout, Rollout)
+        check_returned(self, "sample", rollout, Rollout)
         ids = rollout.group_ids
         if bool((ids < 0).any()):
             raise ValueError(
@@ -186,7 +187,7 @@ class MIEstimator(ABC):
         if self.information_sign not in (1, -1):
             raise ValueError(f"{type(self).__name__}.information_sign: got {self.information_sign!r}, want 1 or -1")
         probes = self.probe(model, rollout)
-        _check_returned(self, "probe", probes, Tensor)
+        check_returned(self, "probe", probes, Tensor)
         batch, token = rollout.completion_ids.shape
         if tuple(probes.shape) != (batch, token + 1):
             raise ValueError(
@@ -315,9 +316,9 @@ class AdvantageAssigner(ABC):
             for name in sorted(self._required()):
                 if getattr(inputs.signals, name) is None:
                     raise ValueError(f"signals.{name}: {type(self).__name__} requires it, got None")
-            _check_finite("rewards", inputs.rewards)
+            check_finite("rewards", inputs.rewards)
             output = self.assign(inputs)
-        _check_returned(self, "assign", output, AdvantageOutput)
+        check_returned(self, "assign", output, AdvantageOutput)
         if output.advantages.shape != completion_mask.shape:
             raise ValueError(
                 f"{type(self).__name__}.assign: want advantages of shape {tuple(completion_mask.shape)}, "
@@ -326,7 +327,7 @@ class AdvantageAssigner(ABC):
         if bool((output.loss_mask & ~completion_mask).any()):
             raise ValueError(f"{type(self).__name__}.assign: loss_mask must be a subset of completion_mask")
         # Before the next check, to which NaN times a mask is a value outside of it.
-        _check_finite(f"{type(self).__name__}.assign: advantages", output.advantages)
+        check_finite(f"{type(self).__name__}.assign: advantages", output.advantages)
         if bool((output.advantages.masked_fill(output.loss_mask, 0) != 0).any()):
             raise ValueError(f"{type(self).__name__}.assign: advantages must be 0 outside loss_mask")
         return output
@@ -406,11 +407,11 @@ class PolicyLoss(ABC):
             raise ValueError(f"denominator: got {float(denominator)}, want a positive number")
         for name, tensor in tensors.items():
             clean = tensor.masked_fill(~loss_mask, 0)
-            _check_finite(name, clean)
+            check_finite(name, clean)
             tensors[name] = clean if name == "policy_logprobs" else clean.detach()
         output = self.compute(LossInputs(**tensors, loss_mask=loss_mask, denominator=denominator))
-        _check_returned(self, "compute", output, LossOutput)
-        _check_finite(f"{type(self).__name__}.compute: loss", output.loss)
+        check_returned(self, "compute", output, LossOutput)
+        check_finite(f"{type(self).__name__}.compute: loss", output.loss)
         return output
 
     @abstractmethod
@@ -449,16 +450,3 @@ class PolicyOptimizer(ABC):
     @abstractmethod
     def accumulate(self, loss: Float[Tensor, ""], boundary: bool) -> StepStats | None:
         """Hook: arguments and result are those of the call."""
-
-
-def _check_returned(component: object, hook: str, returned: object, kind: type) -> None:
-    """Raise ``TypeError`` if a hook returned something else than it should."""
-    if not isinstance(returned, kind):
-        raise TypeError(f"{type(component).__name__}.{hook}: got {type(returned).__name__}, want {kind.__name__}")
-
-
-def _check_finite(name: str, tensor: Tensor) -> None:
-    if bool(tensor.isfinite().all()):
-        return
-    rows = (~tensor.isfinite()).reshape(tensor.shape[0], -1).any(1).nonzero().flatten().tolist() if tensor.ndim else []
-    raise FloatingPointError(f"{name}: NaN or infinite value{f' in rows {rows}' if rows else ''}")

@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from iapo.ops.checks import named_kind
+
 
 def _to_all(component: object) -> bool:
     return True
@@ -66,8 +68,7 @@ def run_checks(component: object, checks: Sequence[Check], kind: type = object) 
         TypeError: the component is of another kind, such as a class in place of an object of it.
     """
     if not isinstance(component, kind):
-        got = f"the class {component.__name__}" if isinstance(component, type) else f"a {type(component).__name__}"
-        raise TypeError(f"got {got} to check, want an object of a subclass of iapo.{kind.__name__}")
+        raise TypeError(f"got {named_kind(component)} to check, want an object of a subclass of iapo.{kind.__name__}")
     applied = {check.name: check.applies_to(component) for check in checks}
     for check in checks:
         if applied[check.name]:

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, PolicyOptimizer, Reward, Sampler
+from iapo.ops.checks import named_kind
 from iapo.training.processes import SINGLE, Processes
 
 Answer = Literal["own", "reference"]
@@ -57,8 +58,7 @@ class Components:
             if part is None and name in ("loss", "optimizer"):
                 continue
             if not isinstance(part, kind):
-                got = f"the class {part.__name__}" if isinstance(part, type) else f"a {type(part).__name__}"
-                raise TypeError(f"{name}: got {got}, want an object of a subclass of iapo.{kind.__name__}")
+                raise TypeError(f"{name}: got {named_kind(part)}, want an object of a subclass of iapo.{kind.__name__}")
         if not isinstance(self.sampler.temperature, int | float):
             raise TypeError(f"sampler.temperature: got {self.sampler.temperature!r}, want a number")
         check_same_temperature(self.estimator, self.assigner, self.sampler.temperature)

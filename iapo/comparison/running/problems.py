@@ -60,10 +60,10 @@ def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
     reserved = reserved_by(max_new_tokens(settings["sampler"]), tokenizer, plan.evaluation.forced)
     limits = load_limits(*model)
     trained = [max_new_tokens(each["sampler"]) for method in plan.methods for each in method.settings.values()]
+    room = Room(tokenizer, limits.scored, max(trained), source.long_prompts)
     for seed in seeds if source.resolve().seeded else seeds[:1]:
         rows = source.load(seed)
         places = source.places(range(len(rows)))
-        room = Room(tokenizer, limits.scored, max(trained), source.long_prompts)
         room.fitting(source.render(rows, tokenizer, places), places)
     evaluated = limits if keeps_rows_apart(settings["sampler"]) else limits.scored
     room = Room(tokenizer, evaluated, reserved, source.long_prompts)

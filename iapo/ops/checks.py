@@ -1,0 +1,27 @@
+"""Checks that several parts make of what they are given: its kind, and that its numbers are finite."""
+
+from torch import Tensor
+
+
+def named_kind(part: object) -> str:
+    """What something is, for an error: an object of a class, or the class itself.
+
+    Example:
+        >>> named_kind(3), named_kind(int)
+        ('a int', 'the class int')
+    """
+    return f"the class {part.__name__}" if isinstance(part, type) else f"a {type(part).__name__}"
+
+
+def check_returned(component: object, hook: str, returned: object, kind: type) -> None:
+    """Raise ``TypeError`` if a hook returned something else than it should."""
+    if not isinstance(returned, kind):
+        raise TypeError(f"{type(component).__name__}.{hook}: got {type(returned).__name__}, want {kind.__name__}")
+
+
+def check_finite(name: str, tensor: Tensor) -> None:
+    """Raise ``FloatingPointError`` for a tensor with NaN or an infinite number; the rows are named."""
+    if bool(tensor.isfinite().all()):
+        return
+    rows = (~tensor.isfinite()).reshape(tensor.shape[0], -1).any(1).nonzero().flatten().tolist() if tensor.ndim else []
+    raise FloatingPointError(f"{name}: NaN or infinite value{f' in rows {rows}' if rows else ''}")
