@@ -100,6 +100,25 @@ def test_what_wants_information_must_be_one_bool_for_each():
         assigned(tiny_llama(), batch(), REWARDS.nan_to_num(), "likelihood", assigner=Wrong(InformationAware()))
 
 
+def test_what_wants_information_must_be_a_tensor():
+    class Wrong(PermutedInformation):
+        def wants_information(self, inputs):
+            return [True] * len(inputs.rewards)
+
+    with pytest.raises(ValueError, match=r"Wrong.wants_information: want a tensor, got list"):
+        assigned(tiny_llama(), batch(), REWARDS.nan_to_num(), "likelihood", assigner=Wrong(InformationAware()))
+
+
+def test_what_with_groups_returns_must_be_a_rollout(monkeypatch):
+    class Forgetful(AnswerLikelihood):
+        def with_groups(self, rollout):
+            return None
+
+    monkeypatch.setitem(ESTIMATORS, "forgetful", Forgetful(POSTFIX, CLOSING))
+    with pytest.raises(ValueError, match=r"Forgetful.with_groups: want a Rollout, got NoneType"):
+        assigned(tiny_llama(), batch(), REWARDS.nan_to_num(), "forgetful")
+
+
 def work(rank: int, port: int, folder: str) -> None:
     """One of two ranks, with half of the rows, on a model whose weights lie on both."""
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
