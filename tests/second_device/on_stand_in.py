@@ -49,6 +49,10 @@ def test_what_cuda_refuses_is_refused():
         torch.cat([there, here])
     with pytest.raises(RuntimeError, match="numpy"):
         there.numpy()
+    with pytest.raises(RuntimeError, match="expected all tensors to be on the same device"):
+        here[there > 0]
+    with pytest.raises(RuntimeError, match="expected all tensors to be on the same device"):
+        there.index_put((torch.arange(2),), here[:2])
     assert (there + 1)[[0, 2]].tolist() == [2, 2]
     assert (there * torch.tensor(3.0)).device == DEVICE
     assert there[torch.tensor([True, False, True])].cpu().device.type == "cpu"

@@ -1,9 +1,9 @@
 """A stand-in for an accelerator: tensors that say they lie on the device ``elsewhere``, their values on the CPU.
 
 Every operation on them runs on the CPU, with the CPU's random numbers, and refuses what CUDA refuses: tensors of two
-devices in one operation (but for numbers, and indices on the CPU), NumPy, a device that the operation was not told. So
-a tensor that was made in the wrong place is found without an accelerator. It says nothing of kernels, of precision, of
-memory, or of what is done for the device type ``cuda`` alone.
+devices in one operation (but for numbers, and for indices on the CPU), and NumPy. So a tensor that was made in the
+wrong place is found without an accelerator. It says nothing of kernels, of precision, of memory, or of what is done for
+the device type ``cuda`` alone.
 
 Whatever makes a program wait for a device (a value that is read, an operation whose result's shape depends on values)
 is counted in ``READS``, by the place in the package that asked for it.
@@ -123,9 +123,7 @@ class StandIn(TorchDispatchMode):
 def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
     ours = [each for each in tensors if isinstance(each, _Elsewhere)]
-    others = [each for each in tensors if not isinstance(each, _Elsewhere) and each.ndim]
-    if ours and others and func not in _COPIES | _INDEXED:
-        raise RuntimeError(f"{func}: expected all tensors to be on the same device, got {NAME} and {others[0].device}")
+    _check_one_device(func, args, tensors)
     target = None if kwargs.get("device") is None else torch.device(kwargs["device"]).type
     if ours and _makes_wait(func, args, target):
         _waits()
@@ -141,6 +139,16 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if not wrapped:
         return found
     return return_and_correct_aliasing(func, args, kwargs, tree_map_only(Tensor, _Elsewhere, found))
+
+
+def _check_one_device(func: Any, args: Any, tensors: list[Tensor]) -> None:
+    if func in _COPIES:
+        return
+    if func in _INDEXED and isinstance(args[0], _Elsewhere):
+        tensors = [each for each in (args[0], *args[2:]) if isinstance(each, Tensor)]  # its indices may be here
+    there = [isinstance(each, _Elsewhere) for each in tensors if isinstance(each, _Elsewhere) or each.ndim]
+    if any(there) and not all(there):
+        raise RuntimeError(f"{func}: expected all tensors to be on the same device, got {NAME} and cpu")
 
 
 def _makes_wait(func: Any, args: Any, target: str | None) -> bool:
