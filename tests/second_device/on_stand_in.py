@@ -18,13 +18,21 @@ from benchmarks.gpu import contracts  # noqa: E402
 from iapo.advantages import InformationAware, LeaveOutPriced  # noqa: E402
 from iapo.cli import main  # noqa: E402
 from iapo.embedded import generate_problems, rows  # noqa: E402
-from iapo.estimators import EarlyExitEntropy, LeaveOut, NextTokenEntropy, TextBoundaries  # noqa: E402
+from iapo.estimators import (  # noqa: E402
+    AnswerLikelihood,
+    Calibrated,
+    EarlyExitEntropy,
+    LeaveOut,
+    NextTokenEntropy,
+    TextBoundaries,
+)
 from iapo.losses import ClippedPolicyLoss  # noqa: E402
 from iapo.policy.logprobs import completion_logprobs  # noqa: E402
 from iapo.rollout import CompactingSampler, ScriptedSampler  # noqa: E402
 from iapo.testing import tiny_llama  # noqa: E402
 from iapo.training.components import UpdateSettings  # noqa: E402
 from iapo.training.loop import optimise, prepare  # noqa: E402
+from iapo.training.resample import Resampling  # noqa: E402
 
 CLOSE = 1e-4
 """Attention has another kernel there than on the CPU."""
@@ -74,6 +82,15 @@ def test_estimators(estimator, options):
     contracts.values(estimator, DEVICE, torch.float32, CLOSE)
 
 
+def test_fitted_estimators():
+    model, rollout = tiny_llama().to(NAME), contracts.example().to(NAME)
+    estimator = Calibrated(AnswerLikelihood((4, 5)), model)
+    before = [parameter.cpu().clone() for parameter in estimator.parameters()]
+    optimizer = torch.optim.AdamW(estimator.parameters(), lr=0.01)
+    assert estimator.fit(model, rollout, optimizer, steps=2, rows=2, prefixes=3)
+    assert any(not torch.equal(old, new.cpu()) for old, new in zip(before, estimator.parameters(), strict=True))
+
+
 @pytest.mark.parametrize(("assigner", "options"), components(listed.ASSIGNERS))
 def test_assigners(assigner, options):
     contracts.assigner_values(assigner, options, DEVICE)
@@ -96,8 +113,9 @@ def test_samplers(sampler):
         {"reference": True, "epochs": 2, "loss": ClippedPolicyLoss(kl_coef=0.1), "gradient_checkpointing": True},
         {"assigner": InformationAware(beta=0.1), "answer": "reference"},
         {"diagnose": True},
+        {"resampling": Resampling(1, lambda: rows(generate_problems(4, seed=6)))},
     ],
-    ids=["left out", "a reference and epochs", "reference answers", "diagnosed"],
+    ids=["left out", "a reference and epochs", "reference answers", "diagnosed", "resampled"],
 )
 def test_updates_have_the_metrics_and_weights_of_the_cpu(parts):
     expected, weights = run(updates=2, micro_batch=8, **parts)
@@ -112,8 +130,8 @@ def test_updates_have_the_metrics_and_weights_of_the_cpu(parts):
 def test_the_commands_take_the_device(tmp_path, capsys):
     device = ["--device", NAME]
     for output, where in (("there", device), ("here", ["--device", "cpu"])):
-        train = ["train", "--output", str(tmp_path / output), "--checkpoint_every", "1", "--eval_problems", "3", *where]
-        train += ["--eval_samples", "1", "--prompts_per_step", "3", "--group_size", "4"]
+        train = ["train", "--output", str(tmp_path / output), "--checkpoint_every", "1", "--eval_problems", "2", *where]
+        train += ["--eval_samples", "1", "--prompts_per_step", "2", "--group_size", "3"]
         assert main([*train, "--steps", "1"]) == 0
         assert main([*train, "--steps", "2", "--resume"]) == 0
     there, here = (
@@ -127,7 +145,7 @@ def test_the_commands_take_the_device(tmp_path, capsys):
     model, page = str(tmp_path / "there" / "checkpoint-2"), tmp_path / "page.html"
     few = ["--problems", "3", "--samples", "2", "--budgets", "[8]"]
     assert main(["eval", "--models", f"[{model}]", *few, *device]) == 0
-    assert main(["inspect", "--model", model, "--output", str(page), *device]) == 0
+    assert main(["inspect", "--model", model, "--html", str(page), *device]) == 0
     assert page.stat().st_size
 
 
