@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import ragged_rollouts
 import torch
+from models import tiny_model
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/training")]
@@ -22,13 +24,14 @@ from iapo.estimators import (  # noqa: E402
     AnswerLikelihood,
     Calibrated,
     EarlyExitEntropy,
+    EveryTokens,
     LeaveOut,
     NextTokenEntropy,
     TextBoundaries,
 )
 from iapo.losses import ClippedPolicyLoss  # noqa: E402
 from iapo.policy.logprobs import completion_logprobs  # noqa: E402
-from iapo.rollout import CompactingSampler, ScriptedSampler  # noqa: E402
+from iapo.rollout import CompactingSampler, ScriptedSampler, TransformersSampler  # noqa: E402
 from iapo.testing import tiny_llama  # noqa: E402
 from iapo.training.components import UpdateSettings  # noqa: E402
 from iapo.training.loop import optimise, prepare  # noqa: E402
@@ -82,6 +85,14 @@ def test_estimators(estimator, options):
     contracts.values(estimator, DEVICE, torch.float32, CLOSE)
 
 
+@pytest.mark.parametrize("estimator", [LeaveOut(EveryTokens(2), window=2), AnswerLikelihood((5, 6))])
+def test_estimators_with_sliding_windows(estimator):
+    model, rollout = tiny_model("gemma3_text", sliding_window=4, head_dim=8), ragged_rollouts.rollout()
+    expected = estimator(model, rollout)
+    found = estimator(model.to(NAME), rollout.to(NAME))
+    torch.testing.assert_close(found.cpu(), expected, atol=CLOSE, rtol=0)
+
+
 def test_fitted_estimators():
     model, rollout = tiny_llama().to(NAME), contracts.example().to(NAME)
     estimator = Calibrated(AnswerLikelihood((4, 5)), model)
@@ -106,12 +117,23 @@ def test_samplers(sampler):
     contracts.sampler_contract(sampler, DEVICE, listed)
 
 
+@pytest.mark.parametrize("sampler", [CompactingSampler, TransformersSampler])
+def test_samplers_that_stop_at_a_text(sampler):
+    found = []
+    for place in ("cpu", NAME):
+        torch.manual_seed(0)
+        found.append(sampler(embedded_model().to(place), TOKENIZER, max_new_tokens=20, stop="=")(["4-7-2="], 4))
+    assert found[1].completion_ids.device == DEVICE
+    assert found[1].completion_ids.tolist() == found[0].completion_ids.tolist()
+    assert found[1].unread.any()
+
+
 @pytest.mark.parametrize(
     "parts",
     [
         {"estimator": LeaveOut(TextBoundaries(TOKENIZER)), "assigner": LeaveOutPriced(beta=0.1)},
         {"reference": True, "epochs": 2, "loss": ClippedPolicyLoss(kl_coef=0.1), "gradient_checkpointing": True},
-        {"assigner": InformationAware(beta=0.1), "answer": "reference"},
+        {"assigner": InformationAware(beta=0.1, exploration="policy_entropy"), "answer": "reference"},
         {"diagnose": True},
         {"resampling": Resampling(1, lambda: rows(generate_problems(4, seed=6)))},
     ],
