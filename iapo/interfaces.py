@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from iapo.ops.checks import check_finite, check_returned
+from iapo.ops.checks import check_beside, check_finite, check_returned
 from iapo.ops.masked import beside
 from iapo.types import (
     AdvantageInputs,
@@ -160,7 +160,7 @@ class MIEstimator(ABC):
             rollout: the completions to be read.
 
         Raises:
-            ValueError: the hook returned a wrong shape.
+            ValueError: as `prefix_values` raises it.
             FloatingPointError: the hook returned a non-finite probe inside the reasoning span; the rows are named.
         """
         return information_between(self.prefix_values(model, rollout), rollout.reasoning_mask)
@@ -181,11 +181,13 @@ class MIEstimator(ABC):
 
         Raises:
             TypeError: the hook returned no tensor.
-            ValueError: the hook returned a wrong shape, or ``information_sign`` is neither 1 nor -1.
+            ValueError: the hook returned a wrong shape, ``information_sign`` is neither 1 nor -1, or the model lies on
+                an accelerator and the rollout does not.
             FloatingPointError: the hook returned a non-finite probe inside the reasoning span; the rows are named.
         """
         if self.information_sign not in (1, -1):
             raise ValueError(f"{type(self).__name__}.information_sign: got {self.information_sign!r}, want 1 or -1")
+        check_beside(model, rollout.completion_ids.device)
         probes = self.probe(model, rollout)
         check_returned(self, "probe", probes, Tensor)
         batch, token = rollout.completion_ids.shape

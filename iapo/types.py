@@ -226,8 +226,10 @@ class Rollout:
         )
 
     def to(self, device: torch.device | str) -> "Rollout":
-        """The same rollout with every tensor on ``device``."""
+        """The same rollout with every tensor on ``device``; itself if they are there."""
         tensors = {name: tensor.to(device) for name, tensor in self._tensors().items()}
+        if all(tensor is getattr(self, name) for name, tensor in tensors.items()):
+            return self
         return Rollout(**tensors, candidates=self.candidates)
 
     def _tensors(self) -> dict[str, Any]:

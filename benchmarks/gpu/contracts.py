@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import dataclasses
 import os
 import subprocess
 import sys
@@ -13,8 +14,10 @@ from typing import Any
 import torch
 
 from benchmarks.gpu.results import Results, Row
-from iapo import Rollout
+from iapo import AdvantageInputs, Rollout, TokenSignals
 from iapo.testing import check_estimator, check_policy_loss, check_sampler, tiny_llama
+from iapo.testing.checks import assert_close, for_all, seeded
+from iapo.testing.strategies import reward_batches
 
 ROOT = Path(__file__).parents[2]
 FP32, BF16 = 5e-4, 0.5
@@ -32,6 +35,8 @@ def run(results: Results, settings: argparse.Namespace) -> None:
             for dtype, bound in ((torch.float32, FP32), (torch.bfloat16, BF16)):
                 case = f"{name}: values, {str(dtype).removeprefix('torch.')}"
                 results.case(case, lambda e=estimator, d=dtype, b=bound: values(e, device, d, b))
+    for name, assigner, options in named(listed.ASSIGNERS, settings.toy):
+        results.case(f"{name}: values", lambda a=assigner, o=options: assigner_values(a, o, device))
     for name, loss, options in named(listed.LOSSES, settings.toy):
         results.case(f"{name}: contract", lambda c=loss, o=options: applied(check_policy_loss(c, **o)))
         results.case(f"{name}: values", lambda c=loss: loss_values(c, device))
@@ -122,13 +127,38 @@ def estimator_again(estimator: Any, model: torch.nn.Module, rollout: Rollout) ->
     return on(torch.device("cpu"), estimator)(model, rollout)
 
 
+def assigner_values(assigner: Any, options: dict[str, Any], device: torch.device) -> Row:
+    """Advantages on the device against the CPU's, of inputs that hypothesis makes."""
+    sampled = not options.get("deterministic", True)
+
+    def holds(batch: AdvantageInputs) -> None:
+        found = []
+        for place in (torch.device("cpu"), device):
+            with seeded(device=place):
+                found.append(assigner(**vars(moved(batch, place))))
+        if found[1].advantages.device.type != device.type or found[1].loss_mask.device.type != device.type:
+            raise AssertionError(f"want advantages and loss mask on {device}, got {found[1].advantages.device}")
+        if not sampled:
+            assert_close("advantages", found[1].advantages.cpu(), found[0].advantages, FP32)
+
+    for_all(6, holds, reward_batches(ties=options.get("ties", True)))
+    return {"result": "finite" if sampled else f"within {FP32} of the CPU's"}
+
+
+def moved(batch: AdvantageInputs, device: torch.device) -> AdvantageInputs:
+    """The inputs of an assigner, on the device."""
+    signals = {name: None if value is None else value.to(device) for name, value in vars(batch.signals).items()}
+    own = {name: getattr(batch, name).to(device) for name in ("rewards", "group_ids", "completion_mask")}
+    return dataclasses.replace(batch, **own, signals=TokenSignals(**signals))
+
+
 def loss_values(loss: Any, device: torch.device) -> Row:
     """Loss and gradient on the device against the CPU's."""
     generator = torch.Generator().manual_seed(0)
     old = -torch.rand(4, 9, generator=generator) - 0.1
     mask = torch.arange(9) < torch.tensor([[9], [5], [1], [7]])
     fields = {"old_logprobs": old, "advantages": torch.randn(4, 9, generator=generator), "loss_mask": mask}
-    fields |= {"ref_logprobs": old - 0.05, "denominator": mask.sum().float()}
+    fields |= {"ref_logprobs": old - 0.05, "sampler_logprobs": old + 0.05, "denominator": mask.sum().float()}
     moved = old + 0.3 * torch.randn(4, 9, generator=generator)
     found = []
     for place in (torch.device("cpu"), device):

@@ -104,7 +104,7 @@ def inspect_prompt(
         style = choose_style(styles, problems.resolve(), sample, tokenizer, [rows[0]["prompt"]], device)
         estimator = estimator_in_style(estimator, style, tokenizer)
         check_room(estimator)
-        rollout = sampler_in_style(sample, style)([rows[0]["prompt"]], settings.samples)
+        rollout = sampler_in_style(sample, style)([rows[0]["prompt"]], settings.samples).to(device)
         total = None
         if settings.prompt is None:
             read, eos_ids = in_style(rewards, style, styles.lenient), eos_ids_of(sample, tokenizer)

@@ -1,6 +1,5 @@
 """Errors of the parser in one short line, with what was probably meant."""
 
-import difflib
 import inspect
 import re
 from argparse import ArgumentError
@@ -11,6 +10,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, Sampler
+from iapo.ops.near_names import did_you_mean
 from iapo.styles import AnswerStyle, ReasoningStyle
 from iapo.tasks import Task
 
@@ -71,19 +71,6 @@ def mended(error: ArgumentError, commands: Sequence[str], parser: ArgumentParser
     """
     message = " ".join(str(error.message).split())
     return ArgumentError(None, _mend(message, commands, parser) or message)
-
-
-def did_you_mean(given: str, known: Iterable[str], prefix: str = "") -> str:
-    """`; did you mean ...` with the nearest of what there is, empty if nothing is near.
-
-    Example:
-        >>> did_you_mean("stesp", ["steps", "seed"], "--")
-        '; did you mean --steps?'
-    """
-    by_lower = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(given.lower(), by_lower, n=3, cutoff=0.55)
-    near += [name for name in by_lower if name not in near and len(given) > 3 and name.startswith(given.lower())][:3]
-    return f"; did you mean {' or '.join(prefix + by_lower[name] for name in near[:3])}?" if near else ""
 
 
 def _mend(message: str, commands: Sequence[str], parser: ArgumentParser | None) -> str:

@@ -1,6 +1,7 @@
-"""Checks that several parts make of what they are given: its kind, and that its numbers are finite."""
+"""Checks that several parts make of what they are given: its kind, its device, and that its numbers are finite."""
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 
 def named_kind(part: object) -> str:
@@ -17,6 +18,19 @@ def check_returned(component: object, hook: str, returned: object, kind: type) -
     """Raise ``TypeError`` if a hook returned something else than it should."""
     if not isinstance(returned, kind):
         raise TypeError(f"{type(component).__name__}.{hook}: got {type(returned).__name__}, want {kind.__name__}")
+
+
+def check_beside(model: nn.Module, device: torch.device) -> None:
+    """Raise ``ValueError`` for completions on another device than an accelerator that the model lies on.
+
+    Parameters on the CPU say nothing: a model may keep them there and move them where it runs (FSDP's offloading).
+    """
+    parameter = next(model.parameters(), None)
+    if parameter is not None and parameter.device.type not in ("cpu", "meta", device.type):
+        raise ValueError(
+            f"rollout: its tensors lie on {device}, the model on {parameter.device}; move it there: "
+            f"rollout.to({str(parameter.device)!r})"
+        )
 
 
 def check_finite(name: str, tensor: Tensor) -> None:

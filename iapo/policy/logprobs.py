@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from iapo.ops.checks import check_beside
 from iapo.policy.forward import positions
 from iapo.policy.support import check_text
 from iapo.types import Rollout, shape_checked
@@ -103,8 +104,8 @@ def completion_logprobs(
         Log-probabilities and entropies (or ``None``), both nats; 0 at padding. Without a row the model is not called.
 
     Raises:
-        ValueError: ``temperature`` is not positive and finite, or a row has no prompt token, so that nothing says how
-            likely its first token is.
+        ValueError: ``temperature`` is not positive and finite, the model lies on an accelerator and the rollout does
+            not, or a row has no prompt token, so that nothing says how likely its first token is.
         iapo.policy.forward.UnsupportedModelError: the model is not causal, its positions start at an offset, its
             rotations change within the texts, or it takes left padding for text; see `iapo.policy.support`.
     """
@@ -112,6 +113,7 @@ def completion_logprobs(
     if len(rollout) == 0:
         empty = torch.zeros(rollout.completion_mask.shape, device=rollout.completion_mask.device)
         return empty, empty if with_entropy else None
+    check_beside(model, rollout.completion_ids.device)
     ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)
     mask = torch.cat([rollout.prompt_mask, rollout.completion_mask], 1)
     check_text(model, mask)

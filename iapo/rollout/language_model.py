@@ -126,7 +126,7 @@ class LanguageModelSampler(Sampler):
                 found += ends
                 completion_ids += [row[: end.length] for row, end in zip(rows, ends, strict=True)]
                 if values is not None:
-                    logprobs += [values[index, : end.length].tolist() for index, end in enumerate(ends)]
+                    logprobs += [row[: end.length] for row, end in zip(values.tolist(), ends, strict=True)]
         return collate(
             prompt_ids=[ids for ids in prompt_ids for _ in range(group_size)],
             completion_ids=completion_ids,

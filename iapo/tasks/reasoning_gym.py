@@ -2,8 +2,8 @@
 
 import json
 from dataclasses import dataclass
-from difflib import get_close_matches
 
+from iapo.ops.near_names import did_you_mean
 from iapo.tasks.interface import Row, Split, Task
 
 
@@ -37,10 +37,9 @@ class ReasoningGymTask(Task):
             ) from error
         known = reasoning_gym.factory.DATASETS
         if self.name not in known:
-            near = get_close_matches(self.name, known, n=3, cutoff=0.5)
-            named = " or ".join(f"reasoning-gym:{name}" for name in near or sorted(known)[:3])
-            hint = f"did you mean {named}?" if near else f"it has {len(known)}, such as {named}"
-            raise ValueError(f"data: reasoning-gym has no task {self.name!r}; {hint}")
+            some = f"; it has {len(known)}, such as reasoning-gym:{sorted(known)[0]}"
+            near = did_you_mean(self.name, known, "reasoning-gym:") or some
+            raise ValueError(f"data: reasoning-gym has no task {self.name!r}{near}")
         entries = list(reasoning_gym.create_dataset(self.name, size=limit or 4096, seed=seed))
         texts = [json.dumps(entry, default=str) for entry in entries]
         score = reasoning_gym.get_score_answer_fn(self.name)

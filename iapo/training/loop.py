@@ -120,8 +120,9 @@ def prepare(
 
     def sample(rows: Rows) -> Samples:
         """Completions of these prompts with their scores."""
-        with timed(metrics, "iapo/time/sample"), settings.autocast_context(next(model.parameters()).device):
-            rollout = sampler([row["prompt"] for row in rows], settings.group_size)
+        device = next(model.parameters()).device
+        with timed(metrics, "iapo/time/sample"), settings.autocast_context(device):
+            rollout = sampler([row["prompt"] for row in rows], settings.group_size).to(device)
         with timed(metrics, "iapo/time/reward"):
             columns = [rows[group] for group in rollout.group_ids.tolist()]
             read, limit = components.rewards, settings.reward_time_limit

@@ -1,9 +1,9 @@
 """The files of settings that come with the package, named `iapo://gfpo` or `iapo://compare/embedded`."""
 
-import difflib
 from pathlib import Path
 
 import iapo
+from iapo.ops.near_names import did_you_mean
 
 SCHEME = "iapo://"
 
@@ -36,8 +36,5 @@ def shipped_path(text: str) -> str:
     name = text.removeprefix(SCHEME).removesuffix(".yaml")
     if name in names():
         return str(folder() / f"{name}.yaml")
-    near = difflib.get_close_matches(name, names(), n=3, cutoff=0.5)
-    told = (
-        f"did you mean {' or '.join(SCHEME + each for each in near)}?" if near else f"want one of {', '.join(names())}"
-    )
-    raise ValueError(f"config: there is no {text}; {told}")
+    near = did_you_mean(name, names(), SCHEME) or f"; want one of {', '.join(names())}"
+    raise ValueError(f"config: there is no {text}{near}")

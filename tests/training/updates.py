@@ -48,7 +48,7 @@ def run(
     """Metrics of the last update and the weights after it; ``changes`` to components and to the update's settings."""
     model = embedded_model() if model is None else model
     model = model.double() if double else model
-    ref_model = embedded_model().to(model.dtype) if reference else None
+    ref_model = embedded_model().to(model.device, model.dtype) if reference else None
     numbers = {name: changes.pop(name) for name in NUMBERS if name in changes}
     settings = UpdateSettings(**{"group_size": 4, "micro_batch": micro_batch} | numbers)
     components = components_of(model, **changes)

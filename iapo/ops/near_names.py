@@ -1,0 +1,22 @@
+"""Names near one that there is not, for errors."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def did_you_mean(given: str, known: Iterable[str], prefix: str = "") -> str:
+    """`; did you mean ...` with at most three names that are spelled nearly so or begin so; empty if there is none.
+
+    Args:
+        given: what was asked for; upper and lower case are the same.
+        known: all there are.
+        prefix: stands before each of the names that are told.
+
+    Example:
+        >>> did_you_mean("stesp", ["steps", "seed"], "--")
+        '; did you mean --steps?'
+    """
+    by_lower = {name.lower(): name for name in known}
+    near = get_close_matches(given.lower(), by_lower, n=3, cutoff=0.55)
+    near += [name for name in by_lower if name not in near and len(given) > 3 and name.startswith(given.lower())][:3]
+    return f"; did you mean {' or '.join(prefix + by_lower[name] for name in near[:3])}?" if near else ""

@@ -1,0 +1,29 @@
+"""Everything that runs on a device, on a stand-in for one: no tensor is made in the wrong place."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch.utils.backend_registration
+
+FOLDER = Path(__file__).parent
+TESTS = (
+    "refused or counted or named or waited",
+    "estimators",
+    "assigners or losses",
+    "samplers",
+    "updates",
+    "commands",
+)
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.utils.backend_registration, "_setup_privateuseone_for_python_backend"),
+    reason="needs a torch that takes devices written in Python",
+)
+@pytest.mark.parametrize("tests", TESTS)
+def test_on_a_stand_in_for_a_device(tests):
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(FOLDER / "on_stand_in.py")]
+    done = subprocess.run([*command, "-k", tests], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
