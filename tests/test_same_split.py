@@ -11,6 +11,7 @@ from iapo.cli import main
 from iapo.comparison.running.problems import choose_problems
 from iapo.comparison.running.settings import resolve
 from iapo.policy import load_model
+from iapo.tasks import hold_out
 from iapo.tasks.messages import problem_of
 
 CHAT = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}"
@@ -141,3 +142,20 @@ def test_problems_that_a_checkpoint_was_trained_on_are_told(
     message = capsys.readouterr().err
     assert message.count("trained on") == (told != 0)
     assert told == 0 or re.search(f"trained on {told} of these {problems}; its run held out {HELD}", message)
+
+
+def test_other_references_of_what_is_held_out_are_noticed_on_resuming(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The evaluation before training would be of other references than the one behind it."""
+    data = tmp_path / "a.json"
+    rows = [{"prompt": f"3+8-[{number}]=", "answer": "1"} for number in range(COUNT)]
+    held = {row["prompt"] for row in hold_out(rows, HELD)[1]}
+    size = ["--prompts_per_step", "1", "--group_size", "2", "--eval_samples", "1", "--diagnose", "0", *STYLE]
+    train = ["train", "--data", str(data), *size, "--sampler.max_new_tokens", "2", "--eval_problems", str(HELD)]
+    train += ["--output", str(tmp_path / "run"), "--steps"]
+    data.write_text(json.dumps(rows))
+    assert main([*train, "1"]) == 0
+    data.write_text(json.dumps([{**row, "answer": "2"} if row["prompt"] in held else row for row in rows]))
+    assert main([*train, "2", "--resume"]) == 1
+    assert re.search("these differ .*: held_out_rows: saved [0-9]+, now [0-9]+", capsys.readouterr().err)

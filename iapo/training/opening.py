@@ -17,6 +17,7 @@ from iapo.rollout.ends import eos_ids_of
 from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import PromptStream, Row, RowPlace
 from iapo.tasks.splitting import split_indices
+from iapo.tasks.stream import digest_of
 from iapo.training.components import check_answer_is_read, warn_of_nothing_measured
 from iapo.training.describing import learning_rate_of, method_of
 from iapo.training.diagnosis import Diagnosis
@@ -102,6 +103,7 @@ def open_run(
         resolved = {**resolved, "shard": str(sharding), "deepspeed": version("deepspeed")}
     else:
         resolved = {**resolved, "shard": sharding is not None}
+    resolved["held_out_rows"] = digest_of([rows[index] for index in parts[1]])  # the stream compares the others
     rows = problems.render(rows, tokenizer, places, examples)
     stop = problems.stop(examples, tokenizer)
     choices = replace(choices, sampler=stopping(choices.sampler, stop))

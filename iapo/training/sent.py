@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from iapo.interfaces import PROMPT_MESSAGES, Sampler
+from iapo.policy.chat import date_in
 from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import Row, Task
 from iapo.tasks.few_shot import solution_column
@@ -19,7 +20,7 @@ _LONGEST = 1200
 
 
 def tell_prompt(row: Row, tokenizer: Any, problems: ProblemSource) -> None:
-    """Say on standard error what a first prompt is, and what made it so.
+    """Say on standard error what a first prompt is, what made it so, and that it changes by the day if it does.
 
     Args:
         row: rendered.
@@ -37,6 +38,15 @@ def tell_prompt(row: Row, tokenizer: Any, problems: ProblemSource) -> None:
         made = "without the model's chat template"
     tokens = len(encode_prompts([text], tokenizer)[0])
     print(f"prompt: {shown} ({tokens} tokens, {made})", file=sys.stderr)
+    date = date_in(text, tokenizer)
+    if date is not None and date not in (problems.chat_template_kwargs or {}).values():
+        remedy = f"; --chat_template_kwargs '{{date_string: \"{date}\"}}' keeps this one"
+        remedy = remedy if "date_string" in str(tokenizer.chat_template) else ""
+        print(
+            f"prompt: the chat template writes the date, {date}, so that prompts are others on another day, those of "
+            f"evaluations too, and --resume needs --override{remedy}",
+            file=sys.stderr,
+        )
 
 
 def tell_examples(examples: Sequence[Row], places: Sequence[int], task: Task, stop: Sequence[str]) -> None:
