@@ -24,7 +24,7 @@ from iapo.training.finding_style import choose_style, warn_of_style
 from iapo.training.fitting import Room, reserved_by
 from iapo.training.folder import check_writable, write_text
 from iapo.training.progress import CommandProgress
-from iapo.training.sent import stopping, tell_examples, tell_prompt
+from iapo.training.sent import stopping, tell_end_of_turn, tell_examples, tell_prompt
 from iapo.training.session import greedy_beside, longest
 from iapo.training.settings import PolicySource, ProblemSource, check_ranges
 from iapo.training.styles import AUTO, StyleSource, sampler_in_style
@@ -180,6 +180,7 @@ def _results(
         shown = [shown[place] for place in room.fitting(shown, places)]
         tell_examples(examples, shots, task, stop)
         tell_prompt(shown[0], tokenizer, problems)
+        tell_end_of_turn(shown[0], tokenizer, problems, sample)
         if settings.output is None and source == settings.models[0]:
             progress.say("sampled texts are not kept; --output eval.json keeps them for iapo show")
         count, most = len(shown) * (settings.samples + 1), longest(sample)

@@ -35,7 +35,7 @@ from iapo.training.report import REPORT
 from iapo.training.report_so_far import ReportSoFar
 from iapo.training.reproducibility import tokenizer_digest
 from iapo.training.samples import SAMPLES
-from iapo.training.sent import stopping, tell_examples, tell_prompt
+from iapo.training.sent import stopping, tell_end_of_turn, tell_examples, tell_prompt
 from iapo.training.session import ComponentChoices, Session, read_by
 from iapo.training.setting_up import set_up
 from iapo.training.settings import PolicySource, ProblemSource, RunSettings
@@ -136,6 +136,7 @@ def open_run(
     session = set_up(policy, settings, choices, make_stream, before, processes, sharding)
     tell_examples(examples, shots, task, stop)
     tell_prompt(training[0], session.tokenizer, problems)
+    tell_end_of_turn(training[0], session.tokenizer, problems, session.components.sampler)
     metadata = {
         "model": policy.model,
         "data": str(task),
