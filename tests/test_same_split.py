@@ -1,6 +1,7 @@
 """What is evaluated was never trained on: train, eval and compare split problems alike, whatever the flags."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from iapo.cli import main
 from iapo.comparison.running.problems import choose_problems
 from iapo.comparison.running.settings import resolve
 from iapo.policy import load_model
+from iapo.tasks import hold_out
 from iapo.tasks.messages import problem_of
 
 CHAT = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}"
@@ -120,3 +122,40 @@ def test_what_is_dropped_for_its_length_does_not_move_the_split(
         assert main([*evaluation, "--ks", "[1]", *drop, most]) == 1
         assert not numbers_in(seen["train"]) & numbers_in(seen["eval"])
     assert len(seen["train"]) < COUNT - HELD
+
+
+@pytest.mark.filterwarnings("default:problems:UserWarning")
+@pytest.mark.parametrize(
+    ("problems", "limit", "told"),
+    [(HELD, None, 0), (HELD + 5, None, 5), (HELD, 2 * HELD + 6, "[1-9][0-9]?")],
+)
+def test_problems_that_a_checkpoint_was_trained_on_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], problems: int, limit: int | None, told: int | str
+) -> None:
+    data = ["--data", write(tmp_path / "a.jsonl", "text"), "--sampler.max_new_tokens", "2", *STYLE]
+    size = ["--prompts_per_step", "1", "--group_size", "2", "--eval_samples", "1", "--diagnose", "0"]
+    train = ["train", *data, *size, "--steps", "1", "--eval_problems", str(HELD)]
+    assert main([*train, "--output", str(tmp_path / "run")]) == 0
+    models = f"[{tmp_path / 'run' / 'checkpoint-1'}]"
+    evaluation = ["eval", "--models", models, *data, "--problems", str(problems), "--samples", "1", "--budgets", "[]"]
+    assert main([*evaluation, *([] if limit is None else ["--limit", str(limit)])]) == 0
+    message = capsys.readouterr().err
+    assert message.count("trained on") == (told != 0)
+    assert told == 0 or re.search(f"trained on {told} of these {problems}; its run held out {HELD}", message)
+
+
+def test_other_references_of_what_is_held_out_are_noticed_on_resuming(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The evaluation before training would be of other references than the one behind it."""
+    data = tmp_path / "a.json"
+    rows = [{"prompt": f"3+8-[{number}]=", "answer": "1"} for number in range(COUNT)]
+    held = {row["prompt"] for row in hold_out(rows, HELD)[1]}
+    size = ["--prompts_per_step", "1", "--group_size", "2", "--eval_samples", "1", "--diagnose", "0", *STYLE]
+    train = ["train", "--data", str(data), *size, "--sampler.max_new_tokens", "2", "--eval_problems", str(HELD)]
+    train += ["--output", str(tmp_path / "run"), "--steps"]
+    data.write_text(json.dumps(rows))
+    assert main([*train, "1"]) == 0
+    data.write_text(json.dumps([{**row, "answer": "2"} if row["prompt"] in held else row for row in rows]))
+    assert main([*train, "2", "--resume"]) == 1
+    assert re.search("these differ .*: held_out_rows: saved [0-9]+, now [0-9]+", capsys.readouterr().err)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,15 +18,19 @@ from iapo.interfaces import Reward, Sampler
 from iapo.policy.limits import limits_of
 from iapo.rewards import check_columns, check_references, in_style
 from iapo.styles import CompletionStyle
-from iapo.tasks.splitting import split_indices
+from iapo.tasks import Row
+from iapo.tasks.splitting import keys_of, split_indices
 from iapo.training.finding_style import choose_style, warn_of_style
 from iapo.training.fitting import Room, reserved_by
 from iapo.training.folder import check_writable, write_text
 from iapo.training.progress import CommandProgress
-from iapo.training.sent import stopping, tell_examples, tell_prompt
+from iapo.training.sent import stopping, tell_end_of_turn, tell_examples, tell_prompt
 from iapo.training.session import greedy_beside, longest
 from iapo.training.settings import PolicySource, ProblemSource, check_ranges
 from iapo.training.styles import AUTO, StyleSource, sampler_in_style
+
+_ROWS = ("limit", "prompt_column", "answer_column", "few_shot", "last_assistant")
+"""Settings that say which rows of the data a run has."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +170,7 @@ def _results(
     for source in settings.models:
         with progress.phase(f"loading {source}"):
             model, tokenizer = dataclasses.replace(policy, model=source).load()
+        _warn_of_trained(source, problems, held_out)
         shown = problems.render(held_out, tokenizer, places, examples)
         stop = problems.stop(examples, tokenizer)
         sample = stopping(sampler, stop)(model, tokenizer)
@@ -174,6 +180,7 @@ def _results(
         shown = [shown[place] for place in room.fitting(shown, places)]
         tell_examples(examples, shots, task, stop)
         tell_prompt(shown[0], tokenizer, problems)
+        tell_end_of_turn(shown[0], tokenizer, problems, sample)
         if settings.output is None and source == settings.models[0]:
             progress.say("sampled texts are not kept; --output eval.json keeps them for iapo show")
         count, most = len(shown) * (settings.samples + 1), longest(sample)
@@ -200,6 +207,29 @@ def _results(
         if (curve := result.at_budget) is not None:
             budgets = curve.budgets
         yield source, result
+
+
+def _warn_of_trained(source: str, problems: ProblemSource, held_out: Sequence[Row]) -> None:
+    """Warn of problems that the run of a checkpoint trained on, if it had the data of this evaluation."""
+    folder = Path(source).expanduser().resolve()
+    kept = folder.parent / "config.json"
+    if problems.task is not None or not (folder / "state.json").is_file() or not kept.is_file():
+        return
+    run = json.loads(kept.read_text(encoding="utf-8"))
+    same_file = Path(run["data"]).expanduser().resolve() == Path(problems.data).expanduser().resolve()
+    if not same_file or (run["task"], run["split"], run["data_config"]) != (None, problems.split, problems.data_config):
+        return
+    own = dataclasses.replace(problems, **{name: run[name] for name in _ROWS})
+    of_run = own.load(run["seed"])
+    training, _ = split_indices(of_run, run["eval_problems"], without=own.examples(of_run, run["seed"]))
+    seen = keys_of([of_run[index] for index in training])
+    if trained := sum(key in seen for key in keys_of(held_out)):
+        warnings.warn(
+            f"problems: {source} was trained on {trained} of these {len(held_out)}; its run held out "
+            f"{run['eval_problems']}, so that --problems {run['eval_problems']} (with its --limit and --few_shot) "
+            "evaluates on none that it knows",
+            stacklevel=2,
+        )
 
 
 def _numbers(

@@ -105,10 +105,14 @@ def inspect_prompt(
         estimator = estimator_in_style(estimator, style, tokenizer)
         check_room(estimator)
         rollout = sampler_in_style(sample, style)([rows[0]["prompt"]], settings.samples).to(device)
-        total = None
+        total: list[float | None] = [None] * settings.samples
         if settings.prompt is None:
             read, eos_ids = in_style(rewards, style, styles.lenient), eos_ids_of(sample, tokenizer)
-            total = score_rollout(rollout, rows * settings.samples, tokenizer, read, eos_ids).total.tolist()
+            scores = score_rollout(rollout, rows * settings.samples, tokenizer, read, eos_ids)
+            total = [
+                reward if scored else None
+                for reward, scored in zip(scores.total.tolist(), scores.scored.tolist(), strict=True)
+            ]
         asked = rollout
         if settings.answer == "reference":
             asked = ask_about(rollout, references * settings.samples, tokenizer, style)
@@ -122,7 +126,7 @@ def inspect_prompt(
             information,
             probes,
             estimator.probe_label,
-            reward=None if total is None else total[index],
+            reward=total[index],
             policy_entropy=entropy,
         )
         for index in range(len(rollout))

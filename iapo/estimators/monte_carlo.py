@@ -55,7 +55,8 @@ class MonteCarloInformation(MIEstimator):
         postfix_ids: forced answers: tokens that close the reasoning and open the answer, of rows without an exit. A row
             with one is asked with what stands in it before the answer, and samples that begin with the rest of it are
             its own answer.
-        closing_ids: forced answers: the tokens, one after the other, that end the answer and do not belong to it.
+        closing_ids: forced answers: the tokens, one after the other, that end the answer and do not belong to it. They
+            end it wherever they come first: take none that stand inside of answers, as the brace of a box does.
         eos_ids: forced answers: tokens each of which ends the answer and does not belong to it.
         max_answer_tokens: forced answers: how many sampled tokens are read, the closing ones included; an answer that
             is not closed by then is these tokens. A sampler that samples no more than that wastes nothing.

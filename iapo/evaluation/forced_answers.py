@@ -17,7 +17,7 @@ from iapo.interfaces import Sampler
 from iapo.ops.random_state import fork_rng
 from iapo.rollout.collation import collate
 from iapo.rollout.continuation import continuation_ids
-from iapo.rollout.ends import eos_ids_of
+from iapo.rollout.ends import eos_ids_of, style_of
 from iapo.rollout.language_model import LanguageModelSampler
 from iapo.rollout.text import pieces_of_rows
 from iapo.types import Rollout
@@ -33,7 +33,8 @@ class ForcedAnswers:
     Args:
         postfix: text that closes the reasoning and opens the answer: that of a task's answer style, with which
             estimators ask.
-        closing: text that ends the answer; empty for answers that only the end of the sequence ends.
+        closing: text that ends the answer; empty for answers that only the end of the sequence ends. Where it stands
+            in the answer (``3.14``, ``\\frac{1}{2}`` in a box), the sampler's style says where the answer ends.
         budgets: reasoning tokens at which completions are cut; 0 is always one of them. ``None``: `default_budgets` of
             the completions' own reasoning.
         answer_tokens: tokens of a forced answer, the closing included; what is not closed by then is closed there.
@@ -126,6 +127,9 @@ class _Ask:
         if not self.postfix_ids:
             raise ValueError(f"postfix: the tokenizer makes no token of {forced.postfix!r}")
         self.eos_ids = eos_ids_of(sampler, tokenizer)
+        self.style = style_of(sampler).replaced(forced.postfix, forced.closing)
+        # A closing of the user's own that the style does not read ends the answer wherever it stands.
+        self.is_read = self._is_whole("7" + self.closing, 1 + len(self.closing))
         self.sampler = sampler
         if isinstance(sampler, LanguageModelSampler):
             self.sampler = dataclasses.replace(sampler, max_new_tokens=self.limit)
@@ -163,7 +167,19 @@ class _Ask:
         if not self.closing:
             return ids
         texts = pieces[: len(ids)]
-        at = "".join(texts).find(self.closing)
-        if at < 0:
+        end = self._end("".join(texts))
+        if end is None:
             return ids + self.closing_ids
-        return ids[: bisect_left(list(accumulate(map(len, texts))), at + len(self.closing)) + 1]
+        return ids[: bisect_left(list(accumulate(map(len, texts))), end) + 1]
+
+    def _end(self, text: str) -> int | None:
+        """The characters of what was sampled up to the first closing behind an answer, ``None`` if there is none."""
+        at = text.find(self.closing)
+        while at >= 0 and self.is_read and not self._is_whole(text, at + len(self.closing)):
+            at = text.find(self.closing, at + 1)
+        return None if at < 0 else at + len(self.closing)
+
+    def _is_whole(self, text: str, end: int) -> bool:
+        """Whether the style reads an answer behind the postfix up to here, and no longer one with the next sign."""
+        found, longer = (self.style.read(self.style.postfix + text[:stop]).answer for stop in (end, end + 1))
+        return found is not None and found == longer

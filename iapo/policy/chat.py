@@ -1,9 +1,14 @@
-"""How the texts of a tokenizer's chat template begin."""
+"""What a tokenizer's chat template writes around messages: how its texts begin, how an answer ends, the date."""
 
+import re
+from datetime import datetime
 from typing import Any
 
-_CONTENT = "What is 1+1?"
-"""Of messages that show how a chat template begins."""
+_CONTENT, _ANSWER = "What is 1+1?", "It is 2."
+"""Of messages that show how a chat template begins, and how it ends an answer."""
+
+_DATE = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1""")
+"""A call with which a chat template writes the present date, and its format."""
 
 
 def chat_openings(tokenizer: Any) -> tuple[str, ...]:
@@ -30,3 +35,22 @@ def rendered_openings(tokenizer: Any) -> tuple[str, ...]:
     openings = chat_openings(tokenizer)
     own = [token for token in tokenizer.get_added_vocab() if token.strip() and not token.isalnum()]
     return tuple(token for token in own if any(token in opening for opening in openings)) or openings
+
+
+def date_in(text: str, tokenizer: Any) -> str | None:
+    """The present date as the tokenizer's chat template has written it into a text; ``None`` if it has not."""
+    formats = [found[2] for found in _DATE.finditer(str(tokenizer.chat_template))]
+    return next((date for each in formats if (date := datetime.now().strftime(each)) in text), None)
+
+
+def end_of_turn(tokenizer: Any) -> str | None:
+    """The token of the tokenizer's own making with which its chat template ends an answer; ``None`` if it has none."""
+    if tokenizer.chat_template is None:
+        return None
+    messages = [{"role": "user", "content": _CONTENT}, {"role": "assistant", "content": _ANSWER}]
+    try:
+        _, answer, behind = str(tokenizer.apply_chat_template(messages, tokenize=False)).rpartition(_ANSWER)
+    except Exception:  # a template is code of others
+        return None
+    own = [token for token in tokenizer.get_added_vocab() if token.strip() and behind.lstrip().startswith(token)]
+    return max(own, key=len, default=None) if answer else None

@@ -24,7 +24,10 @@ _LONGEST_LINE = 80
 
 _REASONING = ("think", "thinking", "reasoning", "thought", "thoughts", "scratchpad", "analysis")
 _ANSWERS = ("answer", "final_answer", "solution", "response", "result", "output")
-REASONING_TAGS = tuple(ReasoningTags(f"<{name}>", f"</{name}>") for name in _REASONING)
+REASONING_TAGS = (
+    *(ReasoningTags(f"<{name}>", f"</{name}>") for name in _REASONING),
+    ReasoningTags("[THINK]", "[/THINK]"),  # Mistral's
+)
 ANSWER_STYLES: tuple[AnswerStyle, ...] = (
     *(AnswerTags(f"<{name}>", f"</{name}>") for name in _ANSWERS),
     Boxed(),

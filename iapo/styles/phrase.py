@@ -73,7 +73,7 @@ class Phrase(AnswerStyle):
         """The rest of the line behind the last phrase that anything follows, without what is said behind the answer."""
         marks = list(_pattern(self.opening.strip()).finditer(text))
         if marks:
-            return self._marked(text, marks[-1].start(), marks[-1].end())
+            return self._marked(text, _before_stars(text, marks[-1]), marks[-1].end())
         found = self._concluded(text) if self.concludes else None
         return None if found is None else found._replace(announced=False)
 
@@ -115,6 +115,12 @@ class Phrase(AnswerStyle):
         start, stop = without_stars(text, found.start, found.start + len(answer))
         closed = text.startswith(self.closing, stop)
         return found._replace(start=start, stop=stop, closing=stop + len(self.closing) if closed else stop)
+
+
+def _before_stars(text: str, mark: re.Match[str]) -> int:
+    """Where a phrase begins, with the stars of bold type that are closed in it: ``**Answer:** 72``."""
+    stars = "*" * mark[0].count("*")
+    return mark.start() - len(stars) if text.endswith(stars, 0, mark.start()) else mark.start()
 
 
 @lru_cache

@@ -31,7 +31,7 @@ def hold_out(rows: Sequence[Row], count: int) -> tuple[list[Row], list[Row]]:
 def split_indices(rows: Sequence[Row], count: int, without: Collection[int] = ()) -> tuple[list[int], list[int]]:
     """The places of the rows that `hold_out` gives; the problems of the rows ``without`` are on neither side."""
     problems = [problem_of(row["prompt"]) for row in rows]
-    keys = [problem_key(problem) for problem in problems]
+    keys = keys_of(rows)
     left_out = {keys[index] for index in without}
     last: dict[str, int] = {}
     for index, key in enumerate(keys):
@@ -46,3 +46,8 @@ def split_indices(rows: Sequence[Row], count: int, without: Collection[int] = ()
     chosen = sorted(last, key=order)[:count]
     held = left_out | set(chosen)
     return [index for index, key in enumerate(keys) if key not in held], [last[key] for key in chosen]
+
+
+def keys_of(rows: Sequence[Row]) -> list[str]:
+    """What says whether rows are one problem: of copies the same."""
+    return [problem_key(problem_of(row["prompt"])) for row in rows]

@@ -3,9 +3,14 @@
 import hashlib
 import json
 import random
+import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from iapo.tasks.interface import Row
+
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
+"""Where an object without a text of its own lies in memory, which is another place in each process."""
 
 
 class PromptStream:
@@ -24,8 +29,7 @@ class PromptStream:
         if not 1 <= batch <= len(rows):
             raise ValueError(f"prompts_per_step: got {batch}, want 1 to the number of problems, {len(rows)}")
         self._rows, self._batch, self._seed, self._position = rows, batch, seed, 0
-        text = json.dumps(list(rows), sort_keys=True, default=str)
-        self._digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
+        self._digest = digest_of(rows)
 
     def next(self) -> list[Row]:
         """The next batch; the rows that do not fill one at the end of an epoch wait for another epoch."""
@@ -48,8 +52,21 @@ class PromptStream:
             override: go on although the rows are others than they were.
 
         Raises:
-            ValueError: the rows are others than they were.
+            ValueError: the rows are others than they were, as they are read by the policy.
         """
         if state["digest"] != self._digest and not override:
-            raise ValueError("data: the rows are others than when the state was saved (override to go on all the same)")
+            raise ValueError(
+                "data: the rows are others than when the state was saved, or a chat template writes another date into "
+                "them (override to go on all the same)"
+            )
         self._position = state["position"]
+
+
+def digest_of(rows: Sequence[Row]) -> int:
+    """A number that other rows would not have; in another process it is the same."""
+    text = json.dumps(list(rows), sort_keys=True, default=_plain)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
+
+
+def _plain(value: Any) -> Any:
+    return sorted(map(str, value)) if isinstance(value, set | frozenset) else _ADDRESS.sub("", str(value))

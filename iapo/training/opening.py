@@ -17,6 +17,7 @@ from iapo.rollout.ends import eos_ids_of
 from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import PromptStream, Row, RowPlace
 from iapo.tasks.splitting import split_indices
+from iapo.tasks.stream import digest_of
 from iapo.training.components import check_answer_is_read, warn_of_nothing_measured
 from iapo.training.describing import learning_rate_of, method_of
 from iapo.training.diagnosis import Diagnosis
@@ -34,7 +35,7 @@ from iapo.training.report import REPORT
 from iapo.training.report_so_far import ReportSoFar
 from iapo.training.reproducibility import tokenizer_digest
 from iapo.training.samples import SAMPLES
-from iapo.training.sent import stopping, tell_examples, tell_prompt
+from iapo.training.sent import stopping, tell_end_of_turn, tell_examples, tell_prompt
 from iapo.training.session import ComponentChoices, Session, read_by
 from iapo.training.setting_up import set_up
 from iapo.training.settings import PolicySource, ProblemSource, RunSettings
@@ -102,6 +103,7 @@ def open_run(
         resolved = {**resolved, "shard": str(sharding), "deepspeed": version("deepspeed")}
     else:
         resolved = {**resolved, "shard": sharding is not None}
+    resolved["held_out_rows"] = digest_of([rows[index] for index in parts[1]])  # the stream compares the others
     rows = problems.render(rows, tokenizer, places, examples)
     stop = problems.stop(examples, tokenizer)
     choices = replace(choices, sampler=stopping(choices.sampler, stop))
@@ -134,6 +136,7 @@ def open_run(
     session = set_up(policy, settings, choices, make_stream, before, processes, sharding)
     tell_examples(examples, shots, task, stop)
     tell_prompt(training[0], session.tokenizer, problems)
+    tell_end_of_turn(training[0], session.tokenizer, problems, session.components.sampler)
     metadata = {
         "model": policy.model,
         "data": str(task),

@@ -1,4 +1,4 @@
-"""What is sent to the model, told once: a first prompt as it is read, and the solved problems before each."""
+"""What is sent to the model, told once: a first prompt as it is read, solved problems before each, how answers end."""
 
 import dataclasses
 import sys
@@ -8,6 +8,8 @@ from typing import Any
 from torch import nn
 
 from iapo.interfaces import PROMPT_MESSAGES, Sampler
+from iapo.policy.chat import date_in, end_of_turn
+from iapo.rollout.ends import eos_ids_of
 from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import Row, Task
 from iapo.tasks.few_shot import solution_column
@@ -19,7 +21,7 @@ _LONGEST = 1200
 
 
 def tell_prompt(row: Row, tokenizer: Any, problems: ProblemSource) -> None:
-    """Say on standard error what a first prompt is, and what made it so.
+    """Say on standard error what a first prompt is, what made it so, and that it changes by the day if it does.
 
     Args:
         row: rendered.
@@ -37,6 +39,37 @@ def tell_prompt(row: Row, tokenizer: Any, problems: ProblemSource) -> None:
         made = "without the model's chat template"
     tokens = len(encode_prompts([text], tokenizer)[0])
     print(f"prompt: {shown} ({tokens} tokens, {made})", file=sys.stderr)
+    date = date_in(text, tokenizer)
+    if date is not None and date not in (problems.chat_template_kwargs or {}).values():
+        remedy = f"; --chat_template_kwargs '{{date_string: \"{date}\"}}' keeps this one"
+        remedy = remedy if "date_string" in str(tokenizer.chat_template) else ""
+        print(
+            f"prompt: the chat template writes the date, {date}, so that prompts are others on another day, those of "
+            f"evaluations too, and --resume needs --override{remedy}",
+            file=sys.stderr,
+        )
+
+
+def tell_end_of_turn(row: Row, tokenizer: Any, problems: ProblemSource, sampler: Sampler) -> None:
+    """Say on standard error if the chat template ends answers with a token behind which completions go on.
+
+    Args:
+        row: rendered.
+        tokenizer: of the policy.
+        problems: how it was rendered.
+        sampler: of the completions.
+    """
+    is_chat = PROMPT_MESSAGES in row or applies_chat(tokenizer, problems.chat_template)
+    end = end_of_turn(tokenizer) if is_chat else None
+    if end is None or end in getattr(sampler, "stop", ()):
+        return
+    if tokenizer.convert_tokens_to_ids(end) not in eos_ids_of(sampler, tokenizer):
+        print(
+            f"prompt: the chat template ends an answer with {end!r}, which is no end-of-sequence token of the model "
+            f"(generation_config.json, eos_token_id), so that completions go on behind it; --sampler.stop '{end}' "
+            "ends them there",
+            file=sys.stderr,
+        )
 
 
 def tell_examples(examples: Sequence[Row], places: Sequence[int], task: Task, stop: Sequence[str]) -> None:

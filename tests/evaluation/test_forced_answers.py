@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from iapo.embedded import generate_problems
 from iapo.embedded import rows as embedded_rows
 from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate
 from iapo.policy import load_model
 from iapo.rollout import CompactingSampler, ScriptedSampler, TransformersSampler
+from iapo.styles import AnswerTags, Boxed, CompletionStyle, Hashes, JsonField, Phrase
 
 FORCED = ForcedAnswers("</think><answer>", "</answer>")
 TEXTS = {
@@ -127,6 +129,49 @@ def test_an_answer_without_end_is_closed_after_its_tokens(embedded_tokenizer):
     assert found(embedded_tokenizer, lambda text: "3 well ", budgets(answer_tokens=2))[0].at_budget.accuracy[0, 0] == 0
     open_end = ForcedAnswers("<answer>", "", (0,), answer_tokens=3)
     assert found(embedded_tokenizer, lambda text: "3</answer> so  so ", open_end)[0].at_budget.accuracy[0, 0] == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "continuation", "wanted"),
+    [
+        (Boxed(), r"\frac{1}{2}}. So \boxed{3}", r"\frac{1}{2}"),
+        (Boxed(), r"\frac{1}{2}", r"\frac{1}{2}"),
+        (Boxed(), "} well}", ""),
+        (Phrase(), "3.14. So it is 4.", "3.14"),
+        (Phrase(), "5 p.m. on Monday.", "5 p.m."),
+        (Phrase(), "**3**. Ok.", "3"),
+        (JsonField(), r'a\"}b"} and', 'a"}b'),
+        (Hashes(), "3 \n4", "3"),
+        (AnswerTags(), "\n3\n</answer>4</answer>", "\n3\n"),
+    ],
+)
+def test_a_closing_inside_of_an_answer_does_not_end_it(text_model, answer, continuation, wanted):
+    style, tokenizer = CompletionStyle(answer=answer), AutoTokenizer.from_pretrained(text_model)
+
+    def complete(prompt, index):
+        return "well so</think>" if isinstance(prompt, str) else continuation
+
+    sampler = ScriptedSampler(complete, tokenizer, style=style)
+    seen = []
+
+    def read(completions, **_):
+        seen.extend(map(style.answer_in, completions))
+        return [0.0] * len(completions)
+
+    forced = ForcedAnswers(style.postfix, style.closing, (0,))
+    samplers = {"tokenizer": tokenizer, "sampler": sampler, "greedy": sampler}
+    evaluate([{"prompt": "q"}], **samplers, rewards={"read": read}, samples=1, forced=forced)
+    assert seen[-1] == wanted
+
+
+def test_a_closing_that_the_style_does_not_read_ends_the_answer(embedded_tokenizer):
+    own = ForcedAnswers("</think><answer>", " so ", (2,))
+
+    def begins(completions, **_):
+        return [float(text.endswith("<answer>3 so ")) for text in completions]
+
+    result, _ = found(embedded_tokenizer, lambda text: "3 so  well  so ", own, reward=begins)
+    assert result.at_budget.correct[0].tolist() == [[True, True]] * 2
 
 
 def test_a_sampler_may_return_prefixes_in_any_order(embedded_tokenizer):

@@ -40,6 +40,15 @@ def test_other_rows_are_noticed_on_resuming() -> None:
     assert other.state()["position"] == 1
 
 
+def test_rows_are_the_same_whatever_the_order_of_a_set_and_the_place_of_an_object() -> None:
+    one, other = [{"prompt": "p", "answer": answers, "image": object()} for answers in ({0, 8}, {8, 0})]
+    assert str(one["answer"]) != str(other["answer"])
+    assert str(one["image"]) != str(other["image"])
+    PromptStream([other], 1, 0).restore(PromptStream([one], 1, 0).state())
+    with pytest.raises(ValueError, match="the rows are others"):
+        PromptStream([{**one, "answer": {0, 9}}], 1, 0).restore(PromptStream([one], 1, 0).state())
+
+
 def test_epochs_and_seeds_have_orders_of_their_own() -> None:
     rows = [{"prompt": str(i)} for i in range(20)]
     stream = PromptStream(rows, 20, 0)
