@@ -8,6 +8,12 @@ from collections.abc import Mapping, Sequence
 from iapo.tasks.interface import Row
 
 
+def check_batch(batch: int, rows: int) -> None:
+    """Raise ``ValueError`` unless there are enough rows for a batch."""
+    if not 1 <= batch <= rows:
+        raise ValueError(f"prompts_per_step: got {batch}, want 1 to the number of problems, {rows}")
+
+
 class PromptStream:
     """Batches of rows without end, each epoch in an order of its own, from a position that can be saved.
 
@@ -21,8 +27,7 @@ class PromptStream:
     """
 
     def __init__(self, rows: Sequence[Row], batch: int, seed: int) -> None:
-        if not 1 <= batch <= len(rows):
-            raise ValueError(f"prompts_per_step: got {batch}, want 1 to the number of problems, {len(rows)}")
+        check_batch(batch, len(rows))
         self._rows, self._batch, self._seed, self._position = rows, batch, seed, 0
         text = json.dumps(list(rows), sort_keys=True, default=str)
         self._digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
