@@ -72,7 +72,8 @@ def show(source: str, settings: ShowSettings) -> None:
 
     Raises:
         FileNotFoundError: nothing of that name, or no samples in it.
-        ValueError: a step that is not there, the message lists those that are; or no samples of updates.
+        ValueError: a step that is not there, the message lists those that are; no samples of updates; or a file, and a
+            choice among those of a run folder.
     """
     path, samples = _read(Path(source).expanduser(), settings)
     if not samples:
@@ -123,6 +124,10 @@ def _read(source: Path, settings: ShowSettings) -> tuple[Path, list[tuple[dict[s
     if not source.exists():
         raise FileNotFoundError(f"run: no folder or file {source}; want the --output of iapo train or iapo eval")
     if source.is_file():
+        if settings.step is not None or settings.training:
+            raise ValueError(
+                f"run: --step and --training choose among the files of a run, got {source}; want its folder"
+            )
         path = source.with_suffix(".jsonl")
         if not path.exists():
             raise FileNotFoundError(f"run: no samples beside {source}, want {path}")

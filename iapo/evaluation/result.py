@@ -145,8 +145,12 @@ class EvaluationResult:
             raise ValueError(f"{path}: want an evaluation, {missing} are missing")
         curve = content.get("at_budget")
         try:
+            correct, lengths, greedy_correct, greedy_lengths = (torch.tensor(content[name]) for name in _SAVED)
             return cls(
-                **{name: torch.tensor(content[name]) for name in _SAVED},
+                correct,
+                lengths,
+                greedy_correct,
+                greedy_lengths,
                 truncated=torch.tensor(content["truncated"]) if "truncated" in content else None,
                 at_budget=BudgetCurve(tuple(curve["budgets"]), torch.tensor(curve["correct"])) if curve else None,
             )

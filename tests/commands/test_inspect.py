@@ -41,13 +41,13 @@ def test_numbers_are_those_of_the_policy_that_samples_and_a_score_that_is_not_th
         PolicySource(device="cpu"),
         ProblemSource(limit=8),
         InspectionSettings(samples=1),
-        lambda model, tokenizer: TransformersSampler(model, tokenizer, max_new_tokens=6, temperature=0.5),
+        lambda model, tokenizer: TransformersSampler(model, tokenizer, max_new_tokens=6, temperature=3.0),
         rewards,
-        AnswerLikelihood((1,), temperature=0.5),
+        AnswerLikelihood((1,), temperature=3.0),
     ).traces[0]
     assert found.reward is None
     model, tokenizer = PolicySource(device="cpu").load()
     with torch.no_grad():
         logits = model(torch.tensor(encode_prompts([found.prompt], tokenizer))).logits[0, -1]
-    first = torch.distributions.Categorical(logits=logits / 0.5).entropy()
+    first = torch.distributions.Categorical(logits=logits / 3.0).entropy()
     assert found.policy_entropy[0] == pytest.approx(float(first), rel=1e-3)
