@@ -120,7 +120,9 @@ def _card(checkpoint: Path, folder: Path, name: str, adapter: bool) -> str:
     step = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))["step"]
     if (run / REPORT).exists():
         text = (run / REPORT).read_text(encoding="utf-8")
-        other = "" if f"\n- updates: {step}\n" in text else "\nIts report is of another model, that of its end.\n"
+        other = (
+            "" if f"\n- updates: {step}\n" in text else "\nThe numbers are of the model at its end, not of this one.\n"
+        )
         report = text.replace("# Report\n", f"## The run\n{other}", 1).replace("\n## ", "\n### ")
         report = report.replace("### The run", "## The run", 1).strip()
         for figure in FIGURES:

@@ -126,7 +126,9 @@ def _kept(folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     path = folder / "config.json"
     try:
         settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (ValueError, RecursionError):  # resuming says what is wrong with it
+    except (ValueError, RecursionError):
+        settings = None
+    if not isinstance(settings, dict):  # resuming says what is wrong with it
         return {}
     found = {name: _value(settings, name) for name in values}
     return {name: value for name, value in found.items() if value is not None or name in settings}

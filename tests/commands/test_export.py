@@ -55,4 +55,4 @@ def test_an_older_checkpoint_under_another_name_says_what_it_is(tmp_path):
         assert export(run=str(source), output=str(tmp_path / f"model-{step}"), adapter=False) == 0
         card = (tmp_path / f"model-{step}" / "README.md").read_text()
         assert f"after {step} updates" in card
-        assert ("report is of another model, that of its end" in card) == (source == older)
+        assert ("The numbers are of the model at its end, not of this one." in card) == (source == older)
