@@ -16,6 +16,7 @@ from iapo.comparison.running.settings import instantiate
 from iapo.comparison.showing.page import render_page
 from iapo.comparison.showing.report import render_report, results_json
 from iapo.comparison.showing.summary import summarize
+from iapo.training.folder import write_text
 from iapo.training.interruption import EXIT_CODE
 from iapo.training.lock import locked
 
@@ -63,9 +64,9 @@ def compare(*, comparison: str, output: str, only_report: bool) -> int:
             return EXIT_CODE
     choices = choose(plan, folder)
     summary = summarize(plan, folder, choices, read_all(plan, folder, choices), outcomes)
-    (folder / "results.json").write_text(results_json(summary), encoding="utf-8")
-    (folder / "report.md").write_text(render_report(summary), encoding="utf-8")
-    (folder / "index.html").write_text(render_page(summary), encoding="utf-8")
+    write_text(folder / "results.json", results_json(summary))
+    write_text(folder / "report.md", render_report(summary))
+    write_text(folder / "index.html", render_page(summary))
     for name, outcome in outcomes.items():
         if outcome.state == "failed":
             last = outcome.message.splitlines()[-1]

@@ -51,7 +51,8 @@ class EvaluationSettings:
             standard output.
 
     Raises:
-        ValueError: a number out of range, a k above ``samples`` or below 1, or a negative budget.
+        ValueError: no model, or one twice, a number out of range, a k above ``samples`` or below 1, or a negative
+            budget.
     """
 
     models: list[str] = field(default_factory=lambda: ["embedded"])
@@ -66,6 +67,8 @@ class EvaluationSettings:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if not self.models or len(set(self.models)) < len(self.models):
+            raise ValueError(f"models: got {self.models}, want at least one, and each once")
         if self.output is not None and Path(self.output).suffix == ".jsonl":
             raise ValueError(f"output: got {self.output}, want a name ending in .json; texts go beside it into .jsonl")
         wrong = [k for k in self.measured_ks if not 1 <= k <= self.samples]

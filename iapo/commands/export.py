@@ -117,10 +117,13 @@ def _write(checkpoint: Path, folder: Path, adapter: bool) -> None:
 def _card(checkpoint: Path, folder: Path, name: str, adapter: bool) -> str:
     """The model card: where the model comes from, how to load it, and the report of its run with its pictures."""
     run, report = checkpoint.parent, "The run has no report: it was not finished."
-    step = int(checkpoint.name.rpartition("-")[2])
+    step = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))["step"]
     if (run / REPORT).exists():
         text = (run / REPORT).read_text(encoding="utf-8")
-        report = text.replace("# Report\n", "## The run\n", 1).replace("\n## ", "\n### ")
+        other = (
+            "" if f"\n- updates: {step}\n" in text else "\nThe numbers are of the model at its end, not of this one.\n"
+        )
+        report = text.replace("# Report\n", f"## The run\n{other}", 1).replace("\n## ", "\n### ")
         report = report.replace("### The run", "## The run", 1).strip()
         for figure in FIGURES:
             if (run / figure).exists():

@@ -17,7 +17,7 @@ from iapo.interfaces import MIEstimator, Reward, Sampler
 from iapo.policy.forward import inference_mode
 from iapo.policy.limits import limits_of
 from iapo.policy.logprobs import completion_logprobs
-from iapo.rewards import in_style
+from iapo.rewards import check_columns, check_references, in_style
 from iapo.rewards.rollouts import score_rollout
 from iapo.rewards.scores import read_references
 from iapo.rollout import ask_about, eos_ids_of
@@ -81,19 +81,23 @@ def inspect_prompt(
         styles: how completions reason and answer.
 
     Raises:
-        ValueError: ``index`` beyond the data, a prompt that does not fit the model's positions with what may follow
-            it, or a style that the samples do not show.
+        ValueError: ``index`` beyond the data, a column that a reward lacks, or a reference that cannot be read, before
+            the model loads; a prompt that does not fit its positions with what may follow it, or a style that the
+            samples do not show.
     """
     check_answer_is_read(settings.answer, estimator)
     row, examples = chosen_problem(problems, settings)
+    place = ["0 (--prompt)"] if settings.prompt is not None else problems.places([settings.index])
+    if settings.prompt is None:
+        check_columns(rewards, row)
+        check_references(rewards, [row], place)
+    references = read_references([row], place) if settings.answer == "reference" else []
     torch.manual_seed(settings.seed)
     model, tokenizer = policy.load()
-    place = ["0 (--prompt)"] if settings.prompt is not None else problems.places([settings.index])
     rows = problems.render([row], tokenizer, place, examples)
     device, autocast = policy.torch_device(), policy.autocast()
     with torch.autocast(device.type, autocast, enabled=autocast is not None), inference_mode(model):
         sample = stopping(sampler, problems.stop(examples, tokenizer))(model, tokenizer)
-        references = read_references(rows, place) if settings.answer == "reference" else []
         follows = getattr(sample, "max_new_tokens", 0) + max(map(len, encode_prompts(references, tokenizer)), default=0)
 
         def check_room(asked: MIEstimator) -> None:
@@ -105,19 +109,17 @@ def inspect_prompt(
         estimator = estimator_in_style(estimator, style, tokenizer)
         check_room(estimator)
         rollout = sampler_in_style(sample, style)([rows[0]["prompt"]], settings.samples).to(device)
-        total: list[float | None] = [None] * settings.samples
+        scored: list[float | None] = [None] * len(rollout)
         if settings.prompt is None:
             read, eos_ids = in_style(rewards, style, styles.lenient), eos_ids_of(sample, tokenizer)
             scores = score_rollout(rollout, rows * settings.samples, tokenizer, read, eos_ids)
-            total = [
-                reward if scored else None
-                for reward, scored in zip(scores.total.tolist(), scores.scored.tolist(), strict=True)
-            ]
+            totals = scores.total.tolist()
+            scored = [total if known else None for total, known in zip(totals, scores.scored, strict=True)]
         asked = rollout
         if settings.answer == "reference":
             asked = ask_about(rollout, references * settings.samples, tokenizer, style)
         information, probes = estimator(model, asked).float(), estimator.probe(model, asked).float()
-        _, entropy = completion_logprobs(model, rollout, with_entropy=True)
+        _, entropy = completion_logprobs(model, rollout, sample.temperature or 1.0, with_entropy=True)
     traces = tuple(
         trace_from_rollout(
             rollout,
@@ -126,7 +128,7 @@ def inspect_prompt(
             information,
             probes,
             estimator.probe_label,
-            reward=total[index],
+            reward=scored[index],
             policy_entropy=entropy,
         )
         for index in range(len(rollout))

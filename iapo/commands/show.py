@@ -72,7 +72,8 @@ def show(source: str, settings: ShowSettings) -> None:
 
     Raises:
         FileNotFoundError: nothing of that name, or no samples in it.
-        ValueError: a step that is not there; the message lists those that are.
+        ValueError: a step that is not there, the message lists those that are; no samples of updates; or a file, and a
+            choice among those of a run folder.
     """
     path, samples = _read(Path(source).expanduser(), settings)
     if not samples:
@@ -123,6 +124,10 @@ def _read(source: Path, settings: ShowSettings) -> tuple[Path, list[tuple[dict[s
     if not source.exists():
         raise FileNotFoundError(f"run: no folder or file {source}; want the --output of iapo train or iapo eval")
     if source.is_file():
+        if settings.step is not None or settings.training:
+            raise ValueError(
+                f"run: --step and --training choose among the files of a run, got {source}; want its folder"
+            )
         path = source.with_suffix(".jsonl")
         if not path.exists():
             raise FileNotFoundError(f"run: no samples beside {source}, want {path}")
@@ -140,9 +145,11 @@ def _read(source: Path, settings: ShowSettings) -> tuple[Path, list[tuple[dict[s
     if named and not settings.training:
         return named[0], read_samples(named[0])
     steps = sorted({int(context["step"]) for context, _ in logged})
-    step = settings.step if settings.step is not None else steps[-1] if steps else None
+    if settings.step is None and not steps:
+        raise ValueError(f"training: {source} has no samples of updates (--log_samples of iapo train keeps them)")
+    step = steps[-1] if settings.step is None else settings.step
     if step not in steps:
-        after = [_step(path) for path in evaluations]
+        after = [_step(path) for path in evaluations if _STEP.fullmatch(path.name)]
         updates = f"{steps[0]} to {steps[-1]}" if steps else "none"
         raise ValueError(
             f"step: got {settings.step}, {source} has samples of evaluations after the steps {after} and of the "

@@ -143,16 +143,21 @@ class EvaluationResult:
         missing = [name for name in _SAVED if not isinstance(content, dict) or name not in content]
         if missing:
             raise ValueError(f"{path}: want an evaluation, {missing} are missing")
-        correct, lengths, greedy_correct, greedy_lengths = (torch.tensor(content[name]) for name in _SAVED)
         curve = content.get("at_budget")
-        return cls(
-            correct,
-            lengths,
-            greedy_correct,
-            greedy_lengths,
-            truncated=torch.tensor(content["truncated"]) if "truncated" in content else None,
-            at_budget=BudgetCurve(tuple(curve["budgets"]), torch.tensor(curve["correct"])) if curve else None,
-        )
+        try:
+            correct, lengths, greedy_correct, greedy_lengths = (torch.tensor(content[name]) for name in _SAVED)
+            return cls(
+                correct,
+                lengths,
+                greedy_correct,
+                greedy_lengths,
+                truncated=torch.tensor(content["truncated"]) if "truncated" in content else None,
+                at_budget=BudgetCurve(tuple(curve["budgets"]), torch.tensor(curve["correct"])) if curve else None,
+            )
+        except (ValueError, TypeError, LookupError, RuntimeError) as error:
+            raise ValueError(
+                f"{path}: holds no numbers of an evaluation ({error}); put back the file, or remove it"
+            ) from error
 
 
 def _check_shape(name: str, tensor: Tensor, want: Sequence[int]) -> None:

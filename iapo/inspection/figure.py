@@ -54,15 +54,14 @@ def axes(inspection: Inspection) -> tuple[Axis, Axis]:
     )
 
 
-def sparkline(trace: CompletionTrace, axis: Axis, width: int = 84, height: int = 18) -> str:
+def sparkline(trace: CompletionTrace, axis: Axis) -> str:
     """The probe curve alone, small.
 
     Args:
         trace: the completion.
         axis: the probe axis of the inspection.
-        width: pixels.
-        height: pixels.
     """
+    width, height = 84, 18
     small = Axis(axis.low, axis.high, 1.5, height - 1.5)
     step = (width - 2) / max(1, len(trace.pieces))
     lines = "".join(

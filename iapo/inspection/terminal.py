@@ -85,11 +85,7 @@ def render_terminal(inspection: Inspection, console: "Console") -> None:
 def _marked(inspection: Inspection, trace: CompletionTrace) -> Iterator[tuple[str, str]]:
     """What is shown of each token, and the sign of what it is worth."""
     for piece, information, measured in zip(trace.pieces, trace.information, trace.measured, strict=True):
-        shown = (
-            "\n".join(_visible(part) for part in piece.splitlines(keepends=True)) if "\n" in piece else _visible(piece)
-        )
-        shown += "\n" if piece.endswith("\n") else ""
-        yield shown, mark(inspection.level(information)) if measured else NOT_MEASURED
+        yield _visible(piece, "↵\n"), mark(inspection.level(information)) if measured else NOT_MEASURED
 
 
 def _tokens(inspection: Inspection, trace: CompletionTrace) -> "Text":
@@ -100,16 +96,16 @@ def _tokens(inspection: Inspection, trace: CompletionTrace) -> "Text":
         level = inspection.level(information) if measured else 0
         style = _STYLES.get(level) if measured else "italic"
         # Line breaks stay without style: a background would run to the end of the line.
-        for part in piece.splitlines(keepends=True) if "\n" in piece else [piece]:
-            line.append(_visible(part), style)
+        for part in _visible(piece, "↵\n").splitlines(keepends=True):
+            line.append(part.removesuffix("\n"), style)
             line.append("\n" if part.endswith("\n") else "")
     return line
 
 
-def _visible(piece: str) -> str:
+def _visible(piece: str, newline: str = "↵") -> str:
     if piece == "":
         return "◌"
-    shown = printable(piece).replace("\n", "↵").replace("\t", "⇥")
+    shown = printable(piece).replace("\n", newline).replace("\t", "⇥")
     return shown.replace(" ", "␣") if piece.isspace() else shown
 
 

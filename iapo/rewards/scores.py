@@ -193,11 +193,12 @@ def check_references(
         unreadable = [] if ask is None else ask(rows)
         if unreadable:
             row = rows[unreadable[0]]
+            which = "it" if len(unreadable) == 1 else f"the rows {unreadable[:10]}"
             shown = {key: str(row.get(key))[:200] for key in ("prompt", *getattr(function, "required_columns", ()))}
             raise ValueError(
                 f"reward {name!r} cannot read the references of {len(unreadable)} of {len(rows)} rows, first that of "
-                f"row {numbers[unreadable[0]]}: {shown}; correct or remove the rows {unreadable[:10]}, name "
-                "another column with answer_column, or use another reward"
+                f"row {numbers[unreadable[0]]}: {shown}; correct or remove {which}, name another "
+                "column with answer_column, or use another reward"
             )
 
 

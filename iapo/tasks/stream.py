@@ -13,6 +13,12 @@ _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 """Where an object without a text of its own lies in memory, which is another place in each process."""
 
 
+def check_batch(batch: int, rows: int) -> None:
+    """Raise ``ValueError`` unless there are enough rows for a batch."""
+    if not 1 <= batch <= rows:
+        raise ValueError(f"prompts_per_step: got {batch}, want 1 to the number of problems, {rows}")
+
+
 class PromptStream:
     """Batches of rows without end, each epoch in an order of its own, from a position that can be saved.
 
@@ -26,8 +32,7 @@ class PromptStream:
     """
 
     def __init__(self, rows: Sequence[Row], batch: int, seed: int) -> None:
-        if not 1 <= batch <= len(rows):
-            raise ValueError(f"prompts_per_step: got {batch}, want 1 to the number of problems, {len(rows)}")
+        check_batch(batch, len(rows))
         self._rows, self._batch, self._seed, self._position = rows, batch, seed, 0
         self._digest = digest_of(rows)
 

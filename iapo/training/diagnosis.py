@@ -180,16 +180,16 @@ def rewards_differ(batch: TrainingBatch) -> bool:
     return any(bool((rewards[ids == group] != rewards[ids == group][:1]).any()) for group in ids.unique())
 
 
-def describe_entropy(batch: TrainingBatch, done: PolicyUpdate, correct_above: float = 0.5) -> dict[str, float]:
+def describe_entropy(batch: TrainingBatch, done: PolicyUpdate) -> dict[str, float]:
     """Entropy of the policy on right and on wrong completions: ``iapo/diagnostics/entropy/correct`` and ``.../wrong``.
 
     Args:
-        batch: the completions of the update.
+        batch: the completions of the update; the first reward says which are right (`iapo.rewards.Scores.correct`).
         done: has the entropy of the policy that sampled, nats.
-        correct_above: a completion is correct if its reward is above this.
     """
     metrics: dict[str, float] = {}
-    mask, ids, correct = batch.rollout.completion_mask, batch.rollout.group_ids, batch.rewards > correct_above
+    mask, ids = batch.rollout.completion_mask, batch.rollout.group_ids
+    correct = batch.scores.correct().to(mask.device)
     for name, estimate in entropy_by_correctness(done.policy_entropy, mask, ids, correct).items():
         metrics |= estimate.metrics(f"iapo/diagnostics/entropy/{name}")
     return metrics

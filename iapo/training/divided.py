@@ -62,13 +62,18 @@ class DividedSampler(Sampler):
         return Rollout.cat([each for each in parts if each is not None]).to(device)
 
 
-def divided_scores(processes: Processes) -> Callable[..., Scores]:
-    """`iapo.rewards.score_rollout`, each process scoring the completions of a share of the groups.
+def divided_scores(processes: Processes, time_limit: float | None) -> Callable[..., Scores]:
+    """`iapo.rewards.score_rollout` in a time limit, each process scoring the completions of a share of the groups.
 
     Rewards see whole groups, and not all of them. Arguments and result are those of `iapo.rewards.score_rollout`; all
     processes call it together, with the same completions.
+
+    Args:
+        processes: all of them.
+        time_limit: seconds that one reward function may take over a call's completions; ``None``: no limit.
     """
-    return score_rollout if processes.size == 1 else partial(_divided_scores, processes)
+    work = score_rollout if processes.size == 1 else partial(_divided_scores, processes)
+    return partial(work, time_limit=time_limit)
 
 
 def _divided_scores(

@@ -33,6 +33,7 @@ class FirstLook:
         eos_ids: tokens that end a completion.
         report: of the run, so far.
         processes: all of them call this together, with the same completions.
+        time_limit: seconds that one reward function may take over the completions; ``None``: no limit.
     """
 
     rows: Sequence[Row]
@@ -42,6 +43,7 @@ class FirstLook:
     eos_ids: Collection[int]
     report: ReportSoFar
     processes: Processes
+    time_limit: float | None
 
     def __call__(self, rollout: Rollout, style: CompletionStyle) -> None:
         """Write what is there.
@@ -52,7 +54,8 @@ class FirstLook:
         """
         rewards = in_style(self.rewards, style, self.lenient)
         answered = [self.rows[group] for group in rollout.group_ids.tolist()]
-        scores = divided_scores(self.processes)(rollout, answered, self.tokenizer, rewards, self.eos_ids)
+        score = divided_scores(self.processes, self.time_limit)
+        scores = score(rollout, answered, self.tokenizer, rewards, self.eos_ids)
         samples = samples_of(rollout, self.rows, scores, self.tokenizer, self.eos_ids, style)
         with self.processes.together():
             if self.processes.first:

@@ -116,7 +116,7 @@ def prepare(
     check_answer_is_read(settings.answer, components.estimator)
     metrics: dict[str, float] = {}
     sampler = divided(components.sampler, model, settings.processes)
-    score = divided_scores(settings.processes)
+    score = divided_scores(settings.processes, settings.reward_time_limit)
 
     def sample(rows: Rows) -> Samples:
         """Completions of these prompts with their scores."""
@@ -125,8 +125,7 @@ def prepare(
             rollout = sampler([row["prompt"] for row in rows], settings.group_size).to(device)
         with timed(metrics, "iapo/time/reward"):
             columns = [rows[group] for group in rollout.group_ids.tolist()]
-            read, limit = components.rewards, settings.reward_time_limit
-            return Samples(rows, rollout, score(rollout, columns, tokenizer, read, eos_ids, limit))
+            return Samples(rows, rollout, score(rollout, columns, tokenizer, components.rewards, eos_ids))
 
     eos_ids = eos_ids_of(components.sampler, tokenizer)
     samples = sample(rows)

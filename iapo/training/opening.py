@@ -17,7 +17,7 @@ from iapo.rollout.ends import eos_ids_of
 from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import PromptStream, Row, RowPlace
 from iapo.tasks.splitting import split_indices
-from iapo.tasks.stream import digest_of
+from iapo.tasks.stream import check_batch, digest_of
 from iapo.training.components import check_answer_is_read, warn_of_nothing_measured
 from iapo.training.describing import learning_rate_of, method_of
 from iapo.training.diagnosis import Diagnosis
@@ -96,6 +96,7 @@ def open_run(
     shots = problems.examples(rows, settings.seed)
     examples = [rows[index] for index in shots]
     parts = split_indices(rows, settings.eval_problems, without=shots)
+    check_batch(settings.prompts_per_step, len(parts[0]))
     references = read_references(rows, places) if settings.answer == "reference" else []
     tokenizer = policy.tokenizer()
     resolved = {**resolved, "tokenizer": tokenizer_digest(tokenizer), "processes": processes.size}
@@ -158,7 +159,8 @@ def open_run(
         prompts = [row["prompt"] for row in first]
         sampler = divided(session.components.sampler, session.model, processes)
         ends = eos_ids_of(sampler, session.tokenizer)
-        look = FirstLook(first, choices.rewards, styles.lenient, session.tokenizer, ends, so_far, processes)
+        limit = settings.reward_time_limit
+        look = FirstLook(first, choices.rewards, styles.lenient, session.tokenizer, ends, so_far, processes, limit)
         with (
             so_far.kept_if_sampled(processes.first and new),
             progress.phase("sampling first completions", session.model),

@@ -5,8 +5,6 @@ denominators, resampling and metrics are computed as in a run of one process. Wh
 """
 
 import math
-import random
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from iapo.training.random_state import capture_rng, restore_rng
+from iapo.training.random_state import capture_rng, restore_rng, seed_rng
 
 T = TypeVar("T")
 
@@ -132,10 +130,7 @@ class Processes:
             return
         seed = int(torch.randint(2**62, ())) + self.index
         common = capture_rng()
-        torch.manual_seed(seed)
-        random.seed(seed)
-        if numpy := sys.modules.get("numpy"):
-            numpy.random.seed(seed % 2**32)
+        seed_rng(seed)
         try:
             yield
         finally:

@@ -136,9 +136,9 @@ class CommandProgress:
                     total, completed = (None, 0.0) if share is None else (1.0, share)
                     self._live.update(self._task, description=self._line(), total=total, completed=completed)
                     continue
-                due = time.monotonic() >= self._next
-            if due:
-                self._print(self._line())
+                text = self._line() if time.monotonic() >= self._next else ""
+            if text:
+                self._print(text)
 
     def _print(self, text: str) -> None:
         self._next, self._pause = time.monotonic() + self._pause, min(_LONGEST_PAUSE, 2 * self._pause)

@@ -1,4 +1,4 @@
-"""The states of the global random generators, which a resumed run needs in order to repeat the same numbers."""
+"""The global random generators: seeded, and their states, which a resumed run needs to repeat the same numbers."""
 
 import random
 import sys
@@ -6,6 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+
+
+def seed_rng(seed: int) -> None:
+    """Seed the global random generators: Python's, NumPy's (if it is loaded), torch's, all CUDA devices'."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(seed % 2**32)
 
 
 def capture_rng() -> dict[str, Any]:

@@ -185,7 +185,7 @@ class Session:
                 rewards=self.components.rewards,
                 samples=self.settings.eval_samples,
                 batch=self.settings.eval_batch,
-                score=divided_scores(processes),
+                score=divided_scores(processes, self.settings.reward_time_limit),
                 see=see,
             )
         with processes.together():

@@ -11,11 +11,12 @@ from iapo.interfaces import Sampler
 from iapo.optimizers import ClippedOptimizer, DeepSpeedOptimizer
 from iapo.policy.lora import AdapterOff, LoRA, with_adapters
 from iapo.tasks import PromptStream
-from iapo.training.checkpoint import latest_checkpoint, load_checkpoint
+from iapo.training.checkpoint import checkpoints, load_checkpoint
 from iapo.training.components import Components, UpdateSettings
 from iapo.training.making_optimizer import make_optimizer
 from iapo.training.parallel import Sharding, wrap
 from iapo.training.processes import SINGLE, Processes
+from iapo.training.random_state import seed_rng
 from iapo.training.session import ComponentChoices, Session
 from iapo.training.settings import PolicySource, RunSettings
 from iapo.training.sharded_state import load_whole_state
@@ -54,8 +55,8 @@ def set_up(
         settings.gradient_checkpointing,
         processes,
     )
-    torch.manual_seed(settings.seed)
-    resuming = settings.resume and latest_checkpoint(folder)
+    seed_rng(settings.seed)
+    resuming = settings.resume and checkpoints(folder)
     saved = load_checkpoint(folder, resolved, settings.override) if resuming else None
     path = None if saved is None else saved.path
     loaded, tokenizer = _load(policy, settings.lora, path)

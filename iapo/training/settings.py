@@ -187,7 +187,8 @@ class RunSettings:
         shard: share weights, gradients and the optimizer's state out over the processes (FSDP2).
         epochs: optimizer steps on the same completions.
         resample: rounds in which groups of equal rewards give way to fresh prompts.
-        reward_time_limit: seconds that a reward function may take over the completions of an update.
+        reward_time_limit: seconds that a reward function may take over the completions of an update, or over those of
+            an evaluation that are sampled together.
         log_samples: of each update so many completions, the first, are kept to be read; 0 keeps none.
         diagnose: every how many updates the length and the information are diagnosed; 0 is never.
         answer: what the estimator is asked about, the own or the reference answer.

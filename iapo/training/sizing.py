@@ -125,11 +125,13 @@ def _kept(folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     """What the run in a folder began with."""
     path = folder / "config.json"
     try:
-        settings = Namespace(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else Namespace()
-    except (ValueError, RecursionError):  # resuming says what is wrong with it
+        settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (ValueError, RecursionError):
+        settings = None
+    if not isinstance(settings, dict):  # resuming says what is wrong with it
         return {}
     found = {name: _value(settings, name) for name in values}
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in found.items() if value is not None or name in settings}
 
 
 def _nested(parser: ArgumentParser, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from saved_runs import save
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from iapo.cli import main
+from iapo.commands.export import export
 from iapo.policy.loading import load_model
 
 SMALL = [
@@ -41,3 +43,16 @@ def test_the_model_that_is_exported_is_the_one_that_was_trained(tmp_path, capsys
         with torch.no_grad():
             torch.testing.assert_close(adapted(ids).logits, exported(ids).logits)
         assert "library_name: peft" in (apart / "README.md").read_text()
+
+
+def test_an_older_checkpoint_under_another_name_says_what_it_is(tmp_path):
+    run = tmp_path / "run"
+    for step in (1, 2):
+        save(run, step)
+    (run / "report.md").write_text("# Report\n\n- updates: 2\n\n## Before and after\n")
+    older = (run / "checkpoint-1").rename(run / "good")
+    for source, step in ((older, 1), (run, 2)):
+        assert export(run=str(source), output=str(tmp_path / f"model-{step}"), adapter=False) == 0
+        card = (tmp_path / f"model-{step}" / "README.md").read_text()
+        assert f"after {step} updates" in card
+        assert ("The numbers are of the model at its end, not of this one." in card) == (source == older)

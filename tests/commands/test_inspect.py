@@ -1,14 +1,59 @@
-"""What `iapo inspect` says of completions."""
+"""`iapo inspect`: what is refused before a model loads, and what the numbers are of."""
+
+import json
 
 import pytest
+import torch
 
 from iapo.commands.inspect import InspectionSettings, inspect_prompt
-from iapo.estimators import NoInformation
+from iapo.estimators import AnswerLikelihood, NoInformation
+from iapo.rewards import MathAnswer
 from iapo.rollout import TransformersSampler
+from iapo.rollout.prompts import encode_prompts
 from iapo.training.settings import PolicySource, ProblemSource
 
 
-@pytest.mark.parametrize("score", [None, 0.0, 0.5])
+class Unloaded(PolicySource):
+    def load(self, checkpoint=None):
+        raise AssertionError("a model was to be loaded")
+
+
+@pytest.mark.parametrize(
+    ("rewards", "settings", "message"),
+    [
+        ({"own": lambda completions, hint, **_: [0.0]}, {}, r"'own' needs the columns \['hint'\]"),
+        ({"accuracy": MathAnswer()}, {"index": 1}, r"references of 1 of 1 rows, first that of row 1 \(line 2\)"),
+        ({"own": lambda completions, **_: [0.0]}, {"index": 2, "answer": "reference"}, r"that of row 2 \(line 3\)"),
+    ],
+)
+def test_what_the_data_lack_is_named_before_a_model_loads(rewards, settings, message, tmp_path):
+    data = tmp_path / "data.jsonl"
+    answers = ["2", "2 + (", " "]
+    data.write_text("".join(json.dumps({"prompt": "1+1=", "answer": answer}) + "\n" for answer in answers))
+    problems, estimator = ProblemSource(data=str(data)), AnswerLikelihood((1,))
+    with pytest.raises(ValueError, match=message):
+        inspect_prompt(Unloaded(), problems, InspectionSettings(**settings), None, rewards, estimator)
+
+
+def test_numbers_are_those_of_the_policy_that_samples_and_a_score_that_is_not_there_is_none():
+    rewards = {"own": lambda completions, **_: [None] * len(completions)}
+    found = inspect_prompt(
+        PolicySource(device="cpu"),
+        ProblemSource(limit=8),
+        InspectionSettings(samples=1),
+        lambda model, tokenizer: TransformersSampler(model, tokenizer, max_new_tokens=6, temperature=3.0),
+        rewards,
+        AnswerLikelihood((1,), temperature=3.0),
+    ).traces[0]
+    assert found.reward is None
+    model, tokenizer = PolicySource(device="cpu").load()
+    with torch.no_grad():
+        logits = model(torch.tensor(encode_prompts([found.prompt], tokenizer))).logits[0, -1]
+    first = torch.distributions.Categorical(logits=logits / 3.0).entropy()
+    assert found.policy_entropy[0] == pytest.approx(float(first), rel=1e-3)
+
+
+@pytest.mark.parametrize("score", [None, 0.0])
 def test_a_completion_that_could_not_be_scored_has_no_reward(score):
     def every(completions, **_):
         return [score] * len(completions)

@@ -91,3 +91,15 @@ def test_the_files_of_a_run_hold_every_sample_with_its_reward(tmp_path, capsys):
     report = (run / "report.md").read_text()
     for text in ("**longest**", "method: LeaveOutPriced", "learning rate: 0.0005", "command: `iapo train"):
         assert text in report
+
+
+def test_what_is_not_there_is_named(tmp_path, capsys):
+    for name in ("evaluation-7.jsonl", "evaluation-test.jsonl"):
+        (tmp_path / name).write_text(lines_of([sample(9, True)]))
+    assert main(["show", str(tmp_path), "--training"]) == 1
+    assert f"training: {tmp_path} has no samples of updates" in capsys.readouterr().err
+    for choice in (["--training"], ["--step", "7"]):
+        assert main(["show", str(tmp_path / "evaluation-7.jsonl"), *choice]) == 1
+        assert "run: --step and --training choose among the files of a run, got" in capsys.readouterr().err
+    assert main(["show", str(tmp_path), "--step", "3"]) == 1
+    assert "evaluations after the steps [7] and of the updates none" in capsys.readouterr().err

@@ -235,6 +235,10 @@ def test_a_saved_result_is_loaded_with_the_same_numbers(tmp_path):
         EvaluationResult.load(path)
     with pytest.raises(FileNotFoundError):
         EvaluationResult.load(tmp_path / "none.json")
+    for damage in ({"correct": None}, {"lengths": "many"}, {"lengths": [[1]]}, {"at_budget": {"budgets": [0]}}):
+        path.write_text(json.dumps({**content, **damage}))
+        with pytest.raises(ValueError, match=r"evaluation-3\.json: holds no numbers of an evaluation"):
+            EvaluationResult.load(path)
 
 
 def test_an_interval_is_formatted_in_one_place():

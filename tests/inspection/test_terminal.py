@@ -6,7 +6,7 @@ import sys
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from inspections import contrast, inspections, trace_of
 
 from iapo.inspection import Inspection, render_terminal
@@ -35,6 +35,7 @@ def test_any_inspection_renders_and_nothing_acts(inspection: Inspection) -> None
 
 
 @given(inspections())
+@example(Inspection((trace_of((" \n<", " \n", "a\rb\n"), (0.0,) * 3, (False,) * 3),)))
 @settings(max_examples=40, deadline=None)
 def test_tokens_are_complete(inspection: Inspection) -> None:
     lines = [line[len(TEXT) :] for line in rendered(inspection, width=40).splitlines() if line.startswith(TEXT)]
@@ -54,6 +55,16 @@ def test_every_measured_token_that_is_worth_something_is_marked_once(inspection:
         if cell_len(_visible(piece))
     ]
     assert re.sub(r"\s", "", "".join(marks)) == "".join(wanted).replace(" ", "")
+
+
+def test_spaces_are_visible_in_tokens_of_nothing_else() -> None:
+    trace = trace_of((" \n<", " \n", "a\rb\n", "end"), (0.0,) * 4, (True,) * 4)
+    wanted = [" ↵", "<␣↵", "a␍b↵", "end"]
+    plain = [line.removeprefix(TEXT) for line in rendered(Inspection((trace,))).splitlines() if line.startswith(TEXT)]
+    assert plain == wanted
+    colored = rendered(Inspection((trace,)), force_terminal=True, color_system="truecolor").splitlines()
+    start = colored.index(wanted[0])
+    assert colored[start : start + 4] == wanted
 
 
 def test_colors_follow_the_information() -> None:

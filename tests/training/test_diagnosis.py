@@ -164,6 +164,10 @@ def test_every_update_logs_entropy():
         alike, _ = run(rewards={"r": lambda completions, value=reward, **_: [value] * len(completions)})
         assert alike[f"iapo/diagnostics/entropy/{present}"] == pytest.approx(alike["entropy"], rel=1e-5)
         assert f"iapo/diagnostics/entropy/{absent}" not in alike
+    form = {"accuracy": lambda completions, **_: [0.0] * len(completions)}
+    form |= {"form": lambda completions, **_: [float(index % 2) for index in range(len(completions))]}
+    wrong, _ = run(rewards=form)
+    assert "iapo/diagnostics/entropy/correct" not in wrong, "form makes no wrong answer right"
     plain, _ = run(assigner=GroupRelative(), estimator=NoInformation(), diagnose=True)
     assert SLOPE not in plain
     assert f"{CHANGE}/first_order" in plain

@@ -1,5 +1,7 @@
 """What a command tells of its progress, and that tokens are counted as they are sampled."""
 
+import threading
+
 import torch
 
 from iapo.embedded import model_path
@@ -63,3 +65,28 @@ def test_the_innermost_phase_is_told_and_then_the_outer_one_again(capsys, monkey
         assert set(told[1:]) == {"iapo train: sampling"}, "the first may be of the moment before"
         progress._thread.join(0.7)
     assert set(capsys.readouterr().err.splitlines()) == {"iapo train: setting up"}
+
+
+def test_a_phase_that_ends_while_it_is_told_ends_nothing(capsys, monkeypatch):
+    monkeypatch.setattr("iapo.training.progress._ANNOUNCED_AFTER", 0.0)
+    with CommandProgress("iapo train") as progress:
+
+        class EndsBehind:
+            """The lock, behind which the phase is over as soon as the thread has let go of it."""
+
+            def __init__(self):
+                self.lock = progress._lock
+
+            def __enter__(self):
+                self.lock.acquire()
+
+            def __exit__(self, *error):
+                if threading.current_thread() is progress._thread:
+                    progress._line = None
+                self.lock.release()
+
+        progress._lock = EndsBehind()
+        with progress.phase("loading a model"):
+            progress._thread.join(0.7)
+        assert progress._thread.is_alive()
+    assert capsys.readouterr().err == "iapo train: loading a model\n"

@@ -91,6 +91,7 @@ def test_other_commands_get_what_concerns_them(real: str) -> None:
 
 def test_a_resumed_run_keeps_what_it_began_with(real: str, tmp_path: Path) -> None:
     kept = {
+        "eval_batch": None,
         "prompts_per_step": 5,
         "sampler": {"class_path": "iapo.CompactingSampler", "init_args": {"max_new_tokens": 77}},
         "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.25}},
@@ -99,6 +100,11 @@ def test_a_resumed_run_keeps_what_it_began_with(real: str, tmp_path: Path) -> No
     settings, _ = parsed(train_parser, "train", "--model", real, "--output", str(tmp_path), "--resume")
     assert (settings.prompts_per_step, settings.sampler.init_args.max_new_tokens) == (5, 77)
     assert settings.optimizer.init_args.lr == 0.25
+    assert settings.eval_batch is None
+    for damaged in ("[1]", "{"):
+        (tmp_path / "config.json").write_text(damaged)
+        settings, _ = parsed(train_parser, "train", "--model", real, "--output", str(tmp_path), "--resume")
+        assert settings.prompts_per_step == 4
     fresh, _ = parsed(train_parser, "train", "--model", real, "--output", str(tmp_path))
     assert fresh.prompts_per_step == 4
 

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from iapo.comparison.running.results import BASE_FOLDER, evaluation_file, is_eva
 from iapo.comparison.running.settings import instantiate
 from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate
 from iapo.rewards import in_style
+from iapo.rewards.rollouts import score_rollout
 from iapo.tasks import Classifier, Task
 from iapo.training.checkpoint import latest_checkpoint
 from iapo.training.finding_style import choose_style
@@ -27,7 +29,7 @@ from iapo.training.settings import PolicySource, ProblemSource
 from iapo.training.styles import sampler_in_style
 
 
-def evaluate_run(problems: Path, run: Path) -> None:
+def evaluate_run(problems: Path, run: Path, reward_time_limit: float | None = None) -> None:
     """Evaluate the last checkpoint of a run.
 
     Args:
@@ -36,6 +38,8 @@ def evaluate_run(problems: Path, run: Path) -> None:
             starts from. ``evaluation-SPLIT.json`` is written there: what `iapo.evaluation.EvaluationResult.save` writes
             and, as far as the task knows them, mean tokens of each class per completion and the length of the shortest
             sufficient completion, per problem.
+        reward_time_limit: seconds that a reward function may take over completions that are sampled together; ``None``:
+            no limit.
 
     Raises:
         FileNotFoundError: a trained run whose checkpoints are gone, or budgets that follow from the base model before
@@ -79,6 +83,7 @@ def evaluate_run(problems: Path, run: Path) -> None:
             batch=content["batch"],
             keep_texts=True,
             forced=forced,
+            score=partial(score_rollout, time_limit=reward_time_limit),
         )
     metadata = {
         "problems": digest(problems),
@@ -174,4 +179,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Evaluate a run of a comparison.")
     parser.add_argument("problems", type=Path, help="a file problems-SPLIT.json")
     parser.add_argument("run", type=Path, help="the run folder")
+    parser.add_argument("--reward_time_limit", type=float, help="seconds of a reward function; left out: no limit")
     evaluate_run(**vars(parser.parse_args()))

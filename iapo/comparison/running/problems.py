@@ -14,6 +14,7 @@ from iapo.rewards import check_columns, check_references
 from iapo.tasks import Row, hold_out
 from iapo.tasks.messages import problem_key, problem_of
 from iapo.training.fitting import Room, reserved_by
+from iapo.training.folder import write_text
 from iapo.training.parser import keeps_rows_apart, max_new_tokens
 from iapo.training.plain_files import digests
 from iapo.training.settings import ProblemSource
@@ -85,7 +86,7 @@ def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
         }
         if split == "test" and plan.evaluation.forced is not None:
             content["forced"] = asdict(plan.evaluation.forced)
-        problems_path(folder, split).write_text(json.dumps(content, default=_as_text) + "\n", encoding="utf-8")
+        write_text(problems_path(folder, split), json.dumps(content, default=_as_text) + "\n")
 
 
 def _as_text(value: Any) -> str:

@@ -15,6 +15,7 @@ from iapo.comparison.running.problems import problems_path
 from iapo.comparison.running.results import BASE_FOLDER, is_evaluated
 from iapo.comparison.running.runner import Job, Outcome, Stage
 from iapo.comparison.running.settings import Settings
+from iapo.training.folder import write_text
 from iapo.training.log import read_metrics
 from iapo.training.progress import rate, summary
 from iapo.training.report import REPORT
@@ -35,7 +36,8 @@ def run_plan(plan: Plan, folder: Path, execute: Execute) -> dict[str, Outcome]:
     Returns:
         How each job went, by its folder.
     """
-    base = Job("base", folder / BASE_FOLDER, (_evaluate(folder, BASE_FOLDER, "test"),), lambda: (0.0, "evaluating"))
+    evaluation = _evaluate(plan, folder, BASE_FOLDER, "test")
+    base = Job("base", folder / BASE_FOLDER, (evaluation,), lambda: (0.0, "evaluating"))
     outcomes: dict[str, Outcome] = {}
     first = [run_job(plan, folder, run) for run in [*plan.tuning_runs(), *plan.reporting_runs(plan.untuned())]]
     if plan.evaluation.budgets_follow:
@@ -57,7 +59,7 @@ def run_job(plan: Plan, folder: Path, run: Run) -> Job:
     """Training and evaluation of a run as a job; its ``settings.yaml`` is written."""
     run_folder = folder / run.folder
     run_folder.mkdir(parents=True, exist_ok=True)
-    (run_folder / "settings.yaml").write_text(yaml.safe_dump(run_settings(run), sort_keys=False))
+    write_text(run_folder / "settings.yaml", yaml.safe_dump(run_settings(run), sort_keys=False))
     settings = run.method.settings[run.setting]
     flags = f"--config={run_folder / 'settings.yaml'}", f"--output={run_folder}", "--resume"
     train = Stage((sys.executable, "-m", "iapo.cli", "train", *flags), (run_folder / REPORT).exists)
@@ -75,7 +77,7 @@ def run_job(plan: Plan, folder: Path, run: Run) -> Job:
         line = f"update {last['step']} of {settings['steps']}  {summary(last)}  {speed}"
         return max(done, last["step"] / settings["steps"]), line
 
-    return Job(run.folder, run_folder, (train, _evaluate(folder, run.folder, run.split)), progress)
+    return Job(run.folder, run_folder, (train, _evaluate(plan, folder, run.folder, run.split)), progress)
 
 
 def check_folders(plan: Plan, folder: Path) -> None:
@@ -108,7 +110,9 @@ def _differences(found: Any, wanted: Settings) -> list[str]:
     ]
 
 
-def _evaluate(folder: Path, run: str, split: Split) -> Stage:
+def _evaluate(plan: Plan, folder: Path, run: str, split: Split) -> Stage:
     files = str(problems_path(folder, split)), str(folder / run)
-    command = (sys.executable, "-m", "iapo.comparison.running.evaluate", *files)
+    limit = plan.evaluation.settings.get("reward_time_limit")
+    limited = () if limit is None else (f"--reward_time_limit={limit}",)
+    command = (sys.executable, "-m", "iapo.comparison.running.evaluate", *files, *limited)
     return Stage(command, lambda: is_evaluated(folder, run, split))

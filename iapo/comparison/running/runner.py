@@ -144,8 +144,9 @@ def run_jobs(
                 time.sleep(_POLL if running else 0)
         finally:
             for each in running:
-                os.killpg(each.process.pid, signal.SIGKILL)
-                each.process.wait()
+                if each.process.poll() is None:
+                    os.killpg(each.process.pid, signal.SIGKILL)
+                    each.process.wait()
     return outcomes | {job.name: Outcome("interrupted") for job in waiting}
 
 

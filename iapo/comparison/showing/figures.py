@@ -74,18 +74,14 @@ def chart(
     return f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
 
-def stacked_bars(
-    rows: Sequence[tuple[str, str, Sequence[tuple[str, float]]]], unit: str, width: int = 880, marks: str = "k"
-) -> str:
-    """Horizontal bars, each of the same parts in the same colors.
+def stacked_bars(rows: Sequence[tuple[str, str, Sequence[tuple[str, float]]]], unit: str) -> str:
+    """Horizontal bars, each of the same parts in the same colors, the style's ``k0``, ``k1`` and so on.
 
     Args:
         rows: label, link, and the parts: name and size.
         unit: of the sizes.
-        width: of the chart.
-        marks: the colors' class, numbered by part.
     """
-    left, row, bottom = 150, 26, 40
+    width, left, row, bottom = 880, 150, 26, 40
     most = max((sum(size for _, size in parts) for _, _, parts in rows), default=0.0)
     if most <= 0:
         return ""
@@ -101,7 +97,7 @@ def stacked_bars(
         for number, (name, size) in enumerate(parts):
             x1, x2 = across(start), across(start + size)
             title = _title(f"{label}: {name} {size:.2f}")
-            bars += f'<rect class="{marks}{number}" x="{x1:.1f}" y="{y}" width="{x2 - x1:.1f}" height="{row - 8}">'
+            bars += f'<rect class="k{number}" x="{x1:.1f}" y="{y}" width="{x2 - x1:.1f}" height="{row - 8}">'
             bars += f"{title}</rect>"
             start += size
         text = f'<text class="y" x="{left - 8}" y="{y + 13}">{escape(label)}</text>'

@@ -1,4 +1,4 @@
-"""Tables of a page about the methods."""
+"""Tables of a page about the methods, and their columns, which the report has too."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,11 +11,18 @@ from iapo.evaluation import Interval
 Column = tuple[str, str, str]
 """The head of a column, the measure in it, and a format of Python's for numbers."""
 
+DIFFERENCES: Sequence[Column] = (
+    ("accuracy", "accuracy", "+.3f"),
+    ("accuracy, hardest third", "accuracy_hard", "+.3f"),
+    ("mean length", "mean_length", "+.1%"),
+    ("area over budgets", "budget_area", "+.3f"),
+)
+"""The columns of what a method differs in from the reference."""
 
-def methods(summary: Summary) -> str:
-    """Every method with its measures."""
-    k = summary.ks[-1]
-    columns = [
+
+def measures(k: int) -> list[Column]:
+    """The columns of a method's measures, of several samples those at ``k``."""
+    return [
         ("accuracy", "accuracy", ".3f"),
         ("mean length", "mean_length", ".1f"),
         ("above shortest", "excess", ".1f"),
@@ -25,7 +32,11 @@ def methods(summary: Summary) -> str:
         ("greedy accuracy", "greedy_accuracy", ".3f"),
         ("greedy length", "greedy_length", ".1f"),
     ]
-    columns = _known(summary, columns)
+
+
+def methods(summary: Summary) -> str:
+    """Every method with its measures."""
+    columns = _known(summary, measures(summary.ks[-1]))
     rows = []
     for method in summary.methods:
         mark = " †" if method.name in summary.front else ""
@@ -59,13 +70,7 @@ def lengths(summary: Summary) -> str:
 
 def differences(summary: Summary) -> str:
     """Every method against the reference; empty if the reference has no runs."""
-    columns = [
-        ("accuracy", "accuracy", "+.3f"),
-        ("accuracy, hardest third", "accuracy_hard", "+.3f"),
-        ("mean length", "mean_length", "+.1%"),
-        ("area over budgets", "budget_area", "+.3f"),
-    ]
-    columns = [column for column in columns if any(column[1] in method.differences for method in summary.methods)]
+    columns = [column for column in DIFFERENCES if any(column[1] in method.differences for method in summary.methods)]
     rows = [
         [(escaped(method.name), "text"), *_cells(method, method.differences, columns)]
         for method in summary.methods

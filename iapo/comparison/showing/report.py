@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 
+from iapo.comparison.showing.method_tables import DIFFERENCES, measures
 from iapo.comparison.showing.rows import result_row
 from iapo.comparison.showing.summary import Summary
 from iapo.evaluation import Interval
@@ -51,45 +52,29 @@ def ranged(interval: Interval | None, form: str = ".3f") -> str:
 
 
 def _methods_table(summary: Summary) -> list[str]:
-    k = summary.ks[-1]
-    rows = []
-    for method in summary.methods:
-        m = method.measures
-        rows.append(
-            [
-                f"{method.name}{' †' if method.name in summary.front else ''}",
-                method.setting,
-                ranged(m["accuracy"]),
-                ranged(m["mean_length"], ".1f"),
-                ranged(m.get("excess"), ".1f"),
-                ranged(m.get("accuracy_hard")),
-                ranged(m[f"pass@{k}"]),
-                ranged(m[f"ratio@{k}"], ".4f"),
-                ranged(m["greedy_accuracy"]),
-                ranged(m["greedy_length"], ".1f"),
-                f"{method.tokens_sampled:.0f}",
-                f"{method.seconds:.0f}",
-                str(len(method.runs)),
-            ]
-        )
-    head = ["method", "setting", "accuracy", "mean length", "above shortest", "accuracy, hardest third", f"Pass@{k}"]
-    head += [f"Ratio@{k}", "greedy accuracy", "greedy length", "tokens sampled", "seconds", "runs"]
+    columns = measures(summary.ks[-1])
+    rows = [
+        [
+            f"{method.name}{' †' if method.name in summary.front else ''}",
+            method.setting,
+            *(ranged(method.measures.get(key), form) for _, key, form in columns),
+            f"{method.tokens_sampled:.0f}",
+            f"{method.seconds:.0f}",
+            str(len(method.runs)),
+        ]
+        for method in summary.methods
+    ]
+    head = ["method", "setting", *(name for name, _, _ in columns), "tokens sampled", "seconds", "runs"]
     return _markdown(head, rows)
 
 
 def _differences_table(summary: Summary) -> list[str]:
     rows = [
-        [
-            method.name,
-            ranged(method.differences.get("accuracy"), "+.3f"),
-            ranged(method.differences.get("accuracy_hard"), "+.3f"),
-            ranged(method.differences.get("mean_length"), "+.1%"),
-            ranged(method.differences.get("budget_area"), "+.3f"),
-        ]
+        [method.name, *(ranged(method.differences.get(key), form) for _, key, form in DIFFERENCES)]
         for method in summary.methods
         if method.differences
     ]
-    return _markdown(["method", "accuracy", "accuracy, hardest third", "mean length", "area over budgets"], rows)
+    return _markdown(["method", *(name for name, _, _ in DIFFERENCES)], rows)
 
 
 def _budget_table(summary: Summary) -> list[str]:

@@ -178,3 +178,19 @@ def test_processes_of_a_killed_parent_keep_the_folder(tmp_path):
         except OSError:
             time.sleep(0.05)
     pytest.fail("the lock outlived the processes")
+
+
+def test_an_error_is_raised_though_other_processes_have_ended_by_themselves(tmp_path):
+    def event(job: Job, what: str) -> None:
+        if what == "finished":
+            raise ZeroDivisionError(job.name)
+
+    def poll(running: list[Job]) -> None:
+        deadline = time.monotonic() + 60
+        while running and not all(each.finished for each in running) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.5)
+
+    jobs = [job(tmp_path, name, GOOD) for name in ("a", "b")]
+    with pytest.raises(ZeroDivisionError):
+        run_jobs(jobs, 2, 1, listener=Listener(event, poll))
