@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from iapo.cli import main
+from iapo.cli import COMMANDS, main
+from iapo.commands.flags import parser_of
 from iapo.embedded import generate_problems, rows
 from iapo.training.settings import ProblemSource, RunSettings
 
@@ -348,3 +349,10 @@ def test_print_config_round_trips_through_yaml(tmp_path, call):
     assert "iapo/information_per_token" not in logged[0]
     assert logged[0]["iapo/shaped_reward"] == logged[0]["reward"], "limit 64"
     assert logged[3]["iapo/shaped_reward"] == 0, "limit 17"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_flags_are_spelled_as_they_are_told(command):
+    """With underscores, as settings in a file."""
+    options = [option for action in parser_of(command)._actions for option in action.option_strings]
+    assert not [option for option in options if "-" in option.removeprefix("--") and option != "-h"]
