@@ -215,17 +215,13 @@ def _results(
 def _warn_of_trained(source: str, problems: ProblemSource, held_out: Sequence[Row]) -> None:
     """Warn of problems that the run of a checkpoint trained on, if it had the data of this evaluation."""
     folder = Path(source).expanduser().resolve()
-    kept = folder.parent / "config.json"
-    if problems.task is not None or not (folder / "state.json").is_file() or not kept.is_file():
+    if problems.task is not None or not (folder / "state.json").is_file():
         return
-    run = json.loads(kept.read_text(encoding="utf-8"))
-    same_file = Path(run["data"]).expanduser().resolve() == Path(problems.data).expanduser().resolve()
-    if not same_file or (run["task"], run["split"], run["data_config"]) != (None, problems.split, problems.data_config):
+    try:
+        run = json.loads((folder.parent / "config.json").read_text(encoding="utf-8"))
+        seen = _trained_on(run, problems)
+    except (OSError, ValueError, KeyError, TypeError):  # no settings, damaged ones, or other data by now
         return
-    own = dataclasses.replace(problems, **{name: run[name] for name in _ROWS})
-    of_run = own.load(run["seed"])
-    training, _ = split_indices(of_run, run["eval_problems"], without=own.examples(of_run, run["seed"]))
-    seen = keys_of([of_run[index] for index in training])
     if trained := sum(key in seen for key in keys_of(held_out)):
         warnings.warn(
             f"problems: {source} was trained on {trained} of these {len(held_out)}; its run held out "
@@ -233,6 +229,17 @@ def _warn_of_trained(source: str, problems: ProblemSource, held_out: Sequence[Ro
             "evaluates on none that it knows",
             stacklevel=2,
         )
+
+
+def _trained_on(run: dict[str, Any], problems: ProblemSource) -> set[str]:
+    """The keys of the problems that a run with these settings trains on; none if its data are others."""
+    same_file = Path(run["data"]).expanduser().resolve() == Path(problems.data).expanduser().resolve()
+    if not same_file or (run["task"], run["split"], run["data_config"]) != (None, problems.split, problems.data_config):
+        return set()
+    own = dataclasses.replace(problems, **{name: run[name] for name in _ROWS})
+    rows = own.load(run["seed"])
+    training, _ = split_indices(rows, run["eval_problems"], without=own.examples(rows, run["seed"]))
+    return set(keys_of([rows[index] for index in training]))
 
 
 def _numbers(
