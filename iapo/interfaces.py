@@ -80,12 +80,14 @@ class Sampler(ABC):
             ``len(prompts) * group_size`` completions; ``group_ids[i]`` is the index of the prompt of row ``i``.
 
         Raises:
-            TypeError: the hook returned no `Rollout`.
+            TypeError: one text in place of several, or the hook returned no `Rollout`.
             ValueError: no prompts, an empty prompt, ``group_size`` below 1, or a hook that returned another number of
                 completions or wrong groups: ids that are no indices of prompts, or two prompts in one group.
         """
         if group_size < 1:
             raise ValueError(f"group_size: got {group_size}, want at least 1")
+        if isinstance(prompts, str):
+            raise TypeError(f"prompts: got the text {prompts!r:.80}, want a list of prompts")
         if len(prompts) == 0:
             raise ValueError("prompts: got none, want at least one")
         empty = [index for index, prompt in enumerate(prompts) if len(prompt) == 0]

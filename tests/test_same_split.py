@@ -111,6 +111,7 @@ def test_what_is_dropped_for_its_length_does_not_move_the_split(
     rows = [{"prompt": f"3+8-[{n}]={'+' * (n * 5)}", "answer": "1"} for n in range(COUNT)]
     (tmp_path / "a.json").write_text(json.dumps(rows))
     train = ["train", "--data", str(tmp_path / "a.json"), "--eval_problems", str(HELD), "--output", str(tmp_path / "r")]
+    train += ["--prompts_per_step", "2"]
     evaluation = ["eval", "--data", str(tmp_path / "a.json"), "--problems", str(HELD), "--samples", "1", *STYLE]
     assert main([*train, "--sampler.max_new_tokens", "150"]) == 1
     message = capsys.readouterr().err

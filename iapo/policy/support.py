@@ -32,8 +32,15 @@ def check_causal(model: nn.Module) -> None:
     It reads the config and runs no forward. A module without a config passes.
 
     Raises:
-        UnsupportedModelError: tokens see later ones, or positions start at an offset.
+        UnsupportedModelError: tokens see later ones, positions start at an offset, or PEFT puts a learned prompt in
+            front of each text.
     """
+    kind = learned_prompt(model)
+    if kind is not None:
+        raise UnsupportedModelError(
+            f"model: {kind} puts virtual tokens in front of each text, which masks and positions do not know, so the "
+            "log-probabilities of a padded text would be silently wrong; use adapters of weights, such as LoraConfig"
+        )
     config = _config(model)
     if config is None:
         return
@@ -74,6 +81,16 @@ def check_text(model: nn.Module, mask: Bool[Tensor, "batch width"]) -> None:
             "takes no position_ids), so log-probabilities would be silently wrong; use prompts of one length, or a "
             "model that takes position_ids"
         )
+
+
+def learned_prompt(model: nn.Module) -> str | None:
+    """The name of PEFT's configuration if a model's prompt is learned (prefix, prompt and p-tuning), else ``None``."""
+    try:
+        adapters = getattr(unwrap(model), "peft_config", None)
+    except TypeError:
+        return None
+    kinds = () if adapters is None else adapters.values()
+    return next((type(each).__name__ for each in kinds if getattr(each, "is_prompt_learning", False)), None)
 
 
 def layer_types(config: Any) -> set[str]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers.core_model_loading import revert_weight_conversion
 
 from iapo.policy.forward import UnsupportedModelError, unwrap
+from iapo.policy.support import learned_prompt
 
 _WORDS = 1024
 """Words of 64 bits in a row of a weight's bits."""
@@ -48,7 +49,7 @@ def base_model(model: nn.Module) -> Any:
     inner = unwrap(model)
     if not hasattr(inner, "peft_config"):
         return inner
-    if any(getattr(each, "is_prompt_learning", False) for each in inner.peft_config.values()):
+    if learned_prompt(inner) is not None:
         raise UnsupportedModelError(
             "model: prompts that are learned (prefix, prompt and p-tuning) are no weights of the model, which could be "
             "handed to an engine; use adapters of weights such as LoRA, or a sampler that calls the model itself"

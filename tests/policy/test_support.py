@@ -93,6 +93,17 @@ def test_a_bidirectional_gemma_is_refused():
     completion_logprobs(build("gemma3_text", **extra), rollout())
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # PEFT's own use of transformers
+@pytest.mark.parametrize("kind", ["PromptTuningConfig", "PrefixTuningConfig"])
+def test_learned_prompts_are_refused(kind):
+    """PEFT drops the explicit positions, so that left padding moved log-probabilities by nats."""
+    peft = pytest.importorskip("peft")
+    adapted = peft.get_peft_model(tiny_model("llama"), getattr(peft, kind)(task_type="CAUSAL_LM", num_virtual_tokens=3))
+    refuses(adapted, kind, rollout())
+    lora = peft.get_peft_model(tiny_model("llama"), peft.LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear"))
+    completion_logprobs(lora, rollout())
+
+
 @pytest.mark.parametrize("kind", ["dynamic", "longrope"])
 def test_rotations_that_turn_are_refused_beyond_that(kind):
     limit = 11

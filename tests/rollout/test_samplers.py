@@ -256,6 +256,12 @@ def test_wrong_settings_are_refused(sampler_class: Class, wrong: dict[str, objec
         dataclasses.replace(sampler, **wrong)
 
 
+def test_one_text_in_place_of_several_is_refused(sampler_class: Class) -> None:
+    """Each of its characters was a prompt."""
+    with pytest.raises(TypeError, match=r"prompts: got the text '1\+2=', want a list of prompts"):
+        sampler_class(model_of(), words(), 4)("1+2=", 1)
+
+
 def test_what_cannot_generate_is_refused(sampler_class: Class) -> None:
     class Bare(nn.Module):
         config = None

@@ -9,6 +9,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from iapo.integrations.core import TokenAdvantages
 from iapo.integrations.trl.config import InformationOptions
+from iapo.policy.support import learned_prompt
 
 
 def refuse_trainer(trainer: Any) -> int:
@@ -31,10 +32,10 @@ def refuse_trainer(trainer: Any) -> int:
         )
     if trainer._is_vlm:
         raise ValueError("processing_class: got a processor of images; information is measured of text models only")
-    adapters = getattr(trainer.model, "peft_config", None) or {}
-    for kind in [config for config in adapters.values() if getattr(config, "is_prompt_learning", False)]:
+    kind = learned_prompt(trainer.model)
+    if kind is not None:
         raise ValueError(
-            f"peft_config: got {type(kind).__name__}, whose virtual tokens the mask of the probes does not know; use "
+            f"peft_config: got {kind}, whose virtual tokens the mask of the probes does not know; use "
             "an adapter of weights, such as LoraConfig"
         )
     for which in ("train_dataset", "eval_dataset"):
