@@ -5,7 +5,7 @@
     iapo compare iapo://compare/study_shortcuts --output runs/study_shortcuts
     iapo compare iapo://compare/study_choices --output runs/study_choices
     python benchmarks/study.py runs/study runs/study_shortcuts runs/study_choices
-    python benchmarks/study.py runs/smollm2_small --figure smollm2_sums.png
+    python benchmarks/study.py runs/smollm2_small runs/smollm2_words_small --figure smollm2.png
 
 Writes `results.json` (the rows of these tasks in place of those that it had, other tasks' rows stay), for each folder
 the report of `iapo compare` as `TASK.md`, where GRPO is in it `TASK-targets.md`, where the shortest length is known
