@@ -4,7 +4,8 @@
         docs/study/embedded-choices.md --figure docs/study/accuracy_length.png
     python benchmarks/study_figure.py docs/study/embedded-leave-out.md docs/study/embedded-shortcuts-leave-out.md \\
         --figure docs/study/leave_out.png
-    python benchmarks/study_figure.py docs/study/smollm2-sums.md docs/study/smollm2-words.md --figure docs/study/smollm2.png
+    python benchmarks/study_figure.py docs/study/smollm2-sums.md docs/study/smollm2-words.md \\
+        --figure docs/study/smollm2.png
 
 The tables are written by `benchmarks/study.py`, with the intervals that are drawn here. Names stand at the side,
 each at the end of a line from its point.

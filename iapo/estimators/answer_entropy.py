@@ -160,7 +160,7 @@ class AnswerEntropy(PrefixEstimator):
             prefixes, vocab = logits.shape[1], logits.shape[3]
             entries = rearrange(first * vocab + targets, "batch candidate answer -> batch 1 (candidate answer)")
             chosen = logits.flatten(2).gather(2, entries.expand(-1, prefixes, -1))
-            total = logits.to(torch.promote_types(logits.dtype, torch.float32)).logsumexp(-1)
+            total = logits.logsumexp(-1)
             tokens = chosen.unflatten(2, targets.shape[1:]) - total[:, :, first]
             likelihoods = tokens.masked_fill(~counts[:, None], 0).sum(-1)
             return of_likelihoods(likelihoods.masked_fill(~present[:, None], -torch.inf))

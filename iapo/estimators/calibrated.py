@@ -23,7 +23,7 @@ from iapo.estimators.packed import (
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.estimators.wrapping import WrappingEstimator
 from iapo.policy.forward import UnsupportedModelError, inference_mode, sharded, unwrap
-from iapo.policy.logprobs import at_temperature, token_logprobs
+from iapo.policy.logprobs import token_logprobs
 from iapo.types import Rollout
 
 
@@ -194,8 +194,8 @@ class Calibrated(WrappingEstimator, PrefixEstimator, nn.Module):
                 with torch.enable_grad(), self.adapter.active(model):
                     logits = packed_logits(model, config, part, block.select(rows), cache, at[rows])
                     answers = repeat(targets[rows], "batch answer -> batch prefix answer", prefix=at.shape[1])
-                    logits = at_temperature(logits, self.likelihood.temperature)
-                    values = token_logprobs(logits, answers).masked_fill(~counts[rows, None], 0).sum(-1)
+                    values = token_logprobs(logits, answers, self.likelihood.temperature)
+                    values = values.masked_fill(~counts[rows, None], 0).sum(-1)
                     share = -values[counted[rows]].sum() / counted.sum()
                 share.backward(inputs=list(self.adapter.parameters()))
                 loss = loss + share.detach()

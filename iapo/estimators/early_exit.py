@@ -18,7 +18,7 @@ from iapo.estimators.packed import (
 )
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.ops.padding import pad_rows
-from iapo.policy.logprobs import at_temperature, check_temperature, entropy
+from iapo.policy.logprobs import check_temperature, entropy
 from iapo.types import Rollout
 
 
@@ -99,6 +99,6 @@ class EarlyExitEntropy(PrefixEstimator):
 
         def first_token(logits: Tensor) -> Tensor:
             own = logits[torch.arange(len(logits), device=logits.device), :, last]
-            return entropy(at_temperature(own, self.temperature))
+            return entropy(own, self.temperature)
 
         return probe_prefixes(model, rollout, Block.chain(ids, kept), first_token, at, self.chunk, cache)

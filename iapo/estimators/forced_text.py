@@ -84,8 +84,7 @@ def answer_logits(
         use_cache=False,
         logits_to_keep=answer + 1,
     )
-    logits = output.logits[:, -answer - 1 : -1]
-    return at_temperature(logits.to(torch.promote_types(logits.dtype, torch.float32)), temperature)
+    return at_temperature(output.logits[:, -answer - 1 : -1], temperature)
 
 
 def answer_change(

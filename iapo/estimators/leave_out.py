@@ -23,7 +23,7 @@ from iapo.estimators.packed import (
 from iapo.estimators.spans import SpanRuns, runs_of_spans
 from iapo.interfaces import MIEstimator
 from iapo.policy.forward import inference_mode, unwrap
-from iapo.policy.logprobs import at_temperature, check_prompts, check_temperature, token_logprobs
+from iapo.policy.logprobs import check_prompts, check_temperature, token_logprobs
 from iapo.types import Rollout
 
 _GUARDED = 8
@@ -214,7 +214,7 @@ class LeaveOut(MIEstimator):
         counts = steps < lengths[:, :, None]
 
         def likelihood(logits: Tensor, columns: Tensor) -> Tensor:
-            values = token_logprobs(at_temperature(logits, self.temperature), targets[:, columns])
+            values = token_logprobs(logits, targets[:, columns], self.temperature)
             return values.double().masked_fill(~counts[:, columns], 0).sum(-1)
 
         block = Block.chain(ids, len(steps), lengths)

@@ -19,7 +19,7 @@ from iapo.estimators.packed import (
     probe_prefixes,
 )
 from iapo.estimators.prefix_estimator import PrefixEstimator
-from iapo.policy.logprobs import at_temperature, check_temperature, token_logprobs
+from iapo.policy.logprobs import check_temperature, token_logprobs
 from iapo.rollout.continuation import continuation_ids
 from iapo.types import Rollout
 
@@ -131,11 +131,7 @@ class AnswerLikelihood(PrefixEstimator):
 
         def likelihood(logits: Tensor) -> Tensor:
             chosen = repeat(targets, "batch answer -> batch prefix answer", prefix=logits.shape[1])
-            return (
-                token_logprobs(at_temperature(logits, self.temperature), chosen)
-                .masked_fill(~counts[:, None], 0)
-                .sum(-1)
-            )
+            return token_logprobs(logits, chosen, self.temperature).masked_fill(~counts[:, None], 0).sum(-1)
 
         block = Block.chain(ids, kept=targets.shape[1])
         return probe_prefixes(model, rollout, block, likelihood, at & counts.any(1)[:, None], self.chunk, cache)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from iapo.estimators.packed import MAX_LOGITS, all_reduce_max, check_chunk
 from iapo.interfaces import MIEstimator
 from iapo.policy.forward import inference_mode, unwrap
-from iapo.policy.logprobs import at_temperature, check_prompts, check_temperature, entropy
+from iapo.policy.logprobs import check_prompts, check_temperature, entropy
 from iapo.policy.support import check_text
 from iapo.types import Rollout
 
@@ -86,6 +86,6 @@ class NextTokenEntropy(MIEstimator):
                 # What is wanted of a shorter prompt stands as much further to the left.
                 columns = torch.arange(stop - start, device=ids.device) + spread + least - padding[some, None]
                 values[some, start:stop] = (
-                    entropy(at_temperature(output.logits[:, -kept:], self.temperature)).gather(1, columns).to(dtype)
+                    entropy(output.logits[:, -kept:], self.temperature).gather(1, columns).to(dtype)
                 )
         return values

@@ -18,12 +18,15 @@ _SLICE = 2**24
 
 
 @shape_checked
-def token_logprobs(logits: Float[Tensor, "*axes vocab"], ids: Int[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+def token_logprobs(
+    logits: Float[Tensor, "*axes vocab"], ids: Int[Tensor, "*axes"], temperature: float | int = 1.0
+) -> Float[Tensor, "*axes"]:
     """Log-probability of ``ids`` under ``softmax(logits)``: ``logits[ids] - logsumexp(logits)``.
 
     Args:
         logits: unnormalized log-probabilities; ``-inf`` entries are ruled out.
         ids: one vocabulary index per distribution.
+        temperature: logits are divided by it, in the precision of the result.
 
     Returns:
         Nats, fp32 or better.
@@ -36,17 +39,20 @@ def token_logprobs(logits: Float[Tensor, "*axes vocab"], ids: Int[Tensor, "*axes
     flat, chosen = logits.reshape(-1, logits.shape[-1]), ids.reshape(-1, 1)
     parts = [
         rows.gather(-1, index).squeeze(-1) - rows.logsumexp(-1)
-        for rows, index in ((_wide(part), chosen[start:stop]) for part, start, stop in _slices(flat))
+        for rows, index in (
+            (at_temperature(part, temperature), chosen[start:stop]) for part, start, stop in _slices(flat)
+        )
     ]
     return _join(parts, ids.shape, flat)
 
 
 @shape_checked
-def entropy(logits: Float[Tensor, "*axes vocab"]) -> Float[Tensor, "*axes"]:
+def entropy(logits: Float[Tensor, "*axes vocab"], temperature: float | int = 1.0) -> Float[Tensor, "*axes"]:
     """Shannon entropy ``-sum_v p_v log p_v`` of ``p = softmax(logits)``, in nats.
 
     Args:
         logits: unnormalized log-probabilities; ``-inf`` entries are ruled out and add nothing.
+        temperature: logits are divided by it, in the precision of the result.
 
     Returns:
         Nats in fp32 or better, between 0 and ``log(vocab)``.
@@ -59,10 +65,11 @@ def entropy(logits: Float[Tensor, "*axes vocab"]) -> Float[Tensor, "*axes"]:
     flat = logits.reshape(-1, logits.shape[-1])
     parts = []
     for part, _, _ in _slices(flat):
-        logp = _wide(part).log_softmax(-1)
+        wide = at_temperature(part, temperature)
+        logp = wide.log_softmax(-1)
         # Fill before the product: filling after it would leave 0 * inf in the gradient.
         logp = logp.masked_fill(logp == -torch.inf, 0) if bool((logp == -torch.inf).any()) else logp
-        p = logp.exp().masked_fill(_wide(part) == -torch.inf, 0)
+        p = logp.exp().masked_fill(wide == -torch.inf, 0)
         parts.append(-(p * logp).sum(-1))
     return _join(parts, logits.shape[:-1], flat)
 
@@ -81,8 +88,9 @@ def check_prompts(rollout: Rollout) -> None:
 
 
 def at_temperature(logits: Tensor, temperature: float) -> Tensor:
-    """``logits / temperature``: those of the distribution that a sampler at this temperature samples from."""
-    return logits if temperature == 1 else logits / temperature
+    """``logits / temperature`` in fp32 or better: those of the distribution that a sampler at this temperature has."""
+    wide = _wide(logits)
+    return wide if temperature == 1 else wide / temperature
 
 
 @shape_checked
@@ -126,12 +134,11 @@ def completion_logprobs(
         use_cache=False,
         logits_to_keep=token + 1,
     ).logits[:, :-1]
-    logits = at_temperature(logits, temperature)
     padding = ~rollout.completion_mask
-    logprobs = token_logprobs(logits, rollout.completion_ids).masked_fill(padding, 0)
+    logprobs = token_logprobs(logits, rollout.completion_ids, temperature).masked_fill(padding, 0)
     if not with_entropy:
         return logprobs, None
-    return logprobs, entropy(logits.detach()).masked_fill(padding, 0)
+    return logprobs, entropy(logits.detach(), temperature).masked_fill(padding, 0)
 
 
 def _wide(logits: Tensor) -> Tensor:

@@ -84,15 +84,16 @@ class _Recorder(LogitsProcessor):
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         check_logits(scores)
         if self.logits is not None:
-            self.chosen.append(token_logprobs(self.logits, input_ids[:, -1]))
-        self.logits = scores if self.temperature == 1 else scores / self.temperature
+            self.chosen.append(token_logprobs(self.logits, input_ids[:, -1], self.temperature))
+        self.logits = scores
         return scores
 
     def finish(self, tokens: Int[Tensor, "batch token"]) -> Float[Tensor, "batch token"]:
         """The log-probabilities of all ``tokens``; the last were chosen after the last call."""
         assert self.logits is not None
         # Some devices let `generate` run one step past the end and drop it again: the tokens say how many count.
-        return torch.stack([*self.chosen, token_logprobs(self.logits, tokens[:, -1])][: tokens.shape[1]], 1)
+        last = token_logprobs(self.logits, tokens[:, -1], self.temperature)
+        return torch.stack([*self.chosen, last][: tokens.shape[1]], 1)
 
 
 class _Stopping(StoppingCriteria):

@@ -70,6 +70,17 @@ def test_reduced_precision_is_reduced_in_fp32():
     torch.testing.assert_close(entropy(logits), entropy(logits.float()))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize("temperature", [0.3, 0.7, 2])
+def test_the_temperature_divides_in_fp32(dtype, temperature):
+    logits, ids = (8 * torch.randn(5, 50)).to(dtype), torch.randint(0, 50, (5,))
+    exact = (logits.double() / temperature).log_softmax(-1)
+    chosen = exact.gather(1, ids[:, None])[:, 0].float()
+    torch.testing.assert_close(token_logprobs(logits, ids, temperature), chosen, atol=1e-5, rtol=1e-5)
+    expected = -(exact.exp() * exact).sum(-1).float()
+    torch.testing.assert_close(entropy(logits, temperature), expected, atol=1e-5, rtol=1e-5)
+
+
 @given(rollout=rollouts(), family=st.sampled_from(["llama", "gpt2"]), temperature=st.sampled_from([0.7, 1.0, 2.0]))
 @settings(max_examples=15, deadline=None)
 def test_completion_logprobs_against_single_unpadded_forwards(rollout, family, temperature):

@@ -13,7 +13,7 @@ from iapo.estimators.packed.attention import FLEX
 from iapo.estimators.packed.matmul import fast_matmul
 from iapo.estimators.packed.memory import MAX_LOGITS
 from iapo.policy.forward import cache_argument, positions, unwrap
-from iapo.policy.logprobs import at_temperature, token_logprobs
+from iapo.policy.logprobs import token_logprobs
 from iapo.policy.ranks import all_reduce_max, is_collective
 from iapo.policy.support import check_length, check_text
 from iapo.types import Rollout
@@ -141,7 +141,7 @@ def fill_cache_and_score(
     for logits in _fill(model, ids, cache, tokens, scored=token + 1):
         following = rollout.completion_ids[:, start : start + logits.shape[1]]
         start += following.shape[1]
-        parts.append(token_logprobs(at_temperature(logits[:, : following.shape[1]], temperature), following))
+        parts.append(token_logprobs(logits[:, : following.shape[1]], following, temperature))
     return cache, torch.cat(parts, 1).masked_fill(~rollout.completion_mask, 0)
 
 
