@@ -112,9 +112,17 @@ def test_losses(loss, options):
     contracts.loss_values(loss, DEVICE)
 
 
-@pytest.mark.parametrize("sampler", ["CompactingSampler", "TransformersSampler"])
-def test_samplers(sampler):
-    contracts.sampler_contract(sampler, DEVICE, listed)
+@pytest.mark.parametrize("sampler", [CompactingSampler, TransformersSampler])
+@pytest.mark.parametrize("settings", [{}, {"top_p": 0.9, "temperature": 0.7, "max_batch": 4}, {"temperature": 0.0}])
+def test_samplers(sampler, settings):
+    found = []
+    for place in ("cpu", NAME):
+        torch.manual_seed(0)
+        sample = sampler(listed.sampled_model().to(place), listed.TOKENIZER, max_new_tokens=8, **settings)
+        found.append(sample([[9, 12, 13], [20]], 3))
+    assert found[1].completion_ids.device == found[1].sampler_logprobs.device == DEVICE
+    assert found[1].completion_ids.tolist() == found[0].completion_ids.tolist()
+    torch.testing.assert_close(found[1].sampler_logprobs.cpu(), found[0].sampler_logprobs, atol=CLOSE, rtol=0)
 
 
 @pytest.mark.parametrize("sampler", [CompactingSampler, TransformersSampler])
@@ -140,20 +148,29 @@ def test_samplers_that_stop_at_a_text(sampler):
     ids=["left out", "a reference and epochs", "reference answers", "diagnosed", "resampled"],
 )
 def test_updates_have_the_metrics_and_weights_of_the_cpu(parts):
-    expected, weights = run(updates=2, micro_batch=8, **parts)
-    found, moved = run(updates=2, micro_batch=8, model=embedded_model().to(NAME), **parts)
+    expected, weights = run(micro_batch=8, **parts)
+    found, moved = run(micro_batch=8, model=embedded_model().to(NAME), **parts)
     assert moved.device == DEVICE
     torch.testing.assert_close(moved.cpu(), weights, atol=CLOSE, rtol=0)
     for name, value in expected.items():
         if "time" not in name:
-            assert found[name] == pytest.approx(value, abs=CLOSE, nan_ok=True), name
+            assert found[name] == pytest.approx(value, abs=CLOSE, rel=CLOSE, nan_ok=True), name
 
 
 def test_the_commands_take_the_device(tmp_path, capsys):
     device = ["--device", NAME]
     for output, where in (("there", device), ("here", ["--device", "cpu"])):
         train = ["train", "--output", str(tmp_path / output), "--checkpoint_every", "1", "--eval_problems", "2", *where]
-        train += ["--eval_samples", "1", "--prompts_per_step", "2", "--group_size", "3"]
+        train += [
+            "--eval_samples",
+            "1",
+            "--prompts_per_step",
+            "2",
+            "--group_size",
+            "3",
+            "--sampler.max_new_tokens",
+            "16",
+        ]
         assert main([*train, "--steps", "1"]) == 0
         assert main([*train, "--steps", "2", "--resume"]) == 0
     there, here = (
@@ -163,9 +180,10 @@ def test_the_commands_take_the_device(tmp_path, capsys):
     for found, expected in zip(there, here, strict=True):
         for name, value in expected.items():
             if "time" not in name:
-                assert found[name] == pytest.approx(value, abs=CLOSE, nan_ok=True), name
+                assert found[name] == pytest.approx(value, abs=CLOSE, rel=CLOSE, nan_ok=True), name
     model, page = str(tmp_path / "there" / "checkpoint-2"), tmp_path / "page.html"
-    few = ["--problems", "3", "--samples", "2", "--budgets", "[8]"]
+    device += ["--sampler.max_new_tokens", "16"]
+    few = ["--problems", "2", "--samples", "2", "--budgets", "[8]"]
     assert main(["eval", "--models", f"[{model}]", *few, *device]) == 0
     assert main(["inspect", "--model", model, "--html", str(page), *device]) == 0
     assert page.stat().st_size
