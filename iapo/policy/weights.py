@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers.core_model_loading import revert_weight_conversion
 
-from iapo.policy.forward import UnsupportedModelError, unwrap
-from iapo.policy.support import learned_prompt
+from iapo.policy.forward import unwrap
 
 _WORDS = 1024
 """Words of 64 bits in a row of a weight's bits."""
@@ -25,10 +24,8 @@ def checkpoint_weights(model: nn.Module) -> dict[str, Tensor]:
     a head tied to the embeddings, has the first.
 
     Args:
-        model: a causal language model of transformers, possibly wrapped (DDP, PEFT).
-
-    Raises:
-        UnsupportedModelError: adapters that change no weights, such as prompts that are learned.
+        model: a causal language model of transformers, possibly wrapped (DDP, PEFT), which `check_causal` lets pass: a
+            prompt that is learned is no weight of it.
     """
     inner = base_model(model)
     weights: dict[str, Tensor] = {}
@@ -41,20 +38,10 @@ def checkpoint_weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def base_model(model: nn.Module) -> Any:
-    """The model of transformers inside wrappers, one of PEFT among them.
-
-    Raises:
-        UnsupportedModelError: as `checkpoint_weights`.
-    """
+    """The model of transformers inside wrappers, one of PEFT among them."""
     inner = unwrap(model)
-    if not hasattr(inner, "peft_config"):
-        return inner
-    if learned_prompt(inner) is not None:
-        raise UnsupportedModelError(
-            "model: prompts that are learned (prefix, prompt and p-tuning) are no weights of the model, which could be "
-            "handed to an engine; use adapters of weights such as LoRA, or a sampler that calls the model itself"
-        )
-    return inner.get_base_model() if hasattr(inner, "get_base_model") else inner
+    has_adapters = hasattr(inner, "peft_config") and hasattr(inner, "get_base_model")
+    return inner.get_base_model() if has_adapters else inner
 
 
 def fingerprint(weights: dict[str, Tensor]) -> tuple[int, ...]:

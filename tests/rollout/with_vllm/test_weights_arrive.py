@@ -98,7 +98,7 @@ def test_adapters_are_merged_into_what_is_handed_over(shared, settings):
 def test_prompts_that_are_learned_are_refused(shared):
     peft = pytest.importorskip("peft", reason="peft is not installed")
     model = peft.get_peft_model(wide(), peft.PromptTuningConfig(num_virtual_tokens=2, task_type="CAUSAL_LM"))
-    with pytest.raises(UnsupportedModelError, match="prompts that are learned"):
+    with pytest.raises(UnsupportedModelError, match="PromptTuningConfig puts virtual tokens in front of each text"):
         dataclasses.replace(shared, model=model)(PROMPTS, 1)
 
 
