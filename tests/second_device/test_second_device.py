@@ -22,6 +22,7 @@ TESTS = (
     not hasattr(torch.utils.backend_registration, "_setup_privateuseone_for_python_backend"),
     reason="needs a torch that takes devices written in Python",
 )
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a process has one kind of accelerator, and here is a real one")
 @pytest.mark.parametrize("tests", TESTS)
 def test_on_a_stand_in_for_a_device(tests):
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(FOLDER / "on_stand_in.py")]
