@@ -49,7 +49,7 @@ def score_rollout(
         )
     if len(rows):
         check_rows(rows)
-    completion_ids, lengths = rollout.completion_ids.tolist(), rollout.completion_mask.sum(1).tolist()
+    completion_ids, lengths = rollout.completion_ids.tolist(), rollout.completion_lengths.tolist()
     texts = decode_completions(tokenizer, rollout, eos_ids)
     names = dict.fromkeys(name for row in rows for name in row if name not in ("prompt", PROMPT_MESSAGES))
     return score(

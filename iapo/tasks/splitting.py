@@ -31,7 +31,7 @@ def hold_out(rows: Sequence[Row], count: int) -> tuple[list[Row], list[Row]]:
 def split_indices(rows: Sequence[Row], count: int, without: Collection[int] = ()) -> tuple[list[int], list[int]]:
     """The places of the rows that `hold_out` gives; the problems of the rows ``without`` are on neither side."""
     problems = [problem_of(row["prompt"]) for row in rows]
-    keys = keys_of(rows)
+    keys = [problem_key(problem) for problem in problems]
     left_out = {keys[index] for index in without}
     last: dict[str, int] = {}
     for index, key in enumerate(keys):
