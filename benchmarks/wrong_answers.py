@@ -20,7 +20,7 @@ from torch import Tensor
 
 from iapo.comparison.running.results import evaluation_file
 from iapo.comparison.showing.statistics import mean_interval
-from iapo.evaluation import Interval
+from iapo.evaluation import Interval, samples_beside
 
 WHYS = ("cut", "another answer", "a slip", "other steps")
 
@@ -92,7 +92,7 @@ def main(given: list[str] | None = None) -> None:
     for row in json.loads((arguments.folder / "results.json").read_text()):
         if row["split"] == "test":
             name = row["method"] if row["preset"] == "default" else f"{row['method']}, {row['preset']}"
-            files[name].append((arguments.folder / row["run"] / evaluation_file("test")).with_suffix(".jsonl"))
+            files[name].append(samples_beside(arguments.folder / row["run"] / evaluation_file("test")))
     rows = {name: row_of(each) for name, each in files.items()}
     columns = ["method", *next(iter(rows.values()))]
     lines = [columns, ["---"] * len(columns)]

@@ -13,7 +13,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from torch import nn
 
 from iapo.commands.last_line import quoted_path, say_where
-from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate, lines_of, markdown_table
+from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate, lines_of, markdown_table, samples_beside
 from iapo.interfaces import Reward, Sampler
 from iapo.policy.limits import limits_of
 from iapo.rewards import check_columns, check_references, in_style
@@ -124,7 +124,7 @@ def evaluate_models(
     """
     if settings.output is not None:
         check_writable("output", settings.output)
-        check_writable("output", str(_texts_beside(settings.output)))
+        check_writable("output", str(samples_beside(Path(settings.output))))
     results: dict[str, EvaluationResult] = {}
     with CommandProgress("iapo eval") as progress:
         try:
@@ -142,7 +142,7 @@ def evaluate_models(
         )
         return 0
     output = Path(settings.output)
-    write_text(_texts_beside(settings.output), "".join(_lines(source, each) for source, each in results.items()))
+    write_text(samples_beside(output), "".join(_lines(source, each) for source, each in results.items()))
     write_text(output, json.dumps(_numbers(problems, settings, results), indent=2) + "\n")
     say_where("iapo eval", f"the numbers are in {output}; iapo show {quoted_path(output)} prints sampled texts")
     return 0
@@ -258,11 +258,6 @@ def _numbers(
 
 def _lines(source: str, result: EvaluationResult) -> str:
     return lines_of(result.samples or (), model=source)
-
-
-def _texts_beside(output: str) -> Path:
-    """The file of the sampled texts."""
-    return Path(output).with_suffix(".jsonl")
 
 
 def _not_evaluated(models: Sequence[str], output: str | None) -> str:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
-from iapo.evaluation import Sample, read_samples
+from iapo.evaluation import Sample, read_samples, samples_beside
 from iapo.inspection.glyphs import printable
 from iapo.training.quoting import facts
 from iapo.training.samples import SAMPLES
@@ -94,7 +94,11 @@ def show(source: str, settings: ShowSettings) -> None:
 
 def _unfinished(path: Path) -> str:
     """What to say of the file of an evaluation that is not complete: its numbers are written at the end."""
-    goes_on = path.name != SAMPLES and path.suffix == ".jsonl" and not path.with_suffix(".json").exists()
+    goes_on = (
+        path.name != SAMPLES
+        and path.suffix == ".jsonl"
+        and not any(path.with_suffix(end).exists() for end in (".json", ""))
+    )
     return " so far (the evaluation is not complete)" if goes_on else ""
 
 
@@ -128,7 +132,7 @@ def _read(source: Path, settings: ShowSettings) -> tuple[Path, list[tuple[dict[s
             raise ValueError(
                 f"run: --step and --training choose among the files of a run, got {source}; want its folder"
             )
-        path = source.with_suffix(".jsonl")
+        path = source if source.suffix == ".jsonl" else samples_beside(source)
         if not path.exists():
             raise FileNotFoundError(f"run: no samples beside {source}, want {path}")
         return path, read_samples(path)

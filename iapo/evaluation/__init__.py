@@ -8,7 +8,7 @@ from iapo.evaluation.forced_answers import ForcedAnswers, accuracy_at_budgets
 from iapo.evaluation.intervals import LEVEL, RESAMPLES, Interval, interval, resample
 from iapo.evaluation.pass_at import pass_at_k
 from iapo.evaluation.result import EvaluationResult, change
-from iapo.evaluation.samples import Sample, lines_of, read_samples, samples_of
+from iapo.evaluation.samples import Sample, lines_of, read_samples, samples_beside, samples_of
 from iapo.evaluation.scoring import Scoring
 from iapo.evaluation.table import markdown_table
 
@@ -31,5 +31,6 @@ __all__ = [
     "pass_at_k",
     "read_samples",
     "resample",
+    "samples_beside",
     "samples_of",
 ]

@@ -13,7 +13,7 @@ from torch import Tensor
 from iapo.evaluation.budgets import BudgetCurve
 from iapo.evaluation.intervals import Interval, interval
 from iapo.evaluation.pass_at import pass_at_k
-from iapo.evaluation.samples import Sample, lines_of
+from iapo.evaluation.samples import Sample, lines_of, samples_beside
 
 _SAVED = ("correct", "lengths", "greedy_correct", "greedy_lengths")
 
@@ -109,8 +109,8 @@ class EvaluationResult:
     def save(self, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
         """Write the numbers as JSON; `load` reads them. A process that is killed on the way leaves no half of a file.
 
-        The samples are written beside them, into a file that ends in ``.jsonl``, which `iapo.evaluation.read_samples`
-        reads.
+        The samples are written beside them, into the file that `iapo.evaluation.samples_beside` names, which
+        `iapo.evaluation.read_samples` reads.
 
         Args:
             path: the file; it is replaced if it is there.
@@ -122,9 +122,9 @@ class EvaluationResult:
         if self.at_budget is not None:
             budgets, correct = self.at_budget.budgets, self.at_budget.correct
             content["at_budget"] = {"budgets": list(budgets), "correct": correct.tolist()}
-        texts = {} if self.samples is None else {path.with_suffix(".jsonl"): lines_of(self.samples)}
+        texts = {} if self.samples is None else {samples_beside(path): lines_of(self.samples)}
         for target, text in (texts | {path: json.dumps(content) + "\n"}).items():
-            partial = path.with_suffix(".partial")
+            partial = target.with_name(f"{target.name}.partial")
             partial.write_text(text, encoding="utf-8")
             partial.replace(target)
 

@@ -96,6 +96,15 @@ def lines_of(samples: Iterable[Sample], **context: Any) -> str:
     return "".join(json.dumps(each, ensure_ascii=False, default=str) + "\n" for each in named)
 
 
+def samples_beside(numbers: Path) -> Path:
+    """The file of the samples of an evaluation, beside the file of its numbers.
+
+    It ends in ``.jsonl`` where that one ends in ``.json``; any other name gets ``.jsonl`` behind it, so that the files
+    of ``eval-0.5`` and ``eval-0.25`` are two.
+    """
+    return numbers.with_suffix(".jsonl") if numbers.suffix == ".json" else numbers.with_name(f"{numbers.name}.jsonl")
+
+
 def read_samples(path: Path) -> list[tuple[dict[str, Any], Sample]]:
     """What `lines_of` wrote, each with its context; a last line that a crash cut off is left out.
 

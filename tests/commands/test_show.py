@@ -3,10 +3,11 @@
 import json
 
 import pytest
+import torch
 
 from iapo.cli import main
 from iapo.commands.show import ShowSettings
-from iapo.evaluation import Sample, lines_of, read_samples
+from iapo.evaluation import EvaluationResult, Sample, lines_of, read_samples
 
 
 def sample(tokens: int, correct: bool, text: str = "text") -> Sample:
@@ -91,6 +92,22 @@ def test_the_files_of_a_run_hold_every_sample_with_its_reward(tmp_path, capsys):
     report = (run / "report.md").read_text()
     for text in ("**longest**", "method: LeaveOutPriced", "learning rate: 0.0005", "command: `iapo train"):
         assert text in report
+
+
+def test_two_evaluations_whose_names_have_a_dot_keep_their_texts(tmp_path, capsys):
+    for name, text in (("eval-0.5", "half"), ("eval-0.25", "quarter"), ("eval-0.json", "none")):
+        one = torch.ones(1, 1)
+        result = EvaluationResult(
+            one.bool(), one.long(), one[0].bool(), one[0].long(), samples=(sample(1, True, text),)
+        )
+        result.save(tmp_path / name)
+    for name, text in (("eval-0.5", "half"), ("eval-0.25", "quarter"), ("eval-0.json", "none")):
+        assert main(["show", str(tmp_path / name)]) == 0
+        out = capsys.readouterr().out
+        assert text in out
+        assert "not complete" not in out
+    assert main(["show", str(tmp_path / "eval-0.5.jsonl")]) == 0
+    assert "half" in capsys.readouterr().out
 
 
 def test_what_is_not_there_is_named(tmp_path, capsys):
