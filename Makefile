@@ -61,8 +61,8 @@ test-isa: $(VENV)/.installed
 
 # Updates and runs on two processes, by DDP and by FSDP2; `make pytest` runs all but one of them too.
 test-ranks: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/training/test_processes.py \
-		tests/training/test_train_on_processes.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/training/distributed/test_processes.py \
+		tests/training/distributed/test_train_on_processes.py
 
 # Losses, advantages and rewards against the functions of TRL and verl, and token advantages in the records of tinker, in an
 # environment of their own: verl's workers do not run where TRL 1.16 is installed.

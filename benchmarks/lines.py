@@ -29,10 +29,10 @@ from iapo.optimizers import ClippedOptimizer
 from iapo.policy.loading import choose_autocast
 from iapo.styles import CompletionStyle
 from iapo.training import Components, UpdateSettings, prepare
+from iapo.training.configuration.parser import train_parser
+from iapo.training.configuration.settings import PolicySource
+from iapo.training.configuration.styles import estimator_in_style, sampler_in_style
 from iapo.training.loop import TrainingBatch
-from iapo.training.parser import train_parser
-from iapo.training.settings import PolicySource
-from iapo.training.styles import estimator_in_style, sampler_in_style
 
 UNREAD = ("answer_style", "reasoning_style", "postfix", "closing", "lenient", "group_size", "resample")
 """Settings of `iapo train` that nothing here reads."""

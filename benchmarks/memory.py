@@ -76,7 +76,7 @@ def measure(model: str, completions: int, tokens: int, checkpointed: bool) -> di
     from iapo.policy import completion_logprobs
     from iapo.policy.loading import load_model
     from iapo.policy.lora import LoRA
-    from iapo.training.checkpointing import checkpointing
+    from iapo.training.gradient_checkpointing import checkpointing
 
     loaded, tokenizer = load_model(model)
     policy = LoRA(r=8).attach(loaded, model)

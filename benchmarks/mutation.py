@@ -34,7 +34,13 @@ from pathlib import Path
 from mutant_tests import Copy, all_of, covering_tests, tree_files
 from mutants import Mutant, mutants_of
 
-MODULES = ("iapo/losses", "iapo/advantages", "iapo/estimators", "iapo/evaluation", "iapo/training/checkpoint.py")
+MODULES = (
+    "iapo/losses",
+    "iapo/advantages",
+    "iapo/estimators",
+    "iapo/evaluation",
+    "iapo/training/checkpoints/checkpoint.py",
+)
 WANTED = 0.95
 """The share of mutants, equivalent ones left out, that must be killed."""
 OUTCOMES = ("killed", "timed out", "survived", "equivalent")

@@ -28,7 +28,7 @@ from iapo.comparison.running.problems import problems_path
 from iapo.comparison.running.results import evaluation_file
 from iapo.comparison.showing.statistics import difference_interval, hardest_third, mean_interval
 from iapo.evaluation import EvaluationResult, Interval, pass_at_k
-from iapo.training.log import read_metrics
+from iapo.training.reporting.log import read_metrics
 
 NEAR = 1.1
 """Times the shortest sufficient length."""

@@ -34,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from iapo.commands.failures import output_is_closed, report, short_warnings
         from iapo.commands.flags import FileParser, parser_of
         from iapo.commands.mending import mended, untyped
-        from iapo.training.plain_files import to_files
-        from iapo.training.sizing import is_first_process, set_defaults
+        from iapo.training.configuration.plain_files import to_files
+        from iapo.training.configuration.sizing import is_first_process, set_defaults
     except ModuleNotFoundError as error:
         print(f"{command}: {error.name} is missing: install the extra, pip install 'iapo[train]'", file=sys.stderr)
         return 1
@@ -103,10 +103,10 @@ def _quiet_libraries() -> None:
 
 def _run(name: str, parts: dict[str, Any], plain: dict[str, Any], line: str) -> int:
     """Call a command with its parts as records."""
-    from iapo.training.launch import launched_processes
-    from iapo.training.plain_files import digests
-    from iapo.training.settings import PolicySource, ProblemSource, RunSettings
-    from iapo.training.styles import StyleSource
+    from iapo.training.configuration.plain_files import digests
+    from iapo.training.configuration.settings import PolicySource, ProblemSource, RunSettings
+    from iapo.training.configuration.styles import StyleSource
+    from iapo.training.distributed.launch import launched_processes
 
     def record(kind: type) -> Any:
         return kind(**{field.name: parts.pop(field.name) for field in fields(kind) if field.name in parts})

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import AutoTokenizer
 
 from iapo.embedded import model_path
-from iapo.training.checkpoint import TrainingState, save_checkpoint
+from iapo.training.checkpoints.checkpoint import TrainingState, save_checkpoint
 
 CONFIG = {"seed": 1, "loss": {"clip": 0.2}, "ks": [1, 8]}
 

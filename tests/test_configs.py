@@ -66,9 +66,9 @@ from iapo.optimizers import ClippedOptimizer
 from iapo.rollout import CompactingSampler
 from iapo.tasks import EmbeddedTask
 from iapo.training import Components, UpdateSettings, update
-from iapo.training.parser import train_parser
+from iapo.training.configuration.parser import train_parser
+from iapo.training.configuration.styles import estimator_in_style
 from iapo.training.resample import Resampling
-from iapo.training.styles import estimator_in_style
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -14,7 +14,7 @@ import pytest
 
 from iapo.cli import main
 from iapo.embedded import generate_problems, model_path, rows
-from iapo.training.progress import CommandProgress
+from iapo.training.reporting.progress import CommandProgress
 from iapo.training.session import Session
 
 TINY = (

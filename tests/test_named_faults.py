@@ -16,7 +16,7 @@ from iapo.losses import ClippedPolicyLoss
 from iapo.policy.loading import load_model, load_tokenizer
 from iapo.rewards import MathAnswer
 from iapo.rollout import CompactingSampler
-from iapo.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from iapo.training.checkpoints.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 
 SOURCES = sorted(Path(iapo.__file__).parent.rglob("*.py"))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from iapo.training.shipped import names, shipped_path
+from iapo.training.configuration.shipped import names, shipped_path
 
 ROOT = Path(__file__).parents[1]
 

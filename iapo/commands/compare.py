@@ -16,9 +16,9 @@ from iapo.comparison.running.settings import instantiate
 from iapo.comparison.showing.page import render_page
 from iapo.comparison.showing.report import render_report, results_json
 from iapo.comparison.showing.summary import summarize
-from iapo.training.folder import write_text
+from iapo.training.checkpoints.folder import write_text
+from iapo.training.checkpoints.lock import locked
 from iapo.training.interruption import EXIT_CODE
-from iapo.training.lock import locked
 
 
 def compare(*, comparison: str, output: str, only_report: bool) -> int:

@@ -20,14 +20,14 @@ from iapo.rewards import check_columns, check_references, in_style
 from iapo.styles import CompletionStyle
 from iapo.tasks import Row
 from iapo.tasks.splitting import keys_of, split_indices
-from iapo.training.finding_style import choose_style, warn_of_style
-from iapo.training.fitting import Room, reserved_by
-from iapo.training.folder import check_writable, write_text
-from iapo.training.progress import CommandProgress
-from iapo.training.sent import stopping, tell_end_of_turn, tell_examples, tell_prompt
+from iapo.training.checkpoints.folder import check_writable, write_text
+from iapo.training.configuration.settings import PolicySource, ProblemSource, check_ranges
+from iapo.training.configuration.styles import AUTO, StyleSource, sampler_in_style
+from iapo.training.reporting.progress import CommandProgress
 from iapo.training.session import greedy_beside, longest
-from iapo.training.settings import PolicySource, ProblemSource, check_ranges
-from iapo.training.styles import AUTO, StyleSource, sampler_in_style
+from iapo.training.setup.finding_style import choose_style, warn_of_style
+from iapo.training.setup.fitting import Room, reserved_by
+from iapo.training.setup.sent import stopping, tell_end_of_turn, tell_examples, tell_prompt
 
 _ROWS = ("limit", "prompt_column", "answer_column", "few_shot", "last_assistant")
 """Settings that say which rows of the data a run has."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from iapo.commands.last_line import quoted_path, say_where
 from iapo.policy.loading import load_model, load_tokenizer
 from iapo.policy.lora import base_of, is_adapter
-from iapo.training.checkpoint import FORMAT, latest_checkpoint
-from iapo.training.folder import TEMPORARY, verify_folder
-from iapo.training.progress import CommandProgress
-from iapo.training.report import FIGURES, REPORT
+from iapo.training.checkpoints.checkpoint import FORMAT, latest_checkpoint
+from iapo.training.checkpoints.folder import TEMPORARY, verify_folder
+from iapo.training.reporting.progress import CommandProgress
+from iapo.training.reporting.report import FIGURES, REPORT
 
 _CARD = """---
 library_name: {library}{base_line}

@@ -1,12 +1,12 @@
-"""The flags of the commands beside ``iapo train``, whose flags are in `iapo.training.parser`."""
+"""The flags of the commands beside ``iapo train``, whose flags are in `iapo.training.configuration.parser`."""
 
 from jsonargparse import ArgumentParser
 
 from iapo.commands.evaluate import EvaluationSettings
 from iapo.commands.inspect import InspectionSettings
 from iapo.commands.show import ShowSettings
-from iapo.training.file_parser import FileParser
-from iapo.training.parser import (
+from iapo.training.configuration.file_parser import FileParser
+from iapo.training.configuration.parser import (
     REWARDS,
     SAMPLER,
     RewardFunctions,
@@ -16,7 +16,7 @@ from iapo.training.parser import (
     command_parser,
     train_parser,
 )
-from iapo.training.settings import PolicySource, ProblemSource
+from iapo.training.configuration.settings import PolicySource, ProblemSource
 
 SWITCHES = {
     "right": "only completions that are right",

@@ -23,14 +23,14 @@ from iapo.rewards.scores import read_references
 from iapo.rollout import ask_about, eos_ids_of
 from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import Row
+from iapo.training.checkpoints.folder import check_writable, write_text
 from iapo.training.components import Answer, check_answer_is_read
-from iapo.training.finding_style import choose_style
-from iapo.training.fitting import Room, forced_tokens
-from iapo.training.folder import check_writable, write_text
-from iapo.training.progress import CommandProgress
-from iapo.training.sent import stopping
-from iapo.training.settings import PolicySource, ProblemSource, check_ranges
-from iapo.training.styles import AUTO, StyleSource, estimator_in_style, sampler_in_style
+from iapo.training.configuration.settings import PolicySource, ProblemSource, check_ranges
+from iapo.training.configuration.styles import AUTO, StyleSource, estimator_in_style, sampler_in_style
+from iapo.training.reporting.progress import CommandProgress
+from iapo.training.setup.finding_style import choose_style
+from iapo.training.setup.fitting import Room, forced_tokens
+from iapo.training.setup.sent import stopping
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from iapo.evaluation import Sample, read_samples, samples_beside
 from iapo.inspection.glyphs import printable
-from iapo.training.quoting import facts
+from iapo.training.reporting.quoting import facts
 from iapo.training.samples import SAMPLES
 
 _STEP = re.compile(r"evaluation-(\d+)\.jsonl")

@@ -16,8 +16,8 @@ from iapo.rollout.collation import ask_about, read_anew
 from iapo.styles import USUAL_STYLE, CompletionStyle
 from iapo.training.assigning import Assigned, assign
 from iapo.training.components import Answer, check_answer_is_read, check_same_temperature, warn_of_nothing_measured
+from iapo.training.distributed.ranks import ALONE, Ranks
 from iapo.training.lacking import lacking_answers, lacking_spans
-from iapo.training.ranks import ALONE, Ranks
 from iapo.training.signals import known_signals
 from iapo.types import Rollout
 

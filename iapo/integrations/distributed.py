@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
-from iapo.training.ranks import Ranks
+from iapo.training.distributed.ranks import Ranks
 
 
 @dataclass(frozen=True)
 class Distributed(Ranks):
-    """`iapo.training.ranks.Ranks` of a process group, in its order: those of an engine's trainer or workers.
+    """The `iapo.training.distributed.ranks.Ranks` of an engine's trainer or workers: a process group, in its order.
 
     Args:
         group: a process group of `torch.distributed`; ``None``: all ranks, or one process if there is no group at all.

@@ -14,7 +14,7 @@ from iapo.estimators import AnswerLikelihood, LeaveOut, Refined, TextBoundaries
 from iapo.interfaces import AdvantageAssigner, MIEstimator
 from iapo.styles import USUAL_STYLE, CompletionStyle, Steps
 from iapo.training.components import Answer
-from iapo.training.styles import ANSWERS, REASONINGS
+from iapo.training.configuration.styles import ANSWERS, REASONINGS
 
 AnswerStyleName = Literal["usual", "tags", "boxed", "hashes", "phrase", "json", "last_line"]
 ReasoningStyleName = Literal["usual", "tags", "opened_tags", "before_answer"]

@@ -1,1 +1,1 @@
-"""Helpers on tensors that know nothing of models: masks, groups, padding, token classes."""
+"""Helpers that know nothing of models: masks, groups, padding, token classes, random state."""

@@ -1,9 +1,56 @@
-"""Random numbers that others do not miss."""
+"""The global random generators: seeded, captured and restored, and left as they were."""
 
-from collections.abc import Iterator
+import random
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+
+
+def seed_rng(seed: int) -> None:
+    """Seed the global random generators: Python's, NumPy's (if it is loaded), torch's, all CUDA devices'."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(seed % 2**32)
+
+
+def capture_rng() -> dict[str, Any]:
+    """The states of the global random generators: Python's, NumPy's (if it is loaded), torch's, all CUDA devices'.
+
+    Returns:
+        Nested state of plain values and tensors; `restore_rng` reads it.
+    """
+    rng: dict[str, Any] = {"python": random.getstate(), "torch": torch.get_rng_state()}
+    if numpy := sys.modules.get("numpy"):
+        kind, keys, position, has_gauss, gauss = numpy.random.get_state()
+        rng["numpy"] = (kind, keys.tolist(), position, has_gauss, gauss)
+    if torch.cuda.is_available():
+        rng["cuda"] = torch.cuda.get_rng_state_all()
+    return rng
+
+
+def restore_rng(rng: Mapping[str, Any]) -> None:
+    """Set the global random generators to captured states.
+
+    Call it last, directly before training goes on: loading a model may use random numbers.
+
+    Args:
+        rng: what `capture_rng` returned. The states of CUDA devices that this machine does not have are ignored;
+            `iapo.training.checkpoints.checkpoint.load_checkpoint` compares the number of devices.
+    """
+    random.setstate(rng["python"])
+    torch.set_rng_state(rng["torch"])
+    if "numpy" in rng:
+        import numpy
+
+        kind, keys, position, has_gauss, gauss = rng["numpy"]
+        numpy.random.set_state((kind, numpy.array(keys, dtype=numpy.uint32), position, has_gauss, gauss))
+    if torch.cuda.is_available():
+        for device, state in zip(range(torch.cuda.device_count()), rng.get("cuda", []), strict=False):
+            torch.cuda.set_rng_state(state, device)
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.interfaces import AdvantageAssigner, MIEstimator
-from iapo.training.processes import SINGLE, Processes
-from iapo.training.ranks import ALONE, Alone, Ranks
+from iapo.training.distributed.processes import SINGLE, Processes
+from iapo.training.distributed.ranks import ALONE, Alone, Ranks
 from iapo.training.signals import measure
 from iapo.types import AdvantageInputs, AdvantageOutput, Rollout, TokenSignals
 

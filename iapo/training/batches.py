@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from iapo.policy.ranks import all_reduce_max
-from iapo.training.processes import SINGLE, Processes
+from iapo.training.distributed.processes import SINGLE, Processes
 from iapo.types import Rollout
 
 

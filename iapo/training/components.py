@@ -11,7 +11,7 @@ import torch
 
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, PolicyOptimizer, Reward, Sampler
 from iapo.ops.checks import named_kind
-from iapo.training.processes import SINGLE, Processes
+from iapo.training.distributed.processes import SINGLE, Processes
 
 Answer = Literal["own", "reference"]
 """The answer that an estimator is asked about: the completion's own, or the row's reference."""

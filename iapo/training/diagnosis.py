@@ -32,7 +32,7 @@ from iapo.policy.sharded_gradients import sharded_gradients
 from iapo.policy.whole_weights import fsdp_modules, own_shards, whole_weights
 from iapo.tasks.interface import Classifier
 from iapo.training.components import Components, UpdateSettings
-from iapo.training.divided import divided
+from iapo.training.distributed.divided import divided
 from iapo.training.interruption import Interrupted
 from iapo.training.loop import PolicyUpdate, TrainingBatch, optimise, prepare
 from iapo.training.metrics import timed

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.rollout.ends import ended
-from iapo.training.ranks import ALONE, Ranks
+from iapo.training.distributed.ranks import ALONE, Ranks
 from iapo.types import Rollout
 
 _MOST = 0.5

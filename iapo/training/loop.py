@@ -14,15 +14,15 @@ from iapo.rollout.collation import ask_about
 from iapo.rollout.ends import eos_ids_of, style_of
 from iapo.training.assigning import assign
 from iapo.training.batches import batches_of_update
-from iapo.training.checkpointing import checkpointing
 from iapo.training.components import Components, UpdateSettings, check_answer_is_read
-from iapo.training.divided import divided, divided_scores
+from iapo.training.distributed.divided import divided, divided_scores
+from iapo.training.distributed.synchronised import loss_scale, synced
+from iapo.training.gradient_checkpointing import checkpointing
 from iapo.training.lacking import lacking_answers, lacking_spans
 from iapo.training.learning import check_learned, check_nothing_learned, learned_from
 from iapo.training.metrics import sampler_metrics, sampling_metrics, timed
 from iapo.training.resample import Resampling, Rows, Samples, uninformative
 from iapo.training.signals import known_signals, logprobs_of
-from iapo.training.synchronised import loss_scale, synced
 from iapo.types import AdvantageOutput, Rollout, TokenSignals
 
 

@@ -8,26 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from iapo.evaluation import Sample, read_samples
-from iapo.training.configured import accelerate_sharding, check_configured
+from iapo.ops.random_state import restore_rng
+from iapo.training.checkpoints.lock import locked
+from iapo.training.configuration.settings import PolicySource, ProblemSource, RunSettings
+from iapo.training.configuration.styles import AUTO, StyleSource
 from iapo.training.diagnosis import SKIPPED
+from iapo.training.distributed.accelerate import accelerate_sharding, check_configured
+from iapo.training.distributed.launch import joined, launched_processes
+from iapo.training.distributed.parallel import Sharding
+from iapo.training.distributed.processes import Processes
+from iapo.training.distributed.zero import Zero
 from iapo.training.interruption import EXIT_CODE, Interrupted, Interruption, listening
 from iapo.training.lacking import EqualRewards
-from iapo.training.launch import joined, launched_processes
-from iapo.training.lock import locked
-from iapo.training.log import append_metrics, append_samples, read_metrics
-from iapo.training.opening import Run, open_run
-from iapo.training.parallel import Sharding
-from iapo.training.processes import Processes
-from iapo.training.progress import CommandProgress
-from iapo.training.random_state import restore_rng
-from iapo.training.report import REPORT, write_report
+from iapo.training.reporting.log import append_metrics, append_samples, read_metrics
+from iapo.training.reporting.progress import CommandProgress
+from iapo.training.reporting.report import REPORT, write_report
+from iapo.training.reporting.tracking import check_tracker, tracked
 from iapo.training.samples import SAMPLES
 from iapo.training.session import ComponentChoices, Session, longest
-from iapo.training.settings import PolicySource, ProblemSource, RunSettings
-from iapo.training.styles import AUTO, StyleSource
+from iapo.training.setup.opening import Run, open_run
 from iapo.training.telling import evaluated, seeing, tell_so_far
-from iapo.training.tracking import check_tracker, tracked
-from iapo.training.zero import Zero
 
 
 def train(

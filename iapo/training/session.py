@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from iapo.evaluation import EvaluationResult, Sample, evaluate
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, Reward, Sampler
-from iapo.ops.random_state import fork_rng
+from iapo.ops.random_state import capture_rng, fork_rng, restore_rng
 from iapo.optimizers import ClippedOptimizer, DeepSpeedOptimizer
 from iapo.policy.whole_weights import whole_weights
 from iapo.policy.zero import zero_stage
@@ -21,19 +21,18 @@ from iapo.rewards import in_style
 from iapo.rollout import TransformersSampler, style_of
 from iapo.styles import CompletionStyle
 from iapo.tasks import PromptStream, Row
-from iapo.training.checkpoint import Checkpoint, TrainingState, save_checkpoint
+from iapo.training.checkpoints.checkpoint import Checkpoint, TrainingState, save_checkpoint
 from iapo.training.components import Components, UpdateSettings
+from iapo.training.configuration.settings import RunSettings
+from iapo.training.configuration.styles import estimator_in_style, sampler_in_style
 from iapo.training.diagnosis import Diagnosis, diagnosed_update
-from iapo.training.divided import divided, divided_scores
+from iapo.training.distributed.divided import divided, divided_scores
+from iapo.training.distributed.sharded_state import whole_state
+from iapo.training.distributed.zero_state import zero_state
 from iapo.training.interruption import Interrupted
 from iapo.training.loop import TrainingBatch
-from iapo.training.random_state import capture_rng, restore_rng
 from iapo.training.resample import Resampling
 from iapo.training.samples import first_samples
-from iapo.training.settings import RunSettings
-from iapo.training.sharded_state import whole_state
-from iapo.training.styles import estimator_in_style, sampler_in_style
-from iapo.training.zero_state import zero_state
 
 
 @dataclass(frozen=True)

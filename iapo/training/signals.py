@@ -13,7 +13,7 @@ from iapo.policy.logprobs import completion_logprobs
 from iapo.policy.ranks import unsynced
 from iapo.training.batches import batches_on_ranks
 from iapo.training.components import UpdateSettings
-from iapo.training.processes import SINGLE, Processes
+from iapo.training.distributed.processes import SINGLE, Processes
 from iapo.types import Rollout, TokenSignals
 
 REFERENCE = frozenset({"reference_length", "reference_accuracy"})

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from iapo.evaluation import Sample, lines_of
 from iapo.rollout import style_of
 from iapo.styles.agreement import ENOUGH_SAMPLES
-from iapo.training.finding_style import warn_of_style
-from iapo.training.folder import write_text
-from iapo.training.log import read_metrics
-from iapo.training.opening import Run
+from iapo.training.checkpoints.folder import write_text
+from iapo.training.reporting.log import read_metrics
+from iapo.training.setup.finding_style import warn_of_style
+from iapo.training.setup.opening import Run
 
 
 def seeing(run: Run, when: str) -> Callable[[Sequence[Sample]], None]:

@@ -10,7 +10,7 @@ from iapo.estimators import AnswerLikelihood, NoInformation
 from iapo.rewards import MathAnswer
 from iapo.rollout import TransformersSampler
 from iapo.rollout.prompts import encode_prompts
-from iapo.training.settings import PolicySource, ProblemSource
+from iapo.training.configuration.settings import PolicySource, ProblemSource
 
 
 class Unloaded(PolicySource):

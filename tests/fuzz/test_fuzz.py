@@ -24,8 +24,8 @@ from iapo.rewards import MathAnswer
 from iapo.rewards.answers import readings
 from iapo.rewards.text import normalize
 from iapo.tasks import FileTask, load_rows, render_prompts
-from iapo.training.checkpoint import load_checkpoint
-from iapo.training.folder import MANIFEST, _digest, _render, verify_folder
+from iapo.training.checkpoints.checkpoint import load_checkpoint
+from iapo.training.checkpoints.folder import MANIFEST, _digest, _render, verify_folder
 
 CORPUS = Path(__file__).with_name("corpus")
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "25"))

@@ -10,7 +10,7 @@ from iapo.cli import main
 from iapo.embedded import generate_problems, rows
 from iapo.styles import CompletionStyle
 from iapo.tasks import Row, Split, Task
-from iapo.training.parser import train_parser
+from iapo.training.configuration.parser import train_parser
 
 TINY = [
     *("--steps", "1", "--prompts_per_step", "2", "--group_size", "2", "--sampler.max_new_tokens", "8"),

@@ -18,7 +18,7 @@ from pathlib import Path
 from saved_runs import CONFIG, content_of, optimizer_of, policy, state_of, tokenizer, train
 from transformers.utils.logging import disable_progress_bar
 
-from iapo.training.checkpoint import load_checkpoint, save_checkpoint
+from iapo.training.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 
 Saves = Callable[[], None]
 

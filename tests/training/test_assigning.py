@@ -18,7 +18,7 @@ from iapo.estimators import AnswerEntropy, AnswerLikelihood
 from iapo.integrations.distributed import Distributed
 from iapo.testing import tiny_llama
 from iapo.training.assigning import Assigned, assign
-from iapo.training.ranks import ALONE, Ranks
+from iapo.training.distributed.ranks import ALONE, Ranks
 
 POSTFIX, CLOSING = (5, 6), (7,)
 ASSIGNER = InformationAware(GroupRelative(allow_singletons=True), beta=0.1)

@@ -11,8 +11,8 @@ from iapo.integrations.core import TokenAdvantages
 from iapo.rollout import ScriptedSampler, TransformersSampler
 from iapo.styles import Boxed, CompletionStyle
 from iapo.training.components import Components, UpdateSettings
+from iapo.training.distributed.ranks import Ranks
 from iapo.training.loop import prepare
-from iapo.training.ranks import Ranks
 
 NO_INFORMATION = {"assigner": GroupRelative(), "estimator": NoInformation()}
 TEXTS = [

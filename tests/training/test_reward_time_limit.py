@@ -8,11 +8,11 @@ from updates import TOKENIZER, components_of, embedded_model
 from iapo.embedded import generate_problems, rows
 from iapo.styles import USUAL_STYLE
 from iapo.training.components import UpdateSettings
-from iapo.training.first_look import FirstLook
-from iapo.training.processes import SINGLE
-from iapo.training.report_so_far import ReportSoFar
+from iapo.training.configuration.settings import RunSettings
+from iapo.training.distributed.processes import SINGLE
+from iapo.training.reporting.report_so_far import ReportSoFar
 from iapo.training.session import Session
-from iapo.training.settings import RunSettings
+from iapo.training.setup.first_look import FirstLook
 
 
 def slow(completions, **_):

@@ -23,10 +23,10 @@ from iapo.styles import (
     ReasoningTags,
 )
 from iapo.tasks import EmbeddedTask, FileTask
-from iapo.training.checkpoint import TrainingState, save_checkpoint
-from iapo.training.finding_style import choose_style, first_of
-from iapo.training.kept_style import from_plain, kept_style, plain
-from iapo.training.styles import StyleSource, estimator_in_style, sampler_in_style
+from iapo.training.checkpoints.checkpoint import TrainingState, save_checkpoint
+from iapo.training.configuration.styles import StyleSource, estimator_in_style, sampler_in_style
+from iapo.training.setup.finding_style import choose_style, first_of
+from iapo.training.setup.kept_style import from_plain, kept_style, plain
 
 
 def letters() -> PreTrainedTokenizerFast:

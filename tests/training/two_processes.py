@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import distributed, multiprocessing
 
-from iapo.training.processes import Processes
+from iapo.training.distributed.processes import Processes
 
 
 def on_two(work: Callable[..., None], *arguments: Any) -> None:

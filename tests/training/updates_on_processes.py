@@ -16,10 +16,10 @@ from iapo.policy.whole_weights import whole_weights
 from iapo.rollout import CompactingSampler, ScriptedSampler
 from iapo.training.components import UpdateSettings
 from iapo.training.diagnosis import Diagnosis, diagnosed_update
-from iapo.training.parallel import Sharding, wrap
-from iapo.training.processes import Processes
+from iapo.training.distributed.parallel import Sharding, wrap
+from iapo.training.distributed.processes import Processes
+from iapo.training.distributed.zero import Zero
 from iapo.training.resample import Resampling
-from iapo.training.zero import Zero
 from iapo.types import AdvantageOutput
 
 PROBLEMS = rows(generate_problems(9, seed=5))

@@ -11,7 +11,7 @@ from typing import Any
 from iapo.comparison.running.plan import Method
 from iapo.comparison.running.settings import Settings, flags, resolve
 from iapo.comparison.running.values import mapping
-from iapo.training.shipped import shipped_path
+from iapo.training.configuration.shipped import shipped_path
 
 UNTUNED = "default"
 """Name of the only setting of a method that has nothing to tune."""

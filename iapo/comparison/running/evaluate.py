@@ -20,13 +20,13 @@ from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate
 from iapo.rewards import in_style
 from iapo.rewards.rollouts import score_rollout
 from iapo.tasks import Classifier, Task
-from iapo.training.checkpoint import latest_checkpoint
-from iapo.training.finding_style import choose_style
-from iapo.training.kept_style import kept_style
-from iapo.training.report import REPORT
+from iapo.training.checkpoints.checkpoint import latest_checkpoint
+from iapo.training.configuration.settings import PolicySource, ProblemSource
+from iapo.training.configuration.styles import sampler_in_style
+from iapo.training.reporting.report import REPORT
 from iapo.training.session import greedy_beside
-from iapo.training.settings import PolicySource, ProblemSource
-from iapo.training.styles import sampler_in_style
+from iapo.training.setup.finding_style import choose_style
+from iapo.training.setup.kept_style import kept_style
 
 
 def evaluate_run(problems: Path, run: Path, reward_time_limit: float | None = None) -> None:

@@ -13,12 +13,12 @@ from iapo.policy.loading import load_limits, load_tokenizer
 from iapo.rewards import check_columns, check_references
 from iapo.tasks import Row, hold_out
 from iapo.tasks.messages import problem_key, problem_of
-from iapo.training.fitting import Room, reserved_by
-from iapo.training.folder import write_text
-from iapo.training.parser import keeps_rows_apart, max_new_tokens
-from iapo.training.plain_files import digests
-from iapo.training.settings import ProblemSource
-from iapo.training.styles import StyleSource
+from iapo.training.checkpoints.folder import write_text
+from iapo.training.configuration.parser import keeps_rows_apart, max_new_tokens
+from iapo.training.configuration.plain_files import digests
+from iapo.training.configuration.settings import ProblemSource
+from iapo.training.configuration.styles import StyleSource
+from iapo.training.setup.fitting import Room, reserved_by
 
 _SPARE = 8
 """How many problems of a seeded task are generated for each one wanted; those that a run trains on are left out."""

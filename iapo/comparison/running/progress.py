@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from iapo.comparison.running.runner import Job, Listener
-from iapo.training.progress import duration
+from iapo.training.reporting.progress import duration
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 10.0, 120.0
 """Seconds between two lines without a terminal: at first, and at most, as they double."""

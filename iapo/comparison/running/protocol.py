@@ -15,10 +15,10 @@ from iapo.comparison.running.problems import problems_path
 from iapo.comparison.running.results import BASE_FOLDER, is_evaluated
 from iapo.comparison.running.runner import Job, Outcome, Stage
 from iapo.comparison.running.settings import Settings
-from iapo.training.folder import write_text
-from iapo.training.log import read_metrics
-from iapo.training.progress import rate, summary
-from iapo.training.report import REPORT
+from iapo.training.checkpoints.folder import write_text
+from iapo.training.reporting.log import read_metrics
+from iapo.training.reporting.progress import rate, summary
+from iapo.training.reporting.report import REPORT
 
 Execute = Callable[[str, Sequence[Job]], Mapping[str, Outcome]]
 

@@ -15,8 +15,8 @@ from iapo.comparison.running.values import mapping, positive, section, seed_list
 from iapo.evaluation import ForcedAnswers
 from iapo.styles import CompletionStyle
 from iapo.tasks import Task
-from iapo.training.settings import ProblemSource
-from iapo.training.unique_keys import check_unique_keys
+from iapo.training.configuration.settings import ProblemSource
+from iapo.training.configuration.unique_keys import check_unique_keys
 
 _SAME = ("model", "trust_remote_code", *(field.name for field in fields(ProblemSource)))
 """Settings in which the methods of a comparison must not differ."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from iapo.comparison.running.plan import Plan, Run, Split
 from iapo.comparison.running.problems import digest, problems_path
 from iapo.evaluation import EvaluationResult, pass_at_k
-from iapo.training.log import read_metrics
+from iapo.training.reporting.log import read_metrics
 
 BASE_FOLDER = "base"
 """Folder of the evaluation of the model that training starts from."""

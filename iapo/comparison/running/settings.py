@@ -9,7 +9,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from iapo.training.parser import train_parser
+from iapo.training.configuration.parser import train_parser
 
 Settings = Mapping[str, Any]
 

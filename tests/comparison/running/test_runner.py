@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from iapo.comparison.running.runner import Job, Listener, Stage, run_jobs
+from iapo.training.checkpoints.lock import locked
 from iapo.training.interruption import EXIT_CODE
-from iapo.training.lock import locked
 
 
 def script(folder: Path, code: str, done: str = "done") -> Stage:
@@ -153,7 +153,7 @@ def test_processes_of_a_killed_parent_keep_the_folder(tmp_path):
     parent.write_text(
         "import sys\nfrom pathlib import Path\n"
         "from iapo.comparison.running.runner import Job, Stage, run_jobs\n"
-        "from iapo.training.lock import locked\n"
+        "from iapo.training.checkpoints.lock import locked\n"
         f"root = Path({str(tmp_path)!r})\n"
         "stage = Stage((sys.executable, '-S', str(root / 'child.py')), lambda: False)\n"
         "with locked(root) as lock: run_jobs([Job('a', root / 'a', (stage,), lambda: (0.0, ''))], 1, 1, (lock,))\n"

@@ -13,10 +13,10 @@ from iapo.optimizers import DeepSpeedOptimizer
 from iapo.policy.lora import LoRA
 from iapo.policy.weights import checkpoint_weights
 from iapo.policy.whole_weights import whole_weights
-from iapo.training import zero_state as state_module
-from iapo.training.processes import Processes
-from iapo.training.zero import Zero
-from iapo.training.zero_state import load_zero_state, zero_state
+from iapo.training.distributed import zero_state as state_module
+from iapo.training.distributed.processes import Processes
+from iapo.training.distributed.zero import Zero
+from iapo.training.distributed.zero_state import load_zero_state, zero_state
 
 WHOLE = {"stage3_param_persistence_threshold": 0}  # without it, small weights stay whole
 TEXT = torch.arange(5, 15)[None]

@@ -11,9 +11,9 @@ from updates_on_processes import CASES, GROUP, PROBLEMS, Case, scripted_completi
 from iapo.estimators import OARGradient
 from iapo.optimizers import DeepSpeedOptimizer
 from iapo.rollout import CompactingSampler, TransformersSampler
-from iapo.training.divided import divided
-from iapo.training.processes import SINGLE, Processes
-from iapo.training.zero import Zero
+from iapo.training.distributed.divided import divided
+from iapo.training.distributed.processes import SINGLE, Processes
+from iapo.training.distributed.zero import Zero
 
 ZERO2, ZERO3 = Zero(2), Zero(3, {"stage3_param_persistence_threshold": 0})  # without it, small weights stay whole
 KINDS = {"zero2": ZERO2, "zero3": ZERO3, "zero1": Zero(1)}

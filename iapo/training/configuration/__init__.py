@@ -1,0 +1,1 @@
+"""The settings of a run, and how they are read: from flags, files and import paths."""

@@ -1,0 +1,144 @@
+"""The parser of all commands: jsonargparse's, which also takes components from plain files.
+
+A component that takes the place of another starts from its own defaults, and a text is the text that was given.
+"""
+
+import inspect
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from pydoc import locate
+from types import UnionType
+from typing import Any, NoReturn, Union, get_args, get_origin
+from unittest.mock import patch
+
+import yaml  # type: ignore[import-untyped]
+from jsonargparse import ArgumentParser, Namespace, _typehints, get_loader, set_dumper, set_loader
+
+from iapo.training.configuration.plain_files import arguments_to_import_paths, to_files, to_import_paths
+from iapo.training.configuration.shipped import shipped_path
+from iapo.training.configuration.unique_keys import check_unique_keys
+
+_MODE = "iapo"
+_CHECK = _typehints.ActionTypeHint._check_type
+
+
+class FileParser(ArgumentParser):
+    """Reads ``my_file.py:Name`` wherever an import path may stand, and writes it so when settings are dumped."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"parser_mode": _MODE, **kwargs})
+
+    def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Namespace:  # type: ignore[override]
+        """Parse arguments; those of this process by default."""
+        try:
+            given = arguments_to_import_paths(_with_paths(sys.argv[1:] if args is None else args))
+        except ValueError as error:
+            self.error(str(error), error)
+        with _as_iapo_reads():
+            return super().parse_args(given, *rest, **options)
+
+    def parse_string(self, *args: Any, **options: Any) -> Namespace:
+        """Parse the text of a file of settings."""
+        with _as_iapo_reads():
+            return super().parse_string(*args, **options)
+
+    def instantiate(self, *args: Any, **options: Any) -> Namespace:
+        """Make the components of parsed settings."""
+        with _as_iapo_reads():
+            return super().instantiate(*args, **options)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """End with a message that names files, not modules."""
+        super().error(to_files(message), ex)
+
+    def dump(self, *args: Any, **options: Any) -> str:
+        """Settings as text, with files in place of the modules that they were loaded as."""
+        with _as_iapo_reads():
+            return to_files(super().dump(*args, **options))
+
+
+@contextmanager
+def _as_iapo_reads() -> Iterator[None]:
+    """jsonargparse with what it has no public way for: components that start afresh, and texts that are texts."""
+    with (
+        patch.object(_typehints, _DISCARD.__name__, _start_afresh),
+        patch.object(_typehints.ActionTypeHint, _CHECK.__name__, _check),
+        patch.object(_typehints, _READ.__name__, _read),
+    ):
+        yield
+
+
+@wraps(_CHECK)  # jsonargparse looks at its signature
+def _check(action: Any, value: Any, *rest: Any, **options: Any) -> Any:
+    """A text for a setting that takes texts is that text: jsonargparse would read it as YAML, ``####`` as nothing.
+
+    ``null`` is none, where that may be; where there may be several texts, a list is a list.
+    """
+    hint = action._typehint
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    if not isinstance(value, str) or str not in kinds or any(kind not in _TEXTS for kind in kinds):
+        return _CHECK(action, value, *rest, **options)
+    if value == "null" and type(None) in kinds:
+        return None
+    is_list = value.strip().startswith("[") and value.strip().endswith("]")
+    several = is_list and any(kind not in (str, type(None)) for kind in kinds)
+    return _CHECK(action, value, *rest, **options) if several else value
+
+
+def _with_paths(arguments: Sequence[str]) -> list[str]:
+    """Arguments with the path of a file of settings in place of its name, ``iapo://NAME``."""
+    found = []
+    for argument in arguments:
+        flag, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+        found.append(flag + equals + shipped_path(value))
+    return found
+
+
+def _start_afresh(parser: Any, before: Any, now: Any) -> None:
+    """Forget the arguments of a class that another takes the place of, but for those that the other must have.
+
+    jsonargparse keeps all that the other has too, and means those that were never given as well: the other class would
+    silently get the defaults of the one before. It has no public way to say so.
+    """
+    if before and "init_args" in before and _class_of(before) != _class_of(now):
+        parameters = inspect.signature(_class_of(now)).parameters
+        for name in {name.partition(".")[0] for name, _ in before["init_args"].items()}:
+            if name not in parameters or parameters[name].default is not inspect.Parameter.empty:
+                del before["init_args"][name]
+    _DISCARD(parser, before, now)
+
+
+def _read(value: Any, *rest: Any, **options: Any) -> Any:
+    """The argument of a component's argument as it was given: the component's own parser knows what it has to be."""
+    return (value, None) if isinstance(value, _typehints.NestedArg) else _READ(value, *rest, **options)
+
+
+_TEXTS = (str, type(None), list[str], tuple[str, ...])
+"""What settings that take texts may be made of."""
+
+_READ = _typehints.parse_value_or_config
+_DISCARD = _typehints.discard_init_args_on_class_path_change
+
+
+def _class_of(component: Any) -> Any:
+    return locate(component["class_path"])
+
+
+def _load(text: str) -> Any:
+    """YAML with import paths in place of files.
+
+    Raises:
+        yaml.YAMLError: no YAML, or a key that is there twice.
+    """
+    check_unique_keys(text)
+    return to_import_paths(get_loader("yaml")(text))
+
+
+def _dump(data: Any) -> str:
+    return str(yaml.safe_dump(data, default_flow_style=False, allow_unicode=True, sort_keys=False))
+
+
+set_loader(_MODE, _load, (yaml.YAMLError, ValueError))
+set_dumper(_MODE, _dump)

@@ -1,0 +1,47 @@
+"""The files of a run that grow by the step, metrics and samples: one JSON object a line, flushed as it is written."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from iapo.evaluation import Sample, lines_of
+from iapo.training.checkpoints.folder import write_text
+
+
+def append_metrics(path: Path, step: int, metrics: Mapping[str, float]) -> None:
+    """Add the metrics of one step."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"step": step, **metrics}) + "\n")
+
+
+def append_samples(path: Path, step: int, samples: Iterable[Sample]) -> None:
+    """Add completions of one step."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(lines_of(samples, step=step))
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The steps written so far; a last line cut off by a crash is left out, and so is a missing file.
+
+    Raises:
+        ValueError: another line is damaged; it is named.
+    """
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    return [_row(path, number, line) for number, line in enumerate(text.split("\n")[:-1], 1)]
+
+
+def truncate_metrics(path: Path, step: int) -> None:
+    """Drop every line after ``step``, whose update a resumed run will do again."""
+    write_text(path, "".join(json.dumps(row) + "\n" for row in read_metrics(path) if row["step"] <= step))
+
+
+def _row(path: Path, number: int, line: str) -> dict[str, float]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        row = None
+    if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+        raise ValueError(
+            f"{path}: line {number} is damaged ({line[:40]!r}), want an object with a step; remove the line"
+        )
+    return row

@@ -1,0 +1,71 @@
+"""The first completions of a run, to be read as soon as they are there."""
+
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from iapo.evaluation import lines_of, samples_of
+from iapo.interfaces import Reward
+from iapo.rewards import in_style
+from iapo.styles import CompletionStyle
+from iapo.tasks import Row
+from iapo.training.checkpoints.folder import write_text
+from iapo.training.distributed.divided import divided_scores
+from iapo.training.distributed.processes import Processes
+from iapo.training.reporting.report_so_far import SO_FAR, ReportSoFar
+from iapo.training.samples import SAMPLES
+from iapo.types import Rollout
+
+
+@dataclass(frozen=True)
+class FirstLook:
+    """Scores first completions, and writes them into the samples and the report of a run, before anything is trained.
+
+    They teach nothing: neither the updates nor the evaluations use them.
+
+    Args:
+        rows: the problems that are sampled, in this order.
+        rewards: of the run.
+        lenient: as `iapo.rewards.in_style` takes it.
+        tokenizer: of the policy.
+        eos_ids: tokens that end a completion.
+        report: of the run, so far.
+        processes: all of them call this together, with the same completions.
+        time_limit: seconds that one reward function may take over the completions; ``None``: no limit.
+    """
+
+    rows: Sequence[Row]
+    rewards: Mapping[str, Reward]
+    lenient: bool
+    tokenizer: Any
+    eos_ids: Collection[int]
+    report: ReportSoFar
+    processes: Processes
+    time_limit: float | None
+
+    def __call__(self, rollout: Rollout, style: CompletionStyle) -> None:
+        """Write what is there.
+
+        Args:
+            rollout: all completions so far; its group ids are indices of ``rows``.
+            style: as far as they show it.
+        """
+        rewards = in_style(self.rewards, style, self.lenient)
+        answered = [self.rows[group] for group in rollout.group_ids.tolist()]
+        score = divided_scores(self.processes, self.time_limit)
+        scores = score(rollout, answered, self.tokenizer, rewards, self.eos_ids)
+        samples = samples_of(rollout, self.rows, scores, self.tokenizer, self.eos_ids, style)
+        with self.processes.together():
+            if self.processes.first:
+                folder: Path = self.report.folder
+                write_text(folder / SAMPLES, lines_of(samples, step=0))
+                self.report.samples = samples
+                self.report.write(f"{len(samples)} first completions are sampled, nothing is evaluated or trained yet")
+                right, cut = sum(s.correct for s in samples), sum(s.finished is False for s in samples)
+                print(
+                    f"first completions: {right} of {len(samples)} right, {cut} cut before they ended; "
+                    f"iapo show {folder} prints them, {folder / SO_FAR} is the report so far",
+                    file=sys.stderr,
+                )

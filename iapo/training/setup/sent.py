@@ -1,0 +1,110 @@
+"""What is sent to the model, told once: a first prompt as it is read, solved problems before each, how answers end."""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import nn
+
+from iapo.interfaces import PROMPT_MESSAGES, Sampler
+from iapo.policy.chat import date_in, end_of_turn
+from iapo.rollout.ends import eos_ids_of
+from iapo.rollout.prompts import encode_prompts
+from iapo.tasks import Row, Task
+from iapo.tasks.few_shot import solution_column
+from iapo.tasks.prompts import applies_chat
+from iapo.training.configuration.settings import ProblemSource
+
+_LONGEST = 1200
+"""Characters of a prompt that are shown; of a longer one the middle is left out."""
+
+
+def tell_prompt(row: Row, tokenizer: Any, problems: ProblemSource) -> None:
+    """Say on standard error what a first prompt is, what made it so, and that it changes by the day if it does.
+
+    Args:
+        row: rendered.
+        tokenizer: of the policy.
+        problems: how it was rendered.
+    """
+    text = row["prompt"]
+    half = _LONGEST // 2
+    shown = repr(text) if len(text) <= _LONGEST else f"{text[:half]!r} [...] {text[-half:]!r}"
+    if PROMPT_MESSAGES in row or applies_chat(tokenizer, problems.chat_template):
+        made = "by the model's chat template; --chat_template none sends texts as they are"
+    elif tokenizer.chat_template is None:
+        made = "the model has no chat template"
+    else:
+        made = "without the model's chat template"
+    tokens = len(encode_prompts([text], tokenizer)[0])
+    print(f"prompt: {shown} ({tokens} tokens, {made})", file=sys.stderr)
+    date = date_in(text, tokenizer)
+    if date is not None and date not in (problems.chat_template_kwargs or {}).values():
+        remedy = f"; --chat_template_kwargs '{{date_string: \"{date}\"}}' keeps this one"
+        remedy = remedy if "date_string" in str(tokenizer.chat_template) else ""
+        print(
+            f"prompt: the chat template writes the date, {date}, so that prompts are others on another day, those of "
+            f"evaluations too, and --resume needs --override{remedy}",
+            file=sys.stderr,
+        )
+
+
+def tell_end_of_turn(row: Row, tokenizer: Any, problems: ProblemSource, sampler: Sampler) -> None:
+    """Say on standard error if the chat template ends answers with a token behind which completions go on.
+
+    Args:
+        row: rendered.
+        tokenizer: of the policy.
+        problems: how it was rendered.
+        sampler: of the completions.
+    """
+    is_chat = PROMPT_MESSAGES in row or applies_chat(tokenizer, problems.chat_template)
+    end = end_of_turn(tokenizer) if is_chat else None
+    if end is None or end in getattr(sampler, "stop", ()):
+        return
+    if tokenizer.convert_tokens_to_ids(end) not in eos_ids_of(sampler, tokenizer):
+        print(
+            f"prompt: the chat template ends an answer with {end!r}, which is no end-of-sequence token of the model "
+            f"(generation_config.json, eos_token_id), so that completions go on behind it; --sampler.stop '{end}' "
+            "ends them there",
+            file=sys.stderr,
+        )
+
+
+def tell_examples(examples: Sequence[Row], places: Sequence[int], task: Task, stop: Sequence[str]) -> None:
+    """Say on standard error which solved problems stand before each problem; nothing without any."""
+    if not examples:
+        return
+    rows = ", ".join(map(str, places))
+    ends = f"; completions end at {' or '.join(map(repr, stop))} (--sampler.stop)" if stop else ""
+    print(
+        f"few-shot: before each problem stand rows {rows} of {task}, solved as in their column "
+        f"{solution_column(examples)!r}, which are neither trained nor evaluated on{ends}",
+        file=sys.stderr,
+    )
+
+
+def stopping(
+    sampler: Callable[[nn.Module, Any], Sampler], stop: tuple[str, ...]
+) -> Callable[[nn.Module, Any], Sampler]:
+    """A factory of samplers that end completions at these texts where the sampler has no stop texts of its own.
+
+    Raises:
+        TypeError: on a call, where ``sampler`` takes no model and tokenizer, or makes no sampler.
+    """
+
+    def make(model: nn.Module, tokenizer: Any) -> Sampler:
+        try:
+            made = sampler(model, tokenizer)
+        except TypeError as error:
+            raise TypeError(
+                f"sampler: cannot be made of a model and a tokenizer, its two arguments: {error}"
+            ) from error
+        if not isinstance(made, Sampler):
+            raise TypeError(f"sampler: what is called with model and tokenizer returned {made!r:.80}, want a Sampler")
+        if not stop or not dataclasses.is_dataclass(made) or getattr(made, "stop", None) != ():
+            return made
+        return dataclasses.replace(made, stop=stop)
+
+    return make

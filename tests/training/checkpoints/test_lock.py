@@ -1,0 +1,133 @@
+"""Two processes in one folder, for real: the second is refused while the first lives, however the first ends."""
+
+import errno
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from iapo.cli import main
+from iapo.training.checkpoints import lock
+from iapo.training.checkpoints.lock import LOCK, locked
+
+BEGINNING = (  # the file alone, without the seconds that the package around it takes
+    f"import os, sys, time\nfrom pathlib import Path\nsys.path.append({str(Path(lock.__file__).parent)!r})\n"
+    "from lock import locked\n"
+)
+HOLDER = BEGINNING + ("with locked(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(600)\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_second_process_is_refused_while_the_first_lives(tmp_path: Path, number: int) -> None:
+    folder = tmp_path / "runs" / "one"
+    first = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "held\n"
+        with pytest.raises(OSError, match=f"output: process {first.pid}, .* is at work in {folder}; wait"):
+            locked(folder).__enter__()
+        first.send_signal(number)
+        first.wait()
+        with locked(folder):
+            assert (folder / LOCK).read_text() == f"{os.getpid()}\n"
+    finally:
+        first.kill()
+        first.wait()
+        first.stdout.close()
+
+
+def test_training_is_refused_in_the_folder_of_another_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    folder = tmp_path / "run"
+    with locked(folder):
+        assert main(["train", "--output", str(folder), "--steps", "1"]) == 1
+    assert capsys.readouterr().err == (
+        f"iapo train: output: process {os.getpid()}, or one that it started, is at work in {folder}; wait, end it, "
+        "or name another folder\n"
+    )
+
+
+def test_a_folder_into_which_nothing_was_put_goes_again(tmp_path: Path) -> None:
+    with locked(tmp_path / "a" / "b"):
+        assert (tmp_path / "a" / "b" / LOCK).exists()
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "c").mkdir()
+    with locked(tmp_path / "c"), pytest.raises(OSError, match="at work in"), locked(tmp_path / "c"):
+        pass
+    with locked(tmp_path / "c"):
+        (tmp_path / "c" / "kept").touch()
+    assert {path.name for path in (tmp_path / "c").iterdir()} == {LOCK, "kept"}
+
+
+def test_many_processes_that_make_and_remove_a_folder_hold_it_one_at_a_time(tmp_path: Path) -> None:
+    program = BEGINNING + (
+        "folder, mark = Path(sys.argv[1]), Path(sys.argv[2])\n"
+        "held = 0\n"
+        "while held < 30:\n"
+        "    try:\n"
+        "        with locked(folder):\n"
+        "            os.close(os.open(mark, os.O_CREAT | os.O_EXCL))\n"
+        "            held += 1\n"
+        "            mark.unlink()\n"
+        "    except BlockingIOError:\n"
+        "        pass\n"
+    )
+    line = [sys.executable, "-c", program, str(tmp_path / "folder"), str(tmp_path / "mark")]
+    processes = [subprocess.Popen(line) for _ in range(3)]
+    deadline = time.monotonic() + 120
+    assert [process.wait(deadline - time.monotonic()) for process in processes] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("moment", ["before it is looked at", "before the file in it is looked at"])
+def test_a_folder_that_goes_at_any_moment_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    folder = tmp_path / "folder"
+    made, locking = Path.mkdir, fcntl.flock
+    gone = []
+
+    def mkdir(path: Path, *arguments: object, **options: object) -> None:
+        if moment == "before it is looked at" and not gone:
+            gone.append(path)  # another process made it, and removed it after this one had found it in the way
+            raise FileExistsError(errno.EEXIST, "File exists", str(path))
+        made(path, *arguments, **options)  # type: ignore[arg-type]
+
+    def flock(descriptor: int, operation: int) -> None:
+        if moment == "before the file in it is looked at" and not gone:
+            gone.append(folder)
+            shutil.rmtree(folder)
+        locking(descriptor, operation)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with locked(folder):
+        assert gone
+        assert (folder / LOCK).exists()
+
+
+def test_a_folder_that_its_holder_loses_does_not_hide_what_went_wrong(tmp_path: Path) -> None:
+    def lose() -> None:
+        with locked(tmp_path / "folder"):
+            shutil.rmtree(tmp_path / "folder")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        lose()
+
+
+def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for folder in (tmp_path / "file", tmp_path / "file" / "run", tmp_path / "link", tmp_path / "link" / "run"):
+        with pytest.raises(OSError, match=f"output: {folder} cannot be used .*; want a folder that can be written"):
+            locked(folder).__enter__()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LOCK).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="cannot be used"):
+        locked(tmp_path / "run").__enter__()
+    assert not (tmp_path / "elsewhere").exists()

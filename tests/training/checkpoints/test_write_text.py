@@ -1,0 +1,91 @@
+"""A file that is replaced is the old one or the new one, wherever the process dies and whatever fails."""
+
+import os
+import resource
+import sys
+
+import pytest
+
+from iapo.training.checkpoints.folder import check_writable, write_text
+from iapo.training.reporting.log import append_metrics, read_metrics, truncate_metrics
+
+
+def in_a_child(action) -> int:
+    """Exit code of a forked process that runs an action: 0, or 3 for an ``OSError``."""
+    process = os.fork()
+    if process == 0:
+        try:
+            action()
+            os._exit(0)
+        except OSError:
+            os._exit(3)
+        finally:
+            os._exit(5)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def dying_at(count: int, action):
+    """An action whose process dies at the ``count``-th operation on files."""
+
+    def child() -> None:
+        left = [count]
+
+        def hook(event: str, values: tuple) -> None:
+            if event in ("open", "os.rename", "os.remove"):
+                left[0] -= 1
+                if left[0] == 0:
+                    os._exit(9)
+
+        sys.addaudithook(hook)
+        action()
+
+    return child
+
+
+def test_a_death_at_any_operation_leaves_the_old_or_the_new_file(tmp_path):
+    file, codes = tmp_path / "report.md", []
+    while not codes or codes[-1] != 0:
+        file.write_text("old")
+        codes.append(in_a_child(dying_at(len(codes) + 1, lambda: write_text(file, "new" * 1000))))
+        assert file.read_text() == ("new" * 1000 if codes[-1] == 0 else "old")
+        assert len(codes) < 20
+    assert len(codes) > 3
+    write_text(file, "newest")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.md"], "what a dead process left is taken away"
+
+
+def test_a_full_disk_leaves_the_old_file_alone(tmp_path):
+    file = tmp_path / "report.md"
+    file.write_text("old")
+
+    def full() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+        write_text(file, "new" * 1000)
+
+    assert in_a_child(full) == 3
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("report.md", "old")]
+
+
+def test_places_that_cannot_be_written_are_named(tmp_path):
+    for place in (tmp_path, tmp_path / "no" / "file"):
+        with pytest.raises(OSError, match=f"output: cannot write {place} .*; want a file in a folder"):
+            check_writable("output", str(place))
+    check_writable("output", str(tmp_path / "file"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_line_of_metrics_that_a_crash_cut_is_left_out_and_a_damaged_one_named(tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    for step in (1, 2, 3):
+        append_metrics(file, step, {"reward": 0.5})
+    content = file.read_bytes()
+    for cut in range(len(content)):
+        file.write_bytes(content[:cut])
+        assert [row["step"] for row in read_metrics(file)] == list(range(1, content[:cut].count(b"\n") + 1))
+    file.write_bytes(content)
+    truncate_metrics(file, 2)
+    assert [row["step"] for row in read_metrics(file)] == [1, 2]
+    for damage in (b"\x00" * 9, b"\xff", b"[1]", b"{}", b'{"step": "x"}', b"[" * 100_000):
+        file.write_bytes(damage + b"\n" + content)
+        with pytest.raises(ValueError, match=r"metrics\.jsonl: line 1 is damaged .*; remove the line"):
+            read_metrics(file)

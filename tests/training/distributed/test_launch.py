@@ -1,0 +1,56 @@
+"""The processes that a launcher started, and what is refused of them."""
+
+import pytest
+import torch
+
+from iapo.cli import main
+from iapo.ops.random_state import capture_rng
+from iapo.training.distributed.launch import joined
+from iapo.training.distributed.processes import SINGLE, Processes
+
+
+def test_sharding_one_process_and_other_commands_on_several_are_refused(monkeypatch, capsys, tmp_path):
+    assert main(["train", "--shard", "true", "--output", str(tmp_path / "run")]) == 1
+    assert "shard: there is one process, want several" in capsys.readouterr().err
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["eval"]) == 1
+    assert "got 2 processes, want one" in capsys.readouterr().err
+
+
+def test_a_tracker_that_is_not_installed_is_said_before_anything_loads(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("iapo.training.reporting.tracking.find_spec", lambda name: None if name == "wandb" else name)
+    assert main(["train", "--tracker", "wandb", "--output", str(tmp_path / "run")]) == 1
+    assert capsys.readouterr().err == "iapo train: tracker: got 'wandb', but wandb is missing: pip install wandb\n"
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_deepspeed_lacks_is_said_before_anything_loads(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    assert main(["train", "--output", str(tmp_path / "run")]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("iapo train: accelerate: DeepSpeed is configured on one process, want several")
+    assert "--use_deepspeed --num_processes 2" in told
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("iapo.training.distributed.zero.find_spec", lambda name: None if name == "deepspeed" else name)
+    assert main(["train", "--output", str(tmp_path / "run")]) == 1
+    told = capsys.readouterr().err
+    assert told == "iapo train: deepspeed is missing: install the extra, pip install 'iapo[deepspeed]'\n"
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_process_needs_nothing():
+    with joined("cpu") as (processes, device):
+        assert (processes, device) == (SINGLE, torch.device("cpu"))
+    state = capture_rng()["torch"]
+    with processes.own_random(), processes.together():
+        assert torch.equal(capture_rng()["torch"], state), "its stream is the common one"
+    assert processes.gather(3) == [3]
+    assert processes.from_first(lambda: 4) == 4
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+@pytest.mark.parametrize("count", range(9))
+def test_shares_are_all_there_is_once_and_differ_by_one_at_most(size, count):
+    shares = [Processes(index, size).share(count) for index in range(size)]
+    assert [each for share in shares for each in share] == list(range(count))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1

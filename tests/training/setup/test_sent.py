@@ -1,0 +1,71 @@
+"""What is said of the prompts that are sent."""
+
+import copy
+import re
+from datetime import datetime
+
+import pytest
+
+from iapo.policy.chat import end_of_turn
+from iapo.rollout import ScriptedSampler
+from iapo.training.configuration.settings import ProblemSource
+from iapo.training.setup.sent import tell_end_of_turn, tell_prompt
+
+TURN = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+DATED = (
+    "{% if date_string is not defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}{{ date_string }}"
+)
+TODAY = datetime.now().strftime("%d %b %Y")
+
+
+@pytest.mark.parametrize(
+    ("before", "options", "told"),
+    [
+        (DATED, None, f"""{TODAY}, so that .*--chat_template_kwargs '{{date_string: "{TODAY}"}}' keeps this one"""),
+        ('{{ strftime_now( "%Y-%m-%d") }}', None, "writes the date, [0-9]{4}-.* needs --override\n"),
+        (DATED, {"date_string": "26 Jul 2024"}, None),
+        (DATED, {"date_string": TODAY}, None),
+        ("26 Jul 2024", None, None),
+    ],
+)
+def test_a_chat_template_that_writes_the_date_is_told(embedded_tokenizer, capsys, before, options, told):
+    tokenizer = copy.deepcopy(embedded_tokenizer)
+    tokenizer.chat_template = before + TURN
+    problems = ProblemSource(chat_template_kwargs=options)
+    tell_prompt(problems.render([{"prompt": "1+1="}], tokenizer)[0], tokenizer, problems)
+    message = capsys.readouterr().err
+    assert message.startswith("prompt: '")
+    assert ("writes the date" in message) == (told is not None)
+    assert told is None or re.search(told, message)
+
+
+@pytest.mark.parametrize(
+    ("behind", "ends", "stop", "flags", "told"),
+    [
+        ("<|im_end|>\n", [], (), {}, True),
+        ("\n<|im_end|>", [], (), {}, True),
+        ("<|im_end|>\n", ["<|im_end|>"], (), {}, False),
+        ("<|im_end|>\n", [], ("<|im_end|>",), {}, False),
+        ("<|im_end|>\n", [], (), {"chat_template": "none"}, False),
+        ("\n", [], (), {}, False),
+    ],
+)
+def test_an_end_of_turn_that_ends_no_completion_is_told(embedded_tokenizer, capsys, behind, ends, stop, flags, told):
+    tokenizer = copy.deepcopy(embedded_tokenizer)
+    tokenizer.add_tokens(["<|im_end|>", "<|im"])
+    tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}" + behind + "{% endfor %}"
+    sampler = ScriptedSampler({}, tokenizer)
+    object.__setattr__(sampler, "eos_ids", (tokenizer.eos_token_id, *map(tokenizer.convert_tokens_to_ids, ends)))
+    object.__setattr__(sampler, "stop", stop)
+    problems = ProblemSource(**flags)
+    tell_end_of_turn(problems.render([{"prompt": "1+1="}], tokenizer)[0], tokenizer, problems, sampler)
+    message = capsys.readouterr().err
+    assert message.count("--sampler.stop '<|im_end|>' ends them there") == told
+    assert bool(message) == told
+
+
+def test_a_chat_template_that_refuses_an_answer_has_no_end_of_turn(embedded_tokenizer):
+    tokenizer = copy.deepcopy(embedded_tokenizer)
+    assert end_of_turn(tokenizer) is None
+    tokenizer.chat_template = "{{ raise_exception('no') }}"
+    assert end_of_turn(tokenizer) is None

@@ -1,0 +1,66 @@
+"""A run set up: what is random begins at its seed, and a checkpoint is read once."""
+
+import random
+import warnings
+
+import numpy
+import pytest
+import torch
+from saved_runs import save
+
+from iapo.cli import main
+from iapo.training.checkpoints import folder
+from iapo.training.configuration.settings import PolicySource, RunSettings
+from iapo.training.setup import setting_up
+
+
+class ReachedError(Exception):
+    """The policy was to be loaded."""
+
+
+@pytest.fixture
+def up_to_the_policy(monkeypatch):
+    """Sets a run up until its policy is to be loaded; returns a number of each global random generator."""
+
+    def reached(*arguments):
+        raise ReachedError
+
+    monkeypatch.setattr(setting_up, "_load", reached)
+
+    def up_to_the_policy(settings: RunSettings) -> tuple[float, float, float]:
+        with pytest.raises(ReachedError):
+            setting_up.set_up(PolicySource(device="cpu"), settings, None, None, {})
+        return random.random(), float(numpy.random.rand()), float(torch.rand(()))
+
+    return up_to_the_policy
+
+
+def test_every_generator_begins_at_the_seed(up_to_the_policy, tmp_path):
+    first, again, other = (up_to_the_policy(RunSettings(output=str(tmp_path), seed=seed)) for seed in (3, 3, 4))
+    assert first == again
+    assert not set(first) & set(other)
+
+
+def test_a_checkpoint_is_read_once_and_a_damaged_one_told_once(up_to_the_policy, tmp_path, monkeypatch):
+    for step in (1, 2):
+        save(tmp_path, step)
+    (tmp_path / "checkpoint-2" / "state.json").write_text("{")
+    read, digest = [], folder._digest
+    monkeypatch.setattr(folder, "_digest", lambda path: read.append(path) or digest(path))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        up_to_the_policy(RunSettings(output=str(tmp_path), resume=True, override=True))
+    assert [str(each.message).partition(":")[2] for each in told if "checkpoint" in str(each.message)] == [
+        " is damaged, its content is not what was written (SHA-256); taking checkpoint-1 instead"
+    ]
+    assert len(read) == len(set(read))
+
+
+def test_too_many_prompts_are_refused_before_the_policy_is_loaded(monkeypatch, tmp_path, capsys):
+    def load(*arguments):
+        raise ReachedError
+
+    monkeypatch.setattr(setting_up, "_load", load)
+    numbers = ("--limit", "24", "--eval_problems", "8", "--prompts_per_step", "17")
+    assert main(["train", "--output", str(tmp_path / "run"), *numbers]) == 1
+    assert "prompts_per_step: got 17, want 1 to the number of problems, 16" in capsys.readouterr().err
