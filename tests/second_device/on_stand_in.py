@@ -17,7 +17,7 @@ from stand_in import DEVICE, NAME, READS, StandIn  # noqa: E402
 from updates import TOKENIZER, components_of, embedded_model, run  # noqa: E402
 
 from benchmarks.gpu import contracts  # noqa: E402
-from iapo import AdvantageAssigner, AdvantageInputs, TokenSignals  # noqa: E402
+from iapo import AdvantageAssigner, AdvantageInputs, Sampler, TokenSignals  # noqa: E402
 from iapo.advantages import InformationAware, LeaveOutPriced  # noqa: E402
 from iapo.cli import main  # noqa: E402
 from iapo.embedded import generate_problems, rows  # noqa: E402
@@ -240,12 +240,12 @@ def reads_of_an_update(prompts: int, group_size: int, assigner: AdvantageAssigne
     return dict(READS)
 
 
-def reads_of_sampling(prompts: int) -> int:
+def reads_of_sampling(sampler: type[Sampler], prompts: int, tokens: int, stop: str | tuple[str, ...]) -> int:
     """Where no completion ends early."""
     model = embedded_model().to(NAME)
     model.generation_config.eos_token_id = None
     READS.clear()
-    CompactingSampler(model, TOKENIZER, max_new_tokens=5)([[4, 5, 6]] * prompts, 2)
+    sampler(model, TOKENIZER, max_new_tokens=tokens, stop=stop)([[4, 5, 6]] * prompts, 2)
     return sum(READS.values())
 
 
@@ -253,7 +253,22 @@ def test_the_device_is_not_waited_for_by_each_group_or_completion():
     for assigner in (LeaveOutPriced(), InformationAware(beta=0.1)):
         reads = reads_of_an_update(2, 8, assigner)
         assert reads_of_an_update(2, 16, assigner) == reads_of_an_update(8, 8, assigner) == reads
-    assert reads_of_sampling(2) == reads_of_sampling(16)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "stop", "step"),
+    [
+        (CompactingSampler, (), 1),
+        (CompactingSampler, "never", 1),
+        (TransformersSampler, (), 0),
+        (TransformersSampler, "never", 1),
+    ],
+)
+def test_the_device_is_waited_for_once_at_most_in_each_step_of_sampling(sampler, stop, step):
+    step += 1  # of transformers: whether the mask hides anything, or whether all completions have ended
+    reads = reads_of_sampling(sampler, 2, 5, stop)
+    assert reads_of_sampling(sampler, 16, 5, stop) == reads
+    assert reads_of_sampling(sampler, 2, 9, stop) == reads + 4 * step
 
 
 def test_a_rollout_that_was_left_behind_is_named():
