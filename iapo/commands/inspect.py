@@ -13,7 +13,7 @@ from torch import nn
 
 from iapo.commands.last_line import quoted_path, say_where
 from iapo.inspection import Inspection, render_html, render_terminal, trace_from_rollout
-from iapo.interfaces import MIEstimator, Reward, Sampler
+from iapo.interfaces import MIEstimator, Reward, Sampler, information_between
 from iapo.policy.forward import inference_mode
 from iapo.policy.limits import limits_of
 from iapo.policy.logprobs import completion_logprobs
@@ -118,15 +118,15 @@ def inspect_prompt(
         asked = rollout
         if settings.answer == "reference":
             asked = ask_about(rollout, references * settings.samples, tokenizer, style)
-        information, probes = estimator(model, asked).float(), estimator.probe(model, asked).float()
+        values = estimator.prefix_values(model, asked)
         _, entropy = completion_logprobs(model, rollout, sample.temperature or 1.0, with_entropy=True)
     traces = tuple(
         trace_from_rollout(
             rollout,
             index,
             tokenizer,
-            information,
-            probes,
+            information_between(values, asked.reasoning_mask).float(),
+            (estimator.information_sign * values).float(),
             estimator.probe_label,
             reward=scored[index],
             policy_entropy=entropy,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from iapo.commands.inspect import InspectionSettings, inspect_prompt
-from iapo.estimators import AnswerLikelihood, NoInformation
+from iapo.estimators import AnswerLikelihood, NextTokenEntropy, NoInformation
 from iapo.rewards import MathAnswer
 from iapo.rollout import TransformersSampler
 from iapo.rollout.prompts import encode_prompts
@@ -67,3 +67,29 @@ def test_a_completion_that_could_not_be_scored_has_no_reward(score):
         NoInformation(),
     )
     assert [trace.reward for trace in shown.traces] == [score, score]
+
+
+def test_the_estimator_is_asked_once(monkeypatch):
+    asked, probe = [], NextTokenEntropy.probe
+
+    def counted(self, model, rollout):
+        asked.append(probe(self, model, rollout))
+        return asked[-1]
+
+    monkeypatch.setattr(NextTokenEntropy, "probe", counted)
+    shown = inspect_prompt(
+        PolicySource(device="cpu"),
+        ProblemSource(),
+        InspectionSettings(samples=2),
+        lambda model, tokenizer: TransformersSampler(model, tokenizer, 12),
+        {"none": lambda completions, **_: [0.0] * len(completions)},
+        NextTokenEntropy(),
+    )
+    (probes,) = asked
+    for row, trace in enumerate(shown.traces):
+        at = [place for place, measured in enumerate(trace.measured) if measured]
+        assert at
+        assert [trace.probes[place] for place in at] == probes[row, at].tolist()
+        for place in at:
+            found = float(probes[row, place] - probes[row, place + 1])
+            assert trace.information[place] == pytest.approx(found, abs=1e-6)
