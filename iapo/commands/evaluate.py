@@ -5,11 +5,12 @@ import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from jsonargparse.typing import NonNegativeInt, PositiveInt
+from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import nn
 
 from iapo.commands.last_line import quoted_path, say_where
@@ -17,6 +18,7 @@ from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate, lines_of,
 from iapo.interfaces import Reward, Sampler
 from iapo.policy.limits import limits_of
 from iapo.rewards import check_columns, check_references, in_style
+from iapo.rewards.rollouts import TIME_LIMIT, score_rollout
 from iapo.styles import CompletionStyle
 from iapo.tasks import Row
 from iapo.tasks.splitting import keys_of, split_indices
@@ -47,6 +49,8 @@ class EvaluationSettings:
             lengths of the first model's samples, an empty list does not measure it.
         budget_samples: so many samples of each problem are cut, at most.
         answer_tokens: of an answer that is asked for, at most.
+        reward_time_limit: seconds that a reward function may take over completions that are sampled together: a model's
+            samples, its likeliest completions, or the answers at budgets.
         output: a .json file for all numbers, with all sampled texts in a .jsonl file beside it; a table goes to
             standard output.
 
@@ -63,6 +67,7 @@ class EvaluationSettings:
     budgets: Literal["auto"] | list[NonNegativeInt] = "auto"
     budget_samples: PositiveInt = 8
     answer_tokens: PositiveInt = 32
+    reward_time_limit: PositiveFloat | None = TIME_LIMIT
     output: str | None = None
 
     def __post_init__(self) -> None:
@@ -203,6 +208,7 @@ def _results(
                 rewards=in_style(rewards, style, styles.lenient),
                 samples=settings.samples,
                 forced=forced if forced is None or budgets is None else dataclasses.replace(forced, budgets=budgets),
+                score=partial(score_rollout, time_limit=settings.reward_time_limit),
             )
         if styles.known(task) is not None:
             whole = [each for each in result.samples or () if each.finished]

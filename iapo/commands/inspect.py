@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse.typing import NonNegativeInt, PositiveInt
+from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 from rich.console import Console
 from torch import nn
 
@@ -18,7 +18,7 @@ from iapo.policy.forward import inference_mode
 from iapo.policy.limits import limits_of
 from iapo.policy.logprobs import completion_logprobs
 from iapo.rewards import check_columns, check_references, in_style
-from iapo.rewards.rollouts import score_rollout
+from iapo.rewards.rollouts import TIME_LIMIT, score_rollout
 from iapo.rewards.scores import read_references
 from iapo.rollout import ask_about, eos_ids_of
 from iapo.rollout.prompts import encode_prompts
@@ -43,6 +43,7 @@ class InspectionSettings:
         index: which problem of the data.
         samples: completions.
         answer: what the estimator is asked about, the own or the reference answer.
+        reward_time_limit: seconds that a reward function may take over the completions.
 
     Raises:
         ValueError: a number out of range, or the reference answer is asked about a prompt without one.
@@ -53,6 +54,7 @@ class InspectionSettings:
     index: NonNegativeInt = 0
     samples: PositiveInt = 3
     answer: Answer = "own"
+    reward_time_limit: PositiveFloat | None = TIME_LIMIT
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -112,7 +114,8 @@ def inspect_prompt(
         scored: list[float | None] = [None] * len(rollout)
         if settings.prompt is None:
             read, eos_ids = in_style(rewards, style, styles.lenient), eos_ids_of(sample, tokenizer)
-            scores = score_rollout(rollout, rows * settings.samples, tokenizer, read, eos_ids)
+            answered, limit = rows * settings.samples, settings.reward_time_limit
+            scores = score_rollout(rollout, answered, tokenizer, read, eos_ids, limit)
             totals = scores.total.tolist()
             scored = [total if known else None for total, known in zip(totals, scores.scored, strict=True)]
         asked = rollout

@@ -1,6 +1,7 @@
 """`iapo inspect`: what is refused before a model loads, and what the numbers are of."""
 
 import json
+import time
 
 import pytest
 import torch
@@ -67,6 +68,18 @@ def test_a_completion_that_could_not_be_scored_has_no_reward(score):
         NoInformation(),
     )
     assert [trace.reward for trace in shown.traces] == [score, score]
+
+
+def test_a_reward_may_take_as_long_as_the_settings_say():
+    with pytest.raises(TimeoutError, match=r"reward 'slow' took longer than 0.1 s .* raise reward_time_limit"):
+        inspect_prompt(
+            PolicySource(),
+            ProblemSource(),
+            InspectionSettings(samples=1, reward_time_limit=0.1),
+            lambda model, tokenizer: TransformersSampler(model, tokenizer, 4),
+            {"slow": lambda completions, **_: time.sleep(5) or [1.0]},
+            NoInformation(),
+        )
 
 
 def test_the_estimator_is_asked_once(monkeypatch):
