@@ -30,9 +30,7 @@ from iapo.training.sent import stopping, tell_end_of_turn, tell_examples, tell_p
 from iapo.training.session import greedy_beside, longest
 from iapo.training.settings import PolicySource, ProblemSource, check_ranges
 from iapo.training.styles import AUTO, StyleSource, sampler_in_style
-
-_ROWS = ("limit", "prompt_column", "answer_column", "few_shot", "last_assistant")
-"""Settings that say which rows of the data a run has."""
+from iapo.training.trained_problems import settings_of_run, trained_on
 
 
 @dataclass(frozen=True)
@@ -219,33 +217,21 @@ def _results(
 
 
 def _warn_of_trained(source: str, problems: ProblemSource, held_out: Sequence[Row]) -> None:
-    """Warn of problems that the run of a checkpoint trained on, if it had the data of this evaluation."""
-    folder = Path(source).expanduser().resolve()
-    if problems.task is not None or not (folder / "state.json").is_file():
+    """Warn of problems that the run of a model trained on, if it had the data of this evaluation."""
+    if problems.task is not None:
         return
     try:
-        run = json.loads((folder.parent / "config.json").read_text(encoding="utf-8"))
-        seen = _trained_on(run, problems)
-    except (OSError, ValueError, KeyError, TypeError):  # no settings, damaged ones, or other data by now
+        run = settings_of_run(source)
+        seen = set() if run is None else trained_on(run, problems)
+    except (OSError, ValueError, KeyError, TypeError):  # damaged settings, or other data by now
         return
-    if trained := sum(key in seen for key in keys_of(held_out)):
+    if run is not None and (trained := sum(key in seen for key in keys_of(held_out))):
         warnings.warn(
             f"problems: {source} was trained on {trained} of these {len(held_out)}; its run held out "
             f"{run['eval_problems']}, so that --problems {run['eval_problems']} (with its --limit and --few_shot) "
             "evaluates on none that it knows",
             stacklevel=2,
         )
-
-
-def _trained_on(run: dict[str, Any], problems: ProblemSource) -> set[str]:
-    """The keys of the problems that a run with these settings trains on; none if its data are others."""
-    same_file = Path(run["data"]).expanduser().resolve() == Path(problems.data).expanduser().resolve()
-    if not same_file or (run["task"], run["split"], run["data_config"]) != (None, problems.split, problems.data_config):
-        return set()
-    own = dataclasses.replace(problems, **{name: run[name] for name in _ROWS})
-    rows = own.load(run["seed"])
-    training, _ = split_indices(rows, run["eval_problems"], without=own.examples(rows, run["seed"]))
-    return set(keys_of([rows[index] for index in training]))
 
 
 def _numbers(
