@@ -23,7 +23,7 @@ from iapo.styles import CompletionStyle
 from iapo.tasks import Row
 from iapo.tasks.splitting import keys_of, split_indices
 from iapo.training.finding_style import choose_style, warn_of_style
-from iapo.training.fitting import Room, reserved_by
+from iapo.training.fitting import Room, new_tokens, reserved_by
 from iapo.training.folder import check_writable, write_text
 from iapo.training.progress import CommandProgress
 from iapo.training.sent import stopping, tell_end_of_turn, tell_examples, tell_prompt
@@ -180,8 +180,8 @@ def _results(
         shown = problems.render(held_out, tokenizer, places, examples)
         stop = problems.stop(examples, tokenizer)
         sample = stopping(sampler, stop)(model, tokenizer)
-        reserved = reserved_by(getattr(sample, "max_new_tokens", 0), tokenizer, usual)
         limits = limits_of(model) if getattr(sample, "keeps_rows_apart", True) else limits_of(model).scored
+        reserved = reserved_by(new_tokens(sample, limits), tokenizer, usual)
         room = Room(tokenizer, limits, reserved, problems.long_prompts)
         shown = [shown[place] for place in room.fitting(shown, places)]
         tell_examples(examples, shots, task, stop)

@@ -25,7 +25,7 @@ from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import Row
 from iapo.training.components import Answer, check_answer_is_read
 from iapo.training.finding_style import choose_style
-from iapo.training.fitting import Room, forced_tokens
+from iapo.training.fitting import Room, forced_tokens, new_tokens
 from iapo.training.folder import check_writable, write_text
 from iapo.training.progress import CommandProgress
 from iapo.training.sent import stopping
@@ -100,11 +100,12 @@ def inspect_prompt(
     device, autocast = policy.torch_device(), policy.autocast()
     with torch.autocast(device.type, autocast, enabled=autocast is not None), inference_mode(model):
         sample = stopping(sampler, problems.stop(examples, tokenizer))(model, tokenizer)
-        follows = getattr(sample, "max_new_tokens", 0) + max(map(len, encode_prompts(references, tokenizer)), default=0)
+        limits = limits_of(model).scored
+        follows = new_tokens(sample, limits) + max(map(len, encode_prompts(references, tokenizer)), default=0)
 
         def check_room(asked: MIEstimator) -> None:
             forced = len(forced_tokens(asked))
-            Room(tokenizer, limits_of(model).scored, follows + forced).fitting(rows, place)
+            Room(tokenizer, limits, follows + forced).fitting(rows, place)
 
         check_room(estimator)  # before anything is sampled to find the style, which may force more tokens
         style = choose_style(styles, problems.resolve(), sample, tokenizer, [rows[0]["prompt"]], device)

@@ -24,7 +24,7 @@ from iapo.training.diagnosis import Diagnosis
 from iapo.training.divided import divided
 from iapo.training.finding_style import choose_style, first_of
 from iapo.training.first_look import FirstLook
-from iapo.training.fitting import Room, forced_tokens
+from iapo.training.fitting import Room, forced_tokens, new_tokens
 from iapo.training.folder import write_text
 from iapo.training.kept_style import kept_style, plain
 from iapo.training.log import truncate_metrics
@@ -119,7 +119,7 @@ def open_run(
         forced = forced_tokens(estimator) if choices.assigner.requires_estimate else []
         limits = limits_of(model).scored
         limits.check_tokens(forced, tokenizer, "estimator: postfix and closing")
-        reserved = getattr(sampler, "max_new_tokens", 0) + len(forced) + answers
+        reserved = new_tokens(sampler, limits) + len(forced) + answers
         return Room(tokenizer, limits, reserved, problems.long_prompts)
 
     def make_stream(model: nn.Module, tokenizer: Any, sampler: Sampler) -> PromptStream:

@@ -9,7 +9,7 @@ import torch
 from iapo.commands.inspect import InspectionSettings, inspect_prompt
 from iapo.estimators import AnswerLikelihood, NextTokenEntropy, NoInformation
 from iapo.rewards import MathAnswer
-from iapo.rollout import TransformersSampler
+from iapo.rollout import ScriptedSampler, TransformersSampler
 from iapo.rollout.prompts import encode_prompts
 from iapo.training.settings import PolicySource, ProblemSource
 
@@ -106,3 +106,15 @@ def test_the_estimator_is_asked_once(monkeypatch):
         for place in at:
             found = float(probes[row, place] - probes[row, place + 1])
             assert trace.information[place] == pytest.approx(found, abs=1e-6)
+
+
+def test_a_sampler_that_does_not_say_its_longest_completion_is_told():
+    with pytest.warns(UserWarning, match="sampler: ScriptedSampler has no max_new_tokens"):
+        inspect_prompt(
+            PolicySource(),
+            ProblemSource(),
+            InspectionSettings(samples=1),
+            lambda model, tokenizer: ScriptedSampler(lambda prompt, index: "1</think><answer>7</answer>", tokenizer),
+            {"none": lambda completions, **_: [0.0]},
+            NoInformation(),
+        )
