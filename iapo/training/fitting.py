@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from iapo.evaluation import ForcedAnswers
-from iapo.interfaces import MIEstimator, Sampler
+from iapo.interfaces import AdvantageAssigner, MIEstimator, Sampler
 from iapo.policy.limits import Limits
 from iapo.rollout.prompts import encode, encode_prompts
 from iapo.tasks import Row
@@ -114,6 +114,11 @@ def reserved_by(max_new_tokens: int, tokenizer: Any, forced: ForcedAnswers | Non
     if forced is None:
         return max_new_tokens
     return max_new_tokens + len(encode(forced.postfix, tokenizer, "postfix")) + forced.answer_tokens
+
+
+def forced_in_training(estimator: MIEstimator, assigner: AdvantageAssigner) -> list[int]:
+    """`forced_tokens` of a training's estimator; none if the assigner reads nothing that it measures."""
+    return forced_tokens(estimator) if assigner.requires_estimate else []
 
 
 def forced_tokens(estimator: MIEstimator) -> list[int]:

@@ -24,7 +24,7 @@ from iapo.training.diagnosis import Diagnosis
 from iapo.training.divided import divided
 from iapo.training.finding_style import choose_style, first_of
 from iapo.training.first_look import FirstLook
-from iapo.training.fitting import Room, forced_tokens, new_tokens
+from iapo.training.fitting import Room, forced_in_training, new_tokens
 from iapo.training.folder import write_text
 from iapo.training.kept_style import kept_style, plain
 from iapo.training.log import truncate_metrics
@@ -116,7 +116,7 @@ def open_run(
 
     def room(model: nn.Module, tokenizer: Any, sampler: Sampler, estimator: MIEstimator) -> Room:
         """What follows a prompt at most: a completion, what an answer is asked for with, and a reference."""
-        forced = forced_tokens(estimator) if choices.assigner.requires_estimate else []
+        forced = forced_in_training(estimator, choices.assigner)
         limits = limits_of(model).scored
         limits.check_tokens(forced, tokenizer, "estimator: postfix and closing")
         reserved = new_tokens(sampler, limits) + len(forced) + answers
