@@ -77,8 +77,9 @@ def test_estimators_read_the_reference_policy(estimator, rollout):
     model, base, tokenizer = adapted()
     rollout = ask_about(rollout, ["7"] * len(rollout), tokenizer)
     expected, changed = estimator(base, rollout), estimator(model, rollout)
-    assert torch.equal(estimator(AdapterOff(model), rollout), expected)
-    assert (changed - expected).abs().max() > 0.01
+    least = 1e-4 * expected.abs().max()
+    assert (estimator(AdapterOff(model), rollout) - expected).abs().max() < least
+    assert (changed - expected).abs().max() > 100 * least
     assert torch.equal(estimator(model, rollout), changed), "they are on again"
 
 
