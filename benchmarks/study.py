@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from entries import entry_of
 from study_figure import plot, read_points
 from torch import Tensor
 
@@ -33,7 +34,7 @@ from iapo.training.reporting.log import read_metrics
 NEAR = 1.1
 """Times the shortest sufficient length."""
 LENGTH_REWARDS = ("kimi", "l1", "arora_zanette", "shorter_better", "dler")
-OURS = ("iapo, tuned", "iapo", "iapo, mild")
+OURS = ("iapo", "iapo_default", "iapo_mild")
 RIVALS = ("dapo", "gfpo", "gtpo", "s_grpo")
 
 
@@ -68,13 +69,12 @@ class MethodRuns:
 
 
 def read(folder: Path) -> tuple[list[dict[str, Any]], dict[str, MethodRuns]]:
-    """The rows of ``results.json``, their runs named from here, and the evaluations of each method and preset."""
+    """The rows of ``results.json``, their runs named from here, and the evaluations of each entry of the plan."""
     rows = json.loads((folder / "results.json").read_text())
     runs = defaultdict(list)
     for row in rows:
         if row["split"] == "test":
-            name = row["method"] if row["preset"] == "default" else f"{row['method']}, {row['preset']}"
-            runs[name].append(row["run"])
+            runs[entry_of(row)].append(row["run"])
     methods = {name: MethodRuns.of(folder, each) for name, each in runs.items()}
     return [row | {"run": str(folder / row["run"])} for row in rows], methods
 
@@ -96,7 +96,7 @@ def targets(methods: dict[str, MethodRuns], ours: MethodRuns) -> Iterator[tuple[
         disjoint = "disjoint" if ours.ratio.low > methods[name].ratio.high else "overlapping"
         found = f"{ours.ratio:.4f} against {methods[name].ratio:.4f}: {disjoint}"
         yield f"Ratio@32 against {name}", "higher, intervals disjoint", found
-    for name in (name for name in methods if name.split(",")[0] in LENGTH_REWARDS):
+    for name in (name for name in methods if name.startswith(LENGTH_REWARDS)):
         other = methods[name]
         hard = difference_interval(ours.accuracy[:, ours.hard], other.accuracy[:, other.hard])
         every = difference_interval(ours.accuracy, other.accuracy)
@@ -122,8 +122,7 @@ def updates_table(folder: Path, rows: list[dict[str, Any]], methods: dict[str, M
     for name, each in methods.items():
         needed = []
         for row in rows:
-            named = row["method"] if row["preset"] == "default" else f"{row['method']}, {row['preset']}"
-            if named != name or name == "base" or row["split"] != "test" or each.shortest is None:
+            if entry_of(row) != name or name == "base" or row["split"] != "test" or each.shortest is None:
                 continue
             steps = read_metrics(folder / row["run"] / "metrics.jsonl")
             lengths = torch.tensor([step["completions/mean_length"] for step in steps]).unfold(0, 3, 1).mean(1)

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from demonstrations import EQUATION, read_lines
+from entries import entry_of
 from torch import Tensor
 
 from iapo.comparison.running.results import evaluation_file
@@ -91,8 +92,7 @@ def main(given: list[str] | None = None) -> None:
     files = defaultdict(list)
     for row in json.loads((arguments.folder / "results.json").read_text()):
         if row["split"] == "test":
-            name = row["method"] if row["preset"] == "default" else f"{row['method']}, {row['preset']}"
-            files[name].append(samples_beside(arguments.folder / row["run"] / evaluation_file("test")))
+            files[entry_of(row)].append(samples_beside(arguments.folder / row["run"] / evaluation_file("test")))
     rows = {name: row_of(each) for name, each in files.items()}
     columns = ["method", *next(iter(rows.values()))]
     lines = [columns, ["---"] * len(columns)]

@@ -130,19 +130,23 @@ def test_what_is_dropped_for_its_length_does_not_move_the_split(
     ("problems", "limit", "told"),
     [(HELD, None, 0), (HELD + 5, None, 5), (HELD, 2 * HELD + 6, "[1-9][0-9]?")],
 )
-def test_problems_that_a_checkpoint_was_trained_on_are_told(
+def test_problems_that_a_model_was_trained_on_are_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], problems: int, limit: int | None, told: int | str
 ) -> None:
     data = ["--data", write(tmp_path / "a.jsonl", "text"), "--sampler.max_new_tokens", "2", *STYLE]
     size = ["--prompts_per_step", "1", "--group_size", "2", "--eval_samples", "1", "--diagnose", "0"]
     train = ["train", *data, *size, "--steps", "1", "--eval_problems", str(HELD)]
     assert main([*train, "--output", str(tmp_path / "run")]) == 0
-    models = f"[{tmp_path / 'run' / 'checkpoint-1'}]"
+    assert main(["export", str(tmp_path / "run"), "--output", str(tmp_path / "exported")]) == 0
+    models = f"[{tmp_path / 'run' / 'checkpoint-1'}, {tmp_path / 'exported'}]"
     evaluation = ["eval", "--models", models, *data, "--problems", str(problems), "--samples", "1", "--budgets", "[]"]
     assert main([*evaluation, *([] if limit is None else ["--limit", str(limit)])]) == 0
     message = capsys.readouterr().err
-    assert message.count("trained on") == (told != 0)
-    assert told == 0 or re.search(f"trained on {told} of these {problems}; its run held out {HELD}", message)
+    assert message.count("trained on") == 2 * (told != 0)
+    found = re.findall(
+        f"(checkpoint-1|exported) was trained on {told} of these {problems}; its run held out {HELD}", message
+    )
+    assert found == ([] if told == 0 else ["checkpoint-1", "exported"])
 
 
 def test_other_references_of_what_is_held_out_are_noticed_on_resuming(

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
 from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.parameters import check_choice, check_length
 from iapo.advantages.subset import assign_subset
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.groups import group_rank
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 By = Literal["length", "reward_per_token"]
@@ -56,8 +55,6 @@ class GFPO(AdvantageAssigner):
         """`GroupRelative`'s advantages over the best completions of each group."""
         lengths = inputs.completion_mask.sum(1)
         cost = lengths if self.by == "length" else -inputs.rewards / lengths.clamp(min=1)
-        kept = torch.zeros_like(inputs.group_ids, dtype=torch.bool)
-        for group in inputs.group_ids.unique():
-            rows = (inputs.group_ids == group).nonzero().flatten()
-            kept[rows[cost[rows].argsort(stable=True)[: self.keep]]] = True
+        _, group, size = inputs.group_ids.unique(return_inverse=True, return_counts=True)
+        kept = group_rank(cost, group, size) < self.keep
         return assign_subset(GroupRelative(eps=self.eps), inputs, kept)

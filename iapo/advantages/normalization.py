@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from iapo.ops.groups import group_masked_mean, group_masked_std
 from iapo.ops.masked import masked_mean, masked_std
 
 Center = Literal["completion", "group", "batch"]
@@ -46,20 +47,13 @@ def normalize(
                 [ 1.,  3.]])
     """
     dtype, values = torch.promote_types(values.dtype, torch.float32), values.double()
-    if center == "completion":
-        return _scaled(values, mask, 1, scale, eps, resolution).to(dtype)
     if center == "batch":
-        return _scaled(values, mask, None, scale, eps, resolution).to(dtype)
-    result = torch.zeros_like(values)
-    for group in group_ids.unique():
-        rows = group_ids == group
-        result[rows] = _scaled(values[rows], mask[rows], None, scale, eps, resolution)
-    return result.to(dtype)
-
-
-def _scaled(values: Tensor, mask: Tensor, dim: int | None, scale: Scale, eps: float, resolution: float) -> Tensor:
-    mean, std = masked_mean(values, mask, dim), masked_std(values, mask, dim)
-    if dim is not None:
-        mean, std = mean.unsqueeze(dim), std.unsqueeze(dim)
-    divisor = std + eps if scale == "std" else torch.ones_like(std)
-    return ((values - mean) / divisor).masked_fill(~(mask & (std > resolution)), 0)
+        mean, std = masked_mean(values, mask), masked_std(values, mask)
+    elif center == "completion":
+        mean, std = masked_mean(values, mask, 1)[:, None], masked_std(values, mask, 1)[:, None]
+    else:
+        _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
+        mean = group_masked_mean(values, mask, group, size)[group, None]
+        std = group_masked_std(values, mask, group, size)[group, None]
+    divisor = std + eps if scale == "std" else 1
+    return ((values - mean) / divisor).masked_fill(~(mask & (std > resolution)), 0).to(dtype)

@@ -10,6 +10,7 @@ from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.masked import masked_extremes, masked_mean
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 
@@ -105,16 +106,14 @@ def mass_preserving_weights(
     Returns:
         In float64.
     """
-    weights = torch.ones_like(importance, dtype=torch.float64)
-    for row in mask.any(1).nonzero().flatten().tolist():
-        values = importance[row, mask[row]].double().clamp(min=0).log1p()
-        spread = values.max() - values.min()
-        if not bool(spread > 0):
-            continue
-        values = (values - values.min()) / spread
-        tau = values.quantile(quantile)
-        low = (values / tau).clamp(min=floor)
-        high = 1 + boost * (values - tau) / torch.where(tau < 1, 1 - tau, 1)
-        weight = torch.where(values < tau, low, high)
-        weights[row, mask[row]] = weight / weight.mean()
-    return weights
+    if importance.numel() == 0:
+        return torch.ones_like(importance, dtype=torch.float64)
+    values = importance.double().clamp(min=0).log1p()
+    least, most = (each[:, None] for each in masked_extremes(values, mask, 1))
+    values = (values - least) / (most - least)
+    tau = values.masked_fill(~mask, torch.nan).nanquantile(quantile, 1, keepdim=True)
+    low = (values / tau).clamp(min=floor)
+    high = 1 + boost * (values - tau) / torch.where(tau < 1, 1 - tau, 1)
+    weights = torch.where(values < tau, low, high)
+    weights = weights / masked_mean(weights, mask, 1)[:, None]
+    return torch.where(mask & (most > least), weights, 1)

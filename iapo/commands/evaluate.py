@@ -5,11 +5,12 @@ import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from jsonargparse.typing import NonNegativeInt, PositiveInt
+from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import nn
 
 from iapo.commands.last_line import quoted_path, say_where
@@ -17,20 +18,19 @@ from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate, lines_of,
 from iapo.interfaces import Reward, Sampler
 from iapo.policy.limits import limits_of
 from iapo.rewards import check_columns, check_references, in_style
+from iapo.rewards.rollouts import TIME_LIMIT, score_rollout
 from iapo.styles import CompletionStyle
 from iapo.tasks import Row
 from iapo.tasks.splitting import keys_of, split_indices
 from iapo.training.checkpoints.folder import check_writable, write_text
 from iapo.training.configuration.settings import PolicySource, ProblemSource, check_ranges
 from iapo.training.configuration.styles import AUTO, StyleSource, sampler_in_style
+from iapo.training.configuration.trained_problems import settings_of_run, trained_on
 from iapo.training.reporting.progress import CommandProgress
 from iapo.training.session import greedy_beside, longest
 from iapo.training.setup.finding_style import choose_style, warn_of_style
-from iapo.training.setup.fitting import Room, reserved_by
+from iapo.training.setup.fitting import Room, new_tokens, reserved_by
 from iapo.training.setup.sent import stopping, tell_end_of_turn, tell_examples, tell_prompt
-
-_ROWS = ("limit", "prompt_column", "answer_column", "few_shot", "last_assistant")
-"""Settings that say which rows of the data a run has."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class EvaluationSettings:
             lengths of the first model's samples, an empty list does not measure it.
         budget_samples: so many samples of each problem are cut, at most.
         answer_tokens: of an answer that is asked for, at most.
+        reward_time_limit: seconds that a reward function may take over completions that are sampled together: a model's
+            samples, its likeliest completions, or the answers at budgets.
         output: a .json file for all numbers, with all sampled texts in a .jsonl file beside it; a table goes to
             standard output.
 
@@ -63,6 +65,7 @@ class EvaluationSettings:
     budgets: Literal["auto"] | list[NonNegativeInt] = "auto"
     budget_samples: PositiveInt = 8
     answer_tokens: PositiveInt = 32
+    reward_time_limit: PositiveFloat | None = TIME_LIMIT
     output: str | None = None
 
     def __post_init__(self) -> None:
@@ -177,8 +180,8 @@ def _results(
         shown = problems.render(held_out, tokenizer, places, examples)
         stop = problems.stop(examples, tokenizer)
         sample = stopping(sampler, stop)(model, tokenizer)
-        reserved = reserved_by(getattr(sample, "max_new_tokens", 0), tokenizer, usual)
         limits = limits_of(model) if getattr(sample, "keeps_rows_apart", True) else limits_of(model).scored
+        reserved = reserved_by(new_tokens(sample, limits), tokenizer, usual)
         room = Room(tokenizer, limits, reserved, problems.long_prompts)
         shown = [shown[place] for place in room.fitting(shown, places)]
         tell_examples(examples, shots, task, stop)
@@ -203,6 +206,7 @@ def _results(
                 rewards=in_style(rewards, style, styles.lenient),
                 samples=settings.samples,
                 forced=forced if forced is None or budgets is None else dataclasses.replace(forced, budgets=budgets),
+                score=partial(score_rollout, time_limit=settings.reward_time_limit),
             )
         if styles.known(task) is not None:
             whole = [each for each in result.samples or () if each.finished]
@@ -213,33 +217,21 @@ def _results(
 
 
 def _warn_of_trained(source: str, problems: ProblemSource, held_out: Sequence[Row]) -> None:
-    """Warn of problems that the run of a checkpoint trained on, if it had the data of this evaluation."""
-    folder = Path(source).expanduser().resolve()
-    if problems.task is not None or not (folder / "state.json").is_file():
+    """Warn of problems that the run of a model trained on, if it had the data of this evaluation."""
+    if problems.task is not None:
         return
     try:
-        run = json.loads((folder.parent / "config.json").read_text(encoding="utf-8"))
-        seen = _trained_on(run, problems)
-    except (OSError, ValueError, KeyError, TypeError):  # no settings, damaged ones, or other data by now
+        run = settings_of_run(source)
+        seen = set() if run is None else trained_on(run, problems)
+    except (OSError, ValueError, KeyError, TypeError):  # damaged settings, or other data by now
         return
-    if trained := sum(key in seen for key in keys_of(held_out)):
+    if run is not None and (trained := sum(key in seen for key in keys_of(held_out))):
         warnings.warn(
             f"problems: {source} was trained on {trained} of these {len(held_out)}; its run held out "
             f"{run['eval_problems']}, so that --problems {run['eval_problems']} (with its --limit and --few_shot) "
             "evaluates on none that it knows",
             stacklevel=2,
         )
-
-
-def _trained_on(run: dict[str, Any], problems: ProblemSource) -> set[str]:
-    """The keys of the problems that a run with these settings trains on; none if its data are others."""
-    same_file = Path(run["data"]).expanduser().resolve() == Path(problems.data).expanduser().resolve()
-    if not same_file or (run["task"], run["split"], run["data_config"]) != (None, problems.split, problems.data_config):
-        return set()
-    own = dataclasses.replace(problems, **{name: run[name] for name in _ROWS})
-    rows = own.load(run["seed"])
-    training, _ = split_indices(rows, run["eval_problems"], without=own.examples(rows, run["seed"]))
-    return set(keys_of([rows[index] for index in training]))
 
 
 def _numbers(

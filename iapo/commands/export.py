@@ -10,6 +10,7 @@ from iapo.policy.loading import load_model, load_tokenizer
 from iapo.policy.lora import base_of, is_adapter
 from iapo.training.checkpoints.checkpoint import FORMAT, latest_checkpoint
 from iapo.training.checkpoints.folder import TEMPORARY, verify_folder
+from iapo.training.configuration.trained_problems import export_settings
 from iapo.training.reporting.progress import CommandProgress
 from iapo.training.reporting.report import FIGURES, REPORT
 
@@ -45,6 +46,9 @@ _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 def export(*, run: str, output: str, adapter: bool) -> int:
     """Write weights (safetensors), tokenizer, generation configuration and ``README.md``, the model card.
 
+    ``iapo_problems.json`` says which data the run had and how many problems it held out, by its own settings, so that
+    `iapo eval` can warn of those that the model was trained on.
+
     Args:
         run: a run folder, of which the newest complete checkpoint is taken, or a ``checkpoint-N`` folder.
         output: the folder; it appears when it is complete.
@@ -76,6 +80,7 @@ def export(*, run: str, output: str, adapter: bool) -> int:
     try:
         with CommandProgress("iapo export") as progress, progress.phase(f"writing {target} from {checkpoint}"):
             _write(checkpoint, temporary, adapter)
+            export_settings(checkpoint, temporary)
             (temporary / "README.md").write_text(_card(checkpoint, temporary, target.name, adapter), encoding="utf-8")
         temporary.replace(target)
     except BaseException:

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse.typing import NonNegativeInt, PositiveInt
+from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 from rich.console import Console
 from torch import nn
 
 from iapo.commands.last_line import quoted_path, say_where
 from iapo.inspection import Inspection, render_html, render_terminal, trace_from_rollout
-from iapo.interfaces import MIEstimator, Reward, Sampler
+from iapo.interfaces import MIEstimator, Reward, Sampler, information_between
 from iapo.policy.forward import inference_mode
 from iapo.policy.limits import limits_of
 from iapo.policy.logprobs import completion_logprobs
 from iapo.rewards import check_columns, check_references, in_style
-from iapo.rewards.rollouts import score_rollout
+from iapo.rewards.rollouts import TIME_LIMIT, score_rollout
 from iapo.rewards.scores import read_references
 from iapo.rollout import ask_about, eos_ids_of
 from iapo.rollout.prompts import encode_prompts
@@ -29,7 +29,7 @@ from iapo.training.configuration.settings import PolicySource, ProblemSource, ch
 from iapo.training.configuration.styles import AUTO, StyleSource, estimator_in_style, sampler_in_style
 from iapo.training.reporting.progress import CommandProgress
 from iapo.training.setup.finding_style import choose_style
-from iapo.training.setup.fitting import Room, forced_tokens
+from iapo.training.setup.fitting import Room, forced_tokens, new_tokens
 from iapo.training.setup.sent import stopping
 
 
@@ -43,6 +43,7 @@ class InspectionSettings:
         index: which problem of the data.
         samples: completions.
         answer: what the estimator is asked about, the own or the reference answer.
+        reward_time_limit: seconds that a reward function may take over the completions.
 
     Raises:
         ValueError: a number out of range, or the reference answer is asked about a prompt without one.
@@ -53,6 +54,7 @@ class InspectionSettings:
     index: NonNegativeInt = 0
     samples: PositiveInt = 3
     answer: Answer = "own"
+    reward_time_limit: PositiveFloat | None = TIME_LIMIT
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -98,11 +100,12 @@ def inspect_prompt(
     device, autocast = policy.torch_device(), policy.autocast()
     with torch.autocast(device.type, autocast, enabled=autocast is not None), inference_mode(model):
         sample = stopping(sampler, problems.stop(examples, tokenizer))(model, tokenizer)
-        follows = getattr(sample, "max_new_tokens", 0) + max(map(len, encode_prompts(references, tokenizer)), default=0)
+        limits = limits_of(model).scored
+        follows = new_tokens(sample, limits) + max(map(len, encode_prompts(references, tokenizer)), default=0)
 
         def check_room(asked: MIEstimator) -> None:
             forced = len(forced_tokens(asked))
-            Room(tokenizer, limits_of(model).scored, follows + forced).fitting(rows, place)
+            Room(tokenizer, limits, follows + forced).fitting(rows, place)
 
         check_room(estimator)  # before anything is sampled to find the style, which may force more tokens
         style = choose_style(styles, problems.resolve(), sample, tokenizer, [rows[0]["prompt"]], device)
@@ -112,21 +115,22 @@ def inspect_prompt(
         scored: list[float | None] = [None] * len(rollout)
         if settings.prompt is None:
             read, eos_ids = in_style(rewards, style, styles.lenient), eos_ids_of(sample, tokenizer)
-            scores = score_rollout(rollout, rows * settings.samples, tokenizer, read, eos_ids)
+            answered, limit = rows * settings.samples, settings.reward_time_limit
+            scores = score_rollout(rollout, answered, tokenizer, read, eos_ids, limit)
             totals = scores.total.tolist()
             scored = [total if known else None for total, known in zip(totals, scores.scored, strict=True)]
         asked = rollout
         if settings.answer == "reference":
             asked = ask_about(rollout, references * settings.samples, tokenizer, style)
-        information, probes = estimator(model, asked).float(), estimator.probe(model, asked).float()
+        values = estimator.prefix_values(model, asked)
         _, entropy = completion_logprobs(model, rollout, sample.temperature or 1.0, with_entropy=True)
     traces = tuple(
         trace_from_rollout(
             rollout,
             index,
             tokenizer,
-            information,
-            probes,
+            information_between(values, asked.reasoning_mask).float(),
+            (estimator.information_sign * values).float(),
             estimator.probe_label,
             reward=scored[index],
             policy_entropy=entropy,

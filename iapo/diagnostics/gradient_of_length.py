@@ -9,6 +9,7 @@ from torch import Tensor
 
 from iapo.diagnostics.change_of_length import covariance_weights
 from iapo.interfaces import PolicyLoss
+from iapo.ops.groups import group_rank
 from iapo.types import Rollout, shape_checked
 
 Gradients = Callable[[Callable[[], Tensor], Sequence[Tensor], Sequence[Tensor]], Iterator[Sequence[Tensor]]]
@@ -143,11 +144,8 @@ def every_other(group_ids: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         >>> every_other(torch.tensor([7, 7, 3, 7, 3])).tolist()
         [True, False, True, True, False]
     """
-    order = group_ids.argsort(stable=True)
-    _, counts = group_ids.unique(return_counts=True)
-    starts = (counts.cumsum(0) - counts).repeat_interleave(counts)
-    rank = torch.empty_like(order).index_copy(0, order, torch.arange(len(order), device=order.device) - starts)
-    return rank % 2 == 0
+    _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
+    return group_rank(torch.zeros_like(group), group, size) % 2 == 0
 
 
 _Cut = Callable[[Tensor], Tensor]

@@ -35,7 +35,8 @@ def masked_std(values: Float[Tensor, "*axes"], mask: Bool[Tensor, "*axes"], dim:
     mean = masked_mean(values, mask, dim)
     deviation = _wide(values) - (mean if dim is None else mean.unsqueeze(dim))
     spread = masked_mean(deviation.square(), mask, dim).sqrt()
-    return torch.where(_constant(values, mask, dim), torch.zeros_like(spread), spread)
+    low, high = masked_extremes(values, mask, dim)
+    return spread.masked_fill(high <= low, 0)
 
 
 def masked_zscore(
@@ -56,6 +57,20 @@ def masked_zscore(
     return scaled.masked_fill(~(mask & (std > 0)), 0)
 
 
+def masked_extremes(
+    values: Float[Tensor, "*axes"], mask: Bool[Tensor, "*axes"], dim: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Smallest and largest of ``values`` where ``mask``; infinity and minus infinity where the mask is empty.
+
+    Arguments as `masked_sum`.
+    """
+    low, high = _wide(values).masked_fill(~mask, torch.inf), _wide(values).masked_fill(~mask, -torch.inf)
+    if values.numel() == 0:
+        nothing = masked_sum(values, mask, dim)
+        return nothing + torch.inf, nothing - torch.inf
+    return (low.min(), high.max()) if dim is None else (low.amin(dim), high.amax(dim))
+
+
 def beside(mask: Bool[Tensor, "batch token"]) -> Bool[Tensor, "batch probe"]:
     """``True`` at the prefixes that end in front of a masked token or behind one, ``probe = token + 1``.
 
@@ -71,10 +86,3 @@ def beside(mask: Bool[Tensor, "batch token"]) -> Bool[Tensor, "batch probe"]:
 
 def _wide(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
-
-
-def _constant(values: Tensor, mask: Tensor, dim: int | None) -> Tensor:
-    high, low = _wide(values).masked_fill(~mask, -torch.inf), _wide(values).masked_fill(~mask, torch.inf)
-    if values.numel() == 0:
-        return torch.ones_like(masked_mean(values, mask, dim), dtype=torch.bool)
-    return (high.max() <= low.min()) if dim is None else (high.amax(dim) <= low.amin(dim))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.policy.forward import unwrap
@@ -136,16 +136,20 @@ def check_room(
             )
 
 
-def check_logits(logits: Float[Tensor, "*axes vocab"]) -> None:
-    """Raise for logits that no token can be sampled from.
+def sampleable(logits: Float[Tensor, "batch vocab"]) -> Bool[Tensor, " batch"]:
+    """From which rows of logits a token can be sampled: not where one is NaN or ``+inf``, nor where all are ``-inf``.
 
-    Args:
-        logits: ``-inf`` rules a token out.
-
-    Raises:
-        FloatingPointError: NaN, ``+inf``, or a row of ``-inf`` alone.
+    Example:
+        >>> import torch
+        >>> sampleable(torch.tensor([[0.0, -torch.inf], [-torch.inf, -torch.inf], [0.0, torch.nan]]))
+        tensor([ True, False, False])
     """
-    if not bool(logits.amax(-1).isfinite().all()):  # the largest of a row is NaN if one is
+    return logits.amax(-1).isfinite()  # the largest of a row is NaN if one is
+
+
+def check_sampleable(rows: Iterable[int]) -> None:
+    """Raise ``FloatingPointError`` unless all rows of logits were `sampleable`."""
+    if not all(rows):
         raise FloatingPointError(
             "model: its logits are NaN or infinite, so that nothing can be sampled; its weights are damaged, or too "
             "large for the precision (--precision fp32; a smaller --optimizer.lr if it was trained so far)"

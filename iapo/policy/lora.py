@@ -60,8 +60,17 @@ class LoRA:
         return adapted
 
 
+_BUILT_AS = (
+    *("_is_stateful", "_supports_sdpa", "base_model", "device"),
+    *("get_input_embeddings", "get_output_embeddings", "set_attn_implementation"),
+)
+"""What estimators ask a model beside its forwards."""
+
+
 class AdapterOff(nn.Module):
     """A policy with adapters as it was before they were trained: the reference policy, without a copy of the weights.
+
+    Estimators read it like any other policy; it does not generate.
 
     Args:
         model: with adapters, not wrapped by DDP; its weights may be sharded by FSDP2.
@@ -70,6 +79,10 @@ class AdapterOff(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model, self.config = model, model.config
+
+    def __getattr__(self, name: str) -> Any:
+        """How the model is built, and nothing that would run it with its adapters on."""
+        return getattr(self.model, name) if name in _BUILT_AS else super().__getattr__(name)
 
     def forward(self, **inputs: Any) -> Any:
         """The model's forward, its adapters off."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from transformers import DynamicCache, TopPLogitsWarper
@@ -12,7 +12,7 @@ from transformers.cache_utils import DynamicLayer
 
 from iapo.ops.padding import pad_rows
 from iapo.policy.forward import UnsupportedModelError, cache_argument, positions, sharded
-from iapo.policy.limits import check_logits
+from iapo.policy.limits import check_sampleable, sampleable
 from iapo.policy.support import check_causal, layer_types
 from iapo.rollout.growing import GrowingLayer
 from iapo.rollout.language_model import Generated, LanguageModelSampler
@@ -61,7 +61,7 @@ class CompactingSampler(LanguageModelSampler):
         """Tokens of ``copies`` completions of each prompt and their log-probabilities; meaningless behind an end."""
         # DDP broadcasts buffers at every forward, which would pair forwards of ranks that take different steps.
         forward = model if isinstance(self.model, DistributedDataParallel) else self.model
-        width, ends = ids.shape[1], torch.tensor(eos_ids, device=ids.device, dtype=torch.long)
+        width = ids.shape[1]
         cache = DynamicCache(config=model.config.get_text_config(decoder=True))
         cache.layers = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
         logits = _last_logits(forward, cache, ids, mask, positions(mask))
@@ -77,33 +77,33 @@ class CompactingSampler(LanguageModelSampler):
         tokens = ids.new_zeros(len(mask), self.max_new_tokens)
         values = torch.zeros(tokens.shape, device=ids.device)
         rows = torch.arange(len(mask), device=ids.device)
-        ended = torch.zeros(len(mask), device=ids.device, dtype=torch.bool)
+        going, ended = list(range(len(mask))), [False] * len(mask)
         watch = StopWatch(self.tokenizer, self.stop, len(mask))
         for step in range(self.max_new_tokens):
-            chosen, logprobs = self._sample_tokens(logits)
+            chosen, logprobs, sound = self._sample_tokens(logits)
             tokens[rows, step], values[rows, step] = chosen, logprobs.to(values.dtype)
-            ended = ended | torch.isin(chosen, ends)
-            if self.stop:
-                ended = ended | torch.tensor(watch.see(rows.tolist(), chosen.tolist()), device=ids.device)
-            count = int(ended.sum())
-            if count == len(rows) or step + 1 == self.max_new_tokens:
+            sampled, checked = torch.stack([chosen, sound.long()]).tolist()  # all that a step reads from the device
+            check_sampleable(checked)
+            stopped = watch.see(going, sampled)
+            ended = [old or new or token in eos_ids for old, new, token in zip(ended, stopped, sampled, strict=True)]
+            if all(ended) or step + 1 == self.max_new_tokens:
                 break
-            if count >= _DROP * len(rows):
-                kept = (~ended).nonzero().flatten()
+            if sum(ended) >= _DROP * len(ended):
+                places = [place for place, done in enumerate(ended) if not done]
+                going, ended = [going[place] for place in places], [False] * len(places)
+                kept = torch.tensor(places, device=ids.device)
                 cache.batch_select_indices(kept)
-                rows, chosen, ended, next_positions, mask = (
-                    each[kept] for each in (rows, chosen, ended, next_positions, mask)
-                )
+                rows, chosen, next_positions, mask = (each[kept] for each in (rows, chosen, next_positions, mask))
             seen = mask[:, : width + step + 1]
             logits = _last_logits(forward, cache, chosen[:, None], seen, (next_positions + step)[:, None])
         return tokens, values
 
     def _sample_tokens(
         self, logits: Float[Tensor, "batch vocab"]
-    ) -> tuple[Int[Tensor, " batch"], Float[Tensor, " batch"]]:
-        """One token of each row and its log-probability."""
-        check_logits(logits)
-        scores = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    ) -> tuple[Int[Tensor, " batch"], Float[Tensor, " batch"], Bool[Tensor, " batch"]]:
+        """One token of each row, its log-probability, and whether it could be sampled; else the token is any."""
+        sound = sampleable(logits)
+        scores = logits.to(torch.promote_types(logits.dtype, torch.float32)).masked_fill(~sound[:, None], 0)
         logprobs = (scores / self.temperature if self.temperature > 0 else scores).log_softmax(-1)
         if self.temperature == 0:
             chosen = scores.argmax(-1, keepdim=True)
@@ -111,7 +111,7 @@ class CompactingSampler(LanguageModelSampler):
             chosen = TopPLogitsWarper(self.top_p)(None, logprobs).softmax(-1).multinomial(1)
         else:
             chosen = logprobs.exp().multinomial(1)
-        return chosen[:, 0], logprobs.gather(1, chosen)[:, 0]
+        return chosen[:, 0], logprobs.gather(1, chosen)[:, 0], sound
 
 
 def _last_logits(

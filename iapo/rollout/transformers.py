@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from iapo.ops.padding import pad_rows
-from iapo.policy.limits import check_logits, limits_of
+from iapo.policy.limits import check_sampleable, limits_of, sampleable
 from iapo.policy.logprobs import token_logprobs
 from iapo.rollout.language_model import Generated, LanguageModelSampler
 from iapo.rollout.stopping import StopWatch
@@ -59,12 +59,12 @@ class TransformersSampler(LanguageModelSampler):
         """Sampled tokens, padded after the first end of sequence, and their log-probabilities."""
         ids, mask = pad_rows(prompt_ids, pad_id, left=True, device=model.device)
         recorder = _Recorder(self.temperature or 1.0)
-        stopping = _Stopping(StopWatch(self.tokenizer, self.stop, len(ids)))
+        stopping = _Stopping(recorder, StopWatch(self.tokenizer, self.stop, len(ids)))
         sequences = model.generate(
             input_ids=ids,
             attention_mask=mask.long(),
             logits_processor=LogitsProcessorList([recorder]),
-            stopping_criteria=StoppingCriteriaList([stopping] if self.stop else []),
+            stopping_criteria=StoppingCriteriaList([stopping]),
         )
         tokens = sequences[:, ids.shape[1] :]
         return tokens, recorder.finish(tokens)
@@ -74,15 +74,19 @@ class _Recorder(LogitsProcessor):
     """Keeps the log-probabilities of the tokens chosen, and the distribution of one step at a time.
 
     ``generate`` runs it before temperature and top-p. It sees which token was chosen when it is called for the next.
+    Rows of which nothing can be sampled get any token, and an error comes in the end: to ask the device at every step
+    would make the program wait for it.
     """
 
     def __init__(self, temperature: float) -> None:
         self.temperature = temperature
         self.logits: Tensor | None = None
         self.chosen: list[Tensor] = []
+        self.sound: list[Tensor] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        check_logits(scores)
+        self.sound.append(sampleable(scores))
+        scores = scores.masked_fill(~self.sound[-1][:, None], 0)
         if self.logits is not None:
             self.chosen.append(token_logprobs(self.logits, input_ids[:, -1], self.temperature))
         self.logits = scores
@@ -91,20 +95,27 @@ class _Recorder(LogitsProcessor):
     def finish(self, tokens: Int[Tensor, "batch token"]) -> Float[Tensor, "batch token"]:
         """The log-probabilities of all ``tokens``; the last were chosen after the last call."""
         assert self.logits is not None
+        check_sampleable(torch.stack(self.sound).all(0).tolist())
         # Some devices let `generate` run one step past the end and drop it again: the tokens say how many count.
         last = token_logprobs(self.logits, tokens[:, -1], self.temperature)
         return torch.stack([*self.chosen, last][: tokens.shape[1]], 1)
 
 
 class _Stopping(StoppingCriteria):
-    """Ends the completions that hold a stop text; unlike that of transformers it reads nothing of the prompt."""
+    """Ends the completions that hold a stop text, and those of which no further token can be sampled.
 
-    def __init__(self, watch: StopWatch) -> None:
-        self.watch = watch
+    Unlike that of transformers it reads nothing of the prompt.
+    """
+
+    def __init__(self, recorder: _Recorder, watch: StopWatch) -> None:
+        self.recorder, self.watch = recorder, watch
 
     def __call__(self, input_ids: Tensor, scores: Any, **options: Any) -> Tensor:
-        found = self.watch.see(range(len(input_ids)), input_ids[:, -1].tolist())
-        return torch.tensor(found, device=input_ids.device)
+        ended = ~self.recorder.sound[-1]
+        if self.watch.stop:
+            found = self.watch.see(range(len(input_ids)), input_ids[:, -1].tolist())
+            ended = ended | torch.tensor(found, device=ended.device)
+        return ended
 
 
 @contextmanager

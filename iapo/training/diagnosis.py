@@ -24,6 +24,7 @@ from iapo.diagnostics import (
     realized_length_change,
 )
 from iapo.diagnostics.gradient_of_length import plain_gradients
+from iapo.ops.groups import group_constant
 from iapo.ops.random_state import fork_rng
 from iapo.policy.forward import inference_mode
 from iapo.policy.logprobs import completion_logprobs
@@ -176,8 +177,8 @@ def diagnosed_update(
 
 def rewards_differ(batch: TrainingBatch) -> bool:
     """Whether there is a group whose completions have different rewards."""
-    ids, rewards = batch.rollout.group_ids, batch.rewards
-    return any(bool((rewards[ids == group] != rewards[ids == group][:1]).any()) for group in ids.unique())
+    _, group, size = batch.rollout.group_ids.unique(return_inverse=True, return_counts=True)
+    return not bool(group_constant(batch.rewards, group, size).all())
 
 
 def describe_entropy(batch: TrainingBatch, done: PolicyUpdate) -> dict[str, float]:

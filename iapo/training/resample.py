@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from iapo.ops.groups import group_constant
 from iapo.rewards.scores import Scores
 from iapo.types import Rollout
 
@@ -93,13 +94,10 @@ class Resampling:
 
 def uninformative(samples: Samples) -> Int[Tensor, " group"]:
     """Ids of the groups whose scored completions, if there are two, all have the same reward; ascending."""
-    ids = samples.rollout.group_ids.cpu()
-    flat = []
-    for group in ids.unique():
-        rewards = samples.scores.total[(ids == group) & samples.scores.scored]
-        if not bool((rewards[1:] != rewards[:1]).any()):
-            flat.append(int(group))
-    return torch.tensor(flat, dtype=torch.long, device=samples.rollout.group_ids.device)
+    ids, scores = samples.rollout.group_ids, samples.scores
+    groups, group, size = ids.cpu().unique(return_inverse=True, return_counts=True)
+    flat = group_constant(scores.total[scores.scored], group[scores.scored], size)
+    return groups[flat].to(ids.device)
 
 
 def replace_groups(samples: Samples, flat: Int[Tensor, " group"], others: Samples) -> Samples:

@@ -42,21 +42,23 @@ def test_a_reason_for_each_wrong_answer(lines: list[str], answer: str | None, fi
     assert why_wrong("\n".join(["<think>", *lines, CLOSING.format(answer)]), answer, finished) == why
 
 
-def test_a_row_for_each_method(tmp_path, capsys) -> None:
+def test_a_row_for_each_entry_of_the_plan(tmp_path, capsys) -> None:
     def sample(problem: int, steps: list[str], correct: bool, greedy: bool = False) -> str:
         text = "\n".join(["<think>", *steps, CLOSING.format(9)])
         own = {"completion": text, "answer": "9", "finished": True, "correct": correct, "greedy": greedy}
         return json.dumps({"problem": problem, **own}) + "\n"
 
-    (tmp_path / "grpo").mkdir()
+    run = tmp_path / "iapo_steps" / "default" / "seed-0"
+    run.mkdir(parents=True)
     rows = [sample(0, ["4 - 3 = 1", "1 + 8 = 9"], False), sample(0, ["4 - 3 = 2", "2 + 7 = 9"], False)]
     rows += [sample(1, ["4 + 5 = 9"], True)] * 2 + [sample(1, ["4 + 4 = 9"], False, greedy=True)]
-    (tmp_path / "grpo" / "evaluation-test.jsonl").write_text("".join(rows))
-    row = {"split": "test", "method": "grpo", "preset": "default", "run": "grpo"}
+    (run / "evaluation-test.jsonl").write_text("".join(rows))
+    row = {"split": "test", "method": "iapo", "preset": "steps", "run": "iapo_steps/default/seed-0"}
     (tmp_path / "results.json").write_text(json.dumps([row, row | {"split": "validation", "run": "elsewhere"}]))
 
     main([str(tmp_path), "--output", str(tmp_path / "wrong.md")])
     head, _, found = capsys.readouterr().out.strip().splitlines()
+    assert found.startswith("| iapo_steps | ")
     shares = {name: cell.split()[0] for name, cell in zip(head.split(" | ")[1:], found.split(" | ")[1:], strict=True)}
     assert shares == {
         "right": "0.500",

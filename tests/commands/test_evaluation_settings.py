@@ -1,8 +1,12 @@
-"""The settings of `iapo eval` that follow from others."""
+"""The settings of `iapo eval`: those that follow from others, and the limit of rewards."""
+
+import time
 
 import pytest
 
-from iapo.commands.evaluate import EvaluationSettings
+from iapo.commands.evaluate import EvaluationSettings, evaluate_models
+from iapo.rollout import CompactingSampler
+from iapo.training.configuration.settings import PolicySource, ProblemSource
 
 
 @pytest.mark.parametrize(
@@ -19,3 +23,19 @@ def test_fewer_samples_need_no_other_ks(samples, ks):
 def test_there_is_a_model_and_none_twice(models):
     with pytest.raises(ValueError, match=r"models: got .*, want at least one, and each once"):
         EvaluationSettings(models=models)
+
+
+def test_a_reward_may_take_as_long_as_the_settings_say():
+    def slow(completions, **_):
+        time.sleep(5)
+        return [1.0] * len(completions)
+
+    settings = EvaluationSettings(problems=2, samples=1, budgets=[], reward_time_limit=0.1)
+    with pytest.raises(TimeoutError, match=r"reward 'slow' took longer than 0.1 s .* raise reward_time_limit"):
+        evaluate_models(
+            PolicySource(device="cpu"),
+            ProblemSource(limit=8),
+            settings,
+            lambda model, tokenizer: CompactingSampler(model, tokenizer, 4),
+            {"slow": slow},
+        )

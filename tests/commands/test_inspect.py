@@ -1,14 +1,15 @@
 """`iapo inspect`: what is refused before a model loads, and what the numbers are of."""
 
 import json
+import time
 
 import pytest
 import torch
 
 from iapo.commands.inspect import InspectionSettings, inspect_prompt
-from iapo.estimators import AnswerLikelihood, NoInformation
+from iapo.estimators import AnswerLikelihood, NextTokenEntropy, NoInformation
 from iapo.rewards import MathAnswer
-from iapo.rollout import TransformersSampler
+from iapo.rollout import ScriptedSampler, TransformersSampler
 from iapo.rollout.prompts import encode_prompts
 from iapo.training.configuration.settings import PolicySource, ProblemSource
 
@@ -67,3 +68,53 @@ def test_a_completion_that_could_not_be_scored_has_no_reward(score):
         NoInformation(),
     )
     assert [trace.reward for trace in shown.traces] == [score, score]
+
+
+def test_a_reward_may_take_as_long_as_the_settings_say():
+    with pytest.raises(TimeoutError, match=r"reward 'slow' took longer than 0.1 s .* raise reward_time_limit"):
+        inspect_prompt(
+            PolicySource(),
+            ProblemSource(),
+            InspectionSettings(samples=1, reward_time_limit=0.1),
+            lambda model, tokenizer: TransformersSampler(model, tokenizer, 4),
+            {"slow": lambda completions, **_: time.sleep(5) or [1.0]},
+            NoInformation(),
+        )
+
+
+def test_the_estimator_is_asked_once(monkeypatch):
+    asked, probe = [], NextTokenEntropy.probe
+
+    def counted(self, model, rollout):
+        asked.append(probe(self, model, rollout))
+        return asked[-1]
+
+    monkeypatch.setattr(NextTokenEntropy, "probe", counted)
+    shown = inspect_prompt(
+        PolicySource(device="cpu"),
+        ProblemSource(),
+        InspectionSettings(samples=2),
+        lambda model, tokenizer: TransformersSampler(model, tokenizer, 12),
+        {"none": lambda completions, **_: [0.0] * len(completions)},
+        NextTokenEntropy(),
+    )
+    (probes,) = asked
+    for row, trace in enumerate(shown.traces):
+        at = [place for place, measured in enumerate(trace.measured) if measured]
+        assert at
+        assert [trace.probes[place] for place in at] == probes[row, at].tolist()
+        for place in at:
+            found = float(probes[row, place] - probes[row, place + 1])
+            assert trace.information[place] == pytest.approx(found, abs=1e-6)
+
+
+def test_a_sampler_that_does_not_say_its_longest_completion_is_told():
+    with pytest.warns(UserWarning, match="sampler: ScriptedSampler has no max_new_tokens"):
+        inspect_prompt(
+            PolicySource(),
+            ProblemSource(),
+            InspectionSettings(samples=1),
+            lambda model, tokenizer: ScriptedSampler(lambda prompt, index: "1</think><answer>7</answer>", tokenizer),
+            {"none": lambda completions, **_: [0.0]},
+            NoInformation(),
+        )

@@ -7,10 +7,19 @@ import pytest
 import torch
 
 from iapo.embedded import generate_problems, model_path, rows
+from iapo.estimators import (
+    AnswerLikelihood,
+    EarlyExitEntropy,
+    EveryTokens,
+    LeaveOut,
+    NextTokenEntropy,
+    OARGradient,
+    OARPerturbation,
+)
 from iapo.policy.loading import load_limits, load_model
 from iapo.policy.logprobs import completion_logprobs
 from iapo.policy.lora import AdapterOff, LoRA, base_of, is_adapter, saving_options, with_adapters
-from iapo.rollout import CompactingSampler
+from iapo.rollout import CompactingSampler, TransformersSampler, ask_about
 
 
 def adapted(seed: int = 0, **settings):
@@ -51,6 +60,34 @@ def test_the_reference_policy_is_the_model_without_adapters(rollout):
     assert torch.equal(logprobs(AdapterOff(model), rollout), expected)
     assert (changed - expected).abs().max() > 0.1
     assert torch.equal(logprobs(model, rollout), changed), "they are on again"
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        AnswerLikelihood((4, 5)),
+        EarlyExitEntropy((4, 5)),
+        LeaveOut(EveryTokens(4)),
+        NextTokenEntropy(),
+        OARGradient((4, 5)),
+        OARPerturbation((4, 5), replacement_id=0),
+    ],
+)
+def test_estimators_read_the_reference_policy(estimator, rollout):
+    model, base, tokenizer = adapted()
+    rollout = ask_about(rollout, ["7"] * len(rollout), tokenizer)
+    expected, changed = estimator(base, rollout), estimator(model, rollout)
+    least = 1e-4 * expected.abs().max()
+    assert (estimator(AdapterOff(model), rollout) - expected).abs().max() < least
+    assert (changed - expected).abs().max() > 100 * least
+    assert torch.equal(estimator(model, rollout), changed), "they are on again"
+
+
+@pytest.mark.parametrize("sampler", [CompactingSampler, TransformersSampler])
+def test_the_reference_policy_is_not_sampled_with_its_adapters_on(sampler):
+    model, _, tokenizer = adapted()
+    with pytest.raises(TypeError, match="want a model of transformers that can generate, got AdapterOff"):
+        sampler(AdapterOff(model), tokenizer, 4)(["3+8="], 1)
 
 
 def test_a_folder_of_adapters_is_trained_on_or_loads_merged(tmp_path, rollout):

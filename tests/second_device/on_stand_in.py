@@ -17,6 +17,7 @@ from stand_in import DEVICE, NAME, READS, StandIn  # noqa: E402
 from updates import TOKENIZER, components_of, embedded_model, run  # noqa: E402
 
 from benchmarks.gpu import contracts  # noqa: E402
+from iapo import AdvantageAssigner, AdvantageInputs, Sampler, TokenSignals  # noqa: E402
 from iapo.advantages import InformationAware, LeaveOutPriced  # noqa: E402
 from iapo.cli import main  # noqa: E402
 from iapo.embedded import generate_problems, rows  # noqa: E402
@@ -29,10 +30,13 @@ from iapo.estimators import (  # noqa: E402
     NextTokenEntropy,
     TextBoundaries,
 )
+from iapo.interfaces import information_between  # noqa: E402
 from iapo.losses import ClippedPolicyLoss  # noqa: E402
+from iapo.ops.masked import beside  # noqa: E402
 from iapo.policy.logprobs import completion_logprobs  # noqa: E402
 from iapo.rollout import CompactingSampler, ScriptedSampler, TransformersSampler  # noqa: E402
 from iapo.testing import tiny_llama  # noqa: E402
+from iapo.testing.checks import seeded  # noqa: E402
 from iapo.training.components import UpdateSettings  # noqa: E402
 from iapo.training.loop import optimise, prepare  # noqa: E402
 from iapo.training.resample import Resampling  # noqa: E402
@@ -105,6 +109,40 @@ def test_fitted_estimators():
 @pytest.mark.parametrize(("assigner", "options"), components(listed.ASSIGNERS))
 def test_assigners(assigner, options):
     contracts.assigner_values(assigner, options, DEVICE)
+
+
+def assigned(groups: int) -> AdvantageInputs:
+    """Groups that are all alike but for their ids: of three completions, one of them empty, all of other rewards."""
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.arange(6) < torch.tensor([[6], [0], [4]])
+    values = -3 * torch.rand(3, 7, generator=generator) * beside(mask)
+    rows = {
+        "information": information_between(values, mask),
+        "information_mask": mask,
+        "prefix_values": values,
+        "completion_ids": torch.randint(0, 12, mask.shape, generator=generator) * mask,
+        "reasoning_mask": mask,
+        "reward_columns": torch.rand(3, 2, generator=generator),
+        "reference_length": torch.tensor([4.0, 5.0, 3.0]),
+        "reference_accuracy": torch.tensor([0.25, 0.75, 0.5]),
+    }
+    for name in ("policy_entropy", "policy_logprobs", "outcome_advantages"):
+        rows[name] = torch.rand(mask.shape, generator=generator) * mask * (-1 if name == "policy_logprobs" else 1)
+    signals = TokenSignals(**{name: torch.cat([each] * groups) for name, each in rows.items()})
+    ids = torch.arange(groups).repeat_interleave(3)
+    return AdvantageInputs(torch.tensor([1.0, 0.0, 0.6] * groups), ids, torch.cat([mask] * groups), signals)
+
+
+@pytest.mark.parametrize(("assigner", "options"), components(listed.ASSIGNERS))
+def test_assigners_do_not_wait_for_each_group_or_completion(assigner, options):
+    reads = []
+    for groups in (2, 6):
+        there = contracts.moved(assigned(groups), DEVICE)
+        READS.clear()
+        with seeded(device=DEVICE):
+            assigner(**vars(there))
+        reads.append(dict(READS))
+    assert reads[0] == reads[1]
 
 
 @pytest.mark.parametrize(("loss", "options"), components(listed.LOSSES))
@@ -189,33 +227,48 @@ def test_the_commands_take_the_device(tmp_path, capsys):
     assert page.stat().st_size
 
 
-def reads_of_an_update(group_size: int) -> int:
+def reads_of_an_update(prompts: int, group_size: int, assigner: AdvantageAssigner) -> dict[str, int]:
     """Of an update on completions that are given."""
     model = embedded_model().to(NAME)
     written = [" ".join(map(str, range(3 + index % 4))) + "</think><answer>7</answer>" for index in range(16)]
     sampler = ScriptedSampler(lambda prompt, index: TOKENIZER.encode(written[index]), TOKENIZER)
-    parts = components_of(
-        model, sampler=sampler, estimator=LeaveOut(TextBoundaries(TOKENIZER)), assigner=LeaveOutPriced()
-    )
-    settings = UpdateSettings(group_size=group_size, micro_batch=32)
+    parts = components_of(model, sampler=sampler, estimator=LeaveOut(TextBoundaries(TOKENIZER)), assigner=assigner)
+    settings = UpdateSettings(group_size=group_size, micro_batch=128)
     READS.clear()
-    batch = prepare(rows(generate_problems(2, seed=5)), model, TOKENIZER, parts, settings)
+    batch = prepare(rows(generate_problems(prompts, seed=5)), model, TOKENIZER, parts, settings)
     optimise(batch, model, parts, settings)
-    return sum(READS.values())
+    return dict(READS)
 
 
-def reads_of_sampling(prompts: int) -> int:
+def reads_of_sampling(sampler: type[Sampler], prompts: int, tokens: int, stop: str | tuple[str, ...]) -> int:
     """Where no completion ends early."""
     model = embedded_model().to(NAME)
     model.generation_config.eos_token_id = None
     READS.clear()
-    CompactingSampler(model, TOKENIZER, max_new_tokens=5)([[4, 5, 6]] * prompts, 2)
+    sampler(model, TOKENIZER, max_new_tokens=tokens, stop=stop)([[4, 5, 6]] * prompts, 2)
     return sum(READS.values())
 
 
-def test_the_device_is_not_waited_for_by_each_completion():
-    assert reads_of_an_update(8) == reads_of_an_update(16)
-    assert reads_of_sampling(2) == reads_of_sampling(16)
+def test_the_device_is_not_waited_for_by_each_group_or_completion():
+    for assigner in (LeaveOutPriced(), InformationAware(beta=0.1)):
+        reads = reads_of_an_update(2, 8, assigner)
+        assert reads_of_an_update(2, 16, assigner) == reads_of_an_update(8, 8, assigner) == reads
+
+
+@pytest.mark.parametrize(
+    ("sampler", "stop", "step"),
+    [
+        (CompactingSampler, (), 1),
+        (CompactingSampler, "never", 1),
+        (TransformersSampler, (), 0),
+        (TransformersSampler, "never", 1),
+    ],
+)
+def test_the_device_is_waited_for_once_at_most_in_each_step_of_sampling(sampler, stop, step):
+    step += 1  # of transformers: whether the mask hides anything, or whether all completions have ended
+    reads = reads_of_sampling(sampler, 2, 5, stop)
+    assert reads_of_sampling(sampler, 16, 5, stop) == reads
+    assert reads_of_sampling(sampler, 2, 9, stop) == reads + 4 * step
 
 
 def test_a_rollout_that_was_left_behind_is_named():

@@ -11,6 +11,8 @@ from iapo.comparison.running.plan import Plan, Split
 from iapo.comparison.running.settings import Settings, instantiate
 from iapo.policy.loading import load_limits, load_tokenizer
 from iapo.rewards import check_columns, check_references
+from iapo.rewards.scores import read_references
+from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import Row, hold_out
 from iapo.tasks.messages import problem_key, problem_of
 from iapo.training.checkpoints.folder import write_text
@@ -18,7 +20,7 @@ from iapo.training.configuration.parser import keeps_rows_apart, max_new_tokens
 from iapo.training.configuration.plain_files import digests
 from iapo.training.configuration.settings import ProblemSource
 from iapo.training.configuration.styles import StyleSource
-from iapo.training.setup.fitting import Room, reserved_by
+from iapo.training.setup.fitting import Room, forced_in_training, reserved_by
 
 _SPARE = 8
 """How many problems of a seeded task are generated for each one wanted; those that a run trains on are left out."""
@@ -36,8 +38,8 @@ _EVALUATED_BY = (
 def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
     """Write ``problems-test.json`` and, if anything is tuned, ``problems-validation.json``.
 
-    They have all that an evaluation needs. What the trainings would refuse for its length is found here too, but for
-    the tokens that an estimator puts behind completions.
+    They have all that an evaluation needs. What the trainings would refuse for its length is found here too, unless
+    the style that their samples show forces more tokens behind completions than the estimator's settings.
 
     Args:
         plan: of the comparison.
@@ -60,12 +62,16 @@ def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
     tokenizer = load_tokenizer(*model)
     reserved = reserved_by(max_new_tokens(settings["sampler"]), tokenizer, plan.evaluation.forced)
     limits = load_limits(*model)
-    trained = [max_new_tokens(each["sampler"]) for method in plan.methods for each in method.settings.values()]
-    room = Room(tokenizer, limits.scored, max(trained), source.long_prompts)
+    followed = {(_may_follow(each), each["answer"]) for method in plan.methods for each in method.settings.values()}
+    asked = any(answer == "reference" for _, answer in followed)
     for seed in seeds if source.resolve().seeded else seeds[:1]:
         rows = source.load(seed)
         places = source.places(range(len(rows)))
-        room.fitting(source.render(rows, tokenizer, places), places)
+        references = encode_prompts(read_references(rows, places) if asked else [], tokenizer)
+        longest = max(map(len, references), default=0)
+        most = max(tokens + longest * (answer == "reference") for tokens, answer in followed)
+        rows = source.render(rows, tokenizer, places)
+        Room(tokenizer, limits.scored, most, source.long_prompts).fitting(rows, places)
     evaluated = limits if keeps_rows_apart(settings["sampler"]) else limits.scored
     room = Room(tokenizer, evaluated, reserved, source.long_prompts)
     for split, rows in chosen.items():
@@ -87,6 +93,13 @@ def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
         if split == "test" and plan.evaluation.forced is not None:
             content["forced"] = asdict(plan.evaluation.forced)
         write_text(problems_path(folder, split), json.dumps(content, default=_as_text) + "\n")
+
+
+def _may_follow(settings: Settings) -> int:
+    """Tokens that a training may put behind a prompt, but for a reference: a completion, and what an answer is asked
+    for with."""
+    parts = instantiate(settings)
+    return max_new_tokens(settings["sampler"]) + len(forced_in_training(parts["estimator"], parts["assigner"]))
 
 
 def _as_text(value: Any) -> str:

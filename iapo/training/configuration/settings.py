@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from iapo.policy.loading import choose_autocast, choose_device, load_model, load_tokenizer
 from iapo.policy.lora import LoRA
+from iapo.rewards.rollouts import TIME_LIMIT
 from iapo.tasks import Row, RowPlace, Split, Task, load_rows, render_prompts, task_from_source
 from iapo.tasks.few_shot import choose_examples, examples_of, natural_stop
 from iapo.tasks.messages import LastAssistant
@@ -217,7 +218,7 @@ class RunSettings:
     shard: bool = False
     epochs: PositiveInt = 1
     resample: NonNegativeInt = 0
-    reward_time_limit: PositiveFloat | None = 600.0
+    reward_time_limit: PositiveFloat | None = TIME_LIMIT
     log_samples: NonNegativeInt = 8
     diagnose: NonNegativeInt = 10
     answer: Answer = "own"

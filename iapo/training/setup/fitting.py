@@ -1,12 +1,13 @@
 """Which prompts fit a model, found before anything is sampled."""
 
 import logging
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from iapo.evaluation import ForcedAnswers
-from iapo.interfaces import MIEstimator
+from iapo.interfaces import AdvantageAssigner, MIEstimator, Sampler
 from iapo.policy.limits import Limits
 from iapo.rollout.prompts import encode, encode_prompts
 from iapo.tasks import Row
@@ -91,11 +92,33 @@ def _whose(limits: Limits) -> str:
     return "up to which the model rotates its keys by the same angles (dynamic or longrope scaling)"
 
 
+def new_tokens(sampler: Sampler, limits: Limits) -> int:
+    """Tokens that a sampler's completion may have, as its ``max_new_tokens`` says; 0 if it does not say.
+
+    Warns:
+        UserWarning: it does not say, and the model's positions are limited.
+    """
+    found: int | None = getattr(sampler, "max_new_tokens", None)
+    if found is None and limits.positions is not None:
+        warnings.warn(
+            f"sampler: {type(sampler).__name__} has no max_new_tokens, so that prompts are checked as if nothing "
+            f"followed them, and one may not fit the {limits.positions} positions of the model with its completion; "
+            "give it the attribute max_new_tokens, the most tokens of a completion",
+            stacklevel=2,
+        )
+    return found or 0
+
+
 def reserved_by(max_new_tokens: int, tokenizer: Any, forced: ForcedAnswers | None) -> int:
     """Tokens that may follow a prompt in an evaluation: a completion and, where reasoning is cut, an asked answer."""
     if forced is None:
         return max_new_tokens
     return max_new_tokens + len(encode(forced.postfix, tokenizer, "postfix")) + forced.answer_tokens
+
+
+def forced_in_training(estimator: MIEstimator, assigner: AdvantageAssigner) -> list[int]:
+    """`forced_tokens` of a training's estimator; none if the assigner reads nothing that it measures."""
+    return forced_tokens(estimator) if assigner.requires_estimate else []
 
 
 def forced_tokens(estimator: MIEstimator) -> list[int]:

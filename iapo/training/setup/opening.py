@@ -37,7 +37,7 @@ from iapo.training.session import ComponentChoices, Session, read_by
 from iapo.training.setup.describing import learning_rate_of, method_of
 from iapo.training.setup.finding_style import choose_style, first_of
 from iapo.training.setup.first_look import FirstLook
-from iapo.training.setup.fitting import Room, forced_tokens
+from iapo.training.setup.fitting import Room, forced_in_training, new_tokens
 from iapo.training.setup.kept_style import kept_style, plain
 from iapo.training.setup.sent import stopping, tell_end_of_turn, tell_examples, tell_prompt
 from iapo.training.setup.setting_up import set_up
@@ -116,10 +116,10 @@ def open_run(
 
     def room(model: nn.Module, tokenizer: Any, sampler: Sampler, estimator: MIEstimator) -> Room:
         """What follows a prompt at most: a completion, what an answer is asked for with, and a reference."""
-        forced = forced_tokens(estimator) if choices.assigner.requires_estimate else []
+        forced = forced_in_training(estimator, choices.assigner)
         limits = limits_of(model).scored
         limits.check_tokens(forced, tokenizer, "estimator: postfix and closing")
-        reserved = getattr(sampler, "max_new_tokens", 0) + len(forced) + answers
+        reserved = new_tokens(sampler, limits) + len(forced) + answers
         return Room(tokenizer, limits, reserved, problems.long_prompts)
 
     def make_stream(model: nn.Module, tokenizer: Any, sampler: Sampler) -> PromptStream:

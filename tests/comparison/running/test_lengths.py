@@ -12,6 +12,9 @@ from iapo.comparison.running.read_plan import read_plan
 from iapo.comparison.running.settings import instantiate
 from iapo.policy import load_model
 
+GRPO = {"assigner": "GroupRelative", "estimator": "NoInformation"}
+ANSWERS = {"assigner": "InformationAware", "estimator": "AnswerLikelihood"}
+
 
 @pytest.fixture
 def longrope(tmp_path: Path) -> str:
@@ -45,13 +48,15 @@ def test_an_evaluation_samples_no_batch_that_turns(
     assert "it evaluates" in capsys.readouterr().err
 
 
-def problems_written(folder: Path, base: dict[str, Any], evaluation: dict[str, Any], most: int) -> None:
-    """The problems of a comparison whose second method samples at most ``most`` tokens."""
+def problems_written(
+    folder: Path, base: dict[str, Any], evaluation: dict[str, Any], most: int, method: dict[str, Any] = GRPO
+) -> None:
+    """The problems of a comparison whose second method, another one, samples at most ``most`` tokens."""
     content = {
         "base": {"steps": 1, "limit": 64} | base,
         "methods": {
-            "grpo": {"assigner": "GroupRelative", "estimator": "NoInformation"},
-            "longer": {"assigner": "GroupRelative", "estimator": "NoInformation", "sampler.max_new_tokens": most},
+            "grpo": GRPO,
+            "longer": method | {"sampler.max_new_tokens": most},
         },
         "reporting": {"seeds": [0, 1]},
         "evaluation": {"problems": 6, "samples": 1, "ks": [1], "budgets": []} | evaluation,
@@ -66,6 +71,20 @@ def test_a_comparison_finds_what_one_of_its_trainings_would_refuse(tmp_path: Pat
     problems_written(tmp_path, base, {}, 40)
     with pytest.raises(ValueError, match=r"data: the prompt of row .* with 10000 that may follow it does not fit the "):
         problems_written(tmp_path, base, {}, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        (ANSWERS, "</think><answer></answer>"),
+        (ANSWERS | {"answer": "reference"}, "</think><answer>7</answer>"),
+        (ANSWERS | {"assigner": "GroupRelative"}, ""),
+    ],
+)
+def test_what_a_training_puts_behind_completions_counts(tmp_path: Path, method: dict[str, str], more: str) -> None:
+    follow = 10_000 + len(load_model("embedded")[1].encode(more))
+    with pytest.raises(ValueError, match=rf"the prompt of row .* with {follow} that may follow it does not fit the "):
+        problems_written(tmp_path, {"sampler.max_new_tokens": 40}, {}, 10_000, method)
 
 
 def test_a_comparison_evaluates_no_batch_that_turns(longrope: str, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from transformers import AutoTokenizer
 from iapo.embedded import model_path
 from iapo.estimators import AnswerLikelihood, NoInformation, Refined
 from iapo.policy.limits import Limits
-from iapo.training.setup.fitting import Room, forced_tokens
+from iapo.rollout import ScriptedSampler
+from iapo.training.setup.fitting import Room, forced_tokens, new_tokens
 
 TOKENIZER = AutoTokenizer.from_pretrained(model_path())
 
@@ -50,6 +51,15 @@ def test_what_is_dropped_is_told(caplog: pytest.LogCaptureFixture) -> None:
     assert room(3).fitting(rows, [0, 7]) == [0]
     assert "row 7" in caplog.text
     assert "(1 of 2 such rows: 7), which are dropped" in caplog.text
+
+
+def test_a_sampler_that_does_not_say_its_longest_completion_is_told() -> None:
+    own, limits = ScriptedSampler({}), Limits(30, 5)
+    with pytest.warns(UserWarning, match="ScriptedSampler has no max_new_tokens.*30 positions.*give it the attribute"):
+        assert new_tokens(own, limits) == 0
+    assert new_tokens(own, Limits(None, 5)) == 0
+    object.__setattr__(own, "max_new_tokens", 7)
+    assert new_tokens(own, limits) == 7
 
 
 def test_a_token_without_an_embedding_is_named() -> None:
