@@ -35,16 +35,26 @@ class Interruption:
     def leaving(self) -> Iterator[None]:
         """A block that is left at once, between two operations of Python, when the signal comes or has come.
 
+        Code in the block may catch what leaves it, as a reward with a bare ``except`` does: what is then computed, or
+        raised in place of it, is not to be relied on, and the block is left at its end.
+
         Raises:
             Interrupted: the signal.
         """
         self._leaves = True
         try:
-            if self.signal is not None:
-                raise Interrupted(self.signal)
+            self._leave()
             yield
+            self._leave()
+        except Exception:
+            self._leave()
+            raise
         finally:
             self._leaves = False
+
+    def _leave(self) -> None:
+        if self.signal is not None:
+            raise Interrupted(self.signal)
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         """Handle the first signal; the second has its usual effect."""

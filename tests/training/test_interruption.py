@@ -94,3 +94,19 @@ def test_outside_of_blocks_to_leave_a_signal_is_only_noted() -> None:
         with pytest.raises(Interrupted, match="SIGTERM"), noted.leaving():
             raise AssertionError("a signal that has come leaves the next block before it begins")
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_code_that_catches_what_leaves_a_block_does_not_keep_it() -> None:
+    after = []
+    with listening() as noted:
+        with pytest.raises(Interrupted, match="SIGTERM"), noted.leaving():
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            except:  # noqa: E722
+                after.append("a score of 0 for the completion that was interrupted")
+        assert after
+    with listening() as noted, pytest.raises(Interrupted, match="SIGTERM"), noted.leaving():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except BaseException as error:
+            raise ValueError("the reward did not work") from error
