@@ -7,7 +7,6 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-
 _AGAIN = 1.0
 """Seconds after which a call that goes on is interrupted once more."""
 

@@ -59,9 +59,9 @@ class LanguageModelSampler(Sampler):
 
     Raises:
         ValueError: a number outside its range, or an empty stop text; on a call, a prompt of which no token is made, a
-            token, that of padding too, that the model has no embedding of, or a prompt that with ``max_new_tokens`` is longer than a model's
-            table of positions, or so long that a model with ``dynamic`` or ``longrope`` scaling turns all its rotations
-            (not if the sampler keeps rows apart).
+            token, that of padding too, that the model has no embedding of, or a prompt that with ``max_new_tokens`` is
+            longer than a model's table of positions, or so long that a model with ``dynamic`` or ``longrope`` scaling
+            turns all its rotations (not if the sampler keeps rows apart).
         TypeError: on a call, a model that cannot generate.
         FloatingPointError: on a call, logits that are NaN or infinite.
     """

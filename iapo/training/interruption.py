@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: leave what can be repeated, finish what cannot, save once; a second signal aborts at once."""
+"""Signals that ask to stop: leave what can be repeated, finish what cannot, save once; a second one aborts at once."""
 
 import signal
 from collections.abc import Iterator
@@ -61,17 +61,23 @@ class Interruption:
         self.signal = signal.Signals(number)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that goes may send it twice
         if self._leaves:
             raise Interrupted(self.signal)
 
 
 @contextmanager
 def listening() -> Iterator[Interruption]:
-    """Catch the first SIGTERM or SIGINT; the second has its usual effect. Handlers are restored at the end."""
+    """Catch the first SIGTERM, SIGINT or SIGHUP; a second SIGTERM or SIGINT has its usual effect.
+
+    SIGHUP comes when the terminal goes; where it is ignored, as under ``nohup``, it stays so. Handlers are restored at
+    the end.
+    """
     interruption = Interruption()
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    for number in before:
-        signal.signal(number, interruption.receive)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    for number, handler in before.items():
+        if number != signal.SIGHUP or handler != signal.SIG_IGN:
+            signal.signal(number, interruption.receive)
     try:
         yield interruption
     finally:
