@@ -14,7 +14,7 @@ def unheard() -> Iterator[None]:
     The terminal or the program behind a pipe has gone, or the disk of a log is full: the work of hours must not end
     with a line about it. A file that cannot be written, and standard output, are errors as before.
     """
-    with redirect_stderr(_Telling(sys.stderr)):  # type: ignore[type-var]
+    with redirect_stderr(_Telling(sys.stderr)):
         yield
 
 
