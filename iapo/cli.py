@@ -9,6 +9,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from iapo.commands.unheard import unheard
+
 COMMANDS = ("train", "eval", "inspect", "compare", "show", "export")
 
 _MAY_CHANGE = (
@@ -28,6 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal ended after it saved, 128 and the signal's number where there was nothing to save. A command line that
         cannot be parsed exits with 2.
     """
+    with unheard():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = f"iapo {given[0]}" if given and given[0] in COMMANDS else "iapo"
     try:

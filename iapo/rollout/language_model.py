@@ -59,9 +59,9 @@ class LanguageModelSampler(Sampler):
 
     Raises:
         ValueError: a number outside its range, or an empty stop text; on a call, a prompt of which no token is made, a
-            token that the model has no embedding of, or a prompt that with ``max_new_tokens`` is longer than a model's
-            table of positions, or so long that a model with ``dynamic`` or ``longrope`` scaling turns all its rotations
-            (not if the sampler keeps rows apart).
+            token, that of padding too, that the model has no embedding of, or a prompt that with ``max_new_tokens`` is
+            longer than a model's table of positions, or so long that a model with ``dynamic`` or ``longrope`` scaling
+            turns all its rotations (not if the sampler keeps rows apart).
         TypeError: on a call, a model that cannot generate.
         FloatingPointError: on a call, logits that are NaN or infinite.
     """
@@ -116,6 +116,7 @@ class LanguageModelSampler(Sampler):
         eos_ids = self.eos_ids
         pad_id = self.tokenizer.pad_token_id
         pad_id = pad_id if pad_id is not None else next(iter(eos_ids), 0)
+        limits.check_tokens([pad_id], self.tokenizer, "tokenizer: padding")
         completion_ids: list[list[int]] = []
         found: list[Ending] = []
         logprobs: list[list[float]] = []

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: leave what can be repeated, finish what cannot, save once; a second signal aborts at once."""
+"""Signals that ask to stop: leave what can be repeated, finish what cannot, save once; a second one aborts at once."""
 
 import signal
 from collections.abc import Iterator
@@ -35,33 +35,49 @@ class Interruption:
     def leaving(self) -> Iterator[None]:
         """A block that is left at once, between two operations of Python, when the signal comes or has come.
 
+        Code in the block may catch what leaves it, as a reward with a bare ``except`` does: what is then computed, or
+        raised in place of it, is not to be relied on, and the block is left at its end.
+
         Raises:
             Interrupted: the signal.
         """
         self._leaves = True
         try:
-            if self.signal is not None:
-                raise Interrupted(self.signal)
+            self._leave()
             yield
+            self._leave()
+        except Exception:
+            self._leave()
+            raise
         finally:
             self._leaves = False
+
+    def _leave(self) -> None:
+        if self.signal is not None:
+            raise Interrupted(self.signal)
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         """Handle the first signal; the second has its usual effect."""
         self.signal = signal.Signals(number)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that goes may send it twice
         if self._leaves:
             raise Interrupted(self.signal)
 
 
 @contextmanager
 def listening() -> Iterator[Interruption]:
-    """Catch the first SIGTERM or SIGINT; the second has its usual effect. Handlers are restored at the end."""
+    """Catch the first SIGTERM, SIGINT or SIGHUP; a second SIGTERM or SIGINT has its usual effect.
+
+    SIGHUP comes when the terminal goes; where it is ignored, as under ``nohup``, it stays so. Handlers are restored at
+    the end.
+    """
     interruption = Interruption()
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    for number in before:
-        signal.signal(number, interruption.receive)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    for number, handler in before.items():
+        if number != signal.SIGHUP or handler != signal.SIG_IGN:
+            signal.signal(number, interruption.receive)
     try:
         yield interruption
     finally:

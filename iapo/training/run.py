@@ -50,9 +50,9 @@ def train(
         styles: how completions reason and answer; what is found is kept in the run folder, as ``style``.
         command: the command line, for the report.
 
-    The first SIGINT or SIGTERM ends sampling at once and lets an update that has begun finish; either way the weights
-    after the last finished update are saved. A run that is finished goes on where ``resume`` is on and its limits are
-    larger now.
+    The first SIGINT, SIGTERM or SIGHUP ends sampling at once and lets an update that has begun finish; either way the
+    weights after the last finished update are saved. A run that is finished goes on where ``resume`` is on and its
+    limits are larger now.
 
     Returns:
         The exit code: 0, or `iapo.training.interruption.EXIT_CODE` if a signal ended the run after saving.

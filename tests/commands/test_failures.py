@@ -264,3 +264,20 @@ def test_warnings_are_one_line(tmp_path, capsys):
     assert "is damaged" in warning
     assert warning.endswith("taking checkpoint-1 instead")
     assert json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 2
+
+
+@pytest.mark.parametrize("where", ["pipe", "full", "none"])
+def test_what_nobody_hears_ends_no_command(where: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if where == "pipe":
+        reading, writing = os.pipe()
+        os.close(reading)
+        stream = os.fdopen(writing, "w", buffering=1)
+    else:
+        stream = None if where == "none" else open("/dev/full", "w", buffering=1)  # noqa: SIM115
+    monkeypatch.setattr(sys, "stderr", stream)
+    try:
+        assert main(["show", str(tmp_path / "nothing here")]) == 1
+        assert sys.stderr is stream
+    finally:
+        if stream is not None:
+            stream.close()  # what waits in its buffer goes nowhere, and raises nothing

@@ -101,7 +101,34 @@ def swallowing(**_):
             time.sleep(60)
 
 
-@pytest.mark.parametrize("hangs", [wait_for_nothing, never_ending, backtracking, swallowing])
+def swallowing_all(**_):
+    for _ in range(2):  # as a loop over completions does
+        with contextlib.suppress(BaseException):
+            time.sleep(60)
+    return [0.0, 0.0]
+
+
+def renaming(**_):
+    try:
+        time.sleep(60)
+    except BaseException as error:
+        raise ValueError("it did not work") from error
+
+
+def alarmed(**_):
+    """As math-verify does without a process of its own."""
+    before = signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    signal.alarm(30)
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+    time.sleep(0.2)
+    return [1.0, 1.0]
+
+
+HANGS = [wait_for_nothing, never_ending, backtracking, swallowing, swallowing_all, renaming, alarmed]
+
+
+@pytest.mark.parametrize("hangs", HANGS)
 def test_a_function_that_hangs_is_named(hangs):
     before = signal.getsignal(signal.SIGALRM)
     rewards = {"quick": lambda **_: [1.0, 1.0], "hangs": hangs}

@@ -347,3 +347,10 @@ def test_ends_that_are_no_ids_are_named(sampler_class: Class, ends: object) -> N
         ValueError, match=r"model: its generation_config has eos_token_id .*2.*, want the ids of tokens"
     ):
         sampler_class(model, words(), 4)([[5, 6]], 1)
+
+
+def test_padding_that_the_model_has_no_embedding_of_is_named(sampler_class: Class) -> None:
+    tok = words()
+    tok.add_special_tokens({"pad_token": "<added>"})
+    with pytest.raises(ValueError, match=rf"tokenizer: padding: the token '<added>' has the id {len(tok) - 1}.*resize"):
+        sampler_class(model_of(), tok, 3)([[4, 8, 9], [4]], 1)

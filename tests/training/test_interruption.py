@@ -1,5 +1,6 @@
 """Signals, by real processes: what can be repeated is left at once, what cannot is finished, and nothing is lost."""
 
+import contextlib
 import json
 import os
 import signal
@@ -94,3 +95,36 @@ def test_outside_of_blocks_to_leave_a_signal_is_only_noted() -> None:
         with pytest.raises(Interrupted, match="SIGTERM"), noted.leaving():
             raise AssertionError("a signal that has come leaves the next block before it begins")
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_code_that_catches_what_leaves_a_block_does_not_keep_it() -> None:
+    def swallow() -> None:
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(signal.SIGTERM)
+
+    def rename() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except BaseException as error:
+            raise ValueError("the reward did not work") from error
+
+    for catch in (swallow, rename):
+        with listening() as noted, pytest.raises(Interrupted, match="SIGTERM"), noted.leaving():
+            catch()
+
+
+def test_a_terminal_that_goes_is_a_signal_and_does_not_abort_by_a_second_one() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        with listening() as noted:
+            signal.raise_signal(signal.SIGHUP)
+            assert noted.signal == signal.SIGHUP
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+        with listening() as noted:
+            signal.raise_signal(signal.SIGHUP)
+            assert not noted
+    finally:
+        signal.signal(signal.SIGHUP, before)

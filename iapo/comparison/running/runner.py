@@ -96,9 +96,9 @@ def run_jobs(
 ) -> dict[str, Outcome]:
     """Run jobs, in their order, several at once.
 
-    A job that fails does not stop the others. The first SIGINT or SIGTERM starts nothing more, sends SIGTERM to what
-    runs and waits until it has saved; a second SIGINT kills it. Processes have their own sessions: Ctrl-C in a terminal
-    reaches them only through here.
+    A job that fails does not stop the others. The first SIGINT, SIGTERM or SIGHUP starts nothing more, sends SIGTERM to
+    what runs and waits until it has saved; a second SIGINT kills it. Processes have their own sessions: Ctrl-C in a
+    terminal reaches them only through here.
 
     Args:
         jobs: with different names.

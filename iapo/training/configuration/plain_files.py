@@ -6,10 +6,11 @@ written down name the file by its absolute path, and any process that reads them
 
 import hashlib
 import importlib.util
+import os
 import re
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 _NAMED = re.compile(r"(?P<file>[^:\n]+\.py):(?P<name>[A-Za-z_][\w.]*)")
+_SOURCE = re.compile(r"[^:\n]{1,200}\.py")
 _MODULE = re.compile(r"\b(?P<module>iapo_file_\w+_[0-9a-f]{12})\.(?P<name>[A-Za-z_][\w.]*)")
 _IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _UNWANTED = re.compile(r"""["'\\#:\n]|^\s|\s$""")
@@ -81,13 +83,30 @@ def to_files(text: str) -> str:
 
 
 def digests(settings: Any) -> dict[str, str]:
-    """SHA-256 of every file that settings name a component of, by its path."""
-    if isinstance(settings, Mapping):
-        return {path: value for each in settings.values() for path, value in digests(each).items()}
-    if isinstance(settings, list):
-        return {path: value for each in settings for path, value in digests(each).items()}
-    match = _NAMED.fullmatch(settings) if isinstance(settings, str) else None
-    return {} if match is None else {match["file"]: hashlib.sha256(Path(match["file"]).read_bytes()).hexdigest()}
+    """SHA-256 of every source file that settings name, and of those that are loaded from beside a component's, by path.
+
+    A file is named by a component of it, ``my_file.py:Name``, or by itself, as `iapo.rewards.IsolatedReward` has it.
+    """
+    texts = list(_texts(settings))
+    own = {match["file"] for text in texts if (match := _NAMED.fullmatch(text))}
+    folders = {Path(file).parent for file in own}
+    loaded = {str(getattr(module, "__file__", None)) for module in list(sys.modules.values())} if folders else set()
+    beside = {file for file in loaded if Path(file).parent in folders}
+    alone = {text for text in texts if _SOURCE.fullmatch(text) and os.path.isfile(os.path.expanduser(text))}
+
+    def digest(file: str) -> str:
+        return hashlib.sha256(Path(os.path.expanduser(file)).read_bytes()).hexdigest()
+
+    return {file: digest(file) for file in sorted(own | beside | alone)}
+
+
+def _texts(settings: Any) -> Iterator[str]:
+    """All texts in settings."""
+    if isinstance(settings, str):
+        yield settings
+    elif isinstance(settings, Mapping | list):
+        for each in settings.values() if isinstance(settings, Mapping) else settings:
+            yield from _texts(each)
 
 
 def _by_name(rewards: Any) -> Any:

@@ -61,9 +61,19 @@ def test_all_flags_of_components_take_a_file(file: Path) -> None:
     assert plain["task"] == {"class_path": f"{file}:Numbers"}
     assert plain["rewards"] == {"score": f"{file}:score"}
     assert plain["sampler"] == f"{file}:make"
-    assert digests(plain) == {str(file): digests(f"{file}:x")[str(file)]}
+    before = digests(plain)
+    assert list(before) == sorted([str(file), str(file.parent / "beside.py")])
     file.write_text(CONTENT + "#")
-    assert digests(plain) != {}
+    assert digests(plain) != before
+
+
+def test_a_file_that_is_named_without_a_component_has_a_digest(file: Path) -> None:
+    plain = {"rewards": {"mine": {"class_path": "iapo.rewards.IsolatedReward", "init_args": {"file": str(file)}}}}
+    before = digests([plain, "no/such/file.py", f"a {file} b.py", "x" * 5000 + ".py"])
+    assert list(before) == [str(file)]
+    file.write_text(CONTENT + "#")
+    assert digests(plain).keys() == before.keys()
+    assert digests(plain) != before
 
 
 def test_settings_that_name_a_file_come_back_from_yaml_and_in_comparisons(file: Path, tmp_path: Path) -> None:
@@ -126,9 +136,13 @@ def test_a_run_records_the_file_and_is_not_resumed_with_another(
     command = ["train", "--task", f"{file}:Numbers", "--rewards", f"{file}:score", "--assigner", "GroupRelative", *tiny]
     assert main(command) == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert list(config["files"]) == [str(file)]
+    imported = file.with_name("beside.py")
+    assert list(config["files"]) == sorted([str(file), str(imported)])
     (tmp_path / "run" / "report.md").unlink()
-    file.write_text(CONTENT + "#")
-    capsys.readouterr()
-    assert main([*command, "--resume"]) == 1
-    assert f"files.{file}: saved" in capsys.readouterr().err
+    for changed in (file, imported):
+        content = changed.read_text()
+        changed.write_text(content + "#")
+        capsys.readouterr()
+        assert main([*command, "--resume"]) == 1
+        assert f"files.{changed}: saved" in capsys.readouterr().err
+        changed.write_text(content)
