@@ -14,13 +14,15 @@ from iapo.embedded.task import Problem
 
 _TERSE = {TokenClass.NEEDED, TokenClass.SLIP, TokenClass.FORMAT, TokenClass.ANSWER}
 
+_LONGEST = 160
+"""Tokens at which a completion is cut."""
+
 
 def sample(
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerBase,
     problems: Sequence[Problem],
     seed: int | None,
-    max_new_tokens: int = 160,
     batch: int = 250,
 ) -> list[str]:
     """Sample one completion of each problem, at temperature 1 or greedily; torch's random state stays as it is.
@@ -30,7 +32,6 @@ def sample(
         tokenizer: of the model; must pad on the left.
         problems: the problems.
         seed: of the sampling; `None` takes the likeliest token every time.
-        max_new_tokens: where a completion is cut, in tokens.
         batch: problems sampled together.
 
     Returns:
@@ -47,7 +48,7 @@ def sample(
             prompts = [problem.prompt for problem in problems[start : start + batch]]
             inputs = tokenizer(prompts, add_special_tokens=False, padding=True, return_tensors="pt")
             with torch.no_grad():
-                ids = generate(**inputs, max_new_tokens=max_new_tokens, **style)
+                ids = generate(**inputs, max_new_tokens=_LONGEST, **style)
             texts = tokenizer.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=False)
             completions += [text.replace(str(tokenizer.pad_token), "") for text in texts]
     return completions

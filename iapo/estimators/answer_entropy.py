@@ -125,14 +125,14 @@ class AnswerEntropy(PrefixEstimator):
         return self._probe(model, rollout, at, cache, entropy)
 
     def missed_mass(
-        self, model: nn.Module, rollout: Rollout, at: Bool[Tensor, "batch probe"], cache: PrefixCache | None = None
+        self, model: nn.Module, rollout: Rollout, at: Bool[Tensor, "batch probe"]
     ) -> Float[Tensor, "batch probe"]:
         """``1 - sum_y p_t(y)``, the probability of answers outside the set, after each prefix at ``at``, 0 elsewhere.
 
         A diagnostic at the cost of a probe: where it is large, the entropy is over the wrong answers. 0 also in rows
         without candidates.
         """
-        return self._probe(model, rollout, at, cache, lambda likelihoods: -torch.expm1(likelihoods.logsumexp(-1)))
+        return self._probe(model, rollout, at, None, lambda likelihoods: -torch.expm1(likelihoods.logsumexp(-1)))
 
     def _probe(
         self,

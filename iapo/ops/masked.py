@@ -39,21 +39,15 @@ def masked_std(values: Float[Tensor, "*axes"], mask: Bool[Tensor, "*axes"], dim:
     return spread.masked_fill(high <= low, 0)
 
 
-def masked_zscore(
-    values: Float[Tensor, "*axes"], mask: Bool[Tensor, "*axes"], dim: int | None = None, eps: float = 0.0
-) -> Tensor:
-    """``(values - mean) / (std + eps)`` where ``mask``, 0 elsewhere, and 0 everywhere if there is no spread.
+def masked_zscore(values: Float[Tensor, "*axes"], mask: Bool[Tensor, "*axes"]) -> Tensor:
+    """``(values - mean) / std`` where ``mask``, 0 elsewhere, and 0 everywhere if there is no spread.
 
     Args:
         values: any shape.
         mask: the same shape.
-        dim: axis over which mean and standard deviation are taken; ``None``: all of them.
-        eps: added to the standard deviation.
     """
-    mean, std = masked_mean(values, mask, dim), masked_std(values, mask, dim)
-    if dim is not None:
-        mean, std = mean.unsqueeze(dim), std.unsqueeze(dim)
-    scaled = (_wide(values) - mean) / torch.where(std > 0, std + eps, torch.ones_like(std))
+    mean, std = masked_mean(values, mask), masked_std(values, mask)
+    scaled = (_wide(values) - mean) / torch.where(std > 0, std, torch.ones_like(std))
     return scaled.masked_fill(~(mask & (std > 0)), 0)
 
 

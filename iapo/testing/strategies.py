@@ -18,9 +18,7 @@ def rollouts(
     draw: st.DrawFn,
     vocab: int = VOCAB,
     max_batch: int = 4,
-    max_prompt: int = 6,
     max_token: int = 9,
-    max_answer: int = 3,
     holes: bool = True,
 ) -> Rollout:
     """A rollout with padding of random width and random token ids everywhere, padding included.
@@ -30,16 +28,14 @@ def rollouts(
     Args:
         vocab: token ids are below it.
         max_batch: the most completions.
-        max_prompt: the most tokens of a prompt; one at least.
         max_token: the most tokens of a completion.
-        max_answer: the most tokens of an answer.
         holes: whether the reasoning span may have holes.
     """
     batch = draw(st.integers(1, max_batch))
     generator = torch.Generator().manual_seed(draw(_SEEDS))
-    prompts = draw(st.lists(st.integers(1, max_prompt), min_size=batch, max_size=batch))
+    prompts = draw(st.lists(st.integers(1, 6), min_size=batch, max_size=batch))
     tokens = draw(st.lists(st.integers(0, max_token), min_size=batch, max_size=batch))
-    answers = draw(st.lists(st.integers(0, max_answer), min_size=batch, max_size=batch))
+    answers = draw(st.lists(st.integers(0, 3), min_size=batch, max_size=batch))
     prompt_width = max(prompts) + draw(st.integers(0, 3))
     token_width = max(1, max(tokens) + draw(st.integers(0, 3)))
     answer_width = max(1, max(answers) + draw(st.integers(0, 1)))
@@ -101,8 +97,6 @@ def reward_batches(
     draw: st.DrawFn,
     min_group: int = 2,
     max_group: int = 4,
-    max_groups: int = 3,
-    max_token: int = 9,
     ties: bool = True,
 ) -> AdvantageInputs:
     """What an `iapo.AdvantageAssigner` is given: ragged completions with all signals, in interleaved groups.
@@ -112,15 +106,13 @@ def reward_batches(
     Args:
         min_group: the fewest completions of a group.
         max_group: the most.
-        max_groups: the most groups.
-        max_token: the most tokens of a completion, unless there must be more for lengths to differ.
         ties: whether completions may have equal rewards (0, 0.5 or 1) and lengths, some batches one length only; else
             all differ in both.
     """
-    sizes = draw(st.lists(st.integers(min_group, max_group), min_size=1, max_size=max_groups))
+    sizes = draw(st.lists(st.integers(min_group, max_group), min_size=1, max_size=3))
     group_ids = draw(st.permutations([100 + 7 * group for group, size in enumerate(sizes) for _ in range(size)]))
     batch = len(group_ids)
-    longest = draw(st.sampled_from([max_token, 2])) if ties else max(max_token, batch)
+    longest = draw(st.sampled_from([9, 2])) if ties else max(9, batch)
     ragged = st.lists(st.integers(0, longest), min_size=batch, max_size=batch, unique=not ties)
     lengths = draw(st.one_of(ragged, st.just([longest] * batch)) if ties else ragged)
     width = max(1, max(lengths) + draw(st.integers(0, 2)))
@@ -132,9 +124,7 @@ def reward_batches(
 
 
 @st.composite
-def loss_inputs(
-    draw: st.DrawFn, max_batch: int = 6, max_token: int = 7, dtype: torch.dtype = torch.float64
-) -> LossInputs:
+def loss_inputs(draw: st.DrawFn, max_batch: int = 6, max_token: int = 7) -> LossInputs:
     """What an `iapo.PolicyLoss` is given; the loss mask has holes, or is full, or empty.
 
     The denominator is the number of tokens in the loss, at least 1; a loss with another one replaces it.
@@ -142,16 +132,15 @@ def loss_inputs(
     Args:
         max_batch: the most completions.
         max_token: the most tokens.
-        dtype: of the tensors.
     """
     shape = (draw(st.integers(1, max_batch)), draw(st.integers(1, max_token)))
     generator = torch.Generator().manual_seed(draw(_SEEDS))
     density = draw(st.sampled_from([0.5, 1.0, 0.0]))
 
     def normal(scale: float) -> Tensor:
-        return scale * torch.randn(shape, generator=generator, dtype=dtype)
+        return scale * torch.randn(shape, generator=generator, dtype=torch.float64)
 
     policy = normal(1.0) - 2
     old, reference, advantages = policy + normal(0.3), policy + normal(0.3), normal(1.0)
     mask = torch.rand(shape, generator=generator) < density
-    return LossInputs(policy, old, advantages, mask, mask.sum().clamp(min=1).to(dtype), reference, old + normal(0.3))
+    return LossInputs(policy, old, advantages, mask, mask.sum().clamp(min=1).double(), reference, old + normal(0.3))

@@ -10,7 +10,7 @@ from iapo.evaluation import Interval, resample
 
 
 def mean_interval(
-    values: Float[Tensor, "run problem"], divisors: Float[Tensor, "run problem"] | None = None, seed: int = 0
+    values: Float[Tensor, "run problem"], divisors: Float[Tensor, "run problem"] | None = None
 ) -> Interval:
     """Mean over runs and problems with a bootstrap interval over both; every run has a number for each problem.
 
@@ -26,7 +26,6 @@ def mean_interval(
     Args:
         values: one number for each run and problem.
         divisors: of the same shape; the mean is divided by theirs, resample by resample.
-        seed: of the bootstrap.
 
     Returns:
         The estimate and its 95% percentile interval from 2000 resamples. Resamples whose divisors are all 0 have no
@@ -48,7 +47,7 @@ def mean_interval(
         raise ValueError(f"divisors: got shape {tuple(divisors.shape)}, want {tuple(values.shape)}, from values")
     if divisors is not None and not bool(divisors.any()):
         raise ValueError("divisors: all are 0, want at least one that is not")
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     runs, problems = _weights(values.shape[0], generator), _weights(values.shape[1], generator)
     spread = _resampled(values, runs, problems)
     value = values.double().mean()
@@ -63,7 +62,6 @@ def difference_interval(
     first: Float[Tensor, "run problem"],
     second: Float[Tensor, "other_run problem"],
     relative: bool = False,
-    seed: int = 0,
 ) -> Interval:
     """Difference of two means, ``first - second``, with its interval: the same problems for both, runs separately.
 
@@ -71,7 +69,6 @@ def difference_interval(
         first: one number for each run and problem.
         second: the same problems, other runs.
         relative: ``first / second - 1`` instead.
-        seed: of the bootstrap.
 
     Raises:
         ValueError: no values, or another number of problems.
@@ -80,7 +77,7 @@ def difference_interval(
     _check(second, "second")
     if first.shape[1] != second.shape[1]:
         raise ValueError(f"second: got {second.shape[1]} problems, want the {first.shape[1]} of first")
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     problems = _weights(first.shape[1], generator)
     above = _resampled(first, _weights(first.shape[0], generator), problems)
     below = _resampled(second, _weights(second.shape[0], generator), problems)

@@ -20,9 +20,9 @@ from iapo.integrations.trl.config import IAPOConfig
 from iapo.integrations.trl.trainer import IAPOTrainer
 
 
-def make_parser(prog: str | None = None) -> TrlParser:
+def make_parser() -> TrlParser:
     """The parser: TRL's own flags, and those of `IAPOConfig`."""
-    return TrlParser((GRPOScriptArguments, IAPOConfig, ModelConfig, DatasetMixtureConfig), prog=prog)
+    return TrlParser((GRPOScriptArguments, IAPOConfig, ModelConfig, DatasetMixtureConfig))
 
 
 def reward_function(name: str) -> Callable[..., Any]:

@@ -76,13 +76,11 @@ class Checkpoint:
         path: its folder, from which the model and the tokenizer load.
         step: steps taken when it was written.
         state: what it holds beside weights and tokenizer; tensors on the CPU.
-        versions: the library versions, thread count and number of CUDA devices it was written with.
     """
 
     path: Path
     step: int
     state: TrainingState
-    versions: dict[str, Any]
 
 
 def save_checkpoint(
@@ -232,7 +230,7 @@ def load_checkpoint(run: str | Path, config: Mapping[str, Any] | None = None, ov
                 f"{path}: not an exact continuation, these differ (override to go on all the same): "
                 + "; ".join(changes)
             )
-    return Checkpoint(path, step, state, content["versions"])
+    return Checkpoint(path, step, state)
 
 
 def _is_complete(path: Path) -> bool:

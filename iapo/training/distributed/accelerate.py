@@ -94,18 +94,17 @@ def _sharding(environment: Mapping[str, str]) -> Sharding:
     return Sharding(tuple(layers.split(",")) if layers else (), reshard not in ("false", "shard_grad_op"))
 
 
-def check_configured(processes: int, environment: Mapping[str, str] = os.environ) -> None:
+def check_configured(processes: int) -> None:
     """Refuse, before processes are connected and anything loads, what a configuration of DeepSpeed lacks.
 
     Args:
         processes: how many the launcher started.
-        environment: as of `accelerate_sharding`.
 
     Raises:
         ValueError: one process.
         ModuleNotFoundError: DeepSpeed is not installed.
     """
-    if not _given(environment, "ACCELERATE_USE_DEEPSPEED"):
+    if not _given(os.environ, "ACCELERATE_USE_DEEPSPEED"):
         return
     if processes == 1:
         raise ValueError(
