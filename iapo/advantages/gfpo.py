@@ -34,6 +34,7 @@ class GFPO(AdvantageAssigner):
         ValueError: ``keep`` below 2, an unknown ``by``, a negative ``eps``; on a call, a group of one.
 
     Example:
+        >>> import torch
         >>> mask = torch.tensor([[True, True], [True, False], [True, False]])
         >>> GFPO(keep=2)(torch.tensor([1.0, 1.0, 0.0]), torch.tensor([4, 4, 4]), mask).loss_mask.any(1)
         tensor([False,  True,  True])

@@ -1,6 +1,7 @@
 """Components from plain files: found by file and name, recorded by their path; what is wrong with a file is named."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,10 @@ def make(model, tokenizer) -> Sampler:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """A file of components, with another beside it."""
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of components, with another beside it, which no earlier test has imported."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "beside", raising=False)
     (tmp_path / "beside.py").write_text("VALUE = 0.5\n")
     path = tmp_path / "my file-2.py"
     path.write_text(CONTENT)
