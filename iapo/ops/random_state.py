@@ -59,3 +59,25 @@ def fork_rng(device: torch.device) -> Iterator[None]:
     others = [] if device.type == "cpu" else [device]
     with torch.random.fork_rng(devices=others, device_type="cuda" if device.type == "cpu" else device.type):
         yield
+
+
+@contextmanager
+def apart_rng() -> Iterator[None]:
+    """Keep what a block seeds from reaching torch's random numbers outside of it.
+
+    A block that seeds torch would have every sampling after it draw the same numbers. Torch's generators, that of the
+    CPU and those of CUDA devices that are in use, are put back behind the block, those that it used one number further
+    on, so that a block that draws has others the next time.
+    """
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    before = torch.get_rng_state(), [torch.cuda.get_rng_state(device) for device in devices]
+    try:
+        yield
+    finally:
+        if not torch.equal(torch.get_rng_state(), before[0]):
+            torch.set_rng_state(before[0])
+            torch.rand(1)
+        for device, state in zip(devices, before[1], strict=True):
+            if not torch.equal(torch.cuda.get_rng_state(device), state):
+                torch.cuda.set_rng_state(state, device)
+                torch.rand(1, device=f"cuda:{device}")

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.interfaces import FINISHED, REWARD_ARGUMENTS
+from iapo.ops.random_state import apart_rng
 from iapo.rewards.calling import call, scores_of, wanted_columns
 from iapo.rewards.limit import TookTooLong, within
 from iapo.rewards.text import accepted_answers
@@ -77,6 +78,8 @@ def score(
 ) -> Scores:
     """The weighted sum of all reward functions for every completion: ``total[i] = sum_f weights[f] * f(...)[i]``.
 
+    A function that seeds torch's random numbers does not seed those that samplers draw.
+
     Args:
         rewards: functions by name, as `iapo.rewards.calling.call` calls them.
         prompts: one per completion.
@@ -119,7 +122,8 @@ def score(
     for name, function in rewards.items():
         try:
             arguments = {"completions": completions, **given}
-            values = _within(time_limit, function, {key: _copied(values) for key, values in arguments.items()})
+            with apart_rng():
+                values = _within(time_limit, function, {key: _copied(values) for key, values in arguments.items()})
         except TookTooLong:
             raise TimeoutError(
                 f"reward {name!r} took longer than {time_limit:g} s for {count} completions; make it faster, "

@@ -184,3 +184,32 @@ def test_what_a_reward_does_to_its_arguments_another_one_does_not_see():
     messages = [[{"role": "assistant", "content": "text"}] for _ in range(2)]
     found = score({"careless": careless, "seen": seen}, ["p", "q"], messages, [[1, 2], [3]], {"answer": ["1", "2"]})
     assert found.total.tolist() == [1.0, 1.0]
+
+
+def test_a_reward_that_seeds_torch_does_not_seed_the_sampling():
+    drawn = []
+
+    def seeds(completions):
+        torch.manual_seed(7)
+        return [float(torch.rand(()))]
+
+    def draws(completions):
+        drawn.append(float(torch.rand(())))
+        return [0.0]
+
+    def update(reward):
+        score({"reward": reward}, ["q"], ["a"], [[1]], {})
+        return torch.rand(4)
+
+    torch.manual_seed(0)
+    expected = torch.rand(4)
+    torch.manual_seed(0)
+    assert torch.equal(update(lambda completions: [1.0]), expected), "one that draws nothing changes nothing"
+    for reward in (seeds, draws):
+        torch.manual_seed(0)
+        sampled = [update(reward) for _ in range(3)]
+        assert len({tuple(each.tolist()) for each in sampled}) == 3
+    torch.manual_seed(0)
+    for _ in range(3):
+        score({"reward": draws}, ["q"], ["a"], [[1]], {})
+    assert len(set(drawn[-3:])) == 3, "also where nothing else draws in between"
