@@ -1,6 +1,7 @@
 """The files of a run that grow by the step, metrics and samples: one JSON object a line, flushed as it is written."""
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -33,6 +34,17 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
 def truncate_metrics(path: Path, step: int) -> None:
     """Drop every line after ``step``, whose update a resumed run will do again."""
     write_text(path, "".join(json.dumps(row) + "\n" for row in read_metrics(path) if row["step"] <= step))
+
+
+def warn_of_missing(path: Path, step: int) -> None:
+    """Warn if the metrics of an update up to ``step`` are not in the file, as after a crash of the machine."""
+    missing = sorted(set(range(1, step + 1)) - {row["step"] for row in read_metrics(path)})
+    if missing:
+        warnings.warn(
+            f"{path}: the metrics of {len(missing)} of {step} updates are not there (the first: {missing[0]}); the "
+            "report is without them, training goes on from the checkpoint as it was",
+            stacklevel=2,
+        )
 
 
 def _row(path: Path, number: int, line: str) -> dict[str, float]:

@@ -28,7 +28,7 @@ from iapo.training.distributed.divided import divided
 from iapo.training.distributed.parallel import Sharding
 from iapo.training.distributed.processes import Processes
 from iapo.training.distributed.zero import Zero
-from iapo.training.reporting.log import truncate_metrics
+from iapo.training.reporting.log import truncate_metrics, warn_of_missing
 from iapo.training.reporting.progress import CommandProgress
 from iapo.training.reporting.report import REPORT
 from iapo.training.reporting.report_so_far import ReportSoFar
@@ -180,6 +180,7 @@ def open_run(
         if processes.first:
             for name in ("metrics.jsonl", SAMPLES):
                 truncate_metrics(folder / name, session.step)
+            warn_of_missing(folder / "metrics.jsonl", session.step)
             write_text(folder / "config.json", json.dumps(resolved, indent=2) + "\n")
     return Run(
         folder, settings, resolved, session, held_out, diagnosis, metadata, so_far, styles.known(task) is not None

@@ -1,0 +1,36 @@
+"""The metrics of a run, a line an update."""
+
+import json
+import warnings
+
+import pytest
+
+from iapo.cli import main
+from iapo.training.reporting.log import append_metrics, warn_of_missing
+
+TINY = (
+    "--steps 2 --prompts_per_step 2 --group_size 2 --limit 16 --eval_problems 2 --eval_samples 1 --diagnose 0 "
+    "--sampler.max_new_tokens 4 --answer_style AnswerTags --assigner GroupRelative"
+)
+
+
+def test_updates_without_metrics_are_told(tmp_path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    for step in (1, 2, 4):
+        append_metrics(file, step, {"reward": 0.5})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_missing(file, 2)
+    with pytest.warns(UserWarning, match=r"metrics of 2 of 5 updates are not there \(the first: 3\)"):
+        warn_of_missing(file, 5)
+
+
+@pytest.mark.filterwarnings("always::UserWarning")
+def test_a_resumed_run_says_that_metrics_are_lost(tmp_path, capsys) -> None:
+    run = tmp_path / "run"
+    assert main(["train", "--output", str(run), *TINY.split()]) == 0
+    (run / "metrics.jsonl").write_text(json.dumps({"step": 1, "reward": 0.0}) + "\n")
+    (run / "report.md").unlink()
+    capsys.readouterr()
+    assert main(["train", "--output", str(run), "--resume", *TINY.split()]) == 0
+    assert "the metrics of 1 of 2 updates are not there (the first: 2)" in capsys.readouterr().err
