@@ -144,7 +144,7 @@ class AnswerEntropy(PrefixEstimator):
     ) -> Float[Tensor, "batch probe"]:
         """``of_likelihoods`` of the candidates' log-likelihoods ``[batch, prefix, candidate]``, absent ones -inf."""
         if not all_reduce_max(int(at.any()), model):
-            return torch.zeros(at.shape, device=at.device)
+            return torch.zeros(at.shape, dtype=torch.float32, device=at.device)
         candidates = self._candidates(rollout)
         targets, counts = candidates.targets, candidates.counts
         check_vocabulary(model, postfix_ids=candidates.postfix, candidates=targets[counts])

@@ -94,7 +94,8 @@ class Bisected(WrappingEstimator):
         needed = needed_probes(rollout)
         monotone = torch.ones(len(needed), dtype=torch.bool, device=needed.device)
         if not all_reduce_max(int(needed.any()), model):
-            return BisectedProbes(torch.zeros(needed.shape, device=needed.device), needed, monotone, 0)
+            nothing = torch.zeros(needed.shape, dtype=torch.float32, device=needed.device)
+            return BisectedProbes(nothing, needed, monotone, 0)
         with packable_attention(model), inference_mode(model):
             cache = fill_cache(model, rollout, longest_prefix(needed))
         at = evenly_spaced(needed, self.checks)

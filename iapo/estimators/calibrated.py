@@ -98,7 +98,7 @@ class Calibrated(WrappingEstimator, PrefixEstimator, nn.Module):
     ) -> Float[Tensor, "batch probe"]:
         """The wrapped estimator's value under the adapter after each prefix at ``at``, 0 elsewhere."""
         if not all_reduce_max(int(at.any()), model):
-            return torch.zeros(at.shape, device=at.device)
+            return torch.zeros(at.shape, dtype=torch.float32, device=at.device)
         if cache is None:
             with packable_attention(model), inference_mode(model):
                 cache = fill_cache(model, rollout, longest_prefix(at))
@@ -178,7 +178,7 @@ class Calibrated(WrappingEstimator, PrefixEstimator, nn.Module):
         asked.check(model)
         ids, targets, counts = asked.ids[:, :-1], asked.targets, asked.counts
         block = Block.chain(ids, kept=targets.shape[1])
-        loss = torch.zeros((), device=at.device)
+        loss = torch.zeros((), dtype=torch.float32, device=at.device)
         with packable_attention(model) as config, inference_mode(model):
             # All positions, not those that happen to be sampled.
             longest = (needed * torch.arange(needed.shape[1], device=needed.device)).amax(1, keepdim=True)

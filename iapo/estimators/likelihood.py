@@ -123,7 +123,7 @@ class AnswerLikelihood(PrefixEstimator):
         asked = self.asked(rollout)
         if not all_reduce_max(int(asked.scored.any()), model):
             batch, token = rollout.completion_ids.shape
-            return torch.zeros(batch, token + 1, device=rollout.completion_ids.device)
+            return torch.zeros(batch, token + 1, dtype=torch.float32, device=rollout.completion_ids.device)
         asked.check(model)
         ids, targets, counts = asked.ids[:, :-1], asked.targets, asked.counts
         if self.guard:

@@ -87,7 +87,7 @@ class Refined(WrappingEstimator):
         allowed = needed if self.boundaries is None else _among(needed, "boundaries", self.boundaries(rollout))
         always = torch.zeros_like(needed) if self.always is None else _among(needed, "always", self.always(rollout))
         if not all_reduce_max(int(needed.any()), model):
-            return RefinedProbes(torch.zeros(needed.shape, device=needed.device), needed, 0)
+            return RefinedProbes(torch.zeros(needed.shape, dtype=torch.float32, device=needed.device), needed, 0)
         with packable_attention(model), inference_mode(model):
             cache = fill_cache(model, rollout, longest_prefix(needed))
         at = first_round(rollout, allowed, self.stride) | always

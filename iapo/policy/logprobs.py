@@ -119,7 +119,7 @@ def completion_logprobs(
     """
     check_temperature(temperature)
     if len(rollout) == 0:
-        empty = torch.zeros(rollout.completion_mask.shape, device=rollout.completion_mask.device)
+        empty = torch.zeros(rollout.completion_mask.shape, dtype=torch.float32, device=rollout.completion_mask.device)
         return empty, empty if with_entropy else None
     check_beside(model, rollout.completion_ids.device)
     ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)

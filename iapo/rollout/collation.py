@@ -61,8 +61,10 @@ def collate(
     if sampler_logprobs is not None:
         if [len(row) for row in sampler_logprobs] != [len(row) for row in completion_ids]:
             raise ValueError("sampler_logprobs: want one number per completion token, the lengths of rows differ")
-        logprobs = torch.zeros(completion_mask.shape)
-        logprobs[completion_mask] = torch.tensor([value for row in sampler_logprobs for value in row])
+        logprobs = torch.zeros(completion_mask.shape, dtype=torch.float32)
+        logprobs[completion_mask] = torch.tensor(
+            [value for row in sampler_logprobs for value in row], dtype=torch.float32
+        )
     rollout = Rollout(
         prompt_ids=prompts,
         prompt_mask=prompt_mask,

@@ -75,7 +75,7 @@ class CompactingSampler(LanguageModelSampler):
         mask = nn.functional.pad(mask, (0, self.max_new_tokens), value=True).repeat_interleave(copies, 0)
         next_positions = mask[:, :width].sum(1)
         tokens = ids.new_zeros(len(mask), self.max_new_tokens)
-        values = torch.zeros(tokens.shape, device=ids.device)
+        values = torch.zeros(tokens.shape, dtype=torch.float32, device=ids.device)
         rows = torch.arange(len(mask), device=ids.device)
         going, ended = list(range(len(mask))), [False] * len(mask)
         watch = StopWatch(self.tokenizer, self.stop, len(mask))

@@ -194,7 +194,8 @@ def optimise(
     rollout, assigned, temperature = batch.rollout, batch.assigned, components.sampler.temperature
     processes, scale = settings.processes, loss_scale(model, settings.processes)
     shape, device = rollout.completion_mask.shape, rollout.completion_mask.device
-    logprobs_before, entropy_before = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
+    logprobs_before = torch.zeros(shape, dtype=torch.float32, device=device)
+    entropy_before = torch.zeros_like(logprobs_before)
     if len(rollout) == 0:
         return PolicyUpdate({}, logprobs_before, entropy_before)
     metrics: dict[str, float] = {}

@@ -64,7 +64,7 @@ def measure(
     missing = {"policy_logprobs", "policy_entropy"} & requires - set(signals)
     if missing:
         shape, device = rollout.completion_mask.shape, rollout.completion_mask.device
-        signals |= {name: torch.zeros(shape, device=device) for name in missing}
+        signals |= {name: torch.zeros(shape, dtype=torch.float32, device=device) for name in missing}
         for batch in batches_on_ranks(model, rollout, micro_batch, among, processes):
             part = rollout.select(batch.rows)
             with inference_mode(model):
@@ -101,7 +101,7 @@ def known_signals(
         "reward_columns": reward_columns.to(device),
     }
     for name in REFERENCE & requires:
-        known[name] = torch.tensor([float(row[name]) for row in rows], device=device)
+        known[name] = torch.tensor([float(row[name]) for row in rows], dtype=torch.float32, device=device)
     return {name: values for name, values in known.items() if name in requires}
 
 
@@ -160,7 +160,7 @@ def logprobs_of(
 ) -> Float[Tensor, "batch token"]:
     """Log-probabilities (nats) of a rollout's completion tokens, without gradients, in micro-batches."""
     device = rollout.completion_mask.device
-    logprobs = torch.zeros(rollout.completion_mask.shape, device=device)
+    logprobs = torch.zeros(rollout.completion_mask.shape, dtype=torch.float32, device=device)
     batches = batches_on_ranks(model, rollout, settings.micro_batch, processes=settings.processes)
     with inference_mode(model), settings.autocast_context(device):
         for batch in batches:

@@ -112,7 +112,7 @@ class InformationMixin(_Trainer):
         refuse_split_sessions([key for key, real in zip(batch.keys, counts.tolist(), strict=True) if real])
         rewards = data["rm_scores"].to_padded_tensor(0.0).sum(1)
         if judge is not None:
-            rewards = torch.tensor([_number(judge, each) for each in data["extra_fields"]])
+            rewards = torch.tensor([_number(judge, each) for each in data["extra_fields"]], dtype=torch.float32)
         groups = torch.from_numpy(np.unique(uids, return_inverse=True)[1])
         meta = transfer_queue.kv_batch_put(
             **where, fields=TensorDict({"iapo_reward": rewards, "iapo_group": groups}, batch_size=len(batch))

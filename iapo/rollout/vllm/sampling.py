@@ -84,8 +84,9 @@ class EngineSampler(LanguageModelSampler):
         if engine.gives not in right_modes(self.temperature, self.top_p):
             yield tokens, None
             return
-        logprobs = torch.zeros(tokens.shape)
-        logprobs[mask] = torch.tensor([value for completions in found for _, values in completions for value in values])
+        logprobs = torch.zeros(tokens.shape, dtype=torch.float32)
+        values = [value for completions in found for _, values in completions for value in values]
+        logprobs[mask] = torch.tensor(values, dtype=torch.float32)
         yield tokens, logprobs
 
     def _better_modes(self, engine: Engine) -> tuple[str, ...]:
