@@ -99,9 +99,8 @@ def first_of_groups(
         >>> first_of_groups(torch.tensor([False, True, True, True]), torch.tensor([0, 0, 1, 0]), count=1)
         tensor([False,  True,  True, False])
     """
-    same = group_ids[:, None] == group_ids
-    earlier = (same & among).tril(-1).sum(1)
-    return among & (earlier < count)
+    _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
+    return among & (group_rank((~among).long(), group, size) < count)
 
 
 def refuse_singletons(
