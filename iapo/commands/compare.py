@@ -16,7 +16,7 @@ from iapo.comparison.running.settings import instantiate
 from iapo.comparison.showing.page import render_page
 from iapo.comparison.showing.report import render_report, results_json
 from iapo.comparison.showing.summary import summarize
-from iapo.training.checkpoints.folder import write_text
+from iapo.ops.text_files import write_text
 from iapo.training.checkpoints.lock import locked
 from iapo.training.interruption import EXIT_CODE
 

@@ -16,13 +16,13 @@ from torch import nn
 from iapo.commands.last_line import quoted_path, say_where
 from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate, lines_of, markdown_table, samples_beside
 from iapo.interfaces import Reward, Sampler
+from iapo.ops.text_files import check_writable, write_text
 from iapo.policy.limits import limits_of
 from iapo.rewards import check_columns, check_references, in_style
 from iapo.rewards.rollouts import TIME_LIMIT, score_rollout
 from iapo.styles import CompletionStyle
 from iapo.tasks import Row
 from iapo.tasks.splitting import keys_of, split_indices
-from iapo.training.checkpoints.folder import check_writable, write_text
 from iapo.training.configuration.settings import PolicySource, ProblemSource, check_ranges
 from iapo.training.configuration.styles import AUTO, StyleSource, sampler_in_style
 from iapo.training.configuration.trained_problems import settings_of_run, trained_on

@@ -6,10 +6,11 @@ import shutil
 from pathlib import Path
 
 from iapo.commands.last_line import quoted_path, say_where
+from iapo.ops.text_files import TEMPORARY
 from iapo.policy.loading import load_model, load_tokenizer
 from iapo.policy.lora import base_of, is_adapter
 from iapo.training.checkpoints.checkpoint import FORMAT, latest_checkpoint
-from iapo.training.checkpoints.folder import TEMPORARY, verify_folder
+from iapo.training.checkpoints.folder import verify_folder
 from iapo.training.configuration.trained_problems import export_settings
 from iapo.training.reporting.progress import CommandProgress
 from iapo.training.reporting.report import FIGURES, REPORT

@@ -14,6 +14,7 @@ from torch import nn
 from iapo.commands.last_line import quoted_path, say_where
 from iapo.inspection import Inspection, render_html, render_terminal, trace_from_rollout
 from iapo.interfaces import MIEstimator, Reward, Sampler, information_between
+from iapo.ops.text_files import check_writable, write_text
 from iapo.policy.forward import inference_mode
 from iapo.policy.limits import limits_of
 from iapo.policy.logprobs import completion_logprobs
@@ -23,7 +24,6 @@ from iapo.rewards.scores import read_references
 from iapo.rollout import ask_about, eos_ids_of
 from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import Row
-from iapo.training.checkpoints.folder import check_writable, write_text
 from iapo.training.components import Answer, check_answer_is_read
 from iapo.training.configuration.settings import PolicySource, ProblemSource, check_ranges
 from iapo.training.configuration.styles import AUTO, StyleSource, estimator_in_style, sampler_in_style

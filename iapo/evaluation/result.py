@@ -14,6 +14,7 @@ from iapo.evaluation.budgets import BudgetCurve
 from iapo.evaluation.intervals import Interval, interval
 from iapo.evaluation.pass_at import pass_at_k
 from iapo.evaluation.samples import Sample, lines_of, samples_beside
+from iapo.ops.text_files import write_text
 
 _SAVED = ("correct", "lengths", "greedy_correct", "greedy_lengths")
 
@@ -124,9 +125,7 @@ class EvaluationResult:
             content["at_budget"] = {"budgets": list(budgets), "correct": correct.tolist()}
         texts = {} if self.samples is None else {samples_beside(path): lines_of(self.samples)}
         for target, text in (texts | {path: json.dumps(content) + "\n"}).items():
-            partial = target.with_name(f"{target.name}.partial")
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(target)
+            write_text(target, text)
 
     @classmethod
     def load(cls, path: Path) -> "EvaluationResult":

@@ -9,13 +9,13 @@ from typing import Any
 
 from iapo.comparison.running.plan import Plan, Split
 from iapo.comparison.running.settings import Settings, instantiate
+from iapo.ops.text_files import write_text
 from iapo.policy.loading import load_limits, load_tokenizer
 from iapo.rewards import check_columns, check_references
 from iapo.rewards.scores import read_references
 from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import Row, hold_out
 from iapo.tasks.messages import problem_key, problem_of
-from iapo.training.checkpoints.folder import write_text
 from iapo.training.configuration.parser import keeps_rows_apart, max_new_tokens
 from iapo.training.configuration.plain_files import digests
 from iapo.training.configuration.settings import ProblemSource

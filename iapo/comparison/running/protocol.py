@@ -15,7 +15,7 @@ from iapo.comparison.running.problems import problems_path
 from iapo.comparison.running.results import BASE_FOLDER, is_evaluated
 from iapo.comparison.running.runner import Job, Outcome, Stage
 from iapo.comparison.running.settings import Settings
-from iapo.training.checkpoints.folder import write_text
+from iapo.ops.text_files import write_text
 from iapo.training.reporting.log import read_metrics
 from iapo.training.reporting.progress import rate, summary
 from iapo.training.reporting.report import REPORT
@@ -89,7 +89,9 @@ def check_folders(plan: Plan, folder: Path) -> None:
     every = [plan.reporting_runs({method.name: setting}) for method in plan.methods for setting in method.settings]
     for run in [*plan.tuning_runs(), *itertools.chain(*every)]:
         file = folder / run.folder / "settings.yaml"
-        if file.exists() and (differences := _differences(yaml.safe_load(file.read_text()), run_settings(run))):
+        if file.exists() and (
+            differences := _differences(yaml.safe_load(file.read_text(encoding="utf-8")), run_settings(run))
+        ):
             raise ValueError(
                 f"output: {file.parent} holds a run with other settings ({'; '.join(differences[:3])}); remove it, "
                 "or name another output"

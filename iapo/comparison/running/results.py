@@ -113,7 +113,7 @@ def _read(
     folder: Path, run: str, split: Split, name: str, method: str, preset: str, setting: str, seed: int
 ) -> RunResult:
     path = folder / run / evaluation_file(split)
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     rows = json.loads(problems_path(folder, split).read_text(encoding="utf-8"))["rows"]
     difficulty = [row.get("difficulty") for row in rows]
     known = all(isinstance(value, int | float) and not isinstance(value, bool) for value in difficulty)

@@ -21,11 +21,11 @@ from transformers import PreTrainedTokenizerBase
 
 from iapo.ops.random_state import capture_rng
 from iapo.ops.tensor_files import failed_writes_named
+from iapo.ops.text_files import TEMPORARY
 from iapo.policy.forward import unwrap
 from iapo.policy.lora import saving_options
 from iapo.policy.whole_weights import gathered_weights
 from iapo.training.checkpoints.folder import (
-    TEMPORARY,
     DamagedCheckpointError,
     discard_folder,
     verify_folder,

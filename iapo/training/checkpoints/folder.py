@@ -1,6 +1,5 @@
 """Folders that are complete or not there: written aside, flushed to the disk, listed with digests, then renamed."""
 
-import errno
 import hashlib
 import json
 import os
@@ -10,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from iapo.ops.text_files import TEMPORARY, flush
+
 MANIFEST = "manifest.json"
-TEMPORARY = ".tmp"
 _LONGEST_NAME, _DEEPEST = 200, 8
 """Bytes of a file's name and folders on the way to it, at most: far more than any checkpoint has."""
 
@@ -41,51 +41,17 @@ def write_folder(target: Path, format_version: int) -> Iterator[Path]:
         yield temporary
         names = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())
         for name in names:
-            _flush(temporary / name)
+            flush(temporary / name)
         digests = {name: _digest(temporary / name) for name in names}
         (temporary / MANIFEST).write_text(_render({"format": format_version, "files": digests}), encoding="utf-8")
-        _flush(temporary / MANIFEST)
+        flush(temporary / MANIFEST)
         for folder in [*(path for path in temporary.rglob("*") if path.is_dir()), temporary]:
-            _flush(folder)
+            flush(folder)
         os.rename(temporary, target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    _flush(target.parent)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file that is complete or as it was before, whenever the process dies.
-
-    Raises:
-        OSError: a write failed (disk full); what was written is removed.
-    """
-    partial = path.with_name(path.name + TEMPORARY)
-    try:
-        partial.write_text(text, encoding="utf-8")
-        _flush(partial)
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-def check_writable(name: str, path: str) -> None:
-    """Raise ``OSError`` unless a file can be written there, before the work whose results it is to hold.
-
-    Args:
-        name: of the setting, for the message.
-        path: of the file.
-    """
-    try:
-        if Path(path).is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        write_text(Path(f"{path}.check"), "")
-        os.unlink(f"{path}.check")
-    except OSError as error:
-        raise OSError(
-            f"{name}: cannot write {path} ({error.strerror}); want a file in a folder that is there and can be written"
-        ) from error
+    flush(target.parent)
 
 
 def discard_folder(folder: Path) -> None:
@@ -176,11 +142,3 @@ def _render(content: dict[str, Any]) -> str:
 def _digest(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from iapo.ops.text_files import write_text
 from iapo.tasks.splitting import keys_of, split_indices
-from iapo.training.checkpoints.folder import write_text
 from iapo.training.configuration.settings import ProblemSource
 
 EXPORTED = "iapo_problems.json"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from iapo.evaluation import EvaluationResult, Sample, change, markdown_table
-from iapo.training.checkpoints.folder import write_text
+from iapo.ops.text_files import write_text
 from iapo.training.reporting.quoting import quoted
 
 REPORT = "report.md"

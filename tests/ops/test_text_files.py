@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from iapo.training.checkpoints.folder import check_writable, write_text
-from iapo.training.reporting.log import append_metrics, read_metrics, truncate_metrics
+from iapo.ops.text_files import check_writable, write_text
 
 
 def in_a_child(action) -> int:
@@ -72,20 +71,3 @@ def test_places_that_cannot_be_written_are_named(tmp_path):
             check_writable("output", str(place))
     check_writable("output", str(tmp_path / "file"))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_line_of_metrics_that_a_crash_cut_is_left_out_and_a_damaged_one_named(tmp_path):
-    file = tmp_path / "metrics.jsonl"
-    for step in (1, 2, 3):
-        append_metrics(file, step, {"reward": 0.5})
-    content = file.read_bytes()
-    for cut in range(len(content)):
-        file.write_bytes(content[:cut])
-        assert [row["step"] for row in read_metrics(file)] == list(range(1, content[:cut].count(b"\n") + 1))
-    file.write_bytes(content)
-    truncate_metrics(file, 2)
-    assert [row["step"] for row in read_metrics(file)] == [1, 2]
-    for damage in (b"\x00" * 9, b"\xff", b"[1]", b"{}", b'{"step": "x"}', b"[" * 100_000):
-        file.write_bytes(damage + b"\n" + content)
-        with pytest.raises(ValueError, match=r"metrics\.jsonl: line 1 is damaged .*; remove the line"):
-            read_metrics(file)

@@ -1,0 +1,51 @@
+"""Text files that are complete or as they were before, whenever the process dies."""
+
+import errno
+import os
+from pathlib import Path
+
+TEMPORARY = ".tmp"
+"""What the name of a file or folder ends with while it is being written."""
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file that is complete or as it was before, whenever the process dies.
+
+    Raises:
+        OSError: a write failed (disk full); what was written is removed.
+    """
+    partial = path.with_name(path.name + TEMPORARY)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        flush(partial)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def check_writable(name: str, path: str) -> None:
+    """Raise ``OSError`` unless a file can be written there, before the work whose results it is to hold.
+
+    Args:
+        name: of the setting, for the message.
+        path: of the file.
+    """
+    try:
+        if Path(path).is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        write_text(Path(f"{path}.check"), "")
+        os.unlink(f"{path}.check")
+    except OSError as error:
+        raise OSError(
+            f"{name}: cannot write {path} ({error.strerror}); want a file in a folder that is there and can be written"
+        ) from error
+
+
+def flush(path: Path) -> None:
+    """Wait until what was written of a file or a folder's list of names is on the disk (``fsync``)."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
