@@ -8,12 +8,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from iapo.interfaces import PolicyLoss
 from iapo.policy.logprobs import completion_logprobs
 from iapo.rewards.scores import Scores, check_rows, read_references
 from iapo.rollout.collation import ask_about
 from iapo.rollout.ends import eos_ids_of, style_of
 from iapo.training.assigning import assign
-from iapo.training.batches import batches_of_update
+from iapo.training.batches import MicroBatch, batches_of_update
 from iapo.training.components import Components, UpdateSettings, check_answer_is_read
 from iapo.training.distributed.divided import divided, divided_scores
 from iapo.training.distributed.synchronised import loss_scale, synced
@@ -23,7 +24,7 @@ from iapo.training.learning import check_learned, check_nothing_learned, learned
 from iapo.training.metrics import sampler_metrics, sampling_metrics, timed
 from iapo.training.resample import Resampling, Rows, Samples, uninformative
 from iapo.training.signals import known_signals, logprobs_of
-from iapo.types import AdvantageOutput, Rollout, TokenSignals
+from iapo.types import AdvantageOutput, LossOutput, Rollout, TokenSignals
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,45 +201,34 @@ def optimise(
         return PolicyUpdate({}, logprobs_before, entropy_before)
     metrics: dict[str, float] = {}
     with timed(metrics, "iapo/time/update"):
-        old = None if settings.epochs == 1 else logprobs_of(model, rollout, temperature, settings)
-        ref = None if ref_model is None else logprobs_of(ref_model, rollout, temperature, settings)
-        sampled = rollout.sampler_logprobs if components.loss.requires_sampler else None
-        denominator = components.loss.denominator(assigned.loss_mask)
+        inputs = _LossInputs(
+            assigned.advantages,
+            assigned.loss_mask,
+            components.loss.denominator(assigned.loss_mask),
+            None if settings.epochs == 1 else logprobs_of(model, rollout, temperature, settings),
+            None if ref_model is None else logprobs_of(ref_model, rollout, temperature, settings),
+            rollout.sampler_logprobs if components.loss.requires_sampler else None,
+        )
         learns = learned_from(components.loss, assigned.advantages, assigned.loss_mask)
         batches = batches_of_update(model, rollout, settings.micro_batch, learns, processes)
         for epoch in range(settings.epochs):
             totals: dict[str, float] = defaultdict(float)
             for index, each in enumerate(batches):
-                rows, last = each.rows, index == len(batches) - 1
-                part = rollout.select(rows)
+                part, last = rollout.select(each.rows), index == len(batches) - 1
                 with synced(model, last, each.learns), checkpointing(model, settings.gradient_checkpointing):
                     with settings.autocast_context(device), torch.set_grad_enabled(each.learns):
                         logprobs, entropy = completion_logprobs(model, part, temperature, with_entropy=True)
                     assert entropy is not None
-                    if not each.learns:
-                        logprobs.requires_grad_()  # for `check_nothing_learned`; nothing is behind them
                     with processes.together(), torch.enable_grad():
-                        output = components.loss(
-                            policy_logprobs=logprobs,
-                            old_logprobs=logprobs.detach() if old is None else rows_of(old, rows, part),
-                            advantages=rows_of(assigned.advantages, rows, part),
-                            loss_mask=rows_of(assigned.loss_mask, rows, part) & each.counts,
-                            denominator=denominator,
-                            ref_logprobs=None if ref is None else rows_of(ref, rows, part),
-                            sampler_logprobs=None if sampled is None else rows_of(sampled, rows, part),
-                        )
-                        check = check_learned if each.learns else check_nothing_learned
-                        check(components.loss, output.loss, logprobs)
-                        # Of a row that stands in, the loss is 0, and its gradient too.
-                        loss = output.loss if each.counts else 0 * (output.loss + logprobs.sum())
-                        loss = loss if scale == 1 else scale * loss
+                        output, loss = _loss_of(components.loss, inputs, each, logprobs)
+                        loss = scale * loss
                     if each.learns:
                         stats = components.optimizer(loss, boundary=last)
                 if not each.counts:
                     continue
                 if epoch == 0:
-                    logprobs_before[rows, : logprobs.shape[1]] = logprobs.detach().float()
-                    entropy_before[rows, : entropy.shape[1]] = entropy.float()
+                    logprobs_before[each.rows, : logprobs.shape[1]] = logprobs.detach().float()
+                    entropy_before[each.rows, : entropy.shape[1]] = entropy.float()
                 totals["loss"] += output.loss.item()
                 totals["entropy"] += float(entropy.sum() / rollout.completion_mask.sum())
                 for name, value in output.metrics.items():
@@ -252,6 +242,43 @@ def optimise(
     return PolicyUpdate(metrics, logprobs_before, entropy_before)
 
 
-def rows_of(values: Tensor, rows: Int[Tensor, " rows"], part: Rollout) -> Tensor:
-    """The rows of ``values`` that ``part`` selected, as wide as ``part``."""
-    return values[rows, : part.completion_ids.shape[1]]
+@dataclass(frozen=True, eq=False)
+class _LossInputs:
+    """What a loss reads of all completions, beside the policy's log-probabilities; as in `iapo.PolicyLoss`."""
+
+    advantages: Float[Tensor, "batch token"]
+    loss_mask: Bool[Tensor, "batch token"]
+    denominator: Tensor
+    old_logprobs: Float[Tensor, "batch token"] | None
+    ref_logprobs: Float[Tensor, "batch token"] | None
+    sampler_logprobs: Float[Tensor, "batch token"] | None
+
+    def of(self, rows: Int[Tensor, " rows"], policy_logprobs: Float[Tensor, "rows some"]) -> dict[str, Any]:
+        """Those of some rows, as wide as the policy's log-probabilities, which are the old ones if none are given."""
+
+        def cut(values: Tensor | None) -> Tensor | None:
+            return None if values is None else values[rows, : policy_logprobs.shape[1]]
+
+        old = cut(self.old_logprobs)
+        return {
+            "policy_logprobs": policy_logprobs,
+            "old_logprobs": policy_logprobs.detach() if old is None else old,
+            "advantages": cut(self.advantages),
+            "loss_mask": cut(self.loss_mask),
+            "denominator": self.denominator,
+            "ref_logprobs": cut(self.ref_logprobs),
+            "sampler_logprobs": cut(self.sampler_logprobs),
+        }
+
+
+def _loss_of(
+    loss: PolicyLoss, inputs: _LossInputs, batch: MicroBatch, policy_logprobs: Float[Tensor, "rows token"]
+) -> tuple[LossOutput, Float[Tensor, ""]]:
+    """The output of the loss on a micro-batch, and the value to go backward from: 0 if the micro-batch stands in."""
+    if not batch.learns:
+        policy_logprobs.requires_grad_()  # for `check_nothing_learned`; nothing is behind them
+    arguments = inputs.of(batch.rows, policy_logprobs)
+    output = loss(**arguments | {"loss_mask": arguments["loss_mask"] & batch.counts})
+    check = check_learned if batch.learns else check_nothing_learned
+    check(loss, output.loss, policy_logprobs)
+    return output, output.loss if batch.counts else 0 * (output.loss + policy_logprobs.sum())
