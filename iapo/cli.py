@@ -135,12 +135,13 @@ def _run(name: str, parts: dict[str, Any], plain: dict[str, Any], line: str) -> 
         return export(**parts)
     policy, problems, styles = record(PolicySource), record(ProblemSource), record(StyleSource)
     if name == "train":
+        from iapo.training.configuration.run_config import ComponentChoices, RunConfig
         from iapo.training.run import train
-        from iapo.training.session import ComponentChoices
 
         resolved = {key: value for key, value in plain.items() if key not in _MAY_CHANGE}
         resolved["files"] = digests(resolved)
-        return train(policy, problems, record(RunSettings), ComponentChoices(**parts), resolved, styles, line)
+        settings = record(RunSettings)
+        return train(RunConfig(policy, problems, settings, ComponentChoices(**parts), resolved, styles, line))
     if name == "eval":
         from iapo.commands.evaluate import EvaluationSettings, evaluate_models
 

@@ -47,7 +47,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
         found["eval"] = [row["prompt"] for row in rows]
         raise _Stop
 
-    monkeypatch.setattr("iapo.training.setup.opening.PromptStream", stream)
+    monkeypatch.setattr("iapo.training.setup.setting_up.PromptStream", stream)
     monkeypatch.setattr("iapo.commands.evaluate.evaluate", evaluate)
     return found
 

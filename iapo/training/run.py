@@ -1,7 +1,7 @@
 """A training run: set up, resume, loop, save, evaluate before and after, report."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +10,7 @@ from typing import Any
 from iapo.evaluation import Sample, read_samples
 from iapo.ops.random_state import restore_rng
 from iapo.training.checkpoints.lock import locked
-from iapo.training.configuration.settings import PolicySource, ProblemSource, RunSettings
-from iapo.training.configuration.styles import AUTO, StyleSource
+from iapo.training.configuration.run_config import RunConfig
 from iapo.training.diagnosis import SKIPPED
 from iapo.training.distributed.accelerate import accelerate_sharding, check_configured
 from iapo.training.distributed.launch import joined, launched_processes
@@ -25,34 +24,20 @@ from iapo.training.reporting.progress import CommandProgress
 from iapo.training.reporting.report import REPORT, write_report
 from iapo.training.reporting.tracking import check_tracker, tracked
 from iapo.training.samples import SAMPLES
-from iapo.training.session import ComponentChoices, Session, longest
+from iapo.training.session import Session, longest
 from iapo.training.setup.opening import Run, open_run
 from iapo.training.telling import evaluated, seeing, tell_so_far
 
 
-def train(
-    policy: PolicySource,
-    problems: ProblemSource,
-    settings: RunSettings,
-    choices: ComponentChoices,
-    resolved: Mapping[str, Any],
-    styles: StyleSource = AUTO,
-    command: str = "",
-) -> int:
+def train(config: RunConfig) -> int:
     """Train a policy and report what happened.
-
-    Args:
-        policy: where the policy comes from.
-        problems: where the problems come from.
-        settings: the run's folder, its length and its size.
-        choices: the components.
-        resolved: all settings as plain data, kept in the run folder and compared on resuming.
-        styles: how completions reason and answer; what is found is kept in the run folder, as ``style``.
-        command: the command line, for the report.
 
     The first SIGINT, SIGTERM or SIGHUP ends sampling at once and lets an update that has begun finish; either way the
     weights after the last finished update are saved. A run that is finished goes on where ``resume`` is on and its
     limits are larger now.
+
+    Args:
+        config: what the run is asked to be.
 
     Returns:
         The exit code: 0, or `iapo.training.interruption.EXIT_CODE` if a signal ended the run after saving.
@@ -63,6 +48,7 @@ def train(
         iapo.training.interruption.Interrupted: a signal came before there was anything to go on from.
         ValueError: settings that cannot work; raised before the model loads where that is possible.
     """
+    policy, settings = config.policy, config.settings
     check_tracker(settings.tracker)
     check_configured(launched_processes())
     with (
@@ -79,32 +65,20 @@ def train(
         sharding = sharding or (Sharding() if settings.shard else None)
         if sharding is not None and processes.size == 1:
             raise ValueError("shard: there is one process, want several: start them with torchrun or accelerate launch")
-        return _train(policy, problems, settings, choices, resolved, styles, processes, sharding, progress, command)
+        return _train(replace(config, policy=policy), processes, sharding, progress)
 
 
-def _train(
-    policy: PolicySource,
-    problems: ProblemSource,
-    settings: RunSettings,
-    choices: ComponentChoices,
-    resolved: Mapping[str, Any],
-    styles: StyleSource,
-    processes: Processes,
-    sharding: Sharding | Zero | None,
-    progress: CommandProgress,
-    command: str,
-) -> int:
+def _train(config: RunConfig, processes: Processes, sharding: Sharding | Zero | None, progress: CommandProgress) -> int:
     """`train` on this process of a run."""
-    folder = Path(settings.output)
+    folder = Path(config.settings.output)
     with ExitStack() as held:
         with processes.together():
             if processes.first:
                 held.enter_context(locked(folder))
         interruption = held.enter_context(listening())
-        with interruption.leaving(), progress.phase(f"setting up {policy.model} and {problems.resolve()}"):
-            run = open_run(
-                folder, policy, problems, settings, choices, resolved, styles, processes, sharding, command, progress
-            )
+        what = f"setting up {config.policy.model} and {config.problems.resolve()}"
+        with interruption.leaving(), progress.phase(what):
+            run = open_run(config, processes, sharding, progress)
         try:
             finished = _carry_on(run, interruption, progress)
         except Interrupted:
@@ -150,7 +124,8 @@ def _carry_on(run: Run, interruption: Interruption, progress: CommandProgress) -
     Raises:
         Interrupted: a signal came while something was sampled; the session is as after the last finished update.
     """
-    session, settings, metrics_file = run.session, run.settings, run.folder / "metrics.jsonl"
+    session, metrics_file = run.session, run.folder / "metrics.jsonl"
+    settings = session.settings
     processes = session.update_settings.processes
     leaving: Callable[[], AbstractContextManager[Any]] = interruption.leaving if processes.size == 1 else nullcontext
     with leaving(), _evaluating(progress, run, "before training"):

@@ -1,7 +1,7 @@
 """A run in progress: its policy, its components, and how far it has come."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from iapo.evaluation import EvaluationResult, Sample, evaluate
-from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, Reward, Sampler
+from iapo.interfaces import Sampler
 from iapo.ops.random_state import capture_rng, fork_rng, restore_rng
 from iapo.optimizers import ClippedOptimizer, DeepSpeedOptimizer
 from iapo.policy.whole_weights import whole_weights
@@ -33,27 +33,6 @@ from iapo.training.interruption import Interrupted
 from iapo.training.loop import TrainingBatch
 from iapo.training.resample import Resampling
 from iapo.training.samples import first_samples
-
-
-@dataclass(frozen=True)
-class ComponentChoices:
-    """The components of a run as the command line names them: those that need the policy are functions of it.
-
-    Args:
-        sampler: makes the sampler from the policy and its tokenizer.
-        rewards: reward functions by name.
-        estimator: as in `Components`.
-        assigner: as in `Components`; its weights may be schedules.
-        loss: as in `Components`.
-        optimizer: makes the torch optimizer from the policy's parameters.
-    """
-
-    sampler: Callable[[nn.Module, Any], Sampler]
-    rewards: Mapping[str, Reward]
-    estimator: MIEstimator
-    assigner: AdvantageAssigner
-    loss: PolicyLoss
-    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
 
 
 @dataclass
@@ -142,7 +121,7 @@ class Session:
         return metrics | {"iapo/tokens_sampled": self.tokens_sampled, "step_time": time.perf_counter() - start}
 
     def evaluate(
-        self, rows: list[Row], step: int, see: Callable[[Sequence[Sample]], None] | None = None
+        self, rows: Sequence[Row], step: int, see: Callable[[Sequence[Sample]], None] | None = None
     ) -> EvaluationResult:
         """Evaluate the policy in the precision of training, or read what was kept of the evaluation after ``step``.
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from iapo.evaluation import Sample, lines_of
+from iapo.ops.text_files import write_text
 from iapo.rollout import style_of
 from iapo.styles.agreement import ENOUGH_SAMPLES
-from iapo.training.checkpoints.folder import write_text
 from iapo.training.reporting.log import read_metrics
 from iapo.training.setup.finding_style import warn_of_style
 from iapo.training.setup.opening import Run
@@ -54,4 +54,4 @@ def tell_so_far(run: Run) -> None:
 
 def evaluated(run: Run) -> int:
     """How many completions an evaluation samples."""
-    return len(run.held_out) * (run.settings.eval_samples + 1)
+    return len(run.held_out) * (run.session.settings.eval_samples + 1)

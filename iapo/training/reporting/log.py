@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from iapo.evaluation import Sample, lines_of
-from iapo.training.checkpoints.folder import write_text
+from iapo.ops.text_files import write_text
 
 
 def append_metrics(path: Path, step: int, metrics: Mapping[str, float]) -> None:
@@ -31,14 +31,16 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     return [_row(path, number, line) for number, line in enumerate(text.split("\n")[:-1], 1)]
 
 
+def truncate(path: Path, step: int) -> list[dict[str, float]]:
+    """Drop every line after ``step``, whose update a resumed run will do again; return those that stay."""
+    rows = [row for row in read_metrics(path) if row["step"] <= step]
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+    return rows
+
+
 def truncate_metrics(path: Path, step: int) -> None:
-    """Drop every line after ``step``, whose update a resumed run will do again."""
-    write_text(path, "".join(json.dumps(row) + "\n" for row in read_metrics(path) if row["step"] <= step))
-
-
-def warn_of_missing(path: Path, step: int) -> None:
-    """Warn if the metrics of an update up to ``step`` are not in the file, as after a crash of the machine."""
-    missing = sorted(set(range(1, step + 1)) - {row["step"] for row in read_metrics(path)})
+    """`truncate`, and warn if the metrics of an update up to ``step`` are lost, as after a crash of the machine."""
+    missing = sorted(set(range(1, step + 1)) - {row["step"] for row in truncate(path, step)})
     if missing:
         warnings.warn(
             f"{path}: the metrics of {len(missing)} of {step} updates are not there (the first: {missing[0]}); the "

@@ -1,13 +1,12 @@
 """The report of a run that is not finished: what was sampled so far."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from iapo.evaluation import EvaluationResult, Sample, markdown_table
-from iapo.training.checkpoints.folder import write_text
+from iapo.ops.text_files import write_text
 from iapo.training.reporting.quoting import fenced, quoted
 from iapo.training.reporting.report import REPORT, time_table
 
@@ -62,20 +61,6 @@ class ReportSoFar:
     def remove(self) -> None:
         """Remove the file, if there is one."""
         (self.folder / SO_FAR).unlink(missing_ok=True)
-
-    @contextmanager
-    def kept_if_sampled(self, heard: bool) -> Iterator[None]:
-        """A block in which first completions are sampled; where it fails before there are any, there is no report.
-
-        Args:
-            heard: whether this process has written one.
-        """
-        try:
-            yield
-        except BaseException:
-            if heard and not self.samples:
-                self.remove()
-            raise
 
 
 def counted(samples: Sequence[Sample]) -> list[str]:

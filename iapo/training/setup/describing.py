@@ -6,8 +6,8 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from iapo.training.configuration.run_config import ComponentChoices
 from iapo.training.configuration.settings import RunSettings
-from iapo.training.session import ComponentChoices
 
 
 def method_of(choices: ComponentChoices) -> str:

@@ -1,17 +1,18 @@
 """The first completions of a run, to be read as soon as they are there."""
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from iapo.evaluation import lines_of, samples_of
 from iapo.interfaces import Reward
+from iapo.ops.text_files import write_text
 from iapo.rewards import in_style
 from iapo.styles import CompletionStyle
 from iapo.tasks import Row
-from iapo.training.checkpoints.folder import write_text
 from iapo.training.distributed.divided import divided_scores
 from iapo.training.distributed.processes import Processes
 from iapo.training.reporting.report_so_far import SO_FAR, ReportSoFar
@@ -44,6 +45,19 @@ class FirstLook:
     report: ReportSoFar
     processes: Processes
     time_limit: float | None
+
+    @contextmanager
+    def announced(self) -> Iterator[None]:
+        """A block in which the completions are sampled; where it fails before there are any, there is no report."""
+        with self.processes.together():
+            if self.processes.first:
+                self.report.write("the first completions are being sampled")
+        try:
+            yield
+        except BaseException:
+            if self.processes.first and not self.report.samples:
+                self.report.remove()
+            raise
 
     def __call__(self, rollout: Rollout, style: CompletionStyle) -> None:
         """Write what is there.

@@ -1,71 +1,57 @@
 """A run set up: its policy loaded, its components built and joined, as they were at a checkpoint if it has one."""
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from iapo.interfaces import Sampler
 from iapo.ops.random_state import seed_rng
 from iapo.optimizers import ClippedOptimizer, DeepSpeedOptimizer
 from iapo.policy.lora import AdapterOff, LoRA, with_adapters
 from iapo.tasks import PromptStream
-from iapo.training.checkpoints.checkpoint import checkpoints, load_checkpoint
+from iapo.training.checkpoints.checkpoint import Checkpoint, checkpoints, load_checkpoint
 from iapo.training.components import Components, UpdateSettings
-from iapo.training.configuration.settings import PolicySource, RunSettings
+from iapo.training.configuration.run_config import RunConfig
+from iapo.training.configuration.settings import PolicySource
 from iapo.training.distributed.parallel import Sharding, wrap
 from iapo.training.distributed.processes import SINGLE, Processes
 from iapo.training.distributed.sharded_state import load_whole_state
 from iapo.training.distributed.zero import Zero
 from iapo.training.distributed.zero_state import load_zero_state
-from iapo.training.session import ComponentChoices, Session
+from iapo.training.session import Session
 from iapo.training.setup.making_optimizer import make_optimizer
+from iapo.training.setup.problems import FittingProblems, RunProblems
 
 
 def set_up(
-    policy: PolicySource,
-    settings: RunSettings,
-    choices: ComponentChoices,
-    make_stream: Callable[[nn.Module, Any, Sampler], PromptStream],
-    resolved: Mapping[str, Any],
+    config: RunConfig,
+    problems: RunProblems,
     processes: Processes = SINGLE,
     sharding: Sharding | Zero | None = None,
-) -> Session:
+) -> tuple[Session, FittingProblems]:
     """Load the policy and build the components; of a run that is resumed, as they were at its newest checkpoint.
 
     Args:
-        policy: where the policy comes from.
-        settings: of the run.
-        choices: the components.
-        make_stream: from the policy, its tokenizer and the sampler to the prompts of the run, those that fit.
-        resolved: all settings as plain data.
+        config: of the run.
+        problems: of the run, rendered.
         processes: those of the run.
         sharding: how FSDP2 or DeepSpeed shares the policy out over them; ``None``: each has all weights.
+
+    Returns:
+        The run in progress, and the problems that its policy has room for.
     """
-    folder = Path(settings.output)
-    update_settings = UpdateSettings(
-        settings.group_size,
-        settings.micro_batch,
-        settings.epochs,
-        settings.answer,
-        policy.autocast(),
-        settings.reward_time_limit,
-        settings.gradient_checkpointing,
-        processes,
-    )
+    settings, choices = config.settings, config.choices
     seed_rng(settings.seed)
+    folder = Path(settings.output)
     resuming = settings.resume and checkpoints(folder)
-    saved = load_checkpoint(folder, resolved, settings.override) if resuming else None
-    path = None if saved is None else saved.path
-    loaded, tokenizer = _load(policy, settings.lora, path)
+    saved = load_checkpoint(folder, config.resolved, settings.override) if resuming else None
+    loaded, tokenizer = _load(config.policy, settings.lora, None if saved is None else saved.path)
     model = loaded if isinstance(sharding, Zero) else wrap(loaded, processes, sharding)
-    ref_model = (
-        _reference(policy, settings.lora, loaded, processes, sharding) if choices.loss.requires_reference else None
-    )
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    torch_optimizer = make_optimizer(choices.optimizer, trained)
+    ref_model = None
+    if choices.loss.requires_reference:
+        ref_model = _reference(config.policy, settings.lora, loaded, processes, sharding)
+    torch_optimizer = make_optimizer(choices.optimizer, [each for each in model.parameters() if each.requires_grad])
     warmup = max(1, settings.warmup_steps)
     schedule = torch.optim.lr_scheduler.LambdaLR(torch_optimizer, lambda step: min(1.0, (step + 1) / warmup))
     optimizer: ClippedOptimizer | DeepSpeedOptimizer
@@ -79,19 +65,50 @@ def set_up(
         raise ValueError(
             f"sampler.temperature: got {sampler.temperature}, want a positive number: greedy groups are all alike"
         )
-    stream = make_stream(model, tokenizer, sampler)
     components = Components(sampler, choices.rewards, choices.estimator, choices.assigner, choices.loss, optimizer)
-    session = Session(settings, update_settings, model, tokenizer, ref_model, components, torch_optimizer, stream)
+    fitting = problems.fitting(problems.room(model, tokenizer, components))
+    session = Session(
+        settings,
+        _update_settings(config, processes),
+        model,
+        tokenizer,
+        ref_model,
+        components,
+        torch_optimizer,
+        PromptStream(fitting.training, settings.prompts_per_step, settings.seed),
+    )
     if saved is not None:
-        session.resumed_from, session.step, session.saved_step = saved, saved.step, saved.step
-        session.tokens_sampled = saved.state.counters["tokens_sampled"]
-        if isinstance(sharding, Zero):
-            load_zero_state(model, torch_optimizer, saved.state.optimizer, processes)
-        else:
-            load_whole_state(torch_optimizer, saved.state.optimizer)
-        optimizer.load_state_dict(dict(saved.state.counters["optimizer"]))
-        stream.restore(dict(saved.state.data), settings.override)
-    return session
+        _restore(session, saved, isinstance(sharding, Zero))
+    return session, fitting
+
+
+def _update_settings(config: RunConfig, processes: Processes) -> UpdateSettings:
+    settings = config.settings
+    return UpdateSettings(
+        settings.group_size,
+        settings.micro_batch,
+        settings.epochs,
+        settings.answer,
+        config.policy.autocast(),
+        settings.reward_time_limit,
+        settings.gradient_checkpointing,
+        processes,
+    )
+
+
+def _restore(session: Session, saved: Checkpoint, in_engine: bool) -> None:
+    """Put everything but the weights and the random state back to where it was at a checkpoint."""
+    session.resumed_from, session.step, session.saved_step = saved, saved.step, saved.step
+    session.tokens_sampled = saved.state.counters["tokens_sampled"]
+    if in_engine:
+        processes = session.update_settings.processes
+        load_zero_state(session.model, session.torch_optimizer, saved.state.optimizer, processes)
+    else:
+        load_whole_state(session.torch_optimizer, saved.state.optimizer)
+    optimizer = session.components.optimizer
+    assert isinstance(optimizer, ClippedOptimizer | DeepSpeedOptimizer)
+    optimizer.load_state_dict(dict(saved.state.counters["optimizer"]))
+    session.stream.restore(dict(saved.state.data), session.settings.override)
 
 
 def _load(policy: PolicySource, lora: LoRA, path: Path | None) -> tuple[nn.Module, Any]:

@@ -6,7 +6,7 @@ import warnings
 import pytest
 
 from iapo.cli import main
-from iapo.training.reporting.log import append_metrics, warn_of_missing
+from iapo.training.reporting.log import append_metrics, read_metrics, truncate, truncate_metrics
 
 TINY = (
     "--steps 2 --prompts_per_step 2 --group_size 2 --limit 16 --eval_problems 2 --eval_samples 1 --diagnose 0 "
@@ -14,15 +14,32 @@ TINY = (
 )
 
 
+def test_a_line_of_metrics_that_a_crash_cut_is_left_out_and_a_damaged_one_named(tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    for step in (1, 2, 3):
+        append_metrics(file, step, {"reward": 0.5})
+    content = file.read_bytes()
+    for cut in range(len(content)):
+        file.write_bytes(content[:cut])
+        assert [row["step"] for row in read_metrics(file)] == list(range(1, content[:cut].count(b"\n") + 1))
+    file.write_bytes(content)
+    truncate(file, 2)
+    assert [row["step"] for row in read_metrics(file)] == [1, 2]
+    for damage in (b"\x00" * 9, b"\xff", b"[1]", b"{}", b'{"step": "x"}', b"[" * 100_000):
+        file.write_bytes(damage + b"\n" + content)
+        with pytest.raises(ValueError, match=r"metrics\.jsonl: line 1 is damaged .*; remove the line"):
+            read_metrics(file)
+
+
 def test_updates_without_metrics_are_told(tmp_path) -> None:
     file = tmp_path / "metrics.jsonl"
     for step in (1, 2, 4):
         append_metrics(file, step, {"reward": 0.5})
+    with pytest.warns(UserWarning, match=r"metrics of 2 of 5 updates are not there \(the first: 3\)"):
+        truncate_metrics(file, 5)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warn_of_missing(file, 2)
-    with pytest.warns(UserWarning, match=r"metrics of 2 of 5 updates are not there \(the first: 3\)"):
-        warn_of_missing(file, 5)
+        truncate_metrics(file, 2)
 
 
 @pytest.mark.filterwarnings("always::UserWarning")

@@ -10,7 +10,8 @@ from saved_runs import save
 
 from iapo.cli import main
 from iapo.training.checkpoints import folder
-from iapo.training.configuration.settings import PolicySource, RunSettings
+from iapo.training.configuration.run_config import RunConfig
+from iapo.training.configuration.settings import PolicySource, ProblemSource, RunSettings
 from iapo.training.setup import setting_up
 
 
@@ -29,7 +30,7 @@ def up_to_the_policy(monkeypatch):
 
     def up_to_the_policy(settings: RunSettings) -> tuple[float, float, float]:
         with pytest.raises(ReachedError):
-            setting_up.set_up(PolicySource(device="cpu"), settings, None, None, {})
+            setting_up.set_up(RunConfig(PolicySource(device="cpu"), ProblemSource(), settings, None, {}), None)
         return random.random(), float(numpy.random.rand()), float(torch.rand(()))
 
     return up_to_the_policy
