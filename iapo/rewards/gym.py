@@ -1,6 +1,7 @@
 """The score that a reasoning-gym task gives its own answers."""
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -23,11 +24,14 @@ class ReasoningGymAnswer:
     Args:
         task: name of the reasoning-gym task.
         entry_column: the column that holds the task's entry (question, answer, metadata), a mapping or its JSON text.
-        time_limit: seconds per answer.
+        time_limit: seconds that the score of an answer may compute, however busy the machine is.
         longest: an answer of more characters scores 0 without being read.
         lenient: count an answer too where the completion was cut before its end (as ``completion_finished`` says, which
             the loop gives), or where nothing marks the answer: then the whole text is the answer.
         style: where the answer stands; ``None``: the style of the run, and alone the last ``<answer>`` tags.
+
+    Warns:
+        UserWarning: on a call, an answer took too long, or ended the worker.
 
     Raises:
         ValueError: ``time_limit`` or ``longest`` is not positive, or on a call, the column has another length.
@@ -51,7 +55,7 @@ class ReasoningGymAnswer:
         if self.longest < 1:
             raise ValueError(f"longest: got {self.longest}, want at least 1")
         scorer = Path(__file__).with_name("gym_score.py")
-        object.__setattr__(self, "_worker", KillableWorker(scorer, "score_answer", self.time_limit))
+        object.__setattr__(self, "_worker", KillableWorker(scorer, "score_answer", self.time_limit, computes=True))
 
     @property
     def required_columns(self) -> tuple[str, ...]:
@@ -88,4 +92,9 @@ class ReasoningGymAnswer:
             return float(score)
         if score.reason == "error":
             raise RuntimeError(f"{self.task}, completion {index}: {score.message}")
+        warnings.warn(
+            f"{type(self).__name__}: {score.message} in scoring an answer of {self.task}, which then counts as wrong "
+            f"(time_limit={self.time_limit:g})",
+            stacklevel=2,
+        )
         return 0.0

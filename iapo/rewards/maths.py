@@ -1,6 +1,7 @@
 """The reward for a final answer that says the same as the reference."""
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -38,7 +39,7 @@ class MathAnswer:
         lenient: count an answer too where the completion was cut before its end (as ``completion_finished`` says, which
             the loop gives), or where nothing marks the answer: then what math-verify finds behind the
             reasoning.
-        time_limit: seconds per formula that is compared.
+        time_limit: seconds that a comparison of formulas may compute, however busy the machine is.
         longest: an answer of more characters is wrong without being read, a longer reference counts as unreadable.
         style: where the answer stands. ``None``: the style of the run, if there is one.
 
@@ -46,6 +47,9 @@ class MathAnswer:
         One number per completion; ``None`` for all completions of a *reference* that is empty, too long, or found
         unreadable when one of them had to be compared with it, so that none of them counts in a baseline.
         `unreadable_rows` finds such references before.
+
+    Warns:
+        UserWarning: on a call, a comparison took too long, or ended the worker.
 
     Raises:
         ValueError: ``time_limit`` or ``longest`` is not positive, or on a call, the column has another length.
@@ -71,7 +75,7 @@ class MathAnswer:
         if self.longest < 1:
             raise ValueError(f"longest: got {self.longest}, want at least 1")
         verify = Path(__file__).with_name("verify.py")
-        object.__setattr__(self, "_worker", KillableWorker(verify, "verify", self.time_limit))
+        object.__setattr__(self, "_worker", KillableWorker(verify, "verify", self.time_limit, computes=True))
 
     @property
     def required_columns(self) -> tuple[str, ...]:
@@ -142,7 +146,12 @@ class MathAnswer:
             verdicts = [same(means[0], meaning, self._ask) for meaning in meanings]
             if not marked and meanings and isinstance(meanings[0], Words | Expression):
                 verdicts.append(self._search(means[0], given))
-        except _Unanswered:
+        except _Unanswered as unanswered:
+            warnings.warn(
+                f"{type(self).__name__}: {unanswered} in comparing an answer, which then counts as wrong "
+                f"(time_limit={self.time_limit:g})",
+                stacklevel=2,
+            )
             return 0.0
         return None if None in verdicts else float(True in verdicts)
 
@@ -155,7 +164,7 @@ class MathAnswer:
             raise ModuleNotFoundError("math_verify is missing: install the extra, pip install 'iapo[train]'")
         equal = self._worker.apply([wanted, given, is_text])
         if isinstance(equal, Failure):
-            raise _Unanswered
+            raise _Unanswered(equal.message)
         return equal
 
     def _final(self, completion: str) -> tuple[str | None, bool]:

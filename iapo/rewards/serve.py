@@ -1,4 +1,4 @@
-"""The worker process: `serve.py FILE FUNCTION SECONDS TIED BY_NAME` reads one JSON item a line and answers in JSON.
+"""The worker process: `serve.py FILE FUNCTION SECONDS COMPUTING TIED BY_NAME` answers a JSON item a line in JSON.
 
 This file and the file it loads import nothing of the package, so that a process that was killed is replaced quickly.
 """
@@ -22,13 +22,14 @@ _ORPHAN_MARGIN = 2.0
 """Seconds that a busy process may live beyond the time limit, at which its parent, if alive, kills it."""
 
 
-def main(path: str, name: str, seconds: float, tied: bool, by_name: bool) -> None:
+def main(path: str, name: str, seconds: float, computing: float, tied: bool, by_name: bool) -> None:
     """Answer each line of standard input with ``[ok, value]`` until it closes.
 
     Args:
         path: source file of the function.
         name: its name.
-        seconds: time limit of an item.
+        seconds: that may pass in an item.
+        computing: seconds that the process may compute in an item, beyond which SIGPROF ends it; 0: all that pass.
         tied: whether the thread that started this process lives as long as its process does.
         by_name: whether items are mappings of arguments by name.
     """
@@ -57,12 +58,15 @@ def main(path: str, name: str, seconds: float, tied: bool, by_name: bool) -> Non
         # The kernel's default action ends the process whatever it runs; a Python handler would wait for the lock.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, seconds + _ORPHAN_MARGIN)
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_PROF, computing)
         try:
             item = json.loads(line)
             answer = json.dumps([True, plain(call(function, item) if by_name else function(item))])
         except Exception as error:
             answer = json.dumps([False, f"{name} raised {type(error).__name__}: {error}"[:500]])
         signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         print(answer, file=answers, flush=True)
 
 
@@ -102,4 +106,5 @@ def plain(result: Any) -> Any:
 
 if __name__ == "__main__":
     with contextlib.suppress(BrokenPipeError):
-        main(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4] == "tied", bool(sys.argv[5]))
+        path, name, seconds, computing, tied, by_name = sys.argv[1:]
+        main(path, name, float(seconds), float(computing), tied == "tied", bool(by_name))

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,9 @@ from typing import Any
 
 _START_LIMIT = 60.0
 """Seconds that a fresh process may take to import what the function needs; not charged to the first item."""
+
+_PATIENCE = 20
+"""Where the limit is of computing, so many times as many seconds may pass: a busy machine gives a process its share."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class KillableWorker:
         function: name of a top-level function of one JSON-able argument with a JSON-able result.
         time_limit: seconds per item.
         by_name: items are mappings, whose entries are the function's arguments by name.
+        computes: the function waits for nothing. The limit is then of the seconds that it computes, so that a result
+            does not depend on what else the machine does; twenty times as many may pass.
 
     Raises:
         ValueError: ``time_limit`` is not positive.
@@ -60,10 +66,13 @@ class KillableWorker:
         ['One Answer', 'Two']
     """
 
-    def __init__(self, file: Path, function: str, time_limit: float, by_name: bool = False) -> None:
+    def __init__(
+        self, file: Path, function: str, time_limit: float, by_name: bool = False, computes: bool = False
+    ) -> None:
         if not time_limit > 0:
             raise ValueError(f"time_limit: got {time_limit}, want a positive number of seconds")
-        self._arguments = (file, function, time_limit, by_name)
+        self._arguments = (file, function, time_limit, by_name, computes)
+        self._patience = _PATIENCE * time_limit if computes else time_limit
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = os.getpid()
@@ -93,13 +102,15 @@ class KillableWorker:
                 line = self._ask(process, request)
             except TimeoutError:
                 self._kill()
-                return Failure("timeout", f"took longer than {self._arguments[2]:g} s")
+                return Failure("timeout", f"took longer than {self._patience:g} s")
             except BaseException:  # an interrupted item's answer must not be read as the next one's
                 self._kill()
                 raise
             if not line:
                 code = process.wait()
                 self._kill()
+                if code == -signal.SIGPROF:
+                    return Failure("timeout", f"computed longer than {self._arguments[2]:g} s")
                 return Failure("crash", f"the worker process died with exit code {code}")
         ok, value = json.loads(line)
         return value if ok else Failure("error", value)
@@ -121,14 +132,14 @@ class KillableWorker:
             process.stdin.flush()
         except OSError:
             return b""
-        return self._read_line(process, self._arguments[2])
+        return self._read_line(process, self._patience)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is not None:
             self._kill()  # it died between two items: no item's fault
         if self._process is not None:
             return self._process
-        file, function, time_limit, by_name = self._arguments
+        file, function, time_limit, by_name, computes = self._arguments
         serve = str(Path(__file__).with_name("serve.py"))
         tied = "tied" if threading.current_thread() is threading.main_thread() else "loose"
         # -P: this folder must not be where the worker looks for `text` or `format`. One thread: no oversubscription.
@@ -138,7 +149,8 @@ class KillableWorker:
             serve,
             str(file),
             function,
-            str(time_limit),
+            str(self._patience),
+            str(time_limit if computes else 0.0),
             tied,
             "by name" if by_name else "",
         ]

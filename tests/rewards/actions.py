@@ -41,6 +41,8 @@ def act(order: str):
     if order == "talk":
         print('[true, "not an answer"]', flush=True)
         print("noise" * 100_000, file=sys.stderr, flush=True)
+    if order == "wait":
+        time.sleep(60)
     if order == "slow":
         time.sleep(0.3)
     if order == "pid":

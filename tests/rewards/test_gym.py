@@ -14,7 +14,8 @@ def test_reasoning_gym_scores_its_own_entries():
     texts = [f"<answer>{answer}</answer>" for answer in (gold, "x", "9**9**9**9", "(" * 3000)] + ["none"]
     reward = ReasoningGymAnswer("countdown", time_limit=1.0)
     entries = [entry, json.dumps(entry), entry, entry, entry]
-    scores = reward(["q"] * 5, texts, [[1]] * 5, entry=entries)
+    with pytest.warns(UserWarning, match=r"computed longer than 1 s in scoring an answer of countdown, .*time_limit=1"):
+        scores = reward(["q"] * 5, texts, [[1]] * 5, entry=entries)
     assert scores[0] == 1.0
     assert scores[1] == 0.01  # what the task gives to anything
     assert scores[2:] == [0.0, 0.0, 0.0]

@@ -155,7 +155,18 @@ def test_endless_answers_are_wrong_and_the_next_is_scored():
     texts = [tagged(answer) for answer in hostile] + ["<answer>" * 200_000, "\\boxed{" * 200_000, tagged("0.5")]
     columns = {"answer": ["3/7"] * (len(texts) - 1) + ["1/2"]}
     reward = MathAnswer(time_limit=0.5)
-    assert reward(["q"] * len(texts), texts, [[1]] * len(texts), **columns) == [0.0] * (len(texts) - 1) + [1.0]
+    with pytest.warns(UserWarning, match=r"computed longer than 0.5 s in comparing an answer, .* \(time_limit=0.5\)"):
+        scores = reward(["q"] * len(texts), texts, [[1]] * len(texts), **columns)
+    assert scores == [0.0] * (len(texts) - 1) + [1.0]
+    reward.close()
+
+
+def test_a_comparison_may_take_long_where_it_computes_little(tmp_path, monkeypatch):
+    slow = tmp_path / "verify.py"
+    slow.write_text("import time\ndef verify(item):\n    time.sleep(0.3)\n    return True\n")
+    monkeypatch.setattr("iapo.rewards.maths.Path", lambda *_: slow.with_name("beside"))
+    reward = MathAnswer(time_limit=0.1)
+    assert grade(reward, tagged("\\sqrt{2}"), "2^{1/2}") == 1.0
     reward.close()
 
 

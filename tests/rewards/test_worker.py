@@ -92,6 +92,17 @@ def test_failures_say_what_happened(worker):
     assert worker.apply("segfault").message.endswith(f"exit code -{int(signal.SIGSEGV)}")
 
 
+def test_the_limit_of_a_function_that_computes_is_of_its_computing(monkeypatch):
+    monkeypatch.setattr("iapo.rewards.worker._PATIENCE", 300)
+    with KillableWorker(ACTIONS, "act", time_limit=0.2, computes=True) as worker:
+        assert worker.map(["slow", "slow"]) == ["SLOW", "SLOW"]  # 0.3 s pass, as they would on a busy machine
+        for order in ("spin", "freeze", "hang"):
+            assert worker.map([order, "next"]) == [Failure("timeout", "computed longer than 0.2 s"), "NEXT"]
+    monkeypatch.setattr("iapo.rewards.worker._PATIENCE", 3)
+    with KillableWorker(ACTIONS, "act", time_limit=0.2, computes=True) as worker:
+        assert worker.apply("wait") == Failure("timeout", "took longer than 0.6 s")
+
+
 def test_printed_text_is_neither_an_answer_nor_shown(worker, capfd):
     assert worker.map(["talk", "x"]) == ["TALK", "X"]
     assert capfd.readouterr() == ("", "")
@@ -186,11 +197,14 @@ def test_a_process_of_a_thread_ends_after_a_killed_parent(tmp_path):
     done = run_script(
         tmp_path,
         "worker = KillableWorker(ACTIONS, 'act', 1)\n"
+        "begun = threading.Event()\n"
         "def work():\n"
         "    print(worker.apply('pid'), flush=True)\n"
+        "    begun.set()\n"
         "    worker.apply('freeze')\n"
         "threading.Thread(target=work, daemon=True).start()\n"
-        "threading.Event().wait(0.7)\n"
+        "begun.wait()\n"
+        "threading.Event().wait(0.2)\n"
         "os.kill(os.getpid(), 9)\n",
     )
     assert gone(int(done.stdout))

@@ -50,7 +50,8 @@ _REWRITTEN = tuple(
     for pattern, replacement in (
         (r"\\(?:text)?color\s*\{[^{}]*\}", ""),
         (r"\\(?:left|right)\s*\.(?!\d)", ""),
-        (r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|bf|rm)(?![A-Za-z])", ""),
+        (r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits)(?![A-Za-z])", ""),
+        (r"\\(?:bf|rm|it|sf|tt|tiny|(?:script|footnote|normal)size|small|[lL]arge|LARGE|[hH]uge)(?![A-Za-z])", ""),
         (r"\\mathbb\s*\{?\s*R\s*\}?", r"(-\\infty,\\infty)"),
         (r"\\l(?:angle|brack)(?![A-Za-z])", "("),
         (r"\\r(?:angle|brack)(?![A-Za-z])", ")"),
@@ -77,6 +78,7 @@ _REWRITTEN = tuple(
         (r"\\euro(?![A-Za-z])", "€"),
     )
 )
+_LINE_END = re.compile(r"[\s\\]+$")
 _COMMAND = re.compile(r"\\frac(?![A-Za-z])|\\binom(?![A-Za-z])|\\sqrt(?![A-Za-z])(?:\s*\[[^\[\]]*\])?|[\^_]")
 _TOKEN = re.compile(r"\\[A-Za-z]+|[^\s{}]")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
@@ -101,7 +103,7 @@ def plain(text: str) -> str:
         text = _FONTS.sub(r" \1 ", text)
     for pattern, replacement in _REWRITTEN:
         text = pattern.sub(replacement, text)
-    return " ".join(_braced(text).split())
+    return " ".join(_LINE_END.sub("", _braced(text)).split())
 
 
 def group_end(text: str, start: int, pair: str = "{}") -> int | None:

@@ -37,6 +37,8 @@ _PAIRS = tuple(
     )
 )
 _BEHIND = re.compile(r"(?:\s*[.,;:?]|(?<=[A-Za-z]{2})!)+$")
+_REASON = re.compile(r"([^\s,;(]+|[^,;(]*\d[^,;(]*?)(?:(?:\s*[,;(]\s*|\s+)because|\s*[,;(]\s*since)\b.*", re.IGNORECASE)
+"""A number, or one word, and why it is the answer."""
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _MOST_LAYERS = 10
 
@@ -54,6 +56,8 @@ def undressed(text: str) -> str:
     for _ in range(_MOST_LAYERS):
         before = text
         text = _BEHIND.sub("", text.strip())
+        if (found := _REASON.fullmatch(text)) is not None:
+            text = found[1]
         for pair in _PAIRS:
             if (found := pair.fullmatch(text)) is not None:
                 text = found[1]

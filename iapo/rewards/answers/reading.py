@@ -96,6 +96,8 @@ def _equation(text: str, depth: int) -> list[Answer] | None:
     sides = [side.strip() for side in _EQUALS.split(text)]
     if len(sides) < 2 or not sides[-1]:
         return None
+    if len(sides) == 2 and sides[0] and _SYMBOL.fullmatch(sides[1]) and _ARITHMETIC.fullmatch(sides[0]):  # "5 = x"
+        sides.reverse()
     if all(_ARITHMETIC.fullmatch(side) for side in sides[:-1]):
         return _read(undressed(sides[-1]), depth)
     if split_sequence(text) is not None:
