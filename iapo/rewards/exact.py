@@ -26,7 +26,8 @@ class ExactAnswer:
         answer_column: the column that holds the reference.
         longest: an answer of more characters is wrong without being read.
         lenient: count an answer too where the completion was cut before its end (as ``completion_finished`` says, which
-            the loop gives), or where nothing marks the answer: then the whole text is the answer.
+            the loop gives), in the middle of the answer too, or where nothing marks the answer: then the whole text is
+            the answer.
         style: where the answer stands; ``None``: the style of the run, and alone the last ``<answer>`` tags.
 
     Returns:
@@ -75,8 +76,10 @@ class ExactAnswer:
         wanted = _spellings(reference)
         if not wanted:
             return None
-        marked = (self.style or CompletionStyle()).answer_in(completion)
-        given = completion if marked is None and self.lenient else marked
+        style = self.style or CompletionStyle()
+        given = style.answer_in(completion)
+        if given is None and self.lenient:
+            given = style.begun_in(completion) or completion
         return float(given is not None and len(given) <= self.longest and normalize(given) in wanted)
 
 

@@ -27,7 +27,8 @@ class ReasoningGymAnswer:
         time_limit: seconds that the score of an answer may compute, however busy the machine is.
         longest: an answer of more characters scores 0 without being read.
         lenient: count an answer too where the completion was cut before its end (as ``completion_finished`` says, which
-            the loop gives), or where nothing marks the answer: then the whole text is the answer.
+            the loop gives), in the middle of the answer too, or where nothing marks the answer: then the whole text is
+            the answer.
         style: where the answer stands; ``None``: the style of the run, and alone the last ``<answer>`` tags.
 
     Warns:
@@ -71,8 +72,12 @@ class ReasoningGymAnswer:
         entries = column(self, columns, self.entry_column, len(completions))
         style = self.style or CompletionStyle()
         texts = judged_texts(completions, columns, self.lenient)
-        marked = [style.answer_in(text) for text in texts]
-        answers = [text if found is None and self.lenient else found for text, found in zip(texts, marked, strict=True)]
+        answers = [style.answer_in(text) for text in texts]
+        if self.lenient:
+            answers = [
+                style.begun_in(text) or text if found is None else found
+                for text, found in zip(texts, answers, strict=True)
+            ]
         return [self._grade(index, *pair) for index, pair in enumerate(zip(answers, entries, strict=True))]
 
     def in_style(self, style: CompletionStyle) -> "ReasoningGymAnswer":

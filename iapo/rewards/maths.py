@@ -37,8 +37,8 @@ class MathAnswer:
             solution with the answer in its last ``\\boxed{}``; or several that are right, see
             `iapo.rewards.text.accepted_answers`.
         lenient: count an answer too where the completion was cut before its end (as ``completion_finished`` says, which
-            the loop gives), or where nothing marks the answer: then what math-verify finds behind the
-            reasoning.
+            the loop gives), in the middle of the answer too, or where nothing marks the answer: then what math-verify
+            finds behind the reasoning.
         time_limit: seconds that a comparison of formulas may compute, however busy the machine is.
         longest: an answer of more characters is wrong without being read, a longer reference counts as unreadable.
         style: where the answer stands. ``None``: the style of the run, if there is one.
@@ -169,7 +169,10 @@ class MathAnswer:
 
     def _final(self, completion: str) -> tuple[str | None, bool]:
         """The final answer and whether it was marked as one."""
-        found = (self.style or MARKED_STYLE).answer_in(completion)
+        style = self.style or MARKED_STYLE
+        found = style.answer_in(completion)
+        if found is None and self.lenient:
+            found = style.begun_in(completion)
         if found is not None or not self.lenient:
             return found, True
         return completion.rpartition("</think>")[2][-self.longest :], False

@@ -24,6 +24,11 @@ class Boxed(AnswerStyle):
     opening = "\\boxed{"
     closing = "}"
 
+    @property
+    def needed_closings(self) -> tuple[str, ...]:
+        """Its closing."""
+        return (self.closing,)
+
     def find(self, text: str) -> Marked | None:
         """The closed box that opens last."""
         return find_in_brackets(text, _BOX, self)

@@ -32,6 +32,11 @@ class Combined(AnswerStyle):
         """That of the first style."""
         return self.styles[0].closing
 
+    @property
+    def needed_closings(self) -> tuple[str, ...]:
+        """Those of all styles."""
+        return tuple(closing for style in self.styles for closing in style.needed_closings)
+
     def write(self, answer: str) -> str:
         """As the first style writes it."""
         return self.styles[0].write(answer)

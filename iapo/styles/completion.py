@@ -11,6 +11,9 @@ from iapo.styles.phrase import Phrase
 from iapo.styles.steps import Steps
 from iapo.styles.tags import AnswerTags, ReasoningTags
 
+_DEEPEST = 4
+"""Braces that a box may have open where its answer was cut."""
+
 
 class Asked(NamedTuple):
     """The three texts that force an answer: what asks for it, the answer, and what ends it."""
@@ -119,6 +122,25 @@ class CompletionStyle:
         """The final answer that a completion gives, ``None`` if it gives none."""
         marked = self.read(text).marked
         return None if marked is None else marked.style.plain(text[marked.start : marked.stop])
+
+    def begun_in(self, text: str) -> str | None:
+        """The answer that a completion has opened and not ended, as one that was cut in the middle of it has.
+
+        Example:
+            >>> style = CompletionStyle()
+            >>> style.begun_in("<think>2+2</think><answer>4</ans"), style.begun_in("<think>2+2")
+            ('4', None)
+        """
+        if self.read(text).marked is not None:
+            return None
+        for closing in self.answer.needed_closings:
+            part = next((n for n in range(len(closing) - 1, 0, -1) if text.endswith(closing[:n])), 0)
+            for count in range(1, _DEEPEST + 1):
+                whole = text[: len(text) - part] + count * closing
+                marked = self.read(whole).marked
+                if marked is not None and marked.style.needed_closings and marked.stop > marked.start:
+                    return marked.style.plain(whole[marked.start : marked.stop])
+        return None
 
     def asked(self, answer: str) -> Asked:
         """The texts that force an answer, given as it is meant (a reference, say), not as it is written."""

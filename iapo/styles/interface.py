@@ -39,6 +39,11 @@ class AnswerStyle(ABC):
     opening: str
     closing: str
 
+    @property
+    def needed_closings(self) -> tuple[str, ...]:
+        """The texts of which one has to end an answer; none if the end of a line, or of the text, is enough."""
+        return ()
+
     @abstractmethod
     def find(self, text: str) -> Marked | None:
         """The final answer in a text, ``None`` where there is none. Linear in the length, never raising on any text."""

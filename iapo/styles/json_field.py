@@ -55,6 +55,11 @@ class JsonField(AnswerStyle):
         """The end of value and object."""
         return ('"' if self.quoted else "") + "}"
 
+    @property
+    def needed_closings(self) -> tuple[str, ...]:
+        """The quotes behind a text; a number needs nothing behind it."""
+        return ('"',)
+
     def find(self, text: str) -> Marked | None:
         """The value of the last field that has one."""
         keys = list(re.finditer(re.escape(json.dumps(self.field)) + r"\s*:\s*", text))

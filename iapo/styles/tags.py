@@ -35,6 +35,11 @@ class AnswerTags(AnswerStyle):
         check_text("opening", self.opening)
         check_text("closing", self.closing)
 
+    @property
+    def needed_closings(self) -> tuple[str, ...]:
+        """Its closing."""
+        return (self.closing,)
+
     def find(self, text: str) -> Marked | None:
         """Between the last opening tag that is closed and the first closing tag behind it, or its own brace."""
         if ends_in_brace(self.opening, self.closing):
