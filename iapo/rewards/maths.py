@@ -147,11 +147,13 @@ class MathAnswer:
             if not marked and meanings and isinstance(meanings[0], Words | Expression):
                 verdicts.append(self._search(means[0], given))
         except _Unanswered as unanswered:
-            warnings.warn(
-                f"{type(self).__name__}: {unanswered} in comparing an answer, which then counts as wrong "
-                f"(time_limit={self.time_limit:g})",
-                stacklevel=2,
-            )
+            (failure,) = unanswered.args
+            if failure.reason != "error":  # that is an answer which math-verify cannot read
+                warnings.warn(
+                    f"{type(self).__name__}: {failure.message} in comparing an answer, which then counts as wrong "
+                    f"(time_limit={self.time_limit:g})",
+                    stacklevel=2,
+                )
             return 0.0
         return None if None in verdicts else float(True in verdicts)
 
@@ -164,7 +166,7 @@ class MathAnswer:
             raise ModuleNotFoundError("math_verify is missing: install the extra, pip install 'iapo[train]'")
         equal = self._worker.apply([wanted, given, is_text])
         if isinstance(equal, Failure):
-            raise _Unanswered(equal.message)
+            raise _Unanswered(equal)
         return equal
 
     def _final(self, completion: str) -> tuple[str | None, bool]:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 _CHOICE = re.compile(
-    r"(?i:(?:the\s+)?(?:option|choice|answer|letter)\s+)?(?:\((?P<round>[A-Za-z])\)|(?P<letter>[A-Z])(?=$|[).:])|(?P<low>[a-z])\))"
+    r"(?i:(?:the\s+)?(?:option|choice|answer|letter)\s+)?(?:\((?P<round>[A-Za-z])\)|\[(?P<square>[A-Za-z])\]|(?P<letter>[A-Z])(?=$|[).:])|(?P<low>[a-z])\))"
     r"(?P<rest>[).:]*(?:\s+.*)?)",
 )
 _HEDGED = re.compile(r"\s*[).:]*\s*(?:or|and|nor|,|/|&|not)\b|\s*[).:]*\s*[,/&]")
@@ -50,7 +50,7 @@ def read_choice(text: str) -> Choice | None:
     found = _CHOICE.fullmatch(text)
     if found is None or _HEDGED.match(found["rest"]):
         return None
-    return Choice((found["round"] or found["letter"] or found["low"]).upper())
+    return Choice((found["round"] or found["square"] or found["letter"] or found["low"]).upper())
 
 
 def read_words(text: str) -> Words:
