@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import transformers
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import (
@@ -21,13 +22,17 @@ from iapo.policy.logprobs import token_logprobs
 from iapo.rollout.language_model import Generated, LanguageModelSampler
 from iapo.rollout.stopping import StopWatch
 
+_LOSES_TEXT = tuple(map(int, transformers.__version__.split(".")[:2])) < (5, 20)
+"""Older versions of transformers compute the cache of a Phi-3 anew where it turns its rotations, from the last token
+alone: what was before it is lost."""
+
 
 class TransformersSampler(LanguageModelSampler):
     """Samples from a causal language model with ``generate`` of transformers: any model that it can sample.
 
     Arguments, randomness and log-probabilities are those of `LanguageModelSampler`. The model's ``generation_config``
     is put back. Where a text may become so long that the model turns all its rotations, completions are sampled one at
-    a time.
+    a time, with transformers before 5.20 without a cache, which is slow.
     """
 
     keeps_rows_apart = True
@@ -38,19 +43,20 @@ class TransformersSampler(LanguageModelSampler):
         """Tokens and log-probabilities of ``max_batch`` completions at a time."""
         rows = [ids for ids in prompt_ids for _ in range(group_size)]
         turning, longest = limits_of(model).turning, max(map(len, rows)) + self.max_new_tokens
-        step = self.max_batch or len(rows) if turning is None or longest <= turning else 1
-        with _generating_with(model, self._generation_config(eos_ids, pad_id)):
+        turns = turning is not None and longest > turning
+        step = 1 if turns else self.max_batch or len(rows)
+        with _generating_with(model, self._generation_config(eos_ids, pad_id, not (turns and _LOSES_TEXT))):
             for start in range(0, len(rows), step):
                 yield self._generate(model, rows[start : start + step], pad_id)
 
-    def _generation_config(self, eos_ids: Sequence[int], pad_id: int) -> GenerationConfig:
+    def _generation_config(self, eos_ids: Sequence[int], pad_id: int, use_cache: bool) -> GenerationConfig:
         sampling = {"temperature": float(self.temperature), "top_k": 0, "top_p": float(self.top_p)}
         return GenerationConfig(
             max_new_tokens=self.max_new_tokens,
             do_sample=self.temperature > 0,
             eos_token_id=list(eos_ids) or None,
             pad_token_id=pad_id,
-            use_cache=True,
+            use_cache=use_cache,
             disable_compile=True,
             **(sampling if self.temperature > 0 else {}),
         )
