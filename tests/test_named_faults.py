@@ -106,6 +106,12 @@ def test_a_loss_of_nothing_is_zero_with_a_zero_gradient(rows, tokens):
     assert empty["policy_logprobs"].grad.shape == (rows, tokens)
 
 
+@pytest.mark.parametrize("denominator", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_loss_is_divided_by_a_positive_finite_number_alone(denominator):
+    with pytest.raises(ValueError, match="denominator: got .*, want a positive, finite number"):
+        ClippedPolicyLoss()(**losses(denominator=torch.tensor(denominator)))
+
+
 def test_devices_that_differ_are_named_before_any_kernel():
     with pytest.raises(ValueError, match=r"one device.*completion_mask on meta"):
         GroupRelative()(**batch(completion_mask=torch.ones(4, 3, dtype=torch.bool, device="meta")))
