@@ -108,7 +108,7 @@ def test_a_loss_of_nothing_is_zero_with_a_zero_gradient(rows, tokens):
 
 @pytest.mark.parametrize("denominator", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_loss_is_divided_by_a_positive_finite_number_alone(denominator):
-    with pytest.raises(ValueError, match="denominator: got .*, want a positive, finite number"):
+    with pytest.raises(ValueError, match=r"denominator: got .*, want a positive, finite number"):
         ClippedPolicyLoss()(**losses(denominator=torch.tensor(denominator)))
 
 

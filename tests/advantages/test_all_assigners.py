@@ -179,7 +179,7 @@ def test_nothing_is_computed_in_half_precision(assigner, dtype):
 @pytest.mark.parametrize("assigner", [*WRAPPING, *OTHERS], ids=name)
 def test_rewards_whose_spread_overflows_are_refused(assigner):
     rewards, ids, mask, signals = full_batch()
-    with pytest.raises(FloatingPointError, match=r"rewards: got numbers up to 1e\+30, whose squares torch.float32 does"):
+    with pytest.raises(FloatingPointError, match=r"rewards: got numbers up to 1e\+30, whose squares"):
         assigner(1e30 * rewards, ids, mask, signals)
 
 
