@@ -84,12 +84,17 @@ def set_up(
     session = Session(settings, update_settings, model, tokenizer, ref_model, components, torch_optimizer, stream)
     if saved is not None:
         session.resumed_from, session.step, session.saved_step = saved, saved.step, saved.step
-        session.tokens_sampled = saved.state.counters["tokens_sampled"]
         if isinstance(sharding, Zero):
             load_zero_state(model, torch_optimizer, saved.state.optimizer, processes)
         else:
             load_whole_state(torch_optimizer, saved.state.optimizer)
-        optimizer.load_state_dict(dict(saved.state.counters["optimizer"]))
+        try:
+            session.tokens_sampled = saved.state.counters["tokens_sampled"]
+            optimizer.load_state_dict(dict(saved.state.counters["optimizer"]))
+        except KeyError as error:
+            raise ValueError(
+                f"{saved.path}: its counters lack {error}; the run cannot be resumed exactly without them"
+            ) from error
         stream.restore(dict(saved.state.data), settings.override)
     return session
 
