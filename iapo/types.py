@@ -326,8 +326,9 @@ class AdvantageInputs:
 
     Raises:
         jaxtyping.TypeCheckError: a field of wrong shape or dtype; the message names it and the sizes.
-        ValueError: tensors on several devices, or a signal that does not have the shape of ``completion_mask``;
-            ``prefix_values`` have one column more, and signals of whole completions have one row for each.
+        ValueError: tensors on several devices, a signal that does not have the shape of ``completion_mask``
+            (``prefix_values`` have one column more, and signals of whole completions have one row for each), or an
+            ``information_mask`` or ``reasoning_mask`` outside ``completion_mask``.
     """
 
     rewards: Float[Tensor, " batch"]
@@ -353,6 +354,10 @@ class AdvantageInputs:
                     f"{name}: want the shape of completion_mask {tuple(self.completion_mask.shape)}, "
                     f"got {tuple(signal.shape)}"
                 )
+        for name in ("information_mask", "reasoning_mask"):
+            mask = getattr(self.signals, name)
+            if mask is not None and bool((mask & ~self.completion_mask).any()):
+                raise ValueError(f"signals.{name}: must be a subset of completion_mask, it is True at other positions")
 
     def __len__(self) -> int:
         """Number of completions."""
