@@ -26,6 +26,11 @@ from iapo.training.reporting.tracking import TrackerName
 GroupSize = restricted_number_type("GroupSize", int, (">=", 2), docstring="int restricted to be ≥2")
 """A completion needs at least one other to be compared with."""
 
+Seed = restricted_number_type(
+    "Seed", int, [(">=", -(2**63)), ("<", 2**63)], docstring="int restricted to be ≥-2^63 and <2^63"
+)
+"""What torch's generators take."""
+
 
 @dataclass(frozen=True)
 class PolicySource:
@@ -207,7 +212,7 @@ class RunSettings:
     output: str = "runs/embedded"
     resume: bool = False
     override: bool = False
-    seed: int = 0
+    seed: Seed = 0  # type: ignore[valid-type]
     steps: PositiveInt = 60
     max_tokens: PositiveInt | None = None
     prompts_per_step: PositiveInt = 32
