@@ -286,12 +286,10 @@ class AssignerContract:
         def holds(batch: AdvantageInputs, rows: slice) -> None:
             mask = batch.completion_mask.clone()
             mask[rows] = False
-            measured = batch.signals.information_mask
-            fewer = dataclasses.replace(batch, completion_mask=mask)
-            if measured is not None:
-                fewer = _with_signals(fewer, information_mask=measured & mask)
-            if (reasoning := batch.signals.reasoning_mask) is not None:
-                fewer = _with_signals(fewer, reasoning_mask=reasoning & mask)
+            masks = {name: getattr(batch.signals, name) for name in ("information_mask", "reasoning_mask")}
+            cut = {name: each & mask for name, each in masks.items() if each is not None}
+            signals = TokenSignals(**(vars(batch.signals) | cut))
+            fewer = dataclasses.replace(batch, completion_mask=mask, signals=signals)
             emptied = _mapped(
                 fewer,
                 lambda name, values: values if name == "rewards" else values.masked_fill(~fewer.read_at(name), 0),
