@@ -60,7 +60,8 @@ class PromptStream:
             ValueError: the state is none of a stream, or the rows are others than they were, as they are read by the
                 policy.
         """
-        if type(position := state.get("position")) is not int or position < 0 or "digest" not in state:
+        position = state.get("position")
+        if not isinstance(position, int) or position < 0 or "digest" not in state:
             raise ValueError(
                 f"data: the saved state is {dict(state)}, want position and digest; a run cannot be resumed exactly "
                 "without them"
