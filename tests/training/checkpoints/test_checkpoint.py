@@ -28,6 +28,7 @@ from iapo.training.checkpoints.checkpoint import (
 )
 from iapo.training.checkpoints.folder import DamagedCheckpointError, is_plain, verify_folder, write_folder
 from iapo.training.checkpoints.reproducibility import differences
+from iapo.training.configuration.settings import PolicySource
 
 
 def test_resumed_run_repeats_the_other_bit_for_bit(tmp_path: Path) -> None:
@@ -193,6 +194,19 @@ def test_a_folder_under_another_steps_name_is_refused(run: Path) -> None:
     (run / "checkpoint-2").rename(run / "checkpoint-9")
     with pytest.raises(ValueError, match=r"checkpoint-9: its state is of step 2, .* name it checkpoint-2"):
         load_checkpoint(run, override=True)
+
+
+def test_a_policy_that_is_a_damaged_checkpoint_is_refused(run: Path, tmp_path: Path) -> None:
+    newest, link = run / "checkpoint-2", tmp_path / "link"
+    link.symlink_to(newest)
+    PolicySource(model=str(link)).load()
+    path = newest / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    for name in (newest, link):
+        with pytest.raises(DamagedCheckpointError, match=r"model.safetensors: is damaged"):
+            PolicySource(model=str(name)).load()
 
 
 @pytest.mark.parametrize("found", [0, -3, True])
