@@ -28,6 +28,8 @@ from torch import Tensor, nn
 from iapo.ops.checks import check_beside, check_finite, check_returned
 from iapo.ops.masked import beside
 from iapo.types import (
+    ESTIMATED,
+    OF_COMPLETIONS,
     AdvantageInputs,
     AdvantageOutput,
     LossInputs,
@@ -252,7 +254,7 @@ class AdvantageAssigner(ABC):
         Raises:
             ValueError: `requires` is no set of names of signals.
         """
-        return not self._required().isdisjoint({"information", "prefix_values"})
+        return not self._required().isdisjoint(ESTIMATED)
 
     def _required(self) -> Set[str]:
         """`requires`, checked."""
@@ -308,19 +310,29 @@ class AdvantageAssigner(ABC):
             ValueError: `requires` is no set of names of signals, a required one is missing or of another shape, devices
                 differ, or the hook returned another shape, a loss mask outside the completion mask, or advantages
                 outside the loss mask.
-            FloatingPointError: a reward is not finite, or the hook returned an advantage that is not.
+            FloatingPointError: a reward or a required signal is not finite where it is read, the squares of rewards are
+                not, or the hook returned an advantage that is not.
         """
         with torch.no_grad():
             inputs = AdvantageInputs(
                 rewards=rewards.to(torch.promote_types(rewards.dtype, torch.float32)),
                 group_ids=group_ids,
                 completion_mask=completion_mask,
-                signals=TokenSignals() if signals is None else signals,
+                signals=TokenSignals() if signals is None else signals.wide(),
             )
-            for name in sorted(self._required()):
-                if getattr(inputs.signals, name) is None:
-                    raise ValueError(f"signals.{name}: {type(self).__name__} requires it, got None")
             check_finite("rewards", inputs.rewards)
+            if not bool(inputs.rewards.square().sum().isfinite()):
+                raise FloatingPointError(
+                    f"rewards: got numbers up to {float(inputs.rewards.abs().max()):.3g}, whose squares "
+                    f"{inputs.rewards.dtype} does not hold; want smaller ones"
+                )
+            for name in sorted(self._required()):
+                values = getattr(inputs.signals, name)
+                if values is None:
+                    raise ValueError(f"signals.{name}: {type(self).__name__} requires it, got None")
+                # A z-score or a comparison would make something finite of NaN.
+                read = values if name in OF_COMPLETIONS else values.masked_fill(~inputs.read_at(name), 0)
+                check_finite(f"signals.{name}", read)
             output = self.assign(inputs)
         check_returned(self, "assign", output, AdvantageOutput)
         if output.advantages.shape != completion_mask.shape:
@@ -341,7 +353,8 @@ class AdvantageAssigner(ABC):
         """Hook: the advantages and the loss mask.
 
         Args:
-            inputs: the arguments of the call, checked. Rewards are in fp32 or better; no gradient is recorded.
+            inputs: the arguments of the call, checked. Rewards and signals are in fp32 or better; no gradient is
+                recorded.
         """
 
 
@@ -399,7 +412,7 @@ class PolicyLoss(ABC):
         Raises:
             jaxtyping.TypeCheckError: wrong shapes or dtypes; the message names the argument and the sizes.
             TypeError: the hook returned no `LossOutput`.
-            ValueError: devices differ, or ``denominator`` is not positive.
+            ValueError: devices differ, or ``denominator`` is not positive and finite.
             FloatingPointError: an input or the loss is NaN or infinite at a token of the loss mask; the tensor and the
                 rows are named.
         """
@@ -407,8 +420,8 @@ class PolicyLoss(ABC):
         optional = {"ref_logprobs": ref_logprobs, "sampler_logprobs": sampler_logprobs}
         tensors |= {name: tensor for name, tensor in optional.items() if tensor is not None}
         check_one_device(type(self).__name__, tensors | {"loss_mask": loss_mask})
-        if not float(denominator) > 0:
-            raise ValueError(f"denominator: got {float(denominator)}, want a positive number")
+        if not 0 < float(denominator) < float("inf"):
+            raise ValueError(f"denominator: got {float(denominator)}, want a positive, finite number")
         for name, tensor in tensors.items():
             clean = tensor.masked_fill(~loss_mask, 0)
             check_finite(name, clean)

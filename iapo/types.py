@@ -28,6 +28,8 @@ from beartype import beartype
 from jaxtyping import Bool, Float, Int, jaxtyped
 from torch import Tensor, nn
 
+from iapo.ops.masked import beside
+
 shape_checked = jaxtyped(typechecker=beartype)
 """Decorator: check a function's annotations, shapes included, at every call."""
 
@@ -292,9 +294,23 @@ class TokenSignals:
         """
         return TokenSignals(**{name: None if value is None else value[rows] for name, value in vars(self).items()})
 
+    def wide(self) -> "TokenSignals":
+        """The same numbers in fp32 or better, so that nothing is computed from them in half precision."""
+        return TokenSignals(
+            **{
+                name: value.to(torch.promote_types(value.dtype, torch.float32))
+                if value is not None and value.is_floating_point()
+                else value
+                for name, value in vars(self).items()
+            }
+        )
 
-_OF_COMPLETIONS = {"signals.reward_columns", "signals.reference_length", "signals.reference_accuracy"}
+
+OF_COMPLETIONS = ("reward_columns", "reference_length", "reference_accuracy")
 """The signals that have no token axis."""
+
+ESTIMATED = ("information", "prefix_values")
+"""The signals that an estimator measures; the information mask goes with them."""
 
 
 @_record
@@ -310,8 +326,9 @@ class AdvantageInputs:
 
     Raises:
         jaxtyping.TypeCheckError: a field of wrong shape or dtype; the message names it and the sizes.
-        ValueError: tensors on several devices, or a signal that does not have the shape of ``completion_mask``;
-            ``prefix_values`` have one column more, and signals of whole completions have one row for each.
+        ValueError: tensors on several devices, a signal that does not have the shape of ``completion_mask``
+            (``prefix_values`` have one column more, and signals of whole completions have one row for each), or an
+            ``information_mask`` or ``reasoning_mask`` outside ``completion_mask``.
     """
 
     rewards: Float[Tensor, " batch"]
@@ -324,7 +341,7 @@ class AdvantageInputs:
         check_one_device("AdvantageInputs", vars(self) | signals)
         batch, token = self.completion_mask.shape
         for name, signal in signals.items():
-            if name in _OF_COMPLETIONS:
+            if name.removeprefix("signals.") in OF_COMPLETIONS:
                 if len(signal) != batch:
                     raise ValueError(f"{name}: got {len(signal)} rows for {batch} completions")
             elif name == "signals.prefix_values":
@@ -337,10 +354,24 @@ class AdvantageInputs:
                     f"{name}: want the shape of completion_mask {tuple(self.completion_mask.shape)}, "
                     f"got {tuple(signal.shape)}"
                 )
+        for name in ("information_mask", "reasoning_mask"):
+            mask = getattr(self.signals, name)
+            if mask is not None and bool((mask & ~self.completion_mask).any()):
+                raise ValueError(f"signals.{name}: must be a subset of completion_mask, it is True at other positions")
 
     def __len__(self) -> int:
         """Number of completions."""
         return len(self.rewards)
+
+    def read_at(self, name: str) -> Bool[Tensor, "batch position"]:
+        """Where the values of a signal of tokens or prefixes may be read; elsewhere they may be anything, also NaN.
+
+        Args:
+            name: of a field of `TokenSignals`.
+        """
+        measured = self.signals.information_mask
+        mask = self.completion_mask if name not in ESTIMATED or measured is None else measured
+        return beside(mask) if name == "prefix_values" else mask
 
     def select(self, rows: Int[Tensor, " rows"] | slice) -> "AdvantageInputs":
         """The completions in ``rows``, in that order; the width stays as it is.

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import iapo
-from iapo import GroupRelative, Rollout
+from iapo import GroupRelative, InformationAware, Rollout, TokenSignals
 from iapo.embedded import model_path
 from iapo.losses import ClippedPolicyLoss
 from iapo.policy.loading import load_model, load_tokenizer
@@ -104,6 +104,21 @@ def test_a_loss_of_nothing_is_zero_with_a_zero_gradient(rows, tokens):
     loss.backward()
     assert loss.item() == 0
     assert empty["policy_logprobs"].grad.shape == (rows, tokens)
+
+
+@pytest.mark.parametrize("name", ["information_mask", "reasoning_mask"])
+def test_a_signals_mask_that_counts_padding_is_refused(name):
+    arguments = batch()
+    mask = arguments["completion_mask"]
+    signals = TokenSignals(information=mask.float(), **{name: torch.ones_like(mask)})
+    with pytest.raises(ValueError, match=f"signals.{name}: must be a subset of completion_mask"):
+        InformationAware()(**arguments, signals=signals)
+
+
+@pytest.mark.parametrize("denominator", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_loss_is_divided_by_a_positive_finite_number_alone(denominator):
+    with pytest.raises(ValueError, match=r"denominator: got .*, want a positive, finite number"):
+        ClippedPolicyLoss()(**losses(denominator=torch.tensor(denominator)))
 
 
 def test_devices_that_differ_are_named_before_any_kernel():

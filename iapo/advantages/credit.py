@@ -4,11 +4,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from iapo.types import shape_checked
 
+
+@shape_checked
 def information_to_go(
     information: Float[Tensor, "batch token"],
     mask: Bool[Tensor, "batch token"],
-    discount: float,
+    discount: float | int,
     horizon: int | None = None,
 ) -> Float[Tensor, "batch token"]:
     """Discounted sum of the information that follows, the token's own included: ``g_t = s_t + discount * g_{t+1}``.
@@ -29,11 +32,18 @@ def information_to_go(
     Returns:
         Nats, 0 outside ``mask``.
 
+    Raises:
+        ValueError: ``discount`` outside 0 to 1, ``horizon`` below 0.
+
     Example:
         >>> mask = torch.ones(1, 3, dtype=torch.bool)
         >>> information_to_go(torch.tensor([[0.0, 0.0, 1.0]]), mask, 0.5)
         tensor([[0.2500, 0.5000, 1.0000]])
     """
+    if not 0 <= discount <= 1:
+        raise ValueError(f"discount: got {discount}, want a number from 0 to 1")
+    if horizon is not None and horizon < 0:
+        raise ValueError(f"horizon: got {horizon}, want None or at least 0 tokens")
     total = information.masked_fill(~mask, 0).double()
     step, factor = 1, discount
     while step < total.shape[1]:

@@ -23,7 +23,7 @@ from iapo.rewards.rollouts import TIME_LIMIT, score_rollout
 from iapo.styles import CompletionStyle
 from iapo.tasks import Row
 from iapo.tasks.splitting import keys_of, split_indices
-from iapo.training.configuration.settings import PolicySource, ProblemSource, check_ranges
+from iapo.training.configuration.settings import PolicySource, ProblemSource, Seed, check_ranges
 from iapo.training.configuration.styles import AUTO, StyleSource, sampler_in_style
 from iapo.training.configuration.trained_problems import settings_of_run, trained_on
 from iapo.training.reporting.progress import CommandProgress
@@ -58,7 +58,7 @@ class EvaluationSettings:
     """
 
     models: list[str] = field(default_factory=lambda: ["embedded"])
-    seed: int = 0
+    seed: Seed = 0
     problems: PositiveInt = 256
     samples: PositiveInt = 32
     ks: list[int] | None = None

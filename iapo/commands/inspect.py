@@ -25,7 +25,7 @@ from iapo.rollout import ask_about, eos_ids_of
 from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import Row
 from iapo.training.components import Answer, check_answer_is_read
-from iapo.training.configuration.settings import PolicySource, ProblemSource, check_ranges
+from iapo.training.configuration.settings import PolicySource, ProblemSource, Seed, check_ranges
 from iapo.training.configuration.styles import AUTO, StyleSource, estimator_in_style, sampler_in_style
 from iapo.training.reporting.progress import CommandProgress
 from iapo.training.setup.finding_style import choose_style
@@ -49,7 +49,7 @@ class InspectionSettings:
         ValueError: a number out of range, or the reference answer is asked about a prompt without one.
     """
 
-    seed: int = 0
+    seed: Seed = 0
     prompt: str | None = None
     index: NonNegativeInt = 0
     samples: PositiveInt = 3

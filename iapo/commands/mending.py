@@ -54,10 +54,18 @@ _TYPES = {
     "str": "a text",
     "dict": "a mapping, as in '{name: value}'",
     "list": "a list, as in '[one, two]'",
+    "tuple": "a list, as in '[one, two]'",
     "NoneType": "null",
 }
 _CHOICES = re.compile(r"typing\.Literal\[(.*?)\]")
 _NUMBER = re.compile(r"Not of type (?P<kind>\w+): (?:invalid literal|could not convert|.*?restriction (?P<want>v\S+))")
+_PARAMETER = re.compile(r'Parser key "(\w+)": ')
+_OF_TYPE = re.compile(
+    r"Expected a <class '(?P<type>int|float|bool|str|list|tuple)'>\. Got value: (?P<plain>.*?)(?:\. Got value: .*)?$|"
+    r".*Subtypes: \[(?P<types>[^]]*<class '(?:int|float)'>[^]]*)\] Errors: .*Given value: (?P<given>.*?)"
+    r"(?:\. Got value: .*)?$"
+)
+"""A value of another type than a parameter has, one type or one of several."""
 _VALUES = (r"Given value: (.*)", r"(?:base 10|float): '?(.*?)'?$", r": (\S+) does not conform")
 
 
@@ -107,7 +115,9 @@ def _of_key(key: str, text: str) -> str:
         what = "a number" if "Float" in number["kind"] else "a whole number"
         rule = f": it does not conform to restriction {number['want']}" if number["want"] else ""
         return f'"{key}": got {given}, want {what}{rule}'
-    own = key.rpartition(".")[2]
+    if reason := _of_parameter(key, text):
+        return reason
+    own = ".".join([key.rpartition(".")[2], *_PARAMETER.findall(text)])
     named = next((part for part in reversed(key.split(".")) if part in _KINDS), None)
     option, class_path = _OPTION.search(text), _CLASS.search(text)
     if option and "not accepted" in text and class_path:
@@ -118,8 +128,6 @@ def _of_key(key: str, text: str) -> str:
     if hooks and (match := re.search(r"class, but (\S+) is abstract", text)):
         return f"{key}: {match[1]} is abstract, want one that has {_listed(sorted(hooks))}"
     literal = [choice.strip(" '\"") for found in _CHOICES.findall(text)[:1] for choice in found.split(",")]
-    if key == "optimizer" and (match := re.search(r'Parser key "(\w+)": .*Given value: (\S+?)\. Got value', text)):
-        return f"optimizer.{match[1]}: got {match[2]}, want a number"
     missing = _NOT_FOUND.search(text)
     if missing and named:
         given = next(
@@ -139,6 +147,17 @@ def _of_key(key: str, text: str) -> str:
     if (match := re.search(r"Given value: (.*)", text)) and (kinds := _kinds(text)):
         return f"{key}: got {match[1]}, want {' or '.join(kinds)}"
     return ""
+
+
+def _of_parameter(key: str, text: str) -> str:
+    """The error about a value of a parameter of a component, of its type; empty for another error."""
+    names = _PARAMETER.findall(text)
+    wrong = _OF_TYPE.match(_PARAMETER.split(text)[-1]) if names else None
+    if wrong is None:
+        return ""
+    types = [wrong["type"]] if wrong["type"] else re.findall(r"<class '([\w.]+)'>", wrong["types"])
+    own = [_TYPES.get(each) or f"{each} with its parameters" for each in types if not each.startswith("torch.")]
+    return f"{key}.{'.'.join(names)}: got {wrong['plain'] or wrong['given']}, want {' or '.join(own)}"
 
 
 def untyped(text: str) -> str:

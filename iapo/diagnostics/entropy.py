@@ -4,6 +4,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.diagnostics.estimate import Estimate, ratio_of_sums, sum_by_group
+from iapo.ops.checks import check_finite
 from iapo.types import shape_checked
 
 
@@ -28,6 +29,9 @@ def entropy_by_correctness(
     Returns:
         ``correct`` and ``wrong``, nats, with standard errors over groups; a name without any token is absent.
 
+    Raises:
+        FloatingPointError: an entropy at a token is NaN or infinite; the rows are named.
+
     Example:
         >>> import torch
         >>> mask, ids, correct = torch.ones(2, 2, dtype=torch.bool), torch.tensor([0, 0]), torch.tensor([True, False])
@@ -35,6 +39,7 @@ def entropy_by_correctness(
         >>> {name: estimate.value for name, estimate in found.items()}
         {'correct': 0.75, 'wrong': 2.0}
     """
+    check_finite("policy_entropy", policy_entropy.masked_fill(~completion_mask, 0))
     result = {}
     for name, rows in (("correct", correct), ("wrong", ~correct)):
         mask = completion_mask & rows[:, None]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from iapo.ops.checks import check_finite
 from iapo.ops.groups import group_mean, group_sum
 from iapo.types import shape_checked
 
@@ -48,11 +49,19 @@ def ratio_of_sums(numerators: Float[Tensor, " groups"], denominators: Float[Tens
     Returns:
         ``None`` if no group contributes.
 
+    Raises:
+        FloatingPointError: a number is NaN or infinite.
+        ValueError: a negative denominator.
+
     Example:
         >>> import torch
         >>> ratio_of_sums(torch.tensor([1.0, 3.0]), torch.ones(2))
         Estimate(value=2.0, standard_error=1.0, groups=2)
     """
+    check_finite("numerators", numerators)
+    check_finite("denominators", denominators)
+    if bool((denominators < 0).any()):
+        raise ValueError(f"denominators: got {float(denominators.min())}, want numbers of at least 0")
     counted = denominators > 0
     above, below = numerators[counted].double(), denominators[counted].double()
     groups = len(below)

@@ -107,6 +107,7 @@ def length_gradient(
     return values
 
 
+@shape_checked
 def loss_pull(
     loss: PolicyLoss, advantages: Float[Tensor, "batch token"], loss_mask: Bool[Tensor, "batch token"]
 ) -> Float[Tensor, "batch token"]:

@@ -4,6 +4,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.diagnostics.estimate import Estimate, centered, ratio_of_sums, sum_by_group
+from iapo.ops.checks import check_finite
 from iapo.ops.masked import masked_mean
 from iapo.types import shape_checked
 
@@ -36,6 +37,9 @@ def information_slope(
     Returns:
         ``None`` if no group has completions of two lengths.
 
+    Raises:
+        FloatingPointError: information that was measured is NaN or infinite; the rows are named.
+
     Example:
         >>> import torch
         >>> mask = torch.tensor([[True, True, True], [True, False, False]])
@@ -46,6 +50,7 @@ def information_slope(
     References:
         IAPO, arXiv 2602.19049, corollary 4.2.
     """
+    check_finite("information", information.masked_fill(~information_mask, 0))
     measured = information_mask.any(1)
     groups = group_ids[measured]
     length = centered(completion_mask[measured].sum(1).double(), groups)

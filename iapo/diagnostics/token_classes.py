@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.diagnostics.estimate import Estimate, ratio_of_sums, sum_by_group
+from iapo.ops.checks import check_finite
 from iapo.ops.token_classes import label_codes
 from iapo.rollout.text import decode_completions
 from iapo.types import Rollout, shape_checked
@@ -33,6 +34,7 @@ def information_by_class(
         By class, in alphabetical order; a class without a measured token is absent.
 
     Raises:
+        FloatingPointError: information that was measured is NaN or infinite; the rows are named.
         ValueError: another number of completions than rows, or of labels than a completion has tokens; the row is
             named.
 
@@ -44,6 +46,7 @@ def information_by_class(
         >>> {name: estimate.value for name, estimate in found.items()}
         {'filler': 0.0, 'step': 0.375}
     """
+    check_finite("information", information.masked_fill(~information_mask, 0))
     names, codes = label_codes("labels", labels, completion_mask)
     result = {}
     for code, name in enumerate(names):

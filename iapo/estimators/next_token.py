@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from iapo.estimators.packed import MAX_LOGITS, all_reduce_max, check_chunk
+from iapo.estimators.packed import MAX_LOGITS, all_reduce_max, check_chunk, run_in_chunks
 from iapo.interfaces import MIEstimator
 from iapo.policy.forward import inference_mode, unwrap
 from iapo.policy.logprobs import check_prompts, check_temperature, entropy
@@ -29,7 +29,8 @@ class NextTokenEntropy(MIEstimator):
 
     Args:
         chunk: prefixes per forward, which bounds the logits held at once; ``None``: what 256 MiB hold in fp32. Where
-            one completion has more, each further forward reads it again, up to where its prefixes end.
+            one completion has more, each further forward reads it again, up to where its prefixes end. It is halved
+            where that was too much for the memory there is.
         temperature: logits are divided by it; use the sampler's.
 
     Raises:
@@ -66,12 +67,14 @@ class NextTokenEntropy(MIEstimator):
         order = torch.arange(ids.shape[1], device=ids.device) + padding[:, None]
         ids = ids.gather(1, order.clamp(max=ids.shape[1] - 1))
         uneven = int(padding.max() - padding.min()) if len(ids) else 0
-        most_rows = self.chunk or max(1, MAX_LOGITS // unwrap(model).config.get_text_config().vocab_size)
-        rows, width = max(1, most_rows // (probes + uneven)), min(most_rows, probes)
+        one = probes + uneven
+        most = self.chunk or MAX_LOGITS // unwrap(model).config.get_text_config().vocab_size
         dtype = torch.promote_types(next(model.parameters()).dtype, torch.float32)
-        values = torch.zeros(len(ids), probes, device=ids.device, dtype=dtype)
-        parts = [(row, start) for row in range(0, len(ids), rows) for start in range(0, probes, width)]
-        with inference_mode(model):
+
+        def run(most: int) -> Tensor:
+            rows, width = max(1, most // one), min(most, probes)
+            values = torch.zeros(len(ids), probes, device=ids.device, dtype=dtype)
+            parts = [(row, start) for row in range(0, len(ids), rows) for start in range(0, probes, width)]
             for row, start in [*parts, *parts[-1:] * (all_reduce_max(len(parts), model) - len(parts))]:
                 stop = min(start + width, probes)
                 some = slice(row, row + rows)
@@ -88,4 +91,7 @@ class NextTokenEntropy(MIEstimator):
                 values[some, start:stop] = (
                     entropy(output.logits[:, -kept:], self.temperature).gather(1, columns).to(dtype)
                 )
-        return values
+            return values
+
+        with inference_mode(model):
+            return run_in_chunks(model, run, max(1, min(most, len(ids) * one)))

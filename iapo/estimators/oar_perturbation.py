@@ -1,6 +1,7 @@
 """What replacing a token of the reasoning does to the answer (OAR-P)."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import get_args
 
 import torch
@@ -8,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from iapo.estimators.forced_text import ForcedText, Measure, answer_change, answer_logits, forced_texts, idle_text
-from iapo.estimators.packed import MAX_LOGITS, all_reduce_max, check_chunk, check_ids, check_vocabulary
+from iapo.estimators.packed import MAX_LOGITS, all_reduce_max, check_chunk, check_ids, check_vocabulary, run_in_chunks
 from iapo.interfaces import MIEstimator
 from iapo.policy.forward import inference_mode, unwrap
 from iapo.policy.logprobs import check_temperature
@@ -44,7 +45,8 @@ class OARPerturbation(MIEstimator):
             rollouts without ``exit_ids``.
         replacement_id: the token that stands in the place of the one that is left out; the padding token in the paper.
         measure: ``"kl"`` or ``"likelihood"``.
-        chunk: copies per forward; ``None``: what 256 MiB of logits in fp32 hold, at most 64.
+        chunk: copies per forward; ``None``: what 256 MiB of logits in fp32 hold, at most 64. It is halved where
+            that was too much for the memory there is.
         temperature: logits are divided by it; use the sampler's.
 
     Raises:
@@ -85,10 +87,16 @@ class OARPerturbation(MIEstimator):
         importance = torch.zeros(rollout.completion_ids.shape, dtype=torch.float64, device=idle.ids.device)
         with inference_mode(model):
             for text, places in work:
-                importance[text.row, text.tokens[torch.isin(text.places, places)]] = self._moved(model, text, places)
+                importance[text.row, text.tokens[torch.isin(text.places, places)]] = run_in_chunks(
+                    model, partial(self._moved_by, model, text, places), len(places)
+                )
             for _ in range(all_reduce_max(len(work), model) - len(work)):
                 self._moved(model, idle, idle.places)
         return nn.functional.pad(importance.cumsum(1), (1, 0))
+
+    def _moved_by(self, model: nn.Module, text: ForcedText, places: Tensor, size: int) -> Float[Tensor, " place"]:
+        """`_moved` of ``size`` places at a time."""
+        return torch.cat([self._moved(model, text, some) for some in places.split(size)])
 
     def _moved(self, model: nn.Module, text: ForcedText, places: Tensor) -> Float[Tensor, " place"]:
         """How far the answer moves when the token at each of ``places`` is replaced; the first copy is the text."""

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from iapo.types import shape_checked
+
 _STEPS = 9
 """Budgets of `default_budgets` beside 0."""
 
@@ -66,6 +68,7 @@ class BudgetCurve:
         return torch.trapezoid(self.accuracy, tokens) / tokens[-1]
 
 
+@shape_checked
 def default_budgets(reasoning_lengths: Int[Tensor, " completion"]) -> tuple[int, ...]:
     """Budgets for completions that reason so long: 0, and nine that fall from the 95th percentile by ``sqrt(2)`` each.
 
@@ -78,10 +81,15 @@ def default_budgets(reasoning_lengths: Int[Tensor, " completion"]) -> tuple[int,
     Returns:
         Rising numbers of tokens, rounded, each once. ``(0,)`` if 95% of the completions do not reason.
 
+    Raises:
+        ValueError: no completion.
+
     Example:
         >>> default_budgets(torch.tensor([32, 30, 8]))
         (0, 2, 3, 4, 6, 8, 11, 16, 23, 32)
     """
+    if len(reasoning_lengths) == 0:
+        raise ValueError("reasoning_lengths: got none, want at least one completion")
     ordered = reasoning_lengths.sort().values
     longest = int(ordered[math.ceil(_WITHIN * len(ordered)) - 1])
     return with_zero([round(longest / 2 ** (step / 2)) for step in range(_STEPS)])

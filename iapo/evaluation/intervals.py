@@ -6,6 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from iapo.ops.checks import check_finite
+from iapo.types import shape_checked
+
 RESAMPLES = 2000
 """Resamples of each bootstrap."""
 
@@ -52,6 +55,7 @@ class Interval:
         return f"{self.value:{form}}", f"{self.low:{form}} to {self.high:{form}}"
 
 
+@shape_checked
 def interval(
     values: Float[Tensor, " problem"], divisors: Float[Tensor, " problem"] | None = None, seed: int = 0
 ) -> Interval:
@@ -67,8 +71,14 @@ def interval(
         0 have no value and are left out.
 
     Raises:
-        ValueError: divisors that are all 0.
+        FloatingPointError: a number is NaN or infinite.
+        ValueError: no problem, or divisors that are all 0.
     """
+    if len(values) == 0:
+        raise ValueError("values: got none, want at least one problem")
+    check_finite("values", values)
+    if divisors is not None:
+        check_finite("divisors", divisors)
     if divisors is not None and not bool(divisors.any()):
         raise ValueError("divisors: all are 0, want at least one problem that has something to divide by")
     sampled = resample(len(values), len(values), torch.Generator().manual_seed(seed))

@@ -4,7 +4,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from iapo.types import shape_checked
 
+
+@shape_checked
 def pass_at_k(right: Int[Tensor, " problem"], samples: int, k: int) -> Float[Tensor, " problem"]:
     """Unbiased probability that at least one of k samples is right: ``1 - C(n - c, k) / C(n, k)``.
 
@@ -17,7 +20,7 @@ def pass_at_k(right: Int[Tensor, " problem"], samples: int, k: int) -> Float[Ten
         One probability per problem, float64.
 
     Raises:
-        ValueError: ``k`` outside 1 to ``samples``.
+        ValueError: ``k`` outside 1 to ``samples``, or more right samples than there are, or fewer than none.
 
     Example:
         >>> pass_at_k(torch.tensor([0, 1, 4]), samples=4, k=2).tolist()
@@ -28,6 +31,8 @@ def pass_at_k(right: Int[Tensor, " problem"], samples: int, k: int) -> Float[Ten
     """
     if not 1 <= k <= samples:
         raise ValueError(f"k: got {k}, want 1 to the number of samples, {samples}")
+    if bool(((right < 0) | (right > samples)).any()):
+        raise ValueError(f"right: got {right.tolist()}, want numbers from 0 to the number of samples, {samples}")
     before = torch.arange(k, dtype=torch.float64)
     wrong = (samples - right).double()[:, None]
     return 1 - ((wrong - before).clamp(min=0) / (samples - before)).prod(1)

@@ -7,11 +7,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.ops.masked import masked_mean, masked_sum
-from iapo.types import LossInputs, LossOutput
+from iapo.types import LossInputs, LossOutput, shape_checked
 
 Aggregation = Literal["token", "sequence", "constant"]
 
 
+@shape_checked
 def count(loss_mask: Bool[Tensor, "batch token"], aggregation: Aggregation, max_length: int = 1) -> Float[Tensor, ""]:
     """What a step's sum is divided by, at least 1: tokens, completions with a token, or those times ``max_length``.
 
@@ -26,6 +27,7 @@ def count(loss_mask: Bool[Tensor, "batch token"], aggregation: Aggregation, max_
     return completions.clamp(min=1).float()
 
 
+@shape_checked
 def with_advantages(
     advantages: Float[Tensor, "batch token"], loss_mask: Bool[Tensor, "batch token"]
 ) -> Bool[Tensor, " batch"]:

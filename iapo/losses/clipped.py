@@ -11,15 +11,16 @@ from iapo.interfaces import PolicyLoss
 from iapo.losses.aggregate import Aggregation, count, loss_output, with_advantages
 from iapo.losses.kl import KLEstimator, kl_estimate
 from iapo.losses.ratios import check_clip, log_ratio, surrogate_clip_shares, truncated_ratio
-from iapo.types import LossInputs, LossOutput
+from iapo.types import LossInputs, LossOutput, shape_checked
 
 
+@shape_checked
 def clipped_surrogate(
     log_ratio: Float[Tensor, "batch token"],
     advantages: Float[Tensor, "batch token"],
-    clip_low: float,
-    clip_high: float,
-    dual_clip: float | None = None,
+    clip_low: float | int,
+    clip_high: float | int,
+    dual_clip: float | int | None = None,
 ) -> Float[Tensor, "batch token"]:
     """``-min(rho A, clip(rho, 1 - clip_low, 1 + clip_high) A)`` of each token, ``rho = exp(log_ratio)``.
 

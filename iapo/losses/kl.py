@@ -6,9 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from iapo.types import shape_checked
+
 KLEstimator = Literal["k1", "k2", "k3"]
 
 
+@shape_checked
 def kl_estimate(
     log_ratio_to_reference: Float[Tensor, "batch token"], estimator: KLEstimator = "k3"
 ) -> Float[Tensor, "batch token"]:

@@ -4,10 +4,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from iapo.types import shape_checked
+
 _LARGEST_LOG_RATIO = 20.0
 """Beyond this a log-ratio is clamped: e^20 is far outside every clip range, and its square still fits fp32."""
 
 
+@shape_checked
 def log_ratio(
     policy_logprobs: Float[Tensor, "batch token"], other_logprobs: Float[Tensor, "batch token"]
 ) -> Float[Tensor, "batch token"]:
@@ -16,8 +19,9 @@ def log_ratio(
     return difference.clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO)
 
 
+@shape_checked
 def truncated_ratio(
-    old_logprobs: Float[Tensor, "batch token"], sampler_logprobs: Float[Tensor, "batch token"], cap: float
+    old_logprobs: Float[Tensor, "batch token"], sampler_logprobs: Float[Tensor, "batch token"], cap: float | int
 ) -> Float[Tensor, "batch token"]:
     """``min(pi_old / pi_sampler, cap)`` of each token: truncated importance sampling (TIS).
 
@@ -27,12 +31,17 @@ def truncated_ratio(
     Args:
         old_logprobs: nats, by the trainer's forward.
         sampler_logprobs: nats, of the same tokens under the same weights, by the sampler.
-        cap: the largest weight.
+        cap: the largest weight, above 0.
+
+    Raises:
+        ValueError: ``cap`` is not positive.
 
     References:
         Yao et al., "Your Efficient RL Framework Secretly Brings You Off-Policy RL Training", 2025 (cap 2); Ionides,
         "Truncated Importance Sampling", 2008.
     """
+    if not cap > 0:
+        raise ValueError(f"cap: got {cap}, want a number above 0")
     return log_ratio(old_logprobs, sampler_logprobs).exp().clamp(max=cap)
 
 

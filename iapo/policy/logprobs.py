@@ -31,6 +31,9 @@ def token_logprobs(
     Returns:
         Nats, fp32 or better.
 
+    Raises:
+        ValueError: ``temperature`` is not positive and finite.
+
     Example:
         >>> import torch
         >>> token_logprobs(torch.zeros(1, 4), torch.tensor([2])).exp()
@@ -56,6 +59,9 @@ def entropy(logits: Float[Tensor, "*axes vocab"], temperature: float | int = 1.0
 
     Returns:
         Nats in fp32 or better, between 0 and ``log(vocab)``.
+
+    Raises:
+        ValueError: ``temperature`` is not positive and finite.
 
     Example:
         >>> import torch
@@ -89,6 +95,7 @@ def check_prompts(rollout: Rollout) -> None:
 
 def at_temperature(logits: Tensor, temperature: float) -> Tensor:
     """``logits / temperature`` in fp32 or better: those of the distribution that a sampler at this temperature has."""
+    check_temperature(temperature)
     wide = _wide(logits)
     return wide if temperature == 1 else wide / temperature
 

@@ -57,14 +57,21 @@ class PromptStream:
             override: go on although the rows are others than they were.
 
         Raises:
-            ValueError: the rows are others than they were, as they are read by the policy.
+            ValueError: the state is none of a stream, or the rows are others than they were, as they are read by the
+                policy.
         """
+        position = state.get("position")
+        if not isinstance(position, int) or position < 0 or "digest" not in state:
+            raise ValueError(
+                f"data: the saved state is {dict(state)}, want position and digest; a run cannot be resumed exactly "
+                "without them"
+            )
         if state["digest"] != self._digest and not override:
             raise ValueError(
                 "data: the rows are others than when the state was saved, or a chat template writes another date into "
                 "them (override to go on all the same)"
             )
-        self._position = state["position"]
+        self._position = position
 
 
 def digest_of(rows: Sequence[Row]) -> int:

@@ -11,20 +11,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.masked import beside
 from iapo.testing.checks import Check, assert_close, assert_equal_masks, assert_finite, for_all, run_checks, seeded
 from iapo.testing.strategies import reward_batches
-from iapo.types import AdvantageInputs, AdvantageOutput, TokenSignals
+from iapo.types import ESTIMATED, OF_COMPLETIONS, AdvantageInputs, AdvantageOutput, TokenSignals
 
 _SEEDS = st.integers(0, 2**16)
-_ESTIMATED = ("information", "prefix_values")
-"""The signals that an estimator measures; the information mask goes with them."""
-
-_SIGNALS = (*_ESTIMATED, "policy_entropy", "policy_logprobs", "outcome_advantages")
+_SIGNALS = (*ESTIMATED, "policy_entropy", "policy_logprobs", "outcome_advantages")
 """The signals that an assigner can require and that have a number for each token or prefix."""
-
-_OF_COMPLETIONS = ("reward_columns", "reference_length", "reference_accuracy")
-"""The signals that have no token axis."""
 
 
 def check_advantage_assigner(assigner: AdvantageAssigner, **options: Any) -> dict[str, bool]:
@@ -173,7 +166,7 @@ class AssignerContract:
         def holds(batch: AdvantageInputs, seed: int) -> None:
             expected = _assign(assigner, batch)
             generator = torch.Generator().manual_seed(seed)
-            for name in (*_SIGNALS, "completion_ids", "reasoning_mask", *_OF_COMPLETIONS):
+            for name in (*_SIGNALS, "completion_ids", "reasoning_mask", *OF_COMPLETIONS):
                 other: dict[str, Any] = {name: _other_values(batch, name, generator)}
                 if name in assigner.requires:
                     found = _assign(assigner, _with_signals(batch, **other))
@@ -181,7 +174,7 @@ class AssignerContract:
                         matter.add(name)
                     continue
                 missing: dict[str, Any] = {name: None}
-                if name in _ESTIMATED and not assigner.requires_estimate:
+                if name in ESTIMATED and not assigner.requires_estimate:
                     other, missing = other | {"information_mask": None}, missing | {"information_mask": None}
                 for what, signals in (("no", missing), ("another", other)):
                     found = _assign(assigner, _with_signals(batch, **signals))
@@ -205,7 +198,7 @@ class AssignerContract:
             measured = (batch.completion_mask if mask is None else mask) & wanted[:, None]
             some = _with_signals(batch, information_mask=measured)
             skipped = {
-                name: getattr(some.signals, name).masked_fill(~_mask_of(some, name), garbage) for name in _ESTIMATED
+                name: getattr(some.signals, name).masked_fill(~some.read_at(name), garbage) for name in ESTIMATED
             }
             found = _assign(assigner, _with_signals(some, **skipped))
             what = f"with information estimated in rows {wanted.nonzero().flatten().tolist()} alone"
@@ -218,7 +211,7 @@ class AssignerContract:
 
         def holds(batch: AdvantageInputs, garbage: float) -> None:
             def poison(name: str, values: Tensor) -> Tensor:
-                return values if name == "rewards" else values.masked_fill(~_mask_of(batch, name), garbage)
+                return values if name == "rewards" else values.masked_fill(~batch.read_at(name), garbage)
 
             found, expected = _assign(assigner, _mapped(batch, poison)), _assign(assigner, batch)
             what = f"with {garbage} in masked slots of {tuple(batch.completion_mask.shape)}"
@@ -293,15 +286,13 @@ class AssignerContract:
         def holds(batch: AdvantageInputs, rows: slice) -> None:
             mask = batch.completion_mask.clone()
             mask[rows] = False
-            measured = batch.signals.information_mask
-            fewer = dataclasses.replace(batch, completion_mask=mask)
-            if measured is not None:
-                fewer = _with_signals(fewer, information_mask=measured & mask)
-            if (reasoning := batch.signals.reasoning_mask) is not None:
-                fewer = _with_signals(fewer, reasoning_mask=reasoning & mask)
+            masks = {name: getattr(batch.signals, name) for name in ("information_mask", "reasoning_mask")}
+            cut = {name: each & mask for name, each in masks.items() if each is not None}
+            signals = TokenSignals(**(vars(batch.signals) | cut))
+            fewer = dataclasses.replace(batch, completion_mask=mask, signals=signals)
             emptied = _mapped(
                 fewer,
-                lambda name, values: values if name == "rewards" else values.masked_fill(~_mask_of(fewer, name), 0),
+                lambda name, values: values if name == "rewards" else values.masked_fill(~fewer.read_at(name), 0),
             )
             output = _assign(assigner, emptied)
             _finite("with completions without tokens", output)
@@ -362,18 +353,11 @@ def _with_signals(batch: AdvantageInputs, **signals: Tensor | None) -> Advantage
     return dataclasses.replace(batch, signals=TokenSignals(**(vars(batch.signals) | signals)))
 
 
-def _mask_of(batch: AdvantageInputs, name: str) -> Tensor:
-    """Where a signal has values that may be read."""
-    measured = batch.signals.information_mask
-    mask = batch.completion_mask if name not in _ESTIMATED or measured is None else measured
-    return beside(mask) if name == "prefix_values" else mask
-
-
 def _other_values(batch: AdvantageInputs, name: str, generator: torch.Generator) -> Tensor:
     """Other values that a signal may have."""
-    if name in _OF_COMPLETIONS:
+    if name in OF_COMPLETIONS:
         return torch.rand(getattr(batch.signals, name).shape, generator=generator)
-    where = _mask_of(batch, name)
+    where = batch.read_at(name)
     if name == "completion_ids":
         return torch.randint(0, 12, where.shape, generator=generator) * where
     if name == "reasoning_mask":
@@ -394,7 +378,7 @@ def _select_output(output: AdvantageOutput, rows: Tensor) -> AdvantageOutput:
 
 def _widened(batch: AdvantageInputs, more: int) -> AdvantageInputs:
     signals = {
-        name: values if values is None or name in _OF_COMPLETIONS else nn.functional.pad(values, (0, more))
+        name: values if values is None or name in OF_COMPLETIONS else nn.functional.pad(values, (0, more))
         for name, values in vars(batch.signals).items()
     }
     mask = nn.functional.pad(batch.completion_mask, (0, more))

@@ -126,6 +126,63 @@ def test_batches_without_completions_or_tokens(assigner, batch, token):
     assert not any(math.isnan(metric) for metric in output.metrics.values())
 
 
+def full_batch():
+    """Two groups of three, with every signal, all measured."""
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.arange(8) < torch.tensor([8, 5, 3, 8, 1, 6])[:, None]
+    values = -3 * torch.rand(6, 9, generator=generator)
+    signals = TokenSignals(
+        information=(values[:, 1:] - values[:, :-1]) * mask,
+        prefix_values=values,
+        policy_entropy=torch.rand(6, 8, generator=generator),
+        policy_logprobs=-torch.rand(6, 8, generator=generator),
+        outcome_advantages=torch.randn(6, 8, generator=generator) * mask,
+        completion_ids=torch.randint(0, 6, (6, 8), generator=generator),
+        reasoning_mask=mask,
+        reward_columns=torch.rand(6, 2, generator=generator),
+        reference_length=1 + torch.rand(6, generator=generator),
+        reference_accuracy=torch.rand(6, generator=generator),
+    )
+    return torch.tensor([1.0, 0.0, 0.5, 1.0, 1.0, 0.0]), torch.tensor([3, 3, 3, 9, 9, 9]), mask, signals
+
+
+def numbers(assigner, signals):
+    """The signals of floating point that an assigner requires."""
+    found = {name: getattr(signals, name) for name in sorted(assigner.requires)}
+    return {name: values for name, values in found.items() if values.is_floating_point()}
+
+
+@pytest.mark.parametrize("assigner", [*WRAPPING, *OTHERS], ids=name)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_signal_that_is_not_finite_where_it_counts_is_named(assigner, value):
+    rewards, ids, mask, signals = full_batch()
+    for name, values in numbers(assigner, signals).items():
+        wrong = values.clone()
+        wrong[(3, 2) if wrong.ndim == 2 and name != "reward_columns" else 3] = value
+        with pytest.raises(FloatingPointError, match=rf"^signals.{name}: NaN or infinite value in rows \[3\]"):
+            assigner(rewards, ids, mask, dataclasses.replace(signals, **{name: wrong}))
+
+
+@pytest.mark.parametrize("assigner", [*WRAPPING, *OTHERS], ids=name)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_nothing_is_computed_in_half_precision(assigner, dtype):
+    rewards, ids, mask, signals = full_batch()
+    half = {name: values.to(dtype) for name, values in numbers(assigner, signals).items()}
+    outputs = []
+    for given in (half, {name: values.float() for name, values in half.items()}):
+        torch.manual_seed(0)
+        outputs.append(assigner(rewards, ids, mask, dataclasses.replace(signals, **given)))
+    assert torch.equal(outputs[0].advantages, outputs[1].advantages)
+    assert outputs[0].metrics == outputs[1].metrics
+
+
+@pytest.mark.parametrize("assigner", [*WRAPPING, *OTHERS], ids=name)
+def test_rewards_whose_spread_overflows_are_refused(assigner):
+    rewards, ids, mask, signals = full_batch()
+    with pytest.raises(FloatingPointError, match=r"rewards: got numbers up to 1e\+30, whose squares"):
+        assigner(1e30 * rewards, ids, mask, signals)
+
+
 @pytest.mark.parametrize("assigner", WRAPPING, ids=name)
 def test_at_changes_nothing_without_a_schedule(assigner):
     moment = assigner.at(0.3)

@@ -56,3 +56,12 @@ def test_an_older_checkpoint_under_another_name_says_what_it_is(tmp_path):
         card = (tmp_path / f"model-{step}" / "README.md").read_text()
         assert f"after {step} updates" in card
         assert ("The numbers are of the model at its end, not of this one." in card) == (source == older)
+
+
+def test_a_link_to_nothing_is_no_place_for_a_model(tmp_path):
+    run, link = tmp_path / "run", tmp_path / "model"
+    save(run, 1)
+    link.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError, match=r"output: .*model is there already"):
+        export(run=str(run), output=str(link), adapter=False)
+    assert not list(tmp_path.glob("*.tmp"))

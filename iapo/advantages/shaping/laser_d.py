@@ -9,13 +9,16 @@ from torch import Tensor
 from iapo.advantages.parameters import check_length, check_weights
 from iapo.advantages.shaping.interface import RewardShaping
 from iapo.ops.groups import group_sum
+from iapo.types import shape_checked
 
 
+@shape_checked
 def laser_targets(
     correct: Bool[Tensor, " batch"],
     group_ids: Int[Tensor, " batch"],
     lengths: Int[Tensor, " batch"],
-    thresholds: tuple[int, ...],
+    # Not tuple[int, ...]: to check one, beartype draws from Python's random numbers, which belong to the caller.
+    thresholds: tuple,
     expected_correct: int,
 ) -> Int[Tensor, " batch"]:
     """The target length of each completion, by the difficulty of its prompt.

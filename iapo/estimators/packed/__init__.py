@@ -8,7 +8,7 @@ imports go one way: `blocks`, `prefixes` and `matmul` stand on their own; `atten
 from iapo.estimators.packed.attention import packable_attention
 from iapo.estimators.packed.blocks import Block, check_chunk, check_ids, check_vocabulary, repeat_ids
 from iapo.estimators.packed.guard import CheckedModels
-from iapo.estimators.packed.memory import MAX_LOGITS
+from iapo.estimators.packed.memory import MAX_LOGITS, run_in_chunks
 from iapo.estimators.packed.packing import Reduce, check_positions, packed_logits, probe_prefixes, run_blocks
 from iapo.estimators.packed.prefix_cache import PrefixCache, fill_cache, fill_cache_and_score
 from iapo.estimators.packed.prefixes import longest_prefix, needed_probes
@@ -34,4 +34,5 @@ __all__ = [
     "probe_prefixes",
     "repeat_ids",
     "run_blocks",
+    "run_in_chunks",
 ]

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from iapo.estimators.packed.blocks import Block
 from iapo.ops.memory import is_out_of_memory
+from iapo.policy.ranks import is_collective
 
 _PACKED_TOKENS = {"cpu": 512, "cuda": 2048}
 """Block tokens of one row beyond which a longer packed forward stops paying."""
@@ -38,6 +39,17 @@ def choose_chunk(batch: int, keys: int, block: Block, config: Any, device: torch
     mask = 2 * batch * size * (keys + paying)
     fitting = _free_bytes(device) // 4 // (4 * (3 * logits + activations + mask))
     return max(1, min(fitting, MAX_LOGITS // logits, entries, paying // size))
+
+
+def run_in_chunks(model: nn.Module, run: Callable[[int], Tensor], chunk: int) -> Tensor:
+    """``run(chunk)``, with smaller chunks where memory runs out, unless the model's forwards wait for other ranks.
+
+    Smaller chunks of one rank alone would be forwards that the others do not join.
+
+    Raises:
+        torch.OutOfMemoryError: as `halving_chunk` raises it.
+    """
+    return run(chunk) if is_collective(model) else halving_chunk(run, chunk)
 
 
 def halving_chunk(run: Callable[[int], Tensor], chunk: int) -> Tensor:

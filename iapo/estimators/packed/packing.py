@@ -21,10 +21,10 @@ from iapo.estimators.packed.block_attention import attach_query_blocks
 from iapo.estimators.packed.blocks import Block
 from iapo.estimators.packed.masks import attention_mask, packed_mask
 from iapo.estimators.packed.matmul import fast_matmul
-from iapo.estimators.packed.memory import choose_chunk, halving_chunk
+from iapo.estimators.packed.memory import choose_chunk, run_in_chunks
 from iapo.estimators.packed.prefix_cache import PrefixCache, fill_cache
 from iapo.policy.forward import cache_argument, inference_mode
-from iapo.policy.ranks import all_reduce_max, is_collective
+from iapo.policy.ranks import all_reduce_max
 from iapo.policy.support import check_length
 from iapo.types import Rollout
 
@@ -118,9 +118,7 @@ def run_blocks(
             return torch.cat(found[: len(parts)], 1)
 
         size = chunk or choose_chunk(len(rollout), filled.real.shape[1], block, config, prefixes.device)
-        if is_collective(model):
-            return run(size)  # smaller chunks of one rank alone would be forwards that the others do not join
-        return halving_chunk(run, size)
+        return run_in_chunks(model, run, size)
 
 
 def packed_logits(

@@ -64,7 +64,8 @@ class TrainingState:
         for name in ("optimizer", "rng"):
             if not getattr(self, name):
                 raise ValueError(f"{name}: got nothing, want its state; a run cannot be resumed exactly without it")
-        if missing := {"python", "torch"} - set(self.rng):
+        # Those that would be captured here; of CUDA's the number is compared as a version.
+        if missing := set(capture_rng()) - {"cuda"} - set(self.rng):
             raise ValueError(f"rng: the states of {sorted(missing)} are missing; want what capture_rng returns")
 
 
@@ -202,8 +203,8 @@ def load_checkpoint(run: str | Path, config: Mapping[str, Any] | None = None, ov
     Raises:
         FileNotFoundError: no checkpoint.
         DamagedCheckpointError: none is complete.
-        ValueError: a newer format; a missing state of the optimizer or of a random generator; or differences, listed
-            field by field.
+        ValueError: a newer format; a missing state of the optimizer or of a random generator; a folder whose name is
+            that of another step; or differences, listed field by field.
     """
     path = latest_checkpoint(run)
     if path is None:
@@ -222,6 +223,11 @@ def load_checkpoint(run: str | Path, config: Mapping[str, Any] | None = None, ov
     except Exception as error:  # its digests are right, so somebody wrote it like this: anything may be in there
         reason = f"{type(error).__name__}: {error}" if not isinstance(error, ValueError) else str(error)
         raise ValueError(f"{path}: its state cannot be read ({reason}); the run cannot be resumed from it") from error
+    if step != _step(path):
+        raise ValueError(
+            f"{path}: its state is of step {step}, so its folder was renamed or copied; name it checkpoint-{step}, or "
+            "move it out of the run folder"
+        )
     if not override:
         if config is not None:
             changes += differences(state.config, config)

@@ -78,7 +78,9 @@ def verify_folder(folder: Path, format_version: int) -> None:
         raise DamagedCheckpointError(f"{linked[0]}: is a symbolic link, want files only")
     manifest = _read_manifest(folder / MANIFEST)
     found = manifest.get("format")
-    if not isinstance(found, int) or found > format_version:
+    if type(found) is int and found < 1:
+        raise DamagedCheckpointError(f"{folder / MANIFEST}: its format is {found}, want at least 1")
+    if type(found) is not int or found > format_version:
         raise ValueError(
             f"{folder}: its format is {found}, this version of iapo reads up to {format_version}; use a newer iapo"
         )

@@ -20,11 +20,18 @@ from iapo.tasks import Row, RowPlace, Split, Task, load_rows, render_prompts, ta
 from iapo.tasks.few_shot import choose_examples, examples_of, natural_stop
 from iapo.tasks.messages import LastAssistant
 from iapo.tasks.prompts import ChatTemplate, applies_chat
+from iapo.training.checkpoints.checkpoint import FORMAT
+from iapo.training.checkpoints.folder import MANIFEST, verify_folder
 from iapo.training.components import Answer
 from iapo.training.reporting.tracking import TrackerName
 
 GroupSize = restricted_number_type("GroupSize", int, (">=", 2), docstring="int restricted to be ≥2")
 """A completion needs at least one other to be compared with."""
+
+Seed = restricted_number_type(
+    "Seed", int, [(">=", -(2**63)), ("<", 2**63)], docstring="int restricted to be ≥-2^63 and <2^63"
+)
+"""What torch's generators take."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +63,17 @@ class PolicySource:
         return load_tokenizer(self.model, self.trust_remote_code)
 
     def load(self, checkpoint: Path | None = None) -> tuple[PreTrainedModel, Any]:
-        """The model and its tokenizer, of a ``checkpoint`` in place of ``model`` if one is given."""
+        """The model and its tokenizer, of a ``checkpoint`` in place of ``model`` if one is given.
+
+        Raises:
+            DamagedCheckpointError: ``model`` is a checkpoint of a run, and is not what was written; a ``checkpoint`` is
+                taken as it is.
+        """
         source = self.model if checkpoint is None else str(checkpoint)
+        folder = Path(source).expanduser().resolve()
+        # Folders of others may have a manifest of another kind.
+        if checkpoint is None and (folder / MANIFEST).is_file() and (folder / "state.json").is_file():
+            verify_folder(folder, FORMAT)
         return load_model(source, self.torch_device(), trust_remote_code=self.trust_remote_code)
 
 
@@ -207,7 +223,7 @@ class RunSettings:
     output: str = "runs/embedded"
     resume: bool = False
     override: bool = False
-    seed: int = 0
+    seed: Seed = 0  # type: ignore[valid-type]
     steps: PositiveInt = 60
     max_tokens: PositiveInt | None = None
     prompts_per_step: PositiveInt = 32

@@ -99,7 +99,6 @@ def _update_settings(config: RunConfig, processes: Processes) -> UpdateSettings:
 def _restore(session: Session, saved: Checkpoint, in_engine: bool) -> None:
     """Put everything but the weights and the random state back to where it was at a checkpoint."""
     session.resumed_from, session.step, session.saved_step = saved, saved.step, saved.step
-    session.tokens_sampled = saved.state.counters["tokens_sampled"]
     if in_engine:
         processes = session.update_settings.processes
         load_zero_state(session.model, session.torch_optimizer, saved.state.optimizer, processes)
@@ -107,7 +106,13 @@ def _restore(session: Session, saved: Checkpoint, in_engine: bool) -> None:
         load_whole_state(session.torch_optimizer, saved.state.optimizer)
     optimizer = session.components.optimizer
     assert isinstance(optimizer, ClippedOptimizer | DeepSpeedOptimizer)
-    optimizer.load_state_dict(dict(saved.state.counters["optimizer"]))
+    try:
+        session.tokens_sampled = saved.state.counters["tokens_sampled"]
+        optimizer.load_state_dict(dict(saved.state.counters["optimizer"]))
+    except KeyError as error:
+        raise ValueError(
+            f"{saved.path}: its counters lack {error}; the run cannot be resumed exactly without them"
+        ) from error
     session.stream.restore(dict(saved.state.data), session.settings.override)
 
 

@@ -15,7 +15,15 @@ from models import VOCAB, tiny_model
 from ragged_rollouts import rollout
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from iapo.estimators import AnswerEntropy, AnswerLikelihood, EarlyExitEntropy, NextTokenEntropy
+from iapo.estimators import (
+    AnswerEntropy,
+    AnswerLikelihood,
+    EarlyExitEntropy,
+    EveryTokens,
+    LeaveOut,
+    NextTokenEntropy,
+    OARPerturbation,
+)
 from iapo.estimators.packed import Block, memory, prefix_cache
 
 POSTFIX = (4, 5)
@@ -106,6 +114,40 @@ def test_running_out_while_room_is_made_changes_nothing(estimator, failing, monk
     monkeypatch.setattr(prefix_cache, "_with_room", with_room)
     torch.testing.assert_close(estimator.probe(model, sample), expected, atol=1e-6, rtol=0, check_dtype=False)
     assert len(calls) >= 6
+
+
+def every_chunked_estimator():
+    """The estimators with a chunk, whatever runs their forwards."""
+    return [
+        *(EarlyExitEntropy(POSTFIX, guard=False), AnswerLikelihood(POSTFIX, guard=False), NextTokenEntropy()),
+        *(AnswerEntropy(POSTFIX, candidates=((6,), (7, 8)), guard=False), OARPerturbation(POSTFIX, replacement_id=0)),
+        LeaveOut(EveryTokens(1), guard=False),
+    ]
+
+
+@pytest.mark.parametrize("estimator", every_chunked_estimator(), ids=lambda each: type(each).__name__)
+def test_every_estimator_with_a_chunk_halves_it_where_memory_runs_out(estimator):
+    model, sample = tiny_model("llama").double(), rollout()
+    expected, largest = estimator.probe(model, sample), []
+    watch = model.register_forward_pre_hook(lambda _, __, given: largest.append(wanted(given)), with_kwargs=True)
+    estimator.probe(model, sample)
+    watch.remove()
+    limit, failures = max(largest) - 1, []
+
+    def scarce(_, __, given):
+        if wanted(given) > limit:
+            failures.append(wanted(given))
+            raise torch.OutOfMemoryError("too much")
+
+    model.register_forward_pre_hook(scarce, with_kwargs=True)
+    torch.testing.assert_close(estimator.probe(model, sample), expected, atol=1e-9, rtol=0)
+    assert failures
+
+
+def wanted(given):
+    """How many logits a forward is asked for."""
+    kept = given.get("logits_to_keep", given["input_ids"].shape[1])
+    return len(given["input_ids"]) * (len(kept) if isinstance(kept, torch.Tensor) else kept)
 
 
 def test_the_memory_left_in_a_container(tmp_path):

@@ -19,14 +19,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from iapo.ops.random_state import capture_rng, restore_rng
 from iapo.training.checkpoints import folder as folder_module
 from iapo.training.checkpoints.checkpoint import (
+    FORMAT,
     TrainingState,
     checkpoints,
     latest_checkpoint,
     load_checkpoint,
     save_checkpoint,
 )
-from iapo.training.checkpoints.folder import DamagedCheckpointError, is_plain, write_folder
+from iapo.training.checkpoints.folder import DamagedCheckpointError, is_plain, verify_folder, write_folder
 from iapo.training.checkpoints.reproducibility import differences
+from iapo.training.configuration.settings import PolicySource
 
 
 def test_resumed_run_repeats_the_other_bit_for_bit(tmp_path: Path) -> None:
@@ -179,6 +181,39 @@ def test_missing_generator_and_missing_tensor_are_refused(run: Path) -> None:
         rewrite_manifest(run / "checkpoint-2", lambda content: None)
         with pytest.raises(ValueError, match=message):
             load_checkpoint(run)
+
+
+def test_every_generator_that_is_captured_is_wanted_back() -> None:
+    for name in ("python", "torch", "numpy"):
+        rng = {kind: state for kind, state in capture_rng().items() if kind != name}
+        with pytest.raises(ValueError, match=rf"rng: the states of \['{name}'\] are missing"):
+            TrainingState({"lr": 0.1}, {}, {}, rng=rng)
+
+
+def test_a_folder_under_another_steps_name_is_refused(run: Path) -> None:
+    (run / "checkpoint-2").rename(run / "checkpoint-9")
+    with pytest.raises(ValueError, match=r"checkpoint-9: its state is of step 2, .* name it checkpoint-2"):
+        load_checkpoint(run, override=True)
+
+
+def test_a_policy_that_is_a_damaged_checkpoint_is_refused(run: Path, tmp_path: Path) -> None:
+    newest, link = run / "checkpoint-2", tmp_path / "link"
+    link.symlink_to(newest)
+    PolicySource(model=str(link)).load()
+    path = newest / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    for name in (newest, link):
+        with pytest.raises(DamagedCheckpointError, match=r"model.safetensors: is damaged"):
+            PolicySource(model=str(name)).load()
+
+
+@pytest.mark.parametrize("found", [0, -3, True])
+def test_a_format_that_never_was_is_refused(run: Path, found: object) -> None:
+    rewrite_manifest(run / "checkpoint-2", lambda content: content.update(format=found))
+    with pytest.raises(ValueError, match=f"format is {found}"):
+        verify_folder(run / "checkpoint-2", FORMAT)
 
 
 def test_differences_are_listed_field_by_field(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
