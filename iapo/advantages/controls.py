@@ -83,7 +83,7 @@ class PermutedInformation(ReplacedInformation):
         self, information: Float[Tensor, "batch token"], mask: Bool[Tensor, "batch token"]
     ) -> Float[Tensor, "batch token"]:
         """The information of each row's masked tokens in a random order."""
-        draws = torch.rand(mask.shape).to(mask.device).masked_fill(~mask, torch.inf)
+        draws = torch.rand(mask.shape, dtype=torch.float32).to(mask.device).masked_fill(~mask, torch.inf)
         places = (~mask).long().argsort(dim=1, stable=True)
         return torch.zeros_like(information).scatter(
             1, places, information.gather(1, draws.argsort(dim=1, stable=True))
@@ -120,7 +120,7 @@ class RandomInformation(ReplacedInformation):
     ) -> Float[Tensor, "batch token"]:
         """Normal values with the moments of each row's masked tokens."""
         mean, std = masked_mean(information, mask, 1), masked_std(information, mask, 1)
-        draws = torch.randn(mask.shape).to(mask.device, information.dtype)
+        draws = torch.randn(mask.shape, dtype=torch.float32).to(mask.device, information.dtype)
         return (mean[:, None] + std[:, None] * draws).masked_fill(~mask, 0)
 
 

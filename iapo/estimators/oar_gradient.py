@@ -130,7 +130,7 @@ def noisy_embeddings(
     def add(_: nn.Module, __: Any, output: Tensor) -> Tensor:
         clean = output.detach()
         generator = torch.Generator().manual_seed(seed)
-        added = noise * torch.randn(len(places), clean.shape[-1], generator=generator)
+        added = noise * torch.randn(len(places), clean.shape[-1], generator=generator, dtype=torch.float32)
         noisy = clean.index_add(1, places, added.to(clean)[None]).requires_grad_()
         seen.append((clean, noisy))
         return noisy

@@ -76,8 +76,8 @@ def apart_rng() -> Iterator[None]:
     finally:
         if not torch.equal(torch.get_rng_state(), before[0]):
             torch.set_rng_state(before[0])
-            torch.rand(1)
+            torch.rand(1, dtype=torch.float32)
         for device, state in zip(devices, before[1], strict=True):
             if not torch.equal(torch.cuda.get_rng_state(device), state):
                 torch.cuda.set_rng_state(state, device)
-                torch.rand(1, device=f"cuda:{device}")
+                torch.rand(1, dtype=torch.float32, device=f"cuda:{device}")

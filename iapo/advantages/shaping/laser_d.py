@@ -105,4 +105,5 @@ class LaserD(RewardShaping):
         """The rewards plus the bonus of correct completions within the target, and of wrong ones beyond it."""
         correct = rewards > self.correct_above
         within = lengths <= laser_targets(correct, group_ids, lengths, self.thresholds, self.expected_correct)
-        return rewards + self.weight * (correct & within) + self.exploring_weight * (~correct & ~within)
+        bonus = self.weight * (correct & within).to(rewards.dtype)
+        return rewards + bonus + self.exploring_weight * (~correct & ~within).to(rewards.dtype)

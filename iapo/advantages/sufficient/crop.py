@@ -121,7 +121,7 @@ class Crop(PrefixRule):
         completion_mask: Bool[Tensor, "batch token"],
     ) -> Float[Tensor, "batch token"]:
         """What the token behind the measured ones gets."""
-        share = cropped.sum(1) / curve.mask.sum(1).clamp(min=1)
+        share = cropped.sum(1).float() / curve.mask.sum(1).clamp(min=1)
         paid = self.closing_weight * torch.where(found, share, -1)
         _, last = first_and_last(curve.measured)
         closes = torch.arange(completion_mask.shape[1], device=last.device) == last[:, None]

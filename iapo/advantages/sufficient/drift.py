@@ -66,10 +66,11 @@ class Drift(PrefixRule):
         curve = curve_of(inputs)
         there = is_there(curve.values, curve.measured, self.threshold)
         steps = steps_by(inputs, curve.mask, self.step, self.after_ids)
-        sign = torch.where(steps.spread(there.gather(1, steps.ends)), 1.0, -1.0)
+        right = steps.spread(there.gather(1, steps.ends))
         output = self.assign_outcome(inputs)
         terms = dict(output.terms or {"outcome": output.advantages})
         counted = curve.mask & output.loss_mask
-        terms["drift"] = (self.weight * sign).masked_fill(~counted, 0).to(output.advantages.dtype)
+        sign = torch.where(right, 1, -1).to(output.advantages.dtype)
+        terms["drift"] = (self.weight * sign).masked_fill(~counted, 0)
         metrics = output.metrics | describe_prefix(sufficient_prefix(there, curve.measured), curve)
         return AdvantageOutput(output.advantages + terms["drift"], output.loss_mask, metrics, terms)

@@ -95,7 +95,7 @@ class FirstCorrectChunk(PrefixRule):
         reached_in = reached_step(length, found, steps)
         there = (found & self.applies(inputs.rewards))[:, None]
         begins, size = steps.spread(steps.begins), steps.spread(steps.ends - steps.begins)
-        position = torch.arange(curve.mask.shape[1], device=begins.device) - begins
+        position = (torch.arange(curve.mask.shape[1], device=begins.device) - begins).to(inputs.rewards.dtype)
         charge = self.behind * (1 - self.decay * position / (size - 1).clamp(min=1))
         index = steps.index
         delta = torch.where(index < reached_in, self.before, torch.where(index == reached_in, self.first, -charge))

@@ -95,8 +95,8 @@ class TailPenalty(PrefixRule):
         prefix = sufficient_prefix(there, curve.measured)
         tail = behind_prefix(prefix.length, prefix.stays & self.applies(inputs.rewards), curve.mask)
         if self.paid_by == "completion":
-            share = tail.sum(1) / curve.mask.sum(1).clamp(min=1)
-            inputs = dataclasses.replace(inputs, rewards=inputs.rewards - self.weight * share.to(inputs.rewards.dtype))
+            share = tail.sum(1).to(inputs.rewards.dtype) / curve.mask.sum(1).clamp(min=1)
+            inputs = dataclasses.replace(inputs, rewards=inputs.rewards - self.weight * share)
         output = self.assign_outcome(inputs)
         metrics = output.metrics | describe_prefix(prefix, curve)
         if self.paid_by == "completion":
