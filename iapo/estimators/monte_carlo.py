@@ -13,6 +13,7 @@ from iapo.estimators.answer_counts import Answer, AnswerCounts
 from iapo.estimators.asked import asking_ids, scored_ids
 from iapo.estimators.packed import check_ids, needed_probes
 from iapo.interfaces import MIEstimator, Sampler
+from iapo.ops.padding import unpad_rows
 from iapo.types import Rollout
 
 
@@ -151,7 +152,9 @@ class MonteCarloInformation(MIEstimator):
             raise ValueError("at: is True beyond the end of a completion")
         where = [(row, probe) for row, probe in at.nonzero().tolist()]
         asking = asking_ids(rollout, self.postfix_ids) if self.answers == "forced" else [()] * batch
-        prefixes = [[*self._prefix(rollout, row, probe), *asking[row]] for row, probe in where]
+        prompts = unpad_rows(rollout.prompt_ids, rollout.prompt_mask)
+        completions = unpad_rows(rollout.completion_ids, rollout.completion_mask)
+        prefixes = [[*prompts[row], *completions[row][:probe], *asking[row]] for row, probe in where]
         own = list(zip(scored_ids(rollout), self._own(rollout), strict=True))
         sampler = self.sampler(model)
         step = self.max_prompts or max(1, len(where))
@@ -175,10 +178,6 @@ class MonteCarloInformation(MIEstimator):
             return counts.entropy_errors()
         return counts.log_likelihood_errors(read_answers(rollout, "rollout"))
 
-    def _prefix(self, rollout: Rollout, row: int, probe: int) -> list[int]:
-        prompt = rollout.prompt_ids[row, rollout.prompt_mask[row]].tolist()
-        return [*prompt, *rollout.completion_ids[row, :probe].tolist()]
-
     def _own(self, rollout: Rollout) -> list[Answer]:
         """The answers that the rollout's exits ask about; they count as what they are, however a tag's token is cut."""
         return [()] * len(rollout) if rollout.answer_ids is None else read_answers(rollout, "rollout")
@@ -186,8 +185,8 @@ class MonteCarloInformation(MIEstimator):
     def _answers(self, sampled: Rollout, own: Sequence[tuple[Answer, Answer]]) -> list[Answer]:
         if self.answers == "continued":
             return read_answers(sampled, "what the sampler returned")
-        rows = zip(sampled.completion_ids.tolist(), sampled.completion_lengths.tolist(), own, strict=True)
-        return [self._forced_answer(tuple(ids[:length][: self.max_answer_tokens]), *each) for ids, length, each in rows]
+        rows = zip(unpad_rows(sampled.completion_ids, sampled.completion_mask), own, strict=True)
+        return [self._forced_answer(tuple(ids[: self.max_answer_tokens]), *each) for ids, each in rows]
 
     def _forced_answer(self, ids: Answer, scored: Answer, answer: Answer) -> Answer:
         """The tokens before the first closing or end of sequence; the row's own answer where its exit was sampled."""
@@ -211,8 +210,7 @@ def read_answers(rollout: Rollout, name: str) -> list[Answer]:
     """
     if rollout.answer_ids is None or rollout.answer_mask is None:
         raise ValueError(f"{name}: want answer_ids, the answers to be counted or asked about, got None")
-    lengths = rollout.answer_mask.sum(1).tolist()
-    return [tuple(ids[:length]) for ids, length in zip(rollout.answer_ids.tolist(), lengths, strict=True)]
+    return [tuple(ids) for ids in unpad_rows(rollout.answer_ids, rollout.answer_mask)]
 
 
 def measure_sign(measure: str) -> int:

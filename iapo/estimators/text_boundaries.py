@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from iapo.estimators.boundaries import Boundaries
+from iapo.ops.padding import unpad_rows
 from iapo.rollout.text import token_pieces
 from iapo.styles import Steps
 from iapo.types import Rollout
@@ -34,9 +35,8 @@ class TextBoundaries(Boundaries):
         """``True`` at the prefixes at whose end a step ends; entry ``t`` has seen ``t`` tokens."""
         batch, token = rollout.completion_ids.shape
         found = torch.zeros(batch, token + 1, dtype=torch.bool)
-        lengths = rollout.completion_lengths.tolist()
-        for row, (ids, length) in enumerate(zip(rollout.completion_ids.tolist(), lengths, strict=True)):
-            found[row, self.ends(ids[:length])] = True
+        for row, ids in enumerate(unpad_rows(rollout.completion_ids, rollout.completion_mask)):
+            found[row, self.ends(ids)] = True
         return found.to(rollout.completion_ids.device)
 
     def ends(self, ids: list[int]) -> list[int]:
