@@ -49,7 +49,7 @@ from iapo.estimators import (
     Refined,
 )
 from iapo.estimators.answer_counts import AnswerCounts
-from iapo.estimators.monte_carlo import read_answers
+from iapo.estimators.asked import read_answers
 from iapo.estimators.packed import (
     Block,
     fill_cache,
@@ -159,7 +159,7 @@ def sample_truths(setting: Setting, rollout: Rollout, at: Tensor, samples: int, 
     whole = AnswerCounts(
         {place: halves[0].probes[place] + halves[1].probes[place] for place in halves[0].probes}, halves[0].shape
     )
-    answers = read_answers(rollout, "rollout")
+    answers = read_answers(rollout)
     return {
         "entropy": Truth(whole.entropies(), whole.entropy_errors(), (halves[0].entropies(), halves[1].entropies())),
         "likelihood": Truth(

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from iapo.estimators.answer_counts import Answer, AnswerCounts
-from iapo.estimators.asked import asking_ids, scored_ids
+from iapo.estimators.asked import asking_ids, read_answers, split_exits
 from iapo.estimators.packed import check_ids, needed_probes
 from iapo.interfaces import MIEstimator, Sampler
 from iapo.ops.padding import unpad_rows
@@ -124,7 +124,7 @@ class MonteCarloInformation(MIEstimator):
         """``H_t`` or ``log p_t(y)`` in nats at every probe that a difference will read, 0 elsewhere."""
         at = needed_probes(rollout)
         if self.measure == "likelihood":
-            asked = torch.tensor([bool(answer) for answer in read_answers(rollout, "rollout")], device=at.device)
+            asked = torch.tensor([bool(answer) for answer in read_answers(rollout)], device=at.device)
             at = at & asked.reshape(-1, 1)
         return self.values(self.distributions(model, rollout, at), rollout).to(at.device, torch.float32)
 
@@ -155,7 +155,9 @@ class MonteCarloInformation(MIEstimator):
         prompts = unpad_rows(rollout.prompt_ids, rollout.prompt_mask)
         completions = unpad_rows(rollout.completion_ids, rollout.completion_mask)
         prefixes = [[*prompts[row], *completions[row][:probe], *asking[row]] for row, probe in where]
-        own = list(zip(scored_ids(rollout), self._own(rollout), strict=True))
+        # The answers that the exits ask about: they count as what they are, however the token of a tag is cut.
+        answers = [()] * batch if rollout.answer_ids is None else read_answers(rollout)
+        own = [(scored, answer) for (_, scored), answer in zip(split_exits(rollout), answers, strict=True)]
         sampler = self.sampler(model)
         step = self.max_prompts or max(1, len(where))
         probes: dict[tuple[int, int], Counter[Answer]] = {probe: Counter() for probe in where}
@@ -170,17 +172,13 @@ class MonteCarloInformation(MIEstimator):
         """The probes of `distributions`' counts by ``measure``; nats, float64, on the CPU."""
         if self.measure == "entropy":
             return counts.entropies()
-        return counts.log_likelihoods(read_answers(rollout, "rollout"))
+        return counts.log_likelihoods(read_answers(rollout))
 
     def standard_errors(self, counts: AnswerCounts, rollout: Rollout) -> Float[Tensor, "batch probe"]:
         """The standard error of each of `values`; see `iapo.estimators.answer_counts` for the formulas."""
         if self.measure == "entropy":
             return counts.entropy_errors()
-        return counts.log_likelihood_errors(read_answers(rollout, "rollout"))
-
-    def _own(self, rollout: Rollout) -> list[Answer]:
-        """The answers that the rollout's exits ask about; they count as what they are, however a tag's token is cut."""
-        return [()] * len(rollout) if rollout.answer_ids is None else read_answers(rollout, "rollout")
+        return counts.log_likelihood_errors(read_answers(rollout))
 
     def _answers(self, sampled: Rollout, own: Sequence[tuple[Answer, Answer]]) -> list[Answer]:
         if self.answers == "continued":
@@ -200,17 +198,6 @@ class MonteCarloInformation(MIEstimator):
             if token in self.eos_ids or (size and ids[position : position + size] == self.closing_ids)
         )
         return ids[: next(ends, len(ids))]
-
-
-def read_answers(rollout: Rollout, name: str) -> list[Answer]:
-    """The answers that a rollout holds, one a row, empty where there is none; ``name`` is for the error.
-
-    Raises:
-        ValueError: a rollout without ``answer_ids``.
-    """
-    if rollout.answer_ids is None or rollout.answer_mask is None:
-        raise ValueError(f"{name}: want answer_ids, the answers to be counted or asked about, got None")
-    return [tuple(ids) for ids in unpad_rows(rollout.answer_ids, rollout.answer_mask)]
 
 
 def measure_sign(measure: str) -> int:

@@ -13,7 +13,7 @@ from tolerances import rounding
 
 from iapo import Rollout
 from iapo.estimators import AnswerEntropy, UnsupportedModelError
-from iapo.estimators.candidates import group_answers
+from iapo.estimators.candidates import known_candidates
 from iapo.estimators.packed import Block, needed_probes, probe_prefixes, repeat_ids
 from iapo.policy.logprobs import entropy
 from iapo.testing import rollouts
@@ -110,7 +110,8 @@ def test_one_candidate_has_no_entropy(rollout, answer):
 @given(rollout=rollouts())
 @settings(max_examples=20, deadline=None)
 def test_groups_keep_their_own_answers(rollout):
-    assert [sorted(answers) for answers in group_answers(rollout)] == naive_groups(rollout)
+    known = known_candidates(rollout)
+    assert [sorted(known[group]) for group in rollout.group_ids.tolist()] == naive_groups(rollout)
 
 
 def test_nothing_to_ask_about():
