@@ -11,8 +11,9 @@ from iapo.advantages.normalization import Center, Scale, normalize
 from iapo.advantages.parameters import check_choice, check_length, check_weights
 from iapo.advantages.sufficient.curve import Curve, curve_of
 from iapo.advantages.sufficient.rule import PrefixRule
-from iapo.advantages.sufficient.steps import Ids, Steps, steps_by
+from iapo.advantages.sufficient.steps import Ids, steps_by
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.steps import Steps
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 
@@ -43,7 +44,7 @@ class RecordGain(PrefixRule):
         ValueError: a weight that is negative or not finite, a ``step`` below 1, an unknown choice.
 
     Example:
-        >>> from iapo.advantages.sufficient.steps import steps_of
+        >>> from iapo.ops.steps import steps_of
         >>> values = torch.tensor([[-4.0, -2.0, -3.0, -1.0]])
         >>> curve = Curve(values, torch.ones(1, 3, dtype=torch.bool), torch.ones(1, 4, dtype=torch.bool))
         >>> record_gains(curve, steps_of(curve.mask, 1))
