@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from iapo.advantages.parameters import check_choice
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_choice
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 Over = Literal["tokens", "completions"]

@@ -12,10 +12,11 @@ from torch import Tensor
 from iapo.advantages.credit import information_to_go
 from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.normalization import Center, Scale, normalize
-from iapo.advantages.parameters import check_choice, check_length, check_weights, now
-from iapo.advantages.schedules import Schedule, weight_at
+from iapo.advantages.parameters import check_length, check_weights
+from iapo.advantages.schedules import Schedule, resolved_weight, weight_at
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_choice
 from iapo.ops.groups import first_of_groups, group_mean
 from iapo.ops.masked import masked_mean
 from iapo.types import AdvantageInputs, AdvantageOutput, TokenSignals
@@ -172,7 +173,7 @@ class InformationAware(WrappingAssigner):
 
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
         """The outcome's advantages plus the terms that have a weight."""
-        alpha, beta, signals = now("alpha", self.alpha), now("beta", self.beta), inputs.signals
+        alpha, beta, signals = resolved_weight("alpha", self.alpha), resolved_weight("beta", self.beta), inputs.signals
         output = self.assign_outcome(inputs)
         terms, metrics = {"outcome": output.advantages}, dict(output.metrics)
         if alpha and signals.information is not None:

@@ -10,9 +10,9 @@ from iapo.estimators.packed import all_reduce_max, fill_cache, longest_prefix, n
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.estimators.refined import interpolate
 from iapo.estimators.wrapping import WrappingEstimator
+from iapo.ops.checks import check_choice
 from iapo.ops.sufficient_prefix import (
     RelativeTo,
-    check_relative_to,
     check_threshold,
     first_and_last,
     is_there,
@@ -81,7 +81,7 @@ class Bisected(WrappingEstimator):
 
     def __post_init__(self) -> None:
         check_threshold(self.threshold)
-        check_relative_to(self.relative_to)
+        check_choice("relative_to", self.relative_to, RelativeTo)
         if self.checks < 0:
             raise ValueError(f"checks: got {self.checks}, want a number of at least 0")
 

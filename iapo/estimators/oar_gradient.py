@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from iapo.estimators.forced_text import ForcedText, Measure, answer_change, answer_logits, forced_texts, idle_text
 from iapo.estimators.packed import all_reduce_max, check_ids
 from iapo.interfaces import MIEstimator
+from iapo.ops.checks import check_choice
 from iapo.policy.forward import UnsupportedModelError, inference_mode, unwrap
 from iapo.policy.logprobs import check_temperature
 from iapo.types import Rollout
@@ -71,8 +72,7 @@ class OARGradient(MIEstimator):
 
     def __post_init__(self) -> None:
         check_ids("postfix_ids", self.postfix_ids)
-        if self.measure not in get_args(Measure):
-            raise ValueError(f"measure: got {self.measure!r}, want one of {', '.join(get_args(Measure))}")
+        check_choice("measure", self.measure, Measure)
         if not 0 <= self.noise < float("inf"):
             raise ValueError(f"noise: got {self.noise}, want a finite number of at least 0")
         check_temperature(self.temperature)

@@ -1,4 +1,6 @@
-"""Checks that several parts make of what they are given: its kind, its device, and that its numbers are finite."""
+"""Checks that several parts make of what they are given: its kind, its device, that its numbers are finite."""
+
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,12 @@ def named_kind(part: object) -> str:
         ('a int', 'the class int')
     """
     return f"the class {part.__name__}" if isinstance(part, type) else f"a {type(part).__name__}"
+
+
+def check_choice(name: str, value: str, choices: Any) -> None:
+    """Raise ``ValueError`` unless ``value`` is one of the strings of the ``Literal`` ``choices``."""
+    if value not in get_args(choices):
+        raise ValueError(f"{name}: got {value!r}, want one of {', '.join(get_args(choices))}")
 
 
 def check_returned(component: object, hook: str, returned: object, kind: type) -> None:

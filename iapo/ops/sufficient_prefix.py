@@ -1,7 +1,7 @@
 """The sufficient prefix: where the answer is first there, and from where on it stays."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -100,12 +100,6 @@ def check_threshold(threshold: float) -> None:
     """Raise ``ValueError`` unless ``threshold`` is above 0 and at most 1."""
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold: got {threshold}, want a number above 0, at most 1")
-
-
-def check_relative_to(relative_to: str) -> None:
-    """Raise ``ValueError`` unless ``relative_to`` is one of `RelativeTo`."""
-    if relative_to not in get_args(RelativeTo):
-        raise ValueError(f"relative_to: got {relative_to!r}, want one of {', '.join(get_args(RelativeTo))}")
 
 
 def behind_prefix(

@@ -8,16 +8,16 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.advantages.group_relative import GroupRelative
-from iapo.advantages.parameters import check_choice, check_weights
+from iapo.advantages.parameters import check_weights
 from iapo.advantages.sufficient.curve import Curve, curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_choice
 from iapo.ops.groups import group_max
 from iapo.ops.sufficient_prefix import (
     Anchor,
     RelativeTo,
     behind_prefix,
-    check_relative_to,
     check_threshold,
     first_and_last,
     is_there,
@@ -87,7 +87,7 @@ class Crop(PrefixRule):
     def __post_init__(self) -> None:
         check_weights(length_weight=self.length_weight, closing_weight=self.closing_weight)
         check_threshold(self.threshold)
-        check_relative_to(self.relative_to)
+        check_choice("relative_to", self.relative_to, RelativeTo)
         check_choice("anchor", self.anchor, Anchor)
 
     def applies(self, rewards: Float[Tensor, " batch"]) -> Bool[Tensor, " batch"]:

@@ -7,11 +7,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.advantages.group_relative import GroupRelative
-from iapo.advantages.parameters import check_choice, check_length, check_weights
+from iapo.advantages.parameters import check_length, check_weights
 from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.advantages.sufficient.steps import Ids, steps_by
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_choice
 from iapo.ops.steps import Steps
 from iapo.ops.sufficient_prefix import Anchor, check_threshold, is_there, sufficient_prefix
 from iapo.types import AdvantageInputs, AdvantageOutput

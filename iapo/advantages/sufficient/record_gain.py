@@ -8,11 +8,12 @@ from torch import Tensor
 
 from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.normalization import Center, Scale, normalize
-from iapo.advantages.parameters import check_choice, check_length, check_weights
+from iapo.advantages.parameters import check_length, check_weights
 from iapo.advantages.sufficient.curve import Curve, curve_of
 from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.advantages.sufficient.steps import Ids, steps_by
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_choice
 from iapo.ops.steps import Steps
 from iapo.types import AdvantageInputs, AdvantageOutput
 

@@ -8,14 +8,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.advantages.group_relative import GroupRelative
-from iapo.advantages.parameters import check_choice, check_weights
+from iapo.advantages.parameters import check_weights
 from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_choice
 from iapo.ops.sufficient_prefix import (
     RelativeTo,
     behind_prefix,
-    check_relative_to,
     check_threshold,
     is_there,
     sufficient_prefix,
@@ -80,7 +80,7 @@ class TailPenalty(PrefixRule):
     def __post_init__(self) -> None:
         check_weights(weight=self.weight)
         check_threshold(self.threshold)
-        check_relative_to(self.relative_to)
+        check_choice("relative_to", self.relative_to, RelativeTo)
         check_choice("applies_to", self.applies_to, AppliesTo)
         check_choice("paid_by", self.paid_by, PaidBy)
 

@@ -8,10 +8,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.advantages.normalization import Scale
-from iapo.advantages.parameters import check_choice, check_length
+from iapo.advantages.parameters import check_length
 from iapo.advantages.sufficient.curve import curve_of
 from iapo.advantages.sufficient.steps import Ids, read_by, steps_by
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_choice
 from iapo.ops.groups import group_sum
 from iapo.types import AdvantageInputs, AdvantageOutput
 
