@@ -38,13 +38,14 @@ def laser_targets(
     """
     _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
     solved = group_sum(correct.double(), group, size).long()
-    difficulty = (3 * solved >= size).long() + (3 * solved >= 2 * size).long()
+    difficulty = (3 * solved >= size).long() + (3 * solved >= 2 * size).long()  # 2: easy, 1: medium, 0: hard
     sure = torch.where(difficulty > 0, difficulty * size // 3, 1)[group]
-    same = difficulty[group][:, None] == difficulty[group]
+    difficulty, levels = difficulty[group], torch.arange(3, device=lengths.device)
+    same = group_sum(torch.ones_like(lengths), difficulty, levels)[difficulty]
     targets = torch.full_like(lengths, int(lengths.max()) if len(lengths) else 0)
     for threshold in sorted(thresholds, reverse=True):
-        within = (same & (lengths <= threshold)).sum(1)
-        targets[(within * sure >= expected_correct * same.sum(1)) & (targets > threshold)] = threshold
+        within = group_sum((lengths <= threshold).long(), difficulty, levels)[difficulty]
+        targets[(within * sure >= expected_correct * same) & (targets > threshold)] = threshold
     return targets
 
 
