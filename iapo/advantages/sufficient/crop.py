@@ -11,6 +11,7 @@ from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.sufficient.curve import Curve, curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
+from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.checks import check_choice
 from iapo.ops.groups import group_max
@@ -108,9 +109,9 @@ class Crop(PrefixRule):
         output = self.assign_outcome(dataclasses.replace(inputs, rewards=inputs.rewards + self.length_weight * shorter))
         loss_mask = output.loss_mask & ~cropped
         closing = self._closing(curve, found, cropped, inputs.completion_mask) * correct[:, None]
-        terms = dict(output.terms or {"outcome": output.advantages}) | {"closing": closing.to(output.advantages.dtype)}
-        terms = {name: term.masked_fill(~loss_mask, 0) for name, term in terms.items()}
-        advantages = (output.advantages + terms["closing"]).masked_fill(~loss_mask, 0)
+        output = add_term(output, "closing", closing)
+        terms = {name: term.masked_fill(~loss_mask, 0) for name, term in (output.terms or {}).items()}
+        advantages = output.advantages.masked_fill(~loss_mask, 0)
         return AdvantageOutput(advantages, loss_mask, output.metrics | describe_prefix(prefix, curve), terms)
 
     def _closing(

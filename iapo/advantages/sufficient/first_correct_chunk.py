@@ -1,5 +1,6 @@
 """Pay the chunk in which the answer is first there, charge those behind it (DECS)."""
 
+import dataclasses
 from dataclasses import dataclass, field
 
 import torch
@@ -11,6 +12,7 @@ from iapo.advantages.parameters import check_length, check_weights
 from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.advantages.sufficient.steps import Ids, steps_by
+from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.checks import check_choice
 from iapo.ops.steps import Steps
@@ -101,12 +103,8 @@ class FirstCorrectChunk(PrefixRule):
         charge = self.behind * (1 - self.decay * position / (size - 1).clamp(min=1))
         index = steps.index
         delta = torch.where(index < reached_in, self.before, torch.where(index == reached_in, self.first, -charge))
-        output = self.assign_outcome(inputs)
-        terms = dict(output.terms or {"outcome": output.advantages})
-        counted = there & curve.mask & output.loss_mask
-        terms["chunks"] = delta.masked_fill(~counted, 0).to(output.advantages.dtype)
-        metrics = output.metrics | describe_prefix(prefix, curve)
-        return AdvantageOutput(output.advantages + terms["chunks"], output.loss_mask, metrics, terms)
+        output = add_term(self.assign_outcome(inputs), "chunks", delta.masked_fill(~(there & curve.mask), 0))
+        return dataclasses.replace(output, metrics=output.metrics | describe_prefix(prefix, curve))
 
 
 def reached_step(

@@ -12,6 +12,7 @@ from iapo.advantages.parameters import check_length, check_weights
 from iapo.advantages.sufficient.curve import Curve, curve_of
 from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.advantages.sufficient.steps import Ids, steps_by
+from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.checks import check_choice
 from iapo.ops.steps import Steps
@@ -74,10 +75,8 @@ class RecordGain(PrefixRule):
         steps = steps_by(inputs, curve.mask, self.step, self.after_ids)
         gains = steps.spread(record_gains(curve, steps))
         output = self.assign_outcome(inputs)
-        terms = dict(output.terms or {"outcome": output.advantages})
         term = self.weight * normalize(gains, curve.mask & output.loss_mask, inputs.group_ids, self.center, self.scale)
-        terms["record"] = term.to(output.advantages.dtype)
-        return AdvantageOutput(output.advantages + terms["record"], output.loss_mask, output.metrics, terms)
+        return add_term(output, "record", term)
 
 
 def record_gains(curve: Curve, steps: Steps) -> Float[Tensor, "batch step"]:

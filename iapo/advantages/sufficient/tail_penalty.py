@@ -11,6 +11,7 @@ from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
+from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.checks import check_choice
 from iapo.ops.sufficient_prefix import (
@@ -98,9 +99,6 @@ class TailPenalty(PrefixRule):
             share = tail.sum(1).to(inputs.rewards.dtype) / curve.mask.sum(1).clamp(min=1)
             inputs = dataclasses.replace(inputs, rewards=inputs.rewards - self.weight * share)
         output = self.assign_outcome(inputs)
-        metrics = output.metrics | describe_prefix(prefix, curve)
-        if self.paid_by == "completion":
-            return dataclasses.replace(output, metrics=metrics)
-        terms = dict(output.terms or {"outcome": output.advantages})
-        terms["tail"] = -self.weight * (tail & output.loss_mask).to(output.advantages.dtype)
-        return AdvantageOutput(output.advantages + terms["tail"], output.loss_mask, metrics, terms)
+        if self.paid_by == "tail":
+            output = add_term(output, "tail", -self.weight * tail.to(inputs.rewards.dtype))
+        return dataclasses.replace(output, metrics=output.metrics | describe_prefix(prefix, curve))
