@@ -14,7 +14,6 @@ from iapo.estimators.packed import (
     CheckedModels,
     PrefixCache,
     Reduce,
-    all_reduce_max,
     check_chunk,
     check_ids,
     check_vocabulary,
@@ -22,6 +21,7 @@ from iapo.estimators.packed import (
 )
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.policy.logprobs import at_temperature, check_temperature, entropy
+from iapo.policy.ranks import all_reduce_max
 from iapo.types import Rollout
 
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from iapo.estimators.packed import all_reduce_max, fill_cache, longest_prefix, needed_probes, packable_attention
+from iapo.estimators.packed import fill_cache, longest_prefix, needed_probes, packable_attention
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.estimators.refined import interpolate
 from iapo.estimators.wrapping import WrappingEstimator
@@ -19,6 +19,7 @@ from iapo.ops.sufficient_prefix import (
     sufficient_prefix,
 )
 from iapo.policy.forward import inference_mode
+from iapo.policy.ranks import all_reduce_max
 from iapo.types import Rollout
 
 

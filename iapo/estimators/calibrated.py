@@ -12,7 +12,6 @@ from iapo.estimators.packed import (
     MAX_LOGITS,
     Block,
     PrefixCache,
-    all_reduce_max,
     check_positions,
     fill_cache,
     longest_prefix,
@@ -24,6 +23,7 @@ from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.estimators.wrapping import WrappingEstimator
 from iapo.policy.forward import UnsupportedModelError, inference_mode, sharded, unwrap
 from iapo.policy.logprobs import token_logprobs
+from iapo.policy.ranks import all_reduce_max
 from iapo.types import Rollout
 
 

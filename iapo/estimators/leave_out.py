@@ -14,7 +14,6 @@ from iapo.estimators.packed import (
     Block,
     CheckedModels,
     PrefixCache,
-    all_reduce_max,
     check_chunk,
     fill_cache_and_score,
     packable_attention,
@@ -24,6 +23,7 @@ from iapo.estimators.spans import SpanRuns, runs_of_spans
 from iapo.interfaces import MIEstimator
 from iapo.policy.forward import inference_mode, unwrap
 from iapo.policy.logprobs import check_prompts, check_temperature, token_logprobs
+from iapo.policy.ranks import all_reduce_max
 from iapo.types import Rollout
 
 _GUARDED = 8

@@ -13,13 +13,13 @@ from iapo.estimators.packed import (
     Block,
     CheckedModels,
     PrefixCache,
-    all_reduce_max,
     check_chunk,
     check_ids,
     probe_prefixes,
 )
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.policy.logprobs import check_temperature, token_logprobs
+from iapo.policy.ranks import all_reduce_max
 from iapo.rollout.continuation import continuation_ids
 from iapo.types import Rollout
 

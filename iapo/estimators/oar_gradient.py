@@ -10,11 +10,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from iapo.estimators.forced_text import ForcedText, Measure, answer_change, answer_logits, forced_texts, idle_text
-from iapo.estimators.packed import all_reduce_max, check_ids
+from iapo.estimators.packed import check_ids
 from iapo.interfaces import MIEstimator
 from iapo.ops.checks import check_choice
 from iapo.policy.forward import UnsupportedModelError, inference_mode, unwrap
 from iapo.policy.logprobs import check_temperature
+from iapo.policy.ranks import all_reduce_max
 from iapo.types import Rollout
 
 

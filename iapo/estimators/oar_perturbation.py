@@ -7,11 +7,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from iapo.estimators.forced_text import ForcedText, Measure, answer_change, answer_logits, forced_texts, idle_text
-from iapo.estimators.packed import MAX_LOGITS, all_reduce_max, check_chunk, check_ids, check_vocabulary
+from iapo.estimators.packed import MAX_LOGITS, check_chunk, check_ids, check_vocabulary
 from iapo.interfaces import MIEstimator
 from iapo.ops.checks import check_choice
 from iapo.policy.forward import inference_mode, unwrap
 from iapo.policy.logprobs import check_temperature
+from iapo.policy.ranks import all_reduce_max
 from iapo.types import Rollout
 
 

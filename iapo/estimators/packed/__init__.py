@@ -12,7 +12,6 @@ from iapo.estimators.packed.memory import MAX_LOGITS
 from iapo.estimators.packed.packing import Reduce, check_positions, packed_logits, probe_prefixes, run_blocks
 from iapo.estimators.packed.prefix_cache import PrefixCache, fill_cache, fill_cache_and_score
 from iapo.estimators.packed.prefixes import longest_prefix, needed_probes
-from iapo.policy.ranks import all_reduce_max
 
 __all__ = [
     "MAX_LOGITS",
@@ -20,7 +19,6 @@ __all__ = [
     "CheckedModels",
     "PrefixCache",
     "Reduce",
-    "all_reduce_max",
     "check_chunk",
     "check_ids",
     "check_positions",
