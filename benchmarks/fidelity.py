@@ -57,7 +57,6 @@ from iapo.estimators.packed import (
     needed_probes,
     packable_attention,
     probe_prefixes,
-    repeat_ids,
 )
 from iapo.policy.forward import inference_mode
 from iapo.policy.loading import load_model
@@ -221,7 +220,8 @@ def forecast(setting: Setting, estimator: MIEstimator, rollout: Rollout, at: Ten
     likelihood = estimator.likelihood if isinstance(estimator, Calibrated) else estimator
     adapted = estimator.adapter.active(setting.model) if isinstance(estimator, Calibrated) else nullcontext()
     nll = -float(estimator.probe_at(setting.model, rollout, at)[at].mean())
-    block = Block.chain(repeat_ids(likelihood.postfix_ids, rollout), kept=1)
+    postfix = torch.tensor(likelihood.postfix_ids, device=rollout.completion_ids.device)
+    block = Block.chain(postfix.expand(len(rollout), -1), kept=1)
     first = rollout.answer_ids[:, :1]
 
     def confidence(logits: Tensor) -> Tensor:

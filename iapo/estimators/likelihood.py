@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import torch
 from einops import repeat
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
@@ -139,8 +139,3 @@ class AnswerLikelihood(PrefixEstimator):
     def asked(self, rollout: Rollout) -> AskedAnswers:
         """What is appended to each prefix, and which of it is scored."""
         return asked_answers("AnswerLikelihood", rollout, self.postfix_ids, self.closing_ids)
-
-    def targets(self, rollout: Rollout) -> tuple[Int[Tensor, "batch answer"], Bool[Tensor, "batch answer"]]:
-        """The tokens that are scored, right-padded, and where they count; a row without an answer counts nowhere."""
-        asked = self.asked(rollout)
-        return asked.targets, asked.counts

@@ -6,7 +6,7 @@ imports go one way: `blocks`, `prefixes` and `matmul` stand on their own; `atten
 """
 
 from iapo.estimators.packed.attention import packable_attention
-from iapo.estimators.packed.blocks import Block, check_chunk, check_ids, check_vocabulary, repeat_ids
+from iapo.estimators.packed.blocks import Block, check_chunk, check_ids, check_vocabulary
 from iapo.estimators.packed.guard import CheckedModels
 from iapo.estimators.packed.memory import MAX_LOGITS
 from iapo.estimators.packed.packing import Reduce, check_positions, packed_logits, probe_prefixes, run_blocks
@@ -30,6 +30,5 @@ __all__ = [
     "packable_attention",
     "packed_logits",
     "probe_prefixes",
-    "repeat_ids",
     "run_blocks",
 ]
