@@ -17,9 +17,9 @@ from iapo.types import AdvantageInputs, AdvantageOutput, TokenSignals
 class ReplacedInformation(WrappingAssigner):
     """Base of the controls: ``outcome``, to whom other information is shown.
 
-    Prefix values change with the information: between measured tokens of neighboring prefixes their differences are the
-    new information, and what they gain over tokens that were not measured stays. They are at most the largest that was
-    measured in the completion, so that a log-likelihood stays one.
+    Prefix values change with the information. Over a measured token they grow by its new information, and over a token
+    that was not measured by what they grew before. They are bounded by the largest value that was measured in the
+    completion, so that a log-likelihood stays at most 0.
     """
 
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:

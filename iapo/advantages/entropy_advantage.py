@@ -24,7 +24,7 @@ class EntropyAdvantage(WrappingAssigner):
     Args:
         outcome: assigns the advantages.
         alpha: weight of the entropy, per nat; 0.4 in the paper for GRPO.
-        kappa: the bonus is at most the advantage's size by this, above 1; 2 in the paper.
+        kappa: the bonus is at most ``|A_t| / kappa``. Above 1; 2 in the paper.
 
     Raises:
         ValueError: an ``alpha`` that is negative or not finite, a ``kappa`` of at most 1.

@@ -35,10 +35,10 @@ class MonteCarloInformation(MIEstimator):
     *What it estimates.* The above, in nats, under the sampler's distribution: sample at temperature 1 and without
     truncation for that of the policy.
 
-    *Bias and noise.* Entropy: low where some answers are too rare to be sampled, else of order ``1 / samples^2``.
-    Likelihood: low by ``1 / (2 samples)``, and high for an answer rarer than that. `standard_errors` has
-    the noise of a probe; samples of two probes are independent, so the error of ``s_t`` is the root of their summed
-    squares.
+    *Bias and noise.* The entropy is biased low where some answers are too rare to be sampled, else by an amount of
+    order ``1 / samples^2``. The log-likelihood is low by ``1 / (2 samples)``, and high for an answer rarer than that.
+    `standard_errors` gives the noise of each probe. Samples of two probes are independent, so the variance of ``s_t``
+    is the sum of theirs.
 
     *Cost.* ``samples`` completions for every reasoning token: for benchmarks and tests, not for training.
 

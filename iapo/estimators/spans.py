@@ -14,11 +14,13 @@ class SpanRuns:
     """Runs of one or more neighboring spans of each completion; ``run`` is the largest number of them in a row.
 
     Args:
-        begins: the first token of each run; 0 where a row has fewer runs.
-        ends: the token behind its last one; 0 where a row has fewer runs.
-        spans: how many spans it consists of; 0 where a row has fewer runs.
-        stops: the token behind the spans that follow it in its window; the width of the completions if fewer do, so
-            that what stands behind the reasoning is in it too. 0 where a row has fewer runs.
+        begins: index of the first token of each run.
+        ends: index of the token behind its last one.
+        spans: how many spans the run consists of.
+        stops: index of the token behind the run's window, the spans that follow it. If fewer spans follow than the
+            window has, this is the width of the completions, so that what stands behind the reasoning counts too.
+
+    All four are 0 at the padding of rows that have fewer runs.
     """
 
     begins: Int[Tensor, "batch run"]
@@ -67,7 +69,8 @@ def runs_of_spans(
         mask: the tokens that spans are made of; the others are in none.
         boundaries: where a span may end and the next begin; entry ``t`` is in front of token ``t``.
         longest: spans of the longest run, at least 1.
-        window: spans behind a run that are in its window, at least 1; ``None``: all, and what is behind them.
+        window: how many of the spans that follow a run are its window, at least 1; ``None``: all of them, and what
+            stands behind them.
 
     Example:
         >>> mask = torch.tensor([[True, True, True, True, False]])

@@ -18,9 +18,9 @@ from iapo.types import Rollout
 class TextBoundaries(Boundaries):
     """A boundary where a step of the text ends, behind the token that holds the end.
 
-    White space behind the end belongs to the step before it, if it is a token of its own; of a token that holds the
-    white space and the first word behind it, as most do, the boundary is in front. A token that holds an end and more
-    than one character behind it, which few do, is followed by the boundary.
+    White space behind the end of a step belongs to that step if it is a token of its own. In most tokenizers one token
+    holds the white space and the next word: then the boundary is in front of this token. A token that
+    holds the last characters of a step and the first ones of the next, which is rare, belongs to the step that it ends.
 
     Args:
         tokenizer: of the policy.

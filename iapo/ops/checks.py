@@ -29,9 +29,9 @@ def check_returned(component: object, hook: str, returned: object, kind: type) -
 
 
 def check_beside(model: nn.Module, device: torch.device) -> None:
-    """Raise ``ValueError`` for completions on another device than an accelerator that the model lies on.
+    """Raise ``ValueError`` if the model lies on an accelerator and the completions lie on another kind of device.
 
-    Parameters on the CPU say nothing: a model may keep them there and move them where it runs (FSDP's offloading).
+    A model whose parameters lie on the CPU is not checked: it may move them where it runs (FSDP's offloading).
     """
     parameter = next(model.parameters(), None)
     if parameter is not None and parameter.device.type not in ("cpu", "meta", device.type):

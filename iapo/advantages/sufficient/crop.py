@@ -41,11 +41,11 @@ class Crop(PrefixRule):
     ``L_i`` is the number of measured tokens and ``a_i`` how many of them remain. The token behind the last measured one
     is the one that closes the reasoning. Cropped tokens leave the loss mask.
 
-    *Departures.* LC-R1 trains on the text without the cropped part: there the closing token follows the answer right
-    away. Here completions stay as they were sampled, so that each token keeps its context, and the closing token is
-    rewarded where it stands. A language model finds the answer there, by reading; here the curve says where it could be
-    given. As in the paper, wrong completions get no length reward; the released code gives them one too, which is
-    negative where they are longer than every correct one.
+    *Departures.* LC-R1 trains on the text without the cropped part, in which the closing token follows the answer
+    immediately. Here completions stay as they were sampled, so that each token keeps its context, and the closing token
+    is rewarded where it stands. LC-R1 asks a language model to find the answer in the text; here the curve of prefix
+    values says from where on the policy can give it. As in the paper, wrong completions get no length reward; the
+    released code gives them one too, which is negative where they are longer than every correct one.
 
     *Degenerate cases.* A correct completion that was not measured is not cropped, and its closing token gets nothing.
     Where the reasoning was cut off, nothing closes it. Without a correct completion it is the outcome's advantage.
@@ -57,7 +57,7 @@ class Crop(PrefixRule):
         threshold: share of certainty at which the answer is there; ours.
         relative_to: whether that is absolute or relative to the end of the reasoning.
         anchor: crop where the answer is ``"first"`` there, as in the paper, or from where on it ``"stays"``, which is
-            ours: on the way a policy may give the right answer by chance, and not a moment later.
+            ours: a policy that is stopped early may give the right answer by chance, and lose it a moment later.
         correct_above: a completion is correct if its reward is above this.
 
     Raises:

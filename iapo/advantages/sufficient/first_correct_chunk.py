@@ -47,7 +47,7 @@ class FirstCorrectChunk(PrefixRule):
         step: tokens of a chunk, at least 1; with ``after_ids`` at most.
         threshold: probability at which the answer is there.
         anchor: the chunk where the answer is ``"first"`` there, as in the paper, or from which on it ``"stays"``, which
-            is ours: on the way a policy may give the right answer by chance, and not a moment later.
+            is ours: a policy that is stopped early may give the right answer by chance, and lose it a moment later.
         correct_above: a completion is correct if its reward is above this.
         after_ids: ids of the tokens behind which a chunk ends, such as a newline; none: after ``step`` tokens.
 
