@@ -32,8 +32,7 @@ class AnswerLikelihood(PrefixEstimator):
     with it) or the reference answer (progress towards being right). It is asked for after a postfix that closes the
     reasoning and opens the answer. What is asked and scored are the rollout's ``exit_ids`` where it has them: postfix,
     answer and closing in the tokens of the whole text. Otherwise ``answer_ids`` stand between the tokens given here.
-    Summed over the reasoning span,
-    ``sum_t s_t = log p(y | q, o) - log p(y | q)``.
+    Summed over the reasoning span, ``sum_t s_t = log p(y | q, o) - log p(y | q)``.
 
     *What it estimates.* With the own answer: the pointwise mutual information of token and answer given what came
     before, in nats. As far as forced answers are consistent (`EarlyExitEntropy`), its expectation over tokens and

@@ -19,8 +19,8 @@ class TextBoundaries(Boundaries):
     """A boundary where a step of the text ends, behind the token that holds the end.
 
     White space behind the end of a step belongs to that step if it is a token of its own. In most tokenizers one token
-    holds the white space and the next word: then the boundary is in front of this token. A token that
-    holds the last characters of a step and the first ones of the next, which is rare, belongs to the step that it ends.
+    holds the white space and the next word: then the boundary is in front of this token. A token that holds the last
+    characters of a step and the first ones of the next, which is rare, belongs to the step that it ends.
 
     Args:
         tokenizer: of the policy.

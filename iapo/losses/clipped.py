@@ -45,9 +45,11 @@ class ClippedPolicyLoss(PolicyLoss):
     ``aggregation`` loss                                                           denominator
     =============== ============================================================== ===============================
     ``token``       mean over all tokens of the step (DAPO)                        tokens
-    ``sequence``    mean over completions of the mean over their tokens (GRPO)     completions with a token in it
+    ``sequence``    mean over completions of the mean over their tokens (GRPO)     completions
     ``constant``    sum over tokens by completions times ``max_length`` (Dr. GRPO) completions * ``max_length``
     =============== ============================================================== ===============================
+
+    Tokens are those of the loss mask. A completion without one is not counted in a denominator.
 
     Where the advantage is negative, the clipped surrogate is not bounded: it grows with the ratio. ``dual_clip`` bounds
     it, as in verl (``clip_ratio_c``, there 3 by default) and TRL (``delta``).

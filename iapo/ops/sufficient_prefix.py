@@ -48,9 +48,10 @@ def is_there(
 ) -> Bool[Tensor, "batch probe"]:
     """Whether the answer is there after each measured prefix.
 
-    Under ``"certainty"`` it is where ``exp(V_t) >= threshold``: of a log-likelihood, where the answer has that
-    probability. Under ``"end"`` it is where ``exp(V_t) >= threshold * exp(V_end)``, ``V_end`` being the value of the
-    longest measured prefix: so it is always there at the end, however hard the answer is to force.
+    With ``"certainty"`` the condition is ``exp(V_t) >= threshold``. If the values are log-likelihoods, the answer then
+    has at least that probability. With ``"end"`` it is ``exp(V_t) >= threshold * exp(V_end)``, where ``V_end`` is the
+    value of the longest measured prefix. Then the answer is always there at the end, however unlikely it is when the
+    policy is forced to give it.
 
     Args:
         values: nats, growing with what is known.
