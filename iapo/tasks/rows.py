@@ -8,7 +8,7 @@ from typing import Any
 from iapo.interfaces import PROMPT_MESSAGES, REWARD_ARGUMENTS
 from iapo.ops.numpy_values import plain_value
 from iapo.tasks.interface import Row, RowPlace, Split, Task
-from iapo.tasks.messages import LastAssistant, plain_prompt
+from iapo.tasks.messages import LastAssistant, plain_prompt, without_surrogates
 
 _LOG = logging.getLogger(__name__)
 
@@ -114,5 +114,5 @@ def _is_blank(value: Any) -> bool:
 def _plain(value: Any) -> Any:
     """Arrays and numbers of NumPy as those of Python, text without lone surrogates; anything else as it is."""
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
+        return without_surrogates(value)
     return plain_value(value)
