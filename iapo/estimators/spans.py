@@ -13,14 +13,14 @@ from iapo.ops.steps import steps_of
 class SpanRuns:
     """Runs of one or more neighboring spans of each completion; ``run`` is the largest number of them in a row.
 
+    Rows that have fewer runs are padded on the right with 0 in all four fields.
+
     Args:
         begins: index of the first token of each run.
         ends: index of the token behind its last one.
         spans: how many spans the run consists of.
         stops: index of the token behind the run's window, the spans that follow it. If fewer spans follow than the
             window has, this is the width of the completions, so that what stands behind the reasoning counts too.
-
-    All four are 0 at the padding of rows that have fewer runs.
     """
 
     begins: Int[Tensor, "batch run"]

@@ -40,8 +40,7 @@ class PaceLength(RewardShaping):
         tensor([1.5000, 0.5000])
 
     References:
-        PACE, arXiv 2602.11639, the reward for the length, its difficulty and its decay, after the
-        authors' code.
+        PACE, arXiv 2602.11639, the reward for the length, its difficulty and its decay, after the authors' code.
     """
 
     weight: float | Schedule = 1.0
