@@ -49,7 +49,7 @@ from iapo.estimators import (
     Refined,
 )
 from iapo.estimators.answer_counts import AnswerCounts
-from iapo.estimators.monte_carlo import read_answers
+from iapo.estimators.asked import read_answers
 from iapo.estimators.packed import (
     Block,
     fill_cache,
@@ -57,7 +57,6 @@ from iapo.estimators.packed import (
     needed_probes,
     packable_attention,
     probe_prefixes,
-    repeat_ids,
 )
 from iapo.policy.forward import inference_mode
 from iapo.policy.loading import load_model
@@ -159,7 +158,7 @@ def sample_truths(setting: Setting, rollout: Rollout, at: Tensor, samples: int, 
     whole = AnswerCounts(
         {place: halves[0].probes[place] + halves[1].probes[place] for place in halves[0].probes}, halves[0].shape
     )
-    answers = read_answers(rollout, "rollout")
+    answers = read_answers(rollout)
     return {
         "entropy": Truth(whole.entropies(), whole.entropy_errors(), (halves[0].entropies(), halves[1].entropies())),
         "likelihood": Truth(
@@ -221,7 +220,8 @@ def forecast(setting: Setting, estimator: MIEstimator, rollout: Rollout, at: Ten
     likelihood = estimator.likelihood if isinstance(estimator, Calibrated) else estimator
     adapted = estimator.adapter.active(setting.model) if isinstance(estimator, Calibrated) else nullcontext()
     nll = -float(estimator.probe_at(setting.model, rollout, at)[at].mean())
-    block = Block.chain(repeat_ids(likelihood.postfix_ids, rollout), kept=1)
+    postfix = torch.tensor(likelihood.postfix_ids, device=rollout.completion_ids.device)
+    block = Block.chain(postfix.expand(len(rollout), -1), kept=1)
     first = rollout.answer_ids[:, :1]
 
     def confidence(logits: Tensor) -> Tensor:

@@ -184,10 +184,9 @@ class Rollout:
             ValueError: a negative number of positions.
         """
         more = {"prompt": (prompt, 0), "token": (0, token), "answer": (0, answer), "exit": (0, exit)}
-        if min(prompt, token, answer) < 0:
-            raise ValueError(f"prompt, token, answer: got {prompt}, {token}, {answer}, want numbers of at least 0")
-        if exit < 0:
-            raise ValueError(f"exit: got {exit}, want a number of at least 0")
+        if min(prompt, token, answer, exit) < 0:
+            got = f"{prompt}, {token}, {answer}, {exit}"
+            raise ValueError(f"prompt, token, answer, exit: got {got}, want numbers of at least 0")
         fields = self._tensors()
         for axis, names in _FIELDS_OF_AXIS.items():
             for name in fields.keys() & names:

@@ -140,7 +140,7 @@ def test_padding_answers_that_are_missing_changes_nothing():
 
 
 def test_padding_does_not_cut():
-    with pytest.raises(ValueError, match="prompt, token, answer: got 0, -1, 0"):
+    with pytest.raises(ValueError, match="prompt, token, answer, exit: got 0, -1, 0, 0"):
         Rollout(**fields()).pad(token=-1)
 
 

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from iapo.advantages.parameters import check_choice
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_choice
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 Over = Literal["tokens", "completions"]
@@ -20,9 +20,9 @@ class BatchWhitened(WrappingAssigner):
     """``(A_t - mean) / (std + eps)`` over the tokens of the loss, or over the completions, of the whole batch.
 
     With ``over="tokens"`` every token counts the same, so that long completions weigh more. With ``"completions"``
-    every completion counts the same: a token has the weight 1 by the number of its completion's tokens in the loss.
-    Of a baseline without a standard deviation, ``BatchWhitened(GroupRelative(scale="none"))``, it makes the advantage
-    of REINFORCE++ with a baseline, which DLER uses. All micro-batches of an update are whitened together.
+    every completion counts the same: the weight of a token is one over the number of its completion's tokens in the
+    loss. ``BatchWhitened(GroupRelative(scale="none"))`` is the advantage of REINFORCE++ with a baseline, which DLER
+    uses. All micro-batches of an update are whitened together.
 
     *Degenerate cases.* Where all advantages are equal, and where the loss mask is empty, they are exactly 0. Tokens
     that the outcome leaves out count nowhere. Where the outcome has ``terms``, each is divided by ``std + eps``, and
@@ -30,7 +30,7 @@ class BatchWhitened(WrappingAssigner):
 
     Args:
         outcome: assigns what is whitened.
-        over: what counts the same.
+        over: whether every token or every completion counts the same.
         eps: added to the standard deviation, which divides by the count.
 
     Raises:

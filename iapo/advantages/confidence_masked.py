@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from iapo.advantages.parameters import check_choice
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_choice
 from iapo.types import AdvantageInputs, AdvantageOutput, TokenSignals
 
 Counting = Literal["formula", "released"]
@@ -26,9 +26,9 @@ class ConfidenceMasked(WrappingAssigner):
     0: the least confident ones of a correct completion, the most confident ones of a wrong one. Their tokens stay in
     the loss mask, so that the loss's denominator does not change.
 
-    In the authors' released code a precedence of operators makes that number ``ceil(S - 1 + share) = S`` in correct
-    completions and none in wrong ones: all reasoning of a correct completion gets advantage 0. That is
-    ``counting="released"``.
+    The authors' released code has a fault in the order of its operators. There, that number is ``ceil(S - 1 + share) =
+    S`` in correct completions and 0 in wrong ones, so that all reasoning of a correct completion gets advantage 0.
+    ``counting="released"`` computes this.
 
     *Degenerate cases.* ``share=0`` is the outcome. A completion of one step loses that step at any other share. Among
     equally confident steps those that come first are chosen. Without reasoning nothing changes.

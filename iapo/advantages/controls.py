@@ -17,9 +17,9 @@ from iapo.types import AdvantageInputs, AdvantageOutput, TokenSignals
 class ReplacedInformation(WrappingAssigner):
     """Base of the controls: ``outcome``, to whom other information is shown.
 
-    Prefix values change with the information: between measured tokens of neighboring prefixes their differences are the
-    new information, and what they gain over tokens that were not measured stays. They are at most the largest that was
-    measured in the completion, so that a log-likelihood stays one.
+    Prefix values change with the information. Over a measured token they grow by its new information, and over a token
+    that was not measured by what they grew before. They are bounded by the largest value that was measured in the
+    completion, so that a log-likelihood stays at most 0.
     """
 
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
@@ -83,7 +83,7 @@ class PermutedInformation(ReplacedInformation):
         self, information: Float[Tensor, "batch token"], mask: Bool[Tensor, "batch token"]
     ) -> Float[Tensor, "batch token"]:
         """The information of each row's masked tokens in a random order."""
-        draws = torch.rand(mask.shape).to(mask.device).masked_fill(~mask, torch.inf)
+        draws = torch.rand(mask.shape, dtype=torch.float32).to(mask.device).masked_fill(~mask, torch.inf)
         places = (~mask).long().argsort(dim=1, stable=True)
         return torch.zeros_like(information).scatter(
             1, places, information.gather(1, draws.argsort(dim=1, stable=True))
@@ -120,7 +120,7 @@ class RandomInformation(ReplacedInformation):
     ) -> Float[Tensor, "batch token"]:
         """Normal values with the moments of each row's masked tokens."""
         mean, std = masked_mean(information, mask, 1), masked_std(information, mask, 1)
-        draws = torch.randn(mask.shape).to(mask.device, information.dtype)
+        draws = torch.randn(mask.shape, dtype=torch.float32).to(mask.device, information.dtype)
         return (mean[:, None] + std[:, None] * draws).masked_fill(~mask, 0)
 
 

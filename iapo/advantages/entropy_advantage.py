@@ -1,13 +1,12 @@
 """A bonus for tokens at which the policy was unsure, bounded by the advantage."""
 
-import functools
 import math
 from dataclasses import dataclass
 
 import torch
 
 from iapo.advantages.parameters import check_weights
-from iapo.advantages.wrapping import WrappingAssigner
+from iapo.advantages.wrapping import WrappingAssigner, add_term
 from iapo.interfaces import AdvantageAssigner
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -25,7 +24,7 @@ class EntropyAdvantage(WrappingAssigner):
     Args:
         outcome: assigns the advantages.
         alpha: weight of the entropy, per nat; 0.4 in the paper for GRPO.
-        kappa: the bonus is at most the advantage's size by this, above 1; 2 in the paper.
+        kappa: the bonus is at most ``|A_t| / kappa``. Above 1; 2 in the paper.
 
     Raises:
         ValueError: an ``alpha`` that is negative or not finite, a ``kappa`` of at most 1.
@@ -62,9 +61,4 @@ class EntropyAdvantage(WrappingAssigner):
         """The outcome's advantages plus the bonus."""
         output, entropy = self.assign_outcome(inputs), inputs.signals.policy_entropy
         assert entropy is not None
-        bonus = torch.minimum(self.alpha * entropy, output.advantages.abs() / self.kappa).masked_fill(
-            ~output.loss_mask, 0
-        )
-        terms = dict(output.terms or {"outcome": output.advantages})
-        terms["entropy"] = bonus.to(output.advantages.dtype)
-        return AdvantageOutput(functools.reduce(torch.add, terms.values()), output.loss_mask, output.metrics, terms)
+        return add_term(output, "entropy", torch.minimum(self.alpha * entropy, output.advantages.abs() / self.kappa))

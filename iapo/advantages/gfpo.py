@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from iapo.advantages.group_relative import GroupRelative
-from iapo.advantages.parameters import check_choice, check_length
+from iapo.advantages.parameters import check_length
 from iapo.advantages.subset import assign_subset
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_choice
 from iapo.ops.groups import group_rank
 from iapo.types import AdvantageInputs, AdvantageOutput
 

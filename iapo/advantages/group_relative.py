@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 
 from iapo.advantages.normalization import Scale
-from iapo.advantages.parameters import check_choice
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_choice
 from iapo.ops.groups import group_constant, group_mean, group_sum, refuse_singletons
 from iapo.types import AdvantageInputs, AdvantageOutput
 

@@ -12,10 +12,11 @@ from torch import Tensor
 from iapo.advantages.credit import information_to_go
 from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.normalization import Center, Scale, normalize
-from iapo.advantages.parameters import check_choice, check_length, check_weights, now
-from iapo.advantages.schedules import Schedule, weight_at
+from iapo.advantages.parameters import check_length, check_weights
+from iapo.advantages.schedules import Schedule, resolved_weight, weight_at
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_choice
 from iapo.ops.groups import first_of_groups, group_mean
 from iapo.ops.masked import masked_mean
 from iapo.types import AdvantageInputs, AdvantageOutput, TokenSignals
@@ -53,11 +54,12 @@ class InformationAware(WrappingAssigner):
     The output's ``terms`` are ``outcome`` and, if they have a weight, ``information`` and ``exploration``, multiplied
     by their weights.
 
-    With a ``saturation``, the information is first bounded: ``1 - exp(-max(s_t, 0) / saturation)``, from 0 for what
-    tells nothing, or less, to 1. So nothing is gained by saying what matters in a way that tells even more, and the
-    term is at most ``alpha``. It is made for `iapo.estimators.LeaveOut`, whose values are large for every step that
-    something follows from. With ``credit="own"``, ``center="group"`` and ``scale="none"`` a token is then worth
-    ``alpha`` times what its use is above, or below, that of the mean token of the group's correct completions.
+    With a ``saturation``, the information is first bounded: ``1 - exp(-max(s_t, 0) / saturation)`` is 0 for a token
+    without information, or with negative information, and approaches 1. So a policy gains nothing by raising the
+    information of a token that has much of it, and the term is at most ``alpha``. It is made for
+    `iapo.estimators.LeaveOut`, whose values are large for every step that something follows from. With
+    ``credit="own"``, ``center="group"`` and ``scale="none"`` a token is then worth ``alpha`` times what its use is
+    above, or below, that of the mean token of the group's correct completions.
 
     With a ``solve_rate_power`` the information term of a group is multiplied by the share of its completions that are
     correct, to that power. Where a problem is rarely solved the outcome decides alone, and shortening waits until it is
@@ -77,11 +79,11 @@ class InformationAware(WrappingAssigner):
             this counts as equal. An estimate has rounding errors (2e-5 nats in fp32). Where the answer is already
             certain, dividing by the standard deviation would scale them up to the size of real information.
         applies_to: the completions that get an information term, which is normalized over their tokens only.
-        per_group: completions of a group that get an information term, so that a loop measures no more: of those that
-            could get one the first. Completions of a group are drawn alike, so the first are as good as any; but their
-            order must not depend on what they are, such as their length. Those that the outcome leaves out of the loss
-            count too. With 1, centering over the group is centering over the completion, and length has no price.
-            ``None``: all.
+        per_group: the most completions of a group that get an information term, so that a loop estimates information
+            for no more of them. The first in the batch are taken of those that could get the term, whether or not the
+            outcome leaves them out of the loss. They are a fair sample as long as the order of completions does not
+            depend on what they are, such as their length. With 1, centering over the group is centering over the
+            completion, and length has no price. ``None``: all.
         solve_rate_power: exponent of the group's share of correct completions, by which the information term is
             multiplied; 0: it is not.
         covers: the tokens that get an information term: those where information was ``"measured"``, or all tokens of
@@ -172,7 +174,7 @@ class InformationAware(WrappingAssigner):
 
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
         """The outcome's advantages plus the terms that have a weight."""
-        alpha, beta, signals = now("alpha", self.alpha), now("beta", self.beta), inputs.signals
+        alpha, beta, signals = resolved_weight("alpha", self.alpha), resolved_weight("beta", self.beta), inputs.signals
         output = self.assign_outcome(inputs)
         terms, metrics = {"outcome": output.advantages}, dict(output.metrics)
         if alpha and signals.information is not None:

@@ -22,6 +22,8 @@ class OARReshaped(WrappingAssigner):
     or `OARGradient` in the paper; a negative one counts as 0. Tokens that were not measured keep the outcome's
     advantage.
 
+    *Departures.* The paper's values of ``quantile`` and ``boost`` are not in the released code; the defaults are ours.
+
     *Degenerate cases.* Where all importances of a completion are equal, or none was measured, the advantage is the
     outcome's. Weights keep the sum over a completion's measured tokens where the outcome's advantage is the same at
     all of them, and not where it differs.
@@ -31,8 +33,6 @@ class OARReshaped(WrappingAssigner):
         quantile: of a completion's tokens, the share that counts as noise and is weighted down.
         boost: how much the most important token is weighted up, before weights are scaled to mean 1.
         floor: the least weight of the others, before that; 0.1 in the released code.
-
-    The paper's values of ``quantile`` and ``boost`` are not in the released code; the defaults are ours.
 
     Raises:
         ValueError: ``quantile`` outside [0, 1], ``boost`` or ``floor`` negative or not finite.

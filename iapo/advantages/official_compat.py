@@ -31,13 +31,13 @@ class OfficialCompat(WrappingAssigner):
     One difference remains, at the ends. The released code probes all tokens of a completion and takes ``H`` as 0 beyond
     them, which cannot be computed from ``s_t``, the only thing that an assigner is given. Here the information before
     the first token and outside the measured span is 0. So ``x_t`` is larger by ``H_0 / 2`` at the first token, smaller
-    by ``H_L`` at the last one (where ``H_L`` is beyond the end), and 0 at tokens that were not measured; all other
-    ``x_t`` are equal, and change with ``n``, which is over the whole row. The root of the mean square of the difference
-    of ``n(x_t)``, relative to that of the released term: 0.23 on the embedded model (entropy of forced answers,
-    correlation 0.97) where all tokens of the completion were measured, 0.46 (0.90) where the reasoning was; 0.35, 0.26
-    and 0.25 where ``H`` falls in a line from 1 to 0 over 10, 100 and 1000 tokens. For the smaller ones measure all
-    tokens: a rollout whose ``reasoning_mask`` is its ``completion_mask``. The standard deviation divides by the count
-    minus one. The output's ``terms`` are those of `InformationAware`.
+    by ``H_L`` at the last one (where ``H_L`` is beyond the end), and 0 at tokens that were not measured. All other
+    ``x_t`` are equal; their ``n(x_t)`` differ, as ``n`` normalizes over the whole row. The root mean square of the
+    difference of ``n(x_t)``, relative to that of the released term, is 0.23 on the embedded model (entropy of forced
+    answers, correlation 0.97) where all tokens of the completion were measured, 0.46 (0.90) where the reasoning was;
+    0.35, 0.26 and 0.25 where ``H`` falls in a line from 1 to 0 over 10, 100 and 1000 tokens. For the smaller ones
+    measure all tokens: a rollout whose ``reasoning_mask`` is its ``completion_mask``. The standard deviation divides by
+    the count minus one. The output's ``terms`` are those of `InformationAware`.
 
     *Degenerate cases.* Where all values of a row are equal, ``mean / std`` counts as 0; a row of zeros stays zero.
     ``alpha = beta = 0`` is the outcome's advantage, bitwise. The batch's order does not matter, its width does.

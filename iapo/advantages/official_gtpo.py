@@ -68,7 +68,7 @@ class OfficialGTPO(WrappingAssigner):
         entropy = inputs.signals.policy_entropy.to(inputs.rewards.dtype).masked_fill(~mask, 0)
         total = masked_sum(entropy, mask, dim=1)[:, None]
         share = entropy / torch.where(total > 0, total, 1)
-        sign = torch.where(inputs.rewards > self.correct_above, 1, -1)[:, None]
-        term = self.entropy_weight * sign * share * mask.sum(1, keepdim=True) * output.loss_mask
+        signed = torch.where((inputs.rewards > self.correct_above)[:, None], share, -share)
+        term = self.entropy_weight * signed * mask.sum(1, keepdim=True) * output.loss_mask
         terms = {"outcome": output.advantages, "entropy": term}
         return AdvantageOutput(output.advantages + term, output.loss_mask, dict(output.metrics), terms)

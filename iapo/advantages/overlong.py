@@ -18,8 +18,8 @@ class OverlongFiltered(WrappingAssigner):
     """``outcome``'s advantages over the completions shorter than ``max_length``; the others are left out.
 
     A completion that was cut off says nothing about how good its reasoning was. It gets advantage 0, leaves the loss
-    mask, and counts in no baseline. Only its length is known here: a completion that ends by itself
-    at token number ``max_length`` counts as cut off, too.
+    mask, and counts in no baseline. Only its length is known here: a completion that ends by itself at token number
+    ``max_length`` counts as cut off, too.
 
     *Degenerate cases.* Where one completion of a group of several would remain, it would have no baseline, and is left
     out too. If all completions are left out, the loss mask is empty.

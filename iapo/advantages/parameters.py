@@ -1,7 +1,5 @@
 """Checks of constructor arguments. Their messages name the parameter, the value and the valid range."""
 
-from typing import Any, get_args
-
 from iapo.advantages.schedules import Schedule
 
 
@@ -13,20 +11,7 @@ def check_weights(**weights: float | Schedule) -> None:
             raise ValueError(f"{name}: got {weight}, want a finite number of at least 0")
 
 
-def check_choice(name: str, value: str, choices: Any) -> None:
-    """Raise ``ValueError`` unless ``value`` is one of the strings of the ``Literal`` ``choices``."""
-    if value not in get_args(choices):
-        raise ValueError(f"{name}: got {value!r}, want one of {', '.join(get_args(choices))}")
-
-
 def check_length(name: str, value: int, least: int = 1) -> None:
     """Raise ``ValueError`` unless ``value`` is an integer of at least ``least``."""
     if not isinstance(value, int) or value < least:
         raise ValueError(f"{name}: got {value}, want an integer of at least {least}")
-
-
-def now(name: str, weight: float | Schedule) -> float:
-    """The weight itself. A schedule has no number before ``at(progress)``: ``ValueError``."""
-    if isinstance(weight, Schedule):
-        raise ValueError(f"{name}: got the schedule {weight}; call at(progress) first, which replaces it by its number")
-    return weight

@@ -106,3 +106,18 @@ class Warmup(Schedule):
 def weight_at(weight: float | Schedule, progress: float) -> float:
     """The weight at a moment of training: a schedule's, or the number itself."""
     return weight(progress) if isinstance(weight, Schedule) else weight
+
+
+def resolved_weight(name: str, weight: float | Schedule) -> float:
+    """The weight as a number.
+
+    Args:
+        name: of the argument, for the message.
+        weight: a number; a schedule has none before ``at(progress)`` was called.
+
+    Raises:
+        ValueError: a schedule.
+    """
+    if isinstance(weight, Schedule):
+        raise ValueError(f"{name}: got the schedule {weight}; call at(progress) first, which replaces it by its number")
+    return weight

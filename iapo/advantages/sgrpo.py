@@ -65,7 +65,8 @@ class SGRPO(WrappingAssigner):
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
         """The outcome's advantages on the tokens that were sampled."""
         output = self.assign_outcome(inputs)
-        sampled = (torch.rand(inputs.completion_mask.shape) < self.probability).to(inputs.completion_mask.device)
+        draws = torch.rand(inputs.completion_mask.shape, dtype=torch.float32)
+        sampled = (draws < self.probability).to(inputs.completion_mask.device)
         sampled[:, : self.first] = True
         if self.cutoff is not None:
             sampled[:, self.cutoff :] = False

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.interfaces import AdvantageAssigner
@@ -56,3 +56,16 @@ class WrappingAssigner(AdvantageAssigner):
     def assign_outcome(self, inputs: AdvantageInputs) -> AdvantageOutput:
         """What the outcome assigns, checked."""
         return self.outcome(inputs.rewards, inputs.group_ids, inputs.completion_mask, inputs.signals)
+
+
+def add_term(output: AdvantageOutput, name: str, term: Float[Tensor, "batch token"]) -> AdvantageOutput:
+    """An output with one term more: it is added to the advantages and stands among their terms.
+
+    Args:
+        output: an output that was not split into terms counts as one, ``outcome``.
+        name: of the new term.
+        term: of each token; it counts inside the loss mask only.
+    """
+    term = term.to(output.advantages.dtype).masked_fill(~output.loss_mask, 0)
+    terms = {**(output.terms or {"outcome": output.advantages}), name: term}
+    return dataclasses.replace(output, advantages=output.advantages + term, terms=terms)

@@ -14,7 +14,6 @@ from iapo.estimators.packed import (
     CheckedModels,
     PrefixCache,
     Reduce,
-    all_reduce_max,
     check_chunk,
     check_ids,
     check_vocabulary,
@@ -22,6 +21,7 @@ from iapo.estimators.packed import (
 )
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.policy.logprobs import at_temperature, check_temperature, entropy
+from iapo.policy.ranks import all_reduce_max
 from iapo.types import Rollout
 
 
@@ -51,9 +51,8 @@ class AnswerEntropy(PrefixEstimator):
         candidates: the answers, as token ids. ``None``: the distinct answers of the row's group (``answer_ids``, the
             completions' own), which `with_groups` fixes while groups are whole. A rollout that did not go through it
             must bring whole groups: a part of a group has fewer candidates.
-        closing_ids: tokens that end the answer, scored with it, so that ``1`` and ``12`` are different answers, for the
-            same.
-            Without them a candidate that begins another one counts the other's probability as its own.
+        closing_ids: tokens that end the answer and are scored with it, used where ``postfix_ids`` are. Without them, a
+            candidate that another one begins with (``1`` and ``12``) counts the other's probability as its own.
         chunk: prefixes per packed forward; ``None``: chosen from the memory there is, halved if it was too little.
         guard: compare the packed with the naive forward the first time a model is seen, and again whenever texts are
             more than twice as long as those compared.
@@ -62,8 +61,7 @@ class AnswerEntropy(PrefixEstimator):
 
     Raises:
         ValueError: empty or negative ids, no candidates or the same one twice, ``chunk`` below 1, ``temperature`` not
-            positive and finite, or, on a call, no
-            ``candidates`` and a rollout without ``answer_ids``.
+            positive and finite, or, on a call, no ``candidates`` and a rollout without ``answer_ids``.
         iapo.policy.forward.UnsupportedModelError: on a call, for a model whose attention cannot honor the mask.
 
     Example:

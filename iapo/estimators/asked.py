@@ -8,7 +8,11 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from iapo.estimators.packed import check_vocabulary
+from iapo.ops.padding import unpad_rows
 from iapo.types import Rollout
+
+Ids = tuple[int, ...]
+"""Token ids of one text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +30,7 @@ class AskedAnswers:
     ids: Int[Tensor, "batch exit"]
     scored: Bool[Tensor, "batch exit"]
     first: int
-    named: Mapping[str, Tensor | tuple[int, ...]]
+    named: Mapping[str, Tensor | Ids]
 
     @property
     def targets(self) -> Int[Tensor, "batch answer"]:
@@ -43,9 +47,7 @@ class AskedAnswers:
         check_vocabulary(model, **self.named)
 
 
-def asked_answers(
-    owner: str, rollout: Rollout, postfix_ids: tuple[int, ...], closing_ids: tuple[int, ...] = ()
-) -> AskedAnswers:
+def asked_answers(owner: str, rollout: Rollout, postfix_ids: Ids, closing_ids: Ids = ()) -> AskedAnswers:
     """What a rollout's answers are asked with: its own exits if it has them, else tokens around its ``answer_ids``.
 
     Args:
@@ -74,7 +76,7 @@ def asked_answers(
     lengths, closing = mask.sum(1), len(closing_ids)
     # One column at least, for ranks that have no answer while others do.
     ids = nn.functional.pad(ids.masked_fill(~mask, 0), (0, max(closing, 1 - ids.shape[1])))
-    named: dict[str, Tensor | tuple[int, ...]] = {
+    named: dict[str, Tensor | Ids] = {
         "postfix_ids": postfix_ids,
         "closing_ids": closing_ids,
         "rollout.answer_ids": ids,
@@ -88,8 +90,36 @@ def asked_answers(
     return AskedAnswers(torch.cat([postfix, ids], 1), scored, len(postfix_ids), named)
 
 
-def asking_ids(rollout: Rollout, postfix_ids: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """What asks for the answer of each row, without the answer: of its exit the tokens in front of the scored ones.
+def read_answers(rollout: Rollout, name: str = "rollout") -> list[Ids]:
+    """The tokens of each row's answer; empty where there is none.
+
+    Args:
+        rollout: completions with ``answer_ids``.
+        name: what the rollout is called in the error.
+
+    Raises:
+        ValueError: a rollout without ``answer_ids``.
+    """
+    if rollout.answer_ids is None or rollout.answer_mask is None:
+        raise ValueError(f"{name}: want answer_ids, the answers to be counted, compared or asked about, got None")
+    return [tuple(ids) for ids in unpad_rows(rollout.answer_ids, rollout.answer_mask)]
+
+
+def split_exits(rollout: Rollout) -> list[tuple[Ids, Ids]]:
+    """The two parts of each row's exit: the tokens that ask for the answer, and the scored ones behind them.
+
+    Both are empty in a row without an answer, and in all rows of a rollout without exits.
+    """
+    if rollout.exit_ids is None or rollout.exit_scored is None:
+        return [((), ())] * len(rollout)
+    scored = rollout.exit_scored
+    asking = (scored.cumsum(1) == 0) & scored.any(1, keepdim=True)
+    parts = (unpad_rows(rollout.exit_ids, mask) for mask in (asking, scored))
+    return [(tuple(before), tuple(behind)) for before, behind in zip(*parts, strict=True)]
+
+
+def asking_ids(rollout: Rollout, postfix_ids: Ids) -> list[Ids]:
+    """What asks for the answer of each row: of its exit the tokens in front of the scored ones.
 
     A row without an answer, and all rows of a rollout without exits, are asked with ``postfix_ids``.
 
@@ -100,20 +130,8 @@ def asking_ids(rollout: Rollout, postfix_ids: tuple[int, ...]) -> list[tuple[int
     Raises:
         ValueError: an exit whose first token is scored.
     """
-    if rollout.exit_ids is None or rollout.exit_scored is None:
-        return [postfix_ids] * len(rollout)
-    found = []
-    for row, (ids, scored) in enumerate(zip(rollout.exit_ids.tolist(), rollout.exit_scored.tolist(), strict=True)):
-        first = scored.index(True) if True in scored else None
-        if first == 0:
+    exits = split_exits(rollout)
+    for row, (before, scored) in enumerate(exits):
+        if scored and not before:
             raise ValueError(f"rollout.exit_scored: the first token of row {row} is scored, want one before the answer")
-        found.append(postfix_ids if first is None else tuple(ids[:first]))
-    return found
-
-
-def scored_ids(rollout: Rollout) -> list[tuple[int, ...]]:
-    """The tokens of each row's exit that hold a part of the answer or of what ends it; empty without exits."""
-    if rollout.exit_ids is None or rollout.exit_scored is None:
-        return [()] * len(rollout)
-    pairs = zip(rollout.exit_ids, rollout.exit_scored, strict=True)
-    return [tuple(ids[scored].tolist()) for ids, scored in pairs]
+    return [before or postfix_ids for before, _ in exits]

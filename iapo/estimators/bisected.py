@@ -6,19 +6,20 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from iapo.estimators.packed import all_reduce_max, fill_cache, longest_prefix, needed_probes, packable_attention
+from iapo.estimators.packed import fill_cache, longest_prefix, needed_probes, packable_attention
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.estimators.refined import interpolate
 from iapo.estimators.wrapping import WrappingEstimator
+from iapo.ops.checks import check_choice
 from iapo.ops.sufficient_prefix import (
     RelativeTo,
-    check_relative_to,
     check_threshold,
     first_and_last,
     is_there,
     sufficient_prefix,
 )
 from iapo.policy.forward import inference_mode
+from iapo.policy.ranks import all_reduce_max
 from iapo.types import Rollout
 
 
@@ -41,7 +42,7 @@ class BisectedProbes:
 
 @dataclass(frozen=True)
 class Bisected(WrappingEstimator):
-    """Another estimator, probed where it takes to find the sufficient prefix (`iapo.ops.sufficient_prefix`).
+    """Another estimator, probed only where needed to find the sufficient prefix (`iapo.ops.sufficient_prefix`).
 
     First both ends of the reasoning and ``checks`` prefixes between them, evenly spaced, are probed. Where the answer
     is not there at one of them and there at the next, the prefix between the two at the middle is probed, round after
@@ -49,12 +50,12 @@ class Bisected(WrappingEstimator):
     the first ones, in place of one for every token. Prefixes between probes are on the straight line between their
     values, so that rules that read the curve by the same threshold find the prefix that was found here.
 
-    *The check.* Bisection is right where the answer, once there, stays. If the first probes show one that was there and
-    was lost, the completion's curve is not monotone, and it is probed everywhere. Its rules then see the whole curve,
-    and report the share of such completions as ``iapo/sufficient/lost``. With more ``checks`` fewer are overlooked;
-    what is overlooked lies between two checks. On the embedded task more than half of the curves are not monotone, and
-    3 checks find the prefix that all probes find in three quarters of the completions (``benchmarks/sufficient.py``):
-    probe everywhere unless it is too dear.
+    *The check.* Bisection is right if an answer that is there once stays there. Where the first probes show an answer
+    that was there and is lost again, the completion's curve is not monotone, and every prefix is probed. Rules then see
+    the whole curve, and report the share of such completions as ``iapo/sufficient/lost``. A loss between two checks is
+    overlooked, so more ``checks`` overlook fewer. On the embedded task more than half of the curves are not monotone,
+    and 3 checks find the prefix that all probes find in three quarters of the completions
+    (``benchmarks/sufficient.py``): probe everywhere unless it is too dear.
 
     *What it estimates.* The wrapped estimator's values, in nats, at the probed prefixes.
 
@@ -81,7 +82,7 @@ class Bisected(WrappingEstimator):
 
     def __post_init__(self) -> None:
         check_threshold(self.threshold)
-        check_relative_to(self.relative_to)
+        check_choice("relative_to", self.relative_to, RelativeTo)
         if self.checks < 0:
             raise ValueError(f"checks: got {self.checks}, want a number of at least 0")
 

@@ -12,7 +12,6 @@ from iapo.estimators.packed import (
     MAX_LOGITS,
     Block,
     PrefixCache,
-    all_reduce_max,
     check_positions,
     fill_cache,
     longest_prefix,
@@ -24,6 +23,7 @@ from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.estimators.wrapping import WrappingEstimator
 from iapo.policy.forward import UnsupportedModelError, inference_mode, sharded, unwrap
 from iapo.policy.logprobs import token_logprobs
+from iapo.policy.ranks import all_reduce_max
 from iapo.types import Rollout
 
 
@@ -206,6 +206,6 @@ def sample_prefixes(
     needed: Bool[Tensor, "batch probe"], count: int
 ) -> tuple[Int[Tensor, "batch prefix"], Bool[Tensor, "batch prefix"]]:
     """Up to ``count`` distinct needed probes of each row, sampled uniformly, and which of the entries are such."""
-    keys = torch.rand(needed.shape).to(needed.device).masked_fill(~needed, -1)
+    keys = torch.rand(needed.shape, dtype=torch.float32).to(needed.device).masked_fill(~needed, -1)
     found = keys.topk(min(count, needed.shape[1]), dim=1)
     return torch.where(found.values >= 0, found.indices, 0), found.values >= 0

@@ -1,6 +1,6 @@
 """The sets of answers that `iapo.estimators.AnswerEntropy` compares, in tokens."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -9,10 +9,10 @@ from einops import rearrange
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from iapo.estimators.asked import Ids, read_answers, split_exits
 from iapo.ops.padding import pad_rows
 from iapo.types import Rollout
 
-Ids = tuple[int, ...]
 Answers = tuple[Ids, ...]
 
 Asked = tuple[Ids, Ids]
@@ -34,43 +34,21 @@ class Candidates:
     counts: Bool[Tensor, "batch candidate answer"]
 
 
-def group_answers(rollout: Rollout) -> list[Answers]:
-    """The distinct non-empty answers of each row's group, in order of appearance; one entry per row.
+def known_candidates(rollout: Rollout) -> dict[int, tuple]:
+    """The distinct answers of each group, by group id and in order of appearance; rows without an answer have none.
+
+    An answer is its tokens or, of a rollout with exits, how the first row that gives it is asked for it (`Asked`).
 
     Raises:
         ValueError: a rollout without ``answer_ids``.
     """
-    if rollout.answer_ids is None or rollout.answer_mask is None:
-        raise ValueError("rollout.answer_ids: AnswerEntropy without candidates takes them from here, got None")
-    lengths = rollout.answer_mask.sum(1).tolist()
-    answers = [tuple(ids[:length]) for ids, length in zip(rollout.answer_ids.tolist(), lengths, strict=True)]
-    groups = rollout.group_ids.tolist()
-    found: dict[int, dict[Ids, None]] = {group: {} for group in groups}
-    for group, answer in zip(groups, answers, strict=True):
+    answers = read_answers(rollout)
+    candidates = answers if rollout.exit_ids is None else split_exits(rollout)
+    found: dict[int, dict[Ids, tuple]] = {group: {} for group in rollout.group_ids.tolist()}
+    for group, answer, candidate in zip(rollout.group_ids.tolist(), answers, candidates, strict=True):
         if answer:
-            found[group][answer] = None
-    return [tuple(found[group]) for group in groups]
-
-
-def group_exits(rollout: Rollout) -> list[tuple[Asked, ...]]:
-    """As `group_answers`, of a rollout with exits: how each distinct answer of the row's group is asked for first."""
-    answers = group_answers(rollout)
-    assert rollout.exit_ids is not None
-    assert rollout.exit_scored is not None
-    assert rollout.answer_ids is not None
-    assert rollout.answer_mask is not None
-    lengths = rollout.answer_mask.sum(1).tolist()
-    found: dict[tuple[int, Ids], Asked] = {}
-    for row, group in enumerate(rollout.group_ids.tolist()):
-        scored = rollout.exit_scored[row].nonzero().flatten().tolist()
-        ids = rollout.exit_ids[row].tolist()
-        if lengths[row] and scored:
-            answer = tuple(rollout.answer_ids[row, : lengths[row]].tolist())
-            found.setdefault((group, answer), (tuple(ids[: scored[0]]), tuple(ids[scored[0] : scored[-1] + 1])))
-    return [
-        tuple(found[group, answer] for answer in each)
-        for group, each in zip(rollout.group_ids.tolist(), answers, strict=True)
-    ]
+            found[group].setdefault(answer, candidate)
+    return {group: tuple(own.values()) for group, own in found.items()}
 
 
 def pack_candidates(rows: Sequence[Sequence[Asked]], device: torch.device) -> Candidates:
@@ -101,12 +79,6 @@ def pack_candidates(rows: Sequence[Sequence[Asked]], device: torch.device) -> Ca
     steps = torch.arange(targets.shape[2], device=device)
     counts = counts & (steps >= given[:, None, None])
     return Candidates(torch.tensor(postfix, device=device, dtype=torch.long).reshape(len(rows), start), targets, counts)
-
-
-def known_candidates(rollout: Rollout) -> Mapping[int, tuple]:
-    """By group id, what `with_groups` keeps: exits where the rollout has them, else answers."""
-    rows = group_answers(rollout) if rollout.exit_ids is None else group_exits(rollout)
-    return dict(zip(rollout.group_ids.tolist(), rows, strict=True))
 
 
 def _alike(rows: Sequence[Ids]) -> int:

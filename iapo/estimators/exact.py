@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from iapo.estimators.monte_carlo import measure_sign
 from iapo.estimators.packed import needed_probes
 from iapo.interfaces import MIEstimator
+from iapo.ops.padding import unpad_rows
 from iapo.policy.forward import inference_mode, unwrap
 from iapo.policy.support import check_length
 from iapo.types import Rollout
@@ -81,11 +82,9 @@ class ExactInformation(MIEstimator):
         """``H_t`` or ``log p_t(y)`` in nats, float64, at every probe that a difference will read, 0 elsewhere."""
         at = needed_probes(rollout)
         values = torch.zeros(at.shape, dtype=torch.float64, device=at.device)
-        lengths = rollout.completion_lengths.tolist()
-        completions = [tuple(ids[:n]) for ids, n in zip(rollout.completion_ids.tolist(), lengths, strict=True)]
-        pairs = zip(rollout.prompt_ids, rollout.prompt_mask, strict=True)
-        prompts = [tuple(ids[mask].tolist()) for ids, mask in pairs]
-        where = [(row, probe) for row, probe in at.nonzero().tolist()]
+        completions = [tuple(ids) for ids in unpad_rows(rollout.completion_ids, rollout.completion_mask)]
+        prompts = [tuple(ids) for ids in unpad_rows(rollout.prompt_ids, rollout.prompt_mask)]
+        where = at.nonzero().tolist()
         self._check(model, [(prompts[row], completions[row][:probe]) for row, probe in where])
         found: dict[tuple[Ids, Ids], Mapping[Hashable, float]] = {}
         with inference_mode(model):

@@ -14,7 +14,6 @@ from iapo.estimators.packed import (
     Block,
     CheckedModels,
     PrefixCache,
-    all_reduce_max,
     check_chunk,
     fill_cache_and_score,
     packable_attention,
@@ -24,16 +23,17 @@ from iapo.estimators.spans import SpanRuns, runs_of_spans
 from iapo.interfaces import MIEstimator
 from iapo.policy.forward import inference_mode, unwrap
 from iapo.policy.logprobs import check_prompts, check_temperature, token_logprobs
+from iapo.policy.ranks import all_reduce_max
 from iapo.types import Rollout
 
-_GUARDED = 8
-"""Tokens appended to prefixes to check that a model honors packed masks."""
-_ROWS = 8
-"""Rows of a packed forward: all have as many runs as the row with the most, and more rows are less alike."""
-_TELLING = 8
-"""Reasonings from which on it is told that most are not cut at all."""
-_ALIKE = 0.7
-"""Blocks of a packed forward: all are as long as the longest, of which the shortest has at least this share."""
+_GUARD_TOKENS = 8
+"""How many tokens are appended to prefixes when it is checked that a model honors packed masks."""
+_MAX_ROWS = 8
+"""The most rows of a packed forward. Every row is padded to the number of runs of the row that has the most."""
+_MIN_ROWS_TO_WARN = 8
+"""The fewest completions with reasoning of which it is worth a warning that most of them are a single span."""
+_MIN_LENGTH_RATIO = 0.7
+"""The blocks of one packed forward are padded to the longest. The shortest has at least this share of its tokens."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ class LeaveOut(MIEstimator):
         window: how many spans behind the run count; ``None``: all of the rest. Where fewer follow, all of the rest
             counts, the answer included.
         runs: spans of the longest run that is left out together.
-        tokens: how many tokens behind the run count at most; ``None``: all of the window. It keeps long completions
-            cheap, and memory bounded whatever the spans, and it tells needed from useless spans less well: with
+        tokens: the most tokens behind the run that count; ``None``: all of the window. A limit keeps long completions
+            cheap and bounds the memory whatever the spans are, but tells needed from useless spans less well: with
             ``runs=1`` and a window of three, AUROC on lines of GSM8K falls from 0.82 to 0.70 with 16 tokens and to 0.60
             with 8; on the embedded task from 0.94 to 0.93 with 8.
         chunk: runs of a row per packed forward; ``None``: chosen from the memory there is, halved if it was too little.
@@ -146,7 +146,7 @@ class LeaveOut(MIEstimator):
             )
         runs = runs_of_spans(rollout.reasoning_mask, found, self.runs, self.window)
         reasoned, whole = int(runs.real.any(1).sum()), int((runs.real.sum(1) == 1).sum())
-        if reasoned >= _TELLING and 2 * whole > reasoned:
+        if reasoned >= _MIN_ROWS_TO_WARN and 2 * whole > reasoned:
             warnings.warn(
                 f"LeaveOut: {whole} of {reasoned} reasonings are one span each, as {type(self.boundaries).__name__} "
                 "finds no boundary inside, so all their tokens are worth the same; want boundaries that cut them, such "
@@ -171,11 +171,11 @@ class LeaveOut(MIEstimator):
             return values
         check_prompts(rollout)
         if self.guard:
-            self._checked.check(model, rollout, rollout.completion_ids[:, :_GUARDED])
-        # Few rows at once, alike in how much is run behind them, and no more than the logits of one block each allow.
+            self._checked.check(model, rollout, rollout.completion_ids[:, :_GUARD_TOKENS])
+        # Rows that need similar amounts of text go together: few at once, no more than one block's logits each allow.
         vocab = unwrap(model).config.get_text_config().vocab_size
         order = rest.sum(1).argsort(descending=True, stable=True)
-        parts = list(order.split(max(1, min(_ROWS, MAX_LOGITS // (longest * vocab)))))
+        parts = list(order.split(max(1, min(_MAX_ROWS, MAX_LOGITS // (longest * vocab)))))
         for rows in [*parts, *parts[-1:] * (all_reduce_max(len(parts), model) - len(parts))]:
             values[rows] = self._measure(model, rollout.select(rows), runs.select(rows)).to(dtype)
         return values
@@ -190,7 +190,7 @@ class LeaveOut(MIEstimator):
         total = nn.functional.pad(natural.double().cumsum(1), (1, 0))
         with_span = total.gather(1, ends + rest) - total.gather(1, ends)
         without = torch.zeros_like(with_span)
-        groups = alike(rest.amax(0).tolist(), _ALIKE)
+        groups = group_by_size(rest.amax(0).tolist(), _MIN_LENGTH_RATIO)
         for columns in [*groups, *groups[-1:] * (all_reduce_max(len(groups), model) - len(groups))]:
             part = slice(columns.start, columns.stop)
             without[:, part] = self._without(model, rollout, begins[:, part], ends[:, part], rest[:, part], cache)
@@ -227,25 +227,25 @@ class LeaveOut(MIEstimator):
         return rest.masked_fill(~runs.real, 0)
 
 
-def alike(sizes: list[int], share: float) -> list[range]:
-    """Neighbors that are at least ``share`` of the first of them, as ranges; sizes that are 0 are in none.
+def group_by_size(sizes: list[int], ratio: float) -> list[range]:
+    """Group sizes, sorted from large to small, so that those of a group differ little.
 
     Args:
-        sizes: from large to small.
-        share: between 0 and 1.
+        sizes: from large to small. Sizes of 0 are in no group.
+        ratio: the smallest size of a group is at least this share of its largest; between 0 and 1.
 
     Returns:
-        At least one range: that of the first one alone if all are 0.
+        The indices of each group, at least one group: if all sizes are 0, that of the first size alone.
 
     Example:
-        >>> alike([9, 8, 7, 4, 3, 1, 0], share=0.7)
+        >>> group_by_size([9, 8, 7, 4, 3, 1, 0], ratio=0.7)
         [range(0, 3), range(3, 5), range(5, 6)]
     """
     groups: list[range] = []
     for index, size in enumerate(sizes):
         if size == 0:
             break
-        if groups and size >= share * sizes[groups[-1].start]:
+        if groups and size >= ratio * sizes[groups[-1].start]:
             groups[-1] = range(groups[-1].start, index + 1)
         else:
             groups.append(range(index, index + 1))

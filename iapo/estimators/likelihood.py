@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import torch
 from einops import repeat
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
@@ -13,13 +13,13 @@ from iapo.estimators.packed import (
     Block,
     CheckedModels,
     PrefixCache,
-    all_reduce_max,
     check_chunk,
     check_ids,
     probe_prefixes,
 )
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.policy.logprobs import check_temperature, token_logprobs
+from iapo.policy.ranks import all_reduce_max
 from iapo.rollout.continuation import continuation_ids
 from iapo.types import Rollout
 
@@ -32,8 +32,7 @@ class AnswerLikelihood(PrefixEstimator):
     with it) or the reference answer (progress towards being right). It is asked for after a postfix that closes the
     reasoning and opens the answer. What is asked and scored are the rollout's ``exit_ids`` where it has them: postfix,
     answer and closing in the tokens of the whole text. Otherwise ``answer_ids`` stand between the tokens given here.
-    Summed over the reasoning span,
-    ``sum_t s_t = log p(y | q, o) - log p(y | q)``.
+    Summed over the reasoning span, ``sum_t s_t = log p(y | q, o) - log p(y | q)``.
 
     *What it estimates.* With the own answer: the pointwise mutual information of token and answer given what came
     before, in nats. As far as forced answers are consistent (`EarlyExitEntropy`), its expectation over tokens and
@@ -139,8 +138,3 @@ class AnswerLikelihood(PrefixEstimator):
     def asked(self, rollout: Rollout) -> AskedAnswers:
         """What is appended to each prefix, and which of it is scored."""
         return asked_answers("AnswerLikelihood", rollout, self.postfix_ids, self.closing_ids)
-
-    def targets(self, rollout: Rollout) -> tuple[Int[Tensor, "batch answer"], Bool[Tensor, "batch answer"]]:
-        """The tokens that are scored, right-padded, and where they count; a row without an answer counts nowhere."""
-        asked = self.asked(rollout)
-        return asked.targets, asked.counts

@@ -10,9 +10,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from iapo.estimators.answer_counts import Answer, AnswerCounts
-from iapo.estimators.asked import asking_ids, scored_ids
+from iapo.estimators.asked import asking_ids, read_answers, split_exits
 from iapo.estimators.packed import check_ids, needed_probes
 from iapo.interfaces import MIEstimator, Sampler
+from iapo.ops.padding import unpad_rows
 from iapo.types import Rollout
 
 
@@ -34,10 +35,10 @@ class MonteCarloInformation(MIEstimator):
     *What it estimates.* The above, in nats, under the sampler's distribution: sample at temperature 1 and without
     truncation for that of the policy.
 
-    *Bias and noise.* Entropy: low where some answers are too rare to be sampled, else of order ``1 / samples^2``.
-    Likelihood: low by ``1 / (2 samples)``, and high for an answer rarer than that. `standard_errors` has
-    the noise of a probe; samples of two probes are independent, so the error of ``s_t`` is the root of their summed
-    squares.
+    *Bias and noise.* The entropy is biased low where some answers are too rare to be sampled, else by an amount of
+    order ``1 / samples^2``. The log-likelihood is low by ``1 / (2 samples)``, and high for an answer rarer than that.
+    `standard_errors` gives the noise of each probe. Samples of two probes are independent, so the variance of ``s_t``
+    is the sum of theirs.
 
     *Cost.* ``samples`` completions for every reasoning token: for benchmarks and tests, not for training.
 
@@ -123,7 +124,7 @@ class MonteCarloInformation(MIEstimator):
         """``H_t`` or ``log p_t(y)`` in nats at every probe that a difference will read, 0 elsewhere."""
         at = needed_probes(rollout)
         if self.measure == "likelihood":
-            asked = torch.tensor([bool(answer) for answer in read_answers(rollout, "rollout")], device=at.device)
+            asked = torch.tensor([bool(answer) for answer in read_answers(rollout)], device=at.device)
             at = at & asked.reshape(-1, 1)
         return self.values(self.distributions(model, rollout, at), rollout).to(at.device, torch.float32)
 
@@ -151,8 +152,12 @@ class MonteCarloInformation(MIEstimator):
             raise ValueError("at: is True beyond the end of a completion")
         where = [(row, probe) for row, probe in at.nonzero().tolist()]
         asking = asking_ids(rollout, self.postfix_ids) if self.answers == "forced" else [()] * batch
-        prefixes = [[*self._prefix(rollout, row, probe), *asking[row]] for row, probe in where]
-        own = list(zip(scored_ids(rollout), self._own(rollout), strict=True))
+        prompts = unpad_rows(rollout.prompt_ids, rollout.prompt_mask)
+        completions = unpad_rows(rollout.completion_ids, rollout.completion_mask)
+        prefixes = [[*prompts[row], *completions[row][:probe], *asking[row]] for row, probe in where]
+        # The answers that the exits ask about: they count as what they are, however the token of a tag is cut.
+        answers = [()] * batch if rollout.answer_ids is None else read_answers(rollout)
+        own = [(scored, answer) for (_, scored), answer in zip(split_exits(rollout), answers, strict=True)]
         sampler = self.sampler(model)
         step = self.max_prompts or max(1, len(where))
         probes: dict[tuple[int, int], Counter[Answer]] = {probe: Counter() for probe in where}
@@ -167,27 +172,19 @@ class MonteCarloInformation(MIEstimator):
         """The probes of `distributions`' counts by ``measure``; nats, float64, on the CPU."""
         if self.measure == "entropy":
             return counts.entropies()
-        return counts.log_likelihoods(read_answers(rollout, "rollout"))
+        return counts.log_likelihoods(read_answers(rollout))
 
     def standard_errors(self, counts: AnswerCounts, rollout: Rollout) -> Float[Tensor, "batch probe"]:
         """The standard error of each of `values`; see `iapo.estimators.answer_counts` for the formulas."""
         if self.measure == "entropy":
             return counts.entropy_errors()
-        return counts.log_likelihood_errors(read_answers(rollout, "rollout"))
-
-    def _prefix(self, rollout: Rollout, row: int, probe: int) -> list[int]:
-        prompt = rollout.prompt_ids[row, rollout.prompt_mask[row]].tolist()
-        return [*prompt, *rollout.completion_ids[row, :probe].tolist()]
-
-    def _own(self, rollout: Rollout) -> list[Answer]:
-        """The answers that the rollout's exits ask about; they count as what they are, however a tag's token is cut."""
-        return [()] * len(rollout) if rollout.answer_ids is None else read_answers(rollout, "rollout")
+        return counts.log_likelihood_errors(read_answers(rollout))
 
     def _answers(self, sampled: Rollout, own: Sequence[tuple[Answer, Answer]]) -> list[Answer]:
         if self.answers == "continued":
             return read_answers(sampled, "what the sampler returned")
-        rows = zip(sampled.completion_ids.tolist(), sampled.completion_lengths.tolist(), own, strict=True)
-        return [self._forced_answer(tuple(ids[:length][: self.max_answer_tokens]), *each) for ids, length, each in rows]
+        rows = zip(unpad_rows(sampled.completion_ids, sampled.completion_mask), own, strict=True)
+        return [self._forced_answer(tuple(ids[: self.max_answer_tokens]), *each) for ids, each in rows]
 
     def _forced_answer(self, ids: Answer, scored: Answer, answer: Answer) -> Answer:
         """The tokens before the first closing or end of sequence; the row's own answer where its exit was sampled."""
@@ -201,18 +198,6 @@ class MonteCarloInformation(MIEstimator):
             if token in self.eos_ids or (size and ids[position : position + size] == self.closing_ids)
         )
         return ids[: next(ends, len(ids))]
-
-
-def read_answers(rollout: Rollout, name: str) -> list[Answer]:
-    """The answers that a rollout holds, one a row, empty where there is none; ``name`` is for the error.
-
-    Raises:
-        ValueError: a rollout without ``answer_ids``.
-    """
-    if rollout.answer_ids is None or rollout.answer_mask is None:
-        raise ValueError(f"{name}: want answer_ids, the answers to be counted or asked about, got None")
-    lengths = rollout.answer_mask.sum(1).tolist()
-    return [tuple(ids[:length]) for ids, length in zip(rollout.answer_ids.tolist(), lengths, strict=True)]
 
 
 def measure_sign(measure: str) -> int:

@@ -6,10 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from iapo.estimators.packed import MAX_LOGITS, all_reduce_max, check_chunk, run_in_chunks
+from iapo.estimators.packed import MAX_LOGITS, check_chunk, run_in_chunks
 from iapo.interfaces import MIEstimator
 from iapo.policy.forward import inference_mode, unwrap
 from iapo.policy.logprobs import check_prompts, check_temperature, entropy
+from iapo.policy.ranks import all_reduce_max
 from iapo.policy.support import check_text
 from iapo.types import Rollout
 

@@ -28,4 +28,4 @@ class NoInformation(MIEstimator):
     def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
         """Zeros."""
         batch, token = rollout.completion_ids.shape
-        return torch.zeros(batch, token + 1, device=rollout.completion_ids.device)
+        return torch.zeros(batch, token + 1, dtype=torch.float32, device=rollout.completion_ids.device)

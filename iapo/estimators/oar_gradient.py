@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from iapo.estimators.forced_text import ForcedText, Measure, answer_change, answer_logits, forced_texts, idle_text
-from iapo.estimators.packed import all_reduce_max, check_ids
+from iapo.estimators.packed import check_ids
 from iapo.interfaces import MIEstimator
+from iapo.ops.checks import check_choice
 from iapo.policy.forward import UnsupportedModelError, inference_mode, unwrap
 from iapo.policy.logprobs import check_temperature
+from iapo.policy.ranks import all_reduce_max
 from iapo.types import Rollout
 
 
@@ -71,8 +73,7 @@ class OARGradient(MIEstimator):
 
     def __post_init__(self) -> None:
         check_ids("postfix_ids", self.postfix_ids)
-        if self.measure not in get_args(Measure):
-            raise ValueError(f"measure: got {self.measure!r}, want one of {', '.join(get_args(Measure))}")
+        check_choice("measure", self.measure, Measure)
         if not 0 <= self.noise < float("inf"):
             raise ValueError(f"noise: got {self.noise}, want a finite number of at least 0")
         check_temperature(self.temperature)
@@ -130,7 +131,7 @@ def noisy_embeddings(
     def add(_: nn.Module, __: Any, output: Tensor) -> Tensor:
         clean = output.detach()
         generator = torch.Generator().manual_seed(seed)
-        added = noise * torch.randn(len(places), clean.shape[-1], generator=generator)
+        added = noise * torch.randn(len(places), clean.shape[-1], generator=generator, dtype=torch.float32)
         noisy = clean.index_add(1, places, added.to(clean)[None]).requires_grad_()
         seen.append((clean, noisy))
         return noisy

@@ -2,17 +2,18 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from iapo.estimators.forced_text import ForcedText, Measure, answer_change, answer_logits, forced_texts, idle_text
-from iapo.estimators.packed import MAX_LOGITS, all_reduce_max, check_chunk, check_ids, check_vocabulary, run_in_chunks
+from iapo.estimators.packed import MAX_LOGITS, check_chunk, check_ids, check_vocabulary, run_in_chunks
 from iapo.interfaces import MIEstimator
+from iapo.ops.checks import check_choice
 from iapo.policy.forward import inference_mode, unwrap
 from iapo.policy.logprobs import check_temperature
+from iapo.policy.ranks import all_reduce_max
 from iapo.types import Rollout
 
 
@@ -68,8 +69,7 @@ class OARPerturbation(MIEstimator):
     def __post_init__(self) -> None:
         check_ids("postfix_ids", self.postfix_ids)
         check_ids("replacement_id", (self.replacement_id,))
-        if self.measure not in get_args(Measure):
-            raise ValueError(f"measure: got {self.measure!r}, want one of {', '.join(get_args(Measure))}")
+        check_choice("measure", self.measure, Measure)
         check_chunk(self.chunk)
         check_temperature(self.temperature)
 

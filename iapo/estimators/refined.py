@@ -7,10 +7,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.estimators.boundaries import Boundaries
-from iapo.estimators.packed import all_reduce_max, fill_cache, longest_prefix, needed_probes, packable_attention
+from iapo.estimators.packed import fill_cache, longest_prefix, needed_probes, packable_attention
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.estimators.wrapping import WrappingEstimator
 from iapo.policy.forward import inference_mode
+from iapo.policy.ranks import all_reduce_max
 from iapo.types import Rollout
 
 

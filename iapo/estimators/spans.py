@@ -6,17 +6,21 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from iapo.ops.steps import steps_of
+
 
 @dataclass(frozen=True, eq=False)
 class SpanRuns:
     """Runs of one or more neighboring spans of each completion; ``run`` is the largest number of them in a row.
 
+    Rows that have fewer runs are padded on the right with 0 in all four fields.
+
     Args:
-        begins: the first token of each run; 0 where a row has fewer runs.
-        ends: the token behind its last one; 0 where a row has fewer runs.
-        spans: how many spans it consists of; 0 where a row has fewer runs.
-        stops: the token behind the spans that follow it in its window; the width of the completions if fewer do, so
-            that what stands behind the reasoning is in it too. 0 where a row has fewer runs.
+        begins: index of the first token of each run.
+        ends: index of the token behind its last one.
+        spans: how many spans the run consists of.
+        stops: index of the token behind the run's window, the spans that follow it. If fewer spans follow than the
+            window has, this is the width of the completions, so that what stands behind the reasoning counts too.
     """
 
     begins: Int[Tensor, "batch run"]
@@ -40,13 +44,14 @@ class SpanRuns:
             values: of the runs.
             token: the width of the completions.
         """
-        found = torch.full((len(values), token), torch.inf, dtype=values.dtype)
-        rows, columns = (part.tolist() for part in self.real.cpu().nonzero(as_tuple=True))
-        begins, ends, numbers = (each.cpu() for each in (self.begins, self.ends, values))
-        for row, column in zip(rows, columns, strict=True):
-            held = found[row, int(begins[row, column]) : int(ends[row, column])]
-            held.clamp_(max=numbers[row, column])
-        return found.masked_fill(found.isinf(), 0).to(values.device)
+        sizes = (self.ends - self.begins).flatten()
+        # One entry for each token that a run holds, run after run: its run, row and place.
+        run = torch.repeat_interleave(sizes)
+        row = run // self.begins.shape[1]
+        place = self.begins.flatten()[run] + torch.arange(len(run), device=run.device) - (sizes.cumsum(0) - sizes)[run]
+        found = values.new_full((len(values) * token,), torch.inf)
+        found = found.scatter_reduce(0, row * token + place, values.flatten()[run], "amin").reshape(len(values), token)
+        return found.masked_fill(found.isinf(), 0)
 
 
 def runs_of_spans(
@@ -64,7 +69,8 @@ def runs_of_spans(
         mask: the tokens that spans are made of; the others are in none.
         boundaries: where a span may end and the next begin; entry ``t`` is in front of token ``t``.
         longest: spans of the longest run, at least 1.
-        window: spans behind a run that are in its window, at least 1; ``None``: all, and what is behind them.
+        window: how many of the spans that follow a run are its window, at least 1; ``None``: all of them, and what
+            stands behind them.
 
     Example:
         >>> mask = torch.tensor([[True, True, True, True, False]])
@@ -75,11 +81,12 @@ def runs_of_spans(
         >>> runs_of_spans(mask, cuts, longest=1, window=1).stops[0].tolist()
         [3, 4, 5]
     """
-    found = []
-    for row, cuts in zip(mask.tolist(), boundaries.tolist(), strict=True):
-        spans = _spans(row, cuts)
+    steps, found = steps_of(mask, None, stops=boundaries[:, 1:]), []
+    numbers = steps.real.sum(1).tolist()
+    for begins, ends, number in zip(steps.begins.tolist(), steps.ends.tolist(), numbers, strict=True):
+        spans = list(zip(begins, ends, strict=True))[:number]
         stops = [stop for _, stop in spans[window:]] if window else []
-        stops += [len(row)] * (len(spans) - len(stops))
+        stops += [mask.shape[1]] * (len(spans) - len(stops))
         runs = []
         for first, (begin, end) in enumerate(spans):
             runs.append((begin, end, 1, stops[first]))
@@ -90,18 +97,6 @@ def runs_of_spans(
                 runs.append((begin, end, count, stops[first + count - 1]))
         found.append(runs)
     width = max(1, max(map(len, found), default=0))
-    padded = torch.tensor([runs + [(0, 0, 0, 0)] * (width - len(runs)) for runs in found], device=mask.device)
-    return SpanRuns(*padded.reshape(len(found), width, 4).unbind(2))
-
-
-def _spans(mask: list[bool], cuts: list[bool]) -> list[tuple[int, int]]:
-    """First token, and the one behind the last, of each span."""
-    spans: list[tuple[int, int]] = []
-    for token, counts in enumerate(mask):
-        if not counts:
-            continue
-        if spans and spans[-1][1] == token and not cuts[token]:
-            spans[-1] = spans[-1][0], token + 1
-        else:
-            spans.append((token, token + 1))
-    return spans
+    rows = [runs + [(0, 0, 0, 0)] * (width - len(runs)) for runs in found]
+    padded = torch.tensor(rows, dtype=torch.long, device=mask.device).reshape(len(rows), width, 4)
+    return SpanRuns(*padded.unbind(2))

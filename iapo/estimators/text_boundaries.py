@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from iapo.estimators.boundaries import Boundaries
+from iapo.ops.padding import unpad_rows
 from iapo.rollout.text import token_pieces
 from iapo.styles import Steps
 from iapo.types import Rollout
@@ -17,9 +18,9 @@ from iapo.types import Rollout
 class TextBoundaries(Boundaries):
     """A boundary where a step of the text ends, behind the token that holds the end.
 
-    White space behind the end belongs to the step before it, if it is a token of its own; of a token that holds the
-    white space and the first word behind it, as most do, the boundary is in front. A token that holds an end and more
-    than one character behind it, which few do, is followed by the boundary.
+    White space behind the end of a step belongs to that step if it is a token of its own. In most tokenizers one token
+    holds the white space and the next word: then the boundary is in front of this token. A token that holds the last
+    characters of a step and the first ones of the next, which is rare, belongs to the step that it ends.
 
     Args:
         tokenizer: of the policy.
@@ -34,9 +35,8 @@ class TextBoundaries(Boundaries):
         """``True`` at the prefixes at whose end a step ends; entry ``t`` has seen ``t`` tokens."""
         batch, token = rollout.completion_ids.shape
         found = torch.zeros(batch, token + 1, dtype=torch.bool)
-        lengths = rollout.completion_lengths.tolist()
-        for row, (ids, length) in enumerate(zip(rollout.completion_ids.tolist(), lengths, strict=True)):
-            found[row, self.ends(ids[:length])] = True
+        for row, ids in enumerate(unpad_rows(rollout.completion_ids, rollout.completion_mask)):
+            found[row, self.ends(ids)] = True
         return found.to(rollout.completion_ids.device)
 
     def ends(self, ids: list[int]) -> list[int]:

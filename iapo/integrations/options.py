@@ -9,9 +9,10 @@ from transformers import PreTrainedTokenizerBase
 from iapo.advantages import GivenOutcome, InformationAware, LeaveOutPriced
 from iapo.advantages.information_aware import AppliesTo, Credit
 from iapo.advantages.normalization import Center, Scale
-from iapo.advantages.parameters import check_choice, check_weights
+from iapo.advantages.parameters import check_weights
 from iapo.estimators import AnswerLikelihood, LeaveOut, Refined, TextBoundaries
 from iapo.interfaces import AdvantageAssigner, MIEstimator
+from iapo.ops.checks import check_choice
 from iapo.styles import USUAL_STYLE, CompletionStyle, Steps
 from iapo.training.components import Answer
 from iapo.training.configuration.styles import ANSWERS, REASONINGS

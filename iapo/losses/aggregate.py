@@ -14,11 +14,12 @@ Aggregation = Literal["token", "sequence", "constant"]
 
 @shape_checked
 def count(loss_mask: Bool[Tensor, "batch token"], aggregation: Aggregation, max_length: int = 1) -> Float[Tensor, ""]:
-    """What a step's sum is divided by, at least 1: tokens, completions with a token, or those times ``max_length``.
+    """What a step's sum is divided by, at least 1.
 
     Args:
         loss_mask: of the whole step.
-        aggregation: `aggregate` describes it.
+        aggregation: ``"token"``: the tokens of the mask; ``"sequence"``: the completions that have one;
+            ``"constant"``: these completions times ``max_length``.
         max_length: tokens, used by ``"constant"`` only.
     """
     if aggregation == "token":
@@ -41,7 +42,7 @@ def aggregate(
     denominator: Float[Tensor, ""],
     aggregation: Aggregation,
 ) -> Float[Tensor, ""]:
-    """The sum over tokens, for ``"sequence"`` of each completion's mean over its own, divided by ``denominator``.
+    """The sum over all tokens, or for ``"sequence"`` the sum of each completion's mean, divided by ``denominator``.
 
     Args:
         values: of each token; those outside the mask are not used.

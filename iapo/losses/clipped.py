@@ -1,7 +1,6 @@
 """The clipped policy-gradient surrogate with a KL penalty."""
 
 from dataclasses import dataclass
-from typing import get_args
 
 import torch
 from jaxtyping import Bool, Float
@@ -11,6 +10,7 @@ from iapo.interfaces import PolicyLoss
 from iapo.losses.aggregate import Aggregation, count, loss_output, with_advantages
 from iapo.losses.kl import KLEstimator, kl_estimate
 from iapo.losses.ratios import check_clip, log_ratio, surrogate_clip_shares, truncated_ratio
+from iapo.ops.checks import check_choice
 from iapo.types import LossInputs, LossOutput, shape_checked
 
 
@@ -46,9 +46,11 @@ class ClippedPolicyLoss(PolicyLoss):
     ``aggregation`` loss                                                           denominator
     =============== ============================================================== ===============================
     ``token``       mean over all tokens of the step (DAPO)                        tokens
-    ``sequence``    mean over completions of the mean over their tokens (GRPO)     completions with a token in it
+    ``sequence``    mean over completions of the mean over their tokens (GRPO)     completions
     ``constant``    sum over tokens by completions times ``max_length`` (Dr. GRPO) completions * ``max_length``
     =============== ============================================================== ===============================
+
+    Tokens are those of the loss mask. A completion without one is not counted in a denominator.
 
     Where the advantage is negative, the clipped surrogate is not bounded: it grows with the ratio. ``dual_clip`` bounds
     it, as in verl (``clip_ratio_c``, there 3 by default) and TRL (``delta``).
@@ -96,8 +98,7 @@ class ClippedPolicyLoss(PolicyLoss):
         check_clip(self.clip_low, self.clip_high)
         if not 0 <= self.kl_coef < float("inf"):
             raise ValueError(f"kl_coef: got {self.kl_coef}, want a finite number of at least 0")
-        if self.aggregation not in get_args(Aggregation):
-            raise ValueError(f"aggregation: got {self.aggregation!r}, want one of {', '.join(get_args(Aggregation))}")
+        check_choice("aggregation", self.aggregation, Aggregation)
         if (self.aggregation == "constant") != (self.max_length is not None):
             raise ValueError(
                 f"max_length: got {self.max_length} with aggregation={self.aggregation!r}, give it for 'constant'"
@@ -106,8 +107,7 @@ class ClippedPolicyLoss(PolicyLoss):
             raise ValueError(f"max_length: got {self.max_length}, want at least 1")
         if self.dual_clip is not None and not 1 < self.dual_clip < float("inf"):
             raise ValueError(f"dual_clip: got {self.dual_clip}, want a finite number above 1")
-        if self.kl_estimator not in get_args(KLEstimator):
-            raise ValueError(f"kl_estimator: got {self.kl_estimator!r}, want one of {', '.join(get_args(KLEstimator))}")
+        check_choice("kl_estimator", self.kl_estimator, KLEstimator)
         if self.sampler_ratio_cap is not None and not 0 < self.sampler_ratio_cap < float("inf"):
             raise ValueError(
                 f"sampler_ratio_cap: got {self.sampler_ratio_cap}, want a finite number above 0 (2 is usual), or None"

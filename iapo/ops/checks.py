@@ -1,4 +1,6 @@
-"""Checks that several parts make of what they are given: its kind, its device, and that its numbers are finite."""
+"""Checks that several parts make of what they are given: its kind, its device, that its numbers are finite."""
+
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,12 @@ def named_kind(part: object) -> str:
     return f"the class {part.__name__}" if isinstance(part, type) else f"a {type(part).__name__}"
 
 
+def check_choice(name: str, value: str, choices: Any) -> None:
+    """Raise ``ValueError`` unless ``value`` is one of the strings of the ``Literal`` ``choices``."""
+    if value not in get_args(choices):
+        raise ValueError(f"{name}: got {value!r}, want one of {', '.join(get_args(choices))}")
+
+
 def check_returned(component: object, hook: str, returned: object, kind: type) -> None:
     """Raise ``TypeError`` if a hook returned something else than it should."""
     if not isinstance(returned, kind):
@@ -21,9 +29,9 @@ def check_returned(component: object, hook: str, returned: object, kind: type) -
 
 
 def check_beside(model: nn.Module, device: torch.device) -> None:
-    """Raise ``ValueError`` for completions on another device than an accelerator that the model lies on.
+    """Raise ``ValueError`` if the model lies on an accelerator and the completions lie on another kind of device.
 
-    Parameters on the CPU say nothing: a model may keep them there and move them where it runs (FSDP's offloading).
+    A model whose parameters lie on the CPU is not checked: it may move them where it runs (FSDP's offloading).
     """
     parameter = next(model.parameters(), None)
     if parameter is not None and parameter.device.type not in ("cpu", "meta", device.type):

@@ -1,7 +1,7 @@
-"""Masked reductions, and what they return for an empty mask.
+"""Masked reductions, defined for an empty mask too.
 
-Sums over nothing are 0, so are means and standard deviations over nothing, and a z-score where there is no spread is 0.
-Values outside the mask never matter, NaN included. Reductions run in fp32 or better.
+Sums, means and standard deviations over nothing are 0, and z-scores are 0 where all values are equal. Values outside
+the mask have no influence, NaN included. Reductions run in fp32 or better.
 """
 
 import torch

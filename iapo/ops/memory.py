@@ -1,4 +1,4 @@
-"""Memory that ran out, recognized whatever allocator says so."""
+"""Recognizes errors that say that memory ran out, of any device's allocator."""
 
 import torch
 

@@ -1,16 +1,16 @@
-"""Names near one that there is not, for errors."""
+"""Suggestions for a misspelled name, for error messages."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 def did_you_mean(given: str, known: Iterable[str], prefix: str = "") -> str:
-    """`; did you mean ...` with at most three names that are spelled nearly so or begin so; empty if there is none.
+    """`; did you mean ...` with the names, at most three, that are spelled similarly or begin so; empty if none is.
 
     Args:
-        given: what was asked for; upper and lower case are the same.
-        known: all there are.
-        prefix: stands before each of the names that are told.
+        given: the name that is unknown; upper and lower case count the same.
+        known: all names that there are.
+        prefix: put in front of each name in the message.
 
     Example:
         >>> did_you_mean("stesp", ["steps", "seed"], "--")

@@ -1,8 +1,10 @@
-"""Ragged rows to padded tensors with masks."""
+"""Ragged rows to padded tensors with masks, and back."""
 
 from collections.abc import Sequence
+from itertools import islice
 
 import torch
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 
@@ -32,3 +34,14 @@ def pad_rows(
     ids = torch.full(mask.shape, pad_id)
     ids[mask] = torch.tensor([token for row in rows for token in row], dtype=torch.long)
     return ids.to(device), mask.to(device)
+
+
+def unpad_rows(ids: Int[Tensor, "batch width"], mask: Bool[Tensor, "batch width"]) -> list[list[int]]:
+    """The token ids of each row where ``mask`` is ``True``: what `pad_rows` padded, on either side.
+
+    Example:
+        >>> unpad_rows(*pad_rows([[5, 6], [], [7]], pad_id=0))
+        [[5, 6], [], [7]]
+    """
+    tokens = iter(ids[mask].tolist())
+    return [list(islice(tokens, length)) for length in mask.sum(1).tolist()]

@@ -62,12 +62,12 @@ def fork_rng(device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def apart_rng() -> Iterator[None]:
-    """Keep what a block seeds from reaching torch's random numbers outside of it.
+def isolate_rng() -> Iterator[None]:
+    """Undo what a block does to torch's random generators, such as seeding them.
 
-    A block that seeds torch would have every sampling after it draw the same numbers. Torch's generators, that of the
-    CPU and those of CUDA devices that are in use, are put back behind the block, those that it used one number further
-    on, so that a block that draws has others the next time.
+    If a reward function seeded torch at every call, each sampling after it would draw the same numbers. After the
+    block, the generators of the CPU and of the CUDA devices in use have the states that they had before it. A generator
+    that the block has used then draws one number, so that the block gets other random numbers at its next run.
     """
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     before = torch.get_rng_state(), [torch.cuda.get_rng_state(device) for device in devices]
@@ -76,8 +76,8 @@ def apart_rng() -> Iterator[None]:
     finally:
         if not torch.equal(torch.get_rng_state(), before[0]):
             torch.set_rng_state(before[0])
-            torch.rand(1)
+            torch.rand(1, dtype=torch.float32)
         for device, state in zip(devices, before[1], strict=True):
             if not torch.equal(torch.cuda.get_rng_state(device), state):
                 torch.cuda.set_rng_state(state, device)
-                torch.rand(1, device=f"cuda:{device}")
+                torch.rand(1, dtype=torch.float32, device=f"cuda:{device}")

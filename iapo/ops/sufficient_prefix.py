@@ -1,7 +1,7 @@
 """The sufficient prefix: where the answer is first there, and from where on it stays."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -48,9 +48,10 @@ def is_there(
 ) -> Bool[Tensor, "batch probe"]:
     """Whether the answer is there after each measured prefix.
 
-    Under ``"certainty"`` it is where ``exp(V_t) >= threshold``: of a log-likelihood, where the answer has that
-    probability. Under ``"end"`` it is where ``exp(V_t) >= threshold * exp(V_end)``, ``V_end`` being the value of the
-    longest measured prefix: so it is always there at the end, however hard the answer is to force.
+    With ``"certainty"`` the condition is ``exp(V_t) >= threshold``. If the values are log-likelihoods, the answer then
+    has at least that probability. With ``"end"`` it is ``exp(V_t) >= threshold * exp(V_end)``, where ``V_end`` is the
+    value of the longest measured prefix. Then the answer is always there at the end, however unlikely it is when the
+    policy is forced to give it.
 
     Args:
         values: nats, growing with what is known.
@@ -100,12 +101,6 @@ def check_threshold(threshold: float) -> None:
     """Raise ``ValueError`` unless ``threshold`` is above 0 and at most 1."""
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold: got {threshold}, want a number above 0, at most 1")
-
-
-def check_relative_to(relative_to: str) -> None:
-    """Raise ``ValueError`` unless ``relative_to`` is one of `RelativeTo`."""
-    if relative_to not in get_args(RelativeTo):
-        raise ValueError(f"relative_to: got {relative_to!r}, want one of {', '.join(get_args(RelativeTo))}")
 
 
 def behind_prefix(

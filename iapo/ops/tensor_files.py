@@ -1,4 +1,4 @@
-"""Files of tensors: what is said of one that could not be written."""
+"""The error for a file of tensors that could not be written."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 
 @contextmanager
 def failed_writes_named(path: Path, remedy: str) -> Iterator[None]:
-    """A block that writes safetensors files; the library's own error of a write that failed becomes the system's.
+    """A context for writing safetensors files: a failed write raises ``OSError`` in place of the error of safetensors.
 
     Args:
         path: of the file or folder that is written.

@@ -1,4 +1,4 @@
-"""Whether the hub can be asked, noticed within seconds: what loads from it tries again and again, for a minute."""
+"""Finds out within seconds whether the hub can be reached; what loads from it would try again for a minute."""
 
 from collections.abc import Callable
 from pathlib import Path

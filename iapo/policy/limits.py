@@ -1,4 +1,4 @@
-"""What a model takes: how many positions, which tokens, and logits that a token can be sampled from."""
+"""The limits of a model: its positions, its tokens, and the logits that a token can be sampled from."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,8 @@ class Limits:
     Args:
         positions: the largest number of tokens of a text; ``None``: its config names none.
         vocabulary: token ids are below this number, that of its embeddings; very large if nothing names it.
-        turning: of a model that rotates all keys by other angles in a longer text, the tokens up to which it does not.
+        turning: the tokens beyond which the model rotates all keys by other angles (`turning_length`); ``None``: it
+            never does.
     """
 
     positions: int | None

@@ -1,4 +1,4 @@
-"""Ranks that wait for each other in every forward must call the model equally often, however ragged their rows are."""
+"""Keeps ranks in step: where forwards wait for all ranks, each must call the model equally often, whatever its rows."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any

@@ -15,8 +15,8 @@ class ModelSize:
     """The size of a policy.
 
     Args:
-        weights: all that the model has.
-        trained: those that training changes: all of them, or those of the adapters.
+        weights: the number of all weights.
+        trained: the number of those that training changes: all, or the adapters' alone.
     """
 
     weights: int

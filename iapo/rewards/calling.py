@@ -1,4 +1,4 @@
-"""How a reward function is called, and its scores read: those written for TRL work as they are."""
+"""Calls reward functions, also those written for TRL, and reads the scores that they return."""
 
 import asyncio
 import contextlib

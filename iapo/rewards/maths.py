@@ -27,10 +27,9 @@ class MathAnswer:
 
     Answer and reference are read by their kind (`iapo.rewards.answers`): quantities with sign, scale and unit, times
     and dates, lists, sets and intervals, choices, words. Words are compared as text: as a product of letters
-    ``Monday`` would equal every anagram.
-    Formulas go to math-verify in a worker process that is killed at the time limit, because some short ones
-    (``9^{9^9}``) freeze any process that evaluates them. An answer that takes too long, crashes the worker, or
-    exceeds ``longest`` is wrong.
+    ``Monday`` would equal every anagram. Formulas go to math-verify in a worker process that is killed at the time
+    limit, because some short ones (``9^{9^9}``) freeze any process that evaluates them. An answer that takes too long,
+    crashes the worker, or exceeds ``longest`` is wrong.
 
     Args:
         answer_column: the column that holds the reference: an answer, a GSM8K solution ending in ``#### answer``, or a

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from iapo.interfaces import PROMPT_MESSAGES, Reward
+from iapo.ops.padding import unpad_rows
 from iapo.rewards.scores import Scores, check_rows, score
 from iapo.rollout.ends import ended
 from iapo.rollout.text import decode_completions
@@ -49,7 +50,6 @@ def score_rollout(
         )
     if len(rows):
         check_rows(rows)
-    completion_ids, lengths = rollout.completion_ids.tolist(), rollout.completion_lengths.tolist()
     texts = decode_completions(tokenizer, rollout, eos_ids)
     names = dict.fromkeys(name for row in rows for name in row if name not in ("prompt", PROMPT_MESSAGES))
     return score(
@@ -59,7 +59,7 @@ def score_rollout(
             text if row.get(PROMPT_MESSAGES) is None else [{"role": "assistant", "content": text}]
             for text, row in zip(texts, rows, strict=True)
         ],
-        completion_ids=[ids[:length] for ids, length in zip(completion_ids, lengths, strict=True)],
+        completion_ids=unpad_rows(rollout.completion_ids, rollout.completion_mask),
         columns={name: [row.get(name) for row in rows] for name in names},
         time_limit=time_limit,
         finished=ended(rollout, eos_ids or ()).tolist() if eos_ids or rollout.finished is not None else None,

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.interfaces import FINISHED, REWARD_ARGUMENTS
-from iapo.ops.random_state import apart_rng
+from iapo.ops.random_state import isolate_rng
 from iapo.rewards.calling import call, scores_of, wanted_columns
 from iapo.rewards.limit import TookTooLong, within
 from iapo.rewards.text import accepted_answers
@@ -122,7 +122,7 @@ def score(
     for name, function in rewards.items():
         try:
             arguments = {"completions": completions, **given}
-            with apart_rng():
+            with isolate_rng():
                 values = _within(time_limit, function, {key: _copied(values) for key, values in arguments.items()})
         except TookTooLong:
             raise TimeoutError(

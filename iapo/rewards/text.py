@@ -82,11 +82,11 @@ def reference_answer(reference: str) -> str:
 def accepted_answers(reference: Any) -> tuple[str, ...]:
     r"""The texts of the answers that an entry of a data set's column accepts: one, unless it lists several.
 
-    A mapping gives its ``ground_truth``, ``answer`` or ``value``, or the one value that it has; a text gives those that
-    it names too (`named_answers`). A list
-    or a set with a text or a mapping in it names alternatives; of numbers alone, it is the answer itself, or its only
-    number. Numbers are written without an exponent and without a fraction of zeros, as a column that lacks some values
-    makes 4 to 4.0. Bytes are UTF-8. ``None``, NaN and infinity are no answer.
+    A mapping gives its ``ground_truth``, ``answer`` or ``value``, or the one value that it has. A text gives those that
+    it names too (`named_answers`). A list or a set with a text or a mapping in it names alternatives. A list or a set
+    of numbers alone is the answer itself; if it holds one number, that number is accepted too. Numbers are written
+    without an exponent and without a fraction of zeros, as a column that lacks some values makes 4 to 4.0. Bytes are
+    UTF-8. ``None``, NaN and infinity are no answer.
 
     Example:
         >>> accepted_answers("2+2=4 #### 4"), accepted_answers({"ground_truth": "4"}), accepted_answers(["2", "two"])

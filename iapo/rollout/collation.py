@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from iapo.ops.padding import pad_rows
+from iapo.ops.padding import pad_rows, unpad_rows
 from iapo.rollout.spans import Exits, ExitTokens, mark_spans
 from iapo.rollout.text import decode_rows
 from iapo.styles import USUAL_STYLE, CompletionStyle
@@ -128,9 +128,8 @@ def ask_about(
             raise TypeError(f"answers[{index}]: got {answer!r:.80}, want a text; of white space where there is none")
     if len(answers) != len(rollout):
         raise ValueError(f"answers: got {len(answers)} texts, want one for each of {len(rollout)} rows")
-    steps = torch.arange(1, rollout.reasoning_mask.shape[1] + 1, device=rollout.reasoning_mask.device)
-    lengths = (rollout.reasoning_mask * steps).amax(1).tolist()
-    reasoned = [ids[:length] for ids, length in zip(rollout.completion_ids.tolist(), lengths, strict=True)]
+    up_to_its_end = rollout.reasoning_mask.flip(1).cumsum(1).flip(1) > 0
+    reasoned = unpad_rows(rollout.completion_ids, up_to_its_end)
     exits = ExitTokens(tokenizer)
     for context, answer in zip(decode_rows(tokenizer, reasoned), answers, strict=True):
         exits.add(context, style.asked(answer))

@@ -1,4 +1,4 @@
-"""Texts as the tokens with which a tokenizer continues another text: nothing of its beginning leaks in.
+"""Encodes a text as the continuation of another one, without what a tokenizer puts at the beginning of a text.
 
 Encoded by itself, a text may get a space in front (SentencePiece's dummy prefix) or a token that begins a sequence.
 Encoded behind another one, its first sign may end up in a token with what stands before it. So both texts are encoded

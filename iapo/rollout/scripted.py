@@ -35,8 +35,7 @@ class ScriptedSampler(Sampler):
 
     Raises:
         ValueError: ``append_eos`` without an end-of-sequence token, ``stop`` without a tokenizer, or an empty stop
-            text; on a call, a prompt with fewer
-            completions than asked for, or a text without a tokenizer.
+            text; on a call, a prompt with fewer completions than asked for, or a text without a tokenizer.
 
     Example:
         >>> sampler = ScriptedSampler({(1, 2): [[5, 6, 7], [8]]})

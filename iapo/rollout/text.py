@@ -7,6 +7,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from iapo.ops.padding import unpad_rows
 from iapo.types import Rollout
 
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
@@ -56,8 +57,7 @@ def rows_of_text(
     """
     if eos_ids is None:
         eos_ids = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    lengths = completion_mask.sum(1).tolist()
-    rows = [ids[:length] for ids, length in zip(completion_ids.tolist(), lengths, strict=True)]
+    rows = unpad_rows(completion_ids, completion_mask)
     ended = [index for index, row in enumerate(rows) if row and row[-1] in eos_ids]
     opened_by = {token: decode_ids(tokenizer, [token]).strip() for token in {rows[index][-1] for index in ended}}
     opened_by = {token: text.replace("/", "", 1) for token, text in opened_by.items() if "/" in text}

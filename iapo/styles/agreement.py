@@ -1,4 +1,4 @@
-"""Whether the texts that ask for an answer fit the style that reads it, and the style what a model writes."""
+"""Checks a style against itself, whether it reads the answers that it asks for, and against what a model writes."""
 
 from collections.abc import Sequence
 from dataclasses import replace

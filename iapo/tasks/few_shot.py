@@ -1,4 +1,4 @@
-"""Solved problems that stand before each problem of a run (few-shot), and what follows from them."""
+"""Few-shot examples: solved problems that stand before each problem, chosen from the data and rendered."""
 
 import hashlib
 from collections.abc import Mapping, Sequence

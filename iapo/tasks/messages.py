@@ -56,7 +56,7 @@ def plain_prompt(prompt: Any, last_assistant: LastAssistant = "refuse") -> str |
     if isinstance(prompt, str):
         if not prompt:
             raise ValueError("is empty")
-        return _sound(prompt)
+        return without_surrogates(prompt)
     if not isinstance(prompt, Sequence) or isinstance(prompt, bytes):
         raise ValueError(f"is of type {type(prompt).__name__}, want a text or a list of messages")
     messages = [_message(index, message) for index, message in enumerate(prompt)]
@@ -166,7 +166,7 @@ def _text(index: int, content: Any) -> str:
     if content is None:
         return ""
     if isinstance(content, str):
-        return _sound(content)
+        return without_surrogates(content)
     content = content.tolist() if hasattr(content, "tolist") else content
     texts = []
     for part in content if isinstance(content, Sequence) and not isinstance(content, bytes) else [content]:
@@ -174,9 +174,10 @@ def _text(index: int, content: Any) -> str:
         if not isinstance(text, str) or (isinstance(part, Mapping) and part.get("type", "text") != "text"):
             kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
             raise ValueError(f"has a part of type {kind} in message {index}, want texts only")
-        texts.append(_sound(text))
+        texts.append(without_surrogates(text))
     return "".join(texts)
 
 
-def _sound(text: str) -> str:
+def without_surrogates(text: str) -> str:
+    """The text with lone surrogates, which no tokenizer takes, replaced by question marks."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -52,11 +52,10 @@ def render_prompts(
     """
     if template is not None and "{prompt}" not in template:
         raise ValueError(f"prompt_template: got {template!r}, want a text with {{prompt}} in it")
-
-    if examples and template is None and not applies_chat(tokenizer, chat_template):
+    chat = applies_chat(tokenizer, chat_template)
+    if examples and template is None and not chat:
         template = TEMPLATE
     before, turns = as_text(examples, template), as_turns(examples, template)
-    chat = applies_chat(tokenizer, chat_template)
     openings = rendered_openings(tokenizer) if chat else ()
 
     def render(row: Row) -> Row:

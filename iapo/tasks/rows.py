@@ -8,7 +8,7 @@ from typing import Any
 from iapo.interfaces import PROMPT_MESSAGES, REWARD_ARGUMENTS
 from iapo.ops.numpy_values import plain_value
 from iapo.tasks.interface import Row, RowPlace, Split, Task
-from iapo.tasks.messages import LastAssistant, plain_prompt
+from iapo.tasks.messages import LastAssistant, plain_prompt, without_surrogates
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def load_rows(
         empty = [column for column in wanted if _is_empty(row[column])]
         if empty or _is_blank(row[prompt_column]):
             raise ValueError(f"data: {task} has nothing in {empty or [prompt_column]} of row {task.place(index)}")
-    kept = _told(task, rows, list(columns))
+    kept = _kept_columns(task, rows, list(columns))
     found = []
     for index, row in enumerate(rows):
         try:
@@ -84,8 +84,8 @@ def _usual(task: Task, columns: Mapping[str, Any], column: str, usual: Sequence[
     return found
 
 
-def _told(task: Task, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
-    """The columns that are kept; what is left out or filled in is logged."""
+def _kept_columns(task: Task, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
+    """The columns that rows keep. A warning says which are left out, and which some rows lack."""
     reserved = [name for name in columns if name in REWARD_ARGUMENTS or name == PROMPT_MESSAGES]
     if reserved:
         _LOG.warning(
@@ -114,5 +114,5 @@ def _is_blank(value: Any) -> bool:
 def _plain(value: Any) -> Any:
     """Arrays and numbers of NumPy as those of Python, text without lone surrogates; anything else as it is."""
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
+        return without_surrogates(value)
     return plain_value(value)

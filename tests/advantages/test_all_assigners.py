@@ -32,9 +32,12 @@ from iapo.advantages import (
     L1Length,
     Laser,
     LaserD,
+    LeaveOutPriced,
     LengthShaped,
     O1Pruner,
+    OARReshaped,
     OfficialCompat,
+    OfficialGTPO,
     OverlongFiltered,
     PaceLength,
     PermutedInformation,
@@ -55,11 +58,11 @@ SHAPINGS = [
     KimiLength(),
     L1Length(5, 0.1),
     AroraZanette(),
-    ShorterBetter(),
+    ShorterBetter(1.9),
     ThinkPrune(5),
     SoftOverlong(9, 4),
-    Laser(5),
-    LaserD((3, 6), exploring_weight=0.5),
+    Laser(5, 0.3),
+    LaserD((3, 6), 0.3, exploring_weight=0.4),
     AdaptiveLengthPenalty(0.1),
     GroupRescaling(),
     PaceLength(),
@@ -68,16 +71,20 @@ WRAPPING = [
     OverlongFiltered(GroupRelative(), 6),
     InformationAware(beta=0.2),
     InformationAware.paper(1.0, 0.1),
+    LeaveOutPriced(),
     SGRPO(GroupRelative(), 2, 0.5),
     OfficialCompat(1.0, 1.0),
+    OfficialGTPO(),
+    OARReshaped(),
     *(LengthShaped(GroupRelative(), shaping) for shaping in SHAPINGS),
-    TailPenalty(paid_by="tail"),
-    Crop(),
-    FirstCorrectChunk(),
+    TailPenalty(weight=0.3),
+    TailPenalty(weight=0.3, paid_by="tail"),
+    Crop(closing_weight=0.3),
+    FirstCorrectChunk(step=2),
     StepPotential(),
     RecordGain(),
     BudgetReturns((2, 4), (1.0, 2.0)),
-    Drift(),
+    Drift(weight=0.3),
     BatchWhitened(GroupRelative(), over="completions"),
     ConfidenceMasked(GroupRelative(), (3, 5), counting="released"),
     ConfidenceMasked(GroupRelative(), (3, 5)),
@@ -181,6 +188,23 @@ def test_rewards_whose_spread_overflows_are_refused(assigner):
     rewards, ids, mask, signals = full_batch()
     with pytest.raises(FloatingPointError, match=r"rewards: got numbers up to 1e\+30, whose squares"):
         assigner(1e30 * rewards, ids, mask, signals)
+
+
+@pytest.mark.parametrize("assigner", [*WRAPPING, *OTHERS], ids=name)
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16, torch.float16], ids=str)
+def test_the_default_dtype_of_torch_changes_no_number(assigner, default):
+    given = full_batch()
+    found = []
+    for dtype in (torch.float32, default):
+        torch.manual_seed(0)
+        torch.set_default_dtype(dtype)
+        try:
+            found.append(assigner(*given))
+        finally:
+            torch.set_default_dtype(torch.float32)
+    assert found[1].advantages.dtype == torch.float32
+    torch.testing.assert_close(found[1].advantages, found[0].advantages, rtol=0, atol=0)
+    assert found[1].metrics == found[0].metrics
 
 
 @pytest.mark.parametrize("assigner", WRAPPING, ids=name)

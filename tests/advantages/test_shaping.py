@@ -153,7 +153,7 @@ def test_what_the_hook_returns_is_checked():
             return self.shaped
 
     arguments = (torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), torch.tensor([3, 4]))
-    with pytest.raises(FloatingPointError, match=r"Own.shape: NaN or infinite reward in rows \[1\]"):
+    with pytest.raises(FloatingPointError, match=r"Own.shape: rewards: NaN or infinite value in rows \[1\]"):
         Own(torch.tensor([0.0, torch.nan]))(*arguments)
     with pytest.raises(TypeError, match="batch"):
         Own(torch.zeros(3))(*arguments)

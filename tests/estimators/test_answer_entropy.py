@@ -13,8 +13,8 @@ from tolerances import rounding
 
 from iapo import Rollout
 from iapo.estimators import AnswerEntropy, UnsupportedModelError
-from iapo.estimators.candidates import group_answers
-from iapo.estimators.packed import Block, needed_probes, probe_prefixes, repeat_ids
+from iapo.estimators.candidates import known_candidates
+from iapo.estimators.packed import Block, needed_probes, probe_prefixes
 from iapo.policy.logprobs import entropy
 from iapo.testing import rollouts
 
@@ -93,7 +93,7 @@ def test_single_tokens_give_the_entropy_within_the_set(rollout, tokens):
     """The entropy of the distribution of `EarlyExitEntropy`, restricted to the candidates."""
     model = tiny_model("llama").double()
     found = AnswerEntropy(POSTFIX, tuple((token,) for token in tokens)).probe(model, rollout)
-    block = Block.chain(repeat_ids(POSTFIX, rollout), kept=1)
+    block = Block.chain(torch.tensor(POSTFIX).expand(len(rollout), -1), kept=1)
     expected = probe_prefixes(
         model, rollout, block, lambda logits: entropy(logits[:, :, 0, tokens]), needed_probes(rollout)
     )
@@ -110,7 +110,8 @@ def test_one_candidate_has_no_entropy(rollout, answer):
 @given(rollout=rollouts())
 @settings(max_examples=20, deadline=None)
 def test_groups_keep_their_own_answers(rollout):
-    assert [sorted(answers) for answers in group_answers(rollout)] == naive_groups(rollout)
+    known = known_candidates(rollout)
+    assert [sorted(known[group]) for group in rollout.group_ids.tolist()] == naive_groups(rollout)
 
 
 def test_nothing_to_ask_about():

@@ -233,6 +233,18 @@ def test_sampled_prefixes_are_needed_and_distinct(rollout, count):
         assert all(needed[row, t] for t in chosen)
 
 
+def test_the_default_dtype_of_torch_changes_no_sample():
+    needed, found = torch.ones(3, 9, dtype=torch.bool), []
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        torch.manual_seed(0)
+        torch.set_default_dtype(dtype)
+        try:
+            found.append(sample_prefixes(needed, 4)[0].tolist())
+        finally:
+            torch.set_default_dtype(torch.float32)
+    assert found[1:] == found[:1] * 2
+
+
 def test_nothing_to_fit_changes_nothing():
     from ragged_rollouts import rollout
 

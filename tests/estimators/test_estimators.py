@@ -149,9 +149,9 @@ def test_likelihood_without_answers_is_an_error():
 
 def test_a_row_without_an_answer_is_asked_for_nothing():
     """Not for the closing token either."""
-    ids, counts = AnswerLikelihood((4,), closing_ids=(6,)).targets(rollout())
-    assert counts.sum(1).tolist() == [3, 2, 0]
-    assert ids[0, 2] == ids[1, 1] == 6
+    asked = AnswerLikelihood((4,), closing_ids=(6,)).asked(rollout())
+    assert asked.counts.sum(1).tolist() == [3, 2, 0]
+    assert asked.targets[0, 2] == asked.targets[1, 1] == 6
 
 
 def test_small_rollouts_take_one_forward():

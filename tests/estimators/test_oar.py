@@ -162,6 +162,17 @@ def test_the_noise_decides_about_the_divergence():
     assert OARGradient(POSTFIX, noise=0.0)(model, rollout).max() < 1e-12
 
 
+def test_the_default_dtype_of_torch_changes_no_noise():
+    rollout, model, found = dense_rollout(), double_gpt2(), []
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        torch.set_default_dtype(dtype)
+        try:
+            found.append(OARGradient(POSTFIX)(model, rollout))
+        finally:
+            torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(found[1:], found[:1] * 2)
+
+
 def test_a_model_whose_embeddings_are_elsewhere_is_refused():
     model = tiny_llama()
     model.get_input_embeddings = lambda: torch.nn.Embedding(VOCAB, 2)

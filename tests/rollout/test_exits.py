@@ -152,5 +152,5 @@ def test_exits_go_with_their_rows():
     assert joined.exit_scored.tolist()[0] == [False, False, True, True, False, False]
     assert rollout.pad(exit=2).exit_scored[:, 6:].any().item() is False
     assert rollout.select(slice(0, 0)).exit_ids.shape == (0, 1)
-    with pytest.raises(ValueError, match="exit: got -1"):
+    with pytest.raises(ValueError, match="exit: got 0, 0, 0, -1"):
         rollout.pad(exit=-1)

@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 from iapo import MIEstimator
 from iapo.estimators import EarlyExitEntropy
-from iapo.estimators.packed import Block, probe_prefixes, repeat_ids
+from iapo.estimators.packed import Block, probe_prefixes
 from iapo.policy.forward import inference_mode
 from iapo.testing import check_estimator, estimator_checks
 
@@ -193,7 +193,7 @@ class ReducesInHalf(EarlyExitEntropy):
     """The entropy is taken in the precision of the logits."""
 
     def probe_at(self, model, rollout, at, cache=None):
-        block = Block.chain(repeat_ids(self.postfix_ids, rollout), kept=1)
+        block = Block.chain(torch.tensor(self.postfix_ids).expand(len(rollout), -1), kept=1)
         return probe_prefixes(model, rollout, block, lambda logits: Categorical(logits=logits[:, :, 0]).entropy(), at)
 
 

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from iapo.ops.checks import check_finite
 from iapo.types import shape_checked
 
 
@@ -35,9 +36,7 @@ class RewardShaping(ABC):
             FloatingPointError: the hook returned a reward that is not finite; the rows are named.
         """
         shaped = self.shape(rewards, group_ids, lengths)
-        if not bool(shaped.isfinite().all()):
-            rows = (~shaped.isfinite()).nonzero().flatten().tolist()
-            raise FloatingPointError(f"{type(self).__name__}.shape: NaN or infinite reward in rows {rows}")
+        check_finite(f"{type(self).__name__}.shape: rewards", shaped)
         return shaped
 
     @abstractmethod

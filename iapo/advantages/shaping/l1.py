@@ -47,4 +47,5 @@ class L1Length(RewardShaping):
         self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
         """1 if correct, minus the price of the distance from the target."""
-        return (rewards > self.correct_above).to(rewards.dtype) - self.weight * (self.target - lengths).abs()
+        distance = (self.target - lengths).abs().to(rewards.dtype)
+        return (rewards > self.correct_above).to(rewards.dtype) - self.weight * distance

@@ -46,4 +46,5 @@ class Laser(RewardShaping):
         self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
         """The rewards plus the bonus."""
-        return rewards + self.weight * ((rewards > self.correct_above) & (lengths <= self.target))
+        earned = (rewards > self.correct_above) & (lengths <= self.target)
+        return rewards + self.weight * earned.to(rewards.dtype)

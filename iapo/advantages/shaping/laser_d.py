@@ -41,13 +41,14 @@ def laser_targets(
     """
     _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
     solved = group_sum(correct.double(), group, size).long()
-    difficulty = (3 * solved >= size).long() + (3 * solved >= 2 * size).long()
+    difficulty = (3 * solved >= size).long() + (3 * solved >= 2 * size).long()  # 2: easy, 1: medium, 0: hard
     sure = torch.where(difficulty > 0, difficulty * size // 3, 1)[group]
-    same = difficulty[group][:, None] == difficulty[group]
+    difficulty, levels = difficulty[group], torch.arange(3, device=lengths.device)
+    same = group_sum(torch.ones_like(lengths), difficulty, levels)[difficulty]
     targets = torch.full_like(lengths, int(lengths.max()) if len(lengths) else 0)
     for threshold in sorted(thresholds, reverse=True):
-        within = (same & (lengths <= threshold)).sum(1)
-        targets[(within * sure >= expected_correct * same.sum(1)) & (targets > threshold)] = threshold
+        within = group_sum((lengths <= threshold).long(), difficulty, levels)[difficulty]
+        targets[(within * sure >= expected_correct * same) & (targets > threshold)] = threshold
     return targets
 
 
@@ -108,4 +109,5 @@ class LaserD(RewardShaping):
         """The rewards plus the bonus of correct completions within the target, and of wrong ones beyond it."""
         correct = rewards > self.correct_above
         within = lengths <= laser_targets(correct, group_ids, lengths, self.thresholds, self.expected_correct)
-        return rewards + self.weight * (correct & within) + self.exploring_weight * (~correct & ~within)
+        bonus = self.weight * (correct & within).to(rewards.dtype)
+        return rewards + bonus + self.exploring_weight * (~correct & ~within).to(rewards.dtype)

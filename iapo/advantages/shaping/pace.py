@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from iapo.advantages.parameters import check_weights, now
-from iapo.advantages.schedules import Schedule, weight_at
+from iapo.advantages.parameters import check_weights
+from iapo.advantages.schedules import Schedule, resolved_weight, weight_at
 from iapo.advantages.shaping.interface import RewardShaping
 from iapo.advantages.shaping.kimi import KimiLength
 from iapo.ops.groups import group_mean
@@ -40,8 +40,7 @@ class PaceLength(RewardShaping):
         tensor([1.5000, 0.5000])
 
     References:
-        PACE, arXiv 2602.11639, the reward for the length, its difficulty and its decay, after the
-        authors' code.
+        PACE, arXiv 2602.11639, the reward for the length, its difficulty and its decay, after the authors' code.
     """
 
     weight: float | Schedule = 1.0
@@ -60,5 +59,5 @@ class PaceLength(RewardShaping):
         """The rewards plus the weighted length reward."""
         _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
         solved = group_mean((rewards > self.correct_above).to(rewards.dtype), group, size)[group]
-        kimi = KimiLength(weight=now("weight", self.weight), correct_above=self.correct_above)
+        kimi = KimiLength(weight=resolved_weight("weight", self.weight), correct_above=self.correct_above)
         return rewards + (1 - (solved * math.pi / 2).cos()) * (kimi.shape(rewards, group_ids, lengths) - rewards)

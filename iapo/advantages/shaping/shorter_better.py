@@ -51,4 +51,4 @@ class ShorterBetter(RewardShaping):
         correct, n = rewards > self.correct_above, lengths.to(rewards.dtype)
         shortest = group_min(n.masked_fill(~correct, torch.inf), group, size)
         target = torch.where(shortest.isfinite(), shortest, group_mean(n, group, size))[group]
-        return self.correct_weight * correct - self.weight * (n - target).abs()
+        return self.correct_weight * correct.to(rewards.dtype) - self.weight * (n - target).abs()

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from iapo.advantages.parameters import now
-from iapo.advantages.schedules import Schedule, weight_at
+from iapo.advantages.schedules import Schedule, resolved_weight, weight_at
 from iapo.advantages.shaping.interface import RewardShaping
 
 
@@ -55,5 +54,5 @@ class ThinkPrune(RewardShaping):
         self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
         """1 if correct and within the limit, else 0."""
-        within = lengths <= now("limit", self.limit)
+        within = lengths <= resolved_weight("limit", self.limit)
         return ((rewards > self.correct_above) & within).to(rewards.dtype)

@@ -8,16 +8,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.advantages.group_relative import GroupRelative
-from iapo.advantages.parameters import check_choice, check_weights
+from iapo.advantages.parameters import check_weights
 from iapo.advantages.sufficient.curve import Curve, curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
+from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_choice
 from iapo.ops.groups import group_max
 from iapo.ops.sufficient_prefix import (
     Anchor,
     RelativeTo,
     behind_prefix,
-    check_relative_to,
     check_threshold,
     first_and_last,
     is_there,
@@ -40,11 +41,11 @@ class Crop(PrefixRule):
     ``L_i`` is the number of measured tokens and ``a_i`` how many of them remain. The token behind the last measured one
     is the one that closes the reasoning. Cropped tokens leave the loss mask.
 
-    *Departures.* LC-R1 trains on the text without the cropped part: there the closing token follows the answer right
-    away. Here completions stay as they were sampled, so that each token keeps its context, and the closing token is
-    rewarded where it stands. A language model finds the answer there, by reading; here the curve says where it could be
-    given. As in the paper, wrong completions get no length reward; the released code gives them one too, which is
-    negative where they are longer than every correct one.
+    *Departures.* LC-R1 trains on the text without the cropped part, in which the closing token follows the answer
+    immediately. Here completions stay as they were sampled, so that each token keeps its context, and the closing token
+    is rewarded where it stands. LC-R1 asks a language model to find the answer in the text; here the curve of prefix
+    values says from where on the policy can give it. As in the paper, wrong completions get no length reward; the
+    released code gives them one too, which is negative where they are longer than every correct one.
 
     *Degenerate cases.* A correct completion that was not measured is not cropped, and its closing token gets nothing.
     Where the reasoning was cut off, nothing closes it. Without a correct completion it is the outcome's advantage.
@@ -56,7 +57,7 @@ class Crop(PrefixRule):
         threshold: share of certainty at which the answer is there; ours.
         relative_to: whether that is absolute or relative to the end of the reasoning.
         anchor: crop where the answer is ``"first"`` there, as in the paper, or from where on it ``"stays"``, which is
-            ours: on the way a policy may give the right answer by chance, and not a moment later.
+            ours: a policy that is stopped early may give the right answer by chance, and lose it a moment later.
         correct_above: a completion is correct if its reward is above this.
 
     Raises:
@@ -87,7 +88,7 @@ class Crop(PrefixRule):
     def __post_init__(self) -> None:
         check_weights(length_weight=self.length_weight, closing_weight=self.closing_weight)
         check_threshold(self.threshold)
-        check_relative_to(self.relative_to)
+        check_choice("relative_to", self.relative_to, RelativeTo)
         check_choice("anchor", self.anchor, Anchor)
 
     def applies(self, rewards: Float[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
@@ -108,9 +109,9 @@ class Crop(PrefixRule):
         output = self.assign_outcome(dataclasses.replace(inputs, rewards=inputs.rewards + self.length_weight * shorter))
         loss_mask = output.loss_mask & ~cropped
         closing = self._closing(curve, found, cropped, inputs.completion_mask) * correct[:, None]
-        terms = dict(output.terms or {"outcome": output.advantages}) | {"closing": closing.to(output.advantages.dtype)}
-        terms = {name: term.masked_fill(~loss_mask, 0) for name, term in terms.items()}
-        advantages = (output.advantages + terms["closing"]).masked_fill(~loss_mask, 0)
+        output = add_term(output, "closing", closing)
+        terms = {name: term.masked_fill(~loss_mask, 0) for name, term in (output.terms or {}).items()}
+        advantages = output.advantages.masked_fill(~loss_mask, 0)
         return AdvantageOutput(advantages, loss_mask, output.metrics | describe_prefix(prefix, curve), terms)
 
     def _closing(
@@ -121,7 +122,7 @@ class Crop(PrefixRule):
         completion_mask: Bool[Tensor, "batch token"],
     ) -> Float[Tensor, "batch token"]:
         """What the token behind the measured ones gets."""
-        share = cropped.sum(1) / curve.mask.sum(1).clamp(min=1)
+        share = cropped.sum(1).float() / curve.mask.sum(1).clamp(min=1)
         paid = self.closing_weight * torch.where(found, share, -1)
         _, last = first_and_last(curve.measured)
         closes = torch.arange(completion_mask.shape[1], device=last.device) == last[:, None]

@@ -80,5 +80,5 @@ def describe_prefix(prefix: SufficientPrefix, curve: Curve) -> dict[str, float]:
     }
     if bool(prefix.stays.any()):
         behind = behind_prefix(prefix.length, prefix.stays, curve.mask)[prefix.stays].sum(1)
-        metrics["iapo/sufficient/length"] = float((1 - behind / curve.mask[prefix.stays].sum(1)).double().mean())
+        metrics["iapo/sufficient/length"] = float((1 - behind.double() / curve.mask[prefix.stays].sum(1)).mean())
     return metrics

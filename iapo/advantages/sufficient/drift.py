@@ -1,5 +1,6 @@
 """Segments of the reasoning that lead towards the right answer, and those that drift away from it (DASH)."""
 
+import dataclasses
 from dataclasses import dataclass, field
 
 import torch
@@ -9,6 +10,7 @@ from iapo.advantages.parameters import check_length, check_weights
 from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.advantages.sufficient.steps import Ids, steps_by
+from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.sufficient_prefix import check_threshold, is_there, sufficient_prefix
 from iapo.types import AdvantageInputs, AdvantageOutput
@@ -66,10 +68,8 @@ class Drift(PrefixRule):
         curve = curve_of(inputs)
         there = is_there(curve.values, curve.measured, self.threshold)
         steps = steps_by(inputs, curve.mask, self.step, self.after_ids)
-        sign = torch.where(steps.spread(there.gather(1, steps.ends)), 1.0, -1.0)
-        output = self.assign_outcome(inputs)
-        terms = dict(output.terms or {"outcome": output.advantages})
-        counted = curve.mask & output.loss_mask
-        terms["drift"] = (self.weight * sign).masked_fill(~counted, 0).to(output.advantages.dtype)
+        right = steps.spread(there.gather(1, steps.ends))
+        sign = torch.where(right, 1, -1).to(inputs.rewards.dtype)
+        output = add_term(self.assign_outcome(inputs), "drift", self.weight * sign * curve.mask)
         metrics = output.metrics | describe_prefix(sufficient_prefix(there, curve.measured), curve)
-        return AdvantageOutput(output.advantages + terms["drift"], output.loss_mask, metrics, terms)
+        return dataclasses.replace(output, metrics=metrics)

@@ -1,5 +1,6 @@
 """Pay the chunk in which the answer is first there, charge those behind it (DECS)."""
 
+import dataclasses
 from dataclasses import dataclass, field
 
 import torch
@@ -7,11 +8,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.advantages.group_relative import GroupRelative
-from iapo.advantages.parameters import check_choice, check_length, check_weights
+from iapo.advantages.parameters import check_length, check_weights
 from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
-from iapo.advantages.sufficient.steps import Ids, Steps, steps_by
+from iapo.advantages.sufficient.steps import Ids, steps_by
+from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_choice
+from iapo.ops.steps import Steps
 from iapo.ops.sufficient_prefix import Anchor, check_threshold, is_there, sufficient_prefix
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -43,7 +47,7 @@ class FirstCorrectChunk(PrefixRule):
         step: tokens of a chunk, at least 1; with ``after_ids`` at most.
         threshold: probability at which the answer is there.
         anchor: the chunk where the answer is ``"first"`` there, as in the paper, or from which on it ``"stays"``, which
-            is ours: on the way a policy may give the right answer by chance, and not a moment later.
+            is ours: a policy that is stopped early may give the right answer by chance, and lose it a moment later.
         correct_above: a completion is correct if its reward is above this.
         after_ids: ids of the tokens behind which a chunk ends, such as a newline; none: after ``step`` tokens.
 
@@ -95,16 +99,12 @@ class FirstCorrectChunk(PrefixRule):
         reached_in = reached_step(length, found, steps)
         there = (found & self.applies(inputs.rewards))[:, None]
         begins, size = steps.spread(steps.begins), steps.spread(steps.ends - steps.begins)
-        position = torch.arange(curve.mask.shape[1], device=begins.device) - begins
+        position = (torch.arange(curve.mask.shape[1], device=begins.device) - begins).to(inputs.rewards.dtype)
         charge = self.behind * (1 - self.decay * position / (size - 1).clamp(min=1))
         index = steps.index
         delta = torch.where(index < reached_in, self.before, torch.where(index == reached_in, self.first, -charge))
-        output = self.assign_outcome(inputs)
-        terms = dict(output.terms or {"outcome": output.advantages})
-        counted = there & curve.mask & output.loss_mask
-        terms["chunks"] = delta.masked_fill(~counted, 0).to(output.advantages.dtype)
-        metrics = output.metrics | describe_prefix(prefix, curve)
-        return AdvantageOutput(output.advantages + terms["chunks"], output.loss_mask, metrics, terms)
+        output = add_term(self.assign_outcome(inputs), "chunks", delta.masked_fill(~(there & curve.mask), 0))
+        return dataclasses.replace(output, metrics=output.metrics | describe_prefix(prefix, curve))
 
 
 def reached_step(

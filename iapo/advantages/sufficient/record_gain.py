@@ -8,11 +8,14 @@ from torch import Tensor
 
 from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.normalization import Center, Scale, normalize
-from iapo.advantages.parameters import check_choice, check_length, check_weights
+from iapo.advantages.parameters import check_length, check_weights
 from iapo.advantages.sufficient.curve import Curve, curve_of
 from iapo.advantages.sufficient.rule import PrefixRule
-from iapo.advantages.sufficient.steps import Ids, Steps, steps_by
+from iapo.advantages.sufficient.steps import Ids, steps_by
+from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_choice
+from iapo.ops.steps import Steps
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 
@@ -43,7 +46,7 @@ class RecordGain(PrefixRule):
         ValueError: a weight that is negative or not finite, a ``step`` below 1, an unknown choice.
 
     Example:
-        >>> from iapo.advantages.sufficient.steps import steps_of
+        >>> from iapo.ops.steps import steps_of
         >>> values = torch.tensor([[-4.0, -2.0, -3.0, -1.0]])
         >>> curve = Curve(values, torch.ones(1, 3, dtype=torch.bool), torch.ones(1, 4, dtype=torch.bool))
         >>> record_gains(curve, steps_of(curve.mask, 1))
@@ -72,10 +75,8 @@ class RecordGain(PrefixRule):
         steps = steps_by(inputs, curve.mask, self.step, self.after_ids)
         gains = steps.spread(record_gains(curve, steps))
         output = self.assign_outcome(inputs)
-        terms = dict(output.terms or {"outcome": output.advantages})
         term = self.weight * normalize(gains, curve.mask & output.loss_mask, inputs.group_ids, self.center, self.scale)
-        terms["record"] = term.to(output.advantages.dtype)
-        return AdvantageOutput(output.advantages + terms["record"], output.loss_mask, output.metrics, terms)
+        return add_term(output, "record", term)
 
 
 def record_gains(curve: Curve, steps: Steps) -> Float[Tensor, "batch step"]:

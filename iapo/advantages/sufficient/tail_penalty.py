@@ -8,14 +8,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.advantages.group_relative import GroupRelative
-from iapo.advantages.parameters import check_choice, check_weights
+from iapo.advantages.parameters import check_weights
 from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
+from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_choice
 from iapo.ops.sufficient_prefix import (
     RelativeTo,
     behind_prefix,
-    check_relative_to,
     check_threshold,
     is_there,
     sufficient_prefix,
@@ -80,7 +81,7 @@ class TailPenalty(PrefixRule):
     def __post_init__(self) -> None:
         check_weights(weight=self.weight)
         check_threshold(self.threshold)
-        check_relative_to(self.relative_to)
+        check_choice("relative_to", self.relative_to, RelativeTo)
         check_choice("applies_to", self.applies_to, AppliesTo)
         check_choice("paid_by", self.paid_by, PaidBy)
 
@@ -95,12 +96,9 @@ class TailPenalty(PrefixRule):
         prefix = sufficient_prefix(there, curve.measured)
         tail = behind_prefix(prefix.length, prefix.stays & self.applies(inputs.rewards), curve.mask)
         if self.paid_by == "completion":
-            share = tail.sum(1) / curve.mask.sum(1).clamp(min=1)
-            inputs = dataclasses.replace(inputs, rewards=inputs.rewards - self.weight * share.to(inputs.rewards.dtype))
+            share = tail.sum(1).to(inputs.rewards.dtype) / curve.mask.sum(1).clamp(min=1)
+            inputs = dataclasses.replace(inputs, rewards=inputs.rewards - self.weight * share)
         output = self.assign_outcome(inputs)
-        metrics = output.metrics | describe_prefix(prefix, curve)
-        if self.paid_by == "completion":
-            return dataclasses.replace(output, metrics=metrics)
-        terms = dict(output.terms or {"outcome": output.advantages})
-        terms["tail"] = -self.weight * (tail & output.loss_mask).to(output.advantages.dtype)
-        return AdvantageOutput(output.advantages + terms["tail"], output.loss_mask, metrics, terms)
+        if self.paid_by == "tail":
+            output = add_term(output, "tail", -self.weight * tail.to(inputs.rewards.dtype))
+        return dataclasses.replace(output, metrics=output.metrics | describe_prefix(prefix, curve))

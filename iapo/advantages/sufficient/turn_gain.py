@@ -7,11 +7,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from iapo.advantages.credit import information_to_go
 from iapo.advantages.normalization import Scale
-from iapo.advantages.parameters import check_choice, check_length
+from iapo.advantages.parameters import check_length
 from iapo.advantages.sufficient.curve import curve_of
 from iapo.advantages.sufficient.steps import Ids, read_by, steps_by
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_choice
 from iapo.ops.groups import group_sum
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -100,9 +102,7 @@ class TurnGain(AdvantageAssigner):
         taken = turn <= count
         if self.centers == "rewards":
             rewards = self._centered(rewards, taken, rewards, taken, inputs.group_ids)
-        returns = rewards.clone()
-        for k in range(returns.shape[1] - 2, -1, -1):
-            returns[:, k] += self.discount * returns[:, k + 1]
+        returns = information_to_go(rewards, taken, self.discount)  # R_k = r_k + discount * R_{k+1}
         if self.centers == "returns":
             returns = self._centered(returns, taken, returns[:, :1], taken[:, :1], inputs.group_ids)
         advantages = returns.gather(1, steps.index) * mask

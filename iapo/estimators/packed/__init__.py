@@ -6,13 +6,12 @@ imports go one way: `blocks`, `prefixes` and `matmul` stand on their own; `atten
 """
 
 from iapo.estimators.packed.attention import packable_attention
-from iapo.estimators.packed.blocks import Block, check_chunk, check_ids, check_vocabulary, repeat_ids
+from iapo.estimators.packed.blocks import Block, check_chunk, check_ids, check_vocabulary
 from iapo.estimators.packed.guard import CheckedModels
 from iapo.estimators.packed.memory import MAX_LOGITS, run_in_chunks
 from iapo.estimators.packed.packing import Reduce, check_positions, packed_logits, probe_prefixes, run_blocks
 from iapo.estimators.packed.prefix_cache import PrefixCache, fill_cache, fill_cache_and_score
 from iapo.estimators.packed.prefixes import longest_prefix, needed_probes
-from iapo.policy.ranks import all_reduce_max
 
 __all__ = [
     "MAX_LOGITS",
@@ -20,7 +19,6 @@ __all__ = [
     "CheckedModels",
     "PrefixCache",
     "Reduce",
-    "all_reduce_max",
     "check_chunk",
     "check_ids",
     "check_positions",
@@ -32,7 +30,6 @@ __all__ = [
     "packable_attention",
     "packed_logits",
     "probe_prefixes",
-    "repeat_ids",
     "run_blocks",
     "run_in_chunks",
 ]

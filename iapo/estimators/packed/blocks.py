@@ -8,7 +8,6 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from iapo.policy.forward import unwrap
-from iapo.types import Rollout
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +79,3 @@ def check_chunk(chunk: int | None) -> None:
     """Raise ``ValueError`` unless ``chunk`` is ``None`` or at least 1."""
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk: got {chunk}, want None or at least 1")
-
-
-def repeat_ids(ids: tuple[int, ...], rollout: Rollout) -> Int[Tensor, "batch block"]:
-    """The same token ids for every completion of a rollout."""
-    return torch.tensor(ids, device=rollout.completion_ids.device).expand(len(rollout), -1)

@@ -1,6 +1,7 @@
 """What an engine of vLLM is to a sampler, wherever it runs: it takes the policy's weights, is checked, completes."""
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -149,7 +150,7 @@ class Engine(ABC):
                 self.close()
                 raise RuntimeError(f"vLLM: got {len(rows)} completions of a prompt, want {samples}")
             found.append(rows * (group_size // samples))
-        if not torch.tensor([value for rows in found for _, values in rows for value in values]).isfinite().all():
+        if not all(math.isfinite(value) for rows in found for _, values in rows for value in values):
             raise FloatingPointError(
                 "model: its logits in vLLM are NaN or infinite, so that nothing can be sampled; its weights are too "
                 "large for the engine's precision (dtype float32; a smaller --optimizer.lr if it was trained so far)"

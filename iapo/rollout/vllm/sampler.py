@@ -74,13 +74,13 @@ class VLLMSampler(EngineSampler):
         if taken:
             raise ValueError(f"options: {taken[0]} is set by the sampler itself, from its own arguments")
         own = LocalEngine(
-            self.dtype,
-            self.max_model_len,
-            self.cache_gib,
-            self.max_batch,
-            self.enforce_eager,
-            "raw_logprobs" if self.top_p < 1 else "processed_logprobs",
-            dict(self.options or {}),
+            dtype=self.dtype,
+            max_model_len=self.max_model_len,
+            cache_gib=self.cache_gib,
+            max_num_seqs=self.max_batch,
+            enforce_eager=self.enforce_eager,
+            logprobs_mode="raw_logprobs" if self.top_p < 1 else "processed_logprobs",
+            options=dict(self.options or {}),
         )
         self._take(own)
         assert self.engine is not None

@@ -72,12 +72,12 @@ class EngineSampler(LanguageModelSampler):
             engine.check(model, prompt_ids[0])
             found = engine.complete(
                 prompt_ids,
-                torch.randint(2**62, (len(prompt_ids),)).tolist(),
-                group_size,
-                self.max_new_tokens,
-                float(self.temperature),
-                float(self.top_p),
-                eos_ids,
+                seeds=torch.randint(2**62, (len(prompt_ids),)).tolist(),
+                group_size=group_size,
+                max_tokens=self.max_new_tokens,
+                temperature=float(self.temperature),
+                top_p=float(self.top_p),
+                eos_ids=eos_ids,
             )
         rows = [row for completions in found for row, _ in completions]
         tokens, mask = pad_rows(rows, pad_id)

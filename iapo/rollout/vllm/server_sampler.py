@@ -75,12 +75,12 @@ class VLLMServerSampler(EngineSampler):
         modes = right_modes(self.temperature, self.top_p) or ("processed_logprobs",)
         self._take(
             ServerEngine(
-                self.url.rstrip("/"),
-                usual if self.weights_folder is None else Path(self.weights_folder),
-                self.dtype,
-                self.timeout,
-                self.max_batch,
-                modes[0],
+                url=self.url.rstrip("/"),
+                weights_folder=usual if self.weights_folder is None else Path(self.weights_folder),
+                dtype=self.dtype,
+                timeout=self.timeout,
+                max_batch=self.max_batch,
+                logprobs_mode=modes[0],
             )
         )
 
