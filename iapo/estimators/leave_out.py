@@ -22,7 +22,7 @@ from iapo.estimators.packed import (
 from iapo.estimators.spans import SpanRuns, runs_of_spans
 from iapo.interfaces import MIEstimator
 from iapo.policy.forward import inference_mode, unwrap
-from iapo.policy.logprobs import check_prompts, check_temperature, token_logprobs
+from iapo.policy.logprobs import check_prompts, check_temperature, texts_of, token_logprobs
 from iapo.policy.ranks import all_reduce_max
 from iapo.types import Rollout
 
@@ -206,9 +206,9 @@ class LeaveOut(MIEstimator):
         cache: PrefixCache,
     ) -> Float[Tensor, "batch run"]:
         """Log-likelihood of ``lengths`` tokens from ``ends`` on, right behind the first ``begins`` tokens."""
-        texts = torch.cat([rollout.prompt_ids[:, -1:], rollout.completion_ids], 1)
+        texts = texts_of(rollout)[0][:, rollout.prompt_ids.shape[1] - 1 :]  # from the last token of the prompt on
         steps = torch.arange(max(1, int(lengths.max())), device=lengths.device)
-        targets = _gathered(rollout.completion_ids, ends[:, :, None] + steps)
+        targets = _gathered(texts[:, 1:], ends[:, :, None] + steps)
         # The last token before the span stands in the block, not in the cache: it predicts the first one behind it.
         ids = torch.cat([_gathered(texts, begins[:, :, None]), targets[:, :, :-1]], 2)
         counts = steps < lengths[:, :, None]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from iapo.estimators.packed import MAX_LOGITS, check_chunk, run_in_chunks
 from iapo.interfaces import MIEstimator
 from iapo.policy.forward import inference_mode, unwrap
-from iapo.policy.logprobs import check_prompts, check_temperature, entropy
+from iapo.policy.logprobs import check_prompts, check_temperature, entropy, texts_of
 from iapo.policy.ranks import all_reduce_max
 from iapo.policy.support import check_text
 from iapo.types import Rollout
@@ -60,7 +60,7 @@ class NextTokenEntropy(MIEstimator):
     def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
         """Entropy of the next token after each prefix, nats; entry 0 is that of the first completion token."""
         check_prompts(rollout)
-        ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)
+        ids, _ = texts_of(rollout)
         prompt, probes = rollout.prompt_ids.shape[1], rollout.completion_ids.shape[1] + 1
         padding = prompt - rollout.prompt_mask.sum(1)
         lengths = rollout.prompt_mask.sum(1) + rollout.completion_mask.sum(1)

@@ -5,7 +5,7 @@ and never take ``0 * -inf``: a vocabulary entry ruled out by a ``-inf`` logit ha
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.ops.checks import check_beside
@@ -129,8 +129,7 @@ def completion_logprobs(
         empty = torch.zeros(rollout.completion_mask.shape, dtype=torch.float32, device=rollout.completion_mask.device)
         return empty, empty if with_entropy else None
     check_beside(model, rollout.completion_ids.device)
-    ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)
-    mask = torch.cat([rollout.prompt_mask, rollout.completion_mask], 1)
+    ids, mask = texts_of(rollout)
     check_text(model, mask)
     check_prompts(rollout)
     token = rollout.completion_ids.shape[1]
@@ -142,10 +141,20 @@ def completion_logprobs(
         logits_to_keep=token + 1,
     ).logits[:, :-1]
     padding = ~rollout.completion_mask
-    logprobs = token_logprobs(logits, rollout.completion_ids, temperature).masked_fill(padding, 0)
+    logprobs = token_logprobs(logits, ids[:, ids.shape[1] - token :], temperature).masked_fill(padding, 0)
     if not with_entropy:
         return logprobs, None
     return logprobs, entropy(logits.detach(), temperature).masked_fill(padding, 0)
+
+
+def texts_of(rollout: Rollout) -> tuple[Int[Tensor, "batch text"], Bool[Tensor, "batch text"]]:
+    """The tokens of prompts and completions, and where they are real.
+
+    Padding is the token 0, which every model embeds, as it may not a padding token that was added to a tokenizer.
+    """
+    ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)
+    mask = torch.cat([rollout.prompt_mask, rollout.completion_mask], 1)
+    return ids.masked_fill(~mask, 0), mask
 
 
 def _wide(logits: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from iapo.estimators.packed.attention import FLEX
 from iapo.estimators.packed.matmul import fast_matmul
 from iapo.estimators.packed.memory import MAX_LOGITS
 from iapo.policy.forward import cache_argument, positions, unwrap
-from iapo.policy.logprobs import token_logprobs
+from iapo.policy.logprobs import texts_of, token_logprobs
 from iapo.policy.ranks import all_reduce_max, is_collective
 from iapo.policy.support import check_length, check_text
 from iapo.types import Rollout
@@ -114,8 +114,7 @@ def fill_cache(model: nn.Module, rollout: Rollout, longest: int) -> PrefixCache:
         RuntimeError: the model did not hand its keys and values to the cache, one per position.
         ValueError: a text is longer than the model's positions; see `iapo.policy.support.check_length`.
     """
-    ids = torch.cat([rollout.prompt_ids, rollout.completion_ids[:, :longest]], 1)
-    real = torch.cat([rollout.prompt_mask, rollout.completion_mask[:, :longest]], 1)
+    ids, real = (each[:, : rollout.prompt_ids.shape[1] + longest] for each in texts_of(rollout))
     alone = unwrap(model) is model and model._compiled_call_impl is None and not is_collective(model)
     cache = PrefixCache(real, unwrap(model).config.get_text_config().num_hidden_layers if alone else None)
     list(_fill(model, ids, cache, filling_tokens(model, ids.shape[1])))
@@ -131,15 +130,15 @@ def fill_cache_and_score(
         RuntimeError, ValueError: as `fill_cache` raises them.
         iapo.policy.forward.UnsupportedModelError: as `iapo.policy.logprobs.completion_logprobs` raises it.
     """
-    ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)
-    cache = PrefixCache(torch.cat([rollout.prompt_mask, rollout.completion_mask], 1))
+    ids, real = texts_of(rollout)
+    cache = PrefixCache(real)
     check_text(model, cache.real)
     token = rollout.completion_ids.shape[1]
     vocab = unwrap(model).config.get_text_config().vocab_size
     tokens = min(filling_tokens(model, ids.shape[1]), max(1, MAX_LOGITS // max(1, len(ids) * vocab)))
     parts, start = [], 0
     for logits in _fill(model, ids, cache, tokens, scored=token + 1):
-        following = rollout.completion_ids[:, start : start + logits.shape[1]]
+        following = ids[:, ids.shape[1] - token :][:, start : start + logits.shape[1]]
         start += following.shape[1]
         parts.append(token_logprobs(logits[:, : following.shape[1]], following, temperature))
     return cache, torch.cat(parts, 1).masked_fill(~rollout.completion_mask, 0)
