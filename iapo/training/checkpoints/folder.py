@@ -6,12 +6,19 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from iapo.ops.text_files import TEMPORARY, flush
 
 MANIFEST = "manifest.json"
+_LOADED = (
+    *("config.json", "generation_config.json", "model*.safetensors*", "pytorch_model*", "adapter_*"),
+    *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model"),
+    *("chat_template*", "additional_chat_templates/*"),
+)
+"""Names of files that transformers, PEFT or a tokenizer would load, whoever wrote them."""
 _LONGEST_NAME, _DEEPEST = 200, 8
 """Bytes of a file's name and folders on the way to it, at most: far more than any checkpoint has."""
 
@@ -70,7 +77,8 @@ def verify_folder(folder: Path, format_version: int) -> None:
         format_version: the newest format that the caller reads.
 
     Raises:
-        DamagedCheckpointError: a missing, truncated or changed file, a link, a name that leads out of the folder.
+        DamagedCheckpointError: a missing, truncated or changed file, one that was added and would be read, a link, a
+            name that leads out of the folder.
         ValueError: a newer format.
     """
     linked = [path for path in (folder, *folder.rglob("*")) if path.is_symlink()]
@@ -95,6 +103,10 @@ def verify_folder(folder: Path, format_version: int) -> None:
             raise DamagedCheckpointError(f"{folder / name}: cannot be read ({error.strerror})") from error
         if not intact:
             raise DamagedCheckpointError(f"{folder / name}: is damaged, its content is not what was written (SHA-256)")
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    for name in sorted(names - manifest["files"].keys()):
+        if any(fnmatch(name, pattern) for pattern in _LOADED):
+            raise DamagedCheckpointError(f"{folder / name}: was added, and would be loaded; move it elsewhere")
     for index in folder.glob("*.index.json"):
         try:
             shards = list(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())

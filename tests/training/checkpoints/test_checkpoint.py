@@ -1,6 +1,7 @@
 """Checkpoints: exact round trips, and the refusal of everything that is damaged, missing or different."""
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -253,9 +254,25 @@ def test_links_are_refused(run: Path) -> None:
         save(run, 2)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["adapter_config.json", "chat_template.jinja", "additional_chat_templates/x.jinja", "model-00001.safetensors"],
+)
+def test_a_file_that_was_added_and_would_be_loaded_is_refused(run: Path, name: str) -> None:
+    added = run / "checkpoint-2" / name
+    added.parent.mkdir(exist_ok=True)
+    added.write_text("{}")
+    with pytest.warns(UserWarning, match=f"{name}: was added, and would be loaded; move it elsewhere"):
+        assert load_checkpoint(run).step == 1
+    added.rename(run / "checkpoint-2" / "notes.json")
+    assert load_checkpoint(run).step == 2
+
+
 def test_shard_index_cannot_name_other_files(run: Path) -> None:
     index = run / "checkpoint-2" / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"lm_head.weight": "../../x.safetensors"}}))
+    digest = hashlib.sha256(index.read_bytes()).hexdigest()
+    rewrite_manifest(run / "checkpoint-2", lambda content: content["files"].update({index.name: digest}))
     with pytest.warns(UserWarning, match=r"names '\.\./\.\./x\.safetensors'"):
         assert load_checkpoint(run).step == 1
 
