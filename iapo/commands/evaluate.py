@@ -168,7 +168,7 @@ def _results(
     check_references(rewards, rows, problems.places(range(len(rows))))
     shots = problems.examples(rows, settings.seed)
     examples = [rows[index] for index in shots]
-    _, held = split_indices(rows, settings.problems, without=shots)
+    _, held = split_indices(rows, settings.problems, without=shots, name="problems")
     places = problems.places(held)
     held_out = [rows[index] for index in held]
     device, autocast = policy.torch_device(), policy.autocast()

@@ -7,7 +7,7 @@ from iapo.tasks.interface import Row
 from iapo.tasks.messages import problem_key, problem_of
 
 
-def hold_out(rows: Sequence[Row], count: int) -> tuple[list[Row], list[Row]]:
+def hold_out(rows: Sequence[Row], count: int, name: str = "eval_problems") -> tuple[list[Row], list[Row]]:
     """Split rows into those to train on and ``count`` to evaluate on, by a hash of the problem.
 
     The same problems are held out whatever their order and number of copies, and whatever templates and system prompts
@@ -17,6 +17,7 @@ def hold_out(rows: Sequence[Row], count: int) -> tuple[list[Row], list[Row]]:
     Args:
         rows: as `load_rows` gives them, before they are rendered.
         count: how many problems are held out.
+        name: of the setting that says so, for errors.
 
     Returns:
         Rows to train on and rows held out (one per problem).
@@ -24,11 +25,13 @@ def hold_out(rows: Sequence[Row], count: int) -> tuple[list[Row], list[Row]]:
     Raises:
         ValueError: fewer than ``count + 1`` distinct problems.
     """
-    training, held = split_indices(rows, count)
+    training, held = split_indices(rows, count, name=name)
     return [rows[index] for index in training], [rows[index] for index in held]
 
 
-def split_indices(rows: Sequence[Row], count: int, without: Collection[int] = ()) -> tuple[list[int], list[int]]:
+def split_indices(
+    rows: Sequence[Row], count: int, without: Collection[int] = (), name: str = "eval_problems"
+) -> tuple[list[int], list[int]]:
     """The places of the rows that `hold_out` gives; the problems of the rows ``without`` are on neither side."""
     problems = [problem_of(row["prompt"]) for row in rows]
     keys = [problem_key(problem) for problem in problems]
@@ -38,7 +41,7 @@ def split_indices(rows: Sequence[Row], count: int, without: Collection[int] = ()
         if key not in left_out and (key not in last or problems[index] <= problems[last[key]]):
             last[key] = index
     if len(last) <= count:
-        raise ValueError(f"eval_problems: got {count}, want fewer than the {len(last)} distinct problems of the data")
+        raise ValueError(f"{name}: got {count}, want fewer than the {len(last)} distinct problems of the data")
 
     def order(key: str) -> bytes:
         return hashlib.sha256(problems[last[key]].encode("utf-8", "replace")).digest()

@@ -153,7 +153,7 @@ def choose_problems(
         return {split: _of_split(source, split, count, seed) for split, count in wanted.items()}
     total = sum(wanted.values())
     if task.holds_out:
-        held = hold_out(source.load(seed=0), total)[1]
+        held = hold_out(source.load(seed=0), total, "evaluation.problems, with tuning.eval_problems")[1]
     else:
         held = _never_trained_on(source, total, seed, training_seeds)
     chosen: dict[Split, list[Row]] = {}
