@@ -132,8 +132,8 @@ def test_kl(agree, estimator, dtype, seed):
 
 
 def test_kl_is_not_cut_off_here(dtype, seed):
-    apart = torch.tensor([4.0], dtype=dtype) + seed
-    assert float(core.kl_penalty(-apart, torch.zeros(1, dtype=dtype), "k3")) == 10
+    apart = torch.tensor([[4.0]], dtype=dtype) + seed
+    assert float(core.kl_penalty(-apart, torch.zeros(1, 1, dtype=dtype), "k3")) == 10
     assert float(kl_estimate(-apart, "k3")) > 10
 
 
