@@ -62,3 +62,12 @@ def test_epochs_and_seeds_have_orders_of_their_own() -> None:
 def test_batch_must_fit_the_data(batch: int) -> None:
     with pytest.raises(ValueError, match=f"got {batch}, want 1 to the number of problems, 3"):
         PromptStream([{"prompt": "a"}] * 3, batch, 0)
+
+
+@pytest.mark.parametrize("change", [{"position": None}, {"position": -1}, {"position": "1"}, {"digest": ...}])
+def test_a_state_that_says_no_place_is_refused(change) -> None:
+    stream = PromptStream([{"prompt": "a"}], 1, 0)
+    state = {name: value for name, value in (stream.state() | change).items() if value is not ...}
+    for override in (False, True):
+        with pytest.raises(ValueError, match=r"data: the saved state is .* want position and digest; a run cannot be"):
+            stream.restore(state, override)

@@ -1,6 +1,8 @@
 """A run set up: what is random begins at its seed, and a checkpoint is read once."""
 
+import dataclasses
 import random
+import shutil
 import warnings
 
 import numpy
@@ -9,7 +11,9 @@ import torch
 from saved_runs import save
 
 from iapo.cli import main
+from iapo.policy import load_model
 from iapo.training.checkpoints import folder
+from iapo.training.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from iapo.training.configuration.run_config import RunConfig
 from iapo.training.configuration.settings import PolicySource, ProblemSource, RunSettings
 from iapo.training.setup import setting_up
@@ -65,3 +69,22 @@ def test_too_many_prompts_are_refused_before_the_policy_is_loaded(monkeypatch, t
     numbers = ("--limit", "24", "--eval_problems", "8", "--prompts_per_step", "17")
     assert main(["train", "--output", str(tmp_path / "run"), *numbers]) == 1
     assert "prompts_per_step: got 17, want 1 to the number of problems, 16" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", ["tokens_sampled", "optimizer", "steps", "skipped", "scheduler"])
+def test_a_counter_that_a_checkpoint_lacks_is_named(tmp_path, capsys, missing):
+    flags = (
+        "--steps 2 --prompts_per_step 2 --group_size 2 --limit 16 --eval_problems 2 --eval_samples 1 --diagnose 0 "
+        "--sampler.max_new_tokens 4 --answer_style AnswerTags --assigner GroupRelative"
+    )
+    run = tmp_path / "run"
+    assert main(["train", "--output", str(run), *flags.split()]) == 0
+    saved = load_checkpoint(run)
+    counters = {**saved.state.counters, "optimizer": dict(saved.state.counters["optimizer"])}
+    del (counters if missing in counters else counters["optimizer"])[missing]
+    shutil.rmtree(saved.path)
+    model, tokenizer = load_model("embedded")
+    save_checkpoint(run, saved.step, dataclasses.replace(saved.state, counters=counters), model, tokenizer, keep=1)
+    longer = flags.replace("--steps 2", "--steps 3").split()
+    assert main(["train", "--output", str(run), "--resume", *longer]) == 1
+    assert f"checkpoint-2: its counters lack '{missing}'" in capsys.readouterr().err
