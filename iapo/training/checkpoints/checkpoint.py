@@ -65,7 +65,7 @@ class TrainingState:
             if not getattr(self, name):
                 raise ValueError(f"{name}: got nothing, want its state; a run cannot be resumed exactly without it")
         # Those that would be captured here; of CUDA's the number is compared as a version.
-        if missing := set(capture_rng()) - {"cuda"} - set(self.rng):
+        if missing := {name for name in capture_rng() if name != "cuda" and self.rng.get(name) is None}:
             raise ValueError(f"rng: the states of {sorted(missing)} are missing; want what capture_rng returns")
 
 

@@ -186,9 +186,10 @@ def test_missing_generator_and_missing_tensor_are_refused(run: Path) -> None:
 
 def test_every_generator_that_is_captured_is_wanted_back() -> None:
     for name in ("python", "torch", "numpy"):
-        rng = {kind: state for kind, state in capture_rng().items() if kind != name}
-        with pytest.raises(ValueError, match=rf"rng: the states of \['{name}'\] are missing"):
-            TrainingState({"lr": 0.1}, {}, {}, rng=rng)
+        without = {kind: state for kind, state in capture_rng().items() if kind != name}
+        for rng in (without, {**without, name: None}):
+            with pytest.raises(ValueError, match=rf"rng: the states of \['{name}'\] are missing"):
+                TrainingState({"lr": 0.1}, {}, {}, rng=rng)
 
 
 def test_a_folder_under_another_steps_name_is_refused(run: Path) -> None:
