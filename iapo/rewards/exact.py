@@ -76,10 +76,8 @@ class ExactAnswer:
         wanted = _spellings(reference)
         if not wanted:
             return None
-        style = self.style or CompletionStyle()
-        given = style.answer_in(completion)
-        if given is None and self.lenient:
-            given = style.begun_in(completion) or completion
+        marked = (self.style or CompletionStyle()).answer_in(completion, self.lenient)
+        given = completion if marked is None and self.lenient else marked
         return float(given is not None and len(given) <= self.longest and normalize(given) in wanted)
 
 

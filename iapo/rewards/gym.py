@@ -72,12 +72,8 @@ class ReasoningGymAnswer:
         entries = column(self, columns, self.entry_column, len(completions))
         style = self.style or CompletionStyle()
         texts = judged_texts(completions, columns, self.lenient)
-        answers = [style.answer_in(text) for text in texts]
-        if self.lenient:
-            answers = [
-                style.begun_in(text) or text if found is None else found
-                for text, found in zip(texts, answers, strict=True)
-            ]
+        marked = [style.answer_in(text, self.lenient) for text in texts]
+        answers = [text if found is None and self.lenient else found for text, found in zip(texts, marked, strict=True)]
         return [self._grade(index, *pair) for index, pair in enumerate(zip(answers, entries, strict=True))]
 
     def in_style(self, style: CompletionStyle) -> "ReasoningGymAnswer":

@@ -170,10 +170,7 @@ class MathAnswer:
 
     def _final(self, completion: str) -> tuple[str | None, bool]:
         """The final answer and whether it was marked as one."""
-        style = self.style or MARKED_STYLE
-        found = style.answer_in(completion)
-        if found is None and self.lenient:
-            found = style.begun_in(completion)
+        found = (self.style or MARKED_STYLE).answer_in(completion, self.lenient)
         if found is not None or not self.lenient:
             return found, True
         return completion.rpartition("</think>")[2][-self.longest :], False

@@ -118,10 +118,12 @@ class CompletionStyle:
             stop = max(stop, text.rfind(self.reasoning.ending, stop, found.opening))
         return _reading(reasoned.start, stop, found)
 
-    def answer_in(self, text: str) -> str | None:
-        """The final answer that a completion gives, ``None`` if it gives none."""
+    def answer_in(self, text: str, lenient: bool = False) -> str | None:
+        """The final answer that a completion gives or, leniently, has begun (`begun_in`); ``None`` if there is none."""
         marked = self.read(text).marked
-        return None if marked is None else marked.style.plain(text[marked.start : marked.stop])
+        if marked is None:
+            return self.begun_in(text) if lenient else None
+        return marked.style.plain(text[marked.start : marked.stop])
 
     def begun_in(self, text: str) -> str | None:
         """The answer that a completion has opened and not ended, as one that was cut in the middle of it has.
