@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from iapo.interfaces import PolicyLoss
@@ -253,18 +253,22 @@ class _LossInputs:
     ref_logprobs: Float[Tensor, "batch token"] | None
     sampler_logprobs: Float[Tensor, "batch token"] | None
 
-    def of(self, rows: Int[Tensor, " rows"], policy_logprobs: Float[Tensor, "rows some"]) -> dict[str, Any]:
-        """Those of some rows, as wide as the policy's log-probabilities, which are the old ones if none are given."""
+    def of(self, batch: MicroBatch, policy_logprobs: Float[Tensor, "rows some"]) -> dict[str, Any]:
+        """Those of a micro-batch, as wide as the policy's log-probabilities, which are the old ones if none are given.
+
+        Nothing of a micro-batch that stands in is in the loss mask.
+        """
+        cells = batch.rows, slice(policy_logprobs.shape[1])
 
         def cut(values: Tensor | None) -> Tensor | None:
-            return None if values is None else values[rows, : policy_logprobs.shape[1]]
+            return None if values is None else values[cells]
 
         old = cut(self.old_logprobs)
         return {
             "policy_logprobs": policy_logprobs,
             "old_logprobs": policy_logprobs.detach() if old is None else old,
             "advantages": cut(self.advantages),
-            "loss_mask": cut(self.loss_mask),
+            "loss_mask": self.loss_mask[cells] & batch.counts,
             "denominator": self.denominator,
             "ref_logprobs": cut(self.ref_logprobs),
             "sampler_logprobs": cut(self.sampler_logprobs),
@@ -277,8 +281,7 @@ def _loss_of(
     """The output of the loss on a micro-batch, and the value to go backward from: 0 if the micro-batch stands in."""
     if not batch.learns:
         policy_logprobs.requires_grad_()  # for `check_nothing_learned`; nothing is behind them
-    arguments = inputs.of(batch.rows, policy_logprobs)
-    output = loss(**arguments | {"loss_mask": arguments["loss_mask"] & batch.counts})
+    output = loss(**inputs.of(batch, policy_logprobs))
     check = check_learned if batch.learns else check_nothing_learned
     check(loss, output.loss, policy_logprobs)
     return output, output.loss if batch.counts else 0 * (output.loss + policy_logprobs.sum())
