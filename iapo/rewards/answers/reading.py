@@ -16,7 +16,10 @@ from iapo.rewards.answers.words import Choice, Words, read_choice, read_words
 _EQUALS = re.compile(r"(?<![\\<>!=])=(?!=)")
 _ARITHMETIC = re.compile(r"[\d\s.,+*/()$€£^{}%-]*|[\d\s.,+*/()$€£^{}%-]*(?:\\frac[\d\s.,+*/()$€£^{}%-]*)+")
 _SYMBOL = re.compile(r"(?:[A-Za-z]|\\[A-Za-z]+)(?:_\{[^{}]*\})?")
-_NAME = re.compile(r"[^\d+*/<>;]*|(?:[A-Za-z]|\\[A-Za-z]+)(?:_\{[^{}]*\}|\^\{[^{}]*\})?(?:\([^()]*\))?")
+_NAME = re.compile(
+    r"[^\d+*/<>;^]*|(?:[A-Za-z]|\\[A-Za-z]+)(?:_\{[^{}]*\}|\^\{?(?:-1|\*|'+|\\prime|\\circ|[A-Zc])\}?)?(?:\([^()]*\))?"
+)
+_VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
 _DEEPEST = 3
 
 
@@ -92,14 +95,19 @@ def _sequence(text: str, depth: int) -> Sequence | None:
 
 
 def _equation(text: str, depth: int) -> list[Answer] | None:
-    """An equation that gives a value to a name, or to a calculation; ``None`` if the text is none or another one."""
+    """An equation that gives a value to a name, or to a calculation; ``None`` if the text is none or another one.
+
+    ``25 = x^{2} + y^{2}`` is read as an equation first, and as an answer may also mean its last side.
+    """
     sides = [side.strip() for side in _EQUALS.split(text)]
     if len(sides) < 2 or not sides[-1]:
         return None
     if len(sides) == 2 and sides[0] and _SYMBOL.fullmatch(sides[1]) and _ARITHMETIC.fullmatch(sides[0]):  # "5 = x"
         sides.reverse()
     if all(_ARITHMETIC.fullmatch(side) for side in sides[:-1]):
-        return _read(undressed(sides[-1]), depth)
+        value = _read(undressed(sides[-1]), depth)
+        is_turned = bool(sides[0]) and any(isinstance(each, Expression) for each in value[:1])
+        return [read_expression(text), *value] if is_turned and _VARIABLE.search(sides[-1]) else value
     if split_sequence(text) is not None:
         return None
     first = sides[0]
