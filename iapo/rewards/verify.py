@@ -4,6 +4,7 @@ from typing import Any
 
 from math_verify import LatexExtractionConfig, parse
 from math_verify import verify as equal
+from sympy import I
 
 _CLOSE = 1e-6
 """Relative difference of two numbers that count as equal, where one of them is written as a decimal number."""
@@ -31,12 +32,19 @@ def verify(item: list[Any]) -> bool | None:
 
 
 def _formula(text: str) -> list[Any]:
-    return parse(
+    parsed = parse(
         f"${text}$",
         extraction_config=[LatexExtractionConfig()],
         fallback_mode="no_fallback",
         parsing_timeout=None,
     )
+    return [_with_imaginary_unit(each) for each in parsed]
+
+
+def _with_imaginary_unit(value: Any) -> Any:
+    """The value with the imaginary unit for ``i``: what is equal for any ``i`` is equal for this one."""
+    letters = [symbol for symbol in getattr(value, "free_symbols", ()) if str(symbol) == "i"]
+    return value.subs(dict.fromkeys(letters, I)).doit() if letters else value
 
 
 def _of_one_size(gold: Any, answer: Any) -> bool:

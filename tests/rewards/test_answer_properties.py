@@ -73,9 +73,43 @@ def test_words_change_a_number(number):
     assert wrong == []
 
 
-def text_equal(number: int, text: str) -> bool:
-    wanted = readings(str(number))[0]
+def text_equal(reference: int | str, text: str) -> bool:
+    """The verdict where formulas are compared as texts."""
+    wanted = readings(normalize(str(reference)))[0]
     return any(same(wanted, meaning, lambda one, two: one == two) for meaning in readings(normalize(text)))
+
+
+FORMULAS = [
+    "3\\sqrt{13}",
+    "\\frac{\\sqrt{3}}{2}",
+    "100\\pi",
+    "x^{2}+1",
+    "(6,31,-1)",
+    "[0,\\frac{1}{2})",
+    "\\{1,\\sqrt{2}\\}",
+]
+DRESSES = ["${}$", "\\[{}\\]", "\\boxed{{{}}}", "\\boldsymbol{{{}}}", "\\color{{blue}}{{{}}}"]
+AROUND = ["{}", "\\boxed{{{}}}", "**{}**", "so {}.", "The answer is {}", "`{}`"]
+UNIT_BEHIND = [
+    "{} units",
+    "{} \\text{{ square units}}",
+    "{} cubic feet",
+    "{} \\text{{ cm}}^2",
+    "{} radians",
+    "{} dollars",
+]
+ROUNDED_BEHIND = ["{} ≈ 7.25", "${} \\approx 7.25$", "{} (about 7.25)", "{}, or approximately 7.25", "{} (≈ 7.25)"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_a_formula_may_be_dressed(data):
+    formula, other = data.draw(st.lists(st.sampled_from(FORMULAS), min_size=2, max_size=2, unique=True))
+    dresses = DRESSES if "," in formula else DRESSES + UNIT_BEHIND + ROUNDED_BEHIND
+    inner, outer = data.draw(st.sampled_from(dresses)), data.draw(st.sampled_from(AROUND))
+    dressed = outer.format(inner.format(formula))
+    assert text_equal(formula, dressed)
+    assert not text_equal(other, dressed)
 
 
 @settings(max_examples=30, deadline=None)

@@ -3,7 +3,7 @@ r"""Answers that only algebra can compare: written so that math-verify reads wha
 import re
 from dataclasses import dataclass
 
-from iapo.rewards.answers.notation import group_end
+from iapo.rewards.answers.notation import regrouped
 from iapo.rewards.answers.units import NO_UNIT, Unit, read_unit
 
 _FUNCTIONS = (
@@ -23,6 +23,9 @@ _SPELLED = (
     (re.compile(r"(?<=\d)\s*\*\s*(?=[A-Za-z])"), ""),
 )
 _TRAILING_UNIT = re.compile(r"(?<=[\d)}\w])\s+([A-Za-z][A-Za-z\s/^{}\d.]*)$|(?<=[\d)}a-z])\s*([°%])$")
+_UNSPECIFIED = re.compile(
+    r"(?:(?:square|sq\.?|cubic|cu\.?)\s+)?units?(?:\s+(?:squared|cubed)|\^\{[23]\})?", re.IGNORECASE
+)
 _COMPOUND = re.compile(r"(?=.*\d)(?:[A-Z][a-z]?(?:_\{)?\d*\}?){2,}")
 """A chemical formula, or another name of letters and digits."""
 _DOTTED = re.compile(r"(?<![A-Za-z])[A-Za-z]\.[A-Za-z](?![A-Za-z])")
@@ -53,12 +56,13 @@ class Expression:
 
 
 def is_formula(text: str) -> bool:
-    r"""Whether a text is a formula: no words in it, or only short runs of letters beside signs and digits.
+    r"""Whether a text is a formula: no words in it but a unit, or only short runs of letters beside signs and digits.
 
     Example:
-        >>> is_formula("2ab+c"), is_formula("UK"), is_formula("x-axis"), is_formula("sin(x)"), is_formula("x")
+        >>> is_formula("2ab+c"), is_formula("UK"), is_formula("x-axis"), is_formula("sin(x)"), is_formula("2x meters")
         (True, False, False, True, True)
     """
+    text = _unit_apart(text)[0]
     words = [word for word in _WORD.findall(re.sub(r"\\(?:begin|end)\{\w+\}", "", text)) if word not in _ASCII_WORDS]
     if any(len(word) >= _LONG_WORD for word in words) or _DOTTED.search(text) or _COMPOUND.fullmatch(text):
         return False
@@ -74,24 +78,22 @@ def read_expression(text: str) -> Expression:
     """
     if _TRIGONOMETRY.search(text):
         text = _DEGREES.sub(r"{\\frac{\1\\pi}{180}}", text)
-    unit = NO_UNIT
-    if (found := _TRAILING_UNIT.search(text)) is not None:
-        known, rest = read_unit((found[1] or found[2]).strip())
-        if known.dimensions and not rest.strip():
-            unit, text = known, text[: found.start()]
+    text, unit = _unit_apart(text)
     for pattern, replacement in _SPELLED:
         text = pattern.sub(replacement, text)
     text = _COMBINATIONS.sub(lambda found: "\\binom{{{}}}{{{}}}".format(*filter(None, found.groups())), text)
-    text = _grouped(_BARE_ROOT, text, "\\sqrt{", "}")
-    text = _grouped(_BARE_ABSOLUTE, text, "|", "|")
+    text = regrouped(_BARE_ROOT, text, "\\sqrt{", "}")
+    text = regrouped(_BARE_ABSOLUTE, text, "|", "|")
     return Expression(_BARE_FUNCTION.sub(r"\\\1 ", text).replace("°", "^\\circ").strip(), unit)
 
 
-def _grouped(command: re.Pattern[str], text: str, opening: str, closing: str) -> str:
-    """The argument in brackets behind a command between ``opening`` and ``closing``."""
-    for found in reversed(list(command.finditer(text))[:100]):
-        bracket = text[found.end()]
-        end = group_end(text, found.end(), "()" if bracket == "(" else "{}")
-        if end is not None:
-            text = text[: found.start()] + opening + text[found.end() + 1 : end - 1] + closing + text[end:]
-    return text
+def _unit_apart(text: str) -> tuple[str, Unit]:
+    """The formula of a text, and the unit behind it."""
+    found = _TRAILING_UNIT.search(text)
+    if found is None or not _MATHS.search(text[: found.start()]):
+        return text, NO_UNIT
+    named = (found[1] or found[2]).strip()
+    if _UNSPECIFIED.fullmatch(named):
+        return text[: found.start()], NO_UNIT
+    known, rest = read_unit(named)
+    return (text[: found.start()], known) if known.dimensions and not rest.strip() else (text, NO_UNIT)

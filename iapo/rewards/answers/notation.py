@@ -1,8 +1,8 @@
 r"""One notation for what is written in LaTeX, in Unicode or on a keyboard: string work that never raises.
 
 The notation is LaTeX without its dress: no spacing commands, no ``\left``, no ``\text{}``, no marks of Markdown or
-HTML, arguments in braces (``\frac12`` is ``\frac{1}{2}``), ``*`` for a product, ``°`` for degrees, ``=`` for equal and
-about equal.
+HTML, arguments in braces (``\frac12`` is ``\frac{1}{2}``), ``*`` for a product, ``°`` for degrees, ``≈`` for about
+equal, a bar over digits that repeat (``0.1666...`` is ``0.1\overline{6}``).
 """
 
 import re
@@ -12,7 +12,7 @@ from iapo.rewards.answers.markup import without_markup
 _SYMBOLS = str.maketrans(
     {
         **dict.fromkeys("×·∙⋅•✕", "*"),
-        **dict.fromkeys("≈≃≅", "="),
+        **dict.fromkeys("≃≅", "≈"),
         **dict.fromkeys("∘º", "°"),
         **dict.fromkeys("“”„″", '"'),
         **dict.fromkeys("’‘‛`´", "'"),
@@ -41,9 +41,10 @@ _INLINE_MATH = (
     re.compile(r"\\\[(.+?)\\\]"),
 )
 _SPACES = re.compile(r"(\\\\)|\\!|\\[,;: ]|\\(?:quad|qquad|enspace|thinspace|medspace)(?![A-Za-z])|~")
-_FONTS = re.compile(
+_COLUMNS = re.compile(r"(=[^=,;]*?)\s*\\q?quad\s*(?=[A-Za-z]\s*=)")
+_FONT = re.compile(
     r"\\(?:text|textbf|textit|textrm|textnormal|textsf|texttt|mathrm|mathbf|mathit|mathsf|boldsymbol|bm|mbox|hbox|emph|"
-    r"underline|(?:textcolor|colorbox)\s*\{[^{}]*\})\s*\{([^{}]*)\}"
+    r"underline|(?:(?:text)?color|colorbox)\s*\{[^{}]*\})\s*(?=\{)"
 )
 _REWRITTEN = tuple(
     (re.compile(pattern), replacement)
@@ -65,7 +66,9 @@ _REWRITTEN = tuple(
         (r"\\(?:times|cdot|ast)(?![A-Za-z])\s*", "*"),
         (r"(?<=[\w)}])\s*\*\*\s*(?=[-\w({\\])", "^"),
         (r"\\div(?![A-Za-z])", "/"),
-        (r"\\(?:approx|simeq|cong)(?![A-Za-z])|==+", "="),
+        (r"\\(?:approx|simeq|cong)(?![A-Za-z])", "≈"),
+        (r"==+", "="),
+        (r"(?<![\d.])(\d*\.\d*?)(\d{1,12}?)\2+\s*(?:\.{3,}|…|\\[lc]?dots(?![A-Za-z]))", r"\1\\overline{\2}"),
         (r"\\(?:le|leq|leqslant|leqq)(?![A-Za-z])|<=", r"\\leq "),
         (r"\\(?:ge|geq|geqslant|geqq)(?![A-Za-z])|>=", r"\\geq "),
         (r"\\(?:ne|neq)(?![A-Za-z])|!=|<>", r"\\neq "),
@@ -98,9 +101,9 @@ def plain(text: str) -> str:
     text = without_markup(text)
     for pattern in _INLINE_MATH:
         text = pattern.sub(r" \1 ", text)
+    text = _COLUMNS.sub(r"\1, ", text)
     text = _SPACES.sub(lambda found: found[1] or ("" if found[0] == "\\!" else " "), text.translate(_SYMBOLS))
-    for _ in range(3):
-        text = _FONTS.sub(r" \1 ", text)
+    text = regrouped(_FONT, text, " ", " ")
     for pattern, replacement in _REWRITTEN:
         text = pattern.sub(replacement, text)
     return " ".join(_LINE_END.sub("", _braced(text)).split())
@@ -119,6 +122,20 @@ def group_end(text: str, start: int, pair: str = "{}") -> int | None:
         if depth == 0:
             return bracket.end()
     return None
+
+
+def regrouped(command: re.Pattern[str], text: str, opening: str, closing: str) -> str:
+    """The text with what stands in brackets behind a command between ``opening`` and ``closing``, without the command.
+
+    Example:
+        >>> regrouped(re.compile("sqrt(?=[({])"), "sqrt(1+sqrt{2})", "<", ">")
+        '<1+<2>>'
+    """
+    for found in reversed(list(command.finditer(text))[:_MOST_COMMANDS]):
+        end = group_end(text, found.end(), "()" if text[found.end()] == "(" else "{}")
+        if end is not None:
+            text = text[: found.start()] + opening + text[found.end() + 1 : end - 1] + closing + text[end:]
+    return text
 
 
 def _braced(text: str) -> str:
@@ -141,7 +158,7 @@ def _argument(text: str, start: int, command: str) -> tuple[str, int] | None:
     if text[start : start + 1] == "{":
         end = group_end(text, start)
         return None if end is None else (text[start + 1 : end - 1].strip(), end)
-    if command.startswith("\\sqrt") and text[start : start + 1] == "(":
+    if command.startswith(("\\sqrt", "^")) and text[start : start + 1] == "(":
         end = group_end(text, start, "()")
         return None if end is None else (text[start + 1 : end - 1].strip(), end)
     whole = command[0] in "^_" or command.startswith("\\sqrt")

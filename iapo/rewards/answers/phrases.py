@@ -18,11 +18,11 @@ _IS = r"(?:is|are|was|were|equals|will be|would be|should be|must be|comes (?:ou
 _PRONOUN = r"(?:it|this|that|there|they|he|she|these|those|which)"
 _ABOUT = (
     r"(?:approximately|approx\.?|about|around|roughly|exactly|precisely|simply|just|only|equal to|a total of|in total|"
-    r"=|~|\\sim)"
+    r"=|≈|~|\\sim)"
 )
 _ARROWS = r"\#{2,6}\s*|->\s*|=>\s*|\\(?:Rightarrow|implies|therefore|to|rightarrow)\b\s*|\*\s+(?=[A-Za-z]{2})"
 _LEAD = re.compile(
-    rf"(?:{_LINKS})*(?:{_KINDS}\s*(?:[:=]+|\b{_IS}\b\s*:?)|(?:[A-Za-z]|\\[a-z]+)\s+(?:is|equals)\b"
+    rf"(?:{_LINKS})*(?:{_KINDS}\s*(?:[:=≈]+|\b{_IS}\b\s*:?)|(?:[A-Za-z]|\\[a-z]+)\s+(?:is|equals)\b"
     rf"|{_PRONOUN}(?:'s|\s+{_IS})\b\s*:?)\s*(?:{_ABOUT}\s*)*",
     re.IGNORECASE,
 )

@@ -29,7 +29,9 @@ _NEVER_BEFORE = (
 """These do so in front of a number."""
 
 _SYMBOL = r"(?<![A-Za-z'])(?![aAiIsS]\b)[A-Za-z](?![A-Za-z'])"
-_HARMFUL = re.compile(rf"\b(?:{_NEVER}|ish)\b|{_SYMBOL}|[^A-Za-z\s,.;:'\"()?/-]", re.IGNORECASE)
+_LONE_SYMBOL = r"^\s*/\s*[A-Za-z](?![A-Za-z])|^\s*[ai]\s*$"
+"""Behind a number, what would be an article or a pronoun in a sentence: ``1/a``, ``2 i``."""
+_HARMFUL = re.compile(rf"\b(?:{_NEVER}|ish)\b|{_SYMBOL}|{_LONE_SYMBOL}|[^A-Za-z\s,.;:'\"()?/-]", re.IGNORECASE)
 _HARMFUL_BEFORE = re.compile(
     rf"\b(?:{_NEVER_BEFORE})\b|{_SYMBOL}|-\s*\(|\b(?:and|as)\s*$|[^A-Za-z\s,.;:'\"()?/-]", re.IGNORECASE
 )

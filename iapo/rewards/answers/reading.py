@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from iapo.rewards.answers.expression import Expression, is_formula, read_expression
@@ -20,6 +21,12 @@ _NAME = re.compile(
     r"[^\d+*/<>;^]*|(?:[A-Za-z]|\\[A-Za-z]+)(?:_\{[^{}]*\}|\^\{?(?:-1|\*|'+|\\prime|\\circ|[A-Zc])\}?)?(?:\([^()]*\))?"
 )
 _VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
+_ROUNDED = re.compile(
+    r"(.*\d.*?|\\pi)\s*(?:,|\(|\b(?=or\b))\s*(?:(?:which\s+is|that\s+is|i\.e\.|or)\s*,?\s*)?"
+    r"(?:(?:approximately|approx\.?|about|around|roughly)\b\s*(?:equal\s+to\s+)?|≈\s*)(-?[\d.][^()]*)\)?[.\s]*"
+)
+"""An exact value, and what it is about: ``\\sqrt{2}, or about 1.41``."""
+_CONSTANT = re.compile(r"\\(?:pi|sqrt|log|ln|exp|sin|cos|tan)(?![A-Za-z])")
 _DEEPEST = 3
 
 
@@ -54,7 +61,7 @@ def readings(text: str) -> list[Answer]:
         >>> readings("(B)"), readings("$1,072$")[0].value, readings(r"\sqrt{2}")[0].formula, readings(" ")
         ([Choice(letter='B')], Fraction(1072, 1), '\\sqrt{2}', [])
     """
-    return _read(undressed(plain(text)), 0)
+    return _read(undressed(_ROUNDED.sub(r"\1 ≈ \2", plain(text))), 0)
 
 
 def _read(text: str, depth: int) -> list[Answer]:
@@ -64,6 +71,8 @@ def _read(text: str, depth: int) -> list[Answer]:
         return [choice]
     if moments := read_moments(text):
         return list(moments)
+    if "≈" in text and split_sequence(text) is None:
+        return _about(text, depth)
     found: list[Answer] = []
     equation = _equation(text, depth)
     if equation is not None:
@@ -92,6 +101,25 @@ def _sequence(text: str, depth: int) -> Sequence | None:
     if any(not item or isinstance(item[0], Words) for item in items) and brackets in ("", " "):
         return None
     return Sequence(brackets, tuple(item[0] for item in items if item)) if all(items) else None
+
+
+def _about(text: str, depth: int) -> list[Answer]:
+    r"""What stands before the sign of about equal, if it is a value (``2\pi ≈ 6.28``), then what stands behind it.
+
+    Two numbers that are not near each other are two answers, and so none.
+    """
+    before, _, behind = text.rpartition("≈")
+    exact = before.partition("≈")[0].strip()
+    if _NAME.fullmatch(exact) and not _CONSTANT.match(exact):
+        return _read(undressed(text.replace("≈", "=")), depth)
+    values, rounded = (_read(undressed(side), depth) for side in (exact, behind))
+    one, two = (next(iter(side), None) for side in (values, rounded))
+    if isinstance(one, Quantity) and isinstance(two, Quantity):
+        scale = one.unit.factor / two.unit.factor if one.unit.dimensions == two.unit.dimensions else 1
+        near = max(abs(one.value * scale) / 10, Fraction(1, 2 * 10**two.places))
+        if abs(one.value * scale - two.value) > near:
+            return [read_words(text)]
+    return values + rounded
 
 
 def _equation(text: str, depth: int) -> list[Answer] | None:
