@@ -26,6 +26,8 @@ _ROUNDED = re.compile(
     r"(?:(?:approximately|approx\.?|about|around|roughly)\b\s*(?:equal\s+to\s+)?|≈\s*)(-?[\d.][^()]*)\)?[.\s]*"
 )
 """An exact value, and what it is about: ``\\sqrt{2}, or about 1.41``."""
+_CALCULATION = re.compile(r"\d[^=,;\d]*[-+*/–x(]\s*[$€£(]?\d(?:[^=,;]|,\d)*$")
+_DENIED = re.compile(r"\b(?:not|never|cannot|instead|wrong|incorrect)\b|n't\b", re.IGNORECASE)
 _CONSTANT = re.compile(r"\\(?:pi|sqrt|log|ln|exp|sin|cos|tan)(?![A-Za-z])")
 _DEEPEST = 3
 
@@ -86,7 +88,9 @@ def _read(text: str, depth: int) -> list[Answer]:
     if sequence is not None:
         found.insert(0 if is_pair_or_thousands(text.strip("()[]{}\\ ")) else len(found), sequence)
     if not found:
-        found.append(read_expression(text) if is_formula(text) and split_sequence(text) is None else read_words(text))
+        if is_formula(text) and split_sequence(text) is None:
+            return [read_expression(text)]
+        return [read_words(text), *_calculated(text)]
     return found
 
 
@@ -143,6 +147,15 @@ def _equation(text: str, depth: int) -> list[Answer] | None:
         value = _read(undressed(sides[-1]), depth)
         return [Named(first, answer, read_expression(text)) for answer in value]
     return None
+
+
+def _calculated(text: str) -> list[Quantity]:
+    """The result of the calculation that ends a sentence: ``She makes 9 * 2 = $18 every day``."""
+    before, *sides = _EQUALS.split(text)
+    if not _CALCULATION.search(before) or _DENIED.search(before) or not all(map(_ARITHMETIC.fullmatch, sides[:-1])):
+        return []
+    value = read_quantity(sides[-1].strip()) if sides else None
+    return [value] if isinstance(value, Quantity) else []
 
 
 def _side(bounded: Bounded) -> Sequence:

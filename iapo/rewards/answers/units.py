@@ -153,6 +153,8 @@ def read_unit(text: str) -> tuple[Unit, str]:
     while (per := _PER.match(rest)) is not None and (next_ := _known(rest[per.end() :])) is not None:
         below, rest = next_
         raised = {kind: -power for kind, power in below.dimensions}
+        if {kind for kind, _ in unit.dimensions} == set(raised):  # "hours a day" is no plain number
+            raised = {f"per {kind}": power for kind, power in raised.items()}
         for kind, power in unit.dimensions:
             raised[kind] = raised.get(kind, 0) + power
         unit = Unit(unit.factor / below.factor, frozenset((k, p) for k, p in raised.items() if p))
