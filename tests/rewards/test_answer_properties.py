@@ -270,3 +270,28 @@ def test_any_text_is_read_and_equals_itself(text):
 )
 def test_long_nests_of_anything_are_read(hostile):
     assert readings((hostile * 2000)[:2000])
+
+
+REPEATED = [
+    "1",
+    "0.1",
+    "1, ",
+    "1 or ",
+    "1, about ",
+    "= a ",
+    "=a\\quad ",
+    "1 - ",
+    "1 ≈ ",
+    "\\pi, ",
+    "1(",
+    "\\boldsymbol{",
+    "0.11...",
+]
+
+
+@pytest.mark.parametrize("repeated", REPEATED)
+def test_the_longest_answers_are_read_in_a_time_that_nobody_notices(repeated):
+    # Nothing is measured: what grows with the cube of the length takes minutes here, and hours for a batch.
+    longest = (repeated * 2000)[:2000]
+    readings(normalize(longest))
+    readings(normalize(f"{longest} x"))

@@ -68,7 +68,7 @@ _REWRITTEN = tuple(
         (r"\\div(?![A-Za-z])", "/"),
         (r"\\(?:approx|simeq|cong)(?![A-Za-z])", "≈"),
         (r"==+", "="),
-        (r"(?<![\d.])(\d*\.\d*?)(\d{1,12}?)\2+\s*(?:\.{3,}|…|\\[lc]?dots(?![A-Za-z]))", r"\1\\overline{\2}"),
+        (r"(?<![\d.])(\d*\.\d{0,12}?)(\d{1,12}?)\2{1,40}\s*(?:\.{3,}|…|\\[lc]?dots(?![A-Za-z]))", r"\1\\overline{\2}"),
         (r"\\(?:le|leq|leqslant|leqq)(?![A-Za-z])|<=", r"\\leq "),
         (r"\\(?:ge|geq|geqslant|geqq)(?![A-Za-z])|>=", r"\\geq "),
         (r"\\(?:ne|neq)(?![A-Za-z])|!=|<>", r"\\neq "),

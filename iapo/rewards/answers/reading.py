@@ -22,11 +22,13 @@ _NAME = re.compile(
 )
 _VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
 _ROUNDED = re.compile(
-    r"(.*\d.*?|\\pi)\s*(?:,|\(|\b(?=or\b))\s*(?:(?:which\s+is|that\s+is|i\.e\.|or)\s*,?\s*)?"
-    r"(?:(?:approximately|approx\.?|about|around|roughly)\b\s*(?:equal\s+to\s+)?|≈\s*)(-?[\d.][^()]*)\)?[.\s]*"
+    r"\s*(?:,|\(|\b(?=or\b))\s*(?:(?:which\s+is|that\s+is|i\.e\.|or)\s*,?\s*)?"
+    r"(?:(?:approximately|approx\.?|about|around|roughly)\b\s*(?:equal\s+to\s+)?|≈\s*)(-?[\d.][^()]*)\)?$"
 )
-"""An exact value, and what it is about: ``\\sqrt{2}, or about 1.41``."""
-_CALCULATION = re.compile(r"\d[^=,;\d]*[-+*/–x(]\s*[$€£(]?\d(?:[^=,;]|,\d)*$")
+"""What an exact value is about, behind it: ``, or about 1.41``."""
+_NUMBER = re.compile(r"\d|\\pi(?![A-Za-z])")
+_CLAUSE_END = re.compile(r";|,(?!\d)")
+_CALCULATION = re.compile(r"\d\D*[-+*/–x(]\s*[$€£(]?\d")
 _DENIED = re.compile(r"\b(?:not|never|cannot|instead|wrong|incorrect)\b|n't\b", re.IGNORECASE)
 _CONSTANT = re.compile(r"\\(?:pi|sqrt|log|ln|exp|sin|cos|tan)(?![A-Za-z])")
 _DEEPEST = 3
@@ -63,7 +65,11 @@ def readings(text: str) -> list[Answer]:
         >>> readings("(B)"), readings("$1,072$")[0].value, readings(r"\sqrt{2}")[0].formula, readings(" ")
         ([Choice(letter='B')], Fraction(1072, 1), '\\sqrt{2}', [])
     """
-    return _read(undressed(_ROUNDED.sub(r"\1 ≈ \2", plain(text))), 0)
+    text = undressed(plain(text))
+    rounded = _ROUNDED.search(text)
+    if rounded is not None and _NUMBER.search(text, 0, rounded.start()):
+        text = f"{text[: rounded.start()]} ≈ {rounded[1]}"
+    return _read(text, 0)
 
 
 def _read(text: str, depth: int) -> list[Answer]:
@@ -152,7 +158,8 @@ def _equation(text: str, depth: int) -> list[Answer] | None:
 def _calculated(text: str) -> list[Quantity]:
     """The result of the calculation that ends a sentence: ``She makes 9 * 2 = $18 every day``."""
     before, *sides = _EQUALS.split(text)
-    if not _CALCULATION.search(before) or _DENIED.search(before) or not all(map(_ARITHMETIC.fullmatch, sides[:-1])):
+    clause = _CLAUSE_END.split(before)[-1]
+    if not _CALCULATION.search(clause) or _DENIED.search(before) or not all(map(_ARITHMETIC.fullmatch, sides[:-1])):
         return []
     value = read_quantity(sides[-1].strip()) if sides else None
     return [value] if isinstance(value, Quantity) else []
