@@ -70,7 +70,7 @@ class EvaluationSettings:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        if not self.models or len(set(self.models)) < len(self.models):
+        if not self.models or len(set(map(_place, self.models))) < len(self.models):
             raise ValueError(f"models: got {self.models}, want at least one, and each once")
         if self.output is not None and Path(self.output).suffix == ".jsonl":
             raise ValueError(f"output: got {self.output}, want a name ending in .json; texts go beside it into .jsonl")
@@ -93,6 +93,12 @@ class EvaluationSettings:
             return None
         budgets = None if self.budgets == "auto" else tuple(self.budgets)
         return ForcedAnswers(style.postfix, style.closing, budgets, self.answer_tokens, self.budget_samples)
+
+
+def _place(model: str) -> str:
+    """Where a model is: of a file or folder its one path, however it is written."""
+    path = Path(model).expanduser()
+    return str(path.resolve()) if model != "embedded" and path.exists() else model
 
 
 def evaluate_models(

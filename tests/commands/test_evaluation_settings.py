@@ -25,6 +25,16 @@ def test_there_is_a_model_and_none_twice(models):
         EvaluationSettings(models=models)
 
 
+def test_one_folder_by_two_names_is_one_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "other", "embedded"):
+        (tmp_path / name).mkdir()
+    for again in ("one/", "./one", str(tmp_path / "one"), "other/../one"):
+        with pytest.raises(ValueError, match=r"models: got .*, want at least one, and each once"):
+            EvaluationSettings(models=["one", again])
+    EvaluationSettings(models=["one", "other", "embedded", "./embedded", "owner/one"])
+
+
 def test_a_reward_may_take_as_long_as_the_settings_say():
     def slow(completions, **_):
         time.sleep(5)
