@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from iapo.commands.evaluate import EvaluationSettings, evaluate_models
+from iapo.commands.evaluate import EvaluationConfig, EvaluationSettings, evaluate_models
 from iapo.rollout import CompactingSampler
 from iapo.training.configuration.settings import PolicySource, ProblemSource
 
@@ -41,11 +41,12 @@ def test_a_reward_may_take_as_long_as_the_settings_say():
         return [1.0] * len(completions)
 
     settings = EvaluationSettings(problems=2, samples=1, budgets=[], reward_time_limit=0.1)
+    config = EvaluationConfig(
+        PolicySource(device="cpu"),
+        ProblemSource(limit=8),
+        settings,
+        lambda model, tokenizer: CompactingSampler(model, tokenizer, 4),
+        {"slow": slow},
+    )
     with pytest.raises(TimeoutError, match=r"reward 'slow' took longer than 0.1 s .* raise reward_time_limit"):
-        evaluate_models(
-            PolicySource(device="cpu"),
-            ProblemSource(limit=8),
-            settings,
-            lambda model, tokenizer: CompactingSampler(model, tokenizer, 4),
-            {"slow": slow},
-        )
+        evaluate_models(config)

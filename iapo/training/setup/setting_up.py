@@ -77,7 +77,7 @@ def set_up(
         ref_model,
         components,
         torch_optimizer,
-        PromptStream(fitting.training, settings.prompts_per_step, settings.seed),
+        PromptStream(fitting.training.rows, settings.prompts_per_step, settings.seed),
     )
     if saved is not None:
         _restore(session, saved, isinstance(sharding, Zero))
