@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from iapo.commands.inspect import InspectionConfig, InspectionSettings, inspect_prompt
+from iapo.commands.inspect import InspectionConfig, InspectionSettings, chosen_problem, inspect_prompt
 from iapo.estimators import AnswerLikelihood, NextTokenEntropy, NoInformation
 from iapo.rewards import MathAnswer
 from iapo.rollout import ScriptedSampler, TransformersSampler
@@ -38,6 +38,22 @@ def test_what_the_data_lack_is_named_before_a_model_loads(rewards, settings, mes
     problems, estimator = ProblemSource(data=str(data)), AnswerLikelihood((1,))
     with pytest.raises(ValueError, match=message):
         inspected(Unloaded(), problems, InspectionSettings(**settings), None, rewards, estimator)
+
+
+def test_a_prompt_and_a_row_stand_behind_the_same_examples(tmp_path):
+    data = tmp_path / "data.jsonl"
+    rows = [{"prompt": f"{i}+1=", "answer": f"so #### {i + 1}"} for i in range(9)]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = ProblemSource(data=str(data), few_shot=2)
+    given = chosen_problem(source, InspectionSettings(prompt="5+5="))
+    assert (given.rows, given.places) == ([{"prompt": "5+5="}], ["0 (--prompt)"])
+    assert given.examples == [rows[index] for index in given.shots]
+    index = next(index for index in range(9) if index not in given.shots)
+    row = chosen_problem(source, InspectionSettings(index=index))
+    assert (row.rows, row.examples) == ([rows[index]], given.examples)
+    for index, message in ((given.shots[0], "is one of the examples"), (9, "got 9, want 0 to 8")):
+        with pytest.raises(ValueError, match=f"index: .*{message}"):
+            chosen_problem(source, InspectionSettings(index=index))
 
 
 def test_numbers_are_those_of_the_policy_that_samples_and_a_score_that_is_not_there_is_none():
