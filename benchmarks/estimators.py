@@ -178,6 +178,8 @@ def peak_memory(scheme: str, path: str | None, device: str, rows: int, length: i
 
 
 def _peak(scheme: str, path: str | None, device: str, rows: int, length: int) -> float:
+    from memory import resident
+
     model = load(path, device)
     rollout = draw(model, rows, length)
     run = FULLEST.get(scheme, SCHEMES[scheme])
@@ -190,14 +192,9 @@ def _peak(scheme: str, path: str | None, device: str, rows: int, length: int) ->
     dense(model, draw(model, rows, 1))
     # Linux: writing 5 sets the peak back to what is resident now.
     Path("/proc/self/clear_refs").write_text("5")
-    before = _status("VmRSS")
+    before = resident("VmRSS")
     run(model, rollout)
-    return (_status("VmHWM") - before) / 2**10
-
-
-def _status(field: str) -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
-    return int(line.split()[1])
+    return (resident("VmHWM") - before) / 2**10
 
 
 def side_by_side(model: nn.Module, rows: int, length: int, blocks: int, path: str | None, device: str) -> list[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 from estimators import PROMPT, SMOLLM2, draw
+from memory import resident
 from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig
 
@@ -73,18 +74,13 @@ def _measure(name: str, length: int) -> tuple[float, float, float, float]:
     rollout = drawn(model, length)
     # Linux: writing 5 sets the peak back to what is resident now.
     Path("/proc/self/clear_refs").write_text("5")
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     start = time.process_time()
     estimator.probe(model, rollout)
-    seconds, peak = time.process_time() - start, (_resident("VmHWM") - before) / 2**10
+    seconds, peak = time.process_time() - start, (resident("VmHWM") - before) / 2**10
     start = time.process_time()
     completion_logprobs(model, rollout)
     return seconds, time.process_time() - start, peak, cache_bytes(model, length) / 2**20
-
-
-def _resident(field: str) -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
-    return int(line.split()[1])
 
 
 def write_table(lengths: list[int], head: str, path: Path) -> None:

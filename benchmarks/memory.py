@@ -97,15 +97,15 @@ def measure(model: str, completions: int, tokens: int, checkpointed: bool) -> di
         group_ids=torch.zeros(completions, dtype=torch.long),
     )
     Path("/proc/self/clear_refs").write_text("5")
-    held, before = _resident("VmRSS"), time.process_time()
+    held, before = resident("VmRSS"), time.process_time()
     with checkpointing(policy, checkpointed):
         logprobs, _ = completion_logprobs(policy, rollout)
         logprobs.sum().backward()
     seconds = time.process_time() - before
-    return {"step": a_step, "gradient": seconds, "peak": (_resident("VmHWM") - held) / 2**10, "held": held / 2**10}
+    return {"step": a_step, "gradient": seconds, "peak": (resident("VmHWM") - held) / 2**10, "held": held / 2**10}
 
 
-def _resident(field: str) -> int:
+def resident(field: str) -> int:
     """KiB, as the kernel counts this process."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(field)).split()[1])

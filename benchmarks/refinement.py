@@ -19,10 +19,12 @@ Prints Markdown and writes `refinement.md`.
 
 import argparse
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -167,6 +169,128 @@ def places(tokenizer) -> dict[str, Place]:
     }
 
 
+class Tried(NamedTuple):
+    """A setting on the validation problems; they sort by how many fewer probes they have.
+
+    Args:
+        fewer: how many times fewer probes it has than every token's.
+        errors: the worst, by goal.
+        place: the name of its boundaries.
+        stride: of `Refined`.
+        threshold: of `Refined`.
+    """
+
+    fewer: float
+    errors: tuple[float, float]
+    place: str
+    stride: int
+    threshold: float
+
+
+Masks = dict[str, tuple[Tensor, Tensor]]
+"""By the name of a place, where probes may lie and where they always do."""
+
+
+def masks_of(rollout: Rollout, where: dict[str, Place]) -> Masks:
+    """The places in completions."""
+    needed = needed_probes(rollout)
+    return {
+        name: (
+            needed if place.boundaries is None else place.boundaries(rollout) & needed,
+            torch.zeros_like(needed) if place.always is None else place.always(rollout) & needed,
+        )
+        for name, place in where.items()
+    }
+
+
+def sweep(
+    model: nn.Module, estimator: PrefixEstimator, rollout: Rollout, labels: list[list[str]], masks: Masks
+) -> list[Tried]:
+    """All settings on the completions, each probed once; those with the fewest probes first."""
+    probes, sign = estimator.probe(model, rollout), estimator.information_sign
+    truth = Totals.of(sign * probes.diff(dim=1), rollout, labels)
+    every = int(needed_probes(rollout).sum())
+    found = []
+    for (place, (allowed, always)), stride, threshold in product(masks.items(), STRIDES, THRESHOLDS):
+        if stride == 1 and threshold > THRESHOLDS[0]:
+            continue
+        values, count = replay(probes, rollout, allowed, always, stride, threshold)
+        errors = Totals.of(sign * values.diff(dim=1), rollout, labels).worst(truth)
+        found.append(Tried(every / count, errors, place, stride, threshold))
+    return sorted(found, reverse=True)
+
+
+def unbeaten(found: list[Tried]) -> list[Tried]:
+    """The settings with few probes that no other beats in both, probes and one of the errors."""
+
+    def good(tried: Tried, goal: int) -> bool:
+        own = tried.errors[goal]
+        return own < 0.05 and not any(each.fewer >= tried.fewer and each.errors[goal] < own for each in found)
+
+    return [tried for tried in found if tried.fewer > 3 and any(good(tried, goal) for goal in range(len(GOALS)))]
+
+
+def chosen_of(found: list[Tried], limit: Sequence[float]) -> Iterator[tuple[str, int, Tried]]:
+    """By what tells boundaries and by goal, the setting with the fewest probes whose worst error is below the limit."""
+    for told_by, goal in product(("tokens", "classes"), range(len(GOALS))):
+        by_classes = told_by == "classes"
+        yield (
+            told_by,
+            goal,
+            next(
+                tried
+                for tried in found
+                if tried.errors[goal] < limit[goal] and tried.place.startswith("classes") == by_classes
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class OnTest:
+    """What a setting did on the test problems: its row, but for the seconds of every probe, and its totals."""
+
+    cells: str
+    totals: Totals
+
+
+def run_on_test(
+    model: nn.Module,
+    estimator: PrefixEstimator,
+    tried: Tried,
+    place: Place,
+    rollout: Rollout,
+    labels: list[list[str]],
+    truth: Totals,
+) -> OnTest:
+    """Refine the completions by a setting, against the totals of every probe."""
+    everything = needed_probes(rollout).sum(1)
+    counted = Counted(estimator)
+    refined = Refined(counted, tried.stride, tried.threshold, place.boundaries, place.always)
+    start = time.perf_counter()
+    result = refined.refine(model, rollout)
+    seconds = time.perf_counter() - start
+    totals = Totals.of(refined.information_sign * result.probes.diff(dim=1), rollout, labels)
+    (of_sum, of_own), probed = totals.worst(truth), int(result.probed.sum())
+    return OnTest(
+        f"{tried.place}, {tried.stride}, {tried.threshold} | {probed} of {int(everything.sum())} "
+        f"| {int(everything.sum()) / probed:.2f} | {int(everything.max()) * len(rollout) / counted.computed:.2f} "
+        f"| {result.rounds} | {of_sum:.2%} | {of_own:.1%} | {seconds:.2f}",
+        totals,
+    )
+
+
+def class_rows(name: str, place: str, totals: Totals, truth: Totals) -> list[str]:
+    """The error of each class."""
+    scale, rows = sum(abs(value) for value in truth.total.values()), []
+    for kind, total in sorted(truth.total.items()):
+        error = totals.total[kind] - total
+        rows.append(
+            f"| {name} | {place} | {kind} | {total:.1f} | {error:+.2f} | {abs(error) / scale:.2%} "
+            f"| {abs(error / total):.1%} | {abs(error) / truth.absolute[kind]:.1%} |"
+        )
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--problems", type=int, default=4096)
@@ -184,90 +308,41 @@ def main() -> None:
     model = AutoModelForCausalLM.from_pretrained(model_path())
     tokenizer = AutoTokenizer.from_pretrained(model_path())
     fitted, _ = draw(model, tokenizer, "train", 4096, settings.seed)
-    validation, validation_labels = draw(model, tokenizer, "validation", settings.problems, settings.seed)
-    test, test_labels = draw(model, tokenizer, "test", settings.problems, settings.seed)
+    validation = draw(model, tokenizer, "validation", settings.problems, settings.seed)
+    test = draw(model, tokenizer, "test", settings.problems, settings.seed)
     where = places(tokenizer)
-    needed = needed_probes(validation)
-    masks = {
-        name: (
-            needed if place.boundaries is None else place.boundaries(validation) & needed,
-            torch.zeros_like(needed) if place.always is None else place.always(validation) & needed,
-        )
-        for name, place in where.items()
-    }
-
-    sweep = [
+    masks = masks_of(validation[0], where)
+    swept = [
         "| estimator | boundaries | stride | threshold | fewer probes | of sum | of own total |",
         "|---|---|---|---|---|---|---|",
     ]
     chosen = [
         "| estimator | held below | boundaries, stride, threshold | probes | fewer | computed, fewer | rounds "
-        "| of sum | of own total | s | all, s |"
+        "| of sum | of own total | s | all, s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    chosen.append("|---|---|---|---|---|---|---|---|---|---|---|")
     classes = [
         "| estimator | boundaries | class | total, nats | error, nats | of sum | of own total | of own absolute |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, estimator in estimators(model, tokenizer, fitted, settings.fit_steps).items():
-        probes = estimator.probe(model, validation)
-        truth = Totals.of(estimator.information_sign * probes.diff(dim=1), validation, validation_labels)
-        found = []
-        for (place, (allowed, always)), stride, threshold in product(masks.items(), STRIDES, THRESHOLDS):
-            if stride == 1 and threshold > THRESHOLDS[0]:
-                continue
-            values, count = replay(probes, validation, allowed, always, stride, threshold)
-            information = estimator.information_sign * values.diff(dim=1)
-            errors = Totals.of(information, validation, validation_labels).worst(truth)
-            found.append((int(needed.sum()) / count, errors, place, stride, threshold))
-        found.sort(reverse=True)
-        front = [
-            f
-            for f in found
-            if f[0] > 3
-            and any(
-                f[1][goal] < 0.05 and not any(g[0] >= f[0] and g[1][goal] < f[1][goal] for g in found)
-                for goal in range(len(GOALS))
-            )
+        found = sweep(model, estimator, *validation, masks)
+        swept += [
+            f"| {name} | {place} | {stride} | {threshold} | {fewer:.2f} | {errors[0]:.2%} | {errors[1]:.1%} |"
+            for fewer, errors, place, stride, threshold in unbeaten(found)
         ]
-        sweep += [f"| {name} | {p} | {s} | {t} | {r:.2f} | {e[0]:.2%} | {e[1]:.1%} |" for r, e, p, s, t in front]
-
         start = time.perf_counter()
-        exact = estimator(model, test)
-        seconds_all = time.perf_counter() - start
-        truth = Totals.of(exact, test, test_labels)
-        everything = needed_probes(test).sum(1)
-        for found_by, goal in product(("tokens", "classes"), range(len(GOALS))):
-            label = GOALS[goal]
-            _, _, place, stride, threshold = next(
-                f
-                for f in found
-                if f[1][goal] < settings.limit[goal] and f[2].startswith("classes") == (found_by == "classes")
-            )
-            counted = Counted(estimator)
-            refined = Refined(counted, stride, threshold, where[place].boundaries, where[place].always)
-            start = time.perf_counter()
-            result = refined.refine(model, test)
-            seconds = time.perf_counter() - start
-            totals = Totals.of(refined.information_sign * result.probes.diff(dim=1), test, test_labels)
-            of_sum, of_own = totals.worst(truth)
-            chosen.append(
-                f"| {name} | {label} | {place}, {stride}, {threshold} "
-                f"| {int(result.probed.sum())} of {int(everything.sum())} "
-                f"| {int(everything.sum()) / int(result.probed.sum()):.2f} "
-                f"| {int(everything.max()) * len(test) / counted.computed:.2f} | {result.rounds} "
-                f"| {of_sum:.2%} | {of_own:.1%} | {seconds:.2f} | {seconds_all:.2f} |"
-            )
-            scale = sum(abs(value) for value in truth.total.values())
-            for kind, total in sorted(truth.total.items()) if (found_by, goal) in SHOWN else ():
-                error = totals.total[kind] - total
-                classes.append(
-                    f"| {name} | {place} | {kind} | {total:.1f} | {error:+.2f} | {abs(error) / scale:.2%} "
-                    f"| {abs(error / total):.1%} | {abs(error) / truth.absolute[kind]:.1%} |"
-                )
+        exact = estimator(model, test[0])
+        seconds = time.perf_counter() - start
+        truth = Totals.of(exact, *test)
+        for told_by, goal, tried in chosen_of(found, settings.limit):
+            ran = run_on_test(model, estimator, tried, where[tried.place], *test, truth)
+            chosen.append(f"| {name} | {GOALS[goal]} | {ran.cells} | {seconds:.2f} |")
+            if (told_by, goal) in SHOWN:
+                classes += class_rows(name, tried.place, ran.totals, truth)
     head = f"{settings.problems} problems each. Chosen on validation, run on test:"
     text = "\n".join([head, "", *chosen, "", "By class, test:", "", *classes])
-    text += "\n".join(["\n", "Validation, settings that no other beats in both:", "", *sweep, ""])
+    text += "\n".join(["\n", "Validation, settings that no other beats in both:", "", *swept, ""])
     settings.output.mkdir(parents=True, exist_ok=True)
     (settings.output / "refinement.md").write_text(text)
     print(text)

@@ -143,12 +143,15 @@ def _run(name: str, parts: dict[str, Any], plain: dict[str, Any], line: str) -> 
         settings = record(RunSettings)
         return train(RunConfig(policy, problems, settings, ComponentChoices(**parts), resolved, styles, line))
     if name == "eval":
-        from iapo.commands.evaluate import EvaluationSettings, evaluate_models
+        from iapo.commands.evaluate import EvaluationConfig, EvaluationSettings, evaluate_models
 
-        return evaluate_models(policy, problems, record(EvaluationSettings), styles=styles, **parts)
-    from iapo.commands.inspect import InspectionSettings, inspect_and_show
+        return evaluate_models(EvaluationConfig(policy, problems, record(EvaluationSettings), styles=styles, **parts))
+    from iapo.commands.inspect import InspectionConfig, InspectionSettings, inspect_and_show
 
-    return inspect_and_show(policy, problems, record(InspectionSettings), styles=styles, **parts)
+    html = parts.pop("html")
+    return inspect_and_show(
+        InspectionConfig(policy, problems, record(InspectionSettings), styles=styles, **parts), html
+    )
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def clipped_loss(
         return sum(map(sum, kept)) / sum(map(len, kept))
     if aggregation == "sequence":
         return sum(sum(row) / len(row) for row in kept) / len(kept)
-    return sum(map(sum, kept)) / (len(kept) * max_length)
+    return sum(map(sum, kept)) / (len(rows) * max_length)
 
 
 def members_of(groups, i):

@@ -219,3 +219,18 @@ def test_every_component_is_in_the_table(package, interface, table):
         and each not in ELSEWHERE
     ]
     assert not missing, f"{package.__name__}: {', '.join(missing)} not checked; add a line to {table} in {__file__}"
+
+
+@pytest.mark.parametrize("package", [estimators, advantages, losses, rollout])
+def test_a_component_is_final_but_for_other_defaults(package):
+    components = [each for each in vars(package).values() if inspect.isclass(each) and not inspect.isabstract(each)]
+    for component in components:
+        if not any(base in component.__mro__[1:] for base in components):
+            continue
+        named = {name for name in vars(component) if not name.startswith("_") or name == "__post_init__"}
+        own = named - {field.name for field in dataclasses.fields(component)}
+        assert not own, f"{component.__name__} has {own} beside a concrete class; want a part that wraps it"
+
+
+def test_the_papers_setting_is_the_same_by_either_name():
+    assert advantages.LeaveOutPriced.paper(0.1, 0.2) == advantages.InformationAware.paper(0.1, 0.2)

@@ -19,7 +19,7 @@ class GFPO(AdvantageAssigner):
     """GFPO: ``A_i = (r_i - mean_S) / (std_S + eps)`` for the ``keep`` best completions ``S`` of a group, 0 for others.
 
     The best are the shortest, or those with the highest reward per token. The others leave the loss mask, so that they
-    do not count in the loss's denominator either. The standard deviation is `GroupRelative`'s.
+    do not count in a mean over tokens or completions either. The standard deviation is `GroupRelative`'s.
 
     *Degenerate cases.* Among equal completions, those that come first in the batch are kept. A group of at most
     ``keep`` completions is kept whole. Where all kept rewards are equal, the advantage is exactly 0. A completion

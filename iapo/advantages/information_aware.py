@@ -141,10 +141,10 @@ class InformationAware(WrappingAssigner):
         check_choice("covers", self.covers, Covers)
         check_choice("exploration", self.exploration, Exploration)
 
-    @classmethod
-    def paper(cls, alpha: float, beta: float) -> "InformationAware":
+    @staticmethod
+    def paper(alpha: float, beta: float) -> "InformationAware":
         """The paper's setting; it searches both weights in {1e-6, 1e-4, 1e-2, 1}."""
-        return cls(
+        return InformationAware(
             GroupRelative(),
             alpha=alpha,
             beta=beta,

@@ -18,7 +18,7 @@ from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate, lines_of,
 from iapo.interfaces import Reward, Sampler
 from iapo.ops.text_files import check_writable, write_text
 from iapo.policy.limits import limits_of
-from iapo.rewards import check_columns, check_references, in_style
+from iapo.rewards import in_style
 from iapo.rewards.rollouts import TIME_LIMIT, score_rollout
 from iapo.styles import CompletionStyle
 from iapo.tasks import Row
@@ -30,7 +30,8 @@ from iapo.training.reporting.progress import CommandProgress
 from iapo.training.session import greedy_beside, longest
 from iapo.training.setup.finding_style import choose_style, warn_of_style
 from iapo.training.setup.fitting import Room, new_tokens, reserved_by
-from iapo.training.setup.sent import stopping, tell_end_of_turn, tell_examples, tell_prompt
+from iapo.training.setup.problems import Problems
+from iapo.training.setup.sent import stopping, tell_sent
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class EvaluationSettings:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        if not self.models or len(set(self.models)) < len(self.models):
+        if not self.models or len(set(map(_place, self.models))) < len(self.models):
             raise ValueError(f"models: got {self.models}, want at least one, and each once")
         if self.output is not None and Path(self.output).suffix == ".jsonl":
             raise ValueError(f"output: got {self.output}, want a name ending in .json; texts go beside it into .jsonl")
@@ -95,15 +96,15 @@ class EvaluationSettings:
         return ForcedAnswers(style.postfix, style.closing, budgets, self.answer_tokens, self.budget_samples)
 
 
-def evaluate_models(
-    policy: PolicySource,
-    problems: ProblemSource,
-    settings: EvaluationSettings,
-    sampler: Callable[[nn.Module, Any], Sampler],
-    rewards: Mapping[str, Reward],
-    styles: StyleSource = AUTO,
-) -> int:
-    """Evaluate each model with the same problems, seed and budgets, and print them side by side.
+def _place(model: str) -> str:
+    """Where a model is: of a file or folder its one path, however it is written."""
+    path = Path(model).expanduser()
+    return str(path.resolve()) if model != "embedded" and path.exists() else model
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What an evaluation is asked to be.
 
     Args:
         policy: device and precision; its model is replaced by each of the models.
@@ -112,6 +113,25 @@ def evaluate_models(
         sampler: makes the sampler from a model and its tokenizer.
         rewards: reward functions by name; the first one says which completions are right.
         styles: how completions reason and answer; where it is not known, each model's own samples show it.
+    """
+
+    policy: PolicySource
+    problems: ProblemSource
+    settings: EvaluationSettings
+    sampler: Callable[[nn.Module, Any], Sampler]
+    rewards: Mapping[str, Reward]
+    styles: StyleSource = AUTO
+
+    def held_out(self) -> Problems:
+        """The problems that all models are evaluated on, as the data have them."""
+        problems = Problems.read(self.problems, self.settings.seed)
+        problems.check(self.rewards)
+        _, held = split_indices(problems.rows, self.settings.problems, without=problems.shots, name="problems")
+        return problems.select(held)
+
+
+def evaluate_models(config: EvaluationConfig) -> int:
+    """Evaluate each model with the same problems, seed and budgets, and print them side by side.
 
     The table goes to standard output, Markdown. If ``output`` is a path, all numbers are written there as JSON, and
     all sampled texts beside it as JSON lines; where that fails in the end the table is printed all the same.
@@ -125,13 +145,14 @@ def evaluate_models(
             any model loads, but for a style that samples have to show; prompts that do not fit a model, before
             anything is sampled.
     """
+    settings = config.settings
     if settings.output is not None:
         check_writable("output", settings.output)
         check_writable("output", str(samples_beside(Path(settings.output))))
     results: dict[str, EvaluationResult] = {}
     with CommandProgress("iapo eval") as progress:
         try:
-            for source, result in _results(policy, problems, settings, sampler, rewards, styles, progress):
+            for source, result in _results(config, progress):
                 results[source] = result
         except KeyboardInterrupt as interruption:
             interruption.add_note(_not_evaluated(settings.models[len(results) :], settings.output))
@@ -146,74 +167,93 @@ def evaluate_models(
         return 0
     output = Path(settings.output)
     write_text(samples_beside(output), "".join(_lines(source, each) for source, each in results.items()))
-    write_text(output, json.dumps(_numbers(problems, settings, results), indent=2) + "\n")
+    write_text(output, json.dumps(_numbers(config.problems, settings, results), indent=2) + "\n")
     say_where("iapo eval", f"the numbers are in {output}; iapo show {quoted_path(output)} prints sampled texts")
     return 0
 
 
-def _results(
-    policy: PolicySource,
-    problems: ProblemSource,
-    settings: EvaluationSettings,
-    sampler: Callable[[nn.Module, Any], Sampler],
-    rewards: Mapping[str, Reward],
-    styles: StyleSource,
-    progress: CommandProgress,
-) -> Iterator[tuple[str, EvaluationResult]]:
-    """Each model with its result, as it is evaluated."""
-    task = problems.resolve()
-    usual = settings.forced(styles.known(task) or CompletionStyle().replaced(styles.postfix, styles.closing))
-    rows = problems.load(settings.seed)
-    check_columns(rewards, rows[0])
-    check_references(rewards, rows, problems.places(range(len(rows))))
-    shots = problems.examples(rows, settings.seed)
-    examples = [rows[index] for index in shots]
-    _, held = split_indices(rows, settings.problems, without=shots, name="problems")
-    places = problems.places(held)
-    held_out = [rows[index] for index in held]
-    device, autocast = policy.torch_device(), policy.autocast()
+def _results(config: EvaluationConfig, progress: CommandProgress) -> Iterator[tuple[str, EvaluationResult]]:
+    """Each model with its result, as it is evaluated. Budgets that follow from samples are those of the first."""
+    settings, styles = config.settings, config.styles
+    known = styles.known(config.problems.resolve())
+    usual = settings.forced(known or CompletionStyle().replaced(styles.postfix, styles.closing))
+    held_out = config.held_out()
     budgets: tuple[int, ...] | None = None
     for source in settings.models:
-        with progress.phase(f"loading {source}"):
-            model, tokenizer = dataclasses.replace(policy, model=source).load()
-        _warn_of_trained(source, problems, held_out)
-        shown = problems.render(held_out, tokenizer, places, examples)
-        stop = problems.stop(examples, tokenizer)
-        sample = stopping(sampler, stop)(model, tokenizer)
-        limits = limits_of(model) if getattr(sample, "keeps_rows_apart", True) else limits_of(model).scored
-        reserved = reserved_by(new_tokens(sample, limits), tokenizer, usual)
-        room = Room(tokenizer, limits, reserved, problems.long_prompts)
-        shown = [shown[place] for place in room.fitting(shown, places)]
-        tell_examples(examples, shots, task, stop)
-        tell_prompt(shown[0], tokenizer, problems)
-        tell_end_of_turn(shown[0], tokenizer, problems, sample)
+        loaded = _load(config, source, held_out, usual, progress)
         if settings.output is None and source == settings.models[0]:
             progress.say("sampled texts are not kept; --output eval.json keeps them for iapo show")
-        count, most = len(shown) * (settings.samples + 1), longest(sample)
-        with (
-            torch.autocast(device.type, autocast, enabled=autocast is not None),
-            progress.phase(f"evaluating {source}, {count} completions", model, count, most),
-        ):
-            style = choose_style(styles, task, sample, tokenizer, [row["prompt"] for row in shown], device)
-            sample = sampler_in_style(sample, style)
-            forced = settings.forced(style)
-            torch.manual_seed(settings.seed)
-            result = evaluate(
-                shown,
-                tokenizer=tokenizer,
-                sampler=sample,
-                greedy=greedy_beside(sample, model, tokenizer),
-                rewards=in_style(rewards, style, styles.lenient),
-                samples=settings.samples,
-                forced=forced if forced is None or budgets is None else dataclasses.replace(forced, budgets=budgets),
-                score=partial(score_rollout, time_limit=settings.reward_time_limit),
-            )
-        if styles.known(task) is not None:
-            whole = [each for each in result.samples or () if each.finished]
-            warn_of_style(style, [each.completion for each in whole], [each.prompt for each in whole])
+        result = _evaluated(config, loaded, budgets, progress)
         if (curve := result.at_budget) is not None:
             budgets = curve.budgets
         yield source, result
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A model to evaluate, and the problems that it has room for, as it reads them."""
+
+    source: str
+    model: nn.Module
+    tokenizer: Any
+    sampler: Sampler
+    rows: Sequence[Row]
+
+
+def _load(
+    config: EvaluationConfig, source: str, held_out: Problems, forced: ForcedAnswers | None, progress: CommandProgress
+) -> _Loaded:
+    """A model with its sampler and its problems; what is sent to it is told.
+
+    Args:
+        config: of the evaluation.
+        source: of the model.
+        held_out: the problems as the data have them.
+        forced: how answers are asked for, as far as it is known before anything is sampled.
+        progress: of the command.
+    """
+    with progress.phase(f"loading {source}"):
+        model, tokenizer = dataclasses.replace(config.policy, model=source).load()
+    _warn_of_trained(source, config.problems, held_out.rows)
+    problems = held_out.rendered(tokenizer)
+    sampler = stopping(config.sampler, problems.stop(tokenizer))(model, tokenizer)
+    limits = limits_of(model) if getattr(sampler, "keeps_rows_apart", True) else limits_of(model).scored
+    reserved = reserved_by(new_tokens(sampler, limits), tokenizer, forced)
+    problems = problems.fitting(Room(tokenizer, limits, reserved, config.problems.long_prompts))
+    tell_sent(problems, tokenizer, sampler)
+    return _Loaded(source, model, tokenizer, sampler, problems.rows)
+
+
+def _evaluated(
+    config: EvaluationConfig, loaded: _Loaded, budgets: tuple[int, ...] | None, progress: CommandProgress
+) -> EvaluationResult:
+    """The result of a model; at these budgets, if the models before had some."""
+    settings, styles, task = config.settings, config.styles, config.problems.resolve()
+    model, tokenizer, sampler, rows = loaded.model, loaded.tokenizer, loaded.sampler, loaded.rows
+    count, most = len(rows) * (settings.samples + 1), longest(sampler)
+    with (
+        config.policy.autocast_context(),
+        progress.phase(f"evaluating {loaded.source}, {count} completions", model, count, most),
+    ):
+        prompts = [row["prompt"] for row in rows]
+        style = choose_style(styles, task, sampler, tokenizer, prompts, config.policy.torch_device())
+        sampler = sampler_in_style(sampler, style)
+        forced = settings.forced(style)
+        torch.manual_seed(settings.seed)
+        result = evaluate(
+            rows,
+            tokenizer=tokenizer,
+            sampler=sampler,
+            greedy=greedy_beside(sampler, model, tokenizer),
+            rewards=in_style(config.rewards, style, styles.lenient),
+            samples=settings.samples,
+            forced=forced if forced is None or budgets is None else dataclasses.replace(forced, budgets=budgets),
+            score=partial(score_rollout, time_limit=settings.reward_time_limit),
+        )
+    if styles.known(task) is not None:
+        whole = [each for each in result.samples or () if each.finished]
+        warn_of_style(style, [each.completion for each in whole], [each.prompt for each in whole])
+    return result
 
 
 def _warn_of_trained(source: str, problems: ProblemSource, held_out: Sequence[Row]) -> None:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +16,17 @@ from iapo.inspection import Inspection, render_html, render_terminal, trace_from
 from iapo.interfaces import MIEstimator, Reward, Sampler, information_between
 from iapo.ops.text_files import check_writable, write_text
 from iapo.policy.forward import inference_mode
-from iapo.policy.limits import limits_of
 from iapo.policy.logprobs import completion_logprobs
-from iapo.rewards import check_columns, check_references, in_style
+from iapo.rewards import in_style
 from iapo.rewards.rollouts import TIME_LIMIT, score_rollout
-from iapo.rewards.scores import read_references
 from iapo.rollout import ask_about, eos_ids_of
-from iapo.rollout.prompts import encode_prompts
-from iapo.tasks import Row
 from iapo.training.components import Answer, check_answer_is_read
 from iapo.training.configuration.settings import PolicySource, ProblemSource, Seed, check_ranges
 from iapo.training.configuration.styles import AUTO, StyleSource, estimator_in_style, sampler_in_style
 from iapo.training.reporting.progress import CommandProgress
 from iapo.training.setup.finding_style import choose_style
-from iapo.training.setup.fitting import Room, forced_tokens, new_tokens
+from iapo.training.setup.fitting import forced_tokens
+from iapo.training.setup.problems import Problems
 from iapo.training.setup.sent import stopping
 
 
@@ -62,16 +59,9 @@ class InspectionSettings:
             raise ValueError("answer: 'reference' needs a problem of the data, --prompt has no reference answer")
 
 
-def inspect_prompt(
-    policy: PolicySource,
-    problems: ProblemSource,
-    settings: InspectionSettings,
-    sampler: Callable[[nn.Module, Any], Sampler],
-    rewards: Mapping[str, Reward],
-    estimator: MIEstimator,
-    styles: StyleSource = AUTO,
-) -> Inspection:
-    """Sample completions of one prompt and measure them.
+@dataclass(frozen=True)
+class InspectionConfig:
+    """What an inspection is asked to be.
 
     Args:
         policy: where the policy comes from.
@@ -81,41 +71,51 @@ def inspect_prompt(
         rewards: reward functions by name.
         estimator: measures the information.
         styles: how completions reason and answer.
+    """
+
+    policy: PolicySource
+    problems: ProblemSource
+    settings: InspectionSettings
+    sampler: Callable[[nn.Module, Any], Sampler]
+    rewards: Mapping[str, Reward]
+    estimator: MIEstimator
+    styles: StyleSource = AUTO
+
+
+def inspect_prompt(config: InspectionConfig) -> Inspection:
+    """Sample completions of one prompt and measure them.
 
     Raises:
         ValueError: ``index`` beyond the data, a column that a reward lacks, or a reference that cannot be read, before
             the model loads; a prompt that does not fit its positions with what may follow it, or a style that the
             samples do not show.
     """
+    policy, settings, styles, estimator = config.policy, config.settings, config.styles, config.estimator
     check_answer_is_read(settings.answer, estimator)
-    row, examples = chosen_problem(problems, settings)
-    place = ["0 (--prompt)"] if settings.prompt is not None else problems.places([settings.index])
+    problem = chosen_problem(config.problems, settings)
     if settings.prompt is None:
-        check_columns(rewards, row)
-        check_references(rewards, [row], place)
-    references = read_references([row], place) if settings.answer == "reference" else []
+        problem.check(config.rewards)
+    references = problem.references(settings.answer)
     torch.manual_seed(settings.seed)
     model, tokenizer = policy.load()
-    rows = problems.render([row], tokenizer, place, examples)
-    device, autocast = policy.torch_device(), policy.autocast()
-    with torch.autocast(device.type, autocast, enabled=autocast is not None), inference_mode(model):
-        sample = stopping(sampler, problems.stop(examples, tokenizer))(model, tokenizer)
-        limits = limits_of(model).scored
-        follows = new_tokens(sample, limits) + max(map(len, encode_prompts(references, tokenizer)), default=0)
+    problem = problem.rendered(tokenizer)
+    prompts = [row["prompt"] for row in problem.rows]
+    with policy.autocast_context(), inference_mode(model):
+        device = policy.torch_device()
+        sample = stopping(config.sampler, problem.stop(tokenizer))(model, tokenizer)
 
         def check_room(asked: MIEstimator) -> None:
-            forced = len(forced_tokens(asked))
-            Room(tokenizer, limits, follows + forced).fitting(rows, place)
+            problem.fitting(problem.room(model, tokenizer, sample, forced_tokens(asked), references))
 
         check_room(estimator)  # before anything is sampled to find the style, which may force more tokens
-        style = choose_style(styles, problems.resolve(), sample, tokenizer, [rows[0]["prompt"]], device)
+        style = choose_style(styles, config.problems.resolve(), sample, tokenizer, prompts, device)
         estimator = estimator_in_style(estimator, style, tokenizer)
         check_room(estimator)
-        rollout = sampler_in_style(sample, style)([rows[0]["prompt"]], settings.samples).to(device)
+        rollout = sampler_in_style(sample, style)(prompts, settings.samples).to(device)
         scored: list[float | None] = [None] * len(rollout)
         if settings.prompt is None:
-            read, eos_ids = in_style(rewards, style, styles.lenient), eos_ids_of(sample, tokenizer)
-            answered, limit = rows * settings.samples, settings.reward_time_limit
+            read, eos_ids = in_style(config.rewards, style, styles.lenient), eos_ids_of(sample, tokenizer)
+            answered, limit = [*problem.rows] * settings.samples, settings.reward_time_limit
             scores = score_rollout(rollout, answered, tokenizer, read, eos_ids, limit)
             totals = scores.total.tolist()
             scored = [total if known else None for total, known in zip(totals, scores.scored, strict=True)]
@@ -141,30 +141,28 @@ def inspect_prompt(
     return Inspection(traces=traces, metadata=metadata | {"seed": str(settings.seed)})
 
 
-def chosen_problem(problems: ProblemSource, settings: InspectionSettings) -> tuple[Row, list[Row]]:
-    """The problem that the settings name, and the solved ones that stand before it."""
-    rows = problems.load(settings.seed) if settings.prompt is None or problems.few_shot else []
-    shots = problems.examples(rows, settings.seed)
-    examples = [rows[place] for place in shots]
+def chosen_problem(source: ProblemSource, settings: InspectionSettings) -> Problems:
+    """The one problem that the settings name, and the solved ones that stand before it.
+
+    Raises:
+        ValueError: ``index`` beyond the data, or that of an example.
+    """
     if settings.prompt is not None:
-        return {"prompt": settings.prompt.encode("utf-8", "replace").decode("utf-8")}, examples  # no lone surrogates
-    if not 0 <= settings.index < len(rows):
-        raise ValueError(f"index: got {settings.index}, want 0 to {len(rows) - 1}")
-    if settings.index in shots:
+        prompt = settings.prompt.encode("utf-8", "replace").decode("utf-8")  # no lone surrogates
+        given = Problems(source, [{"prompt": prompt}], ["0 (--prompt)"])
+        if not source.few_shot:
+            return given
+        data = Problems.read(source, settings.seed)
+        return replace(given, shots=data.shots, examples=data.examples)
+    problems = Problems.read(source, settings.seed)
+    if not 0 <= settings.index < len(problems.rows):
+        raise ValueError(f"index: got {settings.index}, want 0 to {len(problems.rows) - 1}")
+    if settings.index in problems.shots:
         raise ValueError(f"index: row {settings.index} is one of the examples of few_shot, want another one")
-    return rows[settings.index], examples
+    return problems.select([settings.index])
 
 
-def inspect_and_show(
-    policy: PolicySource,
-    problems: ProblemSource,
-    settings: InspectionSettings,
-    sampler: Callable[[nn.Module, Any], Sampler],
-    rewards: Mapping[str, Reward],
-    estimator: MIEstimator,
-    styles: StyleSource = AUTO,
-    html: str | None = None,
-) -> int:
+def inspect_and_show(config: InspectionConfig, html: str | None = None) -> int:
     """`inspect_prompt`, printed to standard output and, if ``html`` names a file, written there as a page.
 
     Returns:
@@ -175,8 +173,8 @@ def inspect_and_show(
     """
     if html is not None:
         check_writable("html", html)
-    with CommandProgress("iapo inspect") as progress, progress.phase(f"loading and sampling {policy.model}"):
-        inspection = inspect_prompt(policy, problems, settings, sampler, rewards, estimator, styles)
+    with CommandProgress("iapo inspect") as progress, progress.phase(f"loading and sampling {config.policy.model}"):
+        inspection = inspect_prompt(config)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     render_terminal(inspection, Console())

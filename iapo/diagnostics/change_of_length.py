@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.diagnostics.estimate import Estimate, centered, group_covariances, ratio_of_sums, sum_by_group
+from iapo.ops.checks import check_finite
 from iapo.types import shape_checked
 
 _NAME = "iapo/diagnostics/length_change"
@@ -83,9 +84,7 @@ def length_change(
         information term makes, ``S(o) = sum_t grad log pi(o_t) . dtheta_s``. `length_gradient` splits by term.
     """
     change = (logprobs_after.double() - logprobs_before.double()).masked_fill(~completion_mask, 0)
-    if not bool(change.isfinite().all()):
-        rows = (~change.isfinite()).any(1).nonzero().flatten().tolist()
-        raise FloatingPointError(f"logprobs_before, logprobs_after: NaN or infinite value in rows {rows}")
+    check_finite("logprobs_before, logprobs_after", change)
     log_ratio, lengths = change.sum(1), completion_mask.sum(1).double()
     first_order = _mean(group_covariances(lengths, log_ratio, group_ids))
     # A constant changes no covariance; without it small changes keep their digits.

@@ -3,7 +3,7 @@
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from iapo.diagnostics.estimate import Estimate, ratio_of_sums, sum_by_group
+from iapo.diagnostics.estimate import Estimate, mean_over_tokens
 from iapo.ops.checks import check_finite
 from iapo.types import shape_checked
 
@@ -42,9 +42,7 @@ def entropy_by_correctness(
     check_finite("policy_entropy", policy_entropy.masked_fill(~completion_mask, 0))
     result = {}
     for name, rows in (("correct", correct), ("wrong", ~correct)):
-        mask = completion_mask & rows[:, None]
-        total = policy_entropy.double().masked_fill(~mask, 0).sum(1)
-        mean = ratio_of_sums(sum_by_group(total, group_ids), sum_by_group(mask.sum(1).double(), group_ids))
+        mean = mean_over_tokens(policy_entropy, completion_mask & rows[:, None], group_ids)
         if mean is not None:
             result[name] = mean
     return result

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.ops.checks import check_finite
@@ -72,6 +72,15 @@ def ratio_of_sums(numerators: Float[Tensor, " groups"], denominators: Float[Tens
         return Estimate(float(value), None, 1)
     spread = (above - value * below).square().sum() * groups / (groups - 1)
     return Estimate(float(value), float(spread.sqrt() / below.sum()), groups)
+
+
+@shape_checked
+def mean_over_tokens(
+    values: Float[Tensor, "batch token"], mask: Bool[Tensor, "batch token"], group_ids: Int[Tensor, " batch"]
+) -> Estimate | None:
+    """The mean over the tokens of a mask, with its standard error over groups; ``None`` if there are none."""
+    total = values.double().masked_fill(~mask, 0).sum(1)
+    return ratio_of_sums(sum_by_group(total, group_ids), sum_by_group(mask.sum(1).double(), group_ids))
 
 
 @shape_checked

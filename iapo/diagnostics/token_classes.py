@@ -6,7 +6,7 @@ from typing import Any
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from iapo.diagnostics.estimate import Estimate, ratio_of_sums, sum_by_group
+from iapo.diagnostics.estimate import Estimate, mean_over_tokens
 from iapo.ops.checks import check_finite
 from iapo.ops.token_classes import label_codes
 from iapo.rollout.text import decode_completions
@@ -50,9 +50,7 @@ def information_by_class(
     names, codes = label_codes("labels", labels, completion_mask)
     result = {}
     for code, name in enumerate(names):
-        mask = information_mask & (codes == code)
-        total = information.double().masked_fill(~mask, 0).sum(1)
-        mean = ratio_of_sums(sum_by_group(total, group_ids), sum_by_group(mask.sum(1).double(), group_ids))
+        mean = mean_over_tokens(information, information_mask & (codes == code), group_ids)
         if mean is not None:
             result[name] = mean
     return result

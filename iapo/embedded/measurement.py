@@ -77,27 +77,28 @@ def measure(
         raise ValueError("problems: got none, wanted at least one")
     completions = sample(model, tokenizer, problems, seed)
     greedy = sample(model, tokenizer, problems, None)
-    labels = [Counter(classify(p.prompt, c)) for p, c in zip(problems, completions, strict=True)]
+    labels = [classify(p.prompt, c) for p, c in zip(problems, completions, strict=True)]
     right = [parse_answer(c) == p.answer for p, c in zip(problems, completions, strict=True)]
-    lengths = [float(counts.total()) for counts in labels]
+    lengths = [float(len(each)) for each in labels]
     shortest = _mean([float(shortest_length(p, tokenizer)) for p in problems])
     groups: dict[str, list[float]] = {}
-    for problem, counts, correct in zip(problems, labels, right, strict=True):
+    for problem, each, correct in zip(problems, labels, right, strict=True):
+        counts = Counter(each)
         shortcut, filler = counts[TokenClass.SHORTCUT] > 0, counts[TokenClass.FILLER]
         habit = "accuracy_with_shortcut" if shortcut else "accuracy_without_shortcut"
         words = "0-4" if filler < 5 else "5-9" if filler < 10 else "10+"
         for name in (habit, f"accuracy_{words}_fillers", f"accuracy_difficulty_{problem.difficulty}"):
             groups.setdefault(name, []).append(correct)
-        if set(+counts) <= _TERSE:
+        if set(each) <= _TERSE:
             groups.setdefault("accuracy_terse", []).append(correct)
-    total = sum(labels, Counter())
-    slips, caught = _slips(problems, completions)
+    total = Counter(label for each in labels for label in each)
+    slips, caught = _slips(completions, labels)
     return {
         "problems": len(problems),
         "accuracy": _mean(right),
         "greedy_accuracy": _mean([parse_answer(c) == p.answer for p, c in zip(problems, greedy, strict=True)]),
         "length": _mean(lengths),
-        "greedy_length": _mean([float(len(classify(p.prompt, c))) for p, c in zip(problems, greedy, strict=True)]),
+        "greedy_length": _mean([float(len(split_symbols(completion))) for completion in greedy]),
         "shortest_length": shortest,
         "length_ratio": _mean(lengths) / shortest,
         **{name: _mean(values) for name, values in sorted(groups.items())},
@@ -107,13 +108,12 @@ def measure(
     }
 
 
-def _slips(problems: Sequence[Problem], completions: Sequence[str]) -> tuple[int, int]:
+def _slips(completions: Sequence[str], labels: Sequence[Sequence[TokenClass]]) -> tuple[int, int]:
     """Count wrong results, and the checks that put one right."""
     slips = caught = 0
-    for problem, completion in zip(problems, completions, strict=True):
+    for completion, own in zip(completions, labels, strict=True):
         pieces = split_symbols(completion)
-        labels = classify(problem.prompt, completion)
-        for before, piece, label in zip(["", *pieces], pieces, labels, strict=False):
+        for before, piece, label in zip(["", *pieces], pieces, own, strict=False):
             slips += label is TokenClass.SLIP and before == "="
             caught += label is TokenClass.CATCH and piece in (CHECK, AGAIN)
     return slips, caught

@@ -3,9 +3,8 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 
-from iapo.inspection.glyphs import printable
+from iapo.inspection.markup import escaped
 from iapo.inspection.trace import CompletionTrace, Inspection, runs
 
 WIDTH, LEFT, RIGHT = 880, 52, 10
@@ -94,7 +93,7 @@ def figure(trace: CompletionTrace, curve: Axis, bars: Axis) -> str:
         f'height="{BARS_BOTTOM - CURVE_TOP}"/>',
         *_bars(trace, bars, step),
         *_curve(trace, curve, step),
-        f'<text class="name" x="{LEFT}" y="{CURVE_TOP - 8}">{escape(printable(trace.probe_label))}</text>',
+        f'<text class="name" x="{LEFT}" y="{CURVE_TOP - 8}">{escaped(trace.probe_label)}</text>',
         f'<text class="name" x="{LEFT}" y="{BARS_TOP - 8}">information of each token, nats</text>',
         *_indices(len(trace.pieces), step),
     ]

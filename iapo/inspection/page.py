@@ -1,13 +1,11 @@
 """The inspection as one HTML page without any outside resource."""
 
-import base64
-import hashlib
 import json
-from html import escape
 from importlib.resources import files
 
 from iapo.inspection.figure import Axis, axes, figure, sparkline
 from iapo.inspection.glyphs import number, printable
+from iapo.inspection.markup import escaped, policy_source
 from iapo.inspection.trace import NOTHING_MEASURED, CompletionTrace, Inspection, strongest, summarize
 
 _ROWS = 8
@@ -41,19 +39,19 @@ def render_html(inspection: Inspection) -> str:
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src {_source(style)}; \
-script-src {_source(script)}; base-uri 'none'; form-action 'none'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src {policy_source(style)}; \
+script-src {policy_source(script)}; base-uri 'none'; form-action 'none'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{_text(inspection.title)}</title>
+<title>{escaped(inspection.title)}</title>
 <style>{style}</style>
 </head>
 <body>
 <header>
-<div class="masthead"><h1>{_text(inspection.title)}</h1><button class="theme" type="button" hidden>Dark</button></div>
+<div class="masthead"><h1>{escaped(inspection.title)}</h1><button class="theme" type="button" hidden>Dark</button></div>
 {_metadata(inspection)}
 </header>
 <main>
-<section class="prompt" aria-label="Prompt"><h2>Prompt</h2><pre>{_text(inspection.traces[0].prompt)}</pre></section>
+<section class="prompt" aria-label="Prompt"><h2>Prompt</h2><pre>{escaped(inspection.traces[0].prompt)}</pre></section>
 {_note(inspection)}
 {_legend(inspection)}
 {_tabs(inspection, curve)}
@@ -75,13 +73,13 @@ def _completion(inspection: Inspection, index: int, trace: CompletionTrace, curv
         won = " won" if trace.reward > 0 else ""
         badges.append(f'<span class="badge{won}">reward {number(trace.reward, digits=2)}</span>')
     if trace.answer:
-        badges.append(f'<span class="badge">answer {_text(trace.answer)}</span>')
+        badges.append(f'<span class="badge">answer {escaped(trace.answer)}</span>')
     tokens = "".join(_token(inspection, index, trace, t) for t in range(len(trace.pieces)))
     if trace.pieces:
         body = (
             f'<div class="text" role="group" aria-label="Tokens of completion {index + 1}">{tokens}</div>\n'
             f'<div class="panel">{figure(trace, curve, bars)}</div>'
-            + ("" if trace.spans else f'<p class="empty">{_text(NOTHING_MEASURED.capitalize())}.</p>')
+            + ("" if trace.spans else f'<p class="empty">{escaped(NOTHING_MEASURED.capitalize())}.</p>')
         )
     else:
         body = '<p class="empty">No token was written.</p>'
@@ -100,7 +98,7 @@ def _token(inspection: Inspection, index: int, trace: CompletionTrace, t: int) -
         names.append("e")
     elif piece.isspace():
         names.append("b")
-    content = _text(piece).replace("\n", '<i class="nl"></i>\n')
+    content = escaped(piece).replace("\n", '<i class="nl"></i>\n')
     focus = 0 if t == 0 else -1
     return f'<span class="{" ".join(filter(None, names))}" id="c{index}t{t}" tabindex="{focus}">{content}</span>'
 
@@ -113,14 +111,14 @@ def _shade(inspection: Inspection, trace: CompletionTrace, t: int) -> str:
 
 
 def _metadata(inspection: Inspection) -> str:
-    rows = "".join(f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>" for k, v in inspection.metadata.items())
+    rows = "".join(f"<div><dt>{escaped(k)}</dt><dd>{escaped(v)}</dd></div>" for k, v in inspection.metadata.items())
     return f'<dl class="metadata">{rows}</dl>' if rows else ""
 
 
 def _note(inspection: Inspection) -> str:
     return (
         '<p class="note">Each token is shaded by its <b>information</b>: by how much it changed '
-        f"{_text(_quantity(inspection))}. Positive: after the token more is known about the answer than before it. "
+        f"{escaped(_quantity(inspection))}. Positive: after the token more is known about the answer than before it. "
         "Negative (underlined): less is known.</p>"
     )
 
@@ -150,7 +148,7 @@ def _tabs(inspection: Inspection, curve: Axis) -> str:
 
 def _numbers(inspection: Inspection, trace: CompletionTrace) -> str:
     total = summarize(trace, inspection.edges[0])
-    quantity = _text(_quantity(inspection))
+    quantity = escaped(_quantity(inspection))
     share = "–" if total.near_zero is None else f"{100 * total.near_zero:.0f} %"
     rows = (
         ("tokens", f"{total.tokens} <small>{total.measured} measured</small>"),
@@ -174,9 +172,9 @@ def _tables(inspection: Inspection, index: int, trace: CompletionTrace) -> str:
 
 
 def _row(inspection: Inspection, index: int, trace: CompletionTrace, t: int) -> str:
-    before = _text("".join(trace.pieces[max(0, t - _CONTEXT) : t])[-24:]).replace("\n", "↵")
-    after = _text("".join(trace.pieces[t + 1 : t + 1 + _CONTEXT])[:24]).replace("\n", "↵")
-    piece = _text(trace.pieces[t][:48] or "◌").replace("\n", "↵")
+    before = escaped("".join(trace.pieces[max(0, t - _CONTEXT) : t])[-24:]).replace("\n", "↵")
+    after = escaped("".join(trace.pieces[t + 1 : t + 1 + _CONTEXT])[:24]).replace("\n", "↵")
+    piece = escaped(trace.pieces[t][:48] or "◌").replace("\n", "↵")
     shade = _shade(inspection, trace, t) or "z"
     return (
         f'<tr><td><a href="#c{index}t{t}" data-token="{t}">{t}</a></td>'
@@ -204,15 +202,6 @@ def _payload(inspection: Inspection) -> str:
 
 def _quantity(inspection: Inspection) -> str:
     return inspection.traces[0].probe_label.removesuffix(", nats")
-
-
-def _text(text: str) -> str:
-    return escape(printable(text))
-
-
-def _source(text: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-    return f"'sha256-{digest}'"
 
 
 def _package_text(name: str) -> str:

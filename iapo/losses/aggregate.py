@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -19,13 +20,14 @@ def count(loss_mask: Bool[Tensor, "batch token"], aggregation: Aggregation, max_
     Args:
         loss_mask: of the whole step.
         aggregation: ``"token"``: the tokens of the mask; ``"sequence"``: the completions that have one;
-            ``"constant"``: these completions times ``max_length``.
+            ``"constant"``: all completions times ``max_length``.
         max_length: tokens, used by ``"constant"`` only.
     """
     if aggregation == "token":
         return loss_mask.sum().clamp(min=1).float()
-    completions = loss_mask.any(1).sum() * (max_length if aggregation == "constant" else 1)
-    return completions.clamp(min=1).float()
+    if aggregation == "sequence":
+        return loss_mask.any(1).sum().clamp(min=1).float()
+    return torch.full((), float(max(1, len(loss_mask) * max_length)), device=loss_mask.device)
 
 
 @shape_checked

@@ -50,7 +50,8 @@ class ClippedPolicyLoss(PolicyLoss):
     ``constant``    sum over tokens by completions times ``max_length`` (Dr. GRPO) completions * ``max_length``
     =============== ============================================================== ===============================
 
-    Tokens are those of the loss mask. A completion without one is not counted in a denominator.
+    Tokens are those of the loss mask. A completion without one counts in the ``constant`` denominator, which so depends
+    on no mask, as in TRL's ``dr_grpo``; in the mean over completions of ``sequence`` it does not.
 
     Where the advantage is negative, the clipped surrogate is not bounded: it grows with the ratio. ``dual_clip`` bounds
     it, as in verl (``clip_ratio_c``, there 3 by default) and TRL (``delta``).

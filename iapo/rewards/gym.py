@@ -1,7 +1,6 @@
 """The score that a reasoning-gym task gives its own answers."""
 
 import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -93,9 +92,5 @@ class ReasoningGymAnswer:
             return float(score)
         if score.reason == "error":
             raise RuntimeError(f"{self.task}, completion {index}: {score.message}")
-        warnings.warn(
-            f"{type(self).__name__}: {score.message} in scoring an answer of {self.task}, which then counts as wrong "
-            f"(time_limit={self.time_limit:g})",
-            stacklevel=2,
-        )
+        score.warn(type(self).__name__, f"scoring an answer of {self.task}", self.time_limit)
         return 0.0

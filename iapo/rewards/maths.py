@@ -1,7 +1,6 @@
 """The reward for a final answer that says the same as the reference."""
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -148,11 +147,7 @@ class MathAnswer:
         except _Unanswered as unanswered:
             (failure,) = unanswered.args
             if failure.reason != "error":  # that is an answer which math-verify cannot read
-                warnings.warn(
-                    f"{type(self).__name__}: {failure.message} in comparing an answer, which then counts as wrong "
-                    f"(time_limit={self.time_limit:g})",
-                    stacklevel=2,
-                )
+                failure.warn(type(self).__name__, "comparing an answer", self.time_limit)
             return 0.0
         return None if None in verdicts else float(True in verdicts)
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +35,18 @@ class Failure:
 
     reason: str
     message: str
+
+    def warn(self, reward: str, doing: str, time_limit: float) -> None:
+        """Warn that an answer counts as wrong because of this.
+
+        Args:
+            reward: name of the reward that scored it.
+            doing: what failed, such as ``comparing an answer``.
+            time_limit: seconds that it may take.
+        """
+        warnings.warn(
+            f"{reward}: {self.message} in {doing}, which then counts as wrong (time_limit={time_limit:g})", stacklevel=3
+        )
 
 
 class KillableWorker:

@@ -7,8 +7,9 @@ answer and of what stands beside it, the answer is encoded anew.
 """
 
 from bisect import bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Int
@@ -106,6 +107,15 @@ def mark_spans(
     return Spans(reasoning.to(completion_ids.device), exits.padded(completion_ids.device))
 
 
+class _Exit(NamedTuple):
+    """What a completion is asked with: its text up to the end of its reasoning, the texts, their tokens if known."""
+
+    context: str
+    asked: Asked
+    answer: Continued | None
+    exit: Continued | None
+
+
 @dataclass
 class ExitTokens:
     """Collects the exits of completions and encodes at once what has no tokens yet.
@@ -115,14 +125,11 @@ class ExitTokens:
     """
 
     tokenizer: PreTrainedTokenizerBase
-    _rows: list[Asked | None] = field(default_factory=list)
-    _contexts: list[str] = field(default_factory=list)
-    _answers: list[Continued | None] = field(default_factory=list)
-    _exits: list[Continued | None] = field(default_factory=list)
+    _rows: list[_Exit | None] = field(default_factory=list)
 
     def none(self) -> None:
         """A completion without an answer."""
-        self._add(None, "", None, None)
+        self._rows.append(None)
 
     def add(self, context: str, asked: Asked, answer: Continued | None = None, exit: Continued | None = None) -> None:
         """A completion that is asked about an answer.
@@ -133,48 +140,41 @@ class ExitTokens:
             answer: the answer's tokens, if they are known.
             exit: those of all three texts, if they are known.
         """
-        self._add(asked if asked.answer.strip() else None, context, answer, exit)
-
-    def _add(self, asked: Asked | None, context: str, answer: Continued | None, exit: Continued | None) -> None:
-        self._rows.append(asked)
-        self._contexts.append(context)
-        self._answers.append(answer)
-        self._exits.append(exit)
+        self._rows.append(_Exit(context, asked, answer, exit) if asked.answer.strip() else None)
 
     def padded(self, device: torch.device) -> Exits:
-        """The exits as tensors."""
-        asked = [(index, each) for index, each in enumerate(self._rows) if each is not None]
-        answers = self._known(self._answers, [(index, each.postfix, each.answer) for index, each in asked])
-        exits = self._known(self._exits, [(index, self._contexts[index], each.text) for index, each in asked])
-        scored: list[int] = [0] * len(exits)
-        for index, each in asked:
+        """The exits as tensors; of a completion without an answer the rows are empty."""
+        asked = {row: each for row, each in enumerate(self._rows) if each is not None}
+        answers = self._encoded(
+            {row: (each.answer, each.asked.postfix, each.asked.answer) for row, each in asked.items()}
+        )
+        exits = self._encoded({row: (each.exit, each.context, each.asked.text) for row, each in asked.items()})
+        begins = [0] * len(self._rows)
+        for row, each in asked.items():
+            texts = each.asked
             # Tokens in which there is nothing but the text that asks.
-            scored[index] = bisect_right(exits[index].ends, len(each.postfix))
-            if scored[index] == 0 and each.postfix:
+            begins[row] = bisect_right(exits[row].ends, len(texts.postfix))
+            if begins[row] == 0 and texts.postfix:
                 # Its only token is shared with the answer; without one of its own there is nothing to read after.
-                parts = continue_texts(self.tokenizer, ["", ""], [each.postfix, each.answer + each.closing])
-                exits[index] = Continued(parts[0].ids + parts[1].ids, [])
-                scored[index] = len(parts[0].ids)
-        answer_ids, answer_mask = pad_rows([answer.ids for answer in answers], 0, device=device)
-        exit_ids, exit_mask = pad_rows([each.ids for each in exits], 0, device=device)
-        begin = torch.tensor(scored, device=device, dtype=torch.long)[:, None]
+                parts = continue_texts(self.tokenizer, ["", ""], [texts.postfix, texts.answer + texts.closing])
+                exits[row] = Continued(parts[0].ids + parts[1].ids, [])
+                begins[row] = len(parts[0].ids)
+
+        def in_rows(found: Mapping[int, Continued]) -> tuple[Tensor, Tensor]:
+            rows = [found[row].ids if row in found else [] for row in range(len(self._rows))]
+            return pad_rows(rows, 0, device=device)
+
+        (answer_ids, answer_mask), (exit_ids, exit_mask) = in_rows(answers), in_rows(exits)
+        begin = torch.tensor(begins, device=device, dtype=torch.long)[:, None]
         exit_scored = exit_mask & (torch.arange(exit_ids.shape[1], device=device) >= begin)
         return Exits(answer_ids, answer_mask, exit_ids, exit_scored)
 
-    def _known(self, known: Sequence[Continued | None], wanted: Sequence[tuple[int, str, str]]) -> list[Continued]:
-        """What is known, and the rest encoded behind its context; empty where nothing is wanted."""
-        found = [Continued([], []) for _ in known]
-        missing = []
-        for index, context, text in wanted:
-            each = known[index]
-            if each is None:
-                missing.append((index, context, text))
-            else:
-                found[index] = each
-        encoded = continue_texts(self.tokenizer, [each[1] for each in missing], [each[2] for each in missing])
-        for (index, _, _), each in zip(missing, encoded, strict=True):
-            found[index] = each
-        return found
+    def _encoded(self, parts: Mapping[int, tuple[Continued | None, str, str]]) -> dict[int, Continued]:
+        """Of each row the tokens of a text: those that are known, or else as it is encoded behind its context."""
+        missing = {row: (context, text) for row, (known, context, text) in parts.items() if known is None}
+        contexts, texts = ([pair[part] for pair in missing.values()] for part in (0, 1))
+        encoded = dict(zip(missing, continue_texts(self.tokenizer, contexts, texts), strict=True))
+        return encoded | {row: known for row, (known, _, _) in parts.items() if known is not None}
 
 
 def _own(row: Sequence[int], ends: Sequence[int], part: slice) -> Continued | None:

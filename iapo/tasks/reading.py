@@ -231,32 +231,40 @@ def _separator(text: str) -> str:
 
 
 def _read_table(path: Path, text: str, separator: str) -> Numbered:
-    """Strict: what others mend in silence (a stray quote, a field too few or too many) would be a wrong row."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    """The rows below the header, the first line that is not blank.
+
+    Strict: what others mend in silence (a stray quote, a field too few or too many) would be a wrong row.
+    """
+    records = _records(path, text, separator)
     rows: Numbered = []
-    header: list[str] | None = None
-    start = 1
     with _fields_of_any_length():
-        while True:
-            try:
-                fields = next(reader)
-            except StopIteration:
-                return rows
-            except csv.Error as error:
+        named = ((start, fields) for start, fields in records if any(name.strip() for name in fields))
+        first, header = next(named, (1, []))
+        if doubled := sorted({name for name in header if header.count(name) > 1}):
+            raise ValueError(f"data: line {first} of {path} names the columns {doubled} more than once")
+        for start, fields in records:
+            if not fields:
+                continue
+            if len(fields) != len(header):
                 raise ValueError(
-                    f"data: line {start} of {path} is no CSV: {error}; a quote inside a quoted field is written twice"
-                ) from error
-            if header is None:
-                header = fields if any(name.strip() for name in fields) else None
-                if doubled := sorted({name for name in header or () if fields.count(name) > 1}):
-                    raise ValueError(f"data: line {start} of {path} names the columns {doubled} more than once")
-            elif fields:
-                if len(fields) != len(header):
-                    raise ValueError(
-                        f"data: line {start} of {path} has {len(fields)} fields, want {len(header)} as in its header"
-                    )
-                rows.append((start, dict(zip(header, fields, strict=True))))
+                    f"data: line {start} of {path} has {len(fields)} fields, want {len(header)} as in its header"
+                )
+            rows.append((start, dict(zip(header, fields, strict=True))))
+    return rows
+
+
+def _records(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """The line that each record begins in, and its fields."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    start = 1
+    try:
+        for fields in reader:
+            yield start, fields
             start = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(
+            f"data: line {start} of {path} is no CSV: {error}; a quote inside a quoted field is written twice"
+        ) from error
 
 
 @contextmanager

@@ -128,7 +128,7 @@ class LossContract:
         self._for_all(holds)
 
     def denominator(self, loss: PolicyLoss) -> None:
-        """At least 1; denominators of parts with tokens in the loss add up; padding changes nothing."""
+        """At least 1; denominators of completions with tokens in the loss add up; padding changes nothing."""
 
         def holds(inputs: LossInputs) -> None:
             mask = inputs.loss_mask
@@ -139,7 +139,8 @@ class LossContract:
             filled = mask[mask.any(1)]
             if len(filled):
                 total = torch.stack([loss.denominator(row[None]) for row in filled]).sum()
-                assert_close(f"sum over rows, {sizes}", total, whole, self.metric_tolerance, self.metric_tolerance)
+                tolerance = self.metric_tolerance
+                assert_close(f"sum over rows, {sizes}", total, loss.denominator(filled), tolerance, tolerance)
             wider = loss.denominator(nn.functional.pad(mask, (0, 2)))
             assert_close(f"with 2 more slots of padding, {sizes}", wider, whole, atol=0)
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from iapo.commands.evaluate import EvaluationSettings, evaluate_models
+from iapo.commands.evaluate import EvaluationConfig, EvaluationSettings, evaluate_models
 from iapo.rollout import CompactingSampler
 from iapo.training.configuration.settings import PolicySource, ProblemSource
 
@@ -25,17 +25,28 @@ def test_there_is_a_model_and_none_twice(models):
         EvaluationSettings(models=models)
 
 
+def test_one_folder_by_two_names_is_one_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "other", "embedded"):
+        (tmp_path / name).mkdir()
+    for again in ("one/", "./one", str(tmp_path / "one"), "other/../one"):
+        with pytest.raises(ValueError, match=r"models: got .*, want at least one, and each once"):
+            EvaluationSettings(models=["one", again])
+    EvaluationSettings(models=["one", "other", "embedded", "./embedded", "owner/one"])
+
+
 def test_a_reward_may_take_as_long_as_the_settings_say():
     def slow(completions, **_):
         time.sleep(5)
         return [1.0] * len(completions)
 
     settings = EvaluationSettings(problems=2, samples=1, budgets=[], reward_time_limit=0.1)
+    config = EvaluationConfig(
+        PolicySource(device="cpu"),
+        ProblemSource(limit=8),
+        settings,
+        lambda model, tokenizer: CompactingSampler(model, tokenizer, 4),
+        {"slow": slow},
+    )
     with pytest.raises(TimeoutError, match=r"reward 'slow' took longer than 0.1 s .* raise reward_time_limit"):
-        evaluate_models(
-            PolicySource(device="cpu"),
-            ProblemSource(limit=8),
-            settings,
-            lambda model, tokenizer: CompactingSampler(model, tokenizer, 4),
-            {"slow": slow},
-        )
+        evaluate_models(config)

@@ -6,12 +6,16 @@ import time
 import pytest
 import torch
 
-from iapo.commands.inspect import InspectionSettings, inspect_prompt
+from iapo.commands.inspect import InspectionConfig, InspectionSettings, chosen_problem, inspect_prompt
 from iapo.estimators import AnswerLikelihood, NextTokenEntropy, NoInformation
 from iapo.rewards import MathAnswer
 from iapo.rollout import ScriptedSampler, TransformersSampler
 from iapo.rollout.prompts import encode_prompts
 from iapo.training.configuration.settings import PolicySource, ProblemSource
+
+
+def inspected(*parts):
+    return inspect_prompt(InspectionConfig(*parts))
 
 
 class Unloaded(PolicySource):
@@ -33,12 +37,28 @@ def test_what_the_data_lack_is_named_before_a_model_loads(rewards, settings, mes
     data.write_text("".join(json.dumps({"prompt": "1+1=", "answer": answer}) + "\n" for answer in answers))
     problems, estimator = ProblemSource(data=str(data)), AnswerLikelihood((1,))
     with pytest.raises(ValueError, match=message):
-        inspect_prompt(Unloaded(), problems, InspectionSettings(**settings), None, rewards, estimator)
+        inspected(Unloaded(), problems, InspectionSettings(**settings), None, rewards, estimator)
+
+
+def test_a_prompt_and_a_row_stand_behind_the_same_examples(tmp_path):
+    data = tmp_path / "data.jsonl"
+    rows = [{"prompt": f"{i}+1=", "answer": f"so #### {i + 1}"} for i in range(9)]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = ProblemSource(data=str(data), few_shot=2)
+    given = chosen_problem(source, InspectionSettings(prompt="5+5="))
+    assert (given.rows, given.places) == ([{"prompt": "5+5="}], ["0 (--prompt)"])
+    assert given.examples == [rows[index] for index in given.shots]
+    index = next(index for index in range(9) if index not in given.shots)
+    row = chosen_problem(source, InspectionSettings(index=index))
+    assert (row.rows, row.examples) == ([rows[index]], given.examples)
+    for index, message in ((given.shots[0], "is one of the examples"), (9, "got 9, want 0 to 8")):
+        with pytest.raises(ValueError, match=f"index: .*{message}"):
+            chosen_problem(source, InspectionSettings(index=index))
 
 
 def test_numbers_are_those_of_the_policy_that_samples_and_a_score_that_is_not_there_is_none():
     rewards = {"own": lambda completions, **_: [None] * len(completions)}
-    found = inspect_prompt(
+    found = inspected(
         PolicySource(device="cpu"),
         ProblemSource(limit=8),
         InspectionSettings(samples=1),
@@ -59,7 +79,7 @@ def test_a_completion_that_could_not_be_scored_has_no_reward(score):
     def every(completions, **_):
         return [score] * len(completions)
 
-    shown = inspect_prompt(
+    shown = inspected(
         PolicySource(),
         ProblemSource(),
         InspectionSettings(samples=2),
@@ -72,7 +92,7 @@ def test_a_completion_that_could_not_be_scored_has_no_reward(score):
 
 def test_a_reward_may_take_as_long_as_the_settings_say():
     with pytest.raises(TimeoutError, match=r"reward 'slow' took longer than 0.1 s .* raise reward_time_limit"):
-        inspect_prompt(
+        inspected(
             PolicySource(),
             ProblemSource(),
             InspectionSettings(samples=1, reward_time_limit=0.1),
@@ -90,7 +110,7 @@ def test_the_estimator_is_asked_once(monkeypatch):
         return asked[-1]
 
     monkeypatch.setattr(NextTokenEntropy, "probe", counted)
-    shown = inspect_prompt(
+    shown = inspected(
         PolicySource(device="cpu"),
         ProblemSource(),
         InspectionSettings(samples=2),
@@ -110,7 +130,7 @@ def test_the_estimator_is_asked_once(monkeypatch):
 
 def test_a_sampler_that_does_not_say_its_longest_completion_is_told():
     with pytest.warns(UserWarning, match="sampler: ScriptedSampler has no max_new_tokens"):
-        inspect_prompt(
+        inspected(
             PolicySource(),
             ProblemSource(),
             InspectionSettings(samples=1),

@@ -31,11 +31,14 @@ LENGTH = 40
 """What ``aggregation="constant"`` divides by."""
 
 
-def actor(aggregation: str, **clips: float):
-    """The configuration from which verl's losses read their clip range and what they divide by."""
+def actor(aggregation: str, completions: int, **clips: float):
+    """The configuration from which verl's losses read their clip range and what they divide by.
+
+    A constant is by all completions of the step, as verl's trainer says how many there are.
+    """
     config = configs.ActorConfig(strategy="fsdp", rollout_n=1, ppo_micro_batch_size_per_gpu=1, **clips)
     if aggregation == "constant":
-        config.global_batch_info["loss_scale_factor"] = LENGTH
+        config.global_batch_info.update(loss_scale_factor=LENGTH, global_batch_size=completions)
     return config
 
 
@@ -48,7 +51,7 @@ def theirs(name: str, data, aggregation: str, weights: torch.Tensor | None = Non
         data.advantages,
         data.loss_mask.to(data.advantages.dtype),
         AGGREGATIONS[aggregation],
-        actor(aggregation, **clips),
+        actor(aggregation, len(data.loss_mask), **clips),
         weights,
     )
     return value_and_gradient(loss, policy)
@@ -90,7 +93,7 @@ def test_truncated_importance_sampling(agree, cap, dtype, seed):
 def test_micro_batches_of_a_step(agree, dtype, seed):
     data = batch(seed, dtype)
     whole = ours(ClippedPolicyLoss(0.2, 0.28, dual_clip=3.0), data)
-    config, policy = actor("token", clip_ratio_low=0.2, clip_ratio_high=0.28), data.policy
+    config, policy = actor("token", len(data.loss_mask), clip_ratio_low=0.2, clip_ratio_high=0.28), data.policy
     config.global_batch_info["batch_num_tokens"] = int(data.loss_mask.sum())
     parts = [
         core.compute_policy_loss_vanilla(

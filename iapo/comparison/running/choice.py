@@ -1,11 +1,11 @@
 """The choice of a method's setting from its tuning runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from iapo.comparison.running.plan import Method, Plan, Run
-from iapo.comparison.running.results import is_evaluated, read_run
+from iapo.comparison.running.plan import Method, Plan
+from iapo.comparison.running.results import RunResult, read_finished
 
 
 def choose(plan: Plan, folder: Path) -> dict[str, str]:
@@ -13,9 +13,9 @@ def choose(plan: Plan, folder: Path) -> dict[str, str]:
 
     A setting counts if all its tuning runs are finished; a method none of whose settings counts is missing.
     """
-    chosen = plan.untuned()
+    chosen, results = plan.untuned(), read_finished(folder, plan.tuning_runs())
     for method in plan.methods:
-        if method.tuned and (scores := tuning_scores(plan, folder, method)):
+        if method.tuned and (scores := tuning_scores(plan, method, results)):
             accuracies = {setting: accuracy for setting, (accuracy, _) in scores.items()}
             lengths = {setting: length for setting, (_, length) in scores.items()}
             chosen[method.name] = choose_setting(accuracies, lengths, plan.tuning.tolerance)
@@ -44,14 +44,18 @@ def choose_setting(accuracies: Mapping[str, float], lengths: Mapping[str, float]
     return min(eligible, key=lambda name: (lengths[name], -accuracies[name]))
 
 
-def tuning_scores(plan: Plan, folder: Path, method: Method) -> dict[str, tuple[float, float]]:
-    """Accuracy and mean length on the tuning problems, mean over seeds, of each setting whose runs are all finished."""
+def tuning_scores(plan: Plan, method: Method, results: Sequence[RunResult]) -> dict[str, tuple[float, float]]:
+    """Accuracy and mean length on the tuning problems, mean over seeds, of each setting whose runs are all finished.
+
+    Args:
+        plan: of the comparison.
+        method: one that is tuned.
+        results: finished runs; those of other methods and those that report do not count.
+    """
     scores = {}
     for setting in method.settings:
-        runs = [Run(method, setting, seed, "validation") for seed in plan.tuning.seeds]
-        results = [read_run(folder, run) for run in runs if is_evaluated(folder, run.folder, run.split)]
-        if len(results) == len(runs):
-            evaluations = [result.evaluation for result in results]
-            accuracy = fmean(float(evaluation.correct.double().mean()) for evaluation in evaluations)
-            scores[setting] = accuracy, fmean(float(evaluation.lengths.double().mean()) for evaluation in evaluations)
+        found = [each for each in results if each.is_of(method.name, setting, "validation")]
+        if len(found) == len(plan.tuning.seeds):
+            accuracy = fmean(float(each.evaluation.correct.double().mean()) for each in found)
+            scores[setting] = accuracy, fmean(float(each.evaluation.lengths.double().mean()) for each in found)
     return scores

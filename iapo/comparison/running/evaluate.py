@@ -56,18 +56,17 @@ def evaluate_run(problems: Path, run: Path, reward_time_limit: float | None = No
         )
     forced = forced_answers(problems, run) if "forced" in content else None
     policy = PolicySource(parts["model"], parts["device"], parts["precision"], parts["trust_remote_code"])
-    device, autocast = policy.torch_device(), policy.autocast()
     model, tokenizer = policy.load(checkpoint)
     sampler = parts["sampler"](model, tokenizer)
     task = ProblemSource(parts["data"], parts["task"]).resolve()
-    with torch.autocast(device.type, autocast, enabled=autocast is not None):
+    with policy.autocast_context():
         style = kept_style(run, content["settings"]) or choose_style(
             style_source(content["settings"]),
             task,
             sampler,
             tokenizer,
             [row["prompt"] for row in content["rows"]],
-            device,
+            policy.torch_device(),
         )
         sampler = sampler_in_style(sampler, style)
         if forced is not None:

@@ -10,17 +10,18 @@ from typing import Any
 from iapo.comparison.running.plan import Plan, Split
 from iapo.comparison.running.settings import Settings, instantiate
 from iapo.ops.text_files import write_text
+from iapo.policy.limits import Limits
 from iapo.policy.loading import load_limits, load_tokenizer
-from iapo.rewards import check_columns, check_references
-from iapo.rewards.scores import read_references
 from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import Row, hold_out
 from iapo.tasks.messages import problem_key, problem_of
+from iapo.training.components import Answer
 from iapo.training.configuration.parser import keeps_rows_apart, max_new_tokens
 from iapo.training.configuration.plain_files import digests
 from iapo.training.configuration.settings import ProblemSource
 from iapo.training.configuration.styles import StyleSource
 from iapo.training.setup.fitting import Room, forced_in_training, reserved_by
+from iapo.training.setup.problems import Problems
 
 _SPARE = 8
 """How many problems of a seeded task are generated for each one wanted; those that a run trains on are left out."""
@@ -59,26 +60,16 @@ def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
     source = problem_source(settings)
     chosen = choose_problems(settings, wanted, plan.evaluation.seed, seeds)
     model = settings["model"], settings["trust_remote_code"]
-    tokenizer = load_tokenizer(*model)
+    tokenizer, limits = load_tokenizer(*model), load_limits(*model)
+    _check_trainings(plan, source, seeds, tokenizer, limits.scored)
     reserved = reserved_by(max_new_tokens(settings["sampler"]), tokenizer, plan.evaluation.forced)
-    limits = load_limits(*model)
-    followed = {(_may_follow(each), each["answer"]) for method in plan.methods for each in method.settings.values()}
-    asked = any(answer == "reference" for _, answer in followed)
-    for seed in seeds if source.resolve().seeded else seeds[:1]:
-        rows = source.load(seed)
-        places = source.places(range(len(rows)))
-        references = encode_prompts(read_references(rows, places) if asked else [], tokenizer)
-        longest = max(map(len, references), default=0)
-        most = max(tokens + longest * (answer == "reference") for tokens, answer in followed)
-        rows = source.render(rows, tokenizer, places)
-        Room(tokenizer, limits.scored, most, source.long_prompts).fitting(rows, places)
     evaluated = limits if keeps_rows_apart(settings["sampler"]) else limits.scored
     room = Room(tokenizer, evaluated, reserved, source.long_prompts)
     for split, rows in chosen.items():
-        check_columns(rewards, rows[0])
         numbers = [f"{place} of the {split} problems of {source.resolve()}" for place in range(len(rows))]
-        check_references(rewards, rows, numbers)
-        rendered = source.render(rows, tokenizer, numbers)
+        problems = Problems(source, rows, numbers)
+        problems.check(rewards)
+        rendered = problems.rendered(tokenizer).rows
         kept = room.fitting(rendered, numbers)
         content = {
             "split": split,
@@ -93,6 +84,17 @@ def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
         if split == "test" and plan.evaluation.forced is not None:
             content["forced"] = asdict(plan.evaluation.forced)
         write_text(problems_path(folder, split), json.dumps(content, default=_as_text) + "\n")
+
+
+def _check_trainings(plan: Plan, source: ProblemSource, seeds: Sequence[int], tokenizer: Any, limits: Limits) -> None:
+    """Raise ``ValueError`` for problems of a training that cannot be rendered or do not fit the model."""
+    followed = {(_may_follow(each), each["answer"]) for method in plan.methods for each in method.settings.values()}
+    asked: Answer = "reference" if any(answer == "reference" for _, answer in followed) else "own"
+    for seed in seeds if source.resolve().seeded else seeds[:1]:
+        problems = Problems.read(source, seed)
+        longest = max(map(len, encode_prompts(problems.references(asked), tokenizer)), default=0)
+        most = max(tokens + longest * (answer == "reference") for tokens, answer in followed)
+        problems.rendered(tokenizer).fitting(Room(tokenizer, limits, most, source.long_prompts))
 
 
 def _may_follow(settings: Settings) -> int:

@@ -1,6 +1,7 @@
 """Finished runs read back from their folders."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from iapo.comparison.running.plan import Plan, Run, Split
+from iapo.comparison.running.plan import Method, Plan, Run, Split
 from iapo.comparison.running.problems import digest, problems_path
 from iapo.evaluation import EvaluationResult, pass_at_k
 from iapo.training.reporting.log import read_metrics
@@ -48,6 +49,10 @@ class RunResult:
     classes: dict[str, Float[Tensor, " problem"]]
     shortest: Float[Tensor, " problem"] | None
     steps: tuple[dict[str, float], ...]
+
+    def is_of(self, name: str, setting: str, split: Split) -> bool:
+        """Whether it is a run of this setting of an entry, evaluated on the problems of this split."""
+        return (self.name, self.setting, self.split) == (name, setting, split)
 
     @property
     def accuracy(self) -> Float[Tensor, " problem"]:
@@ -93,41 +98,44 @@ def is_evaluated(folder: Path, run: str, split: Split) -> bool:
 
 def read_run(folder: Path, run: Run) -> RunResult:
     """Read a run that `is_evaluated`."""
-    method = run.method
-    return _read(folder, run.folder, run.split, method.name, method.method, method.preset, run.setting, run.seed)
+    return _read(folder, run, run.folder)
 
 
 def read_base(folder: Path, seed: int) -> RunResult:
     """Read the evaluation of the model that training starts from."""
-    return _read(folder, BASE_FOLDER, "test", "base", "base", "default", "untrained", seed)
+    base = Method("base", "base", "default", {})
+    return _read(folder, Run(base, "untrained", seed, "test"), BASE_FOLDER)
 
 
 def read_all(plan: Plan, folder: Path, choices: dict[str, str]) -> list[RunResult]:
     """Every finished run: the base model, those that report, then those that tuned."""
     found = [read_base(folder, plan.evaluation.seed)] if is_evaluated(folder, BASE_FOLDER, "test") else []
-    runs = [*plan.reporting_runs(choices), *plan.tuning_runs()]
-    return found + [read_run(folder, run) for run in runs if is_evaluated(folder, run.folder, run.split)]
+    return found + read_finished(folder, [*plan.reporting_runs(choices), *plan.tuning_runs()])
 
 
-def _read(
-    folder: Path, run: str, split: Split, name: str, method: str, preset: str, setting: str, seed: int
-) -> RunResult:
-    path = folder / run / evaluation_file(split)
+def read_finished(folder: Path, runs: Sequence[Run]) -> list[RunResult]:
+    """Those of these runs that are finished."""
+    return [read_run(folder, run) for run in runs if is_evaluated(folder, run.folder, run.split)]
+
+
+def _read(folder: Path, run: Run, inside: str) -> RunResult:
+    """A run from the folder ``inside`` that of the comparison."""
+    path = folder / inside / evaluation_file(run.split)
     content = json.loads(path.read_text(encoding="utf-8"))
-    rows = json.loads(problems_path(folder, split).read_text(encoding="utf-8"))["rows"]
+    rows = json.loads(problems_path(folder, run.split).read_text(encoding="utf-8"))["rows"]
     difficulty = [row.get("difficulty") for row in rows]
     known = all(isinstance(value, int | float) and not isinstance(value, bool) for value in difficulty)
     return RunResult(
-        name=name,
-        method=method,
-        preset=preset,
-        setting=setting,
-        seed=seed,
-        split=split,
-        folder=run,
+        name=run.method.name,
+        method=run.method.method,
+        preset=run.method.preset,
+        setting=run.setting,
+        seed=run.seed,
+        split=run.split,
+        folder=inside,
         evaluation=EvaluationResult.load(path),
         difficulty=torch.tensor(difficulty, dtype=torch.float64) if known else None,
         classes={kind: torch.tensor(v, dtype=torch.float64) for kind, v in content.get("classes", {}).items()},
         shortest=torch.tensor(content["shortest"], dtype=torch.float64) if "shortest" in content else None,
-        steps=tuple(read_metrics(folder / run / "metrics.jsonl")),
+        steps=tuple(read_metrics(folder / inside / "metrics.jsonl")),
     )

@@ -69,9 +69,14 @@ def chart(
         for point, (low_x, high_x, low_y, high_y) in zip(each.points, each.bars, strict=False):
             (x, y), (x1, y1), (x2, y2) = position(*point), position(low_x, low_y), position(high_x, high_y)
             marks += f'<path class="bar" d="M{x1:.1f} {y:.1f}H{x2:.1f}M{x:.1f} {y1:.1f}V{y2:.1f}"/>'
-        parts.append(_linked(f'<g class="{_classes(each.color)}">{marks}{_title(each.label)}</g>', each.link))
+        parts.append(_linked(f'<g class="{color_class(each.color)}">{marks}{_title(each.label)}</g>', each.link))
     label = escape(f"{y_label} against {x_label}", quote=True)
     return f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+
+
+def color_class(color: int) -> str:
+    """The classes that the style gives a color: ``c3``; past `COLORS` the same again, dashed."""
+    return f"c{color % COLORS}" + (" dashed" if color >= COLORS else "")
 
 
 def stacked_bars(rows: Sequence[tuple[str, str, Sequence[tuple[str, float]]]], unit: str) -> str:
@@ -164,10 +169,6 @@ def _marks(series: Series, points: Sequence[Point]) -> str:
 
 def _dots(points: Sequence[Point], name: str, radius: float) -> str:
     return "".join(f'<circle class="{name}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"/>' for x, y in points)
-
-
-def _classes(color: int) -> str:
-    return f"c{color % COLORS}" + (" dashed" if color >= COLORS else "")
 
 
 def _title(text: str) -> str:

@@ -3,10 +3,10 @@
 from urllib.parse import quote
 
 from iapo.comparison.running.results import RunResult
-from iapo.comparison.showing.figures import COLORS
+from iapo.comparison.showing.figures import color_class
 from iapo.comparison.showing.method_summary import MethodSummary
 from iapo.comparison.showing.summary import Summary
-from iapo.comparison.showing.tables import escaped
+from iapo.inspection.markup import escaped
 
 
 def anchor(method: MethodSummary) -> str:
@@ -27,7 +27,6 @@ def run_name(run: RunResult) -> str:
 def legend(summary: Summary) -> str:
     """The methods in the order and the colors of the charts."""
     items = "".join(
-        f'<li class="c{index % COLORS}{" dashed" if index >= COLORS else ""}">{escaped(method.name)}</li>'
-        for index, method in enumerate(summary.methods)
+        f'<li class="{color_class(index)}">{escaped(method.name)}</li>' for index, method in enumerate(summary.methods)
     )
     return f'<ul class="legend">{items}</ul>'

@@ -7,7 +7,8 @@ from iapo.comparison.showing.figures import Point, Series, chart, mean_curve, st
 from iapo.comparison.showing.links import anchor, href, legend, run_name
 from iapo.comparison.showing.method_summary import MethodSummary
 from iapo.comparison.showing.summary import Summary
-from iapo.comparison.showing.tables import escaped, html_table, interval_cell, linked
+from iapo.comparison.showing.tables import html_table, interval_cell, linked
+from iapo.inspection.markup import escaped
 
 
 def front(summary: Summary) -> str:

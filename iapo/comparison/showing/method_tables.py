@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from iapo.comparison.showing.links import anchor
 from iapo.comparison.showing.method_summary import MethodSummary
 from iapo.comparison.showing.summary import Summary
-from iapo.comparison.showing.tables import Cell, escaped, html_table, interval_cell, linked
+from iapo.comparison.showing.tables import Cell, html_table, interval_cell, linked
 from iapo.evaluation import Interval
+from iapo.inspection.markup import escaped
 
 Column = tuple[str, str, str]
 """The head of a column, the measure in it, and a format of Python's for numbers."""

@@ -1,12 +1,10 @@
 """A comparison as one HTML page without any outside resource; every number leads to the folder it comes from."""
 
-import base64
-import hashlib
 from importlib.resources import files
 
 from iapo.comparison.showing import method_charts, method_tables, run_tables
 from iapo.comparison.showing.summary import Summary
-from iapo.comparison.showing.tables import escaped
+from iapo.inspection.markup import escaped, policy_source
 
 
 def render_page(summary: Summary) -> str:
@@ -19,7 +17,6 @@ def render_page(summary: Summary) -> str:
         The page, to be written as UTF-8 into the folder of the comparison.
     """
     style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     metadata = "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(value)}</dd>" for name, value in summary.metadata.items())
     sections = [
         _section("Accuracy against length", _FRONT, method_charts.front(summary)),
@@ -39,7 +36,7 @@ def render_page(summary: Summary) -> str:
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'sha256-{digest}'; \
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src {policy_source(style)}; \
 base-uri 'none'; form-action 'none'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Comparison of {len(summary.methods)} methods</title>

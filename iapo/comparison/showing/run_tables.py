@@ -4,7 +4,8 @@ from iapo.comparison.running.results import evaluation_file
 from iapo.comparison.showing.links import href
 from iapo.comparison.showing.rows import result_row
 from iapo.comparison.showing.summary import Summary, TuningRow
-from iapo.comparison.showing.tables import Cell, escaped, html_table, linked, number_cell
+from iapo.comparison.showing.tables import Cell, html_table, linked, number_cell
+from iapo.inspection.markup import escaped
 
 
 def tuning(summary: Summary) -> str:

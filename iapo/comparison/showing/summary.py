@@ -6,7 +6,7 @@ from pathlib import Path
 
 from iapo.comparison.running.choice import tuning_scores
 from iapo.comparison.running.plan import Plan
-from iapo.comparison.running.results import RunResult, evaluation_file, is_evaluated
+from iapo.comparison.running.results import RunResult, evaluation_file
 from iapo.comparison.running.runner import Outcome
 from iapo.comparison.showing.method_summary import MethodSummary, summarize_method
 from iapo.comparison.showing.statistics import pareto_front
@@ -95,6 +95,7 @@ def summarize(
     lengths = [method.measures["mean_length"].value for method in methods]
     front = pareto_front(lengths, [method.measures["accuracy"].value for method in methods])
     planned = [*plan.tuning_runs(), *plan.reporting_runs(choices)]
+    finished = {result.folder for result in results}
     return Summary(
         task=plan.task,
         metadata={**_metadata(plan), **_uneven(methods)},
@@ -102,9 +103,9 @@ def summarize(
         reference=plan.reference,
         methods=tuple(methods),
         front=tuple(methods[i].name for i in front),
-        tuning=_tuning(plan, folder, choices, results),
+        tuning=_tuning(plan, choices, results),
         results=tuple(results),
-        missing=tuple(run.folder for run in planned if not is_evaluated(folder, run.folder, run.split))
+        missing=tuple(run.folder for run in planned if run.folder not in finished)
         + tuple(f"{method.name} (no setting could be chosen)" for method in plan.methods if method.name not in choices),
         failures={name: outcome.message for name, outcome in outcomes.items() if outcome.state == "failed"},
     )
@@ -122,18 +123,15 @@ def _check_budgets(folder: Path, runs: Sequence[RunResult]) -> None:
             )
 
 
-def _tuning(
-    plan: Plan, folder: Path, choices: Mapping[str, str], results: Sequence[RunResult]
-) -> tuple[TuningRow, ...]:
+def _tuning(plan: Plan, choices: Mapping[str, str], results: Sequence[RunResult]) -> tuple[TuningRow, ...]:
     rows = []
-    for method in plan.methods:
-        if method.tuned:
-            scores = tuning_scores(plan, folder, method)
-            for setting in method.settings:
-                runs = [r for r in results if (r.name, r.setting, r.split) == (method.name, setting, "validation")]
-                accuracy, length = scores.get(setting, (None, None))
-                chosen = choices.get(method.name) == setting
-                rows.append(TuningRow(method.name, setting, tuple(runs), accuracy, length, chosen))
+    for method in (method for method in plan.methods if method.tuned):
+        scores = tuning_scores(plan, method, results)
+        for setting in method.settings:
+            runs = tuple(each for each in results if each.is_of(method.name, setting, "validation"))
+            accuracy, length = scores.get(setting, (None, None))
+            chosen = choices.get(method.name) == setting
+            rows.append(TuningRow(method.name, setting, runs, accuracy, length, chosen))
     return tuple(rows)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from iapo.evaluation import Interval
-from iapo.inspection.glyphs import printable
+from iapo.inspection.markup import escaped
 
 Cell = tuple[str, str]
 """Content of a cell, HTML, and its class."""
@@ -48,8 +48,3 @@ def linked(href: str, content: str) -> str:
 
 def _class(name: str) -> str:
     return f' class="{name}"' if name else ""
-
-
-def escaped(text: str) -> str:
-    """Text as HTML, nothing in it acts."""
-    return escape(printable(text))

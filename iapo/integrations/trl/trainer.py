@@ -26,11 +26,11 @@ class InformationMixin(_Trainer):
 
         class MyTrainer(InformationMixin, MyGRPOTrainer): ...
 
-    What TRL computes stays as it is, but for rewards where the configuration is not ``lenient`` or says a style:
-    completions, rewards, the outcome's advantages, old and reference
-    log-probabilities, the loss. The assigner gets TRL's advantages as its outcome (`iapo.advantages.GivenOutcome`) and
-    adds to them; the rewards that it gets are those of one function, which say which completions are right. An
-    assigner with an outcome of its own replaces TRL's advantages.
+    What TRL computes stays as it is: completions, rewards, the outcome's advantages, old and reference
+    log-probabilities, the loss. Rewards alone are read otherwise where the configuration is not ``lenient`` or says a
+    style. The assigner gets TRL's advantages as its outcome (`iapo.advantages.GivenOutcome`) and adds to them; the
+    rewards that it gets are those of one function, which say which completions are right. An assigner with an outcome
+    of its own replaces TRL's advantages.
 
     Args:
         args: a configuration that inherits `iapo.integrations.trl.InformationOptions`.

@@ -158,6 +158,11 @@ class Engine(ABC):
         return found
 
 
+def named_dtype(dtype: str, model: Any) -> str:
+    """A precision by vLLM's name; of ``auto`` that of the model's weights."""
+    return str(model.dtype).removeprefix("torch.") if dtype == "auto" else dtype
+
+
 def check_finite(weights: Mapping[str, Tensor]) -> None:
     """Raise ``FloatingPointError`` for weights that are NaN or infinite; the first is named."""
     floats = {name: value for name, value in weights.items() if value.is_floating_point()}

@@ -16,7 +16,7 @@ import torch
 
 from iapo.policy.forward import several_ranks
 from iapo.policy.weights import base_model, checkpoint_weights, fingerprint
-from iapo.rollout.vllm.engine import Completions, Engine, check_finite
+from iapo.rollout.vllm.engine import Completions, Engine, check_finite, named_dtype
 from iapo.rollout.vllm.handover import free_folder, written
 from iapo.rollout.vllm.worker import EXTENSION, process_heads
 
@@ -162,7 +162,7 @@ class LocalEngine(Engine):
                 load_format="dummy",
                 skip_tokenizer_init=True,
                 generation_config="vllm",
-                dtype=str(model.dtype).removeprefix("torch.") if self.dtype == "auto" else self.dtype,
+                dtype=named_dtype(self.dtype, model),
                 max_model_len=-1 if self.max_model_len is None else self.max_model_len,
                 kv_cache_memory_bytes=int(self.cache_gib * 2**30),
                 enforce_eager=self.enforce_eager,

@@ -13,7 +13,7 @@ import torch
 
 from iapo.policy.weights import base_model, checkpoint_weights, fingerprint
 from iapo.rollout.vllm.client import Client, RefusedError, UnknownAnswerError, UnreachableError, member
-from iapo.rollout.vllm.engine import Completions, Engine, check_finite
+from iapo.rollout.vllm.engine import Completions, Engine, check_finite, named_dtype
 from iapo.rollout.vllm.handover import locked_file, written
 from iapo.rollout.vllm.worker import EXTENSION, FACTS, NOT_THERE, SHAPE
 
@@ -63,11 +63,6 @@ class ServerEngine(Engine):
     def gives(self) -> str:
         """The server's mode of log-probabilities."""
         return str(self._facts["logprobs_mode"])
-
-    @property
-    def start(self) -> str:
-        """The line that starts a server as this engine needs it, for the policy that was loaded last."""
-        return self._start
 
     def load(self, model: Any) -> None:
         """Ask the server what it runs, and hand it the weights of ``model`` if it has others.
@@ -147,7 +142,7 @@ class ServerEngine(Engine):
 
     def _line(self, model: Any) -> str:
         """The line that starts a server for this model."""
-        dtype = str(model.dtype).removeprefix("torch.") if self.dtype == "auto" else self.dtype
+        dtype = named_dtype(self.dtype, model)
         return (
             f"VLLM_SERVER_DEV_MODE=1 vllm serve {model.config._name_or_path or 'MODEL'} --port "
             f"{urlsplit(self.url).port or 80} --tokens-only --worker-extension-cls {EXTENSION} --dtype {dtype} "
@@ -203,7 +198,7 @@ class ServerEngine(Engine):
                     f"url: the model of the server at {self.url} has {name} {theirs}, the policy {own}; start it with "
                     f"the policy's: {self._start}"
                 )
-        dtype = str(model.dtype).removeprefix("torch.") if self.dtype == "auto" else self.dtype
+        dtype = named_dtype(self.dtype, model)
         if facts["dtype"] != dtype:
             raise ValueError(
                 f"dtype: the server at {self.url} computes in {facts['dtype']}, want {dtype}; start it with --dtype "

@@ -81,7 +81,8 @@ def verify_folder(folder: Path, format_version: int) -> None:
             name that leads out of the folder.
         ValueError: a newer format.
     """
-    linked = [path for path in (folder, *folder.rglob("*")) if path.is_symlink()]
+    inside = list(folder.rglob("*"))
+    linked = [path for path in (folder, *inside) if path.is_symlink()]
     if linked:
         raise DamagedCheckpointError(f"{linked[0]}: is a symbolic link, want files only")
     manifest = _read_manifest(folder / MANIFEST)
@@ -103,7 +104,7 @@ def verify_folder(folder: Path, format_version: int) -> None:
             raise DamagedCheckpointError(f"{folder / name}: cannot be read ({error.strerror})") from error
         if not intact:
             raise DamagedCheckpointError(f"{folder / name}: is damaged, its content is not what was written (SHA-256)")
-    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    names = {path.relative_to(folder).as_posix() for path in inside if path.is_file()}
     for name in sorted(names - manifest["files"].keys()):
         if any(fnmatch(name, pattern) for pattern in _LOADED):
             raise DamagedCheckpointError(f"{folder / name}: was added, and would be loaded; move it elsewhere")

@@ -60,6 +60,36 @@ def unflatten(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
     return tensors[content]
 
 
+def other_kind(tree: Any, like: Any, name: str) -> str:
+    """The first value of nested state that is of another kind than in a like state, in words; empty: there is none.
+
+    All numbers are of one kind. What one of the states lacks is not compared, nor is what is ``None`` or a flag in
+    ``like``.
+
+    Args:
+        tree: the state.
+        like: a state that is as it should be.
+        name: of the state.
+
+    Example:
+        >>> other_kind({"lr": None, "steps": 3}, {"lr": 0.5, "steps": 0}, "optimizer")
+        'optimizer.lr is None, want a number'
+    """
+    if isinstance(tree, Mapping) and isinstance(like, Mapping):
+        pairs = [(key, value, like[key]) for key, value in tree.items() if key in like]
+    elif isinstance(tree, list | tuple) and isinstance(like, list | tuple):
+        pairs = [(index, *both) for index, both in enumerate(zip(tree, like, strict=False))]
+    else:
+        right = isinstance(like, bool | None) or _kind(tree) == _kind(like)
+        return "" if right else f"{name} is {tree!r:.80}, want a {_kind(like)}"
+    return next(filter(None, (other_kind(value, wanted, f"{name}.{key}") for key, value, wanted in pairs)), "")
+
+
+def _kind(value: Any) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return "number" if is_number else type(value).__name__
+
+
 def _flatten(tree: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(tree, Tensor):
         if path in tensors:

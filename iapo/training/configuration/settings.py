@@ -5,6 +5,7 @@ task, and what works on it.
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -57,6 +58,11 @@ class PolicySource:
     def autocast(self) -> torch.dtype | None:
         """The reduced precision of forwards on that device; ``None``: that of the weights."""
         return choose_autocast(self.precision, self.torch_device())
+
+    def autocast_context(self) -> AbstractContextManager[Any]:
+        """A new context in which forwards on that device run in that precision."""
+        dtype = self.autocast()
+        return nullcontext() if dtype is None else torch.autocast(self.torch_device().type, dtype)
 
     def tokenizer(self) -> Any:
         """The tokenizer of ``model``."""

@@ -33,7 +33,7 @@ from iapo.training.setup.finding_style import choose_style, first_of
 from iapo.training.setup.first_look import FirstLook
 from iapo.training.setup.kept_style import kept_style, plain
 from iapo.training.setup.problems import RunProblems
-from iapo.training.setup.sent import stopping, tell_end_of_turn, tell_examples, tell_prompt
+from iapo.training.setup.sent import stopping, tell_sent
 from iapo.training.setup.setting_up import set_up
 
 
@@ -80,23 +80,20 @@ def open_run(
     if kept is not None:
         resolved["style"] = plain(kept)
     problems = problems.rendered(tokenizer)
-    stop = config.problems.stop(problems.examples, tokenizer)
-    choices = replace(choices, sampler=stopping(choices.sampler, stop))
+    choices = replace(choices, sampler=stopping(choices.sampler, problems.all.stop(tokenizer)))
     session, fitting = set_up(replace(config, choices=choices, resolved=resolved), problems, processes, sharding)
-    first = fitting.training[0]
-    tell_examples(problems.examples, problems.shots, task, stop)
-    tell_prompt(first, session.tokenizer, config.problems)
-    tell_end_of_turn(first, session.tokenizer, config.problems, session.components.sampler)
-    metadata = _metadata(config, session, len(fitting.held_out))
-    so_far = ReportSoFar(folder, metadata, first["prompt"])
+    training, held_out = fitting.training, fitting.held_out.rows
+    tell_sent(training, session.tokenizer, session.components.sampler)
+    metadata = _metadata(config, session, len(held_out))
+    so_far = ReportSoFar(folder, metadata, training.rows[0]["prompt"])
     begun = kept is not None or session.resumed_from is not None or (folder / "evaluation-0.json").exists()
-    style = _style(config, session, fitting.training, kept, None if begun else so_far, progress)
+    style = _style(config, session, training.rows, kept, None if begun else so_far, progress)
     read_by(session, style, styles.lenient)
     resolved["style"] = plain(style)
     asked = problems.room(session.model, session.tokenizer, session.components)
     if asked.reserved > fitting.room.reserved:  # the style asks with more tokens than prompts were checked with
-        replace(asked, long_prompts="refuse").fitting(fitting.training, fitting.training_places)
-    classifier = task.classifier(session.tokenizer, [row["prompt"] for row in problems.rows])
+        training.fitting(replace(asked, long_prompts="refuse"))
+    classifier = task.classifier(session.tokenizer, [row["prompt"] for row in problems.all.rows])
     diagnosis = Diagnosis(session.model, session.tokenizer, session.components, session.update_settings, classifier)
     with processes.together():
         if processes.first:
@@ -104,7 +101,7 @@ def open_run(
             truncate(folder / SAMPLES, session.step)
             write_text(folder / "config.json", json.dumps(resolved, indent=2) + "\n")
     said = styles.known(task) is not None
-    return Run(folder, resolved, session, fitting.held_out, diagnosis, metadata, so_far, said)
+    return Run(folder, resolved, session, held_out, diagnosis, metadata, so_far, said)
 
 
 def _check_free(folder: Path, settings: RunSettings) -> None:
@@ -129,7 +126,7 @@ def _found(
         "tokenizer": tokenizer_digest(tokenizer),
         "processes": processes.size,
         **shard,
-        "held_out_rows": digest_of([problems.rows[index] for index in problems.held_out]),
+        "held_out_rows": digest_of(problems.all.select(problems.held_out).rows),
     }
 
 

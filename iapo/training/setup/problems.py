@@ -1,23 +1,109 @@
-"""The problems of a run: read, checked and split before its policy loads; put into its words; those that fit it."""
+"""The problems of a command: read and checked before its policy loads; put into its words; those that fit it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
+from iapo.interfaces import Reward, Sampler
 from iapo.policy.limits import limits_of
 from iapo.rewards import check_columns, check_references
 from iapo.rewards.scores import read_references
 from iapo.rollout.prompts import encode_prompts
-from iapo.tasks import Row, RowPlace
+from iapo.tasks import Row
 from iapo.tasks.splitting import split_indices
 from iapo.tasks.stream import check_batch
-from iapo.training.components import Components
+from iapo.training.components import Answer, Components
 from iapo.training.configuration.run_config import RunConfig
 from iapo.training.configuration.settings import ProblemSource
 from iapo.training.setup.fitting import Room, forced_in_training, new_tokens
 from iapo.training.signals import check_reference_columns
+
+
+@dataclass(frozen=True)
+class Problems:
+    """Problems, and the solved ones that stand before each.
+
+    Args:
+        source: where they come from, and how they are put to the policy.
+        rows: as the data have them, or rendered.
+        places: of the rows in the data, for errors.
+        shots: indices in the data of the rows that stand, solved, before each problem.
+        examples: these rows as the data have them.
+    """
+
+    source: ProblemSource
+    rows: Sequence[Row]
+    places: Sequence[object]
+    shots: Sequence[int] = ()
+    examples: Sequence[Row] = ()
+
+    @classmethod
+    def read(cls, source: ProblemSource, seed: int) -> "Problems":
+        """All problems of a source, those that are solved before each among them.
+
+        Raises:
+            ValueError: as `ProblemSource.load` and `ProblemSource.examples`.
+        """
+        rows = source.load(seed)
+        shots = source.examples(rows, seed)
+        return cls(source, rows, source.places(range(len(rows))), shots, [rows[index] for index in shots])
+
+    def check(self, rewards: Mapping[str, Reward]) -> None:
+        """Raise ``ValueError`` for a column or a reference answer that a reward needs and that is not there."""
+        check_columns(rewards, self.rows[0])
+        check_references(rewards, self.rows, self.places)
+
+    def select(self, indices: Sequence[int]) -> "Problems":
+        """Those in these rows, in their order."""
+        rows, places = [self.rows[index] for index in indices], [self.places[index] for index in indices]
+        return replace(self, rows=rows, places=places)
+
+    def rendered(self, tokenizer: Any) -> "Problems":
+        """The same problems, the ``prompt`` of each the text that the policy reads."""
+        return replace(self, rows=self.source.render(self.rows, tokenizer, self.places, self.examples))
+
+    def stop(self, tokenizer: Any) -> tuple[str, ...]:
+        """The texts that end a completion behind the examples."""
+        return self.source.stop(self.examples, tokenizer)
+
+    def references(self, answer: Answer) -> list[str]:
+        """The reference answers, if an estimator is asked about them; else none.
+
+        Raises:
+            ValueError: one cannot be read; its row is named.
+        """
+        return read_references(self.rows, self.places) if answer == "reference" else []
+
+    def room(
+        self, model: nn.Module, tokenizer: Any, sampler: Sampler, forced: Sequence[int], references: Sequence[str]
+    ) -> Room:
+        """The room of a model whose completions are measured.
+
+        Args:
+            model: the policy.
+            tokenizer: of the policy.
+            sampler: a completion of which may follow a prompt.
+            forced: the tokens that ask for an answer and end it, which may follow the completion.
+            references: the answers that are asked about, of which the longest may stand among them.
+
+        Raises:
+            ValueError: an answer is asked for with a token that the model has no embedding of.
+        """
+        limits = limits_of(model).scored
+        limits.check_tokens(forced, tokenizer, "estimator: postfix and closing")
+        answer = max((len(ids) for ids in encode_prompts(references, tokenizer)), default=0)
+        reserved = new_tokens(sampler, limits) + len(forced) + answer
+        return Room(tokenizer, limits, reserved, self.source.long_prompts)
+
+    def fitting(self, room: Room) -> "Problems":
+        """Those of these rendered problems that fit.
+
+        Raises:
+            ValueError: as `iapo.training.setup.fitting.Room.fitting`.
+        """
+        return self.select(room.fitting(self.rows, self.places))
 
 
 @dataclass(frozen=True)
@@ -26,15 +112,13 @@ class FittingProblems:
 
     Args:
         room: that they were found to fit.
-        training: the rows that are trained on.
-        training_places: of these rows in the data, for errors.
-        held_out: the rows that are evaluated on.
+        training: those that are trained on.
+        held_out: those that are evaluated on.
     """
 
     room: Room
-    training: Sequence[Row]
-    training_places: Sequence[RowPlace]
-    held_out: Sequence[Row]
+    training: Problems
+    held_out: Problems
 
 
 @dataclass(frozen=True)
@@ -42,23 +126,15 @@ class RunProblems:
     """All problems of a run. They are split before it is known which fit: that depends on the sampler.
 
     Args:
-        source: where they come from, and how they are put to the policy.
-        rows: all of them.
-        places: of the rows in the data, for errors.
+        all: of them; those that are solved before each are in neither of the two sides.
         training: indices of the rows that are trained on.
         held_out: indices of the rows that are evaluated on.
-        shots: indices of the rows that stand, solved, before each problem; they are in neither of the two.
-        examples: these rows as the data have them.
         references: the reference answers, if an estimator is asked about them; else none.
     """
 
-    source: ProblemSource
-    rows: Sequence[Row]
-    places: Sequence[RowPlace]
+    all: Problems
     training: Sequence[int]
     held_out: Sequence[int]
-    shots: Sequence[int]
-    examples: Sequence[Row]
     references: Sequence[str]
 
     @classmethod
@@ -69,21 +145,17 @@ class RunProblems:
             ValueError: a column or a reference answer that a component needs is not there, a reference answer cannot
                 be read, or there are too few problems; the row is named.
         """
-        source, settings, choices = config.problems, config.settings, config.choices
-        rows = source.load(settings.seed)
-        check_columns(choices.rewards, rows[0])
-        places = source.places(range(len(rows)))
-        check_references(choices.rewards, rows, places)
-        check_reference_columns(choices.assigner.requires, rows[0])
-        shots = source.examples(rows, settings.seed)
-        training, held_out = split_indices(rows, settings.eval_problems, without=shots)
+        settings, choices = config.settings, config.choices
+        problems = Problems.read(config.problems, settings.seed)
+        problems.check(choices.rewards)
+        check_reference_columns(choices.assigner.requires, problems.rows[0])
+        training, held_out = split_indices(problems.rows, settings.eval_problems, without=problems.shots)
         check_batch(settings.prompts_per_step, len(training))
-        references = read_references(rows, places) if settings.answer == "reference" else []
-        return cls(source, rows, places, training, held_out, shots, [rows[index] for index in shots], references)
+        return cls(problems, training, held_out, problems.references(settings.answer))
 
     def rendered(self, tokenizer: Any) -> "RunProblems":
         """The same problems, the ``prompt`` of each the text that the policy reads."""
-        return replace(self, rows=self.source.render(self.rows, tokenizer, self.places, self.examples))
+        return replace(self, all=self.all.rendered(tokenizer))
 
     def room(self, model: nn.Module, tokenizer: Any, components: Components) -> Room:
         """The room of a model, where a completion, what asks for an answer, and a reference may follow a prompt.
@@ -91,12 +163,8 @@ class RunProblems:
         Raises:
             ValueError: an answer is asked for with a token that the model has no embedding of.
         """
-        limits = limits_of(model).scored
         forced = forced_in_training(components.estimator, components.assigner)
-        limits.check_tokens(forced, tokenizer, "estimator: postfix and closing")
-        answer = max((len(ids) for ids in encode_prompts(self.references, tokenizer)), default=0)
-        reserved = new_tokens(components.sampler, limits) + len(forced) + answer
-        return Room(tokenizer, limits, reserved, self.source.long_prompts)
+        return self.all.room(model, tokenizer, components.sampler, forced, self.references)
 
     def fitting(self, room: Room) -> FittingProblems:
         """Those that fit.
@@ -104,13 +172,5 @@ class RunProblems:
         Raises:
             ValueError: as `iapo.training.setup.fitting.Room.fitting`.
         """
-        training, held_out = (
-            [part[each] for each in room.fitting([self.rows[i] for i in part], [self.places[i] for i in part])]
-            for part in (self.training, self.held_out)
-        )
-        return FittingProblems(
-            room,
-            [self.rows[index] for index in training],
-            [self.places[index] for index in training],
-            [self.rows[index] for index in held_out],
-        )
+        training, held_out = (self.all.select(part).fitting(room) for part in (self.training, self.held_out))
+        return FittingProblems(room, training, held_out)

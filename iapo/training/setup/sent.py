@@ -15,9 +15,24 @@ from iapo.tasks import Row, Task
 from iapo.tasks.few_shot import solution_column
 from iapo.tasks.prompts import applies_chat
 from iapo.training.configuration.settings import ProblemSource
+from iapo.training.setup.problems import Problems
 
 _LONGEST = 1200
 """Characters of a prompt that are shown; of a longer one the middle is left out."""
+
+
+def tell_sent(problems: Problems, tokenizer: Any, sampler: Sampler) -> None:
+    """Say on standard error what stands before each problem, what the first is, and whether its answers end.
+
+    Args:
+        problems: rendered.
+        tokenizer: of the policy.
+        sampler: of the completions.
+    """
+    source, first = problems.source, problems.rows[0]
+    tell_examples(problems.examples, problems.shots, source.resolve(), problems.stop(tokenizer))
+    tell_prompt(first, tokenizer, source)
+    tell_end_of_turn(first, tokenizer, source, sampler)
 
 
 def tell_prompt(row: Row, tokenizer: Any, problems: ProblemSource) -> None:

@@ -5,12 +5,14 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from iapo.ops.random_state import seed_rng
 from iapo.optimizers import ClippedOptimizer, DeepSpeedOptimizer
 from iapo.policy.lora import AdapterOff, LoRA, with_adapters
 from iapo.tasks import PromptStream
 from iapo.training.checkpoints.checkpoint import Checkpoint, checkpoints, load_checkpoint
+from iapo.training.checkpoints.tree import other_kind
 from iapo.training.components import Components, UpdateSettings
 from iapo.training.configuration.run_config import RunConfig
 from iapo.training.configuration.settings import PolicySource
@@ -75,7 +77,7 @@ def set_up(
         ref_model,
         components,
         torch_optimizer,
-        PromptStream(fitting.training, settings.prompts_per_step, settings.seed),
+        PromptStream(fitting.training.rows, settings.prompts_per_step, settings.seed),
     )
     if saved is not None:
         _restore(session, saved, isinstance(sharding, Zero))
@@ -97,8 +99,13 @@ def _update_settings(config: RunConfig, processes: Processes) -> UpdateSettings:
 
 
 def _restore(session: Session, saved: Checkpoint, in_engine: bool) -> None:
-    """Put everything but the weights and the random state back to where it was at a checkpoint."""
+    """Put everything but the weights and the random state back to where it was at a checkpoint.
+
+    Raises:
+        ValueError: a counter is missing, or it or a setting of the optimizer is of another kind than in a new run.
+    """
     session.resumed_from, session.step, session.saved_step = saved, saved.step, saved.step
+    fresh = _settings_of(session.torch_optimizer)
     if in_engine:
         processes = session.update_settings.processes
         load_zero_state(session.model, session.torch_optimizer, saved.state.optimizer, processes)
@@ -106,6 +113,12 @@ def _restore(session: Session, saved: Checkpoint, in_engine: bool) -> None:
         load_whole_state(session.torch_optimizer, saved.state.optimizer)
     optimizer = session.components.optimizer
     assert isinstance(optimizer, ClippedOptimizer | DeepSpeedOptimizer)
+    counters = {"tokens_sampled": session.tokens_sampled, "optimizer": optimizer.state_dict()}
+    other = other_kind(_settings_of(session.torch_optimizer), fresh, "optimizer.param_groups") or other_kind(
+        saved.state.counters, counters, "counters"
+    )
+    if other:
+        raise ValueError(f"{saved.path}: {other}; the run cannot be resumed exactly from it")
     try:
         session.tokens_sampled = saved.state.counters["tokens_sampled"]
         optimizer.load_state_dict(dict(saved.state.counters["optimizer"]))
@@ -114,6 +127,11 @@ def _restore(session: Session, saved: Checkpoint, in_engine: bool) -> None:
             f"{saved.path}: its counters lack {error}; the run cannot be resumed exactly without them"
         ) from error
     session.stream.restore(dict(saved.state.data), session.settings.override)
+
+
+def _settings_of(optimizer: Optimizer) -> list[dict[str, Any]]:
+    """What each group of an optimizer's parameters is stepped with: learning rate, weight decay and the like."""
+    return [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
 
 
 def _load(policy: PolicySource, lora: LoRA, path: Path | None) -> tuple[nn.Module, Any]:

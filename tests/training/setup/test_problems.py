@@ -45,25 +45,26 @@ def read(tmp_path: Path) -> Callable[..., RunProblems]:
 
 def test_each_row_is_trained_on_or_held_out_or_an_example(read: Callable[..., RunProblems]) -> None:
     problems = read(few_shot=SHOTS)
-    parts = problems.training, problems.held_out, problems.shots
+    parts = problems.training, problems.held_out, problems.all.shots
     assert [len(part) for part in parts] == [COUNT - HELD_OUT - SHOTS, HELD_OUT, SHOTS]
     assert sorted(index for part in parts for index in part) == list(range(COUNT))
     rendered = problems.rendered(TOKENIZER)
-    assert (rendered.training, rendered.held_out, rendered.examples) == (*parts[:2], problems.examples)
+    assert (rendered.training, rendered.held_out, rendered.all.examples) == (*parts[:2], problems.all.examples)
     for index in problems.training:
-        prompt, own = rendered.rows[index]["prompt"], problems.rows[index]["prompt"]
+        prompt, own = rendered.all.rows[index]["prompt"], problems.all.rows[index]["prompt"]
         assert own in prompt
-        assert all(prompt.index(each["prompt"]) < prompt.rindex(own) for each in problems.examples)
+        assert all(prompt.index(each["prompt"]) < prompt.rindex(own) for each in problems.all.examples)
 
 
 def test_rows_that_fit_keep_their_places_and_their_side(read: Callable[..., RunProblems]) -> None:
     problems = read().rendered(TOKENIZER)
     fitting = problems.fitting(Room(TOKENIZER, Limits(8, len(TOKENIZER)), reserved=2, long_prompts="drop"))
-    short = {i for i in range(COUNT) if len(problems.rows[i]["prompt"]) + 2 <= 8}
+    rows = problems.all.rows
+    short = {i for i in range(COUNT) if len(rows[i]["prompt"]) + 2 <= 8}
     assert 0 < len(short) < COUNT
-    assert [place.index for place in fitting.training_places] == [i for i in problems.training if i in short]
-    assert fitting.training == [problems.rows[i] for i in problems.training if i in short]
-    assert fitting.held_out == [problems.rows[i] for i in problems.held_out if i in short]
+    assert [place.index for place in fitting.training.places] == [i for i in problems.training if i in short]
+    assert fitting.training.rows == [rows[i] for i in problems.training if i in short]
+    assert fitting.held_out.rows == [rows[i] for i in problems.held_out if i in short]
 
 
 def test_references_are_read_where_they_are_asked_about(read: Callable[..., RunProblems]) -> None:

@@ -1,6 +1,8 @@
 """A run set up: what is random begins at its seed, and a checkpoint is read once."""
 
+import copy
 import dataclasses
+import functools
 import random
 import shutil
 import warnings
@@ -17,6 +19,11 @@ from iapo.training.checkpoints.checkpoint import load_checkpoint, save_checkpoin
 from iapo.training.configuration.run_config import RunConfig
 from iapo.training.configuration.settings import PolicySource, ProblemSource, RunSettings
 from iapo.training.setup import setting_up
+
+SMALL = (
+    "--prompts_per_step 2 --group_size 2 --limit 16 --eval_problems 2 --eval_samples 1 --diagnose 0 "
+    "--sampler.max_new_tokens 4 --answer_style AnswerTags --assigner GroupRelative"
+)
 
 
 class ReachedError(Exception):
@@ -73,18 +80,39 @@ def test_too_many_prompts_are_refused_before_the_policy_is_loaded(monkeypatch, t
 
 @pytest.mark.parametrize("missing", ["tokens_sampled", "optimizer", "steps", "skipped", "scheduler"])
 def test_a_counter_that_a_checkpoint_lacks_is_named(tmp_path, capsys, missing):
-    flags = (
-        "--steps 2 --prompts_per_step 2 --group_size 2 --limit 16 --eval_problems 2 --eval_samples 1 --diagnose 0 "
-        "--sampler.max_new_tokens 4 --answer_style AnswerTags --assigner GroupRelative"
-    )
     run = tmp_path / "run"
-    assert main(["train", "--output", str(run), *flags.split()]) == 0
+    assert main(["train", "--output", str(run), "--steps", "2", *SMALL.split()]) == 0
     saved = load_checkpoint(run)
     counters = {**saved.state.counters, "optimizer": dict(saved.state.counters["optimizer"])}
     del (counters if missing in counters else counters["optimizer"])[missing]
     shutil.rmtree(saved.path)
     model, tokenizer = load_model("embedded")
     save_checkpoint(run, saved.step, dataclasses.replace(saved.state, counters=counters), model, tokenizer, keep=1)
-    longer = flags.replace("--steps 2", "--steps 3").split()
-    assert main(["train", "--output", str(run), "--resume", *longer]) == 1
+    assert main(["train", "--output", str(run), "--resume", "--steps", "3", *SMALL.split()]) == 1
     assert f"checkpoint-2: its counters lack '{missing}'" in capsys.readouterr().err
+
+
+def test_a_number_that_a_checkpoint_has_as_null_is_named(tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["train", "--output", str(run), "--steps", "1", *SMALL.split()]) == 0
+    saved = load_checkpoint(run)
+    model, tokenizer = load_model("embedded")
+    for place in (
+        "optimizer.param_groups.0.lr",
+        "optimizer.param_groups.0.initial_lr",
+        "optimizer.param_groups.0.betas.1",
+        "counters.tokens_sampled",
+        "counters.optimizer.steps",
+        "counters.optimizer.scheduler.base_lrs.0",
+    ):
+        state = copy.deepcopy({name: getattr(saved.state, name) for name in ("optimizer", "counters")})
+        *owners, name = [int(part) if part.isdecimal() else part for part in place.split(".")]
+        owner = functools.reduce(lambda tree, part: tree[part], owners, state)
+        if isinstance(owner, tuple):
+            state["optimizer"]["param_groups"][0]["betas"] = (owner[0], None)
+        else:
+            owner[name] = None
+        shutil.rmtree(saved.path)
+        save_checkpoint(run, saved.step, dataclasses.replace(saved.state, **state), model, tokenizer, keep=1)
+        assert main(["train", "--output", str(run), "--resume", "--steps", "2", *SMALL.split()]) == 1
+        assert f"checkpoint-1: {place} is None, want a number" in capsys.readouterr().err
