@@ -91,9 +91,9 @@ class Phrase(AnswerStyle):
         if marks:
             return self._marked(text, _before_stars(text, marks[-1]), marks[-1].end())
         if headings := list(_HEADING.finditer(text)):
-            found = self._marked(text, headings[-1].start(), headings[-1].end())
-            if 0 < found.stop - found.start <= _LONGEST:
-                return found
+            below = self._marked(text, headings[-1].start(), headings[-1].end())
+            if 0 < below.stop - below.start <= _LONGEST:
+                return below
         found = self._concluded(text) if self.concludes else None
         return None if found is None else found._replace(announced=False)
 
