@@ -17,6 +17,7 @@ from iapo.training.checkpoints.reproducibility import tokenizer_digest
 from iapo.training.components import check_answer_is_read, warn_of_nothing_measured
 from iapo.training.configuration.run_config import RunConfig
 from iapo.training.configuration.settings import RunSettings
+from iapo.training.configuration.trained_problems import warn_of_trained
 from iapo.training.diagnosis import Diagnosis
 from iapo.training.distributed.divided import divided
 from iapo.training.distributed.parallel import Sharding
@@ -74,6 +75,9 @@ def open_run(
     warn_of_nothing_measured(choices.estimator, choices.assigner)
     check_answer_is_read(settings.answer, choices.estimator, choices.assigner)
     problems = RunProblems.read(config)
+    if processes.first and not settings.resume:
+        held_out = [problems.rows[index] for index in problems.held_out]
+        warn_of_trained(config.policy.model, config.problems, held_out, "eval_problems")
     tokenizer = config.policy.tokenizer()
     resolved = {**config.resolved, **_found(problems, tokenizer, processes, sharding)}
     kept = kept_style(folder, resolved) if settings.resume else None
