@@ -37,7 +37,9 @@ def test_a_prompt_beyond_the_positions_of_mpt_is_named(sampler: Any) -> None:
     config = AutoConfig.for_model("mpt", vocab_size=29, max_seq_len=8, d_model=16, n_heads=2, n_layers=1)
     model = AutoModelForCausalLM.from_config(config)
     sample = sampler(model, AutoTokenizer.from_pretrained(model_path()), max_new_tokens=4)
-    with pytest.raises(ValueError, match=r"prompts\[0\]: has 6 tokens, which with max_new_tokens \(4\) are more than 8"):
+    with pytest.raises(
+        ValueError, match=r"prompts\[0\]: has 6 tokens, which with max_new_tokens \(4\) are more than 8"
+    ):
         sample(["3+8-5="], 2)
 
 
