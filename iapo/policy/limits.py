@@ -10,7 +10,6 @@ from torch import Tensor
 
 from iapo.policy.forward import unwrap
 
-
 _POSITIONS = (
     "max_position_embeddings",
     "n_positions",
@@ -77,9 +76,8 @@ def limits_of(model: Any) -> Limits:
 def limits_of_config(config: Any) -> Limits:
     """What a model of this configuration takes.
 
-    Positions are ``max_position_embeddings``, or what the family calls them in its place (MPT and models whose code comes
-    with them), times the factor of ``linear`` scaling, or what ``yarn`` scaling makes of
-    those that the model was trained on.
+    Positions are ``max_position_embeddings``, or what MPT and models whose code comes with them call them, times the
+    factor of ``linear`` scaling, or what ``yarn`` scaling makes of those that the model was trained on.
     """
     text = config.get_text_config(decoder=True)
     named = (getattr(text, name, None) for name in _POSITIONS)
