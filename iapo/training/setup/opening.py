@@ -13,6 +13,7 @@ from iapo.rollout.ends import eos_ids_of
 from iapo.styles import CompletionStyle
 from iapo.tasks import Row
 from iapo.tasks.stream import digest_of
+from iapo.training.checkpoints.checkpoint import checkpoints
 from iapo.training.checkpoints.reproducibility import tokenizer_digest
 from iapo.training.components import check_answer_is_read, warn_of_nothing_measured
 from iapo.training.configuration.run_config import RunConfig
@@ -112,7 +113,12 @@ def open_run(
 
 
 def _check_free(folder: Path, settings: RunSettings) -> None:
-    """Raise ``FileExistsError`` if a new run would take what lies there for its own: an evaluation, say."""
+    """Raise ``FileExistsError`` if a new run would take what lies there for its own (an evaluation), or its place."""
+    if settings.resume and (folder / REPORT).exists() and not checkpoints(folder):
+        raise FileExistsError(
+            f"output: {settings.output} holds a finished run whose checkpoints are gone, so that nothing can go on, and "
+            "a new run would take the place of its metrics and report; put a checkpoint back, or name another folder"
+        )
     names = ("config.json", "checkpoint-*", "evaluation-*.json")
     if not settings.resume and any(True for name in names for _ in folder.glob(name)):
         state = "a finished run" if (folder / REPORT).exists() else "a run"
