@@ -117,7 +117,7 @@ def _check_free(folder: Path, settings: RunSettings) -> None:
     if settings.resume and (folder / REPORT).exists() and not checkpoints(folder):
         raise FileExistsError(
             f"output: {settings.output} holds a finished run whose checkpoints are gone, so that nothing can go on, "
-            "and a new run would take the place of its metrics and report; put a checkpoint back, or name another folder"
+            "and a new run would take the place of its metrics and report; put one back, or name another folder"
         )
     names = ("config.json", "checkpoint-*", "evaluation-*.json")
     if not settings.resume and any(True for name in names for _ in folder.glob(name)):
