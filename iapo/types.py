@@ -19,9 +19,11 @@ Masks are boolean, ``True`` = counts. Entropies and information are in nats. Ten
 ``policy_logprobs``, ``old_logprobs``, ``ref_logprobs``, ``sampler_logprobs``.
 """
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, dataclass_transform
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar, dataclass_transform
 
 import torch
 from beartype import beartype
@@ -30,10 +32,26 @@ from torch import Tensor, nn
 
 from iapo.ops.masked import beside
 
-shape_checked = jaxtyped(typechecker=beartype)
-"""Decorator: check a function's annotations, shapes included, at every call."""
-
 T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def shape_checked(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorator: check a function's annotations, shapes included, at every call.
+
+    Tensors that a function of a module is given, and that lie on several devices, are a ``ValueError`` that names them.
+    Methods check that themselves, under the name of their class.
+    """
+    if function.__qualname__ != function.__name__:
+        return jaxtyped(typechecker=beartype)(function)
+
+    @wraps(function)
+    def on_one_device(*args: P.args, **kwargs: P.kwargs) -> T:
+        if len({value.device for value in (*args, *kwargs.values()) if isinstance(value, Tensor)}) > 1:
+            check_one_device(function.__name__, inspect.signature(function).bind(*args, **kwargs).arguments)
+        return function(*args, **kwargs)
+
+    return jaxtyped(typechecker=beartype)(on_one_device)
 
 
 @dataclass_transform(frozen_default=True)

@@ -165,13 +165,29 @@ class Maker:
 def test_weights_that_are_a_pickle_run_no_code(tmp_path):
     folder = Path(shutil.copytree(model_path(), tmp_path / "model"))
     (folder / "model.safetensors").unlink()
-    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"weight": Maker(tmp_path / "mark")}))
-    with pytest.raises(ValueError, match=f"model: {folder} cannot be loaded"):
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"weight": Maker(tmp_path / "mark")}, 2))
+    refused = (
+        f"model: {folder} cannot be loaded .its weights are a pickle with more than tensors in it, .*; want safetens"
+    )
+    with pytest.raises(ValueError, match=refused) as error:
         load_model(str(folder))
+    assert "weights_only" not in str(error.value), "torch advises to run what is in it"
     assert not (tmp_path / "mark").exists()
     torch.save({"weight": Maker(tmp_path / "mark")}, folder / "pytorch_model.bin")
-    with pytest.raises(ValueError, match=f"model: {folder} cannot be loaded"):
+    with pytest.raises(ValueError, match=refused):
         load_model(str(folder))
+    assert not (tmp_path / "mark").exists()
+
+
+def test_adapters_that_are_a_pickle_run_no_code(tmp_path):
+    pytest.importorskip("peft", reason="PEFT is not installed")
+    config = {"peft_type": "LORA", "r": 2, "target_modules": ["q_proj"], "base_model_name_or_path": str(model_path())}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    torch.save({"weight": Maker(tmp_path / "mark")}, tmp_path / "adapter_model.bin")
+    with pytest.raises(
+        ValueError, match=r"the adapters in .* cannot be loaded .its weights are a pickle with more than"
+    ):
+        load_model(str(tmp_path))
     assert not (tmp_path / "mark").exists()
 
 

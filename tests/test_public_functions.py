@@ -57,6 +57,84 @@ def test_what_would_broadcast_or_is_of_another_kind_is_refused(call):
         call()
 
 
+ELSEWHERE = torch.device("meta")
+CALLS = {
+    advantages.information_to_go: {"information": ROW, "mask": FULL, "discount": 0.9},
+    shaping.laser_targets: {
+        "correct": FULL[:, 0],
+        "group_ids": IDS,
+        "lengths": IDS,
+        "thresholds": (4,),
+        "expected_correct": 1,
+    },
+    losses.clipped_surrogate: {"log_ratio": ROW, "advantages": ROW, "clip_low": 0.2, "clip_high": 0.2},
+    losses.log_ratio: {"policy_logprobs": ROW, "other_logprobs": ROW},
+    losses.truncated_ratio: {"old_logprobs": ROW, "sampler_logprobs": ROW, "cap": 2.0},
+    losses.with_advantages: {"advantages": ROW, "loss_mask": FULL},
+    diagnostics.entropy_by_correctness: {
+        "policy_entropy": ROW,
+        "completion_mask": FULL,
+        "group_ids": IDS,
+        "correct": FULL[:, 0],
+    },
+    diagnostics.group_covariances: {"first": ROW[:, 0], "second": ROW[:, 0], "group_ids": IDS},
+    diagnostics.information_slope: {
+        "information": ROW,
+        "information_mask": FULL,
+        "completion_mask": FULL,
+        "group_ids": IDS,
+    },
+    diagnostics.information_by_class: {
+        "information": ROW,
+        "information_mask": FULL,
+        "completion_mask": FULL,
+        "group_ids": IDS,
+        "labels": [["a"] * 4] * 3,
+    },
+    diagnostics.length_change: {
+        "logprobs_before": ROW,
+        "logprobs_after": ROW,
+        "completion_mask": FULL,
+        "group_ids": IDS,
+    },
+    diagnostics.loss_pull: {"loss": losses.ClippedPolicyLoss(), "advantages": ROW, "loss_mask": FULL},
+    diagnostics.ratio_of_sums: {"numerators": ROW[:, 0], "denominators": -ROW[:, 0]},
+    diagnostics.realized_length_change: {
+        "before": FULL,
+        "group_ids_before": IDS,
+        "after": FULL,
+        "group_ids_after": IDS,
+    },
+    diagnostics.sum_by_group: {"values": ROW[:, 0], "group_ids": IDS},
+    evaluation.interval: {"values": ROW[:, 0], "divisors": -ROW[:, 0]},
+    policy.token_logprobs: {"logits": ROW, "ids": IDS},
+}
+ALONE = {"kl_estimate", "default_budgets", "pass_at_k", "entropy"}
+"""Functions of one tensor."""
+
+
+def test_every_public_function_of_several_tensors_is_called_with_tensors_on_several_devices():
+    packages = [advantages, shaping, diagnostics, evaluation, losses, policy]
+    functions = {name: getattr(package, name) for package in packages for name in package.__all__}
+    taking = {name for name, each in functions.items() if inspect.isfunction(each) and takes_tensors(each)}
+    assert {each.__name__ for each in CALLS} == taking - ALONE - UNCHECKED
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [(function, name) for function, given in CALLS.items() for name, each in given.items() if torch.is_tensor(each)],
+)
+def test_tensors_on_several_devices_are_named(function, name):
+    """Before any kernel, which would name neither argument nor function, or give a tensor without values."""
+    given = CALLS[function]
+    function(**given)
+    moved = {**given, name: given[name].to(ELSEWHERE)}
+    with pytest.raises(ValueError, match=rf"{function.__name__}: all tensors .* one device.*{name} on meta"):
+        function(**moved)
+    with pytest.raises(ValueError, match=rf"{function.__name__}: .*{name} on meta"):
+        function(*moved.values())
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,12 @@ import pytest
 from iapo.cli import main
 from iapo.comparison.running.problems import choose_problems
 from iapo.comparison.running.settings import resolve
+from iapo.embedded import model_path
 from iapo.policy import load_model
 from iapo.tasks import hold_out
 from iapo.tasks.messages import problem_of
+from iapo.training.configuration.settings import ProblemSource
+from iapo.training.configuration.trained_problems import export_settings, warn_of_trained
 
 CHAT = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}"
 COUNT, HELD = 30, 12
@@ -147,6 +152,74 @@ def test_problems_that_a_model_was_trained_on_are_told(
         f"(checkpoint-1|exported) was trained on {told} of these {problems}; its run held out {HELD}", message
     )
     assert found == ([] if told == 0 else ["checkpoint-1", "exported"])
+
+
+def run_of(folder: Path, data: str, model: str = "embedded", **changed: Any) -> str:
+    """A checkpoint of a run as far as its settings are read; the policy is the embedded one."""
+    settings = {"task": None, "split": "train", "data_config": None, "limit": None, "prompt_column": "prompt"}
+    settings |= {"answer_column": "answer", "few_shot": 0, "last_assistant": "refuse", "seed": 0, "eval_problems": HELD}
+    checkpoint = folder / "checkpoint-1"
+    shutil.copytree(model_path(), checkpoint)
+    (checkpoint / "state.json").write_text("{}")
+    (folder / "config.json").write_text(json.dumps(settings | {"data": data, "model": model} | changed))
+    return str(checkpoint)
+
+
+def told(model: str, data: str, count: int = HELD) -> list[str]:
+    source = ProblemSource(data)
+    held_out = hold_out(source.load(0), count)[1]
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        warn_of_trained(model, source, held_out, "problems")
+    return [str(each.message) for each in found]
+
+
+def test_problems_in_other_files_are_told(tmp_path: Path) -> None:
+    """A copy of the data, or some of them, in which other problems are held out."""
+    model = run_of(tmp_path / "run", write(tmp_path / "a.jsonl", "text"))
+    copy = shutil.copy(tmp_path / "a.jsonl", tmp_path / "b.jsonl")
+    assert told(model, str(copy)) == [], "the same ones are held out"
+    lines = (tmp_path / "a.jsonl").read_text().splitlines(keepends=True)
+    some = tmp_path / "c.jsonl"
+    some.write_text("".join(lines[: 2 * HELD + 2]))
+    (message,) = told(model, str(some))
+    assert re.search(f"checkpoint-1 was trained on [0-9]+ of these {HELD}; its run had .*a.jsonl; leave these", message)
+    (tmp_path / "a.jsonl").unlink()
+    assert told(model, str(some)) == [], "data that are gone say nothing"
+
+
+def test_a_model_knows_what_those_knew_that_it_was_trained_from(tmp_path: Path) -> None:
+    data = write(tmp_path / "a.jsonl", "text")
+    first = run_of(tmp_path / "first", data, eval_problems=HELD - 4)
+    second = run_of(tmp_path / "second", data, first)
+    third = run_of(tmp_path / "third", data, second, eval_problems=HELD)
+    (message,) = told(third, data)
+    assert f"problems: {first}, from which {third} was trained, was trained on 4 of these {HELD}; " in message
+    assert f"--problems {HELD - 4} " in message
+    exported = tmp_path / "exported"
+    exported.mkdir()
+    export_settings(Path(second), exported)
+    (exported / "model.gguf").touch()
+    (message,) = told(str(exported / "model.gguf"), data)
+    assert f"{first}, from which {exported / 'model.gguf'} was trained, was trained on 4 " in message
+    circle = run_of(tmp_path / "circle", data, str(tmp_path / "circle" / "checkpoint-1"))
+    assert told(circle, data) == []
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_training_a_trained_model_tells_too(tmp_path: Path, seen: dict[str, list[str]], capsys: Any) -> None:
+    """The report of the second run is of problems that the first one trained on."""
+    data = write(tmp_path / "a.jsonl", "text")
+    model = run_of(tmp_path / "run", data)
+    train = ["train", "--model", model, "--data", data, "--prompts_per_step", "2", "--output", str(tmp_path / "second")]
+    train += [*STYLE, "--sampler.max_new_tokens", "8", "--eval_problems"]
+    warnings.simplefilter("default")
+    assert main([*train, str(HELD)]) == 1
+    assert "was trained on" not in capsys.readouterr().err
+    assert main([*train, str(HELD + 3)]) == 1
+    message = capsys.readouterr().err
+    assert f"eval_problems: {model} was trained on 3 of these {HELD + 3}; its run held out {HELD}" in message
+    assert f"--eval_problems {HELD} " in message
 
 
 def test_other_references_of_what_is_held_out_are_noticed_on_resuming(

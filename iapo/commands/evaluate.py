@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -22,10 +21,10 @@ from iapo.rewards import in_style
 from iapo.rewards.rollouts import TIME_LIMIT, score_rollout
 from iapo.styles import CompletionStyle
 from iapo.tasks import Row
-from iapo.tasks.splitting import keys_of, split_indices
+from iapo.tasks.splitting import split_indices
 from iapo.training.configuration.settings import PolicySource, ProblemSource, Seed, check_ranges
 from iapo.training.configuration.styles import AUTO, StyleSource, sampler_in_style
-from iapo.training.configuration.trained_problems import settings_of_run, trained_on
+from iapo.training.configuration.trained_problems import warn_of_trained
 from iapo.training.reporting.progress import CommandProgress
 from iapo.training.session import greedy_beside, longest
 from iapo.training.setup.finding_style import choose_style, warn_of_style
@@ -214,7 +213,7 @@ def _load(
     """
     with progress.phase(f"loading {source}"):
         model, tokenizer = dataclasses.replace(config.policy, model=source).load()
-    _warn_of_trained(source, config.problems, held_out.rows)
+    warn_of_trained(source, config.problems, held_out.rows, "problems")
     problems = held_out.rendered(tokenizer)
     sampler = stopping(config.sampler, problems.stop(tokenizer))(model, tokenizer)
     limits = limits_of(model) if getattr(sampler, "keeps_rows_apart", True) else limits_of(model).scored
@@ -254,24 +253,6 @@ def _evaluated(
         whole = [each for each in result.samples or () if each.finished]
         warn_of_style(style, [each.completion for each in whole], [each.prompt for each in whole])
     return result
-
-
-def _warn_of_trained(source: str, problems: ProblemSource, held_out: Sequence[Row]) -> None:
-    """Warn of problems that the run of a model trained on, if it had the data of this evaluation."""
-    if problems.task is not None:
-        return
-    try:
-        run = settings_of_run(source)
-        seen = set() if run is None else trained_on(run, problems)
-    except (OSError, ValueError, KeyError, TypeError):  # damaged settings, or other data by now
-        return
-    if run is not None and (trained := sum(key in seen for key in keys_of(held_out))):
-        warnings.warn(
-            f"problems: {source} was trained on {trained} of these {len(held_out)}; its run held out "
-            f"{run['eval_problems']}, so that --problems {run['eval_problems']} (with its --limit and --few_shot) "
-            "evaluates on none that it knows",
-            stacklevel=2,
-        )
 
 
 def _numbers(

@@ -10,6 +10,17 @@ from torch import Tensor
 
 from iapo.policy.forward import unwrap
 
+_POSITIONS = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "seq_length",
+    "model_max_length",
+    "max_sequence_length",
+    "max_seq_length",
+)
+"""Names that configurations have for the number of positions, the first of which counts."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -65,12 +76,13 @@ def limits_of(model: Any) -> Limits:
 def limits_of_config(config: Any) -> Limits:
     """What a model of this configuration takes.
 
-    Positions are ``max_position_embeddings``, times the factor of ``linear`` scaling, or what ``yarn`` scaling makes of
-    those that the model was trained on.
+    Positions are ``max_position_embeddings``, or what MPT and models whose code comes with them call them, times the
+    factor of ``linear`` scaling, or what ``yarn`` scaling makes of those that the model was trained on.
     """
     text = config.get_text_config(decoder=True)
-    positions = getattr(text, "max_position_embeddings", None)
-    if not isinstance(positions, int) or positions <= 0:
+    named = (getattr(text, name, None) for name in _POSITIONS)
+    positions = next((each for each in named if isinstance(each, int) and each > 0), None)
+    if positions is None:
         return Limits(None, getattr(text, "vocab_size", sys.maxsize))
     rope = getattr(text, "rope_parameters", None) or {}
     if rope.get("rope_type") == "linear":
@@ -88,7 +100,7 @@ def table_of_positions(config: Any) -> int | None:
     ``None`` where positions are computed (rotations, ALiBi, sinusoids): a model was not trained on more, and runs on.
     """
     text = config.get_text_config(decoder=True)
-    if getattr(text, "rope_parameters", None) or getattr(text, "alibi", False) or text.model_type == "xglm":
+    if getattr(text, "rope_parameters", None) or getattr(text, "alibi", False) or text.model_type in ("xglm", "bloom"):
         return None
     return limits_of_config(config).positions
 

@@ -18,7 +18,7 @@ from iapo.embedded import model_path
 from iapo.ops.memory import is_out_of_memory
 from iapo.policy.hub import unreachable_model
 from iapo.policy.limits import Limits, limits_of, limits_of_config
-from iapo.policy.lora import base_of, is_adapter, with_adapters
+from iapo.policy.lora import base_of, is_adapter, told, with_adapters
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -186,7 +186,7 @@ def _why(source: str, error: Exception) -> str:
         return f"it is no folder here, and the hub cannot be reached: {error}"
     if isinstance(error, OSError) and "couldn't connect" in str(error).lower():
         return "it is no folder here, and the hub cannot be reached"
-    return f"{type(error).__name__}: {error}"
+    return told(error)
 
 
 def _locate(source: str) -> tuple[str, dict[str, Any]]:

@@ -152,4 +152,11 @@ def _named(what: str) -> Iterator[None]:
             warnings.simplefilter("ignore", FutureWarning)
             yield
     except Exception as error:
-        raise ValueError(f"{what} ({type(error).__name__}: {error})") from error
+        raise ValueError(f"{what} ({told(error)})") from error
+
+
+def told(error: Exception) -> str:
+    """An error of reading weights; in the words of torch, one of a pickle advises to run what is in it."""
+    if type(error).__name__ == "UnpicklingError":
+        return "its weights are a pickle with more than tensors in it, which may be code to run; want safetensors"
+    return f"{type(error).__name__}: {error}"

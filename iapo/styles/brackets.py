@@ -12,7 +12,7 @@ def ends_in_brace(opening: str, closing: str) -> bool:
 
 
 def find_in_brackets(text: str, opening: str, style: AnswerStyle) -> Marked | None:
-    r"""The closed answer that opens last; braces inside are balanced, and escaped ones (``\{``) are characters.
+    r"""The closed answer that opens last and is not empty, its braces balanced; escaped ones (``\{``) are characters.
 
     Args:
         text: that is read.
@@ -26,7 +26,8 @@ def find_in_brackets(text: str, opening: str, style: AnswerStyle) -> Marked | No
         if part[0] == "}":
             answer = opened.pop() if opened else None
             closes = answer is not None and text.startswith(style.closing, part.start())
-            if answer is not None and closes and (last is None or answer[0] > last.opening):
+            later = answer is not None and closes and (last is None or answer[0] > last.opening)
+            if answer is not None and later and text[answer[1] : part.start()].strip():
                 last = Marked(*answer, part.start(), part.start() + len(style.closing), style)
         elif part["opening"] is not None:
             opened.append((part.start(), part.end()))

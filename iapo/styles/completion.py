@@ -100,7 +100,8 @@ class CompletionStyle:
         """The parts of a completion; linear in its length, never raising on any text.
 
         Reasoning that was opened and never ended gives no answer that its place alone marks: it would be whatever the
-        completion had come to where it was cut.
+        completion had come to where it was cut. Behind reasoning that was ended before it began (``<think></think>``,
+        as models write it that are told not to think), everything up to an answer is reasoning.
 
         Args:
             text: without the end-of-sequence token.
@@ -116,6 +117,9 @@ class CompletionStyle:
             stop = found.opening - (len(ending) if text.endswith(ending, reasoned.start, found.opening) else 0)
         else:
             stop = max(stop, text.rfind(self.reasoning.ending, stop, found.opening))
+            if not text[reasoned.start : stop].strip() and text[reasoned.behind : found.opening].strip():
+                between = len(self.between) if text.endswith(self.between, reasoned.behind, found.opening) else 0
+                return _reading(reasoned.behind, found.opening - between, found)
         return _reading(reasoned.start, stop, found)
 
     def answer_in(self, text: str, lenient: bool = False) -> str | None:
@@ -154,12 +158,14 @@ class CompletionStyle:
         if marked is None:
             return None
         closing = marked.style.closing if self.ends is None else self.ends
-        return Asked(self._postfix_of(marked.style), text[marked.start : marked.stop], closing)
+        # What was ended before it began is not ended a second time.
+        ended = text.endswith(self.reasoning.ending, 0, reading.reasoning.start)
+        return Asked(self._postfix_of(marked.style, ended), text[marked.start : marked.stop], closing)
 
-    def _postfix_of(self, answer: AnswerStyle) -> str:
+    def _postfix_of(self, answer: AnswerStyle, ended: bool = False) -> str:
         if self.asks is not None:
             return self.asks
-        return self.reasoning.ending + self.between + answer.opening
+        return ("" if ended else self.reasoning.ending) + self.between + answer.opening
 
 
 MARKED_STYLE = CompletionStyle(

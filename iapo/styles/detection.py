@@ -1,5 +1,6 @@
 """Finds the style of a model's completions from a few of them and the prompts that they follow."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -24,12 +25,23 @@ _LONGEST_LINE = 80
 
 _REASONING = ("think", "thinking", "reasoning", "thought", "thoughts", "scratchpad", "analysis")
 _ANSWERS = ("answer", "final_answer", "solution", "response", "result", "output")
+
+
+def _spelled(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of tags in small letters, with a capital, and in capitals."""
+    return tuple(spelled for name in names for spelled in (name, name.capitalize(), name.upper()))
+
+
 REASONING_TAGS = (
-    *(ReasoningTags(f"<{name}>", f"</{name}>") for name in _REASONING),
+    *(ReasoningTags(f"<{name}>", f"</{name}>") for name in _spelled(_REASONING)),
     ReasoningTags("[THINK]", "[/THINK]"),  # Mistral's
+    ReasoningTags("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),  # gpt-oss
+    ReasoningTags("<seed:think>", "</seed:think>"),
+    ReasoningTags("◁think▷", "◁/think▷"),  # Kimi's
+    ReasoningTags("<|begin_of_thought|>", "<|end_of_thought|>"),
 )
 ANSWER_STYLES: tuple[AnswerStyle, ...] = (
-    *(AnswerTags(f"<{name}>", f"</{name}>") for name in _ANSWERS),
+    *(AnswerTags(f"<{name}>", f"</{name}>") for name in _spelled(_ANSWERS)),
     Boxed(),
     JsonField(),
     Hashes(),
@@ -142,10 +154,13 @@ def _plausible(text: str, marked: Marked | None) -> Marked | None:
 
 
 def _last_line(text: str) -> Marked | None:
-    """The last line of several if it is short."""
+    """The last line of several if it is short, and more than a tag or what ends a formula or code."""
     marked = LastLine().find(text)
-    several = marked is not None and bool(text[: marked.opening].strip())
-    return marked if several and marked is not None and 0 < marked.stop - marked.start <= _LONGEST_LINE else None
+    if marked is None or not text[: marked.opening].strip():
+        return None
+    line = text[marked.start : marked.stop]
+    says = re.search(r"\w", re.sub(r"<[^<>]*>|\\end\{\w+\*?\}", "", line)) is not None
+    return marked if says and len(line) <= _LONGEST_LINE else None
 
 
 def _as_written(style: CompletionStyle, samples: Sequence[str]) -> CompletionStyle:

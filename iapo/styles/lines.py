@@ -5,14 +5,19 @@ from dataclasses import dataclass
 
 from iapo.styles.interface import AnswerStyle, Marked
 
-_BULLETS = re.compile(r"(?:\s|\*+(?=\s))*")
-"""White space and stars that begin a line of a list."""
+_BEFORE = re.compile(r"(?:\n[ \t]*[-+•][ \t]+|(?:\$\$|\\\[|```\w*)[ \t]*(?=\r?\n)|\s|\*+(?=\s))*")
+"""White space, what begins a line of a list, and a line that opens a formula or code: the answer is behind them."""
 _HASHES = re.compile(r"####(?!#)\s*(?=\S)")
+_LABEL = re.compile(
+    r"[*_]*(?:(?:the|my)\s+)?(?:(?:final|correct)\s+)?answer\b[*_]*(?:\s*(?:is\b|[:=：])[*_]*|[ \t]*$)\s*(?=\S)",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""What may stand between ``####`` and the answer: ``#### Final answer: 72``."""
 
 
 @dataclass(frozen=True)
 class Hashes(AnswerStyle):
-    """What stands in the line behind the last ``####``, as GSM8K writes it.
+    """What stands in the line behind the last ``####``, as GSM8K writes it; of ``#### Answer: 72`` what is behind that.
 
     Args:
         closing: text that ends an answer that is asked for.
@@ -30,7 +35,10 @@ class Hashes(AnswerStyle):
     def find(self, text: str) -> Marked | None:
         """The rest of the line behind the last mark that anything follows."""
         marks = list(_HASHES.finditer(text))
-        return rest_of_line(text, marks[-1].start(), marks[-1].end(), self) if marks else None
+        if not marks:
+            return None
+        label = _LABEL.match(text, marks[-1].end())
+        return rest_of_line(text, marks[-1].start(), (label or marks[-1]).end(), self)
 
     def write(self, answer: str) -> str:
         """In one line."""
@@ -73,7 +81,7 @@ def one_line(answer: str) -> str:
 
 def rest_of_line(text: str, opening: int, start: int, style: AnswerStyle) -> Marked:
     """The answer from the first sign at or behind ``start`` to the end of its line, without stars of bold type."""
-    start = _BULLETS.match(text, start).end()  # type: ignore[union-attr]
+    start = _BEFORE.match(text, start).end()  # type: ignore[union-attr]
     end = text.find("\n", start)
     start, stop = without_stars(text, start, len(text) if end < 0 else end)
     closed = stop + len(style.closing) if text.startswith(style.closing, stop) else stop

@@ -7,10 +7,25 @@ from functools import lru_cache
 from iapo.styles.interface import AnswerStyle, Marked, check_text
 from iapo.styles.lines import one_line, rest_of_line, without_stars
 
-_USUAL = (
-    r"\b(?:(?:the|my)\s+)?(?:(?:final|correct|right)\s+)*answer\b[*_]*\s*(?:is\b|was\b|[:=：])"
+_ENGLISH = (
+    r"\b(?:(?:the|my)\s+)?(?:(?:final|correct|right)\s+)*answer\b[*_]*"
+    r"(?:\s+(?:to|of|for)\b[^.?!:=\n]{1,60}?|\s*\([^)\n]{1,40}\))?\s*(?:is\b|was\b|would\s+be\b|[:=：])"
+    r"|^[ \t*_]*(?:(?:final|correct)\s+)*answer[*_]*\s+[—–-]+\s"
     r"|\bthe\s+(?:(?:final|correct|right|best)\s+)+(?:option|choice|result|solution)\s+(?:is\b|[:=：])"
 )
+_OTHERS = (
+    r"\b(?:(?:la|die|het|правильный)\s+)?(?:réponse|respuesta|resposta|risposta|antwort|antwoord|odpowiedź|ответ|"
+    r"відповідь|cevap|jawaban|đáp án|उत्तर|الإجابة|الجواب)(?:\s+(?:finale?|correct[ae]?|corretta|النهائية))?"
+    r"[*_]*\s*(?:(?:est|es|é|è|ist|adalah|là|है|هي|هو)(?!\w)|[:=：]|[—–-]+\s)"
+    r"|答案[*_]*(?:应该|應該)?(?:[是为為]|\s*[:=：])|答え[*_]*(?:は|\s*[:=：])|정?답[*_]*(?:[은는]|\s*[:=：])"
+)
+_HEADING = re.compile(
+    r"^[ \t]*(?:#{1,6}[ \t]+)?[*_]{0,3}(?:(?:the|final|correct)[ \t]+)*answer[*_]{0,3}[ \t]*\r?$(?=[\s*]*[^\s*])",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""A line with nothing but ``Final Answer`` in it: what stands below is one, if it is short."""
+_SPOKEN = re.compile(r"(?:です|である|입니다|이다)[.。]?$")
+"""What ends a sentence behind an answer, in languages whose verbs stand there."""
 _LINE = re.compile(
     r"^[ \t]*[*_]*(?:=>|-+>|==+>|[→⇒⟹∴]|\\(?:Rightarrow|implies|therefore)\b|(?:A|Ans)\.?[ \t]*[:：])"
     r"[*_]*(?=[\s*]*[^\s*])",
@@ -41,9 +56,10 @@ _OWN_PERIOD = re.compile(r"(?:[A-Za-z]\.\s?[A-Za-z]|\.\s?)\.$")
 class Phrase(AnswerStyle):
     """What stands in the line behind the last phrase that announces it: ``The answer is 72.``, ``Final answer: 72``.
 
-    The usual phrases are read (``answer is``, ``answer:``, ``the correct option is``, in any case and in bold), and the
-    one that is asked with. Where there is none, the last line that begins with an arrow or ``A:`` counts; else the last
-    line of all, if it begins with a label (``Total: 72``, in any language), or if a sentence in it concludes: ``So the
+    The usual phrases are read (``answer is``, ``answer:``, ``the correct option is``, in any case and in bold, and
+    ``La respuesta es``, ``答案是`` and their like), and the one that is asked with; else a short line below a heading
+    ``Final Answer``. Where there is none, the last line that begins with an arrow or ``A:`` counts; else the last line
+    of all, if it begins with a label (``Total: 72``, in any language), or if a sentence in it concludes: ``So the
     total is 72.``, ``Thus she paid $72.`` A period that ends the sentence, the reasons given behind the answer
     (``72 because ...``) and further sentences are no part of it.
 
@@ -74,6 +90,10 @@ class Phrase(AnswerStyle):
         marks = list(_pattern(self.opening.strip()).finditer(text))
         if marks:
             return self._marked(text, _before_stars(text, marks[-1]), marks[-1].end())
+        if headings := list(_HEADING.finditer(text)):
+            below = self._marked(text, headings[-1].start(), headings[-1].end())
+            if 0 < below.stop - below.start <= _LONGEST:
+                return below
         found = self._concluded(text) if self.concludes else None
         return None if found is None else found._replace(announced=False)
 
@@ -108,7 +128,9 @@ class Phrase(AnswerStyle):
         answer = text[found.start : found.stop]
         if (reason := _BECAUSE.search(answer)) is not None and answer[: reason.start()].strip(" *"):
             answer = answer[: reason.start()].rstrip()
-        if answer.endswith((".", "。")) and not _OWN_PERIOD.search(answer):
+        if (spoken := _SPOKEN.search(answer)) is not None:
+            answer = answer[: spoken.start()].rstrip()
+        if answer.endswith((".", "。", "।")) and not _OWN_PERIOD.search(answer):
             answer = answer[:-1]
         if found.start + len(answer) == found.stop:
             return found
@@ -126,4 +148,5 @@ def _before_stars(text: str, mark: re.Match[str]) -> int:
 @lru_cache
 def _pattern(phrase: str) -> re.Pattern[str]:
     """A phrase or one of the usual ones, with signs of bold type and colons behind it, where something follows."""
-    return re.compile(rf"(?:{re.escape(phrase)}|{_USUAL})[*_:：]*(?=[\s*]*[^\s*])", re.IGNORECASE)
+    usual = rf"{re.escape(phrase)}|{_ENGLISH}|{_OTHERS}"
+    return re.compile(rf"(?:{usual})[*_:：]*(?=[\s*]*[^\s*])", re.IGNORECASE | re.MULTILINE)

@@ -9,7 +9,7 @@ from iapo.styles.interface import AnswerStyle, Marked, Reasoned, ReasoningStyle,
 
 @dataclass(frozen=True)
 class AnswerTags(AnswerStyle):
-    """The last closed pair of tags, ``<answer>72</answer>``; of nested pairs the inner one.
+    """The last closed pair of tags, ``<answer>72</answer>``; of nested pairs the inner one. An empty pair is no answer.
 
     Where a brace ends the opening tag and its partner begins the closing one (``answer{`` and ``}``), braces in the
     answer are balanced if they can be.
@@ -46,13 +46,13 @@ class AnswerTags(AnswerStyle):
             balanced = find_in_brackets(text, re.escape(self.opening), self)
             if balanced is not None:
                 return balanced
-        end = text.rfind(self.closing)
-        opening = text.rfind(self.opening, 0, max(end, 0))
-        if opening < 0:
-            return None
-        start = opening + len(self.opening)
-        stop = text.index(self.closing, start)
-        return Marked(opening, start, stop, stop + len(self.closing), self)
+        opening = max(text.rfind(self.closing), 0)
+        while (opening := text.rfind(self.opening, 0, opening)) >= 0:
+            start = opening + len(self.opening)
+            stop = text.index(self.closing, start)
+            if text[start:stop].strip():
+                return Marked(opening, start, stop, stop + len(self.closing), self)
+        return None
 
 
 @dataclass(frozen=True)

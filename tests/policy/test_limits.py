@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from models import FAMILIES, VOCAB, Bent, tiny_model
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
 
 from iapo.embedded import model_path
 from iapo.policy import load_model
@@ -23,6 +23,24 @@ def test_limits_of_a_model_and_of_its_configuration(family: str) -> None:
 
 def test_a_model_without_positions_has_no_limit() -> None:
     assert limits_of_config(AutoConfig.for_model("mamba", vocab_size=7)) == Limits(None, 7)
+
+
+def test_positions_have_other_names_in_some_families() -> None:
+    assert limits_of_config(AutoConfig.for_model("mpt", vocab_size=7, max_seq_len=32)) == Limits(32, 7)
+    for name in ("n_positions", "seq_length", "model_max_length", "max_sequence_length", "max_seq_length"):
+        assert limits_of_config(PreTrainedConfig(vocab_size=7, **{name: 32})) == Limits(32, 7), name
+
+
+@pytest.mark.parametrize("sampler", [CompactingSampler, TransformersSampler])
+def test_a_prompt_beyond_the_positions_of_mpt_is_named(sampler: Any) -> None:
+    """Its biases are made for so many positions: beyond them was an error of tensors in the middle of a run."""
+    config = AutoConfig.for_model("mpt", vocab_size=29, max_seq_len=8, d_model=16, n_heads=2, n_layers=1)
+    model = AutoModelForCausalLM.from_config(config)
+    sample = sampler(model, AutoTokenizer.from_pretrained(model_path()), max_new_tokens=4)
+    with pytest.raises(
+        ValueError, match=r"prompts\[0\]: has 6 tokens, which with max_new_tokens \(4\) are more than 8"
+    ):
+        sample(["3+8-5="], 2)
 
 
 def test_yarn_multiplies_the_positions_that_a_model_was_trained_on() -> None:

@@ -28,7 +28,9 @@ def naive(pieces: list[str]) -> tuple[set[int], range]:
     closes = [c for c in range(begin, len(text)) if at(END, c)]
     after = closes[0] + len(END) if closes else begin
     answer_closes = [c for c in range(after, len(text)) if at(CLOSE, c)]
-    opens = [c for c in range(after, len(text)) if at(OPEN, c) and any(c + len(OPEN) <= d for d in answer_closes)]
+    opens = [c for c in range(after, len(text)) if at(OPEN, c)]
+    closed_by = {c: min((d for d in answer_closes if d >= c + len(OPEN)), default=0) for c in opens}
+    opens = [c for c in opens if text[c + len(OPEN) : closed_by[c]].strip()]
     characters = range(0)
     if opens:
         first = opens[-1] + len(OPEN)
@@ -36,6 +38,8 @@ def naive(pieces: list[str]) -> tuple[set[int], range]:
     ends = closes[0] if closes else opens[-1] if opens else None
     if closes and opens:
         ends = max([closes[0], *(c for c in closes if c + len(END) <= opens[-1])])
+        if not text[begin:ends].strip() and text[after : opens[-1]].strip():
+            begin, ends = after, opens[-1]
     stop = len(pieces) if ends is None else owner[ends]
     # A token of a part of a character has no text of its own and goes with the next one.
     while ends is not None and stop and not pieces[stop - 1]:
@@ -131,6 +135,8 @@ def test_a_character_cut_into_bytes_moves_nothing(kind: str) -> None:
         ("<think>1<answer>4</answer>2</think><answer>5</answer>", "1<answer>4</answer>2", "5"),
         ("<answer>5</answer></think>1<answer>2</answer>", "<answer>5</answer>", "2"),
         ("<think></think><answer>2</answer>", "", "2"),
+        ("<think></think>1+2<answer>2</answer>", "1+2", "2"),
+        ("<think></think>1</think><answer>2</answer>", "</think>1", "2"),
         ("</think>", "", ""),
         ("", "", ""),
     ],

@@ -26,6 +26,25 @@ THOUGHT = "<think>3+4=7</think>"
         (['{"why": "3+4"}\n{"answer": 7}'], [], '\n{"answer": ', "}"),
         (['{"answer": "7"}'], [], '\n{"answer": "', '"}'),
         (["3+4\nis\n7"], [], "\n", "\n"),
+        (["<THINK>3+4</THINK>\n<ANSWER>7</ANSWER>"], [], "</THINK>\n<ANSWER>", "</ANSWER>"),
+        (["<think>3+4</think><Final_answer>7</Final_answer>"], [], "</think><Final_answer>", "</Final_answer>"),
+        (["<seed:think>\\boxed{9}?</seed:think>The answer is 7."], [], "</seed:think>The answer is ", "."),
+        (["◁think▷\\boxed{9}?◁/think▷The answer is 7."], [], "◁/think▷The answer is ", "."),
+        (
+            ["<|begin_of_thought|>\\boxed{9}?<|end_of_thought|>The answer is 7."],
+            [],
+            "<|end_of_thought|>The answer is ",
+            ".",
+        ),
+        (
+            [
+                "<|channel|>analysis<|message|>3+4, \\boxed{9}?<|end|><|start|>assistant<|channel|>final<|message|>"
+                "The answer is 7."
+            ],
+            [],
+            "<|end|><|start|>assistant<|channel|>final<|message|>The answer is ",
+            ".",
+        ),
     ],
 )
 def test_styles_are_found_as_they_are_written(samples, prompts, postfix, closing):
@@ -64,6 +83,12 @@ def test_nothing_fits():
         detect_style(["no", "a long line " * 20])
     with pytest.raises(ValueError, match="samples: got none"):
         detect_style([])
+
+
+@pytest.mark.parametrize("end", ["</final>", "$$", "```", "\\]", "\\end{align*}"])
+def test_what_closes_something_is_no_last_line(end):
+    with pytest.raises(ValueError, match="auto finds no answers"):
+        detect_style([f"it is\n7\n{end}"] * 4)
 
 
 def test_an_answer_behind_hashes_may_be_followed_by_courtesies():

@@ -43,6 +43,20 @@ def test_any_text_has_parts_in_order(text, answer, reasoning):
     assert style.answer_in(text) == marked.style.plain(text[reading.answer])
 
 
+@pytest.mark.parametrize("opened", ["<think>\n\n</think>", "</think>"])
+def test_behind_an_empty_block_everything_up_to_the_answer_is_reasoning(opened):
+    """Qwen3 writes one where it is told not to think, and reasons behind it: else nothing of it was measured."""
+    text = opened + "\n3+4=7\n<answer>7</answer>"
+    style = CompletionStyle(between="\n")
+    reading = style.read(text)
+    assert text[reading.reasoning] == "\n3+4=7"
+    assert style.asked_in(text, reading).text == text[reading.exit] == "\n<answer>7</answer>"
+    assert style.replaced("Now: ", None).asked_in(text, reading).postfix == "Now: "
+    nothing = opened + "\n<answer>7</answer>"
+    assert not nothing[style.read(nothing).reasoning].strip()
+    assert style.asked_in(nothing, style.read(nothing)).postfix == "</think>\n<answer>"
+
+
 def test_what_stands_before_the_last_closing_tag_of_an_answered_text_is_reasoning():
     text = "<think>3+4=7</think><answer>7</think><answer>7</think><answer>7</answer>"
     style = CompletionStyle()
@@ -147,6 +161,42 @@ def test_what_is_asked_for_is_read_again(answer, wanted):
         (JsonField("result"), '{"answer": 3, "result": 72}', "72"),
         (LastLine(), "a\n\n 72 \n", "72"),
         (FirstThatFits((Boxed(), Phrase())), r"\boxed{5}, so the answer is 6", "5"),
+        (AnswerTags(), "<answer>72</answer>, in <answer> </answer> tags", "72"),
+        (Boxed(), r"\boxed{72}, in a \boxed{}", "72"),
+        (Boxed(), r"\fbox{72}", "72"),
+        (Boxed(), r"$\boxed 7.2$.", "7.2"),
+        (Boxed(), r"so \boxed-72.", "-72"),
+        (Boxed(), r"\boxed{5} and $\boxed7$", "5"),
+        (Boxed(), r"in a \boxed form", None),
+        (USUAL_STYLE.answer, "It goes into \\boxed{}.\nThe answer is 72.", "72"),
+        (Hashes(), "#### Final Answer: 72", "72"),
+        (Hashes(), "#### **The answer is 72**", "72"),
+        (Hashes(), "#### Final answer\n72", "72"),
+        (Phrase(), "The answer is:\n$$\n72\n$$", "72"),
+        (Phrase(), "The answer is:\n\\[\n72\n\\]", "72"),
+        (Phrase(), "The answer is:\n```python\n72\n```", "72"),
+        (Phrase(), "Answer:\n - 72", "72"),
+        (Phrase(), "Answer: -72", "-72"),
+        (Phrase(), "Answer: - 72", "- 72"),
+        (Phrase(), "**Final Answer**\n\n72\n\nHope it helps!", "72"),
+        (Phrase(), "## Answer\n72 clips.", "72 clips"),
+        (Phrase(), "#### Answer\nIt takes many words to say how many clips were sold in all, and why.", None),
+        (Phrase(), "The answer to the question is 72.", "72"),
+        (Phrase(), "The final answer (in clips) is 72.", "72"),
+        (Phrase(), "The answer would be 72.", "72"),
+        (Phrase(), "Answer — 72", "72"),
+        (Phrase(), "La réponse est 72.", "72"),
+        (Phrase(), "La respuesta es 72.", "72"),
+        (Phrase(), "**Respuesta final:** 72", "72"),
+        (Phrase(), "Die Antwort ist 72.", "72"),
+        (Phrase(), "A resposta é 72.", "72"),
+        (Phrase(), "Правильный ответ — 72.", "72"),
+        (Phrase(), "所以答案是 72。", "72"),
+        (Phrase(), "答案为72。", "72"),
+        (Phrase(), "答えは72です。", "72"),
+        (Phrase(), "정답은 72입니다.", "72"),
+        (Phrase(), "الإجابة هي 72.", "72"),
+        (Phrase(), "उत्तर है 72।", "72"),
         (LastOf((Hashes(), Phrase())), "#### 5\nThe answer is 6", "6"),
     ],
 )
@@ -289,6 +339,13 @@ def test_reading_is_linear():
         "answer ",
         "*",
         "\n",
+        "\n- ",
+        "$$\n",
+        "```",
+        "Answer\n",
+        "answer to ",
+        "\\boxed1",
+        "<answer> </answer>",
     ]
     for mark in marks:
         for answer in EVERY:

@@ -20,6 +20,8 @@ from iapo.styles import (
     Boxed,
     CompletionStyle,
     Phrase,
+    Reasoned,
+    ReasoningStyle,
     ReasoningTags,
 )
 from iapo.tasks import EmbeddedTask, FileTask
@@ -202,9 +204,17 @@ def test_rewards_without_spans_are_counted_and_warned_of():
     with pytest.warns(UserWarning, match=r"no final answer is found in them\. .*--answer_style"):
         metrics, _ = run(model=model, sampler=boxed, rewards=paid)
     assert metrics["iapo/completions/without_span"] > 0
-    tags = CompletionStyle(ReasoningTags("!", "<think>"))
+
+    class Nothing(ReasoningStyle):
+        ending = "</think>"
+
+        def find(self, text: str) -> Reasoned:
+            at = max(text.find(self.ending), 0)
+            return Reasoned(at, at, at + len(self.ending))
+
+    unreasoned = CompletionStyle(Nothing())
     with pytest.warns(UserWarning, match=r"no reasoning is found in them\. .*--reasoning_style"):
-        run(model=model, sampler=TransformersSampler(model, TOKENIZER, 40, style=tags), rewards=paid)
+        run(model=model, sampler=TransformersSampler(model, TOKENIZER, 40, style=unreasoned), rewards=paid)
 
 
 def test_a_completion_may_end_with_a_token_of_the_models_own():

@@ -70,6 +70,7 @@ def _not_sampled_so(args: Any) -> str | None:
     """What of ``generation_kwargs`` makes completions others than information and log-probabilities are taken of."""
     given = args.generation_kwargs or {}
     cut = "which completions were cut is told by max_completion_length; set that alone"
+    ended = "TRL reads where completions end by the model's generation_config.eos_token_id; set it there"
     wanted = {
         "temperature": (
             args.temperature,
@@ -80,7 +81,12 @@ def _not_sampled_so(args: Any) -> str | None:
         "max_new_tokens": (args.max_completion_length, cut),
         "max_tokens": (args.max_completion_length, cut),
         "max_time": (None, cut),
+        "eos_token_id": (None, ended),
+        "stop_token_ids": (None, ended),
     }
+    if not args.lenient:
+        stopped = "a completion that it ends counts as cut, which lenient=False makes wrong; leave one of the two out"
+        wanted |= {"stop": (None, stopped), "stop_strings": (None, stopped)}
     for name, (value, reason) in wanted.items():
         if given.get(name, value) != value:
             return f"generation_kwargs: got {name} {given[name]}, and {reason}"

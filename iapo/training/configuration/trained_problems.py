@@ -1,11 +1,13 @@
 """Which problems a model was trained on, as far as the settings of its run say, which stand beside it."""
 
-import dataclasses
 import json
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from iapo.ops.text_files import write_text
+from iapo.tasks import Row
 from iapo.tasks.splitting import keys_of, split_indices
 from iapo.training.configuration.settings import ProblemSource
 
@@ -15,7 +17,7 @@ EXPORTED = "iapo_problems.json"
 _ROWS = ("limit", "prompt_column", "answer_column", "few_shot", "last_assistant")
 """Settings that say which rows of the data a run has."""
 
-_SETTINGS = ("data", "task", "split", "data_config", *_ROWS, "seed", "eval_problems")
+_SETTINGS = ("model", "data", "task", "split", "data_config", *_ROWS, "seed", "eval_problems")
 
 
 def export_settings(checkpoint: Path, folder: Path) -> None:
@@ -32,29 +34,82 @@ def export_settings(checkpoint: Path, folder: Path) -> None:
         write_text(folder / EXPORTED, json.dumps(settings, indent=2) + "\n")
 
 
+def warn_of_trained(model: str, problems: ProblemSource, held_out: Sequence[Row], flag: str) -> None:
+    """Warn of problems that a model was trained on, or one that it was trained from, as far as is known.
+
+    What is known are the settings of runs that stand beside checkpoints and exported models, and the data that these
+    name where they are still there. Damaged settings, and data that no longer fit them, say nothing.
+
+    Args:
+        model: as it is named on the command line.
+        problems: where the problems of the evaluation come from.
+        held_out: the problems of the evaluation, as the data have them.
+        flag: that says how many problems are held out, for the remedy.
+
+    Warns:
+        UserWarning: some were trained on.
+    """
+    keys, source, known = keys_of(held_out), model, set[str]()
+    while source not in known:
+        known.add(source)
+        try:
+            run = settings_of_run(source)
+            if run is None:
+                return
+            trained = _trained_on(run, problems)
+            count = sum(key in trained for key in keys)
+            if count:
+                remedy = f"its run had {run['data']}; leave these problems out of the data"
+                if _same_data(run, problems):
+                    remedy = (
+                        f"its run held out {run['eval_problems']}, so that --{flag} {run['eval_problems']} (with its "
+                        "--limit and --few_shot) evaluates on none that it knows"
+                    )
+                of = source if source == model else f"{source}, from which {model} was trained,"
+                warnings.warn(f"{flag}: {of} was trained on {count} of these {len(keys)}; {remedy}", stacklevel=3)
+            source = str(run.get("model", source))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return
+
+
 def settings_of_run(model: str) -> dict[str, Any] | None:
     """The settings of the run that a checkpoint or an exported model is of; ``None``: it is of none, or does not say.
+
+    Of a file, one in the GGUF format, those of an exported model that it lies beside.
 
     Raises:
         OSError: they cannot be read.
         ValueError: they are damaged.
     """
     folder = Path(model).expanduser().resolve()
+    folder = folder.parent if folder.is_file() else folder
     path = folder.parent / "config.json" if (folder / "state.json").is_file() else folder / EXPORTED
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def trained_on(run: dict[str, Any], problems: ProblemSource) -> set[str]:
-    """The keys of the problems that a run with these settings trains on; none if its data are others.
+def _trained_on(run: dict[str, Any], problems: ProblemSource) -> set[str]:
+    """The keys of the problems that a run with these settings trains on.
+
+    None where its problems are a task of one's own, or are not at hand: in no file, and not those of the evaluation.
 
     Raises:
         KeyError: a setting is missing.
         ValueError: the data do not fit the settings.
     """
-    same_file = Path(run["data"]).expanduser().resolve() == Path(problems.data).expanduser().resolve()
-    if not same_file or (run["task"], run["split"], run["data_config"]) != (None, problems.split, problems.data_config):
+    is_file = Path(run["data"]).expanduser().is_file()
+    if run["task"] is not None or not (is_file or _same_data(run, problems)):
         return set()
-    own = dataclasses.replace(problems, **{name: run[name] for name in _ROWS})
+    own = ProblemSource(**{name: run[name] for name in ("data", "split", "data_config", *_ROWS)})
     rows = own.load(run["seed"])
     training, _ = split_indices(rows, run["eval_problems"], without=own.examples(rows, run["seed"]))
     return set(keys_of([rows[index] for index in training]))
+
+
+def _same_data(run: dict[str, Any], problems: ProblemSource) -> bool:
+    """Whether a run had the data that problems come from."""
+    same_file = Path(run["data"]).expanduser().resolve() == Path(problems.data).expanduser().resolve()
+    return same_file and (run["task"], run["split"], run["data_config"]) == (
+        problems.task,
+        problems.split,
+        problems.data_config,
+    )

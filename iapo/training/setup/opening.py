@@ -13,10 +13,12 @@ from iapo.rollout.ends import eos_ids_of
 from iapo.styles import CompletionStyle
 from iapo.tasks import Row
 from iapo.tasks.stream import digest_of
+from iapo.training.checkpoints.checkpoint import checkpoints
 from iapo.training.checkpoints.reproducibility import tokenizer_digest
 from iapo.training.components import check_answer_is_read, warn_of_nothing_measured
 from iapo.training.configuration.run_config import RunConfig
 from iapo.training.configuration.settings import RunSettings
+from iapo.training.configuration.trained_problems import warn_of_trained
 from iapo.training.diagnosis import Diagnosis
 from iapo.training.distributed.divided import divided
 from iapo.training.distributed.parallel import Sharding
@@ -74,6 +76,9 @@ def open_run(
     warn_of_nothing_measured(choices.estimator, choices.assigner)
     check_answer_is_read(settings.answer, choices.estimator, choices.assigner)
     problems = RunProblems.read(config)
+    if processes.first and not settings.resume:
+        held_out = problems.all.select(problems.held_out).rows
+        warn_of_trained(config.policy.model, config.problems, held_out, "eval_problems")
     tokenizer = config.policy.tokenizer()
     resolved = {**config.resolved, **_found(problems, tokenizer, processes, sharding)}
     kept = kept_style(folder, resolved) if settings.resume else None
@@ -105,7 +110,12 @@ def open_run(
 
 
 def _check_free(folder: Path, settings: RunSettings) -> None:
-    """Raise ``FileExistsError`` if a new run would take what lies there for its own: an evaluation, say."""
+    """Raise ``FileExistsError`` if a new run would take what lies there for its own (an evaluation), or its place."""
+    if settings.resume and (folder / REPORT).exists() and not checkpoints(folder):
+        raise FileExistsError(
+            f"output: {settings.output} holds a finished run whose checkpoints are gone, so that nothing can go on, "
+            "and a new run would take the place of its metrics and report; put one back, or name another folder"
+        )
     names = ("config.json", "checkpoint-*", "evaluation-*.json")
     if not settings.resume and any(True for name in names for _ in folder.glob(name)):
         state = "a finished run" if (folder / REPORT).exists() else "a run"

@@ -118,3 +118,14 @@ def test_first_completions_change_nothing_of_a_run(tmp_path, monkeypatch):
     )
     timed = lambda row: {name: value for name, value in row.items() if "time" not in name}  # noqa: E731
     assert list(map(timed, one)) == list(map(timed, other))
+
+
+def test_a_finished_run_without_checkpoints_is_not_begun_anew(tmp_path, capsys):
+    """It was trained from the first update on, and lost metrics and report."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "report.md").write_text("# Report\n")
+    (folder / "metrics.jsonl").write_text('{"step": 1}\n')
+    assert main(["train", "--output", str(folder), "--resume", *SMALL]) == 1
+    assert "holds a finished run whose checkpoints are gone" in capsys.readouterr().err
+    assert (folder / "metrics.jsonl").read_text() == '{"step": 1}\n'
