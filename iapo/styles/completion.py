@@ -6,6 +6,7 @@ from typing import NamedTuple
 from iapo.styles.boxed import Boxed
 from iapo.styles.combined import FirstThatFits, LastOf
 from iapo.styles.interface import AnswerStyle, Marked, ReasoningStyle
+from iapo.styles.json_field import JsonField
 from iapo.styles.lines import Hashes
 from iapo.styles.phrase import Phrase
 from iapo.styles.steps import Steps
@@ -169,10 +170,10 @@ class CompletionStyle:
 
 
 MARKED_STYLE = CompletionStyle(
-    answer=FirstThatFits((AnswerTags(), Boxed(), LastOf((Hashes(), Phrase(concludes=False)))))
+    answer=FirstThatFits((AnswerTags(), Boxed(), LastOf((Hashes(), Phrase(concludes=False), JsonField()))))
 )
 """Reasoning between ``<think>`` tags, or before the answer where there are none; the answer in ``<answer>`` tags, else
-in the last box, else behind the last ``####`` or phrase such as ``The answer is``."""
+in the last box, else behind the last ``####`` or phrase such as ``The answer is``, or in a field ``"answer"``."""
 
 USUAL_STYLE = replace(MARKED_STYLE, answer=FirstThatFits((MARKED_STYLE.answer, Phrase())))
 """`MARKED_STYLE` and, where nothing marks the answer, what the last line concludes with: ``So the total is 72.`` What

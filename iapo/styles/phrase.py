@@ -9,7 +9,8 @@ from iapo.styles.lines import one_line, rest_of_line, without_stars
 
 _ENGLISH = (
     r"\b(?:(?:the|my)\s+)?(?:(?:final|correct|right)\s+)*answer\b[*_]*"
-    r"(?:\s+(?:to|of|for)\b[^.?!:=\n]{1,60}?|\s*\([^)\n]{1,40}\))?\s*(?:is\b|was\b|would\s+be\b|[:=：])"
+    r"(?:\s+(?:to|of|for)\b[^.?!:=\n]{1,60}?|\s*\([^)\n]{1,40}\))?\s*"
+    r"(?:is\b|was\b|would\s+be\b|equals\b|comes\s+(?:out\s+)?to\b|(?:should|must)\s+be\b(?=[^\w\n]{0,6}\d)|[:=：])"
     r"|^[ \t*_]*(?:(?:final|correct)\s+)*answer[*_]*\s+[—–-]+\s"
     r"|\bthe\s+(?:(?:final|correct|right|best)\s+)+(?:option|choice|result|solution)\s+(?:is\b|[:=：])"
 )
@@ -149,4 +150,6 @@ def _before_stars(text: str, mark: re.Match[str]) -> int:
 def _pattern(phrase: str) -> re.Pattern[str]:
     """A phrase or one of the usual ones, with signs of bold type and colons behind it, where something follows."""
     usual = rf"{re.escape(phrase)}|{_ENGLISH}|{_OTHERS}"
-    return re.compile(rf"(?:{usual})[*_:：]*(?=[\s*]*[^\s*])", re.IGNORECASE | re.MULTILINE)
+    return re.compile(
+        rf"(?:{usual})(?:[*_:：]|\s?\}}|</(?:b|strong|em|i)>)*(?=[\s*]*[^\s*])", re.IGNORECASE | re.MULTILINE
+    )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from iapo.rewards import ExactAnswer, MathAnswer, ThinkAnswerFormat, in_style
 from iapo.rollout import ScriptedSampler, token_pieces
 from iapo.styles import (
+    MARKED_STYLE,
     USUAL_STYLE,
     AnswerTags,
     BeforeAnswer,
@@ -184,6 +185,15 @@ def test_what_is_asked_for_is_read_again(answer, wanted):
         (Phrase(), "The answer to the question is 72.", "72"),
         (Phrase(), "The final answer (in clips) is 72.", "72"),
         (Phrase(), "The answer would be 72.", "72"),
+        (Phrase(), "The answer must be $72.", "$72"),
+        (Phrase(), "The answer is 72, and the answer should be in dollars.", "72, and the answer should be in dollars"),
+        (Phrase(), "The answer should be rounded to 2 digits.", None),
+        (Phrase(), "The final answer comes to 72", "72"),
+        (Phrase(), "The answer equals 72.", "72"),
+        (Phrase(), "<b>Answer:</b> 72", "72"),
+        (Phrase(), r"\textbf{Answer: } 72", "72"),
+        (MARKED_STYLE.answer, 'The answer is 71, no: {"answer": 72}', "72"),
+        (MARKED_STYLE.answer, 'In the form {"answer": 71}: <answer>72</answer>', "72"),
         (Phrase(), "Answer — 72", "72"),
         (Phrase(), "La réponse est 72.", "72"),
         (Phrase(), "La respuesta es 72.", "72"),
