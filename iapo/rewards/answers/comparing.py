@@ -1,6 +1,7 @@
 """Whether an answer says the same as a reference, by their kinds."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from iapo.rewards.answers.expression import Expression
 from iapo.rewards.answers.moment import Clock, Date, Range, Ratio
@@ -100,8 +101,12 @@ def _same_sequence(wanted: Sequence, given: Sequence, formulas: Formulas) -> boo
             return False
         given = Sequence("()", tuple(given.items[names[1].index(name)] for name in names[0]))
         wanted = Sequence("()", wanted.items)
-    elif names[0] or names[1]:
-        wanted, given = Sequence("()", wanted.items), Sequence("()", given.items)
+    elif (named := names[0] or names[1]) and (not _numbered(named) or wanted.ordered or given.ordered):
+        wanted, given = (
+            Sequence("()", _by_name(each.items, its)) for each, its in zip((wanted, given), names, strict=True)
+        )
+    elif wanted.labels and set(wanted.labels) == set(given.labels):
+        given = Sequence("()", tuple(given.items[given.labels.index(label)] for label in wanted.labels))
     if wanted.brackets.strip() and given.brackets.strip() and not _brackets_agree(wanted, given):
         return False
     if wanted.ordered or given.ordered or len(wanted.items) > _MOST_UNORDERED:
@@ -131,6 +136,18 @@ def _names(sequence: Sequence) -> list[str]:
     """The names of the items if each has another."""
     names = [item.name for item in sequence.items if isinstance(item, Named)]
     return names if len(set(names)) == len(sequence.items) > 1 else []
+
+
+def _numbered(names: list[str]) -> bool:
+    """Whether names are one letter with numbers, as of the roots ``x_{1}`` and ``x_{2}``."""
+    return len({name.partition("_")[0] for name in names}) == 1
+
+
+def _by_name(items: tuple[Any, ...], names: list[str]) -> tuple[Any, ...]:
+    """The items in the order of their names, if these are single letters: ``y = 1, x = 2`` is the point (2, 1)."""
+    if not names or any(len(name) > 1 for name in names):
+        return items
+    return tuple(item for _, item in sorted(zip(names, items, strict=True), key=lambda pair: pair[0]))
 
 
 def _all(results: Iterable[bool | None]) -> bool | None:

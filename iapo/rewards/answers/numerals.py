@@ -52,7 +52,7 @@ _POWER = r"(?:[eE][+-]?\d+(?!\d)|\s*[*xX]\s*10\^\{\+?-?\d+\})?"
 _SCALE_WORDS = r"(?:\s+(?:" + "|".join(_SCALES) + r")s?\b)*"
 _SHARES = "|".join(part for part in _PARTS if part not in ("half", "quarter"))  # "3 quarters" are coins
 _LITERAL = re.compile(
-    r"(?<![A-Za-z\d.\\^_{}])(?:"
+    r"(?<![A-Za-z\d.\\^_{}])(?<!\^\{-)(?:"
     rf"(?P<whole>\d+)\s*(?:\s|(?=\\))(?:and\s+|&\s*)?(?P<part>\d+\s*/\s*\d+|\\frac\{{\d+\}}\{{\d+\}})(?![\d/])"
     r"|(?P<ended>\d*\.\d*)\\overline\{(?P<repeating>\d{1,50})\}"
     r"|\\frac\{\s*(?P<top>-?\s*[\d.,]+)\s*\}\{\s*(?P<bottom>-?\s*[\d.,]+)\s*\}"

@@ -10,6 +10,7 @@ _LINKS = (
 )
 _KINDS = (
     r"(?:(?:the|my|our|your|this|its|her|his|their|final|correct|right|total|exact|required|overall|best|numerical|only|"
+    r"maximum|minimum|maximal|minimal|largest|smallest|greatest|least|"
     r"possible|real)\s+)*(?:answers?|results?|solutions?|total|sum|values?|amount|number|cost|price|area|volume|perimeter|"
     r"length|distance|probability|average|mean|ratio|count|option|choice|conclusion|winner|output|product|difference|"
     r"quotient|remainder|roots?)(?:\s+(?:of|for|to|in)(?:\s+(?!is\b|are\b)[A-Za-z$']+){1,6}?)?"
@@ -18,6 +19,7 @@ _IS = r"(?:is|are|was|were|equals|will be|would be|should be|must be|comes (?:ou
 _PRONOUN = r"(?:it|this|that|there|they|he|she|these|those|which)"
 _ABOUT = (
     r"(?:approximately|approx\.?|about|around|roughly|exactly|precisely|simply|just|only|equal to|a total of|in total|"
+    r"the\s+(?:point|vector|interval|set|ordered\s+(?:pair|triple))\b|"
     r"=|≈|~|\\sim)"
 )
 _ARROWS = r"\#{2,6}\s*|->\s*|=>\s*|\\(?:Rightarrow|implies|therefore|to|rightarrow)\b\s*|\*\s+(?=[A-Za-z]{2})"
@@ -37,7 +39,12 @@ _PAIRS = tuple(
     )
 )
 _BEHIND = re.compile(r"(?:\s*[.,;:?]|(?<=[A-Za-z]{2})!)+$")
-_REASON = re.compile(r"([^\s,;(]+|[^,;(]*\d[^,;(]*?)(?:(?:\s*[,;(]\s*|\s+)because|\s*[,;(]\s*since)\b.*", re.IGNORECASE)
+_REASON = re.compile(
+    r"([^\s,;(]+|[^,;(]*\d[^,;(]*?)(?:(?:\s*[,;(]\s*|\s+)because|\s*[,;(]\s*since"
+    r"|\s*[,;(]\s*(?:which\s+is\s+)?(?:attained|achieved|reached)\s+(?:at|when|for|if|by)"
+    r"|\s*[,;(]?\s*(?:when\s+)?rounded\s+(?:(?:up|down|off)\s+)?(?:from|to\s+(?:the\s+nearest|\w+\s+(?:decimal|significant))))\b.*",
+    re.IGNORECASE,
+)
 """A number, or one word, and why it is the answer."""
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _MOST_LAYERS = 10

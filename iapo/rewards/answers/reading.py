@@ -15,7 +15,7 @@ from iapo.rewards.answers.sequence import Sequence, is_pair_or_thousands, split_
 from iapo.rewards.answers.words import Choice, Words, read_choice, read_words
 
 _EQUALS = re.compile(r"(?<![\\<>!=])=(?!=)")
-_ARITHMETIC = re.compile(r"[\d\s.,+*/()$€£^{}%-]*|[\d\s.,+*/()$€£^{}%-]*(?:\\frac[\d\s.,+*/()$€£^{}%-]*)+")
+_ARITHMETIC = re.compile(r"[\d\s.,+*/()$€£^{}%!-]*|[\d\s.,+*/()$€£^{}%!-]*(?:\\(?:frac|binom)[\d\s.,+*/()$€£^{}%!-]*)+")
 _SYMBOL = re.compile(r"(?:[A-Za-z]|\\[A-Za-z]+)(?:_\{[^{}]*\})?")
 _NAME = re.compile(
     r"[^\d+*/<>;^]*|(?:[A-Za-z]|\\[A-Za-z]+)(?:_\{[^{}]*\}|\^\{?(?:-1|\*|'+|\\prime|\\circ|[A-Zc])\}?)?(?:\([^()]*\))?"
@@ -31,6 +31,11 @@ _CLAUSE_END = re.compile(r";|,(?!\d)")
 _CALCULATION = re.compile(r"\d\D*[-+*/–x(]\s*[$€£(]?\d")
 _DENIED = re.compile(r"\b(?:not|never|cannot|instead|wrong|incorrect)\b|n't\b", re.IGNORECASE)
 _CONSTANT = re.compile(r"\\(?:pi|sqrt|log|ln|exp|sin|cos|tan)(?![A-Za-z])")
+_LABEL = re.compile(r"(?:the\s+)?([A-Za-z]{2,})\b(?=[^\d\\]*\d)", re.IGNORECASE)
+"""The word in front of a number: ``mean 5``."""
+_NO_SOLUTION = re.compile(
+    r"^(?:[\w\s]*\b(?:has|have|is|are)\s+)?no\s+(?:real\s+)?solutions?(?:\s+exists?)?$", re.IGNORECASE
+)
 _DEEPEST = 3
 
 
@@ -96,7 +101,7 @@ def _read(text: str, depth: int) -> list[Answer]:
     if not found:
         if is_formula(text) and split_sequence(text) is None:
             return [read_expression(text)]
-        return [read_words(text), *_calculated(text)]
+        return [read_words(text), *_calculated(text), *_nothing(text)]
     return found
 
 
@@ -110,7 +115,10 @@ def _sequence(text: str, depth: int) -> Sequence | None:
     items = [_read(undressed(part), depth + 1)[:1] for part in parts]
     if any(not item or isinstance(item[0], Words) for item in items) and brackets in ("", " "):
         return None
-    return Sequence(brackets, tuple(item[0] for item in items if item)) if all(items) else None
+    labels = [found[1].lower() for part in parts if (found := _LABEL.match(part))]
+    if len(set(labels)) != len(items) or len(labels) != len(items):
+        labels = []
+    return Sequence(brackets, tuple(item[0] for item in items if item), tuple(labels)) if all(items) else None
 
 
 def _about(text: str, depth: int) -> list[Answer]:
@@ -163,6 +171,11 @@ def _calculated(text: str) -> list[Quantity]:
         return []
     value = read_quantity(sides[-1].strip()) if sides else None
     return [value] if isinstance(value, Quantity) else []
+
+
+def _nothing(text: str) -> list[Sequence]:
+    """The empty set, of a text that says that there is no solution."""
+    return [Sequence("{}", ())] if _NO_SOLUTION.search(text) else []
 
 
 def _side(bounded: Bounded) -> Sequence:

@@ -1,7 +1,7 @@
 r"""Answers of several parts: lists, sets, tuples, intervals, unions and inequalities, taken apart."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 _OPEN, _CLOSED = "([{", ")]}"
@@ -16,6 +16,10 @@ _LESS, _MORE = ("<", "\\leq"), (">", "\\geq")
 _VARIABLE = r"(?:[A-Za-z]|\\[A-Za-z]+)(?:_\{[^{}]*\})?(?:\([^()]*\))?"
 _RELATION = re.compile(r"\s*(<|>|\\leq(?![A-Za-z])|\\geq(?![A-Za-z]))\s*")
 _MEMBER = re.compile(rf"{_VARIABLE}\s*\\in\s*(?=[\[(\\{{])")
+_BUILDER = re.compile(
+    rf"(?:\\?\{{\s*)?{_VARIABLE}\s*(?:\\in\s*\(-\\infty,\s*\\infty\)\s*)?(?:\\mid(?![A-Za-z])|\\vert(?![A-Za-z])|[|:])\s*"
+    r"(?P<rule>(?=.*(?:[<>]|\\[lg]eq)).*?)(?:\\?\})?"
+)
 _MOST_ITEMS = 200
 
 
@@ -27,10 +31,12 @@ class Sequence:
         brackets: around them: ``()``, ``[]``, ``[)``, ``(]`` keep the order, ``{}`` and none do not. A row of numbers
             without any separator has a space here, and keeps its order.
         items: the answers.
+        labels: the word in front of each item, if each has another: ``mean 5, median 4``.
     """
 
     brackets: str
     items: tuple[Any, ...]
+    labels: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def ordered(self) -> bool:
@@ -56,6 +62,8 @@ def split_sequence(text: str) -> tuple[str, list[str]] | None:
         (('', ['1 + \\sqrt{2}', '1 - \\sqrt{2}']), ('', ['(0,9)', '(9,36)']), ('()', ['3', '\\infty']))
     """
     text = _MEMBER.sub("", text, count=1) if _MEMBER.match(text) else text
+    if (built := _BUILDER.fullmatch(text)) is not None:
+        text = built["rule"].strip()
     if re.fullmatch(r"\\emptyset|\\?\{\s*\\?\}|(?:the\s+)?(?:empty|null)\s+set", text, re.IGNORECASE):
         return "{}", []
     if re.fullmatch(r"(?:all\s+)?real\s+numbers?", text, re.IGNORECASE):

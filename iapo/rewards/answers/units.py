@@ -90,6 +90,8 @@ _SCALE = re.compile(r"\s*([cf])(?:elsius|entigrade|ahrenheit)?\b", re.IGNORECASE
 _SYMBOL_GOES_ON = re.compile(r"[A-Za-z\d_]|\s*[\^=]")
 """Behind a letter that is then a variable and no unit."""
 _PER = re.compile(r"\s*(?:/|\bper\b|\beach\b(?=\s+\w)|\ban?\b)\s*")
+_TIMES = re.compile(r"\s*\*?\s*(?=[A-Za-zμΩ]+\s*\^\{\s*-\d\s*\})")
+"""Before a unit with a negative power: ``m s^{-2}``."""
 _POWERS = {"sq": 2, "square": 2, "cubic": 3, "cu": 3, "squared": 2, "cubed": 3}
 _NO_NOUN = re.compile(
     r"(?:a|about|after|ago|ahead|all|also|altogether|an|and|apart|approximately|are|as|at|away|back|be|because|been|before|"
@@ -150,8 +152,10 @@ def read_unit(text: str) -> tuple[Unit, str]:
     if first is None:
         return _nouns(text)
     unit, rest = first
-    while (per := _PER.match(rest)) is not None and (next_ := _known(rest[per.end() :])) is not None:
+    while (joint := _PER.match(rest) or _TIMES.match(rest)) and (next_ := _known(rest[joint.end() :])) is not None:
         below, rest = next_
+        if joint.re is _TIMES:
+            below = Unit(1 / below.factor, frozenset((kind, -power) for kind, power in below.dimensions))
         raised = {kind: -power for kind, power in below.dimensions}
         if {kind for kind, _ in unit.dimensions} == set(raised):  # "hours a day" is no plain number
             raised = {f"per {kind}": power for kind, power in raised.items()}

@@ -7,7 +7,10 @@ _CHOICE = re.compile(
     r"(?i:(?:the\s+)?(?:option|choice|answer|letter)\s+)?(?:\((?P<round>[A-Za-z])\)|\[(?P<square>[A-Za-z])\]|(?P<letter>[A-Z])(?=$|[).:])|(?P<low>[a-z])\))"
     r"(?P<rest>[).:]*(?:\s+.*)?)",
 )
-_HEDGED = re.compile(r"\s*[).:]*\s*(?:or|and|nor|,|/|&|not)\b|\s*[).:]*\s*[,/&]")
+_HEDGED = re.compile(
+    r"\s*[).:]*\s*(?:or|and|nor|,|/|&|not)\b|\s*[).:]*\s*[,/&]"
+    r"|\s*\)?\s*(?:is|was)\s+(?:wrong|incorrect|ruled\s+out|not\s+(?:correct|right|the\b.*\banswer))\b"
+)
 _TOKEN = re.compile(r"\w+(?:[-']\w+)*|[^\w\s]")
 _DROPPED = frozenset(".,;:!?\"'()")
 _ARTICLES = frozenset(("a", "an", "the"))
@@ -61,6 +64,7 @@ def read_words(text: str) -> Words:
         (('bob',), ('red', 'blue'), ('uk',))
     """
     text = re.sub(r"\b(?:[A-Za-z]\.)+[A-Za-z]\b\.?", lambda dotted: dotted[0].replace(".", "") + " ", text)
+    text = re.sub(r"_\{(\d+)\}", r"\1", text)
     found = [token.casefold().removesuffix("'s") for token in _TOKEN.findall(text.removeprefix("- "))]
     if len(found) > 1 and found[0] in _ARTICLES and _NOUN.fullmatch(found[1]):  # not "A, C" and "A and C"
         found = found[1:]
