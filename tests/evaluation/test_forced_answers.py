@@ -136,7 +136,7 @@ def test_an_answer_without_end_is_closed_after_its_tokens(embedded_tokenizer):
     [
         (Boxed(), r"\frac{1}{2}}. So \boxed{3}", r"\frac{1}{2}"),
         (Boxed(), r"\frac{1}{2}", r"\frac{1}{2}"),
-        (Boxed(), "} well}", ""),
+        (Boxed(), "} well}", None),
         (Phrase(), "3.14. So it is 4.", "3.14"),
         (Phrase(), "5 p.m. on Monday.", "5 p.m."),
         (Phrase(), "**3**. Ok.", "3"),
