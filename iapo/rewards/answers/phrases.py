@@ -42,10 +42,11 @@ _BEHIND = re.compile(r"(?:\s*[.,;:?]|(?<=[A-Za-z]{2})!)+$")
 _REASON = re.compile(
     r"([^\s,;(]+|[^,;(]*\d[^,;(]*?)(?:(?:\s*[,;(]\s*|\s+)because|\s*[,;(]\s*since"
     r"|\s*[,;(]\s*(?:which\s+is\s+)?(?:attained|achieved|reached)\s+(?:at|when|for|if|by)"
-    r"|\s*[,;(]?\s*(?:when\s+)?rounded\s+(?:(?:up|down|off)\s+)?(?:from|to\s+(?:the\s+nearest|\w+\s+(?:decimal|significant))))\b.*",
+    r"|\s*[,;(]?\s*(?:when\s+)?rounded\s+(?:(?:up|down|off)\s+)?"
+    r"(?:from|to\s+(?:the\s+nearest|\w+\s+(?:decimal|significant))))\b.*",
     re.IGNORECASE,
 )
-"""A number, or one word, and why it is the answer."""
+"""A number, or one word, and why it is the answer, where it is attained, or how it was rounded."""
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _MOST_LAYERS = 10
 

@@ -17,9 +17,10 @@ _VARIABLE = r"(?:[A-Za-z]|\\[A-Za-z]+)(?:_\{[^{}]*\})?(?:\([^()]*\))?"
 _RELATION = re.compile(r"\s*(<|>|\\leq(?![A-Za-z])|\\geq(?![A-Za-z]))\s*")
 _MEMBER = re.compile(rf"{_VARIABLE}\s*\\in\s*(?=[\[(\\{{])")
 _BUILDER = re.compile(
-    rf"(?:\\?\{{\s*)?{_VARIABLE}\s*(?:\\in\s*\(-\\infty,\s*\\infty\)\s*)?(?:\\mid(?![A-Za-z])|\\vert(?![A-Za-z])|[|:])\s*"
-    r"(?P<rule>(?=.*(?:[<>]|\\[lg]eq)).*?)(?:\\?\})?"
+    rf"(?:\\?\{{\s*)?{_VARIABLE}\s*(?:\\in\s*\(-\\infty,\s*\\infty\)\s*)?"
+    r"(?:\\(?:mid|vert)(?![A-Za-z])|[|:])\s*(?P<rule>(?=.*(?:[<>]|\\[lg]eq)).*?)(?:\\?\})?"
 )
+"""A set by its rule: ``\\{x \\mid x > 3\\}``, where the real numbers are read as an interval."""
 _MOST_ITEMS = 200
 
 
