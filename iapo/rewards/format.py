@@ -11,7 +11,7 @@ from iapo.styles import AnswerTags, CompletionStyle, ReasoningTags
 
 @dataclass(frozen=True)
 class ThinkAnswerFormat:
-    """1 if a completion is one ``<think>...</think>`` followed by one ``<answer>...</answer>``, 0 if not.
+    """1 if a completion is one ``<think>...</think>`` and one ``<answer>...</answer>`` with an answer, 0 if not.
 
     Newlines are allowed everywhere; the pattern of the paper's released code allows none inside the reasoning, so that
     long reasoning gets no reward there. Only white space may stand before, between, or after, and ``endings`` at the

@@ -4,7 +4,7 @@ from typing import Any
 
 from math_verify import LatexExtractionConfig, parse
 from math_verify import verify as equal
-from sympy import I
+from sympy import Abs, I
 
 _CLOSE = 1e-6
 """Relative difference of two numbers that count as equal, where one of them is written as a decimal number."""
@@ -53,8 +53,8 @@ def _of_one_size(gold: Any, answer: Any) -> bool:
         return True
     if gold == answer:
         return True
-    one, two = complex(gold.evalf(20)), complex(answer.evalf(20))
-    return abs(one - two) <= _CLOSE * max(abs(one), abs(two))
+    difference, one, two = (Abs(value).evalf(20) for value in (gold - answer, gold, answer))
+    return bool(difference <= _CLOSE * max(one, two))
 
 
 # Loads what the first comparison would load, and stops the worker's start if math-verify is not as it was.

@@ -7,6 +7,8 @@ from iapo.styles.interface import AnswerStyle, Marked
 
 _BEFORE = re.compile(r"(?:\n[ \t]*[-+•][ \t]+|(?:\$\$|\\\[|```\w*)[ \t]*(?=\r?\n)|\s|\*+(?=\s))*")
 """White space, what begins a line of a list, and a line that opens a formula or code: the answer is behind them."""
+_END_OF_TURN = re.compile(r"(?:\s*(?:<\|(?!end_of_box)[^<>|\s]{1,30}\|>|</s>|<eos>|<end_of_turn>))+\s*$")
+"""Special tokens that end a turn, where they were decoded with the text."""
 _HASHES = re.compile(r"####(?!#)\s*(?=\S)")
 _LABEL = re.compile(
     r"[*_]*(?:(?:the|my)\s+)?(?:(?:final|correct)\s+)?answer\b[*_]*(?:\s*(?:is\b|[:=：])[*_]*|[ \t]*$)\s*(?=\S)",
@@ -83,7 +85,10 @@ def rest_of_line(text: str, opening: int, start: int, style: AnswerStyle) -> Mar
     """The answer from the first sign at or behind ``start`` to the end of its line, without stars of bold type."""
     start = _BEFORE.match(text, start).end()  # type: ignore[union-attr]
     end = text.find("\n", start)
-    start, stop = without_stars(text, start, len(text) if end < 0 else end)
+    end = len(text) if end < 0 else end
+    if (turn := _END_OF_TURN.search(text[start:end])) is not None:
+        end = start + turn.start()
+    start, stop = without_stars(text, start, end)
     closed = stop + len(style.closing) if text.startswith(style.closing, stop) else stop
     return Marked(opening, start, stop, closed, style)
 

@@ -20,6 +20,8 @@ _OTHERS = (
     r"[*_]*\s*(?:(?:est|es|é|è|ist|adalah|là|है|هي|هو)(?!\w)|[:=：]|[—–-]+\s)"
     r"|答案[*_]*(?:应该|應該)?(?:[是为為]|\s*[:=：])|答え[*_]*(?:は|\s*[:=：])|정?답[*_]*(?:[은는]|\s*[:=：])"
 )
+_SUPPOSED = re.compile(r"\b(?:if|suppose|assuming)\b[^.?!\n]*$", re.IGNORECASE)
+"""In front of what the answer would be, of another problem than the one that was asked."""
 _HEADING = re.compile(
     r"^[ \t]*(?:#{1,6}[ \t]+)?[*_]{0,3}(?:(?:the|final|correct)[ \t]+)*answer[*_]{0,3}[ \t]*\r?$(?=[\s*]*[^\s*])",
     re.IGNORECASE | re.MULTILINE,
@@ -47,7 +49,9 @@ _EQUAL = re.compile(r"(?<![<>!])=\s*|[≈≃]\s*|:\s+")
 _NUMBER = re.compile(r"[-−+]?[$€£]?[-−+]?\d[\d,.]*")
 _LONGEST = 60
 """Characters of an answer that nothing but its place marks."""
-_BECAUSE = re.compile(r",\s*(?:because|since|as|so|which|where)\b|\bbecause\b|(?<=[\d)\]}$%°*])[.;]\s+[A-Z(]")
+_BECAUSE = re.compile(
+    r",\s*(?:because|since|as|so|which(?!\s+(?:makes|gives|leaves|totals)\b)|where)\b|\bbecause\b|(?<=[\d)\]}$%°*])[.;]\s+[A-Z(]"
+)
 """Begins reasons and further sentences behind an answer. A period behind letters may be of an abbreviation."""
 _OWN_PERIOD = re.compile(r"(?:[A-Za-z]\.\s?[A-Za-z]|\.\s?)\.$")
 """A period that ends no sentence: of an abbreviation (``p.m.``), or one of several."""
@@ -88,7 +92,7 @@ class Phrase(AnswerStyle):
 
     def find(self, text: str) -> Marked | None:
         """The rest of the line behind the last phrase that anything follows, without what is said behind the answer."""
-        marks = list(_pattern(self.opening.strip()).finditer(text))
+        marks = [mark for mark in _pattern(self.opening.strip()).finditer(text) if not _is_supposed(text, mark)]
         if marks:
             return self._marked(text, _before_stars(text, marks[-1]), marks[-1].end())
         if headings := list(_HEADING.finditer(text)):
@@ -138,6 +142,12 @@ class Phrase(AnswerStyle):
         start, stop = without_stars(text, found.start, found.start + len(answer))
         closed = text.startswith(self.closing, stop)
         return found._replace(start=start, stop=stop, closing=stop + len(self.closing) if closed else stop)
+
+
+def _is_supposed(text: str, mark: re.Match[str]) -> bool:
+    """Whether a phrase is about another case: ``If both were sold, the answer would be 200``."""
+    before = text[text.rfind("\n", 0, mark.start()) + 1 : mark.start()]
+    return "would" in mark[0] and _SUPPOSED.search(before) is not None
 
 
 def _before_stars(text: str, mark: re.Match[str]) -> int:

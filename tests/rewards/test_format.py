@@ -1,6 +1,6 @@
 """Completions in the format and out of it."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from iapo.rewards import ThinkAnswerFormat
@@ -20,14 +20,17 @@ def test_format_needs_every_tag(reasoning, gap):
     assert reward(["q"] * 8, broken, [[1]] * 8) == [0.0] * 8
 
 
+@example([*TAGS])
+@example([*TAGS[:3], "a", TAGS[3]])
 @given(st.lists(st.sampled_from([*TAGS, "a", "\n"]), max_size=8))
 def test_format_agrees_with_a_reading_piece_by_piece(pieces):
     kept = [piece for piece in pieces if piece in TAGS]
-    blank = True
+    blank = answered = True
     if kept == list(TAGS):
         outside = (pieces[: pieces.index(TAGS[0])], pieces[pieces.index(TAGS[1]) : pieces.index(TAGS[2])])
         blank = not any("a" in part for part in (*outside, pieces[pieces.index(TAGS[3]) :]))
-    expected = float(kept == list(TAGS) and blank)
+        answered = "a" in pieces[pieces.index(TAGS[2]) : pieces.index(TAGS[3])]
+    expected = float(kept == list(TAGS) and blank and answered)
     assert ThinkAnswerFormat()(["q"], ["".join(pieces)], [[1]]) == [expected]
 
 

@@ -264,7 +264,7 @@ def test_a_lenient_reward_finds_an_answer_that_nothing_marks(maths):
         (["2", "two thirds of 3", "\\sqrt{4}"], "2.0", "3"),
         (["cat", "dog"], "Dog", "cow"),
         ([1, 2, 3], "[1, 2, 3]", "1"),
-        (b"caf\xc3\xa9", "café", "cafe"),
+        (b"caf\xc3\xa9", "café", "tea"),
         (1e-05, "0.00001", "0.0001"),
         (1e16, "10000000000000000", "16"),
         (True, "true", "1"),

@@ -67,6 +67,8 @@ def formulas_of(answer: Answer) -> list[str]:
 
 
 def _same_formulas(wanted: Quantity | Expression, given: Quantity | Expression, formulas: Formulas) -> bool | None:
+    if {_is_angle(wanted), _is_angle(given)} == {"degrees", "radians"}:
+        wanted, given = (_in_radians(each) for each in (wanted, given))
     if not wanted.unit.agrees(given.unit):
         return False
     if wanted.unit and given.unit and wanted.unit.factor != given.unit.factor:
@@ -77,10 +79,26 @@ def _same_formulas(wanted: Quantity | Expression, given: Quantity | Expression, 
     return formulas(wanted.formula, given.formula)
 
 
+def _is_angle(answer: Quantity | Expression) -> str | None:
+    """Whether an answer is in degrees or in radians, whose unit may be left unsaid beside pi."""
+    units = {kind for kind, _ in answer.unit.dimensions}
+    if units == {"radian"} or (not units and "\\pi" in answer.formula):
+        return "radians"
+    return "degrees" if units == {"degree"} else None
+
+
+def _in_radians(answer: Quantity | Expression) -> Expression:
+    if _is_angle(answer) == "radians":
+        return Expression(answer.formula)
+    factor = answer.unit.factor / 180
+    return Expression(rf"({answer.formula}) \cdot \frac{{{factor.numerator}\pi}}{{{factor.denominator}}}")
+
+
 def _same_named(wanted: Answer, given: Answer, formulas: Formulas) -> bool | None:
     if isinstance(wanted, Named) and isinstance(given, Named):
         if len(wanted.name) == 1 == len(given.name) and wanted.name != given.name:
-            return False
+            solved = isinstance(wanted.answer, Expression) and given.name in wanted.answer.formula  # "a = 2b, b = a/2"
+            return formulas(wanted.equation.formula, given.equation.formula) if solved else False
         return same(wanted.answer, given.answer, formulas)
     if isinstance(wanted, Named):
         if isinstance(given, Expression) and "=" in given.formula:
@@ -95,18 +113,15 @@ def _same_named(wanted: Answer, given: Answer, formulas: Formulas) -> bool | Non
 def _same_sequence(wanted: Sequence, given: Sequence, formulas: Formulas) -> bool | None:
     if len(wanted.items) != len(given.items):
         return False
-    names = [_names(sequence) for sequence in (wanted, given)]
-    if names[0] and names[1]:
-        if set(names[0]) != set(names[1]):
+    names = wanted.names or given.names
+    if wanted.names and given.names:
+        if set(wanted.names) == set(given.names):
+            given = Sequence("()", tuple(given.items[given.names.index(name)] for name in wanted.names))
+        elif all(map(_is_symbol, wanted.names + given.names)):
             return False
-        given = Sequence("()", tuple(given.items[names[1].index(name)] for name in names[0]))
         wanted = Sequence("()", wanted.items)
-    elif (named := names[0] or names[1]) and (not _numbered(named) or wanted.ordered or given.ordered):
-        wanted, given = (
-            Sequence("()", _by_name(each.items, its)) for each, its in zip((wanted, given), names, strict=True)
-        )
-    elif wanted.labels and set(wanted.labels) == set(given.labels):
-        given = Sequence("()", tuple(given.items[given.labels.index(label)] for label in wanted.labels))
+    elif names and (not _numbered(names) or wanted.ordered or given.ordered):
+        wanted, given = (Sequence("()", _by_name(each)) for each in (wanted, given))
     if wanted.brackets.strip() and given.brackets.strip() and not _brackets_agree(wanted, given):
         return False
     if wanted.ordered or given.ordered or len(wanted.items) > _MOST_UNORDERED:
@@ -132,22 +147,22 @@ def _brackets_agree(wanted: Sequence, given: Sequence) -> bool:
     return len(wanted.items) != 2 and wanted.ordered == given.ordered
 
 
-def _names(sequence: Sequence) -> list[str]:
-    """The names of the items if each has another."""
-    names = [item.name for item in sequence.items if isinstance(item, Named)]
-    return names if len(set(names)) == len(sequence.items) > 1 else []
+def _is_symbol(name: str) -> bool:
+    """Whether a name is no word, which could have been another: ``x``, ``x_{1}``."""
+    return len(name.partition("_")[0]) == 1
 
 
-def _numbered(names: list[str]) -> bool:
+def _numbered(names: tuple[str, ...]) -> bool:
     """Whether names are one letter with numbers, as of the roots ``x_{1}`` and ``x_{2}``."""
     return len({name.partition("_")[0] for name in names}) == 1
 
 
-def _by_name(items: tuple[Any, ...], names: list[str]) -> tuple[Any, ...]:
+def _by_name(sequence: Sequence) -> tuple[Any, ...]:
     """The items in the order of their names, if these are single letters: ``y = 1, x = 2`` is the point (2, 1)."""
-    if not names or any(len(name) > 1 for name in names):
-        return items
-    return tuple(item for _, item in sorted(zip(names, items, strict=True), key=lambda pair: pair[0]))
+    if not sequence.names or any(len(name) > 1 for name in sequence.names):
+        return sequence.items
+    named = sorted(zip(sequence.names, sequence.items, strict=True), key=lambda pair: pair[0])
+    return tuple(item for _, item in named)
 
 
 def _all(results: Iterable[bool | None]) -> bool | None:

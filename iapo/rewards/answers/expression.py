@@ -26,8 +26,8 @@ _TRAILING_UNIT = re.compile(r"(?<=[\d)}\w])\s+([A-Za-z][A-Za-z\s/^{}\d.]*)$|(?<=
 _UNSPECIFIED = re.compile(
     r"(?:(?:square|sq\.?|cubic|cu\.?)\s+)?units?(?:\s+(?:squared|cubed)|\^\{[23]\})?", re.IGNORECASE
 )
-_COMPOUND = re.compile(r"(?=.*\d)(?:[A-Z][a-z]?(?:_\{)?\d*\}?){2,}")
-"""A chemical formula, or another name of letters and digits."""
+_COMPOUND = re.compile(r"(?=.*\d)(?:[A-Z][a-z]?(?:_\{)?\d*\}?){2,}|0[xX][\dA-Fa-f]+|0[bB][01]+|0[oO][0-7]+")
+"""A chemical formula, another name of letters and digits, or a number in code."""
 _DOTTED = re.compile(r"(?<![A-Za-z])[A-Za-z]\.[A-Za-z](?![A-Za-z])")
 _TRIGONOMETRY = re.compile(r"\b(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _DEGREES = re.compile(r"(-?\d+(?:\.\d+)?)\s*°")

@@ -31,6 +31,12 @@ _CLOCK = re.compile(
 )
 _OCLOCK = re.compile(r"(?P<hour>\w+)\s+o'clock(?:\s*(?P<half>[ap])\.?\s?m\.?)?", re.IGNORECASE)
 _NOON = {"noon": (12, 0, 0, "p"), "midday": (12, 0, 0, "p"), "midnight": (12, 0, 0, "a")}
+_AT = re.compile(
+    r"(?:(?!.*\b(?:not|never|before|after|until)\b)[A-Za-z' ]+\s)?at\s+"
+    r"(?=\d{1,2}\s*(?:[:.]\s*\d\d|[ap]\.?\s?m\b|o'clock)|noon|midnight)",
+    re.IGNORECASE,
+)
+"""A sentence in front of the time that it tells: ``They arrive at 3:30 PM``."""
 _RATIO = re.compile(r"(\d+(?:\.\d+)?(?:\s*:\s*\d+(?:\.\d+)?)+)|(\d+(?:\.\d+)?(?:\s+to\s+\d+(?:\.\d+)?)+)")
 _RANGE = re.compile(
     r"(?:from\s+)?(?P<low>\$?\d+(?:[,.]\d+)*)(?:-|\s+to\s+)(?P<high>\$?\d+(?:[,.]\d+)*(?:-\d+)*)\s*(?P<unit>%|[A-Za-z]{3,}(?:\s[A-Za-z]+)*)?"
@@ -125,6 +131,7 @@ def read_moments(text: str) -> list[Moment]:
         if (found := pattern.fullmatch(text)) is not None and (date := _date(found.groupdict())) is not None:
             return [date]
     moments: list[Moment] = []
+    text = _AT.sub("", text, count=1) if _AT.match(text) else text
     if (clock := _clock(text)) is not None:
         moments.append(clock)
     if _RATIO.fullmatch(text) is not None:

@@ -15,9 +15,11 @@ _SYMBOLS = str.maketrans(
         **dict.fromkeys("≃≅", "≈"),
         **dict.fromkeys("∘º", "°"),
         **dict.fromkeys("“”„″", '"'),
-        **dict.fromkeys("’‘‛`´", "'"),
+        **dict.fromkeys("’‘‛`´′", "'"),
         "÷": "/",
         "√": "\\sqrt ",
+        "∛": "\\sqrt[3] ",
+        "∜": "\\sqrt[4] ",
         "∞": "\\infty ",
         "∅": "\\emptyset ",
         "π": "\\pi ",
@@ -41,7 +43,9 @@ _INLINE_MATH = (
     re.compile(r"\\\[(.+?)\\\]"),
 )
 _SPACES = re.compile(r"(\\\\)|\\!|\\[,;: ]|\\(?:quad|qquad|enspace|thinspace|medspace)(?![A-Za-z])|~")
-_COLUMNS = re.compile(r"(=[^=,;]*?)\s*\\q?quad\s*(?=[A-Za-z]\s*=)")
+_COLUMNS = re.compile(r"(=[^=,;]*?)\s*\\q?quad\s*(?=[A-Za-z]\s*=)|(=\s*[-+]?[\d.]+)\s+(?=[A-Za-z]\s*=)")
+"""Between two equations without a separator, as of two columns or two lines."""
+_SYSTEM = re.compile(r"\\begin\{(cases|aligned|gathered)\}([^&]*?)(?:\\\\\s*)?\\end\{\1\}")
 _FONT = re.compile(
     r"\\(?:text|textbf|textit|textrm|textnormal|textsf|texttt|mathrm|mathbf|mathit|mathsf|boldsymbol|bm|mbox|hbox|emph|"
     r"underline|(?:(?:text)?color|colorbox)\s*\{[^{}]*\})\s*(?=\{)"
@@ -68,7 +72,10 @@ _REWRITTEN = tuple(
         (r"\\div(?![A-Za-z])", "/"),
         (r"\\(?:approx|simeq|cong)(?![A-Za-z])", "≈"),
         (r"==+", "="),
+        (r"(?<![#\w])#(?=\d)", ""),
         (r"(?<![\d.])(\d*\.\d{0,12}?)(\d{1,12}?)\2{1,40}\s*(?:\.{3,}|…|\\[lc]?dots(?![A-Za-z]))", r"\1\\overline{\2}"),
+        (r"(?<![\w.)])(0?\.\d{0,12})\((\d{1,12})\)", r"\1\\overline{\2}"),
+        (r"(\.\d{0,12})\\dot\s*\{?(\d)\}?(?:(\d{0,12})\\dot\s*\{?(\d)\}?)?", r"\1\\overline{\2\3\4}"),
         (r"\\(?:le|leq|leqslant|leqq)(?![A-Za-z])|<=", r"\\leq "),
         (r"\\(?:ge|geq|geqslant|geqq)(?![A-Za-z])|>=", r"\\geq "),
         (r"\\(?:ne|neq)(?![A-Za-z])|!=|<>", r"\\neq "),
@@ -76,6 +83,9 @@ _REWRITTEN = tuple(
         (r"\\gt(?![A-Za-z])", ">"),
         (r"\\(?:varnothing|O(?![A-Za-z]))", r"\\emptyset "),
         (r"\s*(?:\^\s*(?:\\circ|\{\s*\\circ\s*\}|°)|\\degree(?![A-Za-z]))", "°"),
+        (r"°\s*(\d+)\s*'\s*(\d+(?:\.\d+)?)\s*(?:''|\")", r"° \1 arcmin \2 arcsec"),
+        (r"°\s*(\d+(?:\.\d+)?)\s*'(?!')", r"° \1 arcmin"),
+        (r"(?<![\w.])(\d+)\s*'\s*(\d+(?:\.\d+)?)\s*(?:''|\")", r"\1 ft \2 in"),
         (r"(?<=\d)_(?=\d{3}(?!\d))", ","),
         (r"\\pounds(?![A-Za-z])", "£"),
         (r"\\euro(?![A-Za-z])", "€"),
@@ -85,6 +95,7 @@ _LINE_END = re.compile(r"[\s\\]+$")
 _COMMAND = re.compile(r"\\frac(?![A-Za-z])|\\binom(?![A-Za-z])|\\sqrt(?![A-Za-z])(?:\s*\[[^\[\]]*\])?|[\^_]")
 _TOKEN = re.compile(r"\\[A-Za-z]+|[^\s{}]")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_ROWS = re.compile(r"\[\s*(\[[^\[\]]*\](?:\s*,\s*\[[^\[\]]*\])+)\s*\]")
 _MOST_COMMANDS = 100
 
 
@@ -101,12 +112,13 @@ def plain(text: str) -> str:
     text = without_markup(text)
     for pattern in _INLINE_MATH:
         text = pattern.sub(r" \1 ", text)
-    text = _COLUMNS.sub(r"\1, ", text)
+    text = _SYSTEM.sub(lambda system: re.sub(r"\s*,?\s*\\\\", ", ", system[2]), text)
+    text = _COLUMNS.sub(lambda equation: f"{equation[1] or equation[2]}, ", text)
     text = _SPACES.sub(lambda found: found[1] or ("" if found[0] == "\\!" else " "), text.translate(_SYMBOLS))
     text = regrouped(_FONT, text, " ", " ")
     for pattern, replacement in _REWRITTEN:
         text = pattern.sub(replacement, text)
-    return " ".join(_LINE_END.sub("", _braced(text)).split())
+    return _matrix(" ".join(_LINE_END.sub("", _braced(text)).split()))
 
 
 def group_end(text: str, start: int, pair: str = "{}") -> int | None:
@@ -136,6 +148,17 @@ def regrouped(command: re.Pattern[str], text: str, opening: str, closing: str) -
         if end is not None:
             text = text[: found.start()] + opening + text[found.end() + 1 : end - 1] + closing + text[end:]
     return text
+
+
+def _matrix(text: str) -> str:
+    """The text as a matrix in LaTeX if it is a list of lists of one length."""
+    if (nested := _ROWS.fullmatch(text)) is None:
+        return text
+    rows = [row.split(",") for row in re.findall(r"\[([^\[\]]*)\]", nested[1])]
+    if len({len(row) for row in rows}) > 1:
+        return text
+    lines = r" \\ ".join(" & ".join(map(str.strip, row)) for row in rows)
+    return rf"\begin{{pmatrix}} {lines} \end{{pmatrix}}"
 
 
 def _braced(text: str) -> str:

@@ -43,6 +43,8 @@ _PARTS = {
     "hundredth": 100,
     "thousandth": 1000,
 }
+_ORDINALS = {"first": "one", "second": "two", "third": "three", "fifth": "five", "eighth": "eight"}
+_ORDINALS |= {"ninth": "nine", "twelfth": "twelve"}
 _SUFFIXES = {"k": 10**3, "K": 10**3, "M": 10**6, "mn": 10**6, "B": 10**9, "bn": 10**9}
 _LARGEST_EXPONENT = 400
 
@@ -102,6 +104,20 @@ def find_numbers(text: str) -> list[Number]:
         if value is not None and all(match.end() <= n.start or n.end <= match.start() for n in found):
             found.append(Number(value, 0, match.start(), match.end()))
     return sorted(found, key=lambda number: number.start)
+
+
+def ordinal_value(words: str) -> Fraction | None:
+    """The number of a place in order; ``None`` if the words are none.
+
+    Example:
+        >>> [str(ordinal_value(w)) for w in ("the third", "Twenty-first", "hundredth", "a third", "month")]
+        ['3', '21', '100', 'None', 'None']
+    """
+    *before, last = re.split(r"(?<=[\s-])", words.lower().removeprefix("the ").strip())
+    if before and before[0].strip() in ("a", "an"):
+        return None
+    cardinal = _ORDINALS.get(last) or re.sub("ieth$", "y", last).removesuffix("th")
+    return None if cardinal == last else words_value("".join(before) + cardinal)
 
 
 def words_value(words: str) -> Fraction | None:

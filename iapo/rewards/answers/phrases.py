@@ -8,14 +8,19 @@ _LINKS = (
     r"(?:(?:so|thus|hence|therefore|then|finally|ok|okay|well|in conclusion|to conclude|i\.e\.|that is|we get|we have|"
     r"we find|this gives|which gives)\b(?:\s*[,:])?\s*)"
 )
+_IS = r"(?:is|are|was|were|equals|will be|would be|should be|must be|comes (?:out )?to|turns out to be)"
+_NO_OTHER = (
+    r"(?![^,;]*\d[^,;]*(?:[,;]|\band\b)\s*(?:the\s+)?[A-Za-z]{3,}(?:\s+[A-Za-z']+){0,3}?\s*"
+    rf"(?:[:=]|\b{_IS}\b)\s*[-$\\\d])"
+)
+"""What is measured is the name of one of several answers where another follows: ``mean = 4, median = 5``."""
 _KINDS = (
     r"(?:(?:the|my|our|your|this|its|her|his|their|final|correct|right|total|exact|required|overall|best|numerical|only|"
     r"maximum|minimum|maximal|minimal|largest|smallest|greatest|least|"
-    r"possible|real)\s+)*(?:answers?|results?|solutions?|total|sum|values?|amount|number|cost|price|area|volume|perimeter|"
-    r"length|distance|probability|average|mean|ratio|count|option|choice|conclusion|winner|output|product|difference|"
-    r"quotient|remainder|roots?)(?:\s+(?:of|for|to|in)(?:\s+(?!is\b|are\b)[A-Za-z$']+){1,6}?)?"
+    r"possible|real)\s+)*(?:answers?|results?|solutions?|values?|number|option|choice|conclusion|winner|output|roots?|"
+    rf"{_NO_OTHER}(?:total|sum|amount|cost|price|area|volume|perimeter|length|distance|probability|average|mean|ratio|count|"
+    r"product|difference|quotient|remainder))(?:\s+(?:of|for|to|in)(?:\s+(?!is\b|are\b)[A-Za-z$']+){1,6}?)?"
 )
-_IS = r"(?:is|are|was|were|equals|will be|would be|should be|must be|comes (?:out )?to|turns out to be)"
 _PRONOUN = r"(?:it|this|that|there|they|he|she|these|those|which)"
 _ABOUT = (
     r"(?:approximately|approx\.?|about|around|roughly|exactly|precisely|simply|just|only|equal to|a total of|in total|"
@@ -24,8 +29,10 @@ _ABOUT = (
 )
 _ARROWS = r"\#{2,6}\s*|->\s*|=>\s*|\\(?:Rightarrow|implies|therefore|to|rightarrow)\b\s*|\*\s+(?=[A-Za-z]{2})"
 _LEAD = re.compile(
-    rf"(?:{_LINKS})*(?:{_KINDS}\s*(?:[:=≈]+|\b{_IS}\b\s*:?)|(?:[A-Za-z]|\\[a-z]+)\s+(?:is|equals)\b"
-    rf"|{_PRONOUN}(?:'s|\s+{_IS})\b\s*:?)\s*(?:{_ABOUT}\s*)*",
+    rf"(?:{_LINKS})*(?:{_KINDS}\s*(?:[:=≈]+|\b{_IS}\b\s*:?)|(?:[A-Za-z]|\\[a-z]+)\s+(?:is(?!\s+(?:the\s+)?(?:correct|right)\b)|equals)\b"
+    rf"|{_PRONOUN}(?:'s|\s+{_IS})\b\s*:?"
+    r"|.*,\s*(?:which|that)\s+(?:makes|gives|leaves|totals)(?=\s+(?:a\s+total\s+of\s+)?[-$\d])"
+    r"|[^,;=]*\brounds?\s+(?:(?:up|down|off)\s+)?to(?=\s+[-$\d]))\s*(?:{_ABOUT}\s*)*",
     re.IGNORECASE,
 )
 _LEADING = re.compile(rf"(?:{_LINKS}|{_ABOUT}\s*(?=\S)|{_ARROWS})+", re.IGNORECASE)
@@ -40,13 +47,15 @@ _PAIRS = tuple(
 )
 _BEHIND = re.compile(r"(?:\s*[.,;:?]|(?<=[A-Za-z]{2})!)+$")
 _REASON = re.compile(
-    r"([^\s,;(]+|[^,;(]*\d[^,;(]*?)(?:(?:\s*[,;(]\s*|\s+)because|\s*[,;(]\s*since"
+    r"([^\s,;(]+|(?=[^,;(]*\d)[^,;(]+?)(?:(?:\s*[,;(]\s*|\s+)because|\s*[,;(]\s*(?:since|not)"
     r"|\s*[,;(]\s*(?:which\s+is\s+)?(?:attained|achieved|reached)\s+(?:at|when|for|if|by)"
     r"|\s*[,;(]?\s*(?:when\s+)?rounded\s+(?:(?:up|down|off)\s+)?"
     r"(?:from|to\s+(?:the\s+nearest|\w+\s+(?:decimal|significant))))\b.*",
     re.IGNORECASE,
 )
-"""A number, or one word, and why it is the answer, where it is attained, or how it was rounded."""
+"""A number, or one word, and why it is the answer, what is not, where it is attained, or how it was rounded."""
+_ASIDE = re.compile(r"([^.]*[^.\s])\.\s*\([A-Z][^()]*\)")
+"""A sentence in brackets behind the answer's own."""
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _MOST_LAYERS = 10
 
@@ -64,8 +73,9 @@ def undressed(text: str) -> str:
     for _ in range(_MOST_LAYERS):
         before = text
         text = _BEHIND.sub("", text.strip())
-        if (found := _REASON.fullmatch(text)) is not None:
-            text = found[1]
+        for remark in (_REASON, _ASIDE):
+            if (found := remark.fullmatch(text)) is not None:
+                text = found[1]
         for pair in _PAIRS:
             if (found := pair.fullmatch(text)) is not None:
                 text = found[1]

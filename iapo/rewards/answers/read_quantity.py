@@ -18,7 +18,7 @@ _NEVER = (
     r"but|besides|anything|other|upwards|negative|nearly|almost|close|barely|hardly|nowhere|between|minus|plus|divided|"
     r"multiplied|sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt|pi|mod|modulo|gcd|lcm|root|infinity|infinite|undefined|nan|"
     r"false|true|unknown|impossible|wrong|incorrect|opposite|reciprocal|inverse|factorial|power|base|approaching|shy|"
-    r"twice|double|triple|thrice|quadruple|half"
+    r"twice|double|triple|thrice|quadruple|half|nicht|kein\w*|pas|jamais|nunca|não|не|нет"
 )
 """Words around a number that make it another number, or none."""
 
@@ -31,10 +31,10 @@ _NEVER_BEFORE = (
 _SYMBOL = r"(?<![A-Za-z'])(?![aAiIsS]\b)[A-Za-z](?![A-Za-z'])"
 _LONE_SYMBOL = r"^\s*/\s*[A-Za-z](?![A-Za-z])|^\s*[ai]\s*$"
 """Behind a number, what would be an article or a pronoun in a sentence: ``1/a``, ``2 i``."""
-_HARMFUL = re.compile(rf"\b(?:{_NEVER}|ish)\b|{_SYMBOL}|{_LONE_SYMBOL}|[^A-Za-z\s,.;:'\"()?/-]", re.IGNORECASE)
-_HARMFUL_BEFORE = re.compile(
-    rf"\b(?:{_NEVER_BEFORE})\b|{_SYMBOL}|-\s*\(|\b(?:and|as)\s*$|[^A-Za-z\s,.;:'\"()?/-]", re.IGNORECASE
-)
+_STRANGE = r"[^\w\s,.;:'\"()?/-]|[\d_\u0370-\u03ff不非没無无]"
+"""Signs, Greek letters, which are symbols, and the characters that deny; letters of any other script are words."""
+_HARMFUL = re.compile(rf"\b(?:{_NEVER}|ish)\b|{_SYMBOL}|{_LONE_SYMBOL}|{_STRANGE}", re.IGNORECASE)
+_HARMFUL_BEFORE = re.compile(rf"\b(?:{_NEVER_BEFORE})\b|{_SYMBOL}|-\s*\(|\b(?:and|as)\s*$|{_STRANGE}", re.IGNORECASE)
 _AT_LEAST = r"(?:no|not)\s+(?:less|fewer)\s+than|(?:greater|more)\s+than\s+or\s+equal\s+to"
 _AT_MOST = r"(?:no|not)\s+(?:more|greater)\s+than|(?:less|fewer)\s+than\s+or\s+equal\s+to"
 _BOUNDS = (
@@ -69,9 +69,20 @@ _POWER = re.compile(r"\s*(squared|cubed)\b", re.IGNORECASE)
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b")
 _PERCENT = re.compile(r"\s*(?:%|\bper\s?cent\b|\bpct\b)", re.IGNORECASE)
 _BASE = re.compile(r"\s*_\{\s*(\d+)\s*\}")
-_SAID_BASE = re.compile(r"\s*,?\s*\(?\s*(?:in\s+)?\bbase[\s-]+(\w+)\s*\)?", re.IGNORECASE)
+_SAID_BASE = re.compile(
+    r"\s*,?\s*\(?\s*(?:in\s+)?\bbase[\s-]+(?P<said>\w+)\s*\)?|_\{\s*(?P<written>[a-z]+)\s*\}", re.IGNORECASE
+)
+_AND_A_PART = re.compile(r"\b([a-z]+|\d+)\s+([a-z]+)\s+and\s+(?:an?|one)[\s-]+(half|quarter)$", re.IGNORECASE)
+"""``an hour and a half``."""
 _BELOW_ZERO = re.compile(r"\bbelow\s+(?:zero\b|0(?![\d.,])|freezing\b|sea\s+level\b)", re.IGNORECASE)
 _OPEN_SIGN = re.compile(r"\b(?:loss|los[te]|debt|deficit|decreased?|drop(?:ped)?|fell|declined?|owes?)\b", re.I)
+_WHEN = re.compile(
+    r"(?:in|after|for|over|within|during|with|at|every)\s+(?:the\s+)?(?:(?:first|last|next|all)\s+)?", re.IGNORECASE
+)
+_CLAUSE = re.compile(
+    r"(?:\s+[A-Za-z]+){1,2},?(?:\s+(?!and\b|or\b|plus\b|minus\b|times\b|to\b)[A-Za-z']+){2,8}\s*\$?", re.IGNORECASE
+)
+"""Between the number of a circumstance and that of an answer: ``In 3 days Tom reads 45 pages``."""
 _JOINED = re.compile(r"(?:\s*,)?(?:\s+and)?\s*$")
 
 
@@ -101,7 +112,8 @@ def read_quantity(text: str) -> Quantity | Bounded | None:
     below = _BELOW_ZERO.search(text)
     if below is not None:
         text = text[: below.start()] + text[below.end() :]
-    text = _SAID_BASE.sub(lambda base: f"_{{{words_value(base[1]) or base[1]}}}", text)
+    text = _SAID_BASE.sub(_base_in_digits, text)
+    text = _AND_A_PART.sub(_mixed, text)
     numbers = find_numbers(text)
     if len(numbers) == 2 and _OUT_OF.fullmatch(text) and numbers[0].value <= numbers[1].value != 0:
         return Quantity(numbers[0].value / numbers[1].value)
@@ -110,6 +122,10 @@ def read_quantity(text: str) -> Quantity | Bounded | None:
         between, behind = text[numbers[0].end : numbers[1].start].strip(), text[numbers[1].end :].lstrip()
         if between == "(" and behind.startswith(")"):  # "9 (nine)"
             text, numbers = text[: numbers[0].end] + behind[1:], numbers[:1]
+    if len(numbers) == 2 and _WHEN.fullmatch(text[: numbers[0].start]):
+        between = text[numbers[0].end : numbers[1].start]
+        if _CLAUSE.fullmatch(between):
+            text, numbers = text[numbers[0].end :], find_numbers(text[numbers[0].end :])
     if len(numbers) == 2 and 0 < numbers[0].value < 1:
         share, whole = numbers
         if re.fullmatch(r"\s*of\s+(?:the\s+)?\$?", text[share.end : whole.start]):
@@ -181,6 +197,17 @@ def _between(before: str, number: Number, after: str) -> Quantity | Bounded | No
     return quantity if relation is None else Bounded(relation, quantity)
 
 
+def _base_in_digits(found: re.Match[str]) -> str:
+    base = found["said"] or found["written"]
+    return f"_{{{words_value(base) or base}}}"
+
+
+def _mixed(found: re.Match[str]) -> str:
+    """``1 1/2 hour``, of an hour and a half; as it is if what stands in front is no number."""
+    whole = 1 if found[1].lower() in ("a", "an") else words_value(found[1]) or found[1]
+    return found[0] if str(whole).isalpha() else f"{whole} 1/{2 if found[3].lower() == 'half' else 4} {found[2]}"
+
+
 def _relation(lead: str, after: str) -> tuple[str | None, str, str]:
     """The bound that the words make of a number, and the other words."""
     for relation, words in _BOUNDS_BEFORE:
@@ -202,5 +229,5 @@ def _unit(currency: str, after: str) -> tuple[bool, Unit, str | None]:
         after = after[ordinal.end() :]
     unit, rest = read_unit(f"{currency.strip(' .')} {after}" if currency else after)
     if not unit.dimensions:
-        return False, unit, None if after[:1].isalpha() else after
+        return False, unit, None if re.match("[A-Za-z]", after) else after
     return False, unit, rest

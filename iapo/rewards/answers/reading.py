@@ -8,6 +8,7 @@ from typing import Any
 from iapo.rewards.answers.expression import Expression, is_formula, read_expression
 from iapo.rewards.answers.moment import Moment, read_moments
 from iapo.rewards.answers.notation import plain
+from iapo.rewards.answers.numerals import ordinal_value
 from iapo.rewards.answers.phrases import undressed
 from iapo.rewards.answers.quantity import Quantity
 from iapo.rewards.answers.read_quantity import Bounded, read_compound, read_quantity
@@ -31,7 +32,10 @@ _CLAUSE_END = re.compile(r";|,(?!\d)")
 _CALCULATION = re.compile(r"\d\D*[-+*/–x(]\s*[$€£(]?\d")
 _DENIED = re.compile(r"\b(?:not|never|cannot|instead|wrong|incorrect)\b|n't\b", re.IGNORECASE)
 _CONSTANT = re.compile(r"\\(?:pi|sqrt|log|ln|exp|sin|cos|tan)(?![A-Za-z])")
-_LABEL = re.compile(r"(?:the\s+)?([A-Za-z]{2,})\b(?=[^\d\\]*\d)", re.IGNORECASE)
+_CALLED = re.compile(
+    r"(?:the\s+)?(?!(?:first|second|third|one|other|another)\b)([A-Za-z]{2,})\b(?=[^\d\\]*\d)|['\"](\w+)['\"]\s*:",
+    re.IGNORECASE,
+)
 """The word in front of a number: ``mean 5``."""
 _NO_SOLUTION = re.compile(
     r"^(?:[\w\s]*\b(?:has|have|is|are)\s+)?no\s+(?:real\s+)?solutions?(?:\s+exists?)?$", re.IGNORECASE
@@ -96,6 +100,8 @@ def _read(text: str, depth: int) -> list[Answer]:
     elif quantity is not None:
         found.append(quantity)
     sequence = _sequence(text, depth)
+    if sequence is None and quantity is None and (place := ordinal_value(text)) is not None:
+        found.append(Quantity(place))
     if sequence is not None:
         found.insert(0 if is_pair_or_thousands(text.strip("()[]{}\\ ")) else len(found), sequence)
     if not found:
@@ -115,10 +121,18 @@ def _sequence(text: str, depth: int) -> Sequence | None:
     items = [_read(undressed(part), depth + 1)[:1] for part in parts]
     if any(not item or isinstance(item[0], Words) for item in items) and brackets in ("", " "):
         return None
-    labels = [found[1].lower() for part in parts if (found := _LABEL.match(part))]
-    if len(set(labels)) != len(items) or len(labels) != len(items):
-        labels = []
-    return Sequence(brackets, tuple(item[0] for item in items if item), tuple(labels)) if all(items) else None
+    if not all(items):
+        return None
+    answers = tuple(item[0] for item in items)
+    names = [_name(part, answer) for part, answer in zip(parts, answers, strict=True)]
+    return Sequence(brackets, answers, tuple(names) if all(names) and len(set(names)) == len(names) > 1 else ())
+
+
+def _name(part: str, answer: Answer) -> str:
+    """What one of several answers is called: the left side of its equation, or the word in front of its number."""
+    if (called := _CALLED.match(part)) is not None:
+        return (called[1] or called[2]).lower()
+    return answer.name if isinstance(answer, Named) else ""
 
 
 def _about(text: str, depth: int) -> list[Answer]:

@@ -21,6 +21,17 @@ _BUILDER = re.compile(
     r"(?:\\(?:mid|vert)(?![A-Za-z])|[|:])\s*(?P<rule>(?=.*(?:[<>]|\\[lg]eq)).*?)(?:\\?\})?"
 )
 """A set by its rule: ``\\{x \\mid x > 3\\}``, where the real numbers are read as an interval."""
+_ABSOLUTE = re.compile(rf"\|\s*{_VARIABLE}\s*\|")
+_WITHOUT = re.compile(
+    rf"(?:{_VARIABLE}\s*\\neq\s*|(?:all\s+)?real\s+numbers?\s+(?:except|but|other\s+than)\s+(?:for\s+)?(?:{_VARIABLE}\s*=\s*)?"
+    r"|\(-\\infty,\s*\\infty\)\s*(?:\\setminus|\\backslash|-)\s*(?=\\?\{))(?P<hole>\\?\{[^,;]+\}|[^,;]+)",
+    re.IGNORECASE,
+)
+"""All real numbers but one."""
+_REMAINDER = re.compile(
+    r"(\d+)(?:R|\s+[Rr]\.?|\s*,?\s+rem\.?|\s*,?\s+(?:with\s+)?(?:a\s+)?remainder(?:\s+(?:of|is))?)\s*(\d+)"
+)
+_AND = re.compile(r"(?<![\w\\])and(?!\w)|\\(?:text\{)?(?:land|wedge)(?![A-Za-z])")
 _MOST_ITEMS = 200
 
 
@@ -32,12 +43,12 @@ class Sequence:
         brackets: around them: ``()``, ``[]``, ``[)``, ``(]`` keep the order, ``{}`` and none do not. A row of numbers
             without any separator has a space here, and keeps its order.
         items: the answers.
-        labels: the word in front of each item, if each has another: ``mean 5, median 4``.
+        names: what each item is called, if each has another name: ``x = 1, y = 2``, ``mean 5, median 4``.
     """
 
     brackets: str
     items: tuple[Any, ...]
-    labels: tuple[str, ...] = field(default=(), compare=False)
+    names: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def ordered(self) -> bool:
@@ -69,6 +80,11 @@ def split_sequence(text: str) -> tuple[str, list[str]] | None:
         return "{}", []
     if re.fullmatch(r"(?:all\s+)?real\s+numbers?", text, re.IGNORECASE):
         return "()", ["-\\infty", "\\infty"]
+    if (divided := _REMAINDER.fullmatch(text)) is not None:
+        return "()", [divided[1], divided[2]]
+    if (without := _WITHOUT.fullmatch(text)) is not None:
+        hole = without["hole"].strip("\\{} ")
+        return "", [f"(-\\infty,{hole})", f"({hole},\\infty)"]
     bracketed = _bracketed(text)
     if bracketed is not None:
         brackets, inner = bracketed
@@ -83,7 +99,7 @@ def split_sequence(text: str) -> tuple[str, list[str]] | None:
         return None
     parts = _parts(text)
     if len(parts) > 1:
-        return "", _both_signs(parts)
+        return _where_both_hold(text, parts) or ("", _both_signs(parts))
     if (interval := _inequality(text)) is not None:
         return interval
     if _ROW.fullmatch(text):
@@ -139,10 +155,37 @@ def _both_signs(parts: list[str]) -> list[str]:
     return both
 
 
+def _where_both_hold(text: str, parts: list[str]) -> tuple[str, list[str]] | None:
+    """The interval of two bounds of one variable: ``x > 2 and x < 5``.
+
+    In a list (``x > 2, x < 5``) only where they meet.
+    """
+    sides = [side for part in parts if (side := _inequality(part)) is not None and len(side[1]) == 2]
+    variables = {
+        tuple(re.findall(rf"(?<![\\A-Za-z]){_VARIABLE}(?![A-Za-z])", re.sub(r"\\\w+", "", part))) for part in parts
+    }
+    if len(parts) != 2 or len(sides) != 2 or len(variables) != 1:
+        return None
+    lower, upper = sorted(sides, key=lambda side: side[1][0] == "-\\infty")
+    low, high = lower[1][0], upper[1][1]
+    if low == "-\\infty" or high == "\\infty":
+        return None
+    if not _AND.search(text):
+        numbers = [re.fullmatch(r"-?\d+(?:\.\d+)?", bound) for bound in (low, high)]
+        if not all(numbers) or float(low) >= float(high) or re.search(r"\bor\b|\\(?:lor|vee|cup)", text):
+            return None
+    return lower[0][0] + upper[0][1], [low, high]
+
+
 def _inequality(text: str) -> tuple[str, list[str]] | None:
     pieces = _RELATION.split(text)
     if len(pieces) == 3:
         left, relation, right = pieces
+        if _ABSOLUTE.fullmatch(left) and right:
+            first, last = ("(", ")") if not relation.startswith("\\") else ("[", "]")
+            if relation in _LESS:
+                return first + last, [f"-({right})", right]
+            return "", [f"(-\\infty,-({right}){last}", f"{first}{right},\\infty)"]
         if re.fullmatch(_VARIABLE, right):
             left, right, relation = right, left, _turned(relation)
         if not re.fullmatch(_VARIABLE, left) or not right:

@@ -56,7 +56,7 @@ _TABLE: dict[str, dict[str, str]] = {
     "yen": {"1": "¥ yen jpy"},
     "rupee": {"1": "₹ rs rupee inr"},
     "yuan": {"1": "yuan rmb cny"},
-    "degree": {"1": "° degree deg"},
+    "degree": {"1": "° degree deg", "1/60": "arcmin arcminute", "1/3600": "arcsec arcsecond"},
     "radian": {"1": "rad radian"},
     "degree Celsius": {"1": "celsius °C"},
     "degree Fahrenheit": {"1": "fahrenheit °F"},
@@ -129,18 +129,21 @@ class Unit:
             return False
         if self.nouns:
             return bool(self.nouns & other.nouns)
-        if self.dimensions == other.dimensions:
+        if self.dimensions == other.dimensions or {self, other} == {_POUND, _POUND_STERLING}:
             return True
         smaller, larger = sorted((self.dimensions, other.dimensions), key=len)
         return len(smaller) == 1 and smaller < larger and smaller <= _MONEY
 
 
 NO_UNIT = Unit()
+_POUND = Unit(_EXACT["pound"][1], frozenset({("mass", 1)}))
+_POUND_STERLING = Unit(dimensions=frozenset({("pound sterling", 1)}))
+_STERLING = re.compile(r"\s*pounds?\s+sterling\b", re.IGNORECASE)
 _MONEY = frozenset((kind, 1) for kind in ("dollar", "euro", "pound sterling", "yen", "rupee", "yuan"))
 
 
 def read_unit(text: str) -> tuple[Unit, str]:
-    """The unit that a text begins with, and the rest of the text.
+    """The unit that a text begins with, and the rest of the text. Pounds alone may also be money (`Unit.agrees`).
 
     Example:
         >>> read_unit("km/h on average")[1], read_unit("clips altogether")[0].nouns
@@ -148,6 +151,8 @@ def read_unit(text: str) -> tuple[Unit, str]:
         >>> read_unit("hours")[0].agrees(read_unit("min")[0]), read_unit("kg")[0].agrees(read_unit("cm")[0])
         (True, False)
     """
+    if (sterling := _STERLING.match(text)) is not None:
+        return _POUND_STERLING, text[sterling.end() :]
     first = _known(text.lstrip())
     if first is None:
         return _nouns(text)

@@ -1,10 +1,12 @@
 """Answers that are words, names, code or the letter of a choice: compared as text, never as algebra."""
 
 import re
-from dataclasses import dataclass
+import unicodedata
+from dataclasses import dataclass, field
 
 _CHOICE = re.compile(
-    r"(?i:(?:the\s+)?(?:option|choice|answer|letter)\s+)?(?:\((?P<round>[A-Za-z])\)|\[(?P<square>[A-Za-z])\]|(?P<letter>[A-Z])(?=$|[).:])|(?P<low>[a-z])\))"
+    r"(?i:(?:the\s+)?(?:option|choice|answer|letter)\s+)?(?:\((?P<round>[A-Za-z])\)|\[(?P<square>[A-Za-z])\]|(?P<letter>[A-Z])(?=$|[).:])|(?P<low>[a-z])\)"
+    r"|(?P<said>[A-Z])(?=\s+is\s+(?:the\s+)?(?:correct|right)(?:\s+(?:answer|option|choice|one))?\.?$))"
     r"(?P<rest>[).:]*(?:\s+.*)?)",
 )
 _HEDGED = re.compile(
@@ -16,8 +18,16 @@ _DROPPED = frozenset(".,;:!?\"'()")
 _ARTICLES = frozenset(("a", "an", "the"))
 _NOUN = re.compile(r"(?!(?:and|or)$)[^\W\d_][\w'-]+")
 _VERDICT = re.compile(r"yes|no|true|false")
-_VERB = re.compile(r"is|are|was|were|has|have|had|does|did|can|will|would|should|could|must")
+_VERB = re.compile(
+    r"is|are|was|were|has|have|had|does|did|can|will|would|should|could|must|"
+    r"cannot|[a-z]{3,}ed|won|wins|wrote|came|comes|ran|runs|made|makes|got|gets|took|ate|drew|built|gave|led|needs|earns|lives"
+)
 _TAKEN_BACK_OF_NO = re.compile(r"but|or|nor|neither|maybe|perhaps|except|yes|true")
+_SHORT: dict[str, tuple[str, ...]] = {
+    day[:3]: (day,) for day in ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+}
+_SHORT |= {"tues": ("tuesday",), "thurs": ("thursday",), "dne": ("does", "not", "exist")}
+_JOINED = re.compile(r"[,;]\s*(?:and\b|&)?|&|\band\b", re.IGNORECASE)
 _TAKEN_BACK = re.compile(r"not|no|never|but|or|nor|neither|maybe|perhaps|except|yes|true|false")
 
 
@@ -34,12 +44,18 @@ class Words:
 
     Args:
         tokens: its words in small letters and the marks between them that matter, in their order.
+        parts: the words of its parts, between commas and each ``and``.
+        unordered: whether the order of the parts does not count, as in ``cats and dogs``.
     """
 
     tokens: tuple[str, ...]
+    parts: tuple[tuple[str, ...], ...] = field(default=(), compare=False)
+    unordered: bool = field(default=False, compare=False)
 
     def equals(self, other: "Words") -> bool:
         """Whether the words are the same in the same order, or begin a sentence: ``Yes, it is``, ``Bob has won``."""
+        if (self.unordered or other.unordered) and sorted(self.parts) == sorted(other.parts):
+            return True
         return self.tokens == other.tokens or _said_in_sentence(self.tokens, other.tokens)
 
 
@@ -53,7 +69,7 @@ def read_choice(text: str) -> Choice | None:
     found = _CHOICE.fullmatch(text)
     if found is None or _HEDGED.match(found["rest"]):
         return None
-    return Choice((found["round"] or found["square"] or found["letter"] or found["low"]).upper())
+    return Choice((found["round"] or found["square"] or found["letter"] or found["low"] or found["said"]).upper())
 
 
 def read_words(text: str) -> Words:
@@ -64,13 +80,18 @@ def read_words(text: str) -> Words:
         (('bob',), ('red', 'blue'), ('uk',))
     """
     text = re.sub(r"\b(?:[A-Za-z]\.)+[A-Za-z]\b\.?", lambda dotted: dotted[0].replace(".", "") + " ", text)
-    text = re.sub(r"_\{(\d+)\}", r"\1", text)
-    found = [token.casefold().removesuffix("'s") for token in _TOKEN.findall(text.removeprefix("- "))]
+    text = re.sub(r"_\{(\d+)\}", r"\1", text).removeprefix("- ")
+    text = re.sub(r"(?<=[A-Za-z])[\u0300-\u036f]+", "", unicodedata.normalize("NFD", text))
+    parts = tuple(_tokens(part) for part in _JOINED.split(text))
+    return Words(_tokens(text), parts, unordered=re.search(r"&|\band\b", text, re.IGNORECASE) is not None)
+
+
+def _tokens(text: str) -> tuple[str, ...]:
+    found = [token.casefold().removesuffix("'s") for token in _TOKEN.findall(text)]
     if len(found) > 1 and found[0] in _ARTICLES and _NOUN.fullmatch(found[1]):  # not "A, C" and "A and C"
         found = found[1:]
-    return Words(
-        tuple(token for token in found if token not in _DROPPED and (len(found) == 1 or token not in ("and", "&")))
-    )
+    kept = tuple(token for token in found if token not in _DROPPED and (len(found) == 1 or token not in ("and", "&")))
+    return _SHORT.get(kept[0], kept) if len(kept) == 1 else kept
 
 
 def _said_in_sentence(wanted: tuple[str, ...], given: tuple[str, ...]) -> bool:
@@ -78,11 +99,12 @@ def _said_in_sentence(wanted: tuple[str, ...], given: tuple[str, ...]) -> bool:
     count = len(wanted)
     if not 0 < count < len(given):
         return False
-    begins, ends = given[:count] == wanted, given[-count:] == wanted and len(given) > count + 1
+    begins, ends = given[:count] == wanted, given[-count:] == wanted
+    is_clause = _VERB.fullmatch(wanted[0]) is not None  # "The limit does not exist."
     rest = given[count:] if begins else given[:-count]
     takes_back = _TAKEN_BACK_OF_NO if wanted in (("no",), ("false",)) else _TAKEN_BACK
     if any(map(takes_back.fullmatch, rest)):
         return False
     if begins:
         return bool(_VERB.fullmatch(rest[0]) or (count == 1 and _VERDICT.fullmatch(wanted[0])))
-    return ends and _VERB.fullmatch(rest[-1]) is not None
+    return ends and (is_clause or (len(rest) > 1 and _VERB.fullmatch(rest[-1]) is not None))
