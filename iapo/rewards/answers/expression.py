@@ -19,6 +19,7 @@ _COMBINATIONS = re.compile(
 _SPELLED = (
     (re.compile(r"(?<![\\A-Za-z])(?:infinity|inf|oo)(?![A-Za-z])", re.IGNORECASE), r"\\infty "),
     (re.compile(r"\{\s*([^{}]+?)\s*\\choose\s*([^{}]+?)\s*\}"), r"\\binom{\1}{\2}"),
+    (re.compile(r"^\s*([^{}]+?)\s*\\choose\s+([^{}]+?)\s*$"), r"\\binom{\1}{\2}"),
     (re.compile(r"\\operatorname\{(\w+)\}"), r"\\\1"),
     (re.compile(r"(?<=\d)\s*\*\s*(?=[A-Za-z])"), ""),
 )
@@ -26,6 +27,13 @@ _TRAILING_UNIT = re.compile(r"(?<=[\d)}\w])\s+([A-Za-z][A-Za-z\s/^{}\d.]*)$|(?<=
 _UNSPECIFIED = re.compile(
     r"(?:(?:square|sq\.?|cubic|cu\.?)\s+)?units?(?:\s+(?:squared|cubed)|\^\{[23]\})?", re.IGNORECASE
 )
+_RELATION = re.compile(
+    r"\\(?:parallel|perp|triangle|angle|forall|exists|neg|lnot|land|lor|wedge|vee|rightarrow|Rightarrow|Leftrightarrow|iff|ce)"
+    r"(?![A-Za-z])|\bmod\b"
+)
+"""What is said of figures, statements and reactions, compared as text."""
+_GRADE = re.compile(r"[A-Z](?:[-+]|\+\+|#)|(?:[A-Z][a-z]?(?:_\{\d+\})?)+\^\{\d*[-+]\}")
+"""A grade (``A-``), a name (``C++``), an ion (``Ca^{2+}``)."""
 _COMPOUND = re.compile(r"(?=.*\d)(?:[A-Z][a-z]?(?:_\{)?\d*\}?){2,}|0[xX][\dA-Fa-f]+|0[bB][01]+|0[oO][0-7]+")
 """A chemical formula, another name of letters and digits, or a number in code."""
 _DOTTED = re.compile(r"(?<![A-Za-z])[A-Za-z]\.[A-Za-z](?![A-Za-z])")
@@ -65,6 +73,8 @@ def is_formula(text: str) -> bool:
     text = _unit_apart(text)[0]
     words = [word for word in _WORD.findall(re.sub(r"\\(?:begin|end)\{\w+\}", "", text)) if word not in _ASCII_WORDS]
     if any(len(word) >= _LONG_WORD for word in words) or _DOTTED.search(text) or _COMPOUND.fullmatch(text):
+        return False
+    if _RELATION.search(text) or _GRADE.fullmatch(text):
         return False
     return not words or _MATHS.search(text) is not None or _PRODUCT.fullmatch(text) is not None
 

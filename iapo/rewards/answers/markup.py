@@ -21,6 +21,7 @@ _LONE = (
 _STRUCK = re.compile(r"<(s|del|strike)>[^<>]*</\1>|(?<![\w~])~~[^~]+~~(?![\w~])", re.IGNORECASE)
 """What was taken back."""
 _BREAKS = re.compile(r"</?(?:br|p|div|center)\s*/?>|<\|(?:begin|end)_of_box\|>|[✅✔☑🎉🎯✨]\ufe0f?", re.IGNORECASE)
+_FENCED = re.compile(r"^\s*```(?:\w+\s)?(.+)```\s*$", re.DOTALL)
 _ENTITY = re.compile(r"&(?:[A-Za-z]{2,8}|#\d{1,6});")
 _MOST_LAYERS = 4
 
@@ -35,6 +36,7 @@ def without_markup(text: str) -> str:
         ('72 apples', '72 apples', '2**3 * y_1')
     """
     text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
+    text = _FENCED.sub(r"\1", text)
     text = _BREAKS.sub(" ", _STRUCK.sub(" ", text)).strip()
     for _ in range(_MOST_LAYERS):
         before = text

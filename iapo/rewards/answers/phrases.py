@@ -25,13 +25,15 @@ _PRONOUN = r"(?:it|this|that|there|they|he|she|these|those|which)"
 _ABOUT = (
     r"(?:approximately|approx\.?|about|around|roughly|exactly|precisely|simply|just|only|equal to|a total of|in total|"
     r"the\s+(?:point|vector|interval|set|ordered\s+(?:pair|triple))\b|"
-    r"=|≈|~|\\sim)"
+    r"(?:the\s+)?odds\s+(?:of|are)|called|known\s+as|=|≈|~|\\sim)"
 )
 _ARROWS = r"\#{2,6}\s*|->\s*|=>\s*|\\(?:Rightarrow|implies|therefore|to|rightarrow)\b\s*|\*\s+(?=[A-Za-z]{2})"
 _LEAD = re.compile(
-    rf"(?:{_LINKS})*(?:{_KINDS}\s*(?:[:=≈]+|\b{_IS}\b\s*:?)|(?:[A-Za-z]|\\[a-z]+)\s+(?:is(?!\s+(?:the\s+)?(?:correct|right)\b)|equals)\b"
+    rf"(?:{_LINKS})*(?:{_KINDS}\s*(?:[:=≈]+|\b{_IS}\b\s*:?)"
+    r"|(?:[A-Za-z]|\\[a-z]+)\s+(?!.*[,;]\s*(?:and\s+)?[A-Z]\s+is\b)(?:is(?!\s+(?:the\s+)?(?:correct|right)\b)|equals)\b"
     rf"|{_PRONOUN}(?:'s|\s+{_IS})\b\s*:?"
     r"|.*,\s*(?:which|that)\s+(?:makes|gives|leaves|totals)(?=\s+(?:a\s+total\s+of\s+)?[-$\d])"
+    r"|.*[;,.]\s*(?:so\s+|thus\s+)?(?:the|my)\s+(?:(?:final|correct|right)\s+)?answer\s+is\b"
     r"|[^,;=]*\brounds?\s+(?:(?:up|down|off)\s+)?to(?=\s+[-$\d]))\s*(?:{_ABOUT}\s*)*",
     re.IGNORECASE,
 )
@@ -47,7 +49,7 @@ _PAIRS = tuple(
 )
 _BEHIND = re.compile(r"(?:\s*[.,;:?]|(?<=[A-Za-z]{2})!)+$")
 _REASON = re.compile(
-    r"([^\s,;(]+|(?=[^,;(]*\d)[^,;(]+?)(?:(?:\s*[,;(]\s*|\s+)because|\s*[,;(]\s*(?:since|not)"
+    r"([^\s,;(]+|(?=[^,;(]*\d)[^,;(]+?)(?:(?:\s*[,;(]\s*|\s+)because|\s*[,;(]\s*(?:since|not|or\s+equivalently)"
     r"|\s*[,;(]\s*(?:which\s+is\s+)?(?:attained|achieved|reached)\s+(?:at|when|for|if|by)"
     r"|\s*[,;(]?\s*(?:when\s+)?rounded\s+(?:(?:up|down|off)\s+)?"
     r"(?:from|to\s+(?:the\s+nearest|\w+\s+(?:decimal|significant))))\b.*",

@@ -19,6 +19,9 @@ class Quantity:
         percent: whether it is given in percent.
         unit: of measure, or what is counted.
         unsigned: whether the words leave the sign open (``a loss of 5``).
+        ordinal: how a place in an order is written: in ``digits`` (``3rd``, which may also mean 3) or in ``words``
+            (``third``, which does not); empty for other numbers.
+        senses: the words that say which way it goes, one of two or of four: ``east``, ``increase``.
     """
 
     value: Fraction
@@ -26,6 +29,8 @@ class Quantity:
     percent: bool = False
     unit: Unit = NO_UNIT
     unsigned: bool = False
+    ordinal: str = ""
+    senses: frozenset[str] = frozenset()
 
     @property
     def formula(self) -> str:
@@ -48,6 +53,10 @@ class Quantity:
         most 1 and thus rather a share. Units are compared if both have one. A decimal number with six digits or more
         behind the point stands for one that does not end.
         """
+        if {self.ordinal, other.ordinal} == {"", "words"} or (
+            self.senses and other.senses and self.senses != other.senses
+        ):
+            return False
         if self.percent != other.percent:
             percentage, share = (self, other) if self.percent else (other, self)
             if share.unit:

@@ -83,6 +83,19 @@ _CLAUSE = re.compile(
     r"(?:\s+[A-Za-z]+){1,2},?(?:\s+(?!and\b|or\b|plus\b|minus\b|times\b|to\b)[A-Za-z']+){2,8}\s*\$?", re.IGNORECASE
 )
 """Between the number of a circumstance and that of an answer: ``In 3 days Tom reads 45 pages``."""
+_SENSES = {
+    **{
+        word: word for word in ("north", "south", "east", "west", "clockwise", "counterclockwise", "upward", "downward")
+    },
+    **dict.fromkeys(("increase", "increases", "increased", "rise", "rises", "rose", "gain", "profit"), "increase"),
+    **dict.fromkeys(
+        ("decrease", "decreases", "decreased", "drop", "drops", "dropped", "fall", "falls", "fell"), "decrease"
+    ),
+    **dict.fromkeys(("loss", "lost", "reduction", "decline", "declined", "discount"), "decrease"),
+}
+_CHANGES_BY = re.compile(
+    r"\b(?:(?:in|de)creas(?:es?|ed)|(?:rises?|rose|falls?|fell|drops?|dropped)|is\s+off)\s+by\s*$", re.I
+)
 _JOINED = re.compile(r"(?:\s*,)?(?:\s+and)?\s*$")
 
 
@@ -137,6 +150,10 @@ def read_quantity(text: str) -> Quantity | Bounded | None:
     if len(numbers) != 1:
         return None
     found = _between(text[: numbers[0].start], numbers[0], text[numbers[0].end :])
+    if isinstance(found, Quantity):
+        found = replace(
+            found, senses=frozenset(_SENSES[word] for word in re.findall("[a-z]+", text.lower()) if word in _SENSES)
+        )
     if found is None or factor == 1:
         return found
     if isinstance(found, Bounded):
@@ -187,13 +204,15 @@ def _between(before: str, number: Number, after: str) -> Quantity | Bounded | No
     relation, lead, after = _relation(lead, after)
     if power := _POWER.match(after):
         value, places, after = value ** (2 if power[1].lower() == "squared" else 3), 0, after[power.end() :]
+    ordinal = "digits" if _ORDINAL.match(after) else ""
+    lead = _CHANGES_BY.sub("", lead)
     percent, unit, rest = _unit(parts["currency"] or "", after)
     if rest is None or _HARMFUL_BEFORE.search(lead) or _HARMFUL.search(rest):
         return None
     if sign.lower().rstrip(".") in ("-", "minus", "negative", "neg"):
         value = -value
     unsigned = not sign and _OPEN_SIGN.search(f"{lead} {rest}") is not None
-    quantity = Quantity(value, places, percent, unit, unsigned)
+    quantity = Quantity(value, places, percent, unit, unsigned, ordinal)
     return quantity if relation is None else Bounded(relation, quantity)
 
 

@@ -29,6 +29,18 @@ _ROUNDED = re.compile(
 """What an exact value is about, behind it: ``, or about 1.41``."""
 _NUMBER = re.compile(r"\d|\\pi(?![A-Za-z])")
 _CLAUSE_END = re.compile(r";|,(?!\d)")
+_NOT_NAMED = re.compile(r"\b(?:no|not|never|neither|nor)\b", re.IGNORECASE)
+_EVALUATED = re.compile(r"\\(?:lim|int|sum|prod)(?![A-Za-z])")
+"""What is set equal to its value: a limit, an integral, a sum, a product."""
+_OPTION = re.compile(r"\(?[A-Za-z][).:]+\s+(?=\S)")
+"""The letter in front of what an option says: ``(D) All of the above``."""
+_IDENTIFIER = re.compile(r"\b(?:version|release)\s+\d|(?<![\d.])\d+(?:\.\d+){2,}(?![\d.])", re.IGNORECASE)
+"""Digits and points that are no number: of versions, of addresses."""
+_PRONOUN = re.compile(
+    r"the\s+(?!number\b|digit\b)(?:[a-z0-9-]+\s+){1,4}one|(?:first|second|third|last|other|left|right)\s+one",
+    re.IGNORECASE,
+)
+"""Something that one stands for: ``the second one``."""
 _CALCULATION = re.compile(r"\d\D*[-+*/–x(]\s*[$€£(]?\d")
 _DENIED = re.compile(r"\b(?:not|never|cannot|instead|wrong|incorrect)\b|n't\b", re.IGNORECASE)
 _CONSTANT = re.compile(r"\\(?:pi|sqrt|log|ln|exp|sin|cos|tan)(?![A-Za-z])")
@@ -37,6 +49,7 @@ _CALLED = re.compile(
     re.IGNORECASE,
 )
 """The word in front of a number: ``mean 5``."""
+_EXPLAINED = re.compile(r"([A-Za-z][^()\d]{2,})\s*\((?!(?:or|and|but|no|yes)\b)([^()]+)\)", re.IGNORECASE)
 _NO_SOLUTION = re.compile(
     r"^(?:[\w\s]*\b(?:has|have|is|are)\s+)?no\s+(?:real\s+)?solutions?(?:\s+exists?)?$", re.IGNORECASE
 )
@@ -85,7 +98,11 @@ def _read(text: str, depth: int) -> list[Answer]:
     if not text:
         return []
     if (choice := read_choice(text)) is not None:
-        return [choice]
+        option = _OPTION.match(text)
+        said = _read(undressed(text[option.end() :]), depth + 1) if option is not None and depth == 0 else []
+        return [choice, *(answer for answer in said if not isinstance(answer, Choice))]
+    if _IDENTIFIER.search(text) or _PRONOUN.fullmatch(text):
+        return [read_words(text)]
     if moments := read_moments(text):
         return list(moments)
     if "≈" in text and split_sequence(text) is None:
@@ -101,13 +118,13 @@ def _read(text: str, depth: int) -> list[Answer]:
         found.append(quantity)
     sequence = _sequence(text, depth)
     if sequence is None and quantity is None and (place := ordinal_value(text)) is not None:
-        found.append(Quantity(place))
+        found.append(Quantity(place, ordinal="words"))
     if sequence is not None:
         found.insert(0 if is_pair_or_thousands(text.strip("()[]{}\\ ")) else len(found), sequence)
     if not found:
         if is_formula(text) and split_sequence(text) is None:
             return [read_expression(text)]
-        return [read_words(text), *_calculated(text), *_nothing(text)]
+        return [read_words(text), *_explained(text), *_calculated(text), *_nothing(text)]
     return found
 
 
@@ -116,8 +133,8 @@ def _sequence(text: str, depth: int) -> Sequence | None:
     if split is None:
         return None
     brackets, parts = split
-    if parts and brackets == "" and not re.search(r"[\d\\]", text):
-        return None  # "x, y" and "cat, dog" are texts
+    if parts and brackets == "" and not any(re.search(r"[\d\\]", part) for part in parts):
+        return None  # "x, y", "p \\land q" and "cat, dog" are texts
     items = [_read(undressed(part), depth + 1)[:1] for part in parts]
     if any(not item or isinstance(item[0], Words) for item in items) and brackets in ("", " "):
         return None
@@ -171,10 +188,16 @@ def _equation(text: str, depth: int) -> list[Answer] | None:
     if split_sequence(text) is not None:
         return None
     first = sides[0]
-    if _NAME.fullmatch(first):
+    if (_NAME.fullmatch(first) and not _NOT_NAMED.search(first)) or _EVALUATED.match(first):
         value = _read(undressed(sides[-1]), depth)
         return [Named(first, answer, read_expression(text)) for answer in value]
     return None
+
+
+def _explained(text: str) -> list[Words]:
+    """The words in front of an explanation in brackets: ``oxidation (loss of electrons)``."""
+    found = _EXPLAINED.fullmatch(text)
+    return [] if found is None or _DENIED.search(found[2]) else [read_words(found[1])]
 
 
 def _calculated(text: str) -> list[Quantity]:

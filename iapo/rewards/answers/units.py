@@ -26,6 +26,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "1": "g gram gm",
         "1000": "kg kilogram kilo",
         "1/1000": "mg milligram",
+        "1/1000000": "μg microgram",
         "1000000": "t ton tonne",
         "45359237/100000": "lb pound",
         "45359237/1600000": "oz ounce",
@@ -33,6 +34,8 @@ _TABLE: dict[str, dict[str, str]] = {
     "time": {
         "1": "s sec second",
         "1/1000": "ms millisecond",
+        "1/1000000": "μs microsecond",
+        "1/1000000000": "ns nanosecond",
         "60": "min minute",
         "3600": "h hr hour",
         "86400": "day d",
@@ -61,17 +64,23 @@ _TABLE: dict[str, dict[str, str]] = {
     "degree Celsius": {"1": "celsius °C"},
     "degree Fahrenheit": {"1": "fahrenheit °F"},
     "temperature": {"1": "kelvin K"},
-    "energy": {"1": "J joule", "1000": "kJ kilojoule"},
+    "energy": {"1": "J joule", "1000": "kJ kilojoule", "1000000": "MJ megajoule"},
     "heat": {"1": "cal calorie", "1000": "kcal kilocalorie"},
     "power": {"1": "W watt", "1000": "kW kilowatt", "1000000": "MW megawatt"},
-    "force": {"1": "N newton"},
+    "force": {"1": "N newton", "1000": "kN kilonewton"},
     "pressure": {"1": "Pa pascal", "1000": "kPa kilopascal"},
-    "voltage": {"1": "V volt"},
+    "voltage": {"1": "V volt", "1000": "kV kilovolt", "1/1000": "mV millivolt"},
     "current": {"1": "A ampere amp", "1/1000": "mA milliampere"},
     "resistance": {"1": "Ω ohm"},
-    "frequency": {"1": "Hz hertz", "1000": "kHz kilohertz", "1000000": "MHz megahertz", "60": "bpm"},
+    "frequency": {
+        "1": "Hz hertz",
+        "1000": "kHz kilohertz",
+        "1000000": "MHz megahertz",
+        "1000000000": "GHz gigahertz",
+        "60": "bpm",
+    },
     "data": {"1": "byte B", "1000": "KB kB kilobyte", "1000000": "MB megabyte", "1000000000": "GB gigabyte"},
-    "amount": {"1": "mol mole"},
+    "amount": {"1": "mol mole", "1/1000": "mmol millimole"},
     "area": {"10000": "ha hectare", "316160658/78125": "acre"},
 }
 _COMPOUND = {"mph": "mile/hour", "kph": "km/hour", "kmh": "km/hour", "kmph": "km/hour", "fps": "foot/second"}
@@ -81,7 +90,7 @@ _EXACT = {
     for size, names in row.items()
     for name in names.split()
 }
-_LONG = {name.lower(): unit for name, unit in _EXACT.items() if len(name) > 1 and name not in ("MW", "mA")}
+_LONG = {name.lower(): unit for name, unit in _EXACT.items() if len(name) > 1 and name not in ("MW", "mA", "MJ", "mV")}
 _TERM = re.compile(
     r"(?:(?P<power>sq(?:uare)?\.?|cubic|cu\.)\s*)?(?P<name>°\s?[CF](?![A-Za-z])|US\$|[$€£¥₹¢°]|[A-Za-zμΩ]+)"
     r"\.?(?:\s*\^\{\s*(?P<raised>-?\d)\s*\}|\s*(?P<said>squared|cubed))?"

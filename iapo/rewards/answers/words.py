@@ -11,22 +11,28 @@ _CHOICE = re.compile(
 )
 _HEDGED = re.compile(
     r"\s*[).:]*\s*(?:or|and|nor|,|/|&|not)\b|\s*[).:]*\s*[,/&]"
-    r"|\s*\)?\s*(?:is|was)\s+(?:wrong|incorrect|ruled\s+out|not\s+(?:correct|right|the\b.*\banswer))\b"
+    r"|:.*[,;]\s*(?:and\s+)?[A-Z]:|\s*\)?\s*(?:is|was)\s+(?:wrong|incorrect|ruled\s+out|not\s+(?:correct|right|the\b.*\banswer))\b"
 )
 _TOKEN = re.compile(r"\w+(?:[-']\w+)*|[^\w\s]")
+_ARROW = re.compile(r"\s*(?:->|→|\\(?:long)?rightarrow(?![A-Za-z])|\\to(?![A-Za-z]))\s*")
 _DROPPED = frozenset(".,;:!?\"'()")
 _ARTICLES = frozenset(("a", "an", "the"))
 _NOUN = re.compile(r"(?!(?:and|or)$)[^\W\d_][\w'-]+")
 _VERDICT = re.compile(r"yes|no|true|false")
 _VERB = re.compile(
     r"is|are|was|were|has|have|had|does|did|can|will|would|should|could|must|"
-    r"cannot|[a-z]{3,}ed|won|wins|wrote|came|comes|ran|runs|made|makes|got|gets|took|ate|drew|built|gave|led|needs|earns|lives"
+    r"cannot|[a-z]{3,}ed|won|wins|wrote|came|comes|ran|runs|made|makes|got|gets|took|ate|drew|built|gave|led|needs|earns|lives|called|named|converges|diverges"
 )
 _TAKEN_BACK_OF_NO = re.compile(r"but|or|nor|neither|maybe|perhaps|except|yes|true")
 _SHORT: dict[str, tuple[str, ...]] = {
     day[:3]: (day,) for day in ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 }
 _SHORT |= {"tues": ("tuesday",), "thurs": ("thursday",), "dne": ("does", "not", "exist")}
+_INFINITELY_MANY = re.compile(
+    r"\b(?:infinitely\s+many|infinite|an\s+infinite\s+number\s+of)\s+solutions?", re.IGNORECASE
+)
+_SUBJECTS = frozenset(("i", "we", "it", "they", "she", "he"))
+_COPULAS = frozenset(("is", "are", ":", "="))
 _JOINED = re.compile(r"[,;]\s*(?:and\b|&)?|&|\band\b", re.IGNORECASE)
 _TAKEN_BACK = re.compile(r"not|no|never|but|or|nor|neither|maybe|perhaps|except|yes|true|false")
 
@@ -56,6 +62,9 @@ class Words:
         """Whether the words are the same in the same order, or begin a sentence: ``Yes, it is``, ``Bob has won``."""
         if (self.unordered or other.unordered) and sorted(self.parts) == sorted(other.parts):
             return True
+        for essence in (_letters, _without_small_words):
+            if essence(self.tokens) and essence(self.tokens) == essence(other.tokens):
+                return True
         return self.tokens == other.tokens or _said_in_sentence(self.tokens, other.tokens)
 
 
@@ -80,10 +89,25 @@ def read_words(text: str) -> Words:
         (('bob',), ('red', 'blue'), ('uk',))
     """
     text = re.sub(r"\b(?:[A-Za-z]\.)+[A-Za-z]\b\.?", lambda dotted: dotted[0].replace(".", "") + " ", text)
-    text = re.sub(r"_\{(\d+)\}", r"\1", text).removeprefix("- ")
+    text = re.sub(r"[\^_]\{(\d*[-+]?)\}", r"\1", text).removeprefix("- ")
+    text = _ARROW.sub(", ", _INFINITELY_MANY.sub("infinitely many solutions", text))
     text = re.sub(r"(?<=[A-Za-z])[\u0300-\u036f]+", "", unicodedata.normalize("NFD", text))
     parts = tuple(_tokens(part) for part in _JOINED.split(text))
     return Words(_tokens(text), parts, unordered=re.search(r"&|\band\b", text, re.IGNORECASE) is not None)
+
+
+def _letters(tokens: tuple[str, ...]) -> str:
+    """The letters alone, if there is nothing else: ``grand-mother``, ``B D A C``."""
+    letters = "".join(tokens).replace("-", "")
+    return letters if letters.isalpha() else ""
+
+
+def _without_small_words(tokens: tuple[str, ...]) -> tuple[str, ...]:
+    """The tokens without copulas, and without articles but for a last letter: ``A is a knight`` is ``A: knight``."""
+    last = len(tokens) - 1
+    return tuple(
+        token for i, token in enumerate(tokens) if token not in _COPULAS and (i == last or token not in _ARTICLES)
+    )
 
 
 def _tokens(text: str) -> tuple[str, ...]:
@@ -105,6 +129,10 @@ def _said_in_sentence(wanted: tuple[str, ...], given: tuple[str, ...]) -> bool:
     takes_back = _TAKEN_BACK_OF_NO if wanted in (("no",), ("false",)) else _TAKEN_BACK
     if any(map(takes_back.fullmatch, rest)):
         return False
+    if ends and len(rest) == 1 and rest[0] in _SUBJECTS:
+        return True
+    while ends and len(rest) > 1 and rest[-1] in _ARTICLES:  # "ABCD is a rhombus"
+        rest = rest[:-1]
     if begins:
         return bool(_VERB.fullmatch(rest[0]) or (count == 1 and _VERDICT.fullmatch(wanted[0])))
     return ends and (is_clause or (len(rest) > 1 and _VERB.fullmatch(rest[-1]) is not None))
