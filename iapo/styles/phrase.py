@@ -22,6 +22,7 @@ _OTHERS = (
 )
 _SUPPOSED = re.compile(r"\b(?:if|suppose|assuming)\b[^.?!\n]*$", re.IGNORECASE)
 """In front of what the answer would be, of another problem than the one that was asked."""
+_LONGEST_CASE = 200
 _HEADING = re.compile(
     r"^[ \t]*(?:#{1,6}[ \t]+)?[*_]{0,3}(?:(?:the|final|correct)[ \t]+)*answer[*_]{0,3}[ \t]*\r?$(?=[\s*]*[^\s*])",
     re.IGNORECASE | re.MULTILINE,
@@ -146,7 +147,7 @@ class Phrase(AnswerStyle):
 
 def _is_supposed(text: str, mark: re.Match[str]) -> bool:
     """Whether a phrase is about another case: ``If both were sold, the answer would be 200``."""
-    before = text[text.rfind("\n", 0, mark.start()) + 1 : mark.start()]
+    before = text[max(0, mark.start() - _LONGEST_CASE) : mark.start()]
     return "would" in mark[0] and _SUPPOSED.search(before) is not None
 
 

@@ -117,7 +117,7 @@ def _same_sequence(wanted: Sequence, given: Sequence, formulas: Formulas) -> boo
     if wanted.names and given.names:
         if set(wanted.names) == set(given.names):
             given = Sequence("()", tuple(given.items[given.names.index(name)] for name in wanted.names))
-        elif all(map(_is_symbol, wanted.names + given.names)):
+        elif set(wanted.names) & set(given.names) or all(map(_is_symbol, wanted.names + given.names)):
             return False
         wanted = Sequence("()", wanted.items)
     elif names and (not _numbered(names) or wanted.ordered or given.ordered):

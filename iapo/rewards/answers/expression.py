@@ -14,7 +14,7 @@ _BARE_FUNCTION = re.compile(rf"(?<![\\A-Za-z])({_FUNCTIONS})(?![A-Za-z])")
 _BARE_ROOT = re.compile(r"(?<![\\A-Za-z])sqrt\s*(?=[({])")
 _BARE_ABSOLUTE = re.compile(r"(?<![\\A-Za-z])abs\s*(?=\()")
 _COMBINATIONS = re.compile(
-    r"(?<![\\A-Za-z])C\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)|(?:\{\})?_\{(\d+)\}\s*C_\{(\d+)\}|(?<![\w\\])(\d+)C(\d+)(?!\w)"
+    r"(?<![\\A-Za-z])C\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)|(?:\{\})?[\^_]\{(\d+)\}\s*C_\{(\d+)\}|(?<![\w\\])(\d+)C(\d+)(?!\w)"
 )
 _SPELLED = (
     (re.compile(r"(?<![\\A-Za-z])(?:infinity|inf|oo)(?![A-Za-z])", re.IGNORECASE), r"\\infty "),
@@ -32,7 +32,7 @@ _RELATION = re.compile(
     r"(?![A-Za-z])|\bmod\b"
 )
 """What is said of figures, statements and reactions, compared as text."""
-_GRADE = re.compile(r"[A-Z](?:[-+]|\+\+|#)|(?:[A-Z][a-z]?(?:_\{\d+\})?)+\^\{\d*[-+]\}")
+_GRADE = re.compile(r"[A-Z](?:[-+]|\+\+|#)|(?:[A-Z][a-z]?(?:_\{\d+\})?)+\s*\^\{\d*[-+]\}")
 """A grade (``A-``), a name (``C++``), an ion (``Ca^{2+}``)."""
 _COMPOUND = re.compile(r"(?=.*\d)(?:[A-Z][a-z]?(?:_\{)?\d*\}?){2,}|0[xX][\dA-Fa-f]+|0[bB][01]+|0[oO][0-7]+")
 """A chemical formula, another name of letters and digits, or a number in code."""

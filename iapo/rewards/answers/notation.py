@@ -61,7 +61,7 @@ _COLUMNS = re.compile(r"(=[^=,;]*?)\s*\\q?quad\s*(?=[A-Za-z]\s*=)|(=\s*[-+]?[\d.
 """Between two equations without a separator, as of two columns or two lines."""
 _SYSTEM = re.compile(r"\\begin\{(cases|aligned|gathered)\}([^&]*?)(?:\\\\\s*)?\\end\{\1\}")
 _FONT = re.compile(
-    r"\\(?:text|textbf|textit|textrm|textnormal|textsf|texttt|mathrm|mathbf|mathit|mathsf|boldsymbol|bm|mbox|hbox|emph|"
+    r"\\(?:text|textbf|textit|textrm|textnormal|textsf|texttt|mathrm|mathbf|mathcal|mathscr|mathfrak|mathit|mathsf|boldsymbol|bm|mbox|hbox|emph|"
     r"underline|(?:(?:text)?color|colorbox)\s*\{[^{}]*\})\s*(?=\{)"
 )
 _REWRITTEN = tuple(
@@ -87,6 +87,14 @@ _REWRITTEN = tuple(
         (r"\\(?:approx|simeq|cong)(?![A-Za-z])", "≈"),
         (r"==+|\\equiv(?![A-Za-z])", "="),
         (r"\s*(?:\(\s*\\?mod\s+(\d+)\s*\)|\\p?mod\s*\{?\s*(\d+)\s*\}?|\\?\bb?mod\s+(\d+))", r" mod \1\2\3"),
+        (r"\\wedge(?![A-Za-z])", r"\\land "),
+        (r"\\vee(?![A-Za-z])", r"\\lor "),
+        (r"\\lnot(?![A-Za-z])", r"\\neg "),
+        (r"(?<![\w.])(\d+)\s+choose\s+(\d+)(?![\w.])", r"\\binom{\1}{\2}"),
+        (r"(?<=\d)\s+factorial\b", "!"),
+        (r"(?<=\d)\s*([kM]?)\s*(?:\\Omega(?![A-Za-z])|Ω)", r" \1Ω"),
+        (r"(?<=\d)\s*\^\s*\{?o\}?(?![A-Za-z])", "°"),
+        (r"\\textdollar(?![A-Za-z])\s*", "$"),
         (r"Δ(?=\s?[A-Z]{3}\b)", r"\\triangle "),
         (r"(?<![#\w])#(?=\d)", ""),
         (r"(?<![\d.])(\d*\.\d{0,12}?)(\d{1,12}?)\2{1,40}\s*(?:\.{3,}|…|\\[lc]?dots(?![A-Za-z]))", r"\1\\overline{\2}"),

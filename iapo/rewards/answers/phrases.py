@@ -17,14 +17,15 @@ _NO_OTHER = (
 _KINDS = (
     r"(?:(?:the|my|our|your|this|its|her|his|their|final|correct|right|total|exact|required|overall|best|numerical|only|"
     r"maximum|minimum|maximal|minimal|largest|smallest|greatest|least|"
-    r"possible|real)\s+)*(?:answers?|results?|solutions?|values?|number|option|choice|conclusion|winner|output|roots?|"
-    rf"{_NO_OTHER}(?:total|sum|amount|cost|price|area|volume|perimeter|length|distance|probability|average|mean|ratio|count|"
+    r"possible|real)\s+)*(?:answers?|results?|solutions?|values?|number|option|choice|conclusion|winner|output|roots?|list|"
+    r"array|order|sequence|set|point|vertex|center|coordinates|interval|domain|equation|matrix|"
+    rf"{_NO_OTHER}(?:total|sum|amount|cost|price|area|volume|perimeter|length|distance|probability|average|mean|range|ratio|count|"
     r"product|difference|quotient|remainder))(?:\s+(?:of|for|to|in)(?:\s+(?!is\b|are\b)[A-Za-z$']+){1,6}?)?"
 )
 _PRONOUN = r"(?:it|this|that|there|they|he|she|these|those|which)"
 _ABOUT = (
     r"(?:approximately|approx\.?|about|around|roughly|exactly|precisely|simply|just|only|equal to|a total of|in total|"
-    r"the\s+(?:point|vector|interval|set|ordered\s+(?:pair|triple))\b|"
+    r"at\s+(?=\()|the\s+(?:point|vector|interval|set|ordered\s+(?:pair|triple))\b|"
     r"(?:the\s+)?odds\s+(?:of|are)|called|known\s+as|=|≈|~|\\sim)"
 )
 _ARROWS = r"\#{2,6}\s*|->\s*|=>\s*|\\(?:Rightarrow|implies|therefore|to|rightarrow)\b\s*|\*\s+(?=[A-Za-z]{2})"

@@ -84,6 +84,7 @@ _CLAUSE = re.compile(
 )
 """Between the number of a circumstance and that of an answer: ``In 3 days Tom reads 45 pages``."""
 _SENSES = {
+    **{"more": "more", "extra": "more", "fewer": "fewer", "less": "fewer"},
     **{
         word: word for word in ("north", "south", "east", "west", "clockwise", "counterclockwise", "upward", "downward")
     },

@@ -76,7 +76,11 @@ def split_sequence(text: str) -> tuple[str, list[str]] | None:
     text = _MEMBER.sub("", text, count=1) if _MEMBER.match(text) else text
     if (built := _BUILDER.fullmatch(text)) is not None:
         text = built["rule"].strip()
-    if re.fullmatch(r"\\emptyset|\\?\{\s*\\?\}|(?:the\s+)?(?:empty|null)\s+set", text, re.IGNORECASE):
+    if re.fullmatch(
+        r"\\emptyset|\\?\{\s*\\?\}|\[\s*\]|(?:an\s+|the\s+)?empty\s+(?:list|array)|(?:the\s+)?(?:empty|null)\s+set",
+        text,
+        re.IGNORECASE,
+    ):
         return "{}", []
     if re.fullmatch(r"(?:all\s+)?real\s+numbers?", text, re.IGNORECASE):
         return "()", ["-\\infty", "\\infty"]

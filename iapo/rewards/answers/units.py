@@ -70,8 +70,8 @@ _TABLE: dict[str, dict[str, str]] = {
     "force": {"1": "N newton", "1000": "kN kilonewton"},
     "pressure": {"1": "Pa pascal", "1000": "kPa kilopascal"},
     "voltage": {"1": "V volt", "1000": "kV kilovolt", "1/1000": "mV millivolt"},
-    "current": {"1": "A ampere amp", "1/1000": "mA milliampere"},
-    "resistance": {"1": "Ω ohm"},
+    "current": {"1": "A ampere amp", "1/1000": "mA milliampere milliamp"},
+    "resistance": {"1": "Ω ohm", "1000": "kΩ kilohm", "1000000": "MΩ megohm"},
     "frequency": {
         "1": "Hz hertz",
         "1000": "kHz kilohertz",

@@ -29,7 +29,7 @@ _SHORT: dict[str, tuple[str, ...]] = {
 }
 _SHORT |= {"tues": ("tuesday",), "thurs": ("thursday",), "dne": ("does", "not", "exist")}
 _INFINITELY_MANY = re.compile(
-    r"\b(?:infinitely\s+many|infinite|an\s+infinite\s+number\s+of)\s+solutions?", re.IGNORECASE
+    r"\b(?:infinitely\s+many|infinite|an\s+infinite\s+number\s+of)\s+solutions?|\binfinitely\s+many$", re.IGNORECASE
 )
 _SUBJECTS = frozenset(("i", "we", "it", "they", "she", "he"))
 _COPULAS = frozenset(("is", "are", ":", "="))
@@ -62,7 +62,7 @@ class Words:
         """Whether the words are the same in the same order, or begin a sentence: ``Yes, it is``, ``Bob has won``."""
         if (self.unordered or other.unordered) and sorted(self.parts) == sorted(other.parts):
             return True
-        for essence in (_letters, _without_small_words):
+        for essence in (_closed_up, _without_small_words, _singular):
             if essence(self.tokens) and essence(self.tokens) == essence(other.tokens):
                 return True
         return self.tokens == other.tokens or _said_in_sentence(self.tokens, other.tokens)
@@ -89,25 +89,26 @@ def read_words(text: str) -> Words:
         (('bob',), ('red', 'blue'), ('uk',))
     """
     text = re.sub(r"\b(?:[A-Za-z]\.)+[A-Za-z]\b\.?", lambda dotted: dotted[0].replace(".", "") + " ", text)
-    text = re.sub(r"[\^_]\{(\d*[-+]?)\}", r"\1", text).removeprefix("- ")
+    text = re.sub(r"\s*[\^_]\{(\d*[-+]?)\}", r"\1", text).removeprefix("- ")
     text = _ARROW.sub(", ", _INFINITELY_MANY.sub("infinitely many solutions", text))
     text = re.sub(r"(?<=[A-Za-z])[\u0300-\u036f]+", "", unicodedata.normalize("NFD", text))
     parts = tuple(_tokens(part) for part in _JOINED.split(text))
     return Words(_tokens(text), parts, unordered=re.search(r"&|\band\b", text, re.IGNORECASE) is not None)
 
 
-def _letters(tokens: tuple[str, ...]) -> str:
-    """The letters alone, if there is nothing else: ``grand-mother``, ``B D A C``."""
-    letters = "".join(tokens).replace("-", "")
-    return letters if letters.isalpha() else ""
+def _closed_up(tokens: tuple[str, ...]) -> str:
+    """Without spaces but between numbers, and without hyphens between letters: ``grand-mother``, ``B D A C``."""
+    return re.sub(r"(?<=\D) | (?=\D)|(?<=[^\W\d])-(?=[^\W\d])", "", " ".join(tokens))
+
+
+def _singular(tokens: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(token.removesuffix("s") if len(token) > 3 else token for token in tokens)
 
 
 def _without_small_words(tokens: tuple[str, ...]) -> tuple[str, ...]:
-    """The tokens without copulas, and without articles but for a last letter: ``A is a knight`` is ``A: knight``."""
-    last = len(tokens) - 1
-    return tuple(
-        token for i, token in enumerate(tokens) if token not in _COPULAS and (i == last or token not in _ARTICLES)
-    )
+    """The tokens without copulas, and without articles in front of words: ``A is a knight`` is ``A: knight``."""
+    pairs = zip(tokens, [*tokens[1:], ""], strict=True)
+    return tuple(one for one, two in pairs if one not in _COPULAS and (one not in _ARTICLES or len(two) < 2))
 
 
 def _tokens(text: str) -> tuple[str, ...]:
