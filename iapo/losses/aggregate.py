@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.ops.masked import masked_mean, masked_sum
-from iapo.types import LossInputs, LossOutput, shape_checked
+from iapo.ops.shapes import shape_checked
+from iapo.types import LossInputs, LossOutput
 
 Aggregation = Literal["token", "sequence", "constant"]
 

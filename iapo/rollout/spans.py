@@ -17,10 +17,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from iapo.ops.padding import pad_rows
+from iapo.ops.shapes import shape_checked
 from iapo.rollout.continuation import Continued, continue_texts, ends_of, tokens_before
 from iapo.rollout.text import pieces_of_rows, rows_of_text
 from iapo.styles import USUAL_STYLE, Asked, CompletionStyle
-from iapo.types import shape_checked
 
 
 @dataclass(frozen=True, eq=False)
