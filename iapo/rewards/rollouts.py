@@ -5,7 +5,8 @@ from typing import Any
 
 from iapo.interfaces import PROMPT_MESSAGES, Reward
 from iapo.ops.padding import unpad_rows
-from iapo.rewards.scores import Scores, check_rows, score
+from iapo.rewards.columns import check_rows
+from iapo.rewards.scores import Scores, score
 from iapo.rollout.ends import ended
 from iapo.rollout.text import decode_completions
 from iapo.types import Rollout
