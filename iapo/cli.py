@@ -111,7 +111,9 @@ def _quiet_libraries() -> None:
 def _run(name: str, parts: dict[str, Any], plain: dict[str, Any], line: str) -> int:
     """Call a command with its parts as records."""
     from iapo.training.configuration.plain_files import digests
-    from iapo.training.configuration.settings import PolicySource, ProblemSource, RunSettings
+    from iapo.training.configuration.policy_source import PolicySource
+    from iapo.training.configuration.problem_source import ProblemSource
+    from iapo.training.configuration.settings import RunSettings
     from iapo.training.configuration.styles import StyleSource
     from iapo.training.distributed.launch import launched_processes
 
@@ -143,7 +145,8 @@ def _run(name: str, parts: dict[str, Any], plain: dict[str, Any], line: str) -> 
         settings = record(RunSettings)
         return train(RunConfig(policy, problems, settings, ComponentChoices(**parts), resolved, styles, line))
     if name == "eval":
-        from iapo.commands.evaluate import EvaluationConfig, EvaluationSettings, evaluate_models
+        from iapo.commands.evaluate import evaluate_models
+        from iapo.commands.evaluation_settings import EvaluationConfig, EvaluationSettings
 
         return evaluate_models(EvaluationConfig(policy, problems, record(EvaluationSettings), styles=styles, **parts))
     from iapo.commands.inspect import InspectionConfig, InspectionSettings, inspect_and_show

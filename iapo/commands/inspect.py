@@ -21,7 +21,9 @@ from iapo.rewards import in_style
 from iapo.rewards.rollouts import TIME_LIMIT, score_rollout
 from iapo.rollout import ask_about, eos_ids_of
 from iapo.training.components import Answer, check_answer_is_read
-from iapo.training.configuration.settings import PolicySource, ProblemSource, Seed, check_ranges
+from iapo.training.configuration.policy_source import PolicySource
+from iapo.training.configuration.problem_source import ProblemSource
+from iapo.training.configuration.ranges import Seed, check_ranges
 from iapo.training.configuration.styles import AUTO, StyleSource, estimator_in_style, sampler_in_style
 from iapo.training.reporting.progress import CommandProgress
 from iapo.training.setup.finding_style import choose_style

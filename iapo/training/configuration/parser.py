@@ -16,7 +16,9 @@ from iapo.styles import CompletionStyle
 from iapo.tasks import Task, task_from_source
 from iapo.training.configuration.file_parser import FileParser
 from iapo.training.configuration.plain_files import import_path
-from iapo.training.configuration.settings import PolicySource, ProblemSource, RunSettings
+from iapo.training.configuration.policy_source import PolicySource
+from iapo.training.configuration.problem_source import ProblemSource
+from iapo.training.configuration.settings import RunSettings
 from iapo.training.configuration.styles import StyleSource
 
 SamplerFactory = Callable[[nn.Module, Any], Sampler]

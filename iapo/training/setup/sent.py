@@ -14,7 +14,7 @@ from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import Row, Task
 from iapo.tasks.few_shot import solution_column
 from iapo.tasks.prompts import applies_chat
-from iapo.training.configuration.settings import ProblemSource
+from iapo.training.configuration.problem_source import ProblemSource
 from iapo.training.setup.problems import Problems
 
 _LONGEST = 1200

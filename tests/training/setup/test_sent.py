@@ -8,7 +8,7 @@ import pytest
 
 from iapo.policy.chat import end_of_turn
 from iapo.rollout import ScriptedSampler
-from iapo.training.configuration.settings import ProblemSource
+from iapo.training.configuration.problem_source import ProblemSource
 from iapo.training.setup.sent import tell_end_of_turn, tell_prompt
 
 TURN = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
