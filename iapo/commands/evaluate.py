@@ -29,7 +29,7 @@ from iapo.training.session import greedy_beside, longest
 from iapo.training.setup.finding_style import choose_style, warn_of_style
 from iapo.training.setup.fitting import Room, new_tokens, reserved_by
 from iapo.training.setup.problems import Problems
-from iapo.training.setup.sent import stopping, tell_sent
+from iapo.training.setup.prompt_notes import print_prompt_notes, stopping
 
 
 def evaluate_models(config: EvaluationConfig) -> int:
@@ -122,7 +122,7 @@ def _load(
     limits = limits_of(model) if getattr(sampler, "keeps_rows_apart", True) else limits_of(model).scored
     reserved = reserved_by(new_tokens(sampler, limits), tokenizer, forced)
     problems = problems.fitting(Room(tokenizer, limits, reserved, config.problems.long_prompts))
-    tell_sent(problems, tokenizer, sampler)
+    print_prompt_notes(problems, tokenizer, sampler)
     return _Loaded(source, model, tokenizer, sampler, problems.rows)
 
 

@@ -29,7 +29,7 @@ from iapo.training.reporting.progress import CommandProgress
 from iapo.training.setup.finding_style import choose_style
 from iapo.training.setup.fitting import forced_tokens
 from iapo.training.setup.problems import Problems
-from iapo.training.setup.sent import stopping
+from iapo.training.setup.prompt_notes import stopping
 
 
 @dataclass(frozen=True)
