@@ -36,8 +36,8 @@ from iapo.policy.loading import choose_autocast, choose_device, load_model
 from iapo.rewards import MathAnswer
 from iapo.rollout import CompactingSampler
 from iapo.rollout.collation import read_anew
-from iapo.rollout.text import decode_completions
 from iapo.styles import USUAL_STYLE
+from iapo.tokenization.decoding import decode_completions
 from iapo.training import Components, UpdateSettings, update
 from iapo.types import Rollout
 

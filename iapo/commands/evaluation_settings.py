@@ -90,7 +90,7 @@ def _place(model: str) -> str:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """What an evaluation is asked to be.
+    """All that an evaluation needs: the policy, the problems, the settings, and the components that it uses.
 
     Args:
         policy: device and precision; its model is replaced by each of the models.

@@ -63,7 +63,7 @@ class InspectionSettings:
 
 @dataclass(frozen=True)
 class InspectionConfig:
-    """What an inspection is asked to be.
+    """All that an inspection needs: the policy, the problem, the settings, and the components that it uses.
 
     Args:
         policy: where the policy comes from.

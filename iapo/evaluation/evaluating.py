@@ -20,7 +20,7 @@ from iapo.rewards.rollouts import score_rollout
 from iapo.rewards.scores import Scores
 from iapo.rollout import LanguageModelSampler
 from iapo.rollout.ends import ended, eos_ids_of, style_of
-from iapo.rollout.text import decode_completions
+from iapo.tokenization.decoding import decode_completions
 from iapo.types import Rollout
 
 

@@ -6,7 +6,7 @@ from transformers import PreTrainedTokenizerBase
 
 from iapo.inspection.trace import CompletionTrace
 from iapo.ops.shapes import shape_checked
-from iapo.rollout.text import decode_ids, token_pieces
+from iapo.tokenization.decoding import decode_ids, token_pieces
 from iapo.types import Rollout
 
 

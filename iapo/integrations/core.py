@@ -24,7 +24,7 @@ from iapo.types import Rollout
 
 @dataclass(frozen=True, eq=False)
 class Credited:
-    """What an engine gets back; tensors have the rows and the width that it gave.
+    """Token advantages as an engine gets them back: tensors have the rows and the width that it gave.
 
     Args:
         advantages: of each token; 0 outside of the loss mask.

@@ -35,7 +35,7 @@ def count(loss_mask: Bool[Tensor, "batch token"], aggregation: Aggregation, max_
 def with_advantages(
     advantages: Float[Tensor, "batch token"], loss_mask: Bool[Tensor, "batch token"]
 ) -> Bool[Tensor, " batch"]:
-    """The completions of which a token in the loss has an advantage that is not 0; a surrogate learns from no other."""
+    """The completions with a token in the loss whose advantage is not 0; a surrogate learns from no others."""
     return ((advantages != 0) & loss_mask).any(1)
 
 

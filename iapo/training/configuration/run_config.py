@@ -37,7 +37,7 @@ class ComponentChoices:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What a run is asked to be.
+    """All that a run needs: the policy, the problems, the settings, and the components that it trains with.
 
     Args:
         policy: where the policy comes from.
