@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from iapo.diagnostics import Estimate
 from iapo.diagnostics.estimate import ratio_of_sums
-from iapo.rollout.text import token_pieces
+from iapo.tokenization.decoding import token_pieces
 
 START = "start"
 """Where no line is before."""

@@ -26,6 +26,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from embedded_steps import step_ids
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from iapo.embedded import generate_problems, model_path, rows
@@ -35,9 +36,6 @@ from iapo.policy.loading import load_model
 from iapo.rewards import ExactAnswer
 from iapo.rollout import CompactingSampler, VLLMSampler
 from iapo.tasks import EmbeddedTask
-
-STEPS = {"before_ids": (22, 23), "after_ids": (24, 25), "run_ids": (26, 27, 28), "result_ids": (21,)}
-"""As in `configs/iapo_steps.yaml`."""
 
 
 def steps_of(
@@ -82,7 +80,7 @@ def training(arguments: argparse.Namespace) -> None:
     warnings.simplefilter("ignore")
     tokenizer = AutoTokenizer.from_pretrained(model_path())
     likelihood = AnswerLikelihood.from_text(tokenizer)
-    at_steps = Refined(likelihood, stride=1, boundaries=StepBoundaries(**STEPS))
+    at_steps = Refined(likelihood, stride=1, boundaries=StepBoundaries(**step_ids(tokenizer)))
     left_out = LeaveOut(TextBoundaries(tokenizer, EmbeddedTask.style.steps))
     runs = {
         "GRPO": steps_of(GRPOTrainer, GRPOConfig, steps),

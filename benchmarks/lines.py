@@ -30,7 +30,7 @@ from iapo.policy.loading import choose_autocast
 from iapo.styles import CompletionStyle
 from iapo.training import Components, UpdateSettings, prepare
 from iapo.training.configuration.parser import train_parser
-from iapo.training.configuration.settings import PolicySource
+from iapo.training.configuration.policy_source import PolicySource
 from iapo.training.configuration.styles import estimator_in_style, sampler_in_style
 from iapo.training.loop import TrainingBatch
 

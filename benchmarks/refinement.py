@@ -27,13 +27,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from embedded_steps import step_ids
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from iapo import Rollout
 from iapo.diagnostics import classify_completions
 from iapo.embedded import TokenClass, classify, generate_problems, model_path
-from iapo.embedded.symbols import AGAIN, CHECK, END_ANSWER, FILLERS, FIXED, OK
+from iapo.embedded.symbols import END_ANSWER
 from iapo.estimators import (
     AnswerLikelihood,
     Boundaries,
@@ -149,20 +150,12 @@ def estimators(model: nn.Module, tokenizer, fitted: Rollout, steps: int) -> dict
 
 
 def places(tokenizer) -> dict[str, Place]:
-    def ids(*symbols: str) -> tuple[int, ...]:
-        return tuple(tokenizer.convert_tokens_to_ids(list(symbols)))
-
-    steps = {
-        "before_ids": ids(AGAIN, CHECK),
-        "after_ids": ids(OK, FIXED),
-        "run_ids": ids(*FILLERS),
-        "result_ids": ids("="),
-    }
+    steps = step_ids(tokenizer)
     label = partial(token_classes, tokenizer=tokenizer)
     return {
         "every token": Place(),
         "steps": Place(StepBoundaries(**steps)),
-        "surprisal 0.3": Place(StepBoundaries(run_ids=ids(*FILLERS), surprisal=0.3)),
+        "surprisal 0.3": Place(StepBoundaries(run_ids=steps["run_ids"], surprisal=0.3)),
         "steps, surprisal 1": Place(StepBoundaries(**steps, surprisal=1.0)),
         "classes": Place(ClassBoundaries(label)),
         "classes, rare": Place(ClassBoundaries(label), ClassBoundaries(label, RARE)),

@@ -22,12 +22,12 @@ import warnings
 from typing import Any
 
 import torch
+from embedded_steps import step_ids, token_ids
 from transformers import PrinterCallback, TrainerCallback, set_seed
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from iapo.advantages import GroupRelative, InformationAware
 from iapo.embedded import generate_problems, rows
-from iapo.embedded.symbols import AGAIN, CHECK, FILLERS, FIXED, OK
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, NoInformation, Refined, StepBoundaries
 from iapo.interfaces import MIEstimator, PolicyLoss
 from iapo.losses import ClippedPolicyLoss
@@ -36,8 +36,8 @@ from iapo.policy.loading import choose_autocast, choose_device, load_model
 from iapo.rewards import MathAnswer
 from iapo.rollout import CompactingSampler
 from iapo.rollout.collation import read_anew
-from iapo.rollout.text import decode_completions
 from iapo.styles import USUAL_STYLE
+from iapo.tokenization.decoding import decode_completions
 from iapo.training import Components, UpdateSettings, update
 from iapo.types import Rollout
 
@@ -113,15 +113,9 @@ def trl_block(arguments: argparse.Namespace, seed: int) -> Block:
 
 def make_estimator(name: str, tokenizer: Any) -> MIEstimator:
     """An estimator as `iapo train` makes it for the embedded model."""
-
-    def ids(*texts: str) -> tuple[int, ...]:
-        return tuple(token for text in texts for token in tokenizer.encode(text, add_special_tokens=False))
-
-    postfix = ids("</think>", "<answer>")
-    likelihood = AnswerLikelihood(postfix, ids("</answer>"))
-    steps = StepBoundaries(
-        before_ids=ids(AGAIN, CHECK), after_ids=ids(OK, FIXED), run_ids=ids(*FILLERS), result_ids=ids("=")
-    )
+    postfix = token_ids(tokenizer, "</think>", "<answer>")
+    likelihood = AnswerLikelihood(postfix, token_ids(tokenizer, "</answer>"))
+    steps = StepBoundaries(**step_ids(tokenizer))
     return {
         "NoInformation": NoInformation(),
         "EarlyExitEntropy": EarlyExitEntropy(postfix),

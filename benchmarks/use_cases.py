@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from embedded_steps import step_ids, token_ids
 from torch import Tensor, nn
 
 from iapo import Rollout
 from iapo.embedded import Split, classify, generate_problems, parse_answer
-from iapo.embedded.symbols import AGAIN, CHECK, FILLERS, FIXED, OK
 from iapo.estimators import Boundaries, StepBoundaries, TextBoundaries
 from iapo.estimators.spans import runs_of_spans
 from iapo.policy.loading import load_model
@@ -91,11 +91,6 @@ class Case:
         return replace(self, rollout=self.rollout.select(torch.tensor(rows)), spans=spans)
 
 
-def token_ids(tokenizer: Any, *texts: str) -> tuple[int, ...]:
-    """The tokens of texts, nothing added."""
-    return tuple(token for text in texts for token in tokenizer.encode(text, add_special_tokens=False))
-
-
 def embedded_case(split: Split, problems: int, group: int, seed: int) -> Case:
     """Sampled completions of the embedded task, the right ones; a span is what all its tokens are, tags aside."""
     model, tokenizer = load_model("embedded", "cpu")
@@ -107,12 +102,7 @@ def embedded_case(split: Split, problems: int, group: int, seed: int) -> Case:
     right = [parse_answer(text) == problem.answer for text, problem in zip(texts, asked, strict=True)]
     rollout = rollout.select(torch.tensor(right).nonzero().flatten())
     labels = [classify(p.prompt, text) for p, text, good in zip(asked, texts, right, strict=True) if good]
-    boundaries = StepBoundaries(
-        before_ids=token_ids(tokenizer, AGAIN, CHECK),
-        after_ids=token_ids(tokenizer, OK, FIXED),
-        run_ids=token_ids(tokenizer, *FILLERS),
-        result_ids=token_ids(tokenizer, "="),
-    )
+    boundaries = StepBoundaries(**step_ids(tokenizer))
     spans = []
     for row, begin, end in cut(rollout, boundaries):
         found = {str(label) for label in labels[row][begin:end]} - {"format"}

@@ -38,7 +38,7 @@ from iapo.policy.loading import choose_autocast, choose_device, load_model
 from iapo.rewards import MathAnswer
 from iapo.rewards.rollouts import score_rollout
 from iapo.rollout import CompactingSampler
-from iapo.rollout.text import decode_completions
+from iapo.tokenization.decoding import decode_completions
 
 LONGEST = 256
 """Tokens of a measured completion, at most."""

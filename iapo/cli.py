@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from iapo.commands.unheard import unheard
+from iapo.commands.standard_error import tolerant_standard_error
 
 COMMANDS = ("train", "eval", "inspect", "compare", "show", "export")
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal ended after it saved, 128 and the signal's number where there was nothing to save. A command line that
         cannot be parsed exits with 2.
     """
-    with unheard():
+    with tolerant_standard_error():
         return _main(arguments)
 
 
@@ -40,7 +40,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     try:
         from iapo.commands.failures import output_is_closed, report, short_warnings
         from iapo.commands.flags import FileParser, parser_of
-        from iapo.commands.mending import mended, untyped
+        from iapo.commands.parser_errors import readable_error, untyped
         from iapo.training.configuration.plain_files import to_files
         from iapo.training.configuration.sizing import is_first_process, set_defaults
     except ModuleNotFoundError as error:
@@ -82,7 +82,7 @@ def _main(arguments: Sequence[str] | None) -> int:
                 raise
             raise ArgumentError(None, to_files(reason)) from error
         except ArgumentError as error:
-            raise mended(error, COMMANDS, parsers.get(given[0]) if given else None) from error
+            raise readable_error(error, COMMANDS, parsers.get(given[0]) if given else None) from error
         with short_warnings(command):
             plain = json.loads(parsers[name].dump(settings[name], format="json", skip_unset=False))
             parts = parsers[name].instantiate(settings[name]).as_dict()
@@ -111,7 +111,9 @@ def _quiet_libraries() -> None:
 def _run(name: str, parts: dict[str, Any], plain: dict[str, Any], line: str) -> int:
     """Call a command with its parts as records."""
     from iapo.training.configuration.plain_files import digests
-    from iapo.training.configuration.settings import PolicySource, ProblemSource, RunSettings
+    from iapo.training.configuration.policy_source import PolicySource
+    from iapo.training.configuration.problem_source import ProblemSource
+    from iapo.training.configuration.settings import RunSettings
     from iapo.training.configuration.styles import StyleSource
     from iapo.training.distributed.launch import launched_processes
 
@@ -143,7 +145,8 @@ def _run(name: str, parts: dict[str, Any], plain: dict[str, Any], line: str) -> 
         settings = record(RunSettings)
         return train(RunConfig(policy, problems, settings, ComponentChoices(**parts), resolved, styles, line))
     if name == "eval":
-        from iapo.commands.evaluate import EvaluationConfig, EvaluationSettings, evaluate_models
+        from iapo.commands.evaluate import evaluate_models
+        from iapo.commands.evaluation_settings import EvaluationConfig, EvaluationSettings
 
         return evaluate_models(EvaluationConfig(policy, problems, record(EvaluationSettings), styles=styles, **parts))
     from iapo.commands.inspect import InspectionConfig, InspectionSettings, inspect_and_show

@@ -25,8 +25,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from iapo.ops.checks import check_beside, check_finite, check_returned
+from iapo.ops.checks import check_beside, check_finite, check_one_device, check_returned
 from iapo.ops.masked import beside
+from iapo.ops.shapes import shape_checked
 from iapo.types import (
     ESTIMATED,
     OF_COMPLETIONS,
@@ -37,8 +38,6 @@ from iapo.types import (
     Rollout,
     StepStats,
     TokenSignals,
-    check_one_device,
-    shape_checked,
 )
 
 Prompts = Sequence[str] | Sequence[Sequence[int]]

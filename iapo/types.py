@@ -19,60 +19,16 @@ Masks are boolean, ``True`` = counts. Entropies and information are in nats. Ten
 ``policy_logprobs``, ``old_logprobs``, ``ref_logprobs``, ``sampler_logprobs``.
 """
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar, dataclass_transform
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-from beartype import beartype
-from jaxtyping import Bool, Float, Int, jaxtyped
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from iapo.ops.checks import check_one_device
 from iapo.ops.masked import beside
-
-T = TypeVar("T")
-P = ParamSpec("P")
-
-
-def shape_checked(function: Callable[P, T]) -> Callable[P, T]:
-    """Decorator: check a function's annotations, shapes included, at every call.
-
-    Tensors that a function of a module is given, and that lie on several devices, are a ``ValueError`` that names them.
-    Methods check that themselves, under the name of their class.
-    """
-    if function.__qualname__ != function.__name__:
-        return jaxtyped(typechecker=beartype)(function)
-
-    @wraps(function)
-    def on_one_device(*args: P.args, **kwargs: P.kwargs) -> T:
-        if len({value.device for value in (*args, *kwargs.values()) if isinstance(value, Tensor)}) > 1:
-            check_one_device(function.__name__, inspect.signature(function).bind(*args, **kwargs).arguments)
-        return function(*args, **kwargs)
-
-    return jaxtyped(typechecker=beartype)(on_one_device)
-
-
-@dataclass_transform(frozen_default=True)
-def _record(cls: type[T]) -> type[T]:
-    """A frozen dataclass whose constructor checks shapes and dtypes before ``__post_init__`` runs."""
-    cls = dataclass(frozen=True, eq=False)(cls)
-    cls.__init__ = shape_checked(cls.__init__)  # type: ignore[method-assign]
-    return cls
-
-
-def check_one_device(owner: str, tensors: Mapping[str, object]) -> None:
-    """Raise ``ValueError`` unless all tensors lie on one device; what is not a tensor is skipped.
-
-    Args:
-        owner: begins the message.
-        tensors: by the names that the message uses.
-    """
-    devices = {name: value.device for name, value in tensors.items() if isinstance(value, Tensor)}
-    if len(set(devices.values())) > 1:
-        found = ", ".join(f"{name} on {device}" for name, device in devices.items())
-        raise ValueError(f"{owner}: all tensors must lie on one device, got {found}")
+from iapo.ops.shapes import checked_record
 
 
 def _right_padded(name: str, mask: Bool[Tensor, "batch width"]) -> None:
@@ -90,7 +46,7 @@ _FIELDS_OF_AXIS = {
 """The padded fields of a `Rollout` by their second axis; the first one is ``True`` at the last position of a row."""
 
 
-@_record
+@checked_record
 class Rollout:
     """Sampled completions with their prompts: what a `Sampler` returns and an `MIEstimator` reads.
 
@@ -261,7 +217,7 @@ def _longest(mask: Bool[Tensor, "batch width"], left: bool) -> int:
     return int((mask * (steps.flip(0) if left else steps)).max()) if mask.numel() else 0
 
 
-@_record
+@checked_record
 class TokenSignals:
     """What an `AdvantageAssigner` may ask for, of each token or of each completion; what is not asked for is ``None``.
 
@@ -330,7 +286,7 @@ ESTIMATED = ("information", "prefix_values")
 """The signals that an estimator measures; the information mask goes with them."""
 
 
-@_record
+@checked_record
 class AdvantageInputs:
     """What an `AdvantageAssigner` assigns advantages from.
 
@@ -401,7 +357,7 @@ class AdvantageInputs:
         )
 
 
-@_record
+@checked_record
 class AdvantageOutput:
     """What an `AdvantageAssigner` returns.
 
@@ -419,7 +375,7 @@ class AdvantageOutput:
     terms: Mapping[str, Float[Tensor, "batch token"]] | None = None
 
 
-@_record
+@checked_record
 class LossInputs:
     """What a `PolicyLoss` is computed from: a batch, or one micro-batch of a step.
 
@@ -453,7 +409,7 @@ class LossInputs:
         return len(self.loss_mask)
 
 
-@_record
+@checked_record
 class LossOutput:
     """What a `PolicyLoss` returns.
 
@@ -466,7 +422,7 @@ class LossOutput:
     metrics: dict[str, Float[Tensor, ""]]
 
 
-@_record
+@checked_record
 class StepStats:
     """What a `PolicyOptimizer` reports at a step boundary.
 

@@ -16,7 +16,8 @@ import pytest
 from iapo.cli import COMMANDS, main
 from iapo.commands.flags import parser_of
 from iapo.embedded import generate_problems, rows
-from iapo.training.configuration.settings import ProblemSource, RunSettings
+from iapo.training.configuration.problem_source import ProblemSource
+from iapo.training.configuration.settings import RunSettings
 
 TINY = [
     *("--steps", "4", "--prompts_per_step", "4", "--group_size", "2", "--limit", "64"),

@@ -16,7 +16,7 @@ from iapo.embedded import model_path
 from iapo.policy import load_model
 from iapo.tasks import hold_out
 from iapo.tasks.messages import problem_of
-from iapo.training.configuration.settings import ProblemSource
+from iapo.training.configuration.problem_source import ProblemSource
 from iapo.training.configuration.trained_problems import export_settings, warn_of_trained
 
 CHAT = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}"

@@ -15,7 +15,7 @@ from iapo.types import AdvantageInputs, AdvantageOutput, TokenSignals
 
 
 class ReplacedInformation(WrappingAssigner):
-    """Base of the controls: ``outcome``, to whom other information is shown.
+    """Base of the controls: another assigner, the ``outcome``, is given other information than was measured.
 
     Prefix values change with the information. Over a measured token they grow by its new information, and over a token
     that was not measured by what they grew before. They are bounded by the largest value that was measured in the

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from iapo.types import shape_checked
+from iapo.ops.shapes import shape_checked
 
 
 @shape_checked

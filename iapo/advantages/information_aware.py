@@ -54,12 +54,12 @@ class InformationAware(WrappingAssigner):
     The output's ``terms`` are ``outcome`` and, if they have a weight, ``information`` and ``exploration``, multiplied
     by their weights.
 
-    With a ``saturation``, the information is first bounded: ``1 - exp(-max(s_t, 0) / saturation)`` is 0 for a token
-    without information, or with negative information, and approaches 1. So a policy gains nothing by raising the
-    information of a token that has much of it, and the term is at most ``alpha``. It is made for
-    `iapo.estimators.LeaveOut`, whose values are large for every step that something follows from. With
-    ``credit="own"``, ``center="group"`` and ``scale="none"`` a token is then worth ``alpha`` times what its use is
-    above, or below, that of the mean token of the group's correct completions.
+    With a ``saturation``, the information of each token is first bounded: ``1 - exp(-max(s_t, 0) / saturation)`` is 0
+    for a token without information, or with negative information, and approaches 1. So a policy gains nothing by
+    raising the information of a token that has much of it. It is made for `iapo.estimators.LeaveOut`, whose values are
+    large for every step that something follows from. With ``credit="own"``, ``center="group"`` and ``scale="none"`` a
+    token is then worth ``alpha`` times what its use is above, or below, that of the mean token of the group's correct
+    completions, which is at most ``alpha``.
 
     With a ``solve_rate_power`` the information term of a group is multiplied by the share of its completions that are
     correct, to that power. Where a problem is rarely solved the outcome decides alone, and shortening waits until it is

@@ -2,131 +2,34 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import nn
 
+from iapo.commands.evaluation_settings import EvaluationConfig, EvaluationSettings
 from iapo.commands.last_line import quoted_path, say_where
 from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate, lines_of, markdown_table, samples_beside
-from iapo.interfaces import Reward, Sampler
+from iapo.interfaces import Sampler
 from iapo.ops.text_files import check_writable, write_text
 from iapo.policy.limits import limits_of
 from iapo.rewards import in_style
-from iapo.rewards.rollouts import TIME_LIMIT, score_rollout
+from iapo.rewards.rollouts import score_rollout
 from iapo.styles import CompletionStyle
 from iapo.tasks import Row
-from iapo.tasks.splitting import split_indices
-from iapo.training.configuration.settings import PolicySource, ProblemSource, Seed, check_ranges
-from iapo.training.configuration.styles import AUTO, StyleSource, sampler_in_style
+from iapo.training.configuration.problem_source import ProblemSource
+from iapo.training.configuration.styles import sampler_in_style
 from iapo.training.configuration.trained_problems import warn_of_trained
 from iapo.training.reporting.progress import CommandProgress
 from iapo.training.session import greedy_beside, longest
 from iapo.training.setup.finding_style import choose_style, warn_of_style
 from iapo.training.setup.fitting import Room, new_tokens, reserved_by
 from iapo.training.setup.problems import Problems
-from iapo.training.setup.sent import stopping, tell_sent
-
-
-@dataclass(frozen=True)
-class EvaluationSettings:
-    """An evaluation: of which models, on how many problems.
-
-    Args:
-        models: directories, checkpoints, hub ids, GGUF files.
-        seed: of the problems and of the sampling.
-        problems: how many problems, those held out by the same number in training.
-        samples: completions of each problem.
-        ks: of Pass@k, Length@k and Ratio@k, none above the samples; null is 1, 2, 4 and so on up to the samples.
-        budgets: reasoning tokens at which the samples are cut and their answers asked for; auto takes them from the
-            lengths of the first model's samples, an empty list does not measure it.
-        budget_samples: so many samples of each problem are cut, at most.
-        answer_tokens: of an answer that is asked for, at most.
-        reward_time_limit: seconds that a reward function may take over completions that are sampled together: a model's
-            samples, its likeliest completions, or the answers at budgets.
-        output: a .json file for all numbers, with all sampled texts in a .jsonl file beside it; a table goes to
-            standard output.
-
-    Raises:
-        ValueError: no model, or one twice, a number out of range, a k above ``samples`` or below 1, or a negative
-            budget.
-    """
-
-    models: list[str] = field(default_factory=lambda: ["embedded"])
-    seed: Seed = 0
-    problems: PositiveInt = 256
-    samples: PositiveInt = 32
-    ks: list[int] | None = None
-    budgets: Literal["auto"] | list[NonNegativeInt] = "auto"
-    budget_samples: PositiveInt = 8
-    answer_tokens: PositiveInt = 32
-    reward_time_limit: PositiveFloat | None = TIME_LIMIT
-    output: str | None = None
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-        if not self.models or len(set(map(_place, self.models))) < len(self.models):
-            raise ValueError(f"models: got {self.models}, want at least one, and each once")
-        if self.output is not None and Path(self.output).suffix == ".jsonl":
-            raise ValueError(f"output: got {self.output}, want a name ending in .json; texts go beside it into .jsonl")
-        wrong = [k for k in self.measured_ks if not 1 <= k <= self.samples]
-        if wrong:
-            raise ValueError(f"ks: got {wrong}, want 1 to the number of samples, {self.samples}")
-
-    @property
-    def measured_ks(self) -> list[int]:
-        """``ks``, or the powers of two that stand for it."""
-        return [1 << power for power in range(self.samples.bit_length())] if self.ks is None else self.ks
-
-    def forced(self, style: CompletionStyle) -> ForcedAnswers | None:
-        """How answers are asked for at budgets, with the texts of a style; ``None``: not at all.
-
-        Raises:
-            ValueError: budgets, but no text that asks for an answer, or a negative budget.
-        """
-        if not self.budgets:
-            return None
-        budgets = None if self.budgets == "auto" else tuple(self.budgets)
-        return ForcedAnswers(style.postfix, style.closing, budgets, self.answer_tokens, self.budget_samples)
-
-
-def _place(model: str) -> str:
-    """Where a model is: of a file or folder its one path, however it is written."""
-    path = Path(model).expanduser()
-    return str(path.resolve()) if model != "embedded" and path.exists() else model
-
-
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """What an evaluation is asked to be.
-
-    Args:
-        policy: device and precision; its model is replaced by each of the models.
-        problems: where the problems come from.
-        settings: models, numbers and output.
-        sampler: makes the sampler from a model and its tokenizer.
-        rewards: reward functions by name; the first one says which completions are right.
-        styles: how completions reason and answer; where it is not known, each model's own samples show it.
-    """
-
-    policy: PolicySource
-    problems: ProblemSource
-    settings: EvaluationSettings
-    sampler: Callable[[nn.Module, Any], Sampler]
-    rewards: Mapping[str, Reward]
-    styles: StyleSource = AUTO
-
-    def held_out(self) -> Problems:
-        """The problems that all models are evaluated on, as the data have them."""
-        problems = Problems.read(self.problems, self.settings.seed)
-        problems.check(self.rewards)
-        _, held = split_indices(problems.rows, self.settings.problems, without=problems.shots, name="problems")
-        return problems.select(held)
+from iapo.training.setup.prompt_notes import print_prompt_notes, stopping
 
 
 def evaluate_models(config: EvaluationConfig) -> int:
@@ -219,7 +122,7 @@ def _load(
     limits = limits_of(model) if getattr(sampler, "keeps_rows_apart", True) else limits_of(model).scored
     reserved = reserved_by(new_tokens(sampler, limits), tokenizer, forced)
     problems = problems.fitting(Room(tokenizer, limits, reserved, config.problems.long_prompts))
-    tell_sent(problems, tokenizer, sampler)
+    print_prompt_notes(problems, tokenizer, sampler)
     return _Loaded(source, model, tokenizer, sampler, problems.rows)
 
 

@@ -2,7 +2,7 @@
 
 from jsonargparse import ArgumentParser
 
-from iapo.commands.evaluate import EvaluationSettings
+from iapo.commands.evaluation_settings import EvaluationSettings
 from iapo.commands.inspect import InspectionSettings
 from iapo.commands.show import ShowSettings
 from iapo.training.configuration.file_parser import FileParser
@@ -16,7 +16,8 @@ from iapo.training.configuration.parser import (
     command_parser,
     train_parser,
 )
-from iapo.training.configuration.settings import PolicySource, ProblemSource
+from iapo.training.configuration.policy_source import PolicySource
+from iapo.training.configuration.problem_source import ProblemSource
 
 SWITCHES = {
     "right": "only completions that are right",

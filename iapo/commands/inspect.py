@@ -21,13 +21,15 @@ from iapo.rewards import in_style
 from iapo.rewards.rollouts import TIME_LIMIT, score_rollout
 from iapo.rollout import ask_about, eos_ids_of
 from iapo.training.components import Answer, check_answer_is_read
-from iapo.training.configuration.settings import PolicySource, ProblemSource, Seed, check_ranges
+from iapo.training.configuration.policy_source import PolicySource
+from iapo.training.configuration.problem_source import ProblemSource
+from iapo.training.configuration.ranges import Seed, check_ranges
 from iapo.training.configuration.styles import AUTO, StyleSource, estimator_in_style, sampler_in_style
 from iapo.training.reporting.progress import CommandProgress
 from iapo.training.setup.finding_style import choose_style
 from iapo.training.setup.fitting import forced_tokens
 from iapo.training.setup.problems import Problems
-from iapo.training.setup.sent import stopping
+from iapo.training.setup.prompt_notes import stopping
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class InspectionSettings:
 
 @dataclass(frozen=True)
 class InspectionConfig:
-    """What an inspection is asked to be.
+    """All that an inspection needs: the policy, the problem, the settings, and the components that it uses.
 
     Args:
         policy: where the policy comes from.

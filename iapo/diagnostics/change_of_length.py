@@ -8,7 +8,7 @@ from torch import Tensor
 
 from iapo.diagnostics.estimate import Estimate, centered, group_covariances, ratio_of_sums, sum_by_group
 from iapo.ops.checks import check_finite
-from iapo.types import shape_checked
+from iapo.ops.shapes import shape_checked
 
 _NAME = "iapo/diagnostics/length_change"
 

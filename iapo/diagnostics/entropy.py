@@ -5,7 +5,7 @@ from torch import Tensor
 
 from iapo.diagnostics.estimate import Estimate, mean_over_tokens
 from iapo.ops.checks import check_finite
-from iapo.types import shape_checked
+from iapo.ops.shapes import shape_checked
 
 
 @shape_checked

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from iapo.ops.checks import check_finite
 from iapo.ops.groups import group_mean, group_sum
-from iapo.types import shape_checked
+from iapo.ops.shapes import shape_checked
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from torch import Tensor
 from iapo.diagnostics.change_of_length import covariance_weights
 from iapo.interfaces import PolicyLoss
 from iapo.ops.groups import group_rank
-from iapo.types import Rollout, shape_checked
+from iapo.ops.shapes import shape_checked
+from iapo.types import Rollout
 
 Gradients = Callable[[Callable[[], Tensor], Sequence[Tensor], Sequence[Tensor]], Iterator[Sequence[Tensor]]]
 """For each of several weightings the gradient of ``sum(weights * logprobs())`` by parameters."""

@@ -6,7 +6,7 @@ from torch import Tensor
 from iapo.diagnostics.estimate import Estimate, centered, ratio_of_sums, sum_by_group
 from iapo.ops.checks import check_finite
 from iapo.ops.masked import masked_mean
-from iapo.types import shape_checked
+from iapo.ops.shapes import shape_checked
 
 
 @shape_checked

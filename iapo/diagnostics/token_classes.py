@@ -8,9 +8,10 @@ from torch import Tensor
 
 from iapo.diagnostics.estimate import Estimate, mean_over_tokens
 from iapo.ops.checks import check_finite
+from iapo.ops.shapes import shape_checked
 from iapo.ops.token_classes import label_codes
-from iapo.rollout.text import decode_completions
-from iapo.types import Rollout, shape_checked
+from iapo.tokenization.decoding import decode_completions
+from iapo.types import Rollout
 
 
 @shape_checked

@@ -20,7 +20,7 @@ from iapo.estimators.packed import (
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.policy.logprobs import check_temperature, token_logprobs
 from iapo.policy.ranks import all_reduce_max
-from iapo.rollout.continuation import continuation_ids
+from iapo.tokenization.continuation import continuation_ids
 from iapo.types import Rollout
 
 

@@ -9,8 +9,8 @@ from transformers import PreTrainedTokenizerBase
 
 from iapo.estimators.boundaries import Boundaries
 from iapo.ops.padding import unpad_rows
-from iapo.rollout.text import token_pieces
 from iapo.styles import Steps
+from iapo.tokenization.decoding import token_pieces
 from iapo.types import Rollout
 
 

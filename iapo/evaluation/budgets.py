@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from iapo.types import shape_checked
+from iapo.ops.shapes import shape_checked
 
 _STEPS = 9
 """Budgets of `default_budgets` beside 0."""

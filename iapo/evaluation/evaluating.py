@@ -15,11 +15,12 @@ from iapo.evaluation.result import EvaluationResult
 from iapo.evaluation.samples import Sample, samples_of
 from iapo.evaluation.scoring import Rows, Scoring
 from iapo.interfaces import Reward, Sampler
+from iapo.rewards.columns import check_rows
 from iapo.rewards.rollouts import score_rollout
-from iapo.rewards.scores import Scores, check_rows
+from iapo.rewards.scores import Scores
 from iapo.rollout import LanguageModelSampler
 from iapo.rollout.ends import ended, eos_ids_of, style_of
-from iapo.rollout.text import decode_completions
+from iapo.tokenization.decoding import decode_completions
 from iapo.types import Rollout
 
 

@@ -16,10 +16,10 @@ from iapo.evaluation.scoring import Rows, Scoring
 from iapo.interfaces import Sampler
 from iapo.ops.random_state import fork_rng
 from iapo.rollout.collation import collate
-from iapo.rollout.continuation import continuation_ids
 from iapo.rollout.ends import eos_ids_of, style_of
 from iapo.rollout.language_model import LanguageModelSampler
-from iapo.rollout.text import pieces_of_rows
+from iapo.tokenization.continuation import continuation_ids
+from iapo.tokenization.decoding import pieces_of_rows
 from iapo.types import Rollout
 
 _AT_ONCE = 1024

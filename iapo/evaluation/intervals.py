@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from iapo.ops.checks import check_finite
-from iapo.types import shape_checked
+from iapo.ops.shapes import shape_checked
 
 RESAMPLES = 2000
 """Resamples of each bootstrap."""

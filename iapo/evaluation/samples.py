@@ -8,8 +8,8 @@ from typing import Any
 
 from iapo.rewards.scores import Scores
 from iapo.rollout.ends import ended
-from iapo.rollout.text import decode_completions
 from iapo.styles import CompletionStyle
+from iapo.tokenization.decoding import decode_completions
 from iapo.types import Rollout
 
 

@@ -1,4 +1,4 @@
-"""What says whether completions are right."""
+"""How completions are scored, and which of them are right."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Scoring:
-    """Rewards, and when a completion is right by them.
+    """How completions are scored: the rewards, and from which reward on a completion is right.
 
     Args:
         tokenizer: decodes completions for the rewards.

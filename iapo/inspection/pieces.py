@@ -5,8 +5,9 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from iapo.inspection.trace import CompletionTrace
-from iapo.rollout.text import decode_ids, token_pieces
-from iapo.types import Rollout, shape_checked
+from iapo.ops.shapes import shape_checked
+from iapo.tokenization.decoding import decode_ids, token_pieces
+from iapo.types import Rollout
 
 
 @shape_checked

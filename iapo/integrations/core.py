@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.interfaces import AdvantageAssigner, MIEstimator
-from iapo.rewards.scores import read_references
+from iapo.rewards.columns import read_references
 from iapo.rollout.collation import ask_about, read_anew
 from iapo.styles import USUAL_STYLE, CompletionStyle
 from iapo.training.assigning import Assigned, assign
@@ -24,7 +24,7 @@ from iapo.types import Rollout
 
 @dataclass(frozen=True, eq=False)
 class Credited:
-    """What an engine gets back; tensors have the rows and the width that it gave.
+    """Token advantages as an engine gets them back: tensors have the rows and the width that it gave.
 
     Args:
         advantages: of each token; 0 outside of the loss mask.

@@ -46,7 +46,7 @@ _Config: Any = object
 
 @dataclass
 class TokenAdvantageOptions(_Config):
-    """What an engine's configuration says about information and what is made of it.
+    """The options in an engine's configuration about information and the advantages made from it.
 
     What is ``None`` is the default of `iapo.advantages.LeaveOutPriced` or `iapo.advantages.InformationAware`, by the
     signal.

@@ -5,7 +5,9 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from iapo.integrations.core import Credited
-from iapo.types import AdvantageOutput, check_one_device, shape_checked
+from iapo.ops.checks import check_one_device
+from iapo.ops.shapes import shape_checked
+from iapo.types import AdvantageOutput
 
 
 @shape_checked

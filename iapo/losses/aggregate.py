@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.ops.masked import masked_mean, masked_sum
-from iapo.types import LossInputs, LossOutput, shape_checked
+from iapo.ops.shapes import shape_checked
+from iapo.types import LossInputs, LossOutput
 
 Aggregation = Literal["token", "sequence", "constant"]
 
@@ -34,7 +35,7 @@ def count(loss_mask: Bool[Tensor, "batch token"], aggregation: Aggregation, max_
 def with_advantages(
     advantages: Float[Tensor, "batch token"], loss_mask: Bool[Tensor, "batch token"]
 ) -> Bool[Tensor, " batch"]:
-    """The completions of which a token in the loss has an advantage that is not 0; a surrogate learns from no other."""
+    """The completions with a token in the loss whose advantage is not 0; a surrogate learns from no others."""
     return ((advantages != 0) & loss_mask).any(1)
 
 

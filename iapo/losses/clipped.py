@@ -11,7 +11,8 @@ from iapo.losses.aggregate import Aggregation, count, loss_output, with_advantag
 from iapo.losses.kl import KLEstimator, kl_estimate
 from iapo.losses.ratios import check_clip, log_ratio, surrogate_clip_shares, truncated_ratio
 from iapo.ops.checks import check_choice
-from iapo.types import LossInputs, LossOutput, shape_checked
+from iapo.ops.shapes import shape_checked
+from iapo.types import LossInputs, LossOutput
 
 
 @shape_checked

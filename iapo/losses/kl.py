@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from iapo.types import shape_checked
+from iapo.ops.shapes import shape_checked
 
 KLEstimator = Literal["k1", "k2", "k3"]
 

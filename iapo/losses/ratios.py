@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from iapo.types import shape_checked
+from iapo.ops.shapes import shape_checked
 
 _LARGEST_LOG_RATIO = 20.0
 """Beyond this a log-ratio is clamped: e^20 is far outside every clip range, and its square still fits fp32."""

@@ -1,5 +1,6 @@
 """Checks that several parts make of what they are given: its kind, its device, that its numbers are finite."""
 
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import torch
@@ -26,6 +27,19 @@ def check_returned(component: object, hook: str, returned: object, kind: type) -
     """Raise ``TypeError`` if a hook returned something else than it should."""
     if not isinstance(returned, kind):
         raise TypeError(f"{type(component).__name__}.{hook}: got {type(returned).__name__}, want {kind.__name__}")
+
+
+def check_one_device(owner: str, tensors: Mapping[str, object]) -> None:
+    """Raise ``ValueError`` unless all tensors lie on one device; what is not a tensor is skipped.
+
+    Args:
+        owner: begins the message.
+        tensors: by the names that the message uses.
+    """
+    devices = {name: value.device for name, value in tensors.items() if isinstance(value, Tensor)}
+    if len(set(devices.values())) > 1:
+        found = ", ".join(f"{name} on {device}" for name, device in devices.items())
+        raise ValueError(f"{owner}: all tensors must lie on one device, got {found}")
 
 
 def check_beside(model: nn.Module, device: torch.device) -> None:

@@ -24,7 +24,7 @@ _POSITIONS = (
 
 @dataclass(frozen=True)
 class Limits:
-    """What a model takes.
+    """The limits of a model: how many tokens of a text it takes, and which token ids.
 
     Args:
         positions: the largest number of tokens of a text; ``None``: its config names none.
@@ -65,7 +65,7 @@ class Limits:
 
 
 def limits_of(model: Any) -> Limits:
-    """What a model takes, wrappers taken off."""
+    """The limits of a model, whose wrappers are taken off."""
     inner = unwrap(model)
     embeddings = inner.get_input_embeddings() if hasattr(inner, "get_input_embeddings") else None
     found = limits_of_config(inner.config)
@@ -74,7 +74,7 @@ def limits_of(model: Any) -> Limits:
 
 
 def limits_of_config(config: Any) -> Limits:
-    """What a model of this configuration takes.
+    """The limits of a model of this configuration.
 
     Positions are ``max_position_embeddings``, or what MPT and models whose code comes with them call them, times the
     factor of ``linear`` scaling, or what ``yarn`` scaling makes of those that the model was trained on.

@@ -124,7 +124,7 @@ def load_model(
 
 
 def load_limits(source: str, trust_remote_code: bool = False) -> Limits:
-    """What a model takes, by its configuration alone. Arguments and errors are those of `load_model`."""
+    """The limits of a model, read from its configuration alone. Arguments and errors are those of `load_model`."""
     return limits_of_config(load_config(source, trust_remote_code))
 
 

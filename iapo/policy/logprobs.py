@@ -9,9 +9,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.ops.checks import check_beside
+from iapo.ops.shapes import shape_checked
 from iapo.policy.forward import positions
 from iapo.policy.support import check_text
-from iapo.types import Rollout, shape_checked
+from iapo.types import Rollout
 
 _SLICE = 2**24
 """Logits handled at once by the functions below: 64 MiB in fp32."""

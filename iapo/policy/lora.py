@@ -156,7 +156,7 @@ def _named(what: str) -> Iterator[None]:
 
 
 def told(error: Exception) -> str:
-    """An error of reading weights; in the words of torch, one of a pickle advises to run what is in it."""
+    """An error of reading weights, as text. That of a pickle is put in other words: torch advises to run it."""
     if type(error).__name__ == "UnpicklingError":
         return "its weights are a pickle with more than tensors in it, which may be code to run; want safetensors"
     return f"{type(error).__name__}: {error}"

@@ -1,5 +1,7 @@
 """Rewards with the signature that TRL uses: ``reward(prompts, completions, completion_ids, **columns)``."""
 
+from iapo.rewards.calling import RewardFunction
+from iapo.rewards.columns import check_columns, check_references, read_references
 from iapo.rewards.exact import ExactAnswer
 from iapo.rewards.format import ThinkAnswerFormat
 from iapo.rewards.gym import ReasoningGymAnswer
@@ -7,7 +9,7 @@ from iapo.rewards.isolated import IsolatedReward
 from iapo.rewards.length import WithinLength
 from iapo.rewards.maths import MathAnswer
 from iapo.rewards.rollouts import score_rollout
-from iapo.rewards.scores import RewardFunction, Scores, check_columns, check_references, read_references, score
+from iapo.rewards.scores import Scores, score
 from iapo.rewards.style import in_style
 from iapo.rewards.text import reference_answer
 from iapo.rewards.worker import Failure, KillableWorker

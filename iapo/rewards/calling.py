@@ -14,6 +14,9 @@ import torch
 
 from iapo.interfaces import REWARD_ARGUMENTS
 
+RewardFunction = Callable[..., Any]
+"""A function with the signature of `iapo.Reward`, or of a part of it: it gets the arguments that it names."""
+
 _LOGGING = frozenset({"log_extra", "log_metric"})
 """Functions that TRL gives to a reward. Here they take what they are given and keep nothing."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from iapo.ops.written_values import written_value
-from iapo.rewards.scores import column
+from iapo.rewards.columns import column
 from iapo.rewards.text import accepted_answers, judged_texts, named_answers, normalize, reference_answer
 from iapo.styles import CompletionStyle
 

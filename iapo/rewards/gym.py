@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from iapo.rewards.scores import column
+from iapo.rewards.columns import column
 from iapo.rewards.text import judged_texts
 from iapo.rewards.worker import Failure, KillableWorker
 from iapo.styles import CompletionStyle

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from iapo.rewards.answers import Answer, Expression, Quantity, Words, formulas_of, readings, same
-from iapo.rewards.scores import column
+from iapo.rewards.columns import column
 from iapo.rewards.text import accepted_answers, judged_texts, normalize
 from iapo.rewards.worker import Failure, KillableWorker
 from iapo.styles import MARKED_STYLE, CompletionStyle

@@ -5,9 +5,10 @@ from typing import Any
 
 from iapo.interfaces import PROMPT_MESSAGES, Reward
 from iapo.ops.padding import unpad_rows
-from iapo.rewards.scores import Scores, check_rows, score
+from iapo.rewards.columns import check_rows
+from iapo.rewards.scores import Scores, score
 from iapo.rollout.ends import ended
-from iapo.rollout.text import decode_completions
+from iapo.tokenization.decoding import decode_completions
 from iapo.types import Rollout
 
 TIME_LIMIT = 600.0
@@ -22,7 +23,7 @@ def score_rollout(
     eos_ids: Collection[int] | None = None,
     time_limit: float | None = TIME_LIMIT,
 ) -> Scores:
-    """Scores of a rollout's completions, of which the rewards see the text, the tokens and the row that they answer.
+    """Score a rollout's completions: rewards see their texts, their tokens and the rows of data that they answer.
 
     Of a row with the column ``prompt_messages`` (`iapo.tasks.render_prompts` writes it for prompts that are messages)
     rewards get the messages as its prompt, and the completion as messages too: ``[{"role": "assistant", "content":

@@ -2,12 +2,10 @@
 
 from iapo.rollout.collation import ask_about, collate, read_anew, with_answers
 from iapo.rollout.compacting import CompactingSampler
-from iapo.rollout.continuation import continuation_ids
 from iapo.rollout.ends import eos_ids_of, style_of
 from iapo.rollout.language_model import LanguageModelSampler
 from iapo.rollout.scripted import ScriptedSampler
 from iapo.rollout.spans import Exits, Spans, mark_spans
-from iapo.rollout.text import token_pieces
 from iapo.rollout.transformers import TransformersSampler
 from iapo.rollout.vllm import VLLMSampler, VLLMServerSampler
 
@@ -22,11 +20,9 @@ __all__ = [
     "VLLMServerSampler",
     "ask_about",
     "collate",
-    "continuation_ids",
     "eos_ids_of",
     "mark_spans",
     "read_anew",
     "style_of",
-    "token_pieces",
     "with_answers",
 ]

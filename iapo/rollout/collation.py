@@ -8,8 +8,8 @@ from transformers import PreTrainedTokenizerBase
 
 from iapo.ops.padding import pad_rows, unpad_rows
 from iapo.rollout.spans import Exits, ExitTokens, mark_spans
-from iapo.rollout.text import decode_rows
 from iapo.styles import USUAL_STYLE, CompletionStyle
+from iapo.tokenization.decoding import decode_rows
 from iapo.types import Rollout
 
 Ids = Sequence[Sequence[int]]

@@ -17,10 +17,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from iapo.ops.padding import pad_rows
-from iapo.rollout.continuation import Continued, continue_texts, ends_of, tokens_before
-from iapo.rollout.text import pieces_of_rows, rows_of_text
+from iapo.ops.shapes import shape_checked
 from iapo.styles import USUAL_STYLE, Asked, CompletionStyle
-from iapo.types import shape_checked
+from iapo.tokenization.continuation import Continued, continue_texts, ends_of, tokens_before
+from iapo.tokenization.decoding import pieces_of_rows, rows_of_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ def mark_spans(
 
     Reasoning: the tokens from the first one that holds a character of it, up to, not including, the first one that
     holds a character of what ends it. A final end-of-sequence token is never part of it, and no part of the text unless
-    it closes a tag (`iapo.rollout.text.rows_of_text`).
+    it closes a tag (`iapo.tokenization.decoding.rows_of_text`).
 
     Answer: its own tokens where these hold nothing else, else those that the tokenizer writes it with. The exit is the
     completion's own tokens if it wrote the whole of it, from the end of its reasoning on, in tokens that hold nothing

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
-from iapo.rollout.text import decode_ids, decode_rows, pieces_of_rows
+from iapo.tokenization.decoding import decode_ids, decode_rows, pieces_of_rows
 
 _BYTES = 4
 """Tokens that one character may be spread over."""

@@ -10,6 +10,9 @@ from iapo.styles import CompletionStyle
 Row = dict[str, Any]
 """A problem: ``prompt`` (a text or chat messages), ``answer`` (the reference), and columns that rewards may read."""
 
+Numbered = list[tuple[int | None, Row]]
+"""Rows and the lines that they begin in, counted from 1; ``None`` where rows have no lines of their own."""
+
 Split = Literal["train", "validation", "test"]
 
 Classifier = Callable[[str, str], Sequence[str]]

@@ -1,19 +1,17 @@
-"""Rows from files of each kind. What cannot be read is an error that names the file and the line."""
+"""Rows from a file: unpacked, known by its first bytes, decoded, and read by its kind.
+
+What cannot be read is an error that names the file and the line.
+"""
 
 import codecs
-import csv
-import io
-import json
-import sys
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-from iapo.ops.numpy_values import plain_value
-from iapo.tasks.interface import Row
+from iapo.tasks.interface import Numbered
+from iapo.tasks.read_json import read_json
+from iapo.tasks.read_parquet import read_parquet
+from iapo.tasks.read_table import read_table
 
 _MARKS = {
     codecs.BOM_UTF8: "utf-8",
@@ -38,9 +36,6 @@ _FOREIGN = {
 }
 """How files begin that are not read, what they are, and the remedy."""
 
-Numbered = list[tuple[int | None, Row]]
-"""Rows and the lines that they begin in, counted from 1; ``None`` where rows have no lines of their own."""
-
 
 def numbered_rows(path: Path, kind: str) -> Numbered:
     """All rows of a file, and in which line each of them begins.
@@ -56,23 +51,9 @@ def numbered_rows(path: Path, kind: str) -> Numbered:
     content = _unpacked(path)
     refuse_foreign(path, content, kind)
     if kind == ".parquet":
-        return [(None, row) for row in _read_parquet(path, content)]
-    text = _decode(path, content)
-    if kind in (".csv", ".tsv"):
-        return _read_table(path, text, "\t" if kind == ".tsv" else _separator(text))
-    rows = _read_json(path, text)
-    for index, (line, row) in enumerate(rows):
-        place = f"row {index}" if line is None else f"line {line}"
-        if not isinstance(row, dict):
-            raise ValueError(
-                f"data: {place} of {path} is {type(row).__name__}, something else than one object per row: want an "
-                "object of columns a line, or an array of such objects"
-            )
-        if isinstance(row, _Doubled):
-            raise ValueError(f"data: {place} of {path} has the columns {row.names} more than once; want each once")
-    if len(rows) == 1 and kind == ".json":
-        _check_row(path, rows[0][1])
-    return rows
+        return [(None, row) for row in read_parquet(path, content)]
+    read = read_table if kind in (".csv", ".tsv") else read_json
+    return read(path, _decode(path, content), kind)
 
 
 def refuse_foreign(path: Path, content: bytes, kind: str) -> None:
@@ -106,28 +87,6 @@ def _unpacked(path: Path) -> bytes:
     return unpacked
 
 
-def _read_parquet(path: Path, content: bytes) -> list[Row]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("pyarrow is missing: install the extra, pip install 'iapo[train]'") from error
-    try:
-        table = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content)).read()
-        names = table.schema.names
-        if doubled := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"names the columns {doubled} more than once")
-        rows: list[Row] = table.to_pylist()
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise ValueError(f"data: {path} cannot be read as Parquet: {' '.join(str(error).split())}") from error
-    for name, kind in zip(names, table.schema.types, strict=True):
-        if pyarrow.types.is_float16(kind) or pyarrow.types.is_float32(kind):
-            narrow = kind.to_pandas_dtype()
-            for row in rows:
-                row[name] = None if row[name] is None else plain_value(narrow(row[name]))
-    return rows
-
-
 def _decode(path: Path, content: bytes) -> str:
     mark = next((mark for mark in _MARKS if content.startswith(mark)), b"")
     encoding = _MARKS.get(mark, "utf-8")
@@ -144,134 +103,3 @@ def _decode(path: Path, content: bytes) -> str:
             f"data: line {line} of {path} is no {encoding.upper()} (byte 0x{error.object[error.start]:02x}); convert "
             "the file, as with iconv -f latin1 -t utf-8"
         ) from error
-
-
-def _read_json(path: Path, text: str) -> list[tuple[int | None, Any]]:
-    """An array of objects, an object a line, or one object: told apart by the text, whatever the file is called."""
-    if text.lstrip().startswith("["):
-        try:
-            whole = _loads(text)
-        except (ValueError, RecursionError) as error:
-            if "Extra data" not in str(error):  # an array a line
-                raise ValueError(f"data: {path} is no JSON: {error}") from error
-        else:
-            return [(None, row) for row in whole]
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    found: list[tuple[int | None, Any]] = []
-    for number, line in lines:
-        try:
-            found.append((number, _loads(line)))
-        except (ValueError, RecursionError) as error:
-            whole = None if found else _whole(text)
-            if whole is not None:
-                return [(number, whole)]
-            raise ValueError(
-                f"data: line {number} of {path} is no JSON: {error}; want one object a line, or an array of objects"
-            ) from error
-    return found
-
-
-def _whole(text: str) -> Any:
-    """The one object that is written over several lines; ``None`` if it is none."""
-    try:
-        return _loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-class _Doubled(dict[str, Any]):
-    """An object that has some names more than once: of two values, which is meant?"""
-
-    names: list[str]
-
-
-def _loads(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_object)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
-    doubled, names = _Doubled(found), [name for name, _ in pairs]
-    doubled.names = sorted(name for name in found if names.count(name) > 1)
-    return doubled
-
-
-def _check_row(path: Path, row: Row) -> None:
-    """Raise for an object that holds the rows in a field, or all of their columns, in place of being one."""
-    nested = [name for name, value in row.items() if _are_rows(value)]
-    if nested:
-        raise ValueError(
-            f"data: {path} is one object with rows in its field {nested[0]!r}; want one object a line, as from "
-            f"jq -c '.{nested[0]}[]' {path}, or the array alone"
-        )
-    columns = [value for value in row.values() if isinstance(value, list | dict) and len(value) > 1]
-    is_table = len(row) > 1 and len(columns) == len(row) and len({len(value) for value in columns}) == 1
-    if is_table and not any(_are_messages(value) for value in columns):
-        raise ValueError(
-            f"data: {path} is one object of columns; want one object per row, as pandas writes with "
-            "df.to_json(path, orient='records', lines=True)"
-        )
-
-
-def _are_rows(value: Any) -> bool:
-    is_list = isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
-    return is_list and not _are_messages(value)
-
-
-def _are_messages(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(each, dict) and "role" in each for each in value)
-
-
-def _separator(text: str) -> str:
-    """A comma, unless the first line has none and a semicolon, as where a comma is part of numbers, or a tab."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    return next((sign for sign in (",", ";", "\t") if sign in first), ",")
-
-
-def _read_table(path: Path, text: str, separator: str) -> Numbered:
-    """The rows below the header, the first line that is not blank.
-
-    Strict: what others mend in silence (a stray quote, a field too few or too many) would be a wrong row.
-    """
-    records = _records(path, text, separator)
-    rows: Numbered = []
-    with _fields_of_any_length():
-        named = ((start, fields) for start, fields in records if any(name.strip() for name in fields))
-        first, header = next(named, (1, []))
-        if doubled := sorted({name for name in header if header.count(name) > 1}):
-            raise ValueError(f"data: line {first} of {path} names the columns {doubled} more than once")
-        for start, fields in records:
-            if not fields:
-                continue
-            if len(fields) != len(header):
-                raise ValueError(
-                    f"data: line {start} of {path} has {len(fields)} fields, want {len(header)} as in its header"
-                )
-            rows.append((start, dict(zip(header, fields, strict=True))))
-    return rows
-
-
-def _records(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """The line that each record begins in, and its fields."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    start = 1
-    try:
-        for fields in reader:
-            yield start, fields
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise ValueError(
-            f"data: line {start} of {path} is no CSV: {error}; a quote inside a quoted field is written twice"
-        ) from error
-
-
-@contextmanager
-def _fields_of_any_length() -> Iterator[None]:
-    """Without the module's limit of 131072 characters a field, which is one for the whole process."""
-    before = csv.field_size_limit(sys.maxsize)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)

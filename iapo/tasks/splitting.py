@@ -52,5 +52,5 @@ def split_indices(
 
 
 def keys_of(rows: Sequence[Row]) -> list[str]:
-    """What says whether rows are one problem: of copies the same."""
+    """One key for each row; copies of one problem have equal keys."""
     return [problem_key(problem_of(row["prompt"])) for row in rows]

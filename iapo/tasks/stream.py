@@ -75,7 +75,7 @@ class PromptStream:
 
 
 def digest_of(rows: Sequence[Row]) -> int:
-    """A number that other rows would not have; in another process it is the same."""
+    """A number that identifies rows: other rows have another one, and it is the same in every process."""
     text = json.dumps(list(rows), sort_keys=True, default=_plain)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
 

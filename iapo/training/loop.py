@@ -8,23 +8,24 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from iapo.interfaces import PolicyLoss
 from iapo.policy.logprobs import completion_logprobs
-from iapo.rewards.scores import Scores, check_rows, read_references
+from iapo.rewards.columns import check_rows, read_references
+from iapo.rewards.scores import Scores
 from iapo.rollout.collation import ask_about
 from iapo.rollout.ends import eos_ids_of, style_of
 from iapo.training.assigning import assign
-from iapo.training.batches import MicroBatch, batches_of_update
+from iapo.training.batches import batches_of_update
 from iapo.training.components import Components, UpdateSettings, check_answer_is_read
 from iapo.training.distributed.divided import divided, divided_scores
 from iapo.training.distributed.synchronised import loss_scale, synced
 from iapo.training.gradient_checkpointing import checkpointing
 from iapo.training.lacking import lacking_answers, lacking_spans
-from iapo.training.learning import check_learned, check_nothing_learned, learned_from
+from iapo.training.learning import learned_from
 from iapo.training.metrics import sampler_metrics, sampling_metrics, timed
 from iapo.training.resample import Resampling, Rows, Samples, uninformative
 from iapo.training.signals import known_signals, logprobs_of
-from iapo.types import AdvantageOutput, LossOutput, Rollout, TokenSignals
+from iapo.training.step_loss import StepLoss
+from iapo.types import AdvantageOutput, Rollout, TokenSignals
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,13 +202,14 @@ def optimise(
         return PolicyUpdate({}, logprobs_before, entropy_before)
     metrics: dict[str, float] = {}
     with timed(metrics, "iapo/time/update"):
-        inputs = _LossInputs(
+        step_loss = StepLoss(
+            components.loss,
             assigned.advantages,
             assigned.loss_mask,
-            components.loss.denominator(assigned.loss_mask),
-            None if settings.epochs == 1 else logprobs_of(model, rollout, temperature, settings),
-            None if ref_model is None else logprobs_of(ref_model, rollout, temperature, settings),
-            rollout.sampler_logprobs if components.loss.requires_sampler else None,
+            denominator=components.loss.denominator(assigned.loss_mask),
+            old_logprobs=None if settings.epochs == 1 else logprobs_of(model, rollout, temperature, settings),
+            ref_logprobs=None if ref_model is None else logprobs_of(ref_model, rollout, temperature, settings),
+            sampler_logprobs=rollout.sampler_logprobs if components.loss.requires_sampler else None,
         )
         learns = learned_from(components.loss, assigned.advantages, assigned.loss_mask)
         batches = batches_of_update(model, rollout, settings.micro_batch, learns, processes)
@@ -220,7 +222,7 @@ def optimise(
                         logprobs, entropy = completion_logprobs(model, part, temperature, with_entropy=True)
                     assert entropy is not None
                     with processes.together(), torch.enable_grad():
-                        output, loss = _loss_of(components.loss, inputs, each, logprobs)
+                        output, loss = step_loss(each, logprobs)
                         loss = scale * loss
                     if each.learns:
                         stats = components.optimizer(loss, boundary=last)
@@ -240,48 +242,3 @@ def optimise(
         metrics |= {"grad_norm": stats.grad_norm, "learning_rate": stats.learning_rate}
         metrics["iapo/steps_skipped"] = float(stats.skipped)
     return PolicyUpdate(metrics, logprobs_before, entropy_before)
-
-
-@dataclass(frozen=True, eq=False)
-class _LossInputs:
-    """What a loss reads of all completions, beside the policy's log-probabilities; as in `iapo.PolicyLoss`."""
-
-    advantages: Float[Tensor, "batch token"]
-    loss_mask: Bool[Tensor, "batch token"]
-    denominator: Tensor
-    old_logprobs: Float[Tensor, "batch token"] | None
-    ref_logprobs: Float[Tensor, "batch token"] | None
-    sampler_logprobs: Float[Tensor, "batch token"] | None
-
-    def of(self, batch: MicroBatch, policy_logprobs: Float[Tensor, "rows some"]) -> dict[str, Any]:
-        """Those of a micro-batch, as wide as the policy's log-probabilities, which are the old ones if none are given.
-
-        Nothing of a micro-batch that stands in is in the loss mask.
-        """
-        cells = batch.rows, slice(policy_logprobs.shape[1])
-
-        def cut(values: Tensor | None) -> Tensor | None:
-            return None if values is None else values[cells]
-
-        old = cut(self.old_logprobs)
-        return {
-            "policy_logprobs": policy_logprobs,
-            "old_logprobs": policy_logprobs.detach() if old is None else old,
-            "advantages": cut(self.advantages),
-            "loss_mask": self.loss_mask[cells] & batch.counts,
-            "denominator": self.denominator,
-            "ref_logprobs": cut(self.ref_logprobs),
-            "sampler_logprobs": cut(self.sampler_logprobs),
-        }
-
-
-def _loss_of(
-    loss: PolicyLoss, inputs: _LossInputs, batch: MicroBatch, policy_logprobs: Float[Tensor, "rows token"]
-) -> tuple[LossOutput, Float[Tensor, ""]]:
-    """The output of the loss on a micro-batch, and the value to go backward from: 0 if the micro-batch stands in."""
-    if not batch.learns:
-        policy_logprobs.requires_grad_()  # for `check_nothing_learned`; nothing is behind them
-    output = loss(**inputs.of(batch, policy_logprobs))
-    check = check_learned if batch.learns else check_nothing_learned
-    check(loss, output.loss, policy_logprobs)
-    return output, output.loss if batch.counts else 0 * (output.loss + policy_logprobs.sum())

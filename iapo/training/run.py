@@ -17,6 +17,7 @@ from iapo.training.distributed.launch import joined, launched_processes
 from iapo.training.distributed.parallel import Sharding
 from iapo.training.distributed.processes import Processes
 from iapo.training.distributed.zero import Zero
+from iapo.training.interim_results import evaluated_completions, interim_writer, write_report_so_far
 from iapo.training.interruption import EXIT_CODE, Interrupted, Interruption, listening
 from iapo.training.lacking import EqualRewards
 from iapo.training.reporting.log import append_metrics, append_samples, read_metrics
@@ -26,7 +27,6 @@ from iapo.training.reporting.tracking import check_tracker, tracked
 from iapo.training.samples import SAMPLES
 from iapo.training.session import Session, longest
 from iapo.training.setup.opening import Run, open_run
-from iapo.training.telling import evaluated, seeing, tell_so_far
 
 
 def train(config: RunConfig) -> int:
@@ -129,14 +129,14 @@ def _carry_on(run: Run, interruption: Interruption, progress: CommandProgress) -
     processes = session.update_settings.processes
     leaving: Callable[[], AbstractContextManager[Any]] = interruption.leaving if processes.size == 1 else nullcontext
     with leaving(), _evaluating(progress, run, "before training"):
-        before = session.evaluate(run.held_out, 0, seeing(run, "before training"))
+        before = session.evaluate(run.held_out, 0, interim_writer(run, "before training"))
     run.so_far.before = before
     if session.resumed_from is not None:
         restore_rng(session.resumed_from.state.rng)
     if session.share_done() < 1:
         if processes.first:
             (run.folder / REPORT).unlink(missing_ok=True)  # of a finished run that goes on
-        tell_so_far(run)
+        write_report_so_far(run)
     elif processes.first:
         progress.say(_reached(session))
     rewards = EqualRewards()
@@ -161,11 +161,11 @@ def _carry_on(run: Run, interruption: Interruption, progress: CommandProgress) -
             if session.step % settings.checkpoint_every == 0 or ended or stop:
                 session.save(run.resolved)
             if session.saved_step == session.step or session.step == 1:
-                tell_so_far(run)
+                write_report_so_far(run)
             if stop and not ended:
                 return False
     with leaving(), _evaluating(progress, run, "after training"):
-        after = session.evaluate(run.held_out, session.step, seeing(run, f"after update {session.step}"))
+        after = session.evaluate(run.held_out, session.step, interim_writer(run, f"after update {session.step}"))
     metadata = {"updates": session.step, "tokens sampled": session.tokens_sampled, **run.metadata}
     with processes.together():
         if processes.first:
@@ -175,7 +175,7 @@ def _carry_on(run: Run, interruption: Interruption, progress: CommandProgress) -
 
 
 def _evaluating(progress: CommandProgress, run: Run, when: str) -> AbstractContextManager[None]:
-    session, count = run.session, evaluated(run)
+    session, count = run.session, evaluated_completions(run)
     title = f"evaluating {when}, {count} completions"
     return progress.phase(title, session.model, count, longest(session.components.sampler))
 

@@ -217,7 +217,7 @@ def share_done(step: int, steps: int, tokens: int, max_tokens: int | None) -> fl
 
 
 def greedy_beside(sampler: Sampler, model: nn.Module, tokenizer: Any) -> TransformersSampler:
-    """Samples the likeliest completion, as long, ended and read as those of another sampler."""
+    """A sampler of the likeliest completions, with the limit, the ends and the style of another sampler."""
     return TransformersSampler(
         model,
         tokenizer,

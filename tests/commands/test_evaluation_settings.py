@@ -4,9 +4,11 @@ import time
 
 import pytest
 
-from iapo.commands.evaluate import EvaluationConfig, EvaluationSettings, evaluate_models
+from iapo.commands.evaluate import evaluate_models
+from iapo.commands.evaluation_settings import EvaluationConfig, EvaluationSettings
 from iapo.rollout import CompactingSampler
-from iapo.training.configuration.settings import PolicySource, ProblemSource
+from iapo.training.configuration.policy_source import PolicySource
+from iapo.training.configuration.problem_source import ProblemSource
 
 
 @pytest.mark.parametrize(

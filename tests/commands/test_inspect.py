@@ -11,7 +11,8 @@ from iapo.estimators import AnswerLikelihood, NextTokenEntropy, NoInformation
 from iapo.rewards import MathAnswer
 from iapo.rollout import ScriptedSampler, TransformersSampler
 from iapo.rollout.prompts import encode_prompts
-from iapo.training.configuration.settings import PolicySource, ProblemSource
+from iapo.training.configuration.policy_source import PolicySource
+from iapo.training.configuration.problem_source import ProblemSource
 
 
 def inspected(*parts):

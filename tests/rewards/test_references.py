@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iapo.rewards import ExactAnswer, MathAnswer, check_references
-from iapo.rewards.scores import read_references
+from iapo.rewards.columns import read_references
 from iapo.rewards.text import accepted_answers
 
 NO_ANSWER = [

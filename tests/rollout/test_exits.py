@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from rollout_tokenizers import TRAINED, tokenizer
 
 from iapo import Rollout
-from iapo.rollout import ScriptedSampler, ask_about, continuation_ids, token_pieces, with_answers
+from iapo.rollout import ScriptedSampler, ask_about, with_answers
 from iapo.styles import AnswerTags, BeforeAnswer, Boxed, CompletionStyle, Hashes, JsonField, Phrase, ReasoningTags
+from iapo.tokenization import continuation_ids, token_pieces
 
 STYLES = [
     CompletionStyle(),

@@ -15,8 +15,9 @@ import torch
 
 from iapo.estimators import AnswerLikelihood
 from iapo.policy import load_model
-from iapo.rollout import ScriptedSampler, ask_about, token_pieces
+from iapo.rollout import ScriptedSampler, ask_about
 from iapo.styles import BeforeAnswer, Boxed, CompletionStyle, Hashes, Phrase
+from iapo.tokenization import token_pieces
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from rollout_tokenizers import KINDS, tokenizer
 
 from iapo.ops.padding import pad_rows
-from iapo.rollout import mark_spans, token_pieces
+from iapo.rollout import mark_spans
 from iapo.styles import AnswerTags, CompletionStyle, ReasoningTags
+from iapo.tokenization import token_pieces
 
 START, END, OPEN, CLOSE = "<think>", "</think>", "<answer>", "</answer>"
 FRAGMENTS = [START, END, OPEN, CLOSE, END + OPEN, "7", "12", "<", ">", "</", " ", "é", "日", "🙂", "\n", "a", "7</th"]

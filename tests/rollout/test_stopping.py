@@ -12,7 +12,7 @@ from iapo.rewards import score_rollout
 from iapo.rollout import CompactingSampler, LanguageModelSampler, ScriptedSampler, TransformersSampler, collate
 from iapo.rollout.ends import ended
 from iapo.rollout.stopping import Ending, StopWatch, endings
-from iapo.rollout.text import decode_completions, decode_ids
+from iapo.tokenization.decoding import decode_completions, decode_ids
 
 NAMES = ["bytes-regex", "bytes-greedy", "byte-fallback", "qwen", "dummy-prefix", "unigram"]
 SAMPLERS = [CompactingSampler, TransformersSampler]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iapo.rewards import ExactAnswer, MathAnswer, ThinkAnswerFormat, in_style
-from iapo.rollout import ScriptedSampler, token_pieces
+from iapo.rollout import ScriptedSampler
 from iapo.styles import (
     MARKED_STYLE,
     USUAL_STYLE,
@@ -23,6 +23,7 @@ from iapo.styles import (
     Phrase,
     ReasoningTags,
 )
+from iapo.tokenization import token_pieces
 
 EVERY = [AnswerTags(), Boxed(), Hashes(), Phrase(), JsonField(), LastLine(), USUAL_STYLE.answer]
 MARKS = ["<think>", "</think>", "<answer>", "</answer>", "\\boxed{", "\\boxed {", "\\{", "\\", "{", "}", "####", "#"]

@@ -11,7 +11,7 @@ from iapo.embedded import model_path
 from iapo.tasks.few_shot import Example, choose_examples, examples_of, natural_stop, solution_column
 from iapo.tasks.messages import problem_of
 from iapo.tasks.splitting import split_indices
-from iapo.training.configuration.settings import ProblemSource
+from iapo.training.configuration.problem_source import ProblemSource
 
 TEMPLATE = (
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}"

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from iapo.ops.checks import check_finite
-from iapo.types import shape_checked
+from iapo.ops.shapes import shape_checked
 
 
 class RewardShaping(ABC):

@@ -9,7 +9,7 @@ from torch import Tensor
 from iapo.advantages.parameters import check_length, check_weights
 from iapo.advantages.shaping.interface import RewardShaping
 from iapo.ops.groups import group_sum
-from iapo.types import shape_checked
+from iapo.ops.shapes import shape_checked
 
 
 @shape_checked

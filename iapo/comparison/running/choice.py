@@ -23,7 +23,9 @@ def choose(plan: Plan, folder: Path) -> dict[str, str]:
 
 
 def choose_setting(accuracies: Mapping[str, float], lengths: Mapping[str, float], tolerance: float) -> str:
-    """The shortest setting whose accuracy is at least the best one's minus a tolerance; a tie goes to the accurate.
+    """The setting of the shortest completions among those that lose at most ``tolerance`` of the best accuracy.
+
+    Of equally short ones it is the most accurate.
 
     Args:
         accuracies: by setting.

@@ -14,14 +14,15 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from iapo.comparison.running.problems import digest, style_source
-from iapo.comparison.running.results import BASE_FOLDER, evaluation_file, is_evaluated
+from iapo.comparison.running.results import BASE_FOLDER, evaluation_file, read_evaluation
 from iapo.comparison.running.settings import instantiate
-from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate
+from iapo.evaluation import ForcedAnswers, evaluate
 from iapo.rewards import in_style
 from iapo.rewards.rollouts import score_rollout
 from iapo.tasks import Classifier, Task
 from iapo.training.checkpoints.checkpoint import latest_checkpoint
-from iapo.training.configuration.settings import PolicySource, ProblemSource
+from iapo.training.configuration.policy_source import PolicySource
+from iapo.training.configuration.problem_source import ProblemSource
 from iapo.training.configuration.styles import sampler_in_style
 from iapo.training.reporting.report import REPORT
 from iapo.training.session import greedy_beside
@@ -108,14 +109,14 @@ def forced_answers(problems: Path, run: Path) -> ForcedAnswers:
     folder = problems.parent
     if forced.budgets is not None or run.resolve() == (folder / BASE_FOLDER).resolve():
         return forced
-    if not is_evaluated(folder, BASE_FOLDER, "test"):
+    base = read_evaluation(folder, BASE_FOLDER, "test")
+    if base is None:
         raise FileNotFoundError(
             f"{folder / BASE_FOLDER}: not evaluated, and the budgets of all runs follow from its lengths; the same "
             "comparison evaluates it first, or give evaluation.budgets"
         )
-    curve = EvaluationResult.load(folder / BASE_FOLDER / evaluation_file("test")).at_budget
-    assert curve is not None, "the digest of the problems covers that budgets are measured"
-    return replace(forced, budgets=curve.budgets)
+    assert base.at_budget is not None, "the digest of the problems covers that budgets are measured"
+    return replace(forced, budgets=base.at_budget.budgets)
 
 
 def known_to_task(

@@ -18,7 +18,7 @@ from iapo.tasks.messages import problem_key, problem_of
 from iapo.training.components import Answer
 from iapo.training.configuration.parser import keeps_rows_apart, max_new_tokens
 from iapo.training.configuration.plain_files import digests
-from iapo.training.configuration.settings import ProblemSource
+from iapo.training.configuration.problem_source import ProblemSource
 from iapo.training.configuration.styles import StyleSource
 from iapo.training.setup.fitting import Room, forced_in_training, reserved_by
 from iapo.training.setup.problems import Problems

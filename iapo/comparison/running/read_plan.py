@@ -15,7 +15,7 @@ from iapo.comparison.running.values import mapping, positive, section, seed_list
 from iapo.evaluation import ForcedAnswers
 from iapo.styles import CompletionStyle
 from iapo.tasks import Task
-from iapo.training.configuration.settings import ProblemSource
+from iapo.training.configuration.problem_source import ProblemSource
 from iapo.training.configuration.unique_keys import check_unique_keys
 
 _SAME = ("model", "trust_remote_code", *(field.name for field in fields(ProblemSource)))

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -84,44 +85,59 @@ def evaluation_file(split: Split) -> str:
     return f"evaluation-{split}.json"
 
 
-def is_evaluated(folder: Path, run: str, split: Split) -> bool:
-    """Whether a run was evaluated on the problems that the comparison has now; a damaged file is no evaluation."""
+def read_evaluation(folder: Path, run: str, split: Split) -> EvaluationResult | None:
+    """The evaluation of a run on the problems that the comparison has now.
+
+    Args:
+        folder: of the comparison.
+        run: the run's folder inside it.
+        split: whose problems.
+
+    Returns:
+        ``None`` if there is none: no file, a damaged one, or an evaluation on other problems.
+    """
     path, problems = folder / run / evaluation_file(split), problems_path(folder, split)
     if not path.exists() or not problems.exists():
-        return False
+        return None
     try:
-        EvaluationResult.load(path)
-        return bool(json.loads(path.read_text(encoding="utf-8"))["problems"] == digest(problems))
-    except (ValueError, KeyError):
-        return False
+        evaluation = EvaluationResult.load(path)
+    except ValueError:
+        return None
+    return evaluation if _content(path).get("problems") == digest(problems) else None
 
 
-def read_run(folder: Path, run: Run) -> RunResult:
-    """Read a run that `is_evaluated`."""
-    return _read(folder, run, run.folder)
-
-
-def read_base(folder: Path, seed: int) -> RunResult:
-    """Read the evaluation of the model that training starts from."""
-    base = Method("base", "base", "default", {})
-    return _read(folder, Run(base, "untrained", seed, "test"), BASE_FOLDER)
+def is_evaluated(folder: Path, run: str, split: Split) -> bool:
+    """Whether `read_evaluation` finds an evaluation of the run."""
+    return read_evaluation(folder, run, split) is not None
 
 
 def read_all(plan: Plan, folder: Path, choices: dict[str, str]) -> list[RunResult]:
     """Every finished run: the base model, those that report, then those that tuned."""
-    found = [read_base(folder, plan.evaluation.seed)] if is_evaluated(folder, BASE_FOLDER, "test") else []
-    return found + read_finished(folder, [*plan.reporting_runs(choices), *plan.tuning_runs()])
+    base = _read(
+        folder, Run(Method("base", "base", "default", {}), "untrained", plan.evaluation.seed, "test"), BASE_FOLDER
+    )
+    runs = [*plan.reporting_runs(choices), *plan.tuning_runs()]
+    return ([] if base is None else [base]) + read_finished(folder, runs)
 
 
 def read_finished(folder: Path, runs: Sequence[Run]) -> list[RunResult]:
     """Those of these runs that are finished."""
-    return [read_run(folder, run) for run in runs if is_evaluated(folder, run.folder, run.split)]
+    found = [_read(folder, run, run.folder) for run in runs]
+    return [each for each in found if each is not None]
 
 
-def _read(folder: Path, run: Run, inside: str) -> RunResult:
-    """A run from the folder ``inside`` that of the comparison."""
-    path = folder / inside / evaluation_file(run.split)
-    content = json.loads(path.read_text(encoding="utf-8"))
+def _content(path: Path) -> dict[str, Any]:
+    """All that an evaluation's file holds, which is more than `EvaluationResult.load` reads."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _read(folder: Path, run: Run, inside: str) -> RunResult | None:
+    """A run from the folder ``inside`` that of the comparison; ``None`` if it was not evaluated."""
+    evaluation = read_evaluation(folder, inside, run.split)
+    if evaluation is None:
+        return None
+    content = _content(folder / inside / evaluation_file(run.split))
     rows = json.loads(problems_path(folder, run.split).read_text(encoding="utf-8"))["rows"]
     difficulty = [row.get("difficulty") for row in rows]
     known = all(isinstance(value, int | float) and not isinstance(value, bool) for value in difficulty)
@@ -133,7 +149,7 @@ def _read(folder: Path, run: Run, inside: str) -> RunResult:
         seed=run.seed,
         split=run.split,
         folder=inside,
-        evaluation=EvaluationResult.load(path),
+        evaluation=evaluation,
         difficulty=torch.tensor(difficulty, dtype=torch.float64) if known else None,
         classes={kind: torch.tensor(v, dtype=torch.float64) for kind, v in content.get("classes", {}).items()},
         shortest=torch.tensor(content["shortest"], dtype=torch.float64) if "shortest" in content else None,

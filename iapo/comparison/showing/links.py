@@ -20,7 +20,7 @@ def href(run: RunResult) -> str:
 
 
 def run_name(run: RunResult) -> str:
-    """A run where the pointer rests."""
+    """The name of a run, shown where the pointer rests on its mark."""
     return f"{run.name}, seed {run.seed}"
 
 

@@ -29,7 +29,7 @@ def tuning(summary: Summary) -> str:
 
 
 def runs(summary: Summary) -> str:
-    """Every finished run; its row is where the methods' numbers lead to."""
+    """Every finished run, one a row; the numbers of the methods link to these rows."""
     k = summary.ks[-1]
     rows, ids, seen = [], [], set[tuple[str, str]]()
     for run in summary.results:

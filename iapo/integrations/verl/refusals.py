@@ -10,7 +10,7 @@ _STRATEGIES = ("fsdp", "fsdp2")
 
 
 def refuse_config(config: Any) -> None:
-    """Raise for what would make of token advantages or of information something else than they say.
+    """Raise for settings under which token advantages or information would not mean what they say.
 
     Args:
         config: verl's configuration.
@@ -86,7 +86,7 @@ def refuse_processor(processor: Any) -> None:
 
 
 def refuse_assigner(config: Any, section: Section, token_advantages: TokenAdvantages) -> None:
-    """Raise for an assigner that verl has not what it needs for, or that leaves options without effect.
+    """Raise for an assigner that needs what verl does not have, or under which options have no effect.
 
     Raises:
         ValueError: an assigner that reads each reward by itself or columns about a reference policy, or that chooses

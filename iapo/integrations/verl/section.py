@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser
 from iapo.integrations.core import TokenAdvantages
 from iapo.integrations.options import TokenAdvantageOptions
 from iapo.interfaces import AdvantageAssigner, MIEstimator
-from iapo.rollout.continuation import continuation_ids
+from iapo.tokenization.continuation import continuation_ids
 
 OUTCOMES = (
     "grpo",

@@ -11,12 +11,14 @@ from torch.optim import Optimizer
 
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, Sampler
 from iapo.policy.loading import load_tokenizer
-from iapo.rollout.continuation import continuation_ids
 from iapo.styles import CompletionStyle
 from iapo.tasks import Task, task_from_source
+from iapo.tokenization.continuation import continuation_ids
 from iapo.training.configuration.file_parser import FileParser
 from iapo.training.configuration.plain_files import import_path
-from iapo.training.configuration.settings import PolicySource, ProblemSource, RunSettings
+from iapo.training.configuration.policy_source import PolicySource
+from iapo.training.configuration.problem_source import ProblemSource
+from iapo.training.configuration.settings import RunSettings
 from iapo.training.configuration.styles import StyleSource
 
 SamplerFactory = Callable[[nn.Module, Any], Sampler]

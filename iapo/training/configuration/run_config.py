@@ -8,7 +8,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, Reward, Sampler
-from iapo.training.configuration.settings import PolicySource, ProblemSource, RunSettings
+from iapo.training.configuration.policy_source import PolicySource
+from iapo.training.configuration.problem_source import ProblemSource
+from iapo.training.configuration.settings import RunSettings
 from iapo.training.configuration.styles import AUTO, StyleSource
 
 
@@ -35,7 +37,7 @@ class ComponentChoices:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What a run is asked to be.
+    """All that a run needs: the policy, the problems, the settings, and the components that it trains with.
 
     Args:
         policy: where the policy comes from.

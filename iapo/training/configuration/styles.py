@@ -8,7 +8,6 @@ from typing import Any, Literal
 from torch import nn
 
 from iapo.interfaces import MIEstimator, Sampler
-from iapo.rollout.continuation import continuation_ids
 from iapo.styles import (
     AnswerStyle,
     AnswerTags,
@@ -24,6 +23,7 @@ from iapo.styles import (
     Steps,
 )
 from iapo.tasks import Task
+from iapo.tokenization.continuation import continuation_ids
 
 AnswerName = Literal["auto", "tags", "boxed", "hashes", "phrase", "json", "last_line"]
 ReasoningName = Literal["auto", "tags", "opened_tags", "before_answer"]

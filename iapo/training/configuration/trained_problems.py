@@ -9,7 +9,7 @@ from typing import Any
 from iapo.ops.text_files import write_text
 from iapo.tasks import Row
 from iapo.tasks.splitting import keys_of, split_indices
-from iapo.training.configuration.settings import ProblemSource
+from iapo.training.configuration.problem_source import ProblemSource
 
 EXPORTED = "iapo_problems.json"
 """The file of an exported model that says which problems its run had."""

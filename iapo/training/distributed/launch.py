@@ -29,7 +29,7 @@ def joined(device: str) -> Iterator[tuple[Processes, torch.device]]:
     it, through the launcher, all others.
 
     Args:
-        device: as `iapo.training.configuration.settings.PolicySource` takes it.
+        device: as `iapo.training.configuration.policy_source.PolicySource` takes it.
 
     Raises:
         ValueError: several processes on one numbered CUDA device.

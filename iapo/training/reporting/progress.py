@@ -24,7 +24,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 10.0, 60.0
 
 
 class CommandProgress:
-    """Tells what a command is at. One thing at a time, the innermost; a thread tells of what lasts.
+    """Shows what a command is doing: the innermost of its open phases. A thread reports those that last.
 
     Args:
         command: begins each line.

@@ -13,10 +13,10 @@ import torch
 from iapo.interfaces import Sampler
 from iapo.ops.random_state import fork_rng
 from iapo.rollout.ends import ended, eos_ids_of
-from iapo.rollout.text import decode_completions
 from iapo.styles import USUAL_STYLE, AnswerStyle, CompletionStyle, FirstThatFits, better_style, detect_style, misfits
 from iapo.styles.agreement import ENOUGH_SAMPLES, readable
 from iapo.tasks import Task
+from iapo.tokenization.decoding import decode_completions
 from iapo.training.configuration.styles import ANSWERS, REASONINGS, StyleSource
 from iapo.types import Rollout
 

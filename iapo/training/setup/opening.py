@@ -35,7 +35,7 @@ from iapo.training.setup.finding_style import choose_style, first_of
 from iapo.training.setup.first_look import FirstLook
 from iapo.training.setup.kept_style import kept_style, plain
 from iapo.training.setup.problems import RunProblems
-from iapo.training.setup.sent import stopping, tell_sent
+from iapo.training.setup.prompt_notes import print_prompt_notes, stopping
 from iapo.training.setup.setting_up import set_up
 
 
@@ -88,7 +88,7 @@ def open_run(
     choices = replace(choices, sampler=stopping(choices.sampler, problems.all.stop(tokenizer)))
     session, fitting = set_up(replace(config, choices=choices, resolved=resolved), problems, processes, sharding)
     training, held_out = fitting.training, fitting.held_out.rows
-    tell_sent(training, session.tokenizer, session.components.sampler)
+    print_prompt_notes(training, session.tokenizer, session.components.sampler)
     metadata = _metadata(config, session, len(held_out))
     so_far = ReportSoFar(folder, metadata, training.rows[0]["prompt"])
     begun = kept is not None or session.resumed_from is not None or (folder / "evaluation-0.json").exists()

@@ -9,14 +9,14 @@ from torch import nn
 from iapo.interfaces import Reward, Sampler
 from iapo.policy.limits import limits_of
 from iapo.rewards import check_columns, check_references
-from iapo.rewards.scores import read_references
+from iapo.rewards.columns import read_references
 from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import Row
 from iapo.tasks.splitting import split_indices
 from iapo.tasks.stream import check_batch
 from iapo.training.components import Answer, Components
+from iapo.training.configuration.problem_source import ProblemSource
 from iapo.training.configuration.run_config import RunConfig
-from iapo.training.configuration.settings import ProblemSource
 from iapo.training.setup.fitting import Room, forced_in_training, new_tokens
 from iapo.training.signals import check_reference_columns
 

@@ -14,8 +14,8 @@ from iapo.tasks import PromptStream
 from iapo.training.checkpoints.checkpoint import Checkpoint, checkpoints, load_checkpoint
 from iapo.training.checkpoints.tree import other_kind
 from iapo.training.components import Components, UpdateSettings
+from iapo.training.configuration.policy_source import PolicySource
 from iapo.training.configuration.run_config import RunConfig
-from iapo.training.configuration.settings import PolicySource
 from iapo.training.distributed.parallel import Sharding, wrap
 from iapo.training.distributed.processes import SINGLE, Processes
 from iapo.training.distributed.sharded_state import load_whole_state

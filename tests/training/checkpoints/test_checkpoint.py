@@ -29,7 +29,7 @@ from iapo.training.checkpoints.checkpoint import (
 )
 from iapo.training.checkpoints.folder import DamagedCheckpointError, is_plain, verify_folder, write_folder
 from iapo.training.checkpoints.reproducibility import differences
-from iapo.training.configuration.settings import PolicySource
+from iapo.training.configuration.policy_source import PolicySource
 
 
 def test_resumed_run_repeats_the_other_bit_for_bit(tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ from iapo.losses import ClippedPolicyLoss
 from iapo.policy.limits import Limits
 from iapo.policy.loading import load_tokenizer
 from iapo.rewards import ExactAnswer
+from iapo.training.configuration.policy_source import PolicySource
+from iapo.training.configuration.problem_source import ProblemSource
 from iapo.training.configuration.run_config import ComponentChoices, RunConfig
-from iapo.training.configuration.settings import PolicySource, ProblemSource, RunSettings
+from iapo.training.configuration.settings import RunSettings
 from iapo.training.setup.fitting import Room
 from iapo.training.setup.problems import RunProblems
 

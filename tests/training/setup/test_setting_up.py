@@ -16,8 +16,10 @@ from iapo.cli import main
 from iapo.policy import load_model
 from iapo.training.checkpoints import folder
 from iapo.training.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from iapo.training.configuration.policy_source import PolicySource
+from iapo.training.configuration.problem_source import ProblemSource
 from iapo.training.configuration.run_config import RunConfig
-from iapo.training.configuration.settings import PolicySource, ProblemSource, RunSettings
+from iapo.training.configuration.settings import RunSettings
 from iapo.training.setup import setting_up
 
 SMALL = (

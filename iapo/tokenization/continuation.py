@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
-from iapo.rollout.text import decode_ids, pieces_of_rows
+from iapo.tokenization.decoding import decode_ids, pieces_of_rows
 
 _NEUTRAL = ("a", "\n", ".", "0", ")", " ")
 """Texts that another one is encoded behind where its own context merges with it, tried one after the other."""

@@ -8,8 +8,8 @@ import pytest
 
 from iapo.policy.chat import end_of_turn
 from iapo.rollout import ScriptedSampler
-from iapo.training.configuration.settings import ProblemSource
-from iapo.training.setup.sent import tell_end_of_turn, tell_prompt
+from iapo.training.configuration.problem_source import ProblemSource
+from iapo.training.setup.prompt_notes import print_end_of_turn, print_prompt
 
 TURN = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
 DATED = (
@@ -32,7 +32,7 @@ def test_a_chat_template_that_writes_the_date_is_told(embedded_tokenizer, capsys
     tokenizer = copy.deepcopy(embedded_tokenizer)
     tokenizer.chat_template = before + TURN
     problems = ProblemSource(chat_template_kwargs=options)
-    tell_prompt(problems.render([{"prompt": "1+1="}], tokenizer)[0], tokenizer, problems)
+    print_prompt(problems.render([{"prompt": "1+1="}], tokenizer)[0], tokenizer, problems)
     message = capsys.readouterr().err
     assert message.startswith("prompt: '")
     assert ("writes the date" in message) == (told is not None)
@@ -58,7 +58,7 @@ def test_an_end_of_turn_that_ends_no_completion_is_told(embedded_tokenizer, caps
     object.__setattr__(sampler, "eos_ids", (tokenizer.eos_token_id, *map(tokenizer.convert_tokens_to_ids, ends)))
     object.__setattr__(sampler, "stop", stop)
     problems = ProblemSource(**flags)
-    tell_end_of_turn(problems.render([{"prompt": "1+1="}], tokenizer)[0], tokenizer, problems, sampler)
+    print_end_of_turn(problems.render([{"prompt": "1+1="}], tokenizer)[0], tokenizer, problems, sampler)
     message = capsys.readouterr().err
     assert message.count("--sampler.stop '<|im_end|>' ends them there") == told
     assert bool(message) == told

@@ -69,7 +69,7 @@ _OF_TYPE = re.compile(
 _VALUES = (r"Given value: (.*)", r"(?:base 10|float): '?(.*?)'?$", r": (\S+) does not conform")
 
 
-def mended(error: ArgumentError, commands: Sequence[str], parser: ArgumentParser | None) -> ArgumentError:
+def readable_error(error: ArgumentError, commands: Sequence[str], parser: ArgumentParser | None) -> ArgumentError:
     """The error with a shorter message where it is of a known kind, else as it is.
 
     Args:
@@ -78,10 +78,10 @@ def mended(error: ArgumentError, commands: Sequence[str], parser: ArgumentParser
         parser: of the command that was given, if it is one.
     """
     message = " ".join(str(error.message).split())
-    return ArgumentError(None, _mend(message, commands, parser) or message)
+    return ArgumentError(None, _readable_message(message, commands, parser) or message)
 
 
-def _mend(message: str, commands: Sequence[str], parser: ArgumentParser | None) -> str:
+def _readable_message(message: str, commands: Sequence[str], parser: ArgumentParser | None) -> str:
     if match := _COMMAND.search(message):
         near = did_you_mean(match[1], commands) or f"; want one of {_listed(commands)}"
         return f"invalid choice: {match[1]!r} is no command{near}"

@@ -9,7 +9,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from iapo.embedded import model_path
 from iapo.rollout.collation import collate
-from iapo.rollout.text import decode_completions, token_pieces
+from iapo.tokenization.decoding import decode_completions, token_pieces
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:

@@ -11,7 +11,7 @@ from iapo.training.setup.finding_style import warn_of_style
 from iapo.training.setup.opening import Run
 
 
-def seeing(run: Run, when: str) -> Callable[[Sequence[Sample]], None]:
+def interim_writer(run: Run, when: str) -> Callable[[Sequence[Sample]], None]:
     """What keeps the completions of an evaluation, and writes the report so far, as they are sampled.
 
     Where the style was known before anything was sampled, the first of them also show whether it is theirs.
@@ -21,7 +21,7 @@ def seeing(run: Run, when: str) -> Callable[[Sequence[Sample]], None]:
         when: before training, after update 20.
     """
     session, processes = run.session, run.session.update_settings.processes
-    path, total = run.folder / f"evaluation-{session.step}.jsonl", evaluated(run)
+    path, total = run.folder / f"evaluation-{session.step}.jsonl", evaluated_completions(run)
     unchecked = run.style_said and session.step == 0
 
     def see(samples: Sequence[Sample]) -> None:
@@ -40,7 +40,7 @@ def seeing(run: Run, when: str) -> Callable[[Sequence[Sample]], None]:
     return see
 
 
-def tell_so_far(run: Run) -> None:
+def write_report_so_far(run: Run) -> None:
     """Write the report of a run that goes on, behind an evaluation or an update."""
     session, processes = run.session, run.session.update_settings.processes
     with processes.together():
@@ -52,6 +52,6 @@ def tell_so_far(run: Run) -> None:
             run.so_far.write(f"{session.step} of {session.settings.steps} updates are made")
 
 
-def evaluated(run: Run) -> int:
+def evaluated_completions(run: Run) -> int:
     """How many completions an evaluation samples."""
     return len(run.held_out) * (run.session.settings.eval_samples + 1)

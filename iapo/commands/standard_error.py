@@ -8,17 +8,17 @@ from typing import Any
 
 
 @contextmanager
-def unheard() -> Iterator[None]:
-    """A block in which what cannot be written to standard error is dropped, and so is all that follows.
+def tolerant_standard_error() -> Iterator[None]:
+    """Inside this block, what cannot be written to standard error is dropped, and so is all that follows it.
 
     The terminal or the program behind a pipe has gone, or the disk of a log is full: the work of hours must not end
     with a line about it. A file that cannot be written, and standard output, are errors as before.
     """
-    with redirect_stderr(_Telling(sys.stderr)):
+    with redirect_stderr(_TolerantStream(sys.stderr)):
         yield
 
 
-class _Telling:
+class _TolerantStream:
     """A stream of text whose writes do not fail.
 
     Args:

@@ -14,14 +14,14 @@ from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import Row, Task
 from iapo.tasks.few_shot import solution_column
 from iapo.tasks.prompts import applies_chat
-from iapo.training.configuration.settings import ProblemSource
+from iapo.training.configuration.problem_source import ProblemSource
 from iapo.training.setup.problems import Problems
 
 _LONGEST = 1200
 """Characters of a prompt that are shown; of a longer one the middle is left out."""
 
 
-def tell_sent(problems: Problems, tokenizer: Any, sampler: Sampler) -> None:
+def print_prompt_notes(problems: Problems, tokenizer: Any, sampler: Sampler) -> None:
     """Say on standard error what stands before each problem, what the first is, and whether its answers end.
 
     Args:
@@ -30,12 +30,12 @@ def tell_sent(problems: Problems, tokenizer: Any, sampler: Sampler) -> None:
         sampler: of the completions.
     """
     source, first = problems.source, problems.rows[0]
-    tell_examples(problems.examples, problems.shots, source.resolve(), problems.stop(tokenizer))
-    tell_prompt(first, tokenizer, source)
-    tell_end_of_turn(first, tokenizer, source, sampler)
+    print_examples(problems.examples, problems.shots, source.resolve(), problems.stop(tokenizer))
+    print_prompt(first, tokenizer, source)
+    print_end_of_turn(first, tokenizer, source, sampler)
 
 
-def tell_prompt(row: Row, tokenizer: Any, problems: ProblemSource) -> None:
+def print_prompt(row: Row, tokenizer: Any, problems: ProblemSource) -> None:
     """Say on standard error what a first prompt is, what made it so, and that it changes by the day if it does.
 
     Args:
@@ -65,7 +65,7 @@ def tell_prompt(row: Row, tokenizer: Any, problems: ProblemSource) -> None:
         )
 
 
-def tell_end_of_turn(row: Row, tokenizer: Any, problems: ProblemSource, sampler: Sampler) -> None:
+def print_end_of_turn(row: Row, tokenizer: Any, problems: ProblemSource, sampler: Sampler) -> None:
     """Say on standard error if the chat template ends answers with a token behind which completions go on.
 
     Args:
@@ -87,7 +87,7 @@ def tell_end_of_turn(row: Row, tokenizer: Any, problems: ProblemSource, sampler:
         )
 
 
-def tell_examples(examples: Sequence[Row], places: Sequence[int], task: Task, stop: Sequence[str]) -> None:
+def print_examples(examples: Sequence[Row], places: Sequence[int], task: Task, stop: Sequence[str]) -> None:
     """Say on standard error which solved problems stand before each problem; nothing without any."""
     if not examples:
         return
