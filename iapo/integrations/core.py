@@ -19,7 +19,7 @@ from iapo.training.components import Answer, check_answer_is_read, check_same_te
 from iapo.training.distributed.ranks import ALONE, Ranks
 from iapo.training.lacking import lacking_answers, lacking_spans
 from iapo.training.signals import known_signals
-from iapo.types import Rollout
+from iapo.types import Rollout, TokenSignals, check_one_device, shape_checked
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +83,7 @@ class TokenAdvantages:
         """Whether the assigner builds on the engine's advantages; otherwise it computes its own from the rewards."""
         return "outcome_advantages" in self.assigner.requires
 
+    @shape_checked
     def read(
         self,
         prompt_ids: Int[Tensor, "batch prompt"],
@@ -107,7 +108,8 @@ class TokenAdvantages:
                 of the completions' own.
 
         Raises:
-            ValueError: a reference that no answer can be read of.
+            jaxtyping.TypeCheckError: wrong shapes or dtypes; the message names the argument and the sizes.
+            ValueError: not one reference for each completion, or one that no answer can be read of.
         """
         rollout = Rollout(
             prompt_ids=prompt_ids,
@@ -119,12 +121,16 @@ class TokenAdvantages:
         )
         rollout = read_anew(rollout, self.tokenizer, self.style, self.eos_ids)
         if references is not None:
+            if isinstance(references, str) or len(references) != len(rollout):
+                got = f"the text {references!r:.80}" if isinstance(references, str) else f"{len(references)} entries"
+                raise ValueError(f"references: got {got}, want one entry for each of {len(rollout)} completions")
             texts = read_references([{"answer": reference} for reference in references])
             rollout = ask_about(rollout, texts, self.tokenizer, self.style)
         if written is None:
             return rollout
         return dataclasses.replace(rollout, reasoning_mask=rollout.reasoning_mask & written)
 
+    @shape_checked
     def __call__(
         self,
         model: nn.Module,
@@ -134,7 +140,7 @@ class TokenAdvantages:
         written: Bool[Tensor, "batch token"] | None = None,
         columns: Sequence[Mapping[str, Any]] = (),
         known: Mapping[str, Tensor] | None = None,
-        progress: float = 0.0,
+        progress: float | int = 0.0,
         ranks: Ranks = ALONE,
     ) -> Credited:
         """The advantages of the tokens of this process.
@@ -153,14 +159,24 @@ class TokenAdvantages:
             known: signals that the engine has measured, by name.
             progress: share of the training that is done, for schedules.
             ranks: the processes that share the batch; all of them call this function.
+
+        Raises:
+            jaxtyping.TypeCheckError: wrong shapes or dtypes; the message names the argument and the sizes.
+            ValueError: tensors of other rows or another width than the rollout's, or on several devices, written tokens
+                outside of the completions, or a known signal that there is not.
+            FloatingPointError: the assigner builds on the outcome, which is not finite at a written token.
         """
-        assigner = self.assigner.at(progress)
+        known = known or {}
         written = rollout.completion_mask if written is None else written
-        outcome = outcome.masked_fill(~written, 0)
+        _check_beside(rollout, rewards, outcome, written, known)
+        assigner = self.assigner.at(progress)
+        outcome = outcome.detach().masked_fill(~written, 0)
+        if self.takes_outcome:
+            _check_outcome(outcome, ranks)
         signals = known_signals(assigner.requires, rollout, columns, rewards[:, None])
         if self.takes_outcome:
             signals["outcome_advantages"] = outcome
-        signals |= {name: values for name, values in (known or {}).items() if name in assigner.requires}
+        signals |= {name: values for name, values in known.items() if name in assigner.requires}
         assigned = assign(
             model,
             rollout,
@@ -193,3 +209,30 @@ def _metrics(assigned: Assigned) -> dict[str, float]:
         name if name.startswith("iapo/") else f"iapo/{name}": value
         for name, value in (assigned.metrics | assigned.output.metrics).items()
     }
+
+
+def _check_beside(
+    rollout: Rollout, rewards: Tensor, outcome: Tensor, written: Tensor, known: Mapping[str, Tensor]
+) -> None:
+    """Raise ``ValueError`` unless what an engine hands over belongs to the completions."""
+    completion_mask = rollout.completion_mask
+    names = {each.name for each in dataclasses.fields(TokenSignals)}
+    if unknown := sorted(set(known) - names):
+        raise ValueError(f"known: got {unknown}, want names of signals, some of {sorted(names)}")
+    tensors = {"rewards": rewards, "outcome": outcome, "written": written}
+    check_one_device("TokenAdvantages", {**tensors, **known, "rollout.completion_mask": completion_mask})
+    for name, values in tensors.items():
+        want = completion_mask.shape[: values.ndim]
+        if values.shape != want:
+            raise ValueError(f"{name}: got shape {tuple(values.shape)}, want {tuple(want)}, as the rollout has")
+    if bool((written & ~completion_mask).any()):
+        rows = (written & ~completion_mask).any(1).nonzero().flatten().tolist()
+        raise ValueError(f"written: True outside of the completions in rows {rows}, want tokens of theirs only")
+
+
+def _check_outcome(outcome: Float[Tensor, "batch token"], ranks: Ranks) -> None:
+    """Raise ``FloatingPointError``, on all processes, for advantages of the engine that are not finite."""
+    bad = ranks.gather(~outcome.isfinite().all(1))
+    if bool(bad.any()):
+        rows = bad.nonzero().flatten().tolist()
+        raise FloatingPointError(f"outcome: NaN or infinite advantage in rows {rows} of the batch of all processes")

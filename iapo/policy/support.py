@@ -32,8 +32,8 @@ def check_causal(model: nn.Module) -> None:
     It reads the config and runs no forward. A module without a config passes.
 
     Raises:
-        UnsupportedModelError: tokens see later ones, positions start at an offset, or PEFT puts a learned prompt in
-            front of each text.
+        UnsupportedModelError: the model has an encoder, tokens see later ones, positions start at an offset, or PEFT
+            puts a learned prompt in front of each text.
     """
     kind = learned_prompt(model)
     if kind is not None:
@@ -75,12 +75,28 @@ def check_text(model: nn.Module, mask: Bool[Tensor, "batch width"]) -> None:
     most = [each for each in (table_of_positions(text), turning_length(text)) if each is not None]
     if mask.shape[1] > min(most, default=mask.shape[1]):
         check_length(text, int(mask.sum(1).max()))
-    if _padding_is_text(model, text) and bool((mask[:, 1:] & ~mask[:, :-1]).any()):
+    if padding_is_text(model) and bool((mask[:, 1:] & ~mask[:, :-1]).any()):
         raise UnsupportedModelError(
             f"{text.model_type} takes padding in front of a prompt for text (it has a state, or "
             "takes no position_ids), so log-probabilities would be silently wrong; use prompts of one length, or a "
             "model that takes position_ids"
         )
+
+
+def padding_is_text(model: nn.Module) -> bool:
+    """Whether padding in front of a text changes the text's distributions, whatever mask and positions are given.
+
+    It reads the config and the signature of the forward, and runs none. A module without a config says no.
+    """
+    config = _config(model)
+    if config is None:
+        return False
+    kind = config.get_text_config().model_type
+    if kind in _PADDING_IN_STATE or kind in _EXACT_WITHOUT_POSITIONS:
+        return kind in _PADDING_IN_STATE
+    # A wrapper such as PEFT's has a signature of its own, which does not say what the model inside takes.
+    inner = next((module for module in unwrap(model).modules() if isinstance(module, PreTrainedModel)), None)
+    return inner is not None and "position_ids" not in inspect.signature(type(inner).forward).parameters
 
 
 def learned_prompt(model: nn.Module) -> str | None:
@@ -140,6 +156,8 @@ def _config(model: nn.Module) -> Any:
 def _why_not_causal(config: Any, text: Any) -> str:
     """What keeps a model from being causal with positions from 0 on, as far as its config says; empty: nothing."""
     kind = text.model_type
+    if getattr(config, "is_encoder_decoder", False):
+        return "has an encoder, which reads a prompt apart from its completion (is_encoder_decoder)"
     if kind in _ENCODERS and not getattr(text, "is_decoder", False):
         return "has tokens that see later ones (it is an encoder unless the config says is_decoder=True)"
     if {config.model_type, kind} & _NEVER_CAUSAL:
@@ -149,12 +167,3 @@ def _why_not_causal(config: Any, text: Any) -> str:
     if kind in _OFFSET_POSITIONS:
         return "numbers positions from behind its padding token's id"
     return ""
-
-
-def _padding_is_text(model: nn.Module, text: Any) -> bool:
-    """Whether padding in front of a text changes the text's distributions."""
-    if text.model_type in _PADDING_IN_STATE or text.model_type in _EXACT_WITHOUT_POSITIONS:
-        return text.model_type in _PADDING_IN_STATE
-    # A wrapper such as PEFT's has a signature of its own, which does not say what the model inside takes.
-    inner = next((module for module in unwrap(model).modules() if isinstance(module, PreTrainedModel)), None)
-    return inner is not None and "position_ids" not in inspect.signature(type(inner).forward).parameters

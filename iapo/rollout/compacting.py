@@ -13,9 +13,9 @@ from transformers.cache_utils import DynamicLayer
 from iapo.ops.padding import pad_rows
 from iapo.policy.forward import UnsupportedModelError, cache_argument, positions, sharded
 from iapo.policy.limits import check_sampleable, sampleable
-from iapo.policy.support import check_causal, layer_types
+from iapo.policy.support import layer_types
 from iapo.rollout.growing import GrowingLayer
-from iapo.rollout.language_model import Generated, LanguageModelSampler
+from iapo.rollout.language_model import Generated, LanguageModelSampler, beside_each_other
 from iapo.rollout.stopping import StopWatch
 
 _DROP = 0.25
@@ -30,22 +30,21 @@ class CompactingSampler(LanguageModelSampler):
 
     So the cost follows the mean length of completions instead of the longest. The distribution is that of
     `TransformersSampler`; the same seed gives other completions than there. Arguments, randomness and log-probabilities
-    are those of `LanguageModelSampler`; ``max_batch`` counts whole groups if one fits.
+    are those of `LanguageModelSampler`; ``max_batch`` counts whole groups if one fits. With a model that takes padding
+    for text, prompts of different lengths are not sampled together.
 
     *Several ranks.* Ranks take different numbers of steps. Under DDP the module inside is called, which holds all
     weights; weights sharded over ranks (FSDP, ZeRO-3, tensor parallel) are refused, as every forward waits for all.
 
     Raises:
         iapo.policy.forward.UnsupportedModelError: on a call, a model whose cache cannot lose rows: recurrent,
-            convolutional, linear-attention or encoder-decoder models, and models that keep no cache or a part of it;
-            models that are not causal or whose positions start at an offset (`iapo.policy.support.check_causal`).
+            convolutional or linear-attention models, and models that keep no cache or a part of it.
         RuntimeError: on a call, weights sharded over several ranks.
     """
 
     def check_model(self, model: Any) -> None:
         """Also refuse a model from whose cache rows cannot be dropped, and sharded weights."""
         super().check_model(model)
-        check_causal(model)
         _refuse_uncompactable(model)
         _refuse_sharded(self.model)
 
@@ -53,9 +52,10 @@ class CompactingSampler(LanguageModelSampler):
         self, model: Any, prompt_ids: list[list[int]], group_size: int, eos_ids: Sequence[int], pad_id: int
     ) -> Iterator[Generated]:
         """Tokens and log-probabilities of as many prompts at once as ``max_batch`` allows."""
-        for part, copies in _batches(prompt_ids, group_size, self.max_batch):
-            ids, mask = pad_rows(part, pad_id, left=True, device=model.device)
-            yield self._decode(model, ids, mask, copies, eos_ids)
+        for prompts in beside_each_other(model, prompt_ids):
+            for part, copies in _batches(prompts, group_size, self.max_batch):
+                ids, mask = pad_rows(part, pad_id, left=True, device=model.device)
+                yield self._decode(model, ids, mask, copies, eos_ids)
 
     def _decode(self, model: Any, ids: Tensor, mask: Tensor, copies: int, eos_ids: Sequence[int]) -> Generated:
         """Tokens of ``copies`` completions of each prompt and their log-probabilities; meaningless behind an end."""
@@ -145,7 +145,7 @@ def _batches(
 def _refuse_uncompactable(model: Any) -> None:
     config = model.config.get_text_config(decoder=True)
     odd = sorted(layer_types(config) - _SELECTABLE)
-    why = "an encoder" if model.config.is_encoder_decoder else f"layers of type {', '.join(odd)}" if odd else ""
+    why = f"layers of type {', '.join(odd)}" if odd else ""
     # A hybrid that says that all its layers are attention has no state (granitemoehybrid).
     stateful = getattr(model, "_is_stateful", False) and not layer_types(config)
     if why or stateful:

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, ClassVar
 
 from jaxtyping import Float, Int
@@ -12,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from iapo.interfaces import Prompts, Sampler
 from iapo.policy.forward import inference_mode, unwrap
 from iapo.policy.limits import check_room, limits_of, table_of_positions
+from iapo.policy.support import check_causal, padding_is_text
 from iapo.rollout.collation import collate
 from iapo.rollout.ends import style_of
 from iapo.rollout.prompts import encode_prompts
@@ -63,6 +65,8 @@ class LanguageModelSampler(Sampler):
             longer than a model's table of positions, or so long that a model with ``dynamic`` or ``longrope`` scaling
             turns all its rotations (not if the sampler keeps rows apart).
         TypeError: on a call, a model that cannot generate.
+        iapo.policy.forward.UnsupportedModelError: on a call, a model that is not causal, or whose positions start at an
+            offset (`iapo.policy.support.check_causal`).
         FloatingPointError: on a call, logits that are NaN or infinite.
     """
 
@@ -146,6 +150,7 @@ class LanguageModelSampler(Sampler):
         """Raise for a model, wrappers taken off, that cannot be sampled this way."""
         if not hasattr(model, "generate"):
             raise TypeError(f"model: want a model of transformers that can generate, got {type(model).__name__}")
+        check_causal(model)
 
     def most_positions(self, model: Any) -> int | None:
         """Hook: how many tokens a prompt and its completion may have together, as far as it is known before."""
@@ -166,3 +171,15 @@ class LanguageModelSampler(Sampler):
             eos_ids: tokens that end a completion.
             pad_id: the token id of padding.
         """
+
+
+def beside_each_other(model: nn.Module, prompt_ids: list[list[int]]) -> list[list[list[int]]]:
+    """The prompts in parts that can be padded to one length: all of them, or, where padding is text, those as long.
+
+    Args:
+        model: reads them.
+        prompt_ids: one row of tokens a prompt; the parts follow each other in their order.
+    """
+    if not padding_is_text(model):
+        return [prompt_ids]
+    return [list(part) for _, part in groupby(prompt_ids, key=len)]

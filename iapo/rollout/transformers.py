@@ -19,12 +19,15 @@ from transformers import (
 from iapo.ops.padding import pad_rows
 from iapo.policy.limits import check_sampleable, limits_of, sampleable
 from iapo.policy.logprobs import token_logprobs
-from iapo.rollout.language_model import Generated, LanguageModelSampler
+from iapo.rollout.language_model import Generated, LanguageModelSampler, beside_each_other
 from iapo.rollout.stopping import StopWatch
 
 _LOSES_TEXT = tuple(map(int, transformers.__version__.split(".")[:2])) < (5, 20)
 """Older versions of transformers compute the cache of a Phi-3 anew where it turns its rotations, from the last token
 alone: what was before it is lost."""
+
+_MIXES_ROWS = frozenset(["rwkv"])
+"""Model types whose states transformers adds to those of all rows of a batch."""
 
 
 class TransformersSampler(LanguageModelSampler):
@@ -32,7 +35,8 @@ class TransformersSampler(LanguageModelSampler):
 
     Arguments, randomness and log-probabilities are those of `LanguageModelSampler`. The model's ``generation_config``
     is put back. Where a text may become so long that the model turns all its rotations, completions are sampled one at
-    a time, with transformers before 5.20 without a cache, which is slow.
+    a time, with transformers before 5.20 without a cache, which is slow. With a model that takes padding for text,
+    prompts of different lengths are not sampled together, and with RWKV no two completions.
     """
 
     keeps_rows_apart = True
@@ -41,13 +45,14 @@ class TransformersSampler(LanguageModelSampler):
         self, model: Any, prompt_ids: list[list[int]], group_size: int, eos_ids: Sequence[int], pad_id: int
     ) -> Iterator[Generated]:
         """Tokens and log-probabilities of ``max_batch`` completions at a time."""
-        rows = [ids for ids in prompt_ids for _ in range(group_size)]
-        turning, longest = limits_of(model).turning, max(map(len, rows)) + self.max_new_tokens
+        turning, longest = limits_of(model).turning, max(map(len, prompt_ids)) + self.max_new_tokens
         turns = turning is not None and longest > turning
-        step = 1 if turns else self.max_batch or len(rows)
         with _generating_with(model, self._generation_config(eos_ids, pad_id, not (turns and _LOSES_TEXT))):
-            for start in range(0, len(rows), step):
-                yield self._generate(model, rows[start : start + step], pad_id)
+            for prompts in beside_each_other(model, prompt_ids):
+                rows = [ids for ids in prompts for _ in range(group_size)]
+                step = 1 if turns or model.config.model_type in _MIXES_ROWS else self.max_batch or len(rows)
+                for start in range(0, len(rows), step):
+                    yield self._generate(model, rows[start : start + step], pad_id)
 
     def _generation_config(self, eos_ids: Sequence[int], pad_id: int, use_cache: bool) -> GenerationConfig:
         sampling = {"temperature": float(self.temperature), "top_k": 0, "top_p": float(self.top_p)}

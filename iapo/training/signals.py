@@ -1,6 +1,8 @@
 """Log-probabilities, entropies and information of a rollout's tokens, measured batch by batch."""
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+import math
+import sys
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import torch
@@ -16,7 +18,13 @@ from iapo.training.components import UpdateSettings
 from iapo.training.distributed.processes import SINGLE, Processes
 from iapo.types import Rollout, TokenSignals
 
-REFERENCE = frozenset({"reference_length", "reference_accuracy"})
+REFERENCE_RANGES = {
+    "reference_length": (sys.float_info.min, sys.float_info.max, "a positive number of tokens"),
+    "reference_accuracy": (0.0, 1.0, "a number from 0 to 1"),
+}
+"""Of the signals that are columns of the data the least, the most, and both in words."""
+
+REFERENCE = frozenset(REFERENCE_RANGES)
 """The signals that are columns of the data."""
 
 
@@ -93,7 +101,7 @@ def known_signals(
     Raises:
         ValueError: as `check_reference_columns`.
     """
-    check_reference_columns(requires, rows[0] if rows else ())
+    check_reference_columns(requires, rows)
     device = rollout.completion_mask.device
     known: dict[str, Tensor] = {
         "completion_ids": rollout.completion_ids,
@@ -105,14 +113,39 @@ def known_signals(
     return {name: values for name, values in known.items() if name in requires}
 
 
-def check_reference_columns(requires: Set[str], columns: Iterable[str]) -> None:
-    """Raise ``ValueError`` if a signal of the reference policy is required that the data has no column of."""
-    found = sorted(columns)
-    if missing := sorted(REFERENCE & requires - set(found)):
+def check_reference_columns(
+    requires: Set[str], rows: Sequence[Mapping[str, Any]], numbers: Sequence[object] | None = None
+) -> None:
+    """Raise ``ValueError`` if a signal of the reference policy is required that a row of the data does not say.
+
+    Args:
+        requires: as `iapo.AdvantageAssigner.requires`.
+        rows: problems, with the columns of the data.
+        numbers: of the rows in the data, for the error; ``None``: their places in ``rows``.
+    """
+    wanted = sorted(REFERENCE & requires)
+    missing = [name for name in wanted if rows and not any(name in row for row in rows)]
+    if missing:
         raise ValueError(
             f"the assigner needs the columns {missing} of the data, what a reference policy does on each problem; "
-            f"the data has {found}"
+            f"the data has {sorted(rows[0])}"
         )
+    for number, row in zip(range(len(rows)) if numbers is None else numbers, rows, strict=True):
+        for name in wanted:
+            least, most, want = REFERENCE_RANGES[name]
+            if not least <= _number(row.get(name)) <= most:
+                raise ValueError(
+                    f"{name}: the assigner reads it of each row, that of row {number} is {row.get(name)!r:.80}; want "
+                    f"{want}"
+                )
+
+
+def _number(value: Any) -> float:
+    """A value as a number; NaN if it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
 
 
 def information_of(

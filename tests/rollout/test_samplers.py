@@ -2,17 +2,20 @@
 
 import copy
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import FAMILIES, VOCAB, model_shapes
+from models import FAMILIES, VOCAB, model_shapes, tiny_model
 from rollout_tokenizers import tokenizer
 from sampled_models import Adapter, completions, model_of, naive_logits, words
 from tolerances import rounding
 from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
+from iapo.policy.forward import UnsupportedModelError
 from iapo.policy.logprobs import completion_logprobs
 from iapo.rollout import CompactingSampler, LanguageModelSampler, TransformersSampler
 from iapo.styles import AnswerTags, CompletionStyle, ReasoningTags
@@ -354,3 +357,42 @@ def test_padding_that_the_model_has_no_embedding_of_is_named(sampler_class: Clas
     tok.add_special_tokens({"pad_token": "<added>"})
     with pytest.raises(ValueError, match=rf"tokenizer: padding: the token '<added>' has the id {len(tok) - 1}.*resize"):
         sampler_class(model_of(), tok, 3)([[4, 8, 9], [4]], 1)
+
+
+BART = {"d_model": 32, "decoder_layers": 2, "decoder_ffn_dim": 48, "decoder_attention_heads": 4}
+RECURRENT = {"layers": 3, "attention_hidden_size": 32, "lru_width": 32, "attention_window_size": 4}
+
+
+@pytest.mark.parametrize(
+    ("family", "extra"), [("bart", BART), ("rwkv", RECURRENT), ("recurrent_gemma", RECURRENT), ("bloom", {})]
+)
+@pytest.mark.parametrize("max_batch", [None, 3])
+def test_padding_is_no_text(sampler_class: Class, family: str, extra: dict[str, int], max_batch: int | None) -> None:
+    """Prompts of different lengths, where a model would read the padding of the shorter ones, or would not."""
+    if extra is RECURRENT and sampler_class is CompactingSampler:
+        pytest.skip("refuses what has a state")
+    model = tiny_model(family, **extra)
+    model.generation_config.eos_token_id = [2, 5]
+    prompts = [[4, 8, 9, 7, 6], [11, 12], [4, 9]]
+    rollout = sampler_class(model, words(), 6, max_batch=max_batch)(prompts, 2)
+    assert rollout.group_ids.tolist() == [0, 0, 1, 1, 2, 2]
+    assert rollout.sampler_logprobs is not None
+    for index, row in enumerate(completions(rollout)):
+        expected = naive_logits(model, prompts[index // 2], row).log_softmax(-1)
+        chosen = expected.gather(1, torch.tensor(row)[:, None])[:, 0]
+        atol = rounding(model, expected)
+        torch.testing.assert_close(rollout.sampler_logprobs[index, : len(row)], chosen, atol=atol, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("auto", "family", "why"),
+    [
+        (AutoModelForCausalLM, "camembert", "numbers positions from behind its padding token's id"),
+        (AutoModelForSeq2SeqLM, "t5", "has an encoder"),
+    ],
+)
+def test_models_that_are_not_causal_are_refused(sampler_class: Class, auto: Any, family: str, why: str) -> None:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "d_kv": 8, "d_ff": 16}
+    model = auto.from_config(AutoConfig.for_model(family, vocab_size=VOCAB, **sizes, is_decoder=family != "t5"))
+    with pytest.raises(UnsupportedModelError, match=f"{family} {why}"):
+        sampler_class(model, words(), 4)([[4, 5]], 2)

@@ -92,7 +92,29 @@ def test_an_update_with_the_assigners_that_ask(assigner):
 
 def test_columns_that_the_data_lacks_are_named_before_anything_is_sampled():
     requires = BatchWhitened(O1Pruner()).requires
-    check_reference_columns(requires, ["prompt", "reference_length", "reference_accuracy"])
-    check_reference_columns(GroupRelative().requires, ["prompt"])
+    whole = {"prompt": "1+1=", "reference_length": 3, "reference_accuracy": 0.5}
+    check_reference_columns(requires, [whole, whole])
+    check_reference_columns(GroupRelative().requires, [{"prompt": "1+1="}])
     with pytest.raises(ValueError, match=r"needs the columns \['reference_accuracy'\].* has \['prompt', "):
-        check_reference_columns(requires, ["reference_length", "prompt"])
+        check_reference_columns(requires, [{"reference_length": 3, "prompt": "1+1="}])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "want"),
+    [
+        ("reference_length", None, "a positive number of tokens"),
+        ("reference_length", 0, "a positive number of tokens"),
+        ("reference_length", "many", "a positive number of tokens"),
+        ("reference_length", float("inf"), "a positive number of tokens"),
+        ("reference_accuracy", float("nan"), "a number from 0 to 1"),
+        ("reference_accuracy", 75, "a number from 0 to 1"),
+    ],
+)
+def test_a_row_that_does_not_say_what_the_reference_policy_does_is_named(name, value, want):
+    whole = {"prompt": "1+1=", "reference_length": "3.5", "reference_accuracy": 0}
+    rows_of_data = [whole, {**whole, name: value}]
+    with pytest.raises(ValueError, match=f"^{name}: .* that of row 7 is {value!r}; want {want}"):
+        check_reference_columns(O1Pruner().requires, rows_of_data, (5, 7))
+    del rows_of_data[1][name]
+    with pytest.raises(ValueError, match=f"^{name}: .* that of row 1 is None"):
+        check_reference_columns(O1Pruner().requires, rows_of_data)

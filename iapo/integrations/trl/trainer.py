@@ -13,7 +13,7 @@ from trl.trainer.utils import get_config_model_id
 from iapo.integrations.core import Credited, TokenAdvantages
 from iapo.integrations.distributed import Distributed
 from iapo.integrations.trl.config import IAPOConfig
-from iapo.integrations.trl.refusals import refuse_assigner, refuse_trainer
+from iapo.integrations.trl.refusals import refuse_assigner, refuse_data, refuse_groups, refuse_infinite, refuse_trainer
 from iapo.interfaces import FINISHED, AdvantageAssigner, MIEstimator
 from iapo.rewards import in_style
 
@@ -39,6 +39,7 @@ class InformationMixin(_Trainer):
 
     Raises:
         ValueError: what `iapo.integrations.trl.refusals` says.
+        FloatingPointError: in training, a reward function that returned an infinite score; it is named.
     """
 
     reward_funcs: list[Any]
@@ -70,6 +71,7 @@ class InformationMixin(_Trainer):
             )
         }
         refuse_assigner(self, self._token_advantages["train"])
+        refuse_data(self, self._token_advantages["train"].assigner.requires)
 
     def _calculate_rewards(
         self, inputs: list[dict[str, Any]], prompts: Any, completions: Any, completion_ids_list: list[list[int]]
@@ -79,9 +81,12 @@ class InformationMixin(_Trainer):
             finished = [bool(ids) and ids[-1] in ends for ids in completion_ids_list]
             inputs = [row | {FINISHED: done} for row, done in zip(inputs, finished, strict=True)]
         self._rewards_per_func = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        refuse_infinite(self.reward_func_names, self._rewards_per_func)
         return self._rewards_per_func
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        if not self.model.training:
+            refuse_groups(len(inputs) * self.accelerator.num_processes, self.num_generations_eval)
         output = super()._generate_and_score_completions(inputs)
         mode = "train" if self.model.training else "eval"
         if mode == "train" or self.args.information_in_eval:

@@ -1,9 +1,12 @@
 """What a configuration of verl is refused for, before anything is started and with the reason."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from iapo.advantages import GFPO, GivenOutcome
 from iapo.integrations.core import TokenAdvantages
 from iapo.integrations.verl.section import Section
+from iapo.interfaces import AdvantageAssigner
 from iapo.training.signals import REFERENCE
 
 _STRATEGIES = ("fsdp", "fsdp2")
@@ -90,18 +93,17 @@ def refuse_assigner(config: Any, section: Section, token_advantages: TokenAdvant
 
     Raises:
         ValueError: an assigner that reads each reward by itself or columns about a reference policy, or that chooses
-            completions by their order; one that computes an outcome of its own, and an option of how verl computes it.
+            completions by their order; one that computes an outcome of its own, and an option of how verl computes it;
+            one completion of a prompt, and an outcome that compares it with others.
     """
     assigner = token_advantages.assigner
     name = type(assigner).__name__
-    part: Any = assigner
-    while part is not None:
-        if getattr(part, "per_group", None) is not None:
+    for part in _parts(assigner):
+        if (per_group := getattr(part, "per_group", None)) is not None:
             raise ValueError(
-                f"iapo.per_group: got {part.per_group}, want none; verl orders completions by their length "
+                f"iapo.per_group: got {per_group}, want none; verl orders completions by their length "
                 "(_balance_batch), so that the first of a group would be chosen by it"
             )
-        part = getattr(part, "outcome", None)
     if "reward_columns" in assigner.requires:
         raise ValueError(f"iapo.assigner: {name} reads each reward by itself, and verl has their sum; want another")
     if missing := sorted(REFERENCE & assigner.requires):
@@ -109,6 +111,7 @@ def refuse_assigner(config: Any, section: Section, token_advantages: TokenAdvant
             f"iapo.assigner: {name} needs {', '.join(missing)} of each problem, which verl does not hand on; want "
             "another"
         )
+    _refuse_groups_of_one(config, section, _parts(assigner))
     if token_advantages.takes_outcome:
         return
     algorithm = config.algorithm
@@ -122,6 +125,31 @@ def refuse_assigner(config: Any, section: Section, token_advantages: TokenAdvant
                 f"{option}: set, and {name} computes the outcome by itself, so that it would do nothing; leave it out, "
                 "or let the assigner wrap iapo.advantages.GivenOutcome"
             )
+
+
+def _refuse_groups_of_one(config: Any, section: Section, parts: Sequence[AdvantageAssigner]) -> None:
+    """Raise for one completion of a prompt where it would be compared with the others of its prompt."""
+    size, outcome = config.actor_rollout_ref.rollout.n, section.options.outcome
+    compares = [
+        f"{type(part).__name__} compares the completions of a prompt, and one alone has no baseline"
+        for part in parts
+        if isinstance(part, GFPO) or getattr(part, "allow_singletons", None) is False
+    ]
+    if isinstance(parts[-1], GivenOutcome) and outcome != "reinforce_plus_plus":
+        compares.append(
+            f"iapo.outcome={outcome} compares the completions of a prompt, and one alone has no baseline; that of "
+            "iapo.outcome=reinforce_plus_plus is the batch's"
+        )
+    if size < 2 and compares:
+        raise ValueError(f"actor_rollout_ref.rollout.n: got {size}, want at least 2; {compares[0]}")
+
+
+def _parts(assigner: AdvantageAssigner) -> list[AdvantageAssigner]:
+    """An assigner, the one that it wraps, the one that this wraps, and so on."""
+    parts: list[Any] = [assigner]
+    while (inner := getattr(parts[-1], "outcome", None)) is not None:
+        parts.append(inner)
+    return parts
 
 
 def refuse_split_sessions(keys: list[str]) -> None:

@@ -8,7 +8,6 @@ import torch
 
 from iapo.ops.padding import pad_rows
 from iapo.policy.limits import check_room, limits_of
-from iapo.policy.support import check_causal
 from iapo.rollout.language_model import Generated, LanguageModelSampler
 from iapo.rollout.vllm.engine import Engine
 
@@ -45,11 +44,6 @@ class EngineSampler(LanguageModelSampler):
         super().__post_init__()
         if self.temperature != 0 and not 0.01 <= self.temperature <= 2:
             raise ValueError(f"temperature: got {self.temperature}, vLLM takes 0 and numbers from 0.01 to 2")
-
-    def check_model(self, model: Any) -> None:
-        """Also refuse models that are not causal."""
-        super().check_model(model)
-        check_causal(model)
 
     def check_engine(self, engine: Engine) -> None:
         """Hook: raise for an engine with weights that is not as the sampler needs it."""

@@ -148,7 +148,7 @@ class RunProblems:
         settings, choices = config.settings, config.choices
         problems = Problems.read(config.problems, settings.seed)
         problems.check(choices.rewards)
-        check_reference_columns(choices.assigner.requires, problems.rows[0])
+        check_reference_columns(choices.assigner.requires, problems.rows, problems.places)
         training, held_out = split_indices(problems.rows, settings.eval_problems, without=problems.shots)
         check_batch(settings.prompts_per_step, len(training))
         return cls(problems, training, held_out, problems.references(settings.answer))

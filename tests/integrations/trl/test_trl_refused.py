@@ -1,14 +1,29 @@
 """What is refused before anything is trained, with its reason in one line."""
 
 import pytest
-from trainers import PROBLEMS, TOKENIZER, IAPOConfig, config_of, correct, embedded_model, short, trainer_of, trl
+from trainers import (
+    PROBLEMS,
+    TOKENIZER,
+    IAPOConfig,
+    config_of,
+    correct,
+    datasets,
+    embedded_model,
+    sampled,
+    short,
+    trainer_of,
+    trl,
+)
 
-from iapo.advantages import GDPO, GFPO, GivenOutcome, InformationAware, LeaveOutPriced
+from iapo.advantages import GDPO, GFPO, GivenOutcome, InformationAware, LeaveOutPriced, O1Pruner
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, LeaveOut, NextTokenEntropy
 from iapo.integrations.trl import IAPOTrainer, InformationMixin
 from iapo.styles import USUAL_STYLE
 
 pytestmark = pytest.mark.filterwarnings("ignore")
+
+MEASURED = {**PROBLEMS[0], "reference_length": 12.0, "reference_accuracy": 0.5}
+"""A problem, and what a reference policy does on it."""
 
 
 @pytest.mark.parametrize(
@@ -97,6 +112,18 @@ def test_by_the_configuration(tmp_path, settings, message):
         ({"scale_rewards": "none", "parts": {"assigner": GFPO(2)}}, "scale_rewards: got 'none'"),
         ({"reward_weights": [2.0], "parts": {"assigner": GFPO(2)}}, "reward_weights: got"),
         ({"data": [{**row, "image": "none"} for row in PROBLEMS]}, r"train_dataset: got the columns \['image'\]"),
+        (
+            {"answer": "reference", "data": [*PROBLEMS[:3], {**PROBLEMS[3], "answer": None}]},
+            "train_dataset: answer: 'reference' needs a reference answer in each row, that of row 3 is 'None'",
+        ),
+        (
+            {"parts": {"assigner": O1Pruner()}},
+            r"train_dataset: the assigner needs the columns \['reference_accuracy', 'reference_length'\]",
+        ),
+        (
+            {"parts": {"assigner": O1Pruner()}, "data": [MEASURED, {**MEASURED, "reference_length": None}]},
+            "train_dataset: reference_length: .* that of row 1 is None; want a positive number of tokens",
+        ),
     ],
     ids=str,
 )
@@ -104,6 +131,50 @@ def test_by_the_trainer(tmp_path, settings, message):
     with pytest.raises(ValueError, match=message) as error:
         trainer_of(tmp_path, **settings)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_data_of_evaluations_are_looked_at_if_they_are_measured(tmp_path, several):
+    def trainer(rows, **settings):
+        data = datasets.Dataset.from_list(rows)
+        return IAPOTrainer(
+            embedded_model(),
+            short,
+            config_of(tmp_path, answer="reference", **settings),
+            train_dataset=datasets.Dataset.from_list(PROBLEMS),
+            eval_dataset={"hard": data} if several else data,
+            processing_class=TOKENIZER,
+        )
+
+    which = r"eval_dataset\['hard'\]" if several else "eval_dataset"
+    bare = [{"prompt": row["prompt"]} for row in PROBLEMS]
+    trainer(bare)
+    with pytest.raises(ValueError, match=rf"answer_column: got 'answer', {which} has the columns \['prompt'\]"):
+        trainer(bare, information_in_eval=True)
+    with pytest.raises(ValueError, match=f"{which}: answer: 'reference' needs .* that of row 1 is ' '"):
+        trainer([PROBLEMS[0], {**PROBLEMS[1], "answer": " "}], information_in_eval=True)
+    with pytest.raises(ValueError, match=rf"{which}: got the columns \['image'\]"):
+        trainer([{**row, "image": "none"} for row in PROBLEMS])
+
+
+@pytest.mark.parametrize(("batch", "nearest"), [(4, "3 or 6"), (2, "3")])
+def test_an_evaluation_that_splits_groups(tmp_path, batch, nearest):
+    """TRL looks at it only if ``eval_strategy`` is set."""
+    trainer = trainer_of(tmp_path, eval_data=PROBLEMS[:4], num_generations_eval=3, per_device_eval_batch_size=batch)
+    with pytest.raises(ValueError, match=rf"got a batch of {batch} .* num_generations_eval \(3\), such as {nearest};"):
+        trainer.evaluate()
+
+
+@pytest.mark.parametrize("score", [float("inf"), -float("inf")])
+def test_an_infinite_score_is_named(tmp_path, score):
+    """TRL would make advantages of 0 of it, for its whole group."""
+
+    def endless(completions, **_):
+        return [0.0, score, None] + [1.0] * (len(completions) - 3)
+
+    trainer = trainer_of(tmp_path, rewards=[short, endless], alpha=0.0)
+    with pytest.raises(FloatingPointError, match=r"reward 'endless': got an infinite score for the completions \[1\]"):
+        sampled(trainer)
 
 
 def test_a_loss_that_is_another(tmp_path):

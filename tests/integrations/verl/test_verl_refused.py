@@ -76,6 +76,12 @@ def test_another_advantage_estimator_is_not_touched():
         (["+iapo.assigner={class_path: iapo.advantages.Nonsense}"], "iapo.assigner: got .* which cannot be made"),
         (["+iapo.assigner={class_path: iapo.advantages.GFPO, init_args: {keep: 2}}", "+iapo.alpha=1"],
          "alpha: set in the configuration, and given is GFPO"),
+        (["actor_rollout_ref.rollout.n=1"],
+         "actor_rollout_ref.rollout.n: got 1, want at least 2; iapo.outcome=grpo compares"),
+        (["actor_rollout_ref.rollout.n=1",
+          "+iapo.assigner={class_path: iapo.advantages.GFPO, init_args: {keep: 2}}"], "got 1, .* GFPO compares"),
+        (["actor_rollout_ref.rollout.n=1", "+iapo.assigner={class_path: iapo.advantages.InformationAware, "
+          "init_args: {outcome: iapo.advantages.RLOO}}"], "got 1, .* RLOO compares"),
         (["+iapo.probe_at=sentences"], "probe_at: set, and signal='leave_out' asks for no answer"),
         (["+iapo.estimator={class_path: iapo.estimators.AnswerLikelihood, init_args: {temperature: 0.5}}"],
          "iapo.estimator: got temperature=0.5, which follows from actor_rollout_ref.rollout.temperature"),
@@ -87,6 +93,17 @@ def test_by_the_parts(more, message):
     with pytest.raises(ValueError, match=message) as error:
         trainer._init_tokenizer()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        "+iapo.outcome=reinforce_plus_plus",
+        "+iapo.assigner={class_path: iapo.advantages.GroupRelative, init_args: {allow_singletons: true}}",
+    ],
+)
+def test_a_baseline_that_needs_no_group(outcome):
+    trainer_of(config_of("actor_rollout_ref.rollout.n=1", outcome))._init_tokenizer()
 
 
 def test_a_plugin_that_does_not_load_says_so():

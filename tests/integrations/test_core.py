@@ -1,0 +1,102 @@
+"""What an engine hands over: tensors that do not belong to the completions are named, and nothing broadcasts."""
+
+import pytest
+import torch
+from jaxtyping import TypeCheckError
+
+from iapo.advantages import GivenOutcome, GroupRelative, InformationAware
+from iapo.embedded import generate_problems, model_path
+from iapo.estimators import NextTokenEntropy
+from iapo.integrations.core import TokenAdvantages
+from iapo.policy import load_model
+from iapo.rollout import ScriptedSampler
+
+ROWS, WIDTH = 4, 12
+MODEL, TOKENIZER = load_model(str(model_path()), torch.device("cpu"))
+PROMPTS = [each.prompt for each in generate_problems(2, seed=3)]
+# As many tokens as completions would let a vector pass for a row.
+COMPLETIONS = {tuple(TOKENIZER.encode(prompt)): [[5] * WIDTH, [6] * 3] for prompt in PROMPTS}
+ROLLOUT = ScriptedSampler(COMPLETIONS)([list(ids) for ids in COMPLETIONS], 2)
+REWARDS = torch.tensor([1.0, 0.0, 1.0, 0.0])
+OUTCOME = REWARDS[:, None].expand(ROWS, WIDTH)
+
+
+def credit(assigner=None, **changed):
+    """What the completions get if an engine hands over something else than it should."""
+    assigner = InformationAware(GivenOutcome(), applies_to="all") if assigner is None else assigner
+    given = {"rollout": ROLLOUT, "rewards": REWARDS, "outcome": OUTCOME} | changed
+    return TokenAdvantages(TOKENIZER, NextTokenEntropy(), assigner)(MODEL, **given)
+
+
+def read(**changed):
+    names = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "group_ids")
+    given = {name: getattr(ROLLOUT, name) for name in names} | changed
+    return TokenAdvantages(TOKENIZER, NextTokenEntropy(), InformationAware(GivenOutcome())).read(**given)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("rewards", REWARDS[:, None]),
+        ("rewards", REWARDS.long()),
+        ("outcome", REWARDS),
+        ("outcome", REWARDS[:3, None].expand(3, WIDTH)),
+        ("written", ROLLOUT.completion_mask.long()),
+        ("written", torch.ones(ROWS, 1, dtype=torch.bool)),
+    ],
+)
+def test_another_shape_or_dtype_is_named(name, value):
+    with pytest.raises(TypeCheckError, match=f"parameter '{name}'"):
+        credit(**{name: value})
+
+
+@pytest.mark.parametrize("value", [torch.ones(ROWS, 1, dtype=torch.bool), torch.ones(WIDTH, dtype=torch.bool)])
+def test_written_tokens_do_not_broadcast(value):
+    with pytest.raises(TypeCheckError, match="parameter 'written'"):
+        read(written=value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"rewards": REWARDS[:3], "outcome": OUTCOME[:3]}, r"rewards: got shape \(3,\), want \(4,\)"),
+        ({"outcome": REWARDS[:, None]}, r"outcome: got shape \(4, 1\), want \(4, 12\)"),
+        ({"written": torch.ones(ROWS, WIDTH, dtype=torch.bool)}, r"written: True outside .* in rows \[1, 3\]"),
+        ({"known": {"policy_logprob": OUTCOME}}, r"known: got \['policy_logprob'\], want names of signals"),
+    ],
+)
+def test_what_does_not_belong_to_the_completions_is_named(changed, message):
+    with pytest.raises(ValueError, match=message):
+        credit(**changed)
+
+
+@pytest.mark.parametrize("references", ["1234", ["1", "2"]])
+def test_references_are_one_for_each_completion(references):
+    with pytest.raises(ValueError, match=r"references: got .* want one entry for each of 4 completions"):
+        read(references=references)
+
+
+def test_an_outcome_that_is_not_finite_is_named_where_it_would_stay():
+    """A completion without a verdict keeps the engine's advantages."""
+    rewards = REWARDS.clone()
+    rewards[3] = torch.nan
+    outcome = OUTCOME.clone()
+    outcome[3, 1] = torch.nan
+    with pytest.raises(FloatingPointError, match=r"outcome: NaN or infinite advantage in rows \[3\]"):
+        credit(rewards=rewards, outcome=outcome)
+    assert credit(GroupRelative(), rewards=rewards, outcome=outcome).advantages.isfinite().all(), "nobody reads it"
+    outcome[3, 1], outcome[3, 3:] = 0, torch.nan  # behind the completion
+    assert credit(rewards=rewards, outcome=outcome).advantages.isfinite().all()
+
+
+def test_advantages_carry_no_gradient():
+    rewards = REWARDS.masked_fill(torch.tensor([False, False, False, True]), torch.nan)
+    found = credit(rewards=rewards, outcome=OUTCOME.clone().requires_grad_())
+    assert not found.advantages.requires_grad
+
+
+def test_a_batch_of_nothing():
+    none = ROLLOUT.select(torch.zeros(0, dtype=torch.long))
+    width = none.completion_ids.shape[1]
+    found = credit(rollout=none, rewards=REWARDS[:0], outcome=torch.zeros(0, width))
+    assert found.advantages.shape == found.loss_mask.shape == (0, width)
