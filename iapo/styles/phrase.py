@@ -23,6 +23,7 @@ _OTHERS = (
 _SUPPOSED = re.compile(r"\b(?:if|suppose|assuming)\b[^.?!\n]*$", re.IGNORECASE)
 """In front of what the answer would be, of another problem than the one that was asked."""
 _LONGEST_CASE = 200
+"""Characters in front of a phrase that are looked at for its case."""
 _HEADING = re.compile(
     r"^[ \t]*(?:#{1,6}[ \t]+)?[*_]{0,3}(?:(?:the|final|correct)[ \t]+)*answer[*_]{0,3}[ \t]*\r?$(?=[\s*]*[^\s*])",
     re.IGNORECASE | re.MULTILINE,

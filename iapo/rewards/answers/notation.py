@@ -47,6 +47,7 @@ _SYMBOLS = str.maketrans(
         "⌈": "\\lceil ",
         "⌉": "\\rceil ",
         "≡": "=",
+        "→": "\\rightarrow ",
     }
 )
 _INLINE_MATH = (
