@@ -11,6 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.interfaces import AdvantageAssigner, MIEstimator
+from iapo.ops.checks import check_one_device
+from iapo.ops.shapes import shape_checked
 from iapo.rewards.columns import read_references
 from iapo.rollout.collation import ask_about, read_anew
 from iapo.styles import USUAL_STYLE, CompletionStyle
@@ -19,7 +21,7 @@ from iapo.training.components import Answer, check_answer_is_read, check_same_te
 from iapo.training.distributed.ranks import ALONE, Ranks
 from iapo.training.lacking import lacking_answers, lacking_spans
 from iapo.training.signals import known_signals
-from iapo.types import Rollout, TokenSignals, check_one_device, shape_checked
+from iapo.types import Rollout, TokenSignals
 
 
 @dataclass(frozen=True, eq=False)

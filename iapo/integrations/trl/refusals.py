@@ -12,7 +12,7 @@ from trl import GRPOConfig, GRPOTrainer
 from iapo.integrations.core import TokenAdvantages
 from iapo.integrations.trl.config import InformationOptions
 from iapo.policy.support import learned_prompt
-from iapo.rewards.scores import read_references
+from iapo.rewards.columns import read_references
 from iapo.training.signals import REFERENCE, check_reference_columns
 
 
