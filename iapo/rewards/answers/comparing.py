@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from iapo.rewards.answers.choice import Choice
 from iapo.rewards.answers.expression import Expression
 from iapo.rewards.answers.moment import Clock, Date, Range, Ratio
 from iapo.rewards.answers.quantity import Quantity
 from iapo.rewards.answers.reading import Answer, Named
 from iapo.rewards.answers.sequence import Sequence
-from iapo.rewards.answers.words import Choice, Words
+from iapo.rewards.answers.words import Words
 
 Formulas = Callable[[str, str], bool | None]
 """Whether two formulas in LaTeX are equal; ``None`` if the first cannot be read."""

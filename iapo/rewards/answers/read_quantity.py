@@ -11,6 +11,7 @@ from fractions import Fraction
 
 from iapo.rewards.answers.numerals import Number, find_numbers, words_value
 from iapo.rewards.answers.quantity import Quantity
+from iapo.rewards.answers.senses import senses_of
 from iapo.rewards.answers.units import Unit, read_unit
 
 _NEVER = (
@@ -83,17 +84,6 @@ _CLAUSE = re.compile(
     r"(?:\s+[A-Za-z]+){1,2},?(?:\s+(?!and\b|or\b|plus\b|minus\b|times\b|to\b)[A-Za-z']+){2,8}\s*\$?", re.IGNORECASE
 )
 """Between the number of a circumstance and that of an answer: ``In 3 days Tom reads 45 pages``."""
-_SENSES = {
-    **{"more": "more", "extra": "more", "fewer": "fewer", "less": "fewer"},
-    **{
-        word: word for word in ("north", "south", "east", "west", "clockwise", "counterclockwise", "upward", "downward")
-    },
-    **dict.fromkeys(("increase", "increases", "increased", "rise", "rises", "rose", "gain", "profit"), "increase"),
-    **dict.fromkeys(
-        ("decrease", "decreases", "decreased", "drop", "drops", "dropped", "fall", "falls", "fell"), "decrease"
-    ),
-    **dict.fromkeys(("loss", "lost", "reduction", "decline", "declined", "discount"), "decrease"),
-}
 _CHANGES_BY = re.compile(
     r"\b(?:(?:in|de)creas(?:es?|ed)|(?:rises?|rose|falls?|fell|drops?|dropped)|is\s+off)\s+by\s*$", re.I
 )
@@ -152,9 +142,7 @@ def read_quantity(text: str) -> Quantity | Bounded | None:
         return None
     found = _between(text[: numbers[0].start], numbers[0], text[numbers[0].end :])
     if isinstance(found, Quantity):
-        found = replace(
-            found, senses=frozenset(_SENSES[word] for word in re.findall("[a-z]+", text.lower()) if word in _SENSES)
-        )
+        found = replace(found, senses=senses_of(text))
     if found is None or factor == 1:
         return found
     if isinstance(found, Bounded):

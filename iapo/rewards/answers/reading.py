@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from iapo.rewards.answers.choice import Choice, read_choice
 from iapo.rewards.answers.expression import Expression, is_formula, read_expression
 from iapo.rewards.answers.moment import Moment, read_moments
 from iapo.rewards.answers.notation import plain
@@ -13,7 +14,7 @@ from iapo.rewards.answers.phrases import undressed
 from iapo.rewards.answers.quantity import Quantity
 from iapo.rewards.answers.read_quantity import Bounded, read_compound, read_quantity
 from iapo.rewards.answers.sequence import Sequence, is_pair_or_thousands, split_sequence
-from iapo.rewards.answers.words import Choice, Words, read_choice, read_words
+from iapo.rewards.answers.words import Words, read_words
 
 _EQUALS = re.compile(r"(?<![\\<>!=])=(?!=)")
 _ARITHMETIC = re.compile(r"[\d\s.,+*/()$€£^{}%!-]*|[\d\s.,+*/()$€£^{}%!-]*(?:\\(?:frac|binom)[\d\s.,+*/()$€£^{}%!-]*)+")
@@ -37,7 +38,8 @@ _OPTION = re.compile(r"\(?[A-Za-z][).:]+\s+(?=\S)")
 _IDENTIFIER = re.compile(r"\b(?:version|release)\s+\d|(?<![\d.])\d+(?:\.\d+){2,}(?![\d.])", re.IGNORECASE)
 """Digits and points that are no number: of versions, of addresses."""
 _PRONOUN = re.compile(
-    r"the\s+(?!number\b|digit\b)(?:[a-z0-9-]+\s+){1,4}one|(?:first|second|third|last|other|left|right)\s+one",
+    r"the\s+(?!number\b|digit\b)(?:[a-z0-9-]+\s+){1,4}(?<!ty )(?<!hundred )(?<!and )one"
+    r"|(?:first|second|third|last|other|left|right)\s+one",
     re.IGNORECASE,
 )
 """Something that one stands for: ``the second one``."""
@@ -101,10 +103,10 @@ def _read(text: str, depth: int) -> list[Answer]:
         option = _OPTION.match(text)
         said = _read(undressed(text[option.end() :]), depth + 1) if option is not None and depth == 0 else []
         return [choice, *(answer for answer in said if not isinstance(answer, Choice))]
-    if _IDENTIFIER.search(text) or _PRONOUN.fullmatch(text):
-        return [read_words(text)]
     if moments := read_moments(text):
         return list(moments)
+    if _IDENTIFIER.search(text) or _PRONOUN.fullmatch(text):
+        return [read_words(text)]
     if "≈" in text and split_sequence(text) is None:
         return _about(text, depth)
     found: list[Answer] = []

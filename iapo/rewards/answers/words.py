@@ -1,28 +1,23 @@
-"""Answers that are words, names, code or the letter of a choice: compared as text, never as algebra."""
+"""Answers that are words, names or code: compared as text, never as algebra."""
 
 import re
 import unicodedata
 from dataclasses import dataclass, field
 
-_CHOICE = re.compile(
-    r"(?i:(?:the\s+)?(?:option|choice|answer|letter)\s+)?(?:\((?P<round>[A-Za-z])\)|\[(?P<square>[A-Za-z])\]|(?P<letter>[A-Z])(?=$|[).:])|(?P<low>[a-z])\)"
-    r"|(?P<said>[A-Z])(?=\s+is\s+(?:the\s+)?(?:correct|right)(?:\s+(?:answer|option|choice|one))?\.?$))"
-    r"(?P<rest>[).:]*(?:\s+.*)?)",
-)
-_HEDGED = re.compile(
-    r"\s*[).:]*\s*(?:or|and|nor|,|/|&|not)\b|\s*[).:]*\s*[,/&]"
-    r"|:.*[,;]\s*(?:and\s+)?[A-Z]:|\s*\)?\s*(?:is|was)\s+(?:wrong|incorrect|ruled\s+out|not\s+(?:correct|right|the\b.*\banswer))\b"
-)
 _TOKEN = re.compile(r"\w+(?:[-']\w+)*|[^\w\s]")
 _ARROW = re.compile(r"\s*(?:->|→|\\(?:long)?rightarrow(?![A-Za-z])|\\to(?![A-Za-z]))\s*")
 _DROPPED = frozenset(".,;:!?\"'()")
 _ARTICLES = frozenset(("a", "an", "the"))
 _NOUN = re.compile(r"(?!(?:and|or)$)[^\W\d_][\w'-]+")
 _VERDICT = re.compile(r"yes|no|true|false")
+_AUXILIARY = "is|are|was|were|has|have|had|does|did|can|will|would|should|could|must|cannot"
+_CLAUSE = re.compile(f"{_AUXILIARY}|converges|diverges")
+"""The first word of an answer that only needs a subject: ``(The limit) does not exist``."""
 _VERB = re.compile(
-    r"is|are|was|were|has|have|had|does|did|can|will|would|should|could|must|"
-    r"cannot|[a-z]{3,}ed|won|wins|wrote|came|comes|ran|runs|made|makes|got|gets|took|ate|drew|built|gave|led|needs|earns|lives|called|named|converges|diverges"
+    rf"{_AUXILIARY}|[a-z]{{3,}}ed|won|wins|wrote|came|comes|ran|runs|made|makes|got|gets|took|ate|drew|built|gave|led|needs|"
+    r"earns|lives"
 )
+"""Beside the name that a sentence is the answer for: ``Bob has won``, ``The winner is Bob``."""
 _TAKEN_BACK_OF_NO = re.compile(r"but|or|nor|neither|maybe|perhaps|except|yes|true")
 _SHORT: dict[str, tuple[str, ...]] = {
     day[:3]: (day,) for day in ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -35,13 +30,6 @@ _SUBJECTS = frozenset(("i", "we", "it", "they", "she", "he"))
 _COPULAS = frozenset(("is", "are", ":", "="))
 _JOINED = re.compile(r"[,;]\s*(?:and\b|&)?|&|\band\b", re.IGNORECASE)
 _TAKEN_BACK = re.compile(r"not|no|never|but|or|nor|neither|maybe|perhaps|except|yes|true|false")
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The letter of an option, whatever stands behind it."""
-
-    letter: str
 
 
 @dataclass(frozen=True)
@@ -66,19 +54,6 @@ class Words:
             if essence(self.tokens) and essence(self.tokens) == essence(other.tokens):
                 return True
         return self.tokens == other.tokens or _said_in_sentence(self.tokens, other.tokens)
-
-
-def read_choice(text: str) -> Choice | None:
-    """The letter of a choice: ``B``, ``(B)``, ``Option B``, ``B. 12``; ``None`` if the text is none or names two.
-
-    Example:
-        >>> read_choice("(b) 12"), read_choice("B or C"), read_choice("Bob")
-        (Choice(letter='B'), None, None)
-    """
-    found = _CHOICE.fullmatch(text)
-    if found is None or _HEDGED.match(found["rest"]):
-        return None
-    return Choice((found["round"] or found["square"] or found["letter"] or found["low"] or found["said"]).upper())
 
 
 def read_words(text: str) -> Words:
@@ -125,7 +100,7 @@ def _said_in_sentence(wanted: tuple[str, ...], given: tuple[str, ...]) -> bool:
     if not 0 < count < len(given):
         return False
     begins, ends = given[:count] == wanted, given[-count:] == wanted
-    is_clause = _VERB.fullmatch(wanted[0]) is not None  # "The limit does not exist."
+    is_clause = _CLAUSE.fullmatch(wanted[0]) is not None
     rest = given[count:] if begins else given[:-count]
     takes_back = _TAKEN_BACK_OF_NO if wanted in (("no",), ("false",)) else _TAKEN_BACK
     if any(map(takes_back.fullmatch, rest)):

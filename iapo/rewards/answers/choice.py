@@ -1,0 +1,35 @@
+"""The letter of an option that an answer chooses."""
+
+import re
+from dataclasses import dataclass
+
+_CHOICE = re.compile(
+    r"(?i:(?:the\s+)?(?:option|choice|answer|letter)\s+)?(?:\((?P<round>[A-Za-z])\)|\[(?P<square>[A-Za-z])\]|(?P<letter>[A-Z])(?=$|[).:])|(?P<low>[a-z])\)"
+    r"|(?P<said>[A-Z])(?=\s+is\s+(?:the\s+)?(?:correct|right)(?:\s+(?:answer|option|choice|one))?\.?$))"
+    r"(?P<rest>[).:]*(?:\s+.*)?)",
+)
+_HEDGED = re.compile(
+    r"\s*[).:]*\s*(?:or|and|nor|,|/|&|not)\b|\s*[).:]*\s*[,/&]"
+    r"|:.*[,;]\s*(?:and\s+)?[A-Z]:|\s*\)?\s*(?:is|was)\s+(?:wrong|incorrect|ruled\s+out|not\s+(?:correct|right|the\b.*\banswer))\b"
+)
+"""Behind a letter: another one, or what takes it back."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The letter of an option, whatever stands behind it."""
+
+    letter: str
+
+
+def read_choice(text: str) -> Choice | None:
+    """The letter of a choice: ``B``, ``(B)``, ``Option B``, ``B. 12``; ``None`` if the text is none or names two.
+
+    Example:
+        >>> read_choice("(b) 12"), read_choice("B or C"), read_choice("Bob")
+        (Choice(letter='B'), None, None)
+    """
+    found = _CHOICE.fullmatch(text)
+    if found is None or _HEDGED.match(found["rest"]):
+        return None
+    return Choice((found["round"] or found["square"] or found["letter"] or found["low"] or found["said"]).upper())
