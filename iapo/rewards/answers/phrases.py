@@ -34,6 +34,7 @@ _LEAD = re.compile(
     r"|(?:[A-Za-z]|\\[a-z]+)\s+(?!.*[,;]\s*(?:and\s+)?[A-Z]\s+is\b)(?:is(?!\s+(?:the\s+)?(?:correct|right)\b)|equals)\b"
     rf"|{_PRONOUN}(?:'s|\s+{_IS})\b\s*:?"
     r"|.*,\s*(?:which|that)\s+(?:makes|gives|leaves|totals)(?=\s+(?:a\s+total\s+of\s+)?[-$\d])"
+    r"|.*,\s*(?:so\s+)?we\s+(?:get|have|find|obtain|see\s+that)(?=\s)"
     r"|.*[;,.]\s*(?:so\s+|thus\s+)?(?:the|my)\s+(?:(?:final|correct|right)\s+)?answer\s+is\b"
     r"|[^,;=]*\brounds?\s+(?:(?:up|down|off)\s+)?to(?=\s+[-$\d]))\s*(?:{_ABOUT}\s*)*",
     re.IGNORECASE,

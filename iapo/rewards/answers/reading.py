@@ -44,6 +44,8 @@ _PRONOUN = re.compile(
 )
 """Something that one stands for: ``the second one``."""
 _CALCULATION = re.compile(r"\d\D*[-+*/–x(]\s*[$€£(]?\d")
+_SENTENCE_END = re.compile(r"[.;]\s+(?=[A-Z\d])")
+_RESULT = re.compile(r"\s*-?\s*[$€£]?\s*-?\d[\d,]*(?:\.\d+)?(?!\s*(?:[-+*/^(\d]|x\s*\d))(?:\s*%)?")
 _DENIED = re.compile(r"\b(?:not|never|cannot|instead|wrong|incorrect)\b|n't\b", re.IGNORECASE)
 _CONSTANT = re.compile(r"\\(?:pi|sqrt|log|ln|exp|sin|cos|tan)(?![A-Za-z])")
 _CALLED = re.compile(
@@ -127,7 +129,8 @@ def _read(text: str, depth: int) -> list[Answer]:
         if is_formula(text) and split_sequence(text) is None:
             return [read_expression(text)]
         return [read_words(text), *_explained(text), *_calculated(text), *_nothing(text)]
-    return found
+    is_sentence = isinstance(found[0], Sequence) and not found[0].brackets
+    return [*found, *_calculated(text)] if is_sentence else found
 
 
 def _sequence(text: str, depth: int) -> Sequence | None:
@@ -203,12 +206,17 @@ def _explained(text: str) -> list[Words]:
 
 
 def _calculated(text: str) -> list[Quantity]:
-    """The result of the calculation that ends a sentence: ``She makes 9 * 2 = $18 every day``."""
-    before, *sides = _EQUALS.split(text)
+    """The result of the last calculation of a sentence: ``She makes 9 * 2 = $18 in two days``."""
+    before, *sides = _EQUALS.split(_SENTENCE_END.split(text.rstrip("."))[-1])
     clause = _CLAUSE_END.split(before)[-1]
-    if not _CALCULATION.search(clause) or _DENIED.search(before) or not all(map(_ARITHMETIC.fullmatch, sides[:-1])):
+    if not sides or not _CALCULATION.search(clause) or not all(map(_ARITHMETIC.fullmatch, sides[:-1])):
         return []
-    value = read_quantity(sides[-1].strip()) if sides else None
+    behind = sides[-1]
+    result = _RESULT.match(behind)
+    if result is None or _DENIED.search(text):
+        return []
+    value = read_quantity(behind.strip())
+    value = value if isinstance(value, Quantity) else read_quantity(result[0].strip())
     return [value] if isinstance(value, Quantity) else []
 
 
