@@ -21,8 +21,9 @@ class MathAnswer:
     """1 if a completion's final answer says the same as the reference, 0 if not.
 
     The final answer is where ``style`` reads it. Alone, without a style, it is what stands in the last ``<answer>``
-    tags, else in the last ``\\boxed{}``, else behind the last ``####`` or ``answer is`` or in a field ``"answer"``
-    (`iapo.styles.MARKED_STYLE`). A completion without one is wrong, and so is one that was cut before its end.
+    tags, else in the last ``\\boxed{}``, else behind the last ``####`` or ``answer is`` or in a field ``"answer"`` or
+    ``"final_answer"`` (`iapo.styles.MARKED_STYLE`). A completion without one is wrong, and so is one that was cut
+    before its end.
 
     Answer and reference are read by their kind (`iapo.rewards.answers`): quantities with sign, scale and unit, times
     and dates, lists, sets and intervals, choices, words. Words are compared as text: as a product of letters
