@@ -138,7 +138,7 @@ def _read(source: Path, settings: ShowSettings) -> tuple[Path, list[tuple[dict[s
         return path, read_samples(path)
     evaluations = sorted(source.glob("evaluation-*.jsonl"), key=_step)
     training = source / SAMPLES
-    logged = read_samples(training) if training.exists() else []
+    logged = _logged(training) if training.exists() else []
     if not evaluations and not logged:
         below = sorted({str(path.parent) for path in source.glob("**/evaluation-*.jsonl")})
         hint = f"; there are some in {', '.join(below[:3])}" if below else ": nothing was sampled there yet"
@@ -148,7 +148,7 @@ def _read(source: Path, settings: ShowSettings) -> tuple[Path, list[tuple[dict[s
         return evaluations[-1], read_samples(evaluations[-1])
     if named and not settings.training:
         return named[0], read_samples(named[0])
-    steps = sorted({int(context["step"]) for context, _ in logged})
+    steps = sorted({context["step"] for context, _ in logged})
     if settings.step is None and not steps:
         raise ValueError(f"training: {source} has no samples of updates (--log_samples of iapo train keeps them)")
     step = steps[-1] if settings.step is None else settings.step
@@ -159,7 +159,16 @@ def _read(source: Path, settings: ShowSettings) -> tuple[Path, list[tuple[dict[s
             f"step: got {settings.step}, {source} has samples of evaluations after the steps {after} and of the "
             f"updates {updates} (--log_samples of iapo train keeps them)"
         )
-    return training, [each for each in logged if each[0].get("step") == step]
+    return training, [each for each in logged if each[0]["step"] == step]
+
+
+def _logged(path: Path) -> list[tuple[dict[str, Any], Sample]]:
+    """The samples of updates, each with its step."""
+    read = read_samples(path)
+    for number, (context, _) in enumerate(read):
+        if not isinstance(context.get("step"), int):
+            raise ValueError(f"{path}: sample {number} has the step {context.get('step')!r}, want a whole number")
+    return read
 
 
 def _step(path: Path) -> int:

@@ -46,6 +46,18 @@ class Sample:
     advantage: Mapping[str, float] | None = None
 
 
+_KINDS = {
+    **dict.fromkeys(("prompt", "completion"), (str, "a text")),
+    **dict.fromkeys(("problem", "tokens"), (int, "a whole number")),
+    **dict.fromkeys(("correct", "greedy"), (bool, "true or false")),
+    "rewards": (dict, "an object"),
+    "reward": (float | int | None, "a number or null"),
+    "advantage": (dict | None, "an object or null"),
+}
+"""What fields that are shown must be in a file, and how an error says so."""
+_ADVANTAGE = ("mean", "min", "max")
+
+
 def samples_of(
     rollout: Rollout,
     rows: Sequence[Mapping[str, Any]],
@@ -109,16 +121,44 @@ def read_samples(path: Path) -> list[tuple[dict[str, Any], Sample]]:
     """What `lines_of` wrote, each with its context; a last line that a crash cut off is left out.
 
     Raises:
-        ValueError: another line holds no sample; it is named.
+        ValueError: another line holds no sample; it is named, and what is wrong with it.
     """
     names = {field.name for field in fields(Sample)}
     found = []
     # Lines end with \n alone: a text may have other ends of lines in it, which JSON leaves as they are.
-    for number, line in enumerate(path.read_bytes().decode("utf-8", "replace").split("\n")[:-1], 1):
+    *whole, last = path.read_bytes().decode("utf-8-sig", "replace").split("\n")
+    lines = [*whole, last] if _is_object(last) else whole
+    for number, line in enumerate(lines, 1):
         try:
             content = json.loads(line)
             context = {name: value for name, value in content.items() if name not in names}
-            found.append((context, Sample(**{name: value for name, value in content.items() if name in names})))
+            sample = Sample(**{name: value for name, value in content.items() if name in names})
+            _check_kinds(sample)
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise ValueError(f"{path}: line {number} is no sample ({line[:40]!r}); remove the line") from error
+            raise ValueError(
+                f"{path}: line {number} is no sample ({line[:40]!r}: {error}); want a line of iapo, remove this one"
+            ) from error
+        found.append((context, sample))
     return found
+
+
+def _is_object(line: str) -> bool:
+    """Whether a line is complete, although no end of line stands behind it."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _check_kinds(sample: Sample) -> None:
+    """Raise ``TypeError`` for a field that is something else than it is in a `Sample`."""
+    for name, (kind, wanted) in _KINDS.items():
+        if not isinstance(getattr(sample, name), kind):
+            raise TypeError(f"{name} is {getattr(sample, name)!r:.40}, want {wanted}")
+    advantage = {} if sample.advantage is None else {name: sample.advantage.get(name) for name in _ADVANTAGE}
+    for name, value in advantage.items():
+        if not isinstance(value, float | int):
+            raise TypeError(f"advantage has {value!r:.40} for {name}, want a number")
+    for name, score in sample.rewards.items():
+        if not isinstance(score, float | int | None):
+            raise TypeError(f"rewards has {score!r:.40} for {name}, want a number or null")

@@ -1,10 +1,12 @@
-"""Values of NumPy as Python's own, without NumPy being imported."""
+"""Values of NumPy and pandas as Python's own, without either being imported."""
 
 from typing import Any
 
 
 def plain_value(value: Any) -> Any:
-    """An array as a list and a number as a Python number; anything that is not NumPy's as it is.
+    """An array as a list, a number as a Python number, and ``NA`` and ``NaT`` of pandas as ``None``.
+
+    Anything else stays as it is.
 
     A float of less than 64 bits is the number with the fewest digits that names it: 0.1, and not the 0.10000000149 that
     is nearest to it in 32 bits.
@@ -14,6 +16,8 @@ def plain_value(value: Any) -> Any:
         >>> plain_value(numpy.float32(0.1)), plain_value(numpy.array([0.5, 2.5], numpy.float16)), plain_value("7")
         (0.1, [0.5, 2.5], '7')
     """
+    if type(value).__name__ in ("NAType", "NaTType") and type(value).__module__.startswith("pandas."):
+        return None
     if type(value).__module__ != "numpy" or not hasattr(value, "tolist"):
         return value
     if value.dtype.kind == "f" and value.dtype.itemsize < 8:

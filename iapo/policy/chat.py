@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from inspect import signature
 from typing import Any
 
 _CONTENT, _ANSWER = "What is 1+1?", "It is 2."
@@ -35,6 +36,12 @@ def rendered_openings(tokenizer: Any) -> tuple[str, ...]:
     openings = chat_openings(tokenizer)
     own = [token for token in tokenizer.get_added_vocab() if token.strip() and not token.isalnum()]
     return tuple(token for token in own if any(token in opening for opening in openings)) or openings
+
+
+def reads_option(tokenizer: Any, name: str) -> bool:
+    """Whether an argument for the chat template is one of ``apply_chat_template``, or its name is in the template."""
+    own = signature(tokenizer.apply_chat_template).parameters
+    return name in own or re.search(rf"\b{re.escape(name)}\b", str(tokenizer.chat_template)) is not None
 
 
 def date_in(text: str, tokenizer: Any) -> str | None:

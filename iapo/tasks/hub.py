@@ -6,6 +6,7 @@ from typing import Any
 
 from iapo.policy.hub import unreachable_data
 from iapo.tasks.interface import Row, Split, Task
+from iapo.tasks.narrow_floats import widen_floats
 
 _SAVED = ("state.json", "dataset_dict.json")
 """What ``save_to_disk`` writes beside one data set, and beside several."""
@@ -94,5 +95,7 @@ def import_datasets() -> Any:
 
 
 def take(data: Any, limit: int | None) -> list[Row]:
-    """The first ``limit`` rows of a ``datasets.Dataset``; ``None``: all."""
-    return [dict(row) for row in (data if limit is None else data.select(range(min(limit, len(data)))))]
+    """The first ``limit`` rows of a ``datasets.Dataset``, floats as `widen_floats` has them; ``None``: all."""
+    rows = [dict(row) for row in (data if limit is None else data.select(range(min(limit, len(data)))))]
+    widen_floats(rows, data.features.arrow_schema)
+    return rows

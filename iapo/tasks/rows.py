@@ -101,7 +101,8 @@ def _kept_columns(task: Task, rows: Sequence[Mapping[str, Any]], columns: Sequen
 
 
 def _is_empty(value: Any) -> bool:
-    """Whether there is nothing: ``None``, NaN, or no element."""
+    """Whether there is nothing: ``None``, NaN, a missing value of pandas, or no element."""
+    value = plain_value(value)
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return True
     return isinstance(value, list | tuple | dict) and not value

@@ -1,12 +1,13 @@
 """`iapo show`: what a new user reads of a run, by which choice, in a terminal and in a pipe."""
 
+import dataclasses
 import json
 
 import pytest
 import torch
 
 from iapo.cli import main
-from iapo.commands.show import ShowSettings
+from iapo.commands.show import ShowSettings, show
 from iapo.evaluation import EvaluationResult, Sample, lines_of, read_samples
 
 
@@ -53,6 +54,40 @@ def test_a_damaged_line_is_named(tmp_path, capsys):
     (tmp_path / "evaluation-0.jsonl").write_text(lines_of(SAMPLES[:1]) + "{}\n")
     assert main(["show", str(tmp_path)]) == 1
     assert "line 2 is no sample" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("tokens", None, "tokens is None, want a whole number"),
+        ("tokens", "3", "tokens is '3', want a whole number"),
+        ("prompt", [{"role": "user", "content": "1+1="}], r"prompt is \[.*, want a text"),
+        ("completion", None, "completion is None, want a text"),
+        ("correct", "no", "correct is 'no', want true or false"),
+        ("rewards", [1.0], r"rewards is \[1.0\], want an object"),
+        ("rewards", {"accuracy": "1"}, "rewards has '1' for accuracy, want a number or null"),
+        ("reward", "1", "reward is '1', want a number or null"),
+        ("advantage", [1.0], r"advantage is \[1.0\], want an object or null"),
+        ("advantage", {"mean": 1.0, "min": None}, "advantage has None for min, want a number"),
+    ],
+)
+def test_a_field_of_another_kind_is_named(tmp_path, field, value, said):
+    lines = lines_of([*SAMPLES[:1], dataclasses.replace(SAMPLES[0], **{field: value})])
+    (tmp_path / "a.jsonl").write_text(lines)
+    with pytest.raises(ValueError, match=rf"a\.jsonl: line 2 is no sample .*: {said}"):
+        show(str(tmp_path / "a.jsonl"), ShowSettings())
+
+
+def test_a_whole_last_line_counts_without_its_end_and_a_byte_order_mark_does_not_matter(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + lines_of(SAMPLES[:2]).rstrip().encode())
+    assert [each for _, each in read_samples(tmp_path / "a.jsonl")] == SAMPLES[:2]
+
+
+@pytest.mark.parametrize("context", [{}, {"step": "4"}])
+def test_a_sample_of_an_update_without_its_step_is_named(tmp_path, context):
+    (tmp_path / "samples.jsonl").write_text(lines_of(SAMPLES[:1], step=3) + lines_of(SAMPLES[:1], **context))
+    with pytest.raises(ValueError, match=r"samples\.jsonl: sample 1 has the step (None|'4'), want a whole number"):
+        show(str(tmp_path), ShowSettings(training=True))
 
 
 def test_it_is_plain_in_a_pipe_and_nothing_in_it_acts_on_a_terminal(tmp_path, capsys):

@@ -225,3 +225,15 @@ def test_parquet_as_verl_writes_it(tmp_path: Path) -> None:
     read = load_rows(FileTask(str(tmp_path / "a.parquet")), answer_column="reward_model")
     assert read[0]["prompt"] == [{"role": "user", "content": "2+2?"}]
     assert [row["answer"]["ground_truth"] for row in read] == ["4", "6"]
+
+
+def test_a_map_of_parquet_is_a_mapping(tmp_path: Path) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    kind = pyarrow.map_(pyarrow.string(), pyarrow.string())
+    for name, pairs in (("good", [("ground_truth", "4")]), ("twice", [("ground_truth", "4"), ("ground_truth", "5")])):
+        table = pyarrow.table({"prompt": ["2+2?"], "answer": pyarrow.array([pairs], kind)})
+        parquet.write_table(table, tmp_path / f"{name}.parquet")
+    (row,) = load_rows(FileTask(str(tmp_path / "good.parquet")))
+    assert row["answer"] == {"ground_truth": "4"}
+    with pytest.raises(ValueError, match=r"twice\.parquet cannot be read as Parquet: .*duplicate keys"):
+        load_rows(FileTask(str(tmp_path / "twice.parquet")))

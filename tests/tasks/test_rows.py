@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from iapo.rewards.text import accepted_answers
 from iapo.tasks import Row, Split, Task, load_rows
 
 
@@ -73,6 +74,15 @@ def test_values_of_numpy_are_those_of_python() -> None:
     (row,) = load({"prompt": "1", "answer": np.array(["2", "two"]), "x": np.float32(0.5), "y": Decimal("1.5")})
     assert row == {"prompt": "1", "answer": ["2", "two"], "x": 0.5, "y": Decimal("1.5")}
     assert type(row["x"]) is float
+
+
+@pytest.mark.parametrize("name", ["NA", "NaT"])
+def test_a_missing_value_of_pandas_is_none(name: str) -> None:
+    missing = getattr(pytest.importorskip("pandas"), name)
+    assert accepted_answers(missing) == accepted_answers({"ground_truth": missing}) == ()
+    assert load({"prompt": "1", "answer": "1", "hint": missing}) == [{"prompt": "1", "answer": "1", "hint": None}]
+    with pytest.raises(ValueError, match=r"mine has nothing in \['answer'\] of row 1"):
+        load({"prompt": "1", "answer": "1"}, {"prompt": "2", "answer": missing})
 
 
 def test_an_answer_column_named_like_an_argument_is_the_answer() -> None:

@@ -18,6 +18,7 @@ from iapo.training.components import Answer, Components
 from iapo.training.configuration.problem_source import ProblemSource
 from iapo.training.configuration.run_config import RunConfig
 from iapo.training.setup.fitting import Room, forced_in_training, new_tokens
+from iapo.training.setup.unknown_characters import warn_of_unknown
 from iapo.training.signals import check_reference_columns
 
 
@@ -61,8 +62,10 @@ class Problems:
         return replace(self, rows=rows, places=places)
 
     def rendered(self, tokenizer: Any) -> "Problems":
-        """The same problems, the ``prompt`` of each the text that the policy reads."""
-        return replace(self, rows=self.source.render(self.rows, tokenizer, self.places, self.examples))
+        """The same problems, the ``prompt`` of each the text that the policy reads; what it cannot read is told."""
+        rows = self.source.render(self.rows, tokenizer, self.places, self.examples)
+        warn_of_unknown(rows, self.places, tokenizer)
+        return replace(self, rows=rows)
 
     def stop(self, tokenizer: Any) -> tuple[str, ...]:
         """The texts that end a completion behind the examples."""

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from iapo.interfaces import PROMPT_MESSAGES, Sampler
-from iapo.policy.chat import date_in, end_of_turn
+from iapo.policy.chat import date_in, end_of_turn, reads_option
 from iapo.rollout.ends import eos_ids_of
 from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import Row, Task
@@ -54,6 +54,14 @@ def print_prompt(row: Row, tokenizer: Any, problems: ProblemSource) -> None:
         made = "without the model's chat template"
     tokens = len(encode_prompts([text], tokenizer)[0])
     print(f"prompt: {shown} ({tokens} tokens, {made})", file=sys.stderr)
+    is_chat = made.startswith("by ")
+    unread = [name for name in problems.chat_template_kwargs or {} if not (is_chat and reads_option(tokenizer, name))]
+    if unread:
+        print(
+            f"prompt: nothing reads {', '.join(unread)} of --chat_template_kwargs ({made.partition(';')[0]}); want "
+            "names that the chat template has",
+            file=sys.stderr,
+        )
     date = date_in(text, tokenizer)
     if date is not None and date not in (problems.chat_template_kwargs or {}).values():
         remedy = f"; --chat_template_kwargs '{{date_string: \"{date}\"}}' keeps this one"

@@ -15,6 +15,7 @@ TURN = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
 DATED = (
     "{% if date_string is not defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}{{ date_string }}"
 )
+THINKING = "{% if enable_thinking %}<think>{% endif %}"
 TODAY = datetime.now().strftime("%d %b %Y")
 
 
@@ -37,6 +38,39 @@ def test_a_chat_template_that_writes_the_date_is_told(embedded_tokenizer, capsys
     assert message.startswith("prompt: '")
     assert ("writes the date" in message) == (told is not None)
     assert told is None or re.search(told, message)
+
+
+@pytest.mark.parametrize(
+    ("template", "flags", "unread"),
+    [
+        (THINKING + TURN, {"chat_template_kwargs": {"enable_thinking": False}}, None),
+        (THINKING + TURN, {"chat_template_kwargs": {"tools": None}}, None),
+        (THINKING + TURN, {}, None),
+        (
+            THINKING + TURN,
+            {"chat_template_kwargs": {"enable_thinking": False, "thinking": True, "x(": 1}},
+            r"thinking, x\( of --chat_template_kwargs \(by the model's chat template\)",
+        ),
+        (
+            None,
+            {"chat_template_kwargs": {"enable_thinking": False}},
+            r"enable_thinking of --chat_template_kwargs \(the model has no chat template\)",
+        ),
+        (
+            THINKING + TURN,
+            {"chat_template": "none", "chat_template_kwargs": {"enable_thinking": False}},
+            r"enable_thinking of --chat_template_kwargs \(without the model's chat template\)",
+        ),
+    ],
+)
+def test_an_argument_that_no_chat_template_reads_is_told(embedded_tokenizer, capsys, template, flags, unread):
+    tokenizer = copy.deepcopy(embedded_tokenizer)
+    tokenizer.chat_template = template
+    problems = ProblemSource(**flags)
+    print_prompt(problems.render([{"prompt": "1+1="}], tokenizer)[0], tokenizer, problems)
+    message = capsys.readouterr().err
+    assert ("nothing reads" in message) == (unread is not None)
+    assert unread is None or re.search(f"prompt: nothing reads {unread}; want names", message)
 
 
 @pytest.mark.parametrize(
