@@ -68,7 +68,7 @@ def formulas_of(answer: Answer) -> list[str]:
 
 
 def _same_formulas(wanted: Quantity | Expression, given: Quantity | Expression, formulas: Formulas) -> bool | None:
-    if {_is_angle(wanted), _is_angle(given)} == {"degrees", "radians"}:
+    if {_angle_unit(wanted), _angle_unit(given)} == {"degrees", "radians"}:
         wanted, given = (_in_radians(each) for each in (wanted, given))
     if not wanted.unit.agrees(given.unit):
         return False
@@ -80,8 +80,8 @@ def _same_formulas(wanted: Quantity | Expression, given: Quantity | Expression, 
     return formulas(wanted.formula, given.formula)
 
 
-def _is_angle(answer: Quantity | Expression) -> str | None:
-    """Whether an answer is in degrees or in radians, whose unit may be left unsaid beside pi."""
+def _angle_unit(answer: Quantity | Expression) -> str | None:
+    """``degrees`` or ``radians``, whose unit may be left unsaid beside pi; ``None`` of what is no angle."""
     units = {kind for kind, _ in answer.unit.dimensions}
     if units == {"radian"} or (not units and "\\pi" in answer.formula):
         return "radians"
@@ -89,7 +89,7 @@ def _is_angle(answer: Quantity | Expression) -> str | None:
 
 
 def _in_radians(answer: Quantity | Expression) -> Expression:
-    if _is_angle(answer) == "radians":
+    if _angle_unit(answer) == "radians":
         return Expression(answer.formula)
     factor = answer.unit.factor / 180
     return Expression(rf"({answer.formula}) \cdot \frac{{{factor.numerator}\pi}}{{{factor.denominator}}}")

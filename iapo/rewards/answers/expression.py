@@ -28,7 +28,7 @@ _UNSPECIFIED = re.compile(
     r"(?:(?:square|sq\.?|cubic|cu\.?)\s+)?units?(?:\s+(?:squared|cubed)|\^\{[23]\})?", re.IGNORECASE
 )
 _RELATION = re.compile(
-    r"\\(?:parallel|perp|triangle|angle|forall|exists|neg|lnot|land|lor|wedge|vee|rightarrow|Rightarrow|Leftrightarrow|iff|ce)"
+    r"\\(?:parallel|perp|triangle|angle|forall|exists|neg|land|lor|rightarrow|Rightarrow|Leftrightarrow|iff|ce)"
     r"(?![A-Za-z])|\bmod\b"
 )
 """What is said of figures, statements and reactions, compared as text."""

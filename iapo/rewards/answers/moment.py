@@ -131,7 +131,8 @@ def read_moments(text: str) -> list[Moment]:
         if (found := pattern.fullmatch(text)) is not None and (date := _date(found.groupdict())) is not None:
             return [date]
     moments: list[Moment] = []
-    text = _AT.sub("", text, count=1) if _AT.match(text) else text
+    if (at := _AT.match(text)) is not None:
+        text = text[at.end() :]
     if (clock := _clock(text)) is not None:
         moments.append(clock)
     if _RATIO.fullmatch(text) is not None:

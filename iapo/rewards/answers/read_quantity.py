@@ -127,9 +127,10 @@ def read_quantity(text: str) -> Quantity | Bounded | None:
         if between == "(" and behind.startswith(")"):  # "9 (nine)"
             text, numbers = text[: numbers[0].end] + behind[1:], numbers[:1]
     if len(numbers) == 2 and _WHEN.fullmatch(text[: numbers[0].start]):
-        between = text[numbers[0].end : numbers[1].start]
-        if _CLAUSE.fullmatch(between):
-            text, numbers = text[numbers[0].end :], find_numbers(text[numbers[0].end :])
+        when, answer = numbers
+        if _CLAUSE.fullmatch(text[when.end : answer.start]):
+            text = text[when.end :]
+            numbers = find_numbers(text)
     if len(numbers) == 2 and 0 < numbers[0].value < 1:
         share, whole = numbers
         if re.fullmatch(r"\s*of\s+(?:the\s+)?\$?", text[share.end : whole.start]):

@@ -6,7 +6,7 @@ from typing import Any
 
 _OPEN, _CLOSED = "([{", ")]}"
 _SEPARATOR = re.compile(
-    r"[,;](?:\s*(?:and|or)\b)?|(?<![\w\\])(?:and|or)(?![\w])|\\(?:text\{)?(?:land|lor|wedge|vee)(?![A-Za-z])|\\cup(?![A-Za-z])"
+    r"[,;](?:\s*(?:and|or)\b)?|(?<![\w\\])(?:and|or)(?![\w])|\\(?:text\{)?(?:land|lor)(?![A-Za-z])|\\cup(?![A-Za-z])"
 )
 _TIGHT = re.compile(r"\d,\d{3}(?!\d)")
 _GROUPED_NUMBER = re.compile(r"[^\d]*\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,]).*")
@@ -31,7 +31,7 @@ _WITHOUT = re.compile(
 _REMAINDER = re.compile(
     r"(\d+)(?:R|\s+[Rr]\.?|\s*,?\s+rem\.?|\s*,?\s+(?:with\s+)?(?:a\s+)?remainder(?:\s+(?:of|is))?)\s*(\d+)"
 )
-_AND = re.compile(r"(?<![\w\\])and(?!\w)|\\(?:text\{)?(?:land|wedge)(?![A-Za-z])")
+_AND = re.compile(r"(?<![\w\\])and(?!\w)|\\(?:text\{)?land(?![A-Za-z])")
 _MOST_ITEMS = 200
 
 
@@ -176,7 +176,7 @@ def _where_both_hold(text: str, parts: list[str]) -> tuple[str, list[str]] | Non
         return None
     if not _AND.search(text):
         numbers = [re.fullmatch(r"-?\d+(?:\.\d+)?", bound) for bound in (low, high)]
-        if not all(numbers) or float(low) >= float(high) or re.search(r"\bor\b|\\(?:lor|vee|cup)", text):
+        if not all(numbers) or float(low) >= float(high) or re.search(r"\bor\b|\\(?:lor|cup)", text):
             return None
     return lower[0][0] + upper[0][1], [low, high]
 

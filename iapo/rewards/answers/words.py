@@ -5,7 +5,7 @@ import unicodedata
 from dataclasses import dataclass, field
 
 _TOKEN = re.compile(r"\w+(?:[-']\w+)*|[^\w\s]")
-_ARROW = re.compile(r"\s*(?:->|→|\\(?:long)?rightarrow(?![A-Za-z])|\\to(?![A-Za-z]))\s*")
+_ARROW = re.compile(r"\s*(?:->|\\(?:long)?rightarrow(?![A-Za-z])|\\to(?![A-Za-z]))\s*")
 _DROPPED = frozenset(".,;:!?\"'()")
 _ARTICLES = frozenset(("a", "an", "the"))
 _NOUN = re.compile(r"(?!(?:and|or)$)[^\W\d_][\w'-]+")
@@ -28,6 +28,7 @@ _INFINITELY_MANY = re.compile(
 )
 _SUBJECTS = frozenset(("i", "we", "it", "they", "she", "he"))
 _COPULAS = frozenset(("is", "are", ":", "="))
+_UNORDERED = re.compile(r"&|\band\b", re.IGNORECASE)
 _JOINED = re.compile(r"[,;]\s*(?:and\b|&)?|&|\band\b", re.IGNORECASE)
 _TAKEN_BACK = re.compile(r"not|no|never|but|or|nor|neither|maybe|perhaps|except|yes|true|false")
 
@@ -68,7 +69,7 @@ def read_words(text: str) -> Words:
     text = _ARROW.sub(", ", _INFINITELY_MANY.sub("infinitely many solutions", text))
     text = re.sub(r"(?<=[A-Za-z])[\u0300-\u036f]+", "", unicodedata.normalize("NFD", text))
     parts = tuple(_tokens(part) for part in _JOINED.split(text))
-    return Words(_tokens(text), parts, unordered=re.search(r"&|\band\b", text, re.IGNORECASE) is not None)
+    return Words(_tokens(text), parts, unordered=_UNORDERED.search(text) is not None)
 
 
 def _closed_up(tokens: tuple[str, ...]) -> str:
