@@ -18,6 +18,8 @@ _MARKS = {"<super>": "^{{{}}}", "<sub>": "_{{{}}}", "<fraction>": " {}"}
 _NAMES = ("ground_truth", "answer", "value")
 _EXPONENT = re.compile(r"-?[0-9](?:\.[0-9]+)?e[-+][0-9]{2,3}")
 """A number as Python prints it; others (``2e3``) may be names."""
+_SETS = str.maketrans({letter: rf"\mathbb{{{plain}}}" for letter, plain in zip("ℝℤℚℕℂ", "RZQNC", strict=True)})
+"""Of which NFKC makes plain letters."""
 _SIGNS = str.maketrans({**dict.fromkeys("−‐‑‒–—―", "-"), "⁄": "/", "٫": ".", "٬": ","})
 
 
@@ -56,7 +58,7 @@ def normalize(answer: str) -> str:
         >>> normalize(" ٣٥\\x00 "), normalize("x²"), normalize("−½")
         ('35', 'x^{2}', '- 1/2')
     """
-    sound = answer.encode("utf-8", "ignore").decode("utf-8")
+    sound = answer.encode("utf-8", "ignore").decode("utf-8").translate(_SETS)
     runs = ((kind, "".join(run)) for kind, run in groupby(sound, _kind))
     plain = "".join(_MARKS.get(kind, "{}").format(unicodedata.normalize("NFKC", run)) for kind, run in runs)
     plain = unicodedata.normalize("NFKC", plain).translate(_SIGNS)

@@ -1,13 +1,24 @@
 """The comparison of formulas in the worker process. Imports nothing of the package; see `iapo.rewards.serve`."""
 
+import math
+import random
+from dataclasses import replace
 from typing import Any
 
 from math_verify import LatexExtractionConfig, parse
 from math_verify import verify as equal
-from sympy import Abs, I
+from sympy import Abs, Expr, I, Integral, Limit, Product, Sum
 
 _CLOSE = 1e-6
 """Relative difference of two numbers that count as equal, where one of them is written as a decimal number."""
+_SAME = 1e-9
+"""Relative difference of two values that count as one function's at one point."""
+_SIZES = (0.3, 1.0, 6.0, 40.0, 900.0)
+"""Of the numbers that letters stand for where functions are compared at points."""
+_POINTS, _MET = 40, 8
+"""Points that are tried, and the fewest at which both functions must have a real value."""
+_WITHOUT_UNITS = replace(LatexExtractionConfig().normalization_config, units=False)
+"""Units are taken apart before (`iapo.rewards.answers.units`); math-verify would take the letter g for grams."""
 
 
 def verify(item: list[Any]) -> bool | None:
@@ -28,13 +39,17 @@ def verify(item: list[Any]) -> bool | None:
         return True
     # No limits inside: math-verify's own rely on signals, which long C calls ignore. This process is killed instead.
     answer = parse(given, parsing_timeout=None) if is_text else _formula(given)
-    return bool(answer) and equal(gold, answer, timeout_seconds=None) and _of_one_size(gold[0], answer[0])
+    if not answer:
+        return False
+    if equal(gold, answer, timeout_seconds=None):
+        return _of_one_size(gold[0], answer[0])
+    return _equal_at_points(gold[0], answer[0])
 
 
 def _formula(text: str) -> list[Any]:
     parsed = parse(
         f"${text}$",
-        extraction_config=[LatexExtractionConfig()],
+        extraction_config=[LatexExtractionConfig(normalization_config=_WITHOUT_UNITS)],
         fallback_mode="no_fallback",
         parsing_timeout=None,
     )
@@ -55,6 +70,41 @@ def _of_one_size(gold: Any, answer: Any) -> bool:
         return True
     difference, one, two = (Abs(value).evalf(20) for value in (gold - answer, gold, answer))
     return bool(difference <= _CLOSE * max(one, two))
+
+
+def _equal_at_points(gold: Any, answer: Any) -> bool:
+    """Whether two functions of the same letters have the same real values wherever one of them has any.
+
+    For what simplification does not find: ``-\\ln|\\cos x|`` is ``\\ln|\\sec x|``.
+    """
+    if not all(isinstance(value, Expr) and not value.has(Sum, Product, Integral, Limit) for value in (gold, answer)):
+        return False
+    letters = sorted(gold.free_symbols, key=str)
+    if not letters or gold.free_symbols != answer.free_symbols:
+        return False
+    numbers, met = random.Random(0), 0
+    for _ in range(_POINTS):
+        point = {
+            letter: numbers.choice((-1, 1)) * numbers.choice(_SIZES) * (0.5 + numbers.random()) for letter in letters
+        }
+        one, two = (_real_value(value, point) for value in (gold, answer))
+        if (one is None) != (two is None):
+            return False
+        if one is None or two is None:
+            continue
+        if abs(one - two) > _SAME * max(abs(one), abs(two)):
+            return False
+        met += 1
+    return met >= _MET
+
+
+def _real_value(value: Any, point: dict[Any, float]) -> float | None:
+    """The value at a point; ``None`` if it is not real, or too large."""
+    try:
+        found = complex(value.subs(point).evalf(20))
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError):
+        return None
+    return found.real if math.isfinite(found.real) and abs(found.imag) <= _SAME * abs(found.real) else None
 
 
 # Loads what the first comparison would load, and stops the worker's start if math-verify is not as it was.

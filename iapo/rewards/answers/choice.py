@@ -1,7 +1,8 @@
 """The letter of an option that an answer chooses."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 _CHOICE = re.compile(
     r"(?i:(?:the\s+)?(?:option|choice|answer|letter)\s+)?(?:\((?P<round>[A-Za-z])\)|\[(?P<square>[A-Za-z])\]|(?P<letter>[A-Z])(?=$|[).:])|(?P<low>[a-z])\)"
@@ -17,9 +18,15 @@ _HEDGED = re.compile(
 
 @dataclass(frozen=True)
 class Choice:
-    """The letter of an option, whatever stands behind it."""
+    """The letter of an option.
+
+    Args:
+        letter: a capital one.
+        said: what stands behind it, each way to read that.
+    """
 
     letter: str
+    said: tuple[Any, ...] = field(default=(), compare=False)
 
 
 def read_choice(text: str) -> Choice | None:
@@ -27,7 +34,7 @@ def read_choice(text: str) -> Choice | None:
 
     Example:
         >>> read_choice("(b) 12"), read_choice("B or C"), read_choice("Bob")
-        (Choice(letter='B'), None, None)
+        (Choice(letter='B', said=()), None, None)
     """
     found = _CHOICE.fullmatch(text)
     if found is None or _HEDGED.match(found["rest"]):

@@ -1,11 +1,15 @@
 """Whether an answer says the same as a reference, by their kinds."""
 
+import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from iapo.rewards.answers.choice import Choice
 from iapo.rewards.answers.expression import Expression
 from iapo.rewards.answers.moment import Clock, Date, Range, Ratio
+from iapo.rewards.answers.notation import column
+from iapo.rewards.answers.parameters import renamed, renamings
 from iapo.rewards.answers.quantity import Quantity
 from iapo.rewards.answers.reading import Answer, Named
 from iapo.rewards.answers.sequence import Sequence
@@ -15,6 +19,9 @@ Formulas = Callable[[str, str], bool | None]
 """Whether two formulas in LaTeX are equal; ``None`` if the first cannot be read."""
 
 _INFINITE = frozenset(("\\infty", "-\\infty"))
+_FUNCTION = re.compile(r"([A-Za-z])\s*\(([A-Za-z])\)")
+_SYMBOLS = re.compile("[A-Z]{2,3}|p[A-Z]{1,2}")
+"""A segment by its ends, a measure such as ``pH``."""
 _MOST_UNORDERED = 12
 """Parts of a set that are searched for in any order where formulas are among them."""
 
@@ -30,8 +37,14 @@ def same(wanted: Answer, given: Answer, formulas: Formulas) -> bool | None:
     Returns:
         ``None`` if a formula of the reference had to be read and could not be.
     """
+    if isinstance(wanted, Choice) != isinstance(given, Choice):
+        return _same_choice(wanted, given, formulas)
     if isinstance(wanted, Named) or isinstance(given, Named):
         return _same_named(wanted, given, formulas)
+    if isinstance(wanted, Sequence) and isinstance(given, Expression):
+        return _same_vector(wanted, given, formulas)
+    if isinstance(wanted, Expression) and isinstance(given, Sequence):
+        return _same_vector(given, wanted, lambda one, two: formulas(two, one))
     if isinstance(wanted, Sequence):
         return _same_sequence(wanted, given, formulas) if isinstance(given, Sequence) else False
     if isinstance(wanted, Quantity) and isinstance(given, Quantity):
@@ -44,11 +57,6 @@ def same(wanted: Answer, given: Answer, formulas: Formulas) -> bool | None:
         return wanted.equals(given)
     if isinstance(wanted, Words) and isinstance(given, Words):
         return wanted.equals(given)
-    if isinstance(wanted, Choice | Expression) and isinstance(given, Choice | Expression):
-        letters = [
-            answer.letter if isinstance(answer, Choice) else answer.formula.upper() for answer in (wanted, given)
-        ]
-        return letters[0] == letters[1]
     if isinstance(wanted, Ratio) and isinstance(given, Quantity):
         return len(wanted.terms) == 2 and wanted.terms[0] == given.value * wanted.terms[1]
     if isinstance(wanted, Ratio) and isinstance(given, Ratio):
@@ -56,6 +64,17 @@ def same(wanted: Answer, given: Answer, formulas: Formulas) -> bool | None:
     if isinstance(wanted, Range) and isinstance(given, Expression):
         return wanted.text == given.formula.replace(" ", "")
     return wanted == given
+
+
+def _same_choice(wanted: Answer, given: Answer, formulas: Formulas) -> bool:
+    """Whether of a choice and another answer the other is its letter, or says what the choice has behind its letter."""
+    if isinstance(wanted, Choice):
+        choice, other, pairs = wanted, given, [(said, given) for said in wanted.said]
+    else:
+        assert isinstance(given, Choice)
+        choice, other, pairs = given, wanted, [(wanted, said) for said in given.said]
+    is_letter = isinstance(other, Expression) and other.formula.upper() == choice.letter
+    return is_letter or any(same(one, two, formulas) for one, two in pairs)
 
 
 def formulas_of(answer: Answer) -> list[str]:
@@ -77,7 +96,11 @@ def _same_formulas(wanted: Quantity | Expression, given: Quantity | Expression, 
     one, two = (answer.formula.replace(" ", "").removeprefix("+") for answer in (wanted, given))
     if one == two or _INFINITE & {one, two}:
         return one == two
-    return formulas(wanted.formula, given.formula)
+    equal = formulas(wanted.formula, given.formula)
+    if equal is not False or not isinstance(wanted, Expression):
+        return equal
+    ways = renamings(wanted.formula, wanted.parameters, given.formula)
+    return any(formulas(wanted.formula, renamed(given.formula, way)) for way in ways)
 
 
 def _angle_unit(answer: Quantity | Expression) -> str | None:
@@ -97,7 +120,8 @@ def _in_radians(answer: Quantity | Expression) -> Expression:
 
 def _same_named(wanted: Answer, given: Answer, formulas: Formulas) -> bool | None:
     if isinstance(wanted, Named) and isinstance(given, Named):
-        if len(wanted.name) == 1 == len(given.name) and wanted.name != given.name:
+        given = _of_the_same_letter(wanted, given)
+        if _name_other_things(wanted.name, given.name):
             solved = isinstance(wanted.answer, Expression) and given.name in wanted.answer.formula  # "a = 2b, b = a/2"
             return formulas(wanted.equation.formula, given.equation.formula) if solved else False
         return same(wanted.answer, given.answer, formulas)
@@ -109,6 +133,35 @@ def _same_named(wanted: Answer, given: Answer, formulas: Formulas) -> bool | Non
     if isinstance(wanted, Expression) and "=" in wanted.formula:
         return formulas(wanted.formula, given.equation.formula)
     return same(wanted, given.answer, formulas)
+
+
+def _of_the_same_letter(wanted: Named, given: Named) -> Named:
+    """The answer with the reference's letter for what a function is of: ``f(t) = 2t`` is ``f(x) = 2x``."""
+    one, two = (_FUNCTION.fullmatch(named.name) for named in (wanted, given))
+    if one is None or two is None or one[1] != two[1] or one[2] == two[2] or not isinstance(given.answer, Expression):
+        return given
+    formula = given.answer.formula
+    if renamed(formula, {one[2]: ""}) != formula:  # the letter stands for something else there
+        return given
+    names = {two[2]: one[2]}
+    answer = replace(given.answer, formula=renamed(formula, names))
+    return Named(wanted.name, answer, replace(given.equation, formula=renamed(given.equation.formula, names)))
+
+
+def _name_other_things(one: str, two: str) -> bool:
+    """Whether names cannot stand for the same: other letters, other segments, ``pH`` and ``pOH``."""
+    symbols = all(len(name) == 1 for name in (one, two)) or all(map(_SYMBOLS.fullmatch, (one, two)))
+    return symbols and sorted(one) != sorted(two)
+
+
+def _same_vector(components: Sequence, formula: Expression, formulas: Formulas) -> bool | None:
+    """Whether a tuple has the components of a vector that is written as a column."""
+    is_tuple = components.brackets in ("()", "[]") and all(
+        isinstance(x, Quantity | Expression) for x in components.items
+    )
+    if not is_tuple or "matrix}" not in formula.formula:
+        return False
+    return formulas(column(item.formula for item in components.items), formula.formula)
 
 
 def _same_sequence(wanted: Sequence, given: Sequence, formulas: Formulas) -> bool | None:

@@ -12,6 +12,10 @@ _FUNCTIONS = (
 )
 _BARE_FUNCTION = re.compile(rf"(?<![\\A-Za-z])({_FUNCTIONS})(?![A-Za-z])")
 _BARE_ROOT = re.compile(r"(?<![\\A-Za-z])sqrt\s*(?=[({])")
+_BARE_ROUNDED = {
+    f"\\{half}": re.compile(rf"(?<![\\A-Za-z]){name}(?:ing)?\s*(?=\()")
+    for half, name in (("lfloor", "floor"), ("lceil", "ceil"))
+}
 _BARE_ABSOLUTE = re.compile(r"(?<![\\A-Za-z])abs\s*(?=\()")
 _COMBINATIONS = re.compile(
     r"(?<![\\A-Za-z])C\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)|(?:\{\})?[\^_]\{(\d+)\}\s*C_\{(\d+)\}|(?<![\w\\])(\d+)C(\d+)(?!\w)"
@@ -23,25 +27,33 @@ _SPELLED = (
     (re.compile(r"\\operatorname\{(\w+)\}"), r"\\\1"),
     (re.compile(r"(?<=\d)\s*\*\s*(?=[A-Za-z])"), ""),
 )
+_FACTORS = re.compile(
+    r"(\\binom\{[^{}]*\}\{[^{}]*\})\s*(?=\\(?:binom|frac))|((?<![\w.{}])\(\d+\)(?=\s*\\frac)|(?<![\w.{}])\(\d+\)(?=\s*\\binom)|(?<=\d)(?=\s*\\binom))"
+)
+"""Numbers that are multiplied, of which math-verify makes a mixed number: ``3\\binom{4}{2}``."""
 _TRAILING_UNIT = re.compile(r"(?<=[\d)}\w])\s+([A-Za-z][A-Za-z\s/^{}\d.]*)$|(?<=[\d)}a-z])\s*([°%])$")
+_VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
 _UNSPECIFIED = re.compile(
     r"(?:(?:square|sq\.?|cubic|cu\.?)\s+)?units?(?:\s+(?:squared|cubed)|\^\{[23]\})?", re.IGNORECASE
 )
 _RELATION = re.compile(
-    r"\\(?:parallel|perp|triangle|angle|forall|exists|neg|land|lor|rightarrow|Rightarrow|Leftrightarrow|iff|ce)"
+    r"\\(?:parallel|perp|triangle|angle|forall|exists|neg|land|lor|(?:long)?rightarrow|rightleftharpoons|Rightarrow|Leftrightarrow|iff|ce)"
     r"(?![A-Za-z])|\bmod\b"
 )
 """What is said of figures, statements and reactions, compared as text."""
+_REACTION = re.compile(r"[\dA-Za-z_{}\s+()^-]+\\to(?![A-Za-z])[\dA-Za-z_{}\s+()^-]+")
 _GRADE = re.compile(r"[A-Z](?:[-+]|\+\+|#)|(?:[A-Z][a-z]?(?:_\{\d+\})?)+\s*\^\{\d*[-+]\}")
 """A grade (``A-``), a name (``C++``), an ion (``Ca^{2+}``)."""
-_COMPOUND = re.compile(r"(?=.*\d)(?:[A-Z][a-z]?(?:_\{)?\d*\}?){2,}|0[xX][\dA-Fa-f]+|0[bB][01]+|0[oO][0-7]+")
+_COMPOUND = re.compile(r"(?=.*\d)(?:[A-Z][a-z]?(?:_\{)?\d*\}?\s*){2,}|0[xX][\dA-Fa-f]+|0[bB][01]+|0[oO][0-7]+")
 """A chemical formula, another name of letters and digits, or a number in code."""
 _DOTTED = re.compile(r"(?<![A-Za-z])[A-Za-z]\.[A-Za-z](?![A-Za-z])")
 _TRIGONOMETRY = re.compile(r"\b(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _DEGREES = re.compile(r"(-?\d+(?:\.\d+)?)\s*°")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}(?:'s)?")
 _MATHS = re.compile(r"[=+*/^_\d\\<>]")
-_ASCII_WORDS = frozenset([*_FUNCTIONS.split("|"), "sqrt", "abs", "infinity", "inf", "oo", "mod"])
+_ASCII_WORDS = frozenset(
+    [*_FUNCTIONS.split("|"), "sqrt", "abs", "floor", "ceil", "ceiling", "infinity", "inf", "oo", "mod"]
+)
 _LONG_WORD = 4
 """Letters from which a run of letters is a word, also beside signs and digits."""
 _PRODUCT = re.compile(
@@ -57,10 +69,12 @@ class Expression:
     Args:
         formula: LaTeX.
         unit: of measure, behind it.
+        parameters: letters of which it is said that they stand for any number.
     """
 
     formula: str
     unit: Unit = NO_UNIT
+    parameters: frozenset[str] = frozenset()
 
 
 def is_formula(text: str) -> bool:
@@ -74,7 +88,7 @@ def is_formula(text: str) -> bool:
     words = [word for word in _WORD.findall(re.sub(r"\\(?:begin|end)\{\w+\}", "", text)) if word not in _ASCII_WORDS]
     if any(len(word) >= _LONG_WORD for word in words) or _DOTTED.search(text) or _COMPOUND.fullmatch(text):
         return False
-    if _RELATION.search(text) or _GRADE.fullmatch(text):
+    if _RELATION.search(text) or _REACTION.fullmatch(text) or _GRADE.fullmatch(text):
         return False
     return not words or _MATHS.search(text) is not None or _PRODUCT.fullmatch(text) is not None
 
@@ -92,7 +106,10 @@ def read_expression(text: str) -> Expression:
     for pattern, replacement in _SPELLED:
         text = pattern.sub(replacement, text)
     text = _COMBINATIONS.sub(lambda found: "\\binom{{{}}}{{{}}}".format(*filter(None, found.groups())), text)
+    text = _FACTORS.sub(lambda found: f"{found[1] or found[2]} \\cdot ", text)
     text = regrouped(_BARE_ROOT, text, "\\sqrt{", "}")
+    for opening, rounded in _BARE_ROUNDED.items():
+        text = regrouped(rounded, text, f"{opening} ", f"{opening.replace('l', 'r', 1)} ")
     text = regrouped(_BARE_ABSOLUTE, text, "|", "|")
     return Expression(_BARE_FUNCTION.sub(r"\\\1 ", text).replace("°", "^\\circ").strip(), unit)
 
@@ -103,6 +120,8 @@ def _unit_apart(text: str) -> tuple[str, Unit]:
     if found is None or not _MATHS.search(text[: found.start()]):
         return text, NO_UNIT
     named = (found[1] or found[2]).strip()
+    if len(named) == 1 and named.isalpha() and _VARIABLE.search(text[: found.start()]):
+        return text, NO_UNIT  # a factor
     if _UNSPECIFIED.fullmatch(named):
         return text[: found.start()], NO_UNIT
     known, rest = read_unit(named)

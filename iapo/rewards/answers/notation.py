@@ -6,6 +6,7 @@ equal, a bar over digits that repeat (``0.1666...`` is ``0.1\overline{6}``).
 """
 
 import re
+from collections.abc import Iterable
 
 from iapo.rewards.answers.markup import without_markup
 
@@ -62,7 +63,7 @@ _COLUMNS = re.compile(r"(=[^=,;]*?)\s*\\q?quad\s*(?=[A-Za-z]\s*=)|(=\s*[-+]?[\d.
 """Between two equations without a separator, as of two columns or two lines."""
 _SYSTEM = re.compile(r"\\begin\{(cases|aligned|gathered)\}([^&]*?)(?:\\\\\s*)?\\end\{\1\}")
 _FONT = re.compile(
-    r"\\(?:text|textbf|textit|textrm|textnormal|textsf|texttt|mathrm|mathbf|mathcal|mathscr|mathfrak|mathit|mathsf|boldsymbol|bm|mbox|hbox|emph|"
+    r"\\(?:ce|text|textbf|textit|textrm|textnormal|textsf|texttt|mathrm|mathbf|mathcal|mathscr|mathfrak|mathit|mathsf|boldsymbol|bm|mbox|hbox|emph|"
     r"underline|(?:(?:text)?color|colorbox)\s*\{[^{}]*\})\s*(?=\{)"
 )
 _REWRITTEN = tuple(
@@ -73,6 +74,10 @@ _REWRITTEN = tuple(
         (r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits)(?![A-Za-z])", ""),
         (r"\\(?:bf|rm|it|sf|tt|tiny|(?:script|footnote|normal)size|small|[lL]arge|LARGE|[hH]uge)(?![A-Za-z])", ""),
         (r"\\mathbb\s*\{?\s*R\s*\}?", r"(-\\infty,\\infty)"),
+        (
+            r"\\(?:wide)?(?:hat|vec|bar)\s*\{?\s*\\?([ij])(?:math)?\s*\}?(?![A-Za-z])|\\hat\s*\{?\s*(k)\s*\}?(?![A-Za-z])",
+            r"\1\2",
+        ),
         (r"\\l(?:angle|brack)(?![A-Za-z])", "("),
         (r"\\r(?:angle|brack)(?![A-Za-z])", ")"),
         (r"\\lbrace(?![A-Za-z])", r"\\{"),
@@ -95,7 +100,10 @@ _REWRITTEN = tuple(
         (r"(?<=\d)\s+factorial\b", "!"),
         (r"(?<=\d)\s*([kM]?)\s*(?:\\Omega(?![A-Za-z])|Ω)", r" \1Ω"),
         (r"(?<=\d)\s*\^\s*\{?o\}?(?![A-Za-z])", "°"),
+        (r"(?<=[\d}])\s*\\mu\s*([CFmsgAVWLH])\s*$", r" μ\1"),
         (r"\\textdollar(?![A-Za-z])\s*", "$"),
+        (r"(?<=\d)\s*\^\s*\{\s*(st|nd|rd|th)\s*\}", r"\1"),
+        (r"(?<=[A-Za-z])\s+(?=[_^])", ""),
         (r"Δ(?=\s?[A-Z]{3}\b)", r"\\triangle "),
         (r"(?<![#\w])#(?=\d)", ""),
         (r"(?<![\d.])(\d*\.\d{0,12}?)(\d{1,12}?)\2{1,40}\s*(?:\.{3,}|…|\\[lc]?dots(?![A-Za-z]))", r"\1\\overline{\2}"),
@@ -182,8 +190,17 @@ def _matrix(text: str) -> str:
     rows = [row.split(",") for row in re.findall(r"\[([^\[\]]*)\]", nested[1])]
     if len({len(row) for row in rows}) > 1:
         return text
-    lines = r" \\ ".join(" & ".join(map(str.strip, row)) for row in rows)
-    return rf"\begin{{pmatrix}} {lines} \end{{pmatrix}}"
+    return column(" & ".join(map(str.strip, row)) for row in rows)
+
+
+def column(rows: Iterable[str]) -> str:
+    r"""A matrix in LaTeX of one column, or of the rows that are given.
+
+    Example:
+        >>> column(["1", "2"])
+        '\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}'
+    """
+    return r"\begin{pmatrix} " + r" \\ ".join(map(str.strip, rows)) + r" \end{pmatrix}"
 
 
 def _braced(text: str) -> str:

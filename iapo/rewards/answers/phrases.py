@@ -17,7 +17,7 @@ _NO_OTHER = (
 _KINDS = (
     r"(?:(?:the|my|our|your|this|its|her|his|their|final|correct|right|total|exact|required|overall|best|numerical|only|"
     r"maximum|minimum|maximal|minimal|largest|smallest|greatest|least|"
-    r"possible|real)\s+)*(?:answers?|results?|solutions?|values?|number|option|choice|conclusion|winner|output|roots?|list|"
+    r"possible|real)\s+)*(?:answers?|results?|solutions?|values?|number|option|choice|conclusion|winner|output|roots?|limit|slope|derivative|list|"
     r"array|order|sequence|set|point|vertex|center|coordinates|interval|domain|equation|matrix|"
     rf"{_NO_OTHER}(?:total|sum|amount|cost|price|area|volume|perimeter|length|distance|probability|average|mean|range|ratio|count|"
     r"product|difference|quotient|remainder))(?:\s+(?:of|for|to|in)(?:\s+(?!is\b|are\b)[A-Za-z$']+){1,6}?)?"
@@ -49,7 +49,7 @@ _PAIRS = tuple(
         r"<answer>(.*)</answer>",
     )
 )
-_BEHIND = re.compile(r"(?:\s*[.,;:?]|(?<=[A-Za-z]{2})!)+$")
+_BEHIND = re.compile(r"(?:\s*[.,;:?]|(?<=[A-Za-z]{2})!|(?<=[\d)}])\s+only|(?<=\S)\s*\(\s*=[^()]*\))+$")
 _REASON = re.compile(
     r"([^\s,;(]+|(?=[^,;(]*\d)[^,;(]+?)(?:(?:\s*[,;(]\s*|\s+)because|\s*[,;(]\s*(?:since|not|or\s+equivalently)"
     r"|\s*[,;(]\s*(?:which\s+is\s+)?(?:attained|achieved|reached)\s+(?:at|when|for|if|by)"

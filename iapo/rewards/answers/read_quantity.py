@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from iapo.rewards.answers.numerals import Number, find_numbers, words_value
 from iapo.rewards.answers.quantity import Quantity
-from iapo.rewards.answers.senses import senses_of
+from iapo.rewards.answers.senses import rates_of, senses_of
 from iapo.rewards.answers.units import Unit, read_unit
 
 _NEVER = (
@@ -143,7 +143,7 @@ def read_quantity(text: str) -> Quantity | Bounded | None:
         return None
     found = _between(text[: numbers[0].start], numbers[0], text[numbers[0].end :])
     if isinstance(found, Quantity):
-        found = replace(found, senses=senses_of(text))
+        found = replace(found, senses=senses_of(text) | (rates_of(text) if found.percent else frozenset()))
     if found is None or factor == 1:
         return found
     if isinstance(found, Bounded):

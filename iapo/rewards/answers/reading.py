@@ -1,15 +1,17 @@
 """From the text of an answer to what it says: a record of its kind."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 from iapo.rewards.answers.choice import Choice, read_choice
+from iapo.rewards.answers.congruence import Congruence, read_congruence
 from iapo.rewards.answers.expression import Expression, is_formula, read_expression
 from iapo.rewards.answers.moment import Moment, read_moments
 from iapo.rewards.answers.notation import plain
 from iapo.rewards.answers.numerals import ordinal_value
+from iapo.rewards.answers.parameters import without_parameters
 from iapo.rewards.answers.phrases import undressed
 from iapo.rewards.answers.quantity import Quantity
 from iapo.rewards.answers.read_quantity import Bounded, read_compound, read_quantity
@@ -53,6 +55,11 @@ _CALLED = re.compile(
     re.IGNORECASE,
 )
 """The word in front of a number: ``mean 5``."""
+_EXTREME = re.compile(r"(?:the\s+)?(max|min)(?:imum)?(?:\s+value)?\s*(?:is|of|:|=)?\s*(?=[-$\d\\])", re.IGNORECASE)
+"""What one of two extremes is called, which alone would be a bound: ``maximum 5``."""
+_EXTREMES = re.compile(r"\b(max|min)\b(?!imum)")
+_CASES = re.compile(r"(?:(?P<name>[^=\\]+)=\s*)?\\begin\{cases\}(?P<rows>.*)\\end\{cases\}")
+_WHERE = re.compile(r"^\s*(?:if|when|for|where)\b\s*", re.IGNORECASE)
 _EXPLAINED = re.compile(r"([A-Za-z][^()\d]{2,})\s*\((?!(?:or|and|but|no|yes)\b)([^()]+)\)", re.IGNORECASE)
 _NO_SOLUTION = re.compile(
     r"^(?:[\w\s]*\b(?:has|have|is|are)\s+)?no\s+(?:real\s+)?solutions?(?:\s+exists?)?$", re.IGNORECASE
@@ -75,7 +82,7 @@ class Named:
     equation: Expression
 
 
-Answer = Quantity | Moment | Sequence | Named | Choice | Words | Expression
+Answer = Quantity | Congruence | Moment | Sequence | Named | Choice | Words | Expression
 """What an answer can be."""
 
 
@@ -89,13 +96,25 @@ def readings(text: str) -> list[Answer]:
 
     Example:
         >>> readings("(B)"), readings("$1,072$")[0].value, readings(r"\sqrt{2}")[0].formula, readings(" ")
-        ([Choice(letter='B')], Fraction(1072, 1), '\\sqrt{2}', [])
+        ([Choice(letter='B', said=())], Fraction(1072, 1), '\\sqrt{2}', [])
     """
-    text = undressed(plain(text))
+    text, letters = without_parameters(undressed(plain(text)))
     rounded = _ROUNDED.search(text)
     if rounded is not None and _NUMBER.search(text, 0, rounded.start()):
         text = f"{text[: rounded.start()]} ≈ {rounded[1]}"
-    return _read(text, 0)
+    return [_with_parameters(answer, letters) for answer in _read(text, 0)] if letters else _read(text, 0)
+
+
+def _with_parameters(answer: Any, letters: frozenset[str]) -> Any:
+    """The answer whose formulas know which of their letters stand for any number."""
+    if isinstance(answer, Expression):
+        return read_congruence(answer.formula, letters) or replace(answer, parameters=letters)
+    if isinstance(answer, Named):
+        equation = replace(answer.equation, parameters=letters)
+        return Named(answer.name, _with_parameters(answer.answer, letters), equation)
+    if isinstance(answer, Sequence):
+        return replace(answer, items=tuple(_with_parameters(item, letters) for item in answer.items))
+    return answer
 
 
 def _read(text: str, depth: int) -> list[Answer]:
@@ -104,7 +123,11 @@ def _read(text: str, depth: int) -> list[Answer]:
     if (choice := read_choice(text)) is not None:
         option = _OPTION.match(text)
         said = _read(undressed(text[option.end() :]), depth + 1) if option is not None and depth == 0 else []
-        return [choice, *(answer for answer in said if not isinstance(answer, Choice))]
+        return [replace(choice, said=tuple(answer for answer in said if not isinstance(answer, Choice)))]
+    if (congruence := read_congruence(text)) is not None:
+        return [congruence]
+    if (pieces := _pieces(text, depth)) is not None:
+        return [pieces]
     if moments := read_moments(text):
         return list(moments)
     if _IDENTIFIER.search(text) or _PRONOUN.fullmatch(text):
@@ -133,28 +156,50 @@ def _read(text: str, depth: int) -> list[Answer]:
     return [*found, *_calculated(text)] if is_sentence else found
 
 
+def _pieces(text: str, depth: int) -> Answer | None:
+    """A function by its pieces: the set of the pairs of what it is and where; ``None`` if the text is none."""
+    found = _CASES.fullmatch(text)
+    rows = [row.split("&") for row in found["rows"].split("\\\\") if row.strip()] if found is not None else []
+    if found is None or any(len(row) != 2 for row in rows):
+        return None
+    texts = [(value.strip(" ,;"), _WHERE.sub("", condition).strip(" ,;.")) for value, condition in rows]
+    read = [tuple(_read(undressed(part), depth + 1)[:1] for part in pair) for pair in texts]
+    if not all(value and condition for value, condition in read):
+        return None
+    pieces = Sequence("{}", tuple(Sequence("()", (*value, *condition)) for value, condition in read))
+    return pieces if found["name"] is None else Named(found["name"].strip(), pieces, read_expression(text))
+
+
 def _sequence(text: str, depth: int) -> Sequence | None:
     split = split_sequence(text) if depth < _DEEPEST else None
     if split is None:
         return None
     brackets, parts = split
-    if parts and brackets == "" and not any(re.search(r"[\d\\]", part) for part in parts):
+    if parts and brackets == "" and not any(re.search(r"[\d\\]|(?:^|=)\s*-\s*i$", part) for part in parts):
         return None  # "x, y", "p \\land q" and "cat, dog" are texts
+    extremes = [found[1].lower() for part in parts if (found := _EXTREME.match(part)) is not None]
+    if len(extremes) == len(parts):
+        parts = [_EXTREME.sub("", part) for part in parts]
+    else:
+        extremes = []
     items = [_read(undressed(part), depth + 1)[:1] for part in parts]
     if any(not item or isinstance(item[0], Words) for item in items) and brackets in ("", " "):
         return None
     if not all(items):
         return None
     answers = tuple(item[0] for item in items)
-    names = [_name(part, answer) for part, answer in zip(parts, answers, strict=True)]
-    return Sequence(brackets, answers, tuple(names) if all(names) and len(set(names)) == len(names) > 1 else ())
+    sides = [_EXTREMES.sub(r"\1imum", answer.name) if isinstance(answer, Named) else "" for answer in answers]
+    words = [_word_in_front(part) or side for part, side in zip(parts, sides, strict=True)]
+    for names in (extremes, words, sides):
+        if names and all(names) and len(set(names)) == len(names) > 1:
+            return Sequence(brackets, answers, tuple(names))
+    return Sequence(brackets, answers)
 
 
-def _name(part: str, answer: Answer) -> str:
-    """What one of several answers is called: the left side of its equation, or the word in front of its number."""
-    if (called := _CALLED.match(part)) is not None:
-        return (called[1] or called[2]).lower()
-    return answer.name if isinstance(answer, Named) else ""
+def _word_in_front(part: str) -> str:
+    """What one of several answers is called by the word in front of its number; empty if there is none."""
+    called = _CALLED.match(part)
+    return "" if called is None else (called[1] or called[2]).lower()
 
 
 def _about(text: str, depth: int) -> list[Answer]:
@@ -164,7 +209,7 @@ def _about(text: str, depth: int) -> list[Answer]:
     """
     before, _, behind = text.rpartition("≈")
     exact = before.partition("≈")[0].strip()
-    if _NAME.fullmatch(exact) and not _CONSTANT.match(exact):
+    if _NAME.fullmatch(exact) and not _CONSTANT.match(exact) and exact != "e":
         return _read(undressed(text.replace("≈", "=")), depth)
     values, rounded = (_read(undressed(side), depth) for side in (exact, behind))
     one, two = (next(iter(side), None) for side in (values, rounded))
@@ -181,7 +226,7 @@ def _equation(text: str, depth: int) -> list[Answer] | None:
 
     ``25 = x^{2} + y^{2}`` is read as an equation first, and as an answer may also mean its last side.
     """
-    sides = [side.strip() for side in _EQUALS.split(text)]
+    sides = _sides(text)
     if len(sides) < 2 or not sides[-1]:
         return None
     if len(sides) == 2 and sides[0] and _SYMBOL.fullmatch(sides[1]) and _ARITHMETIC.fullmatch(sides[0]):  # "5 = x"
@@ -197,6 +242,18 @@ def _equation(text: str, depth: int) -> list[Answer] | None:
         value = _read(undressed(sides[-1]), depth)
         return [Named(first, answer, read_expression(text)) for answer in value]
     return None
+
+
+def _sides(text: str) -> list[str]:
+    r"""What the signs of equality stand between, but for those in braces: ``\\sum_{n=0}``."""
+    signs = [sign for sign in _EQUALS.finditer(text) if _is_outside_braces(text, sign.start())]
+    begins, ends = [0, *(sign.end() for sign in signs)], [*(sign.start() for sign in signs), len(text)]
+    return [text[begin:end].strip() for begin, end in zip(begins, ends, strict=True)]
+
+
+def _is_outside_braces(text: str, place: int) -> bool:
+    braces = re.findall(r"(?<!\\)[{}]", text[:place])
+    return 2 * braces.count("{") <= len(braces)
 
 
 def _explained(text: str) -> list[Words]:

@@ -16,6 +16,26 @@ _SENSES = {
 """Words by the sense that they have in common."""
 
 
+_RATE = re.compile(
+    r"\b(?:per|an?|each|every)\s+(?P<each>year|annum|quarter|month|week|day|hour)\b"
+    r"|\b(?P<often>annual|year|quarter|month|week|dai|hour)(?:ly|y)?\b",
+    re.IGNORECASE,
+)
+_OFTEN = {"annum": "year", "annual": "year", "dai": "day"}
+
+
+def rates_of(text: str) -> frozenset[str]:
+    """How often a percentage is due, where the words of a text say so.
+
+    Example:
+        >>> rates_of("6% a year") == rates_of("6% annually"), rates_of("6% per month"), rates_of("6%")
+        (True, frozenset({'month'}), frozenset())
+    """
+    return frozenset(
+        _OFTEN.get(word, word) for found in _RATE.finditer(text.lower()) for word in found.groups() if word
+    )
+
+
 def senses_of(text: str) -> frozenset[str]:
     """The senses that the words of a text say.
 

@@ -2,6 +2,8 @@ r"""Answers of several parts: lists, sets, tuples, intervals, unions and inequal
 
 import re
 from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 _OPEN, _CLOSED = "([{", ")]}"
@@ -11,23 +13,36 @@ _SEPARATOR = re.compile(
 _TIGHT = re.compile(r"\d,\d{3}(?!\d)")
 _GROUPED_NUMBER = re.compile(r"[^\d]*\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,]).*")
 _TWO_TRIPLES = re.compile(r"[1-9]\d\d,(?!000)[1-9]\d\d")
+_OUTWARD = re.compile(r"([\[\]])([^\[\],;]+[,;][^\[\],;]+)([\[\]])")
+"""An interval whose open ends may have their brackets turned outward: ``[0, 1[``."""
+_TRANSPOSED = re.compile(r"([(\[][^()\[\]]+[)\]])\s*\^\{\s*(?:T|\\top|\\intercal)\s*\}")
+_COMPONENT = re.compile(r"\s*([-+]?)\s*((?:[\d\s.*/()]|\\(?:frac|sqrt)(?![A-Za-z])|[{}])*)([ijk])(?![A-Za-z])")
+"""A part of a vector: the ``-3j`` of ``2i - 3j + k``."""
 _ROW = re.compile(r"-?[\d./]+(?:\s+-?[\d./]+)+")
 _LESS, _MORE = ("<", "\\leq"), (">", "\\geq")
-_VARIABLE = r"(?:[A-Za-z]|\\[A-Za-z]+)(?:_\{[^{}]*\})?(?:\([^()]*\))?"
+_VARIABLE = r"(?:[A-Za-z]|[A-Z]{2}|\\[A-Za-z]+)(?:_\{[^{}]*\})?(?:\([^()]*\))?"
 _RELATION = re.compile(r"\s*(<|>|\\leq(?![A-Za-z])|\\geq(?![A-Za-z]))\s*")
-_MEMBER = re.compile(rf"{_VARIABLE}\s*\\in\s*(?=[\[(\\{{])")
+_MEMBER = re.compile(rf"(?:{_VARIABLE}|\([a-z](?:,\s*[a-z])+\))\s*\\in\s*(?=[\[(\\{{])")
 _BUILDER = re.compile(
     rf"(?:\\?\{{\s*)?{_VARIABLE}\s*(?:\\in\s*\(-\\infty,\s*\\infty\)\s*)?"
-    r"(?:\\(?:mid|vert)(?![A-Za-z])|[|:])\s*(?P<rule>(?=.*(?:[<>]|\\[lg]eq)).*?)(?:\\?\})?"
+    r"(?:\\(?:mid|vert)(?![A-Za-z])|[|:])\s*(?P<rule>(?=.*(?:[<>]|\\(?:[lg]|n)eq)).*?)(?:\\?\})?"
 )
 """A set by its rule: ``\\{x \\mid x > 3\\}``, where the real numbers are read as an interval."""
-_ABSOLUTE = re.compile(rf"\|\s*{_VARIABLE}\s*\|")
+_ABSOLUTE = re.compile(
+    rf"\|\s*(?:(?P<from>[\d./]+)\s*-\s*)?{_VARIABLE}\s*(?:(?P<sign>[-+])\s*(?P<center>[\d./]+))?\s*\|"
+)
 _WITHOUT = re.compile(
-    rf"(?:{_VARIABLE}\s*\\neq\s*|(?:all\s+)?real\s+numbers?\s+(?:except|but|other\s+than)\s+(?:for\s+)?(?:{_VARIABLE}\s*=\s*)?"
-    r"|\(-\\infty,\s*\\infty\)\s*(?:\\setminus|\\backslash|-)\s*(?=\\?\{))(?P<hole>\\?\{[^,;]+\}|[^,;]+)",
+    rf"(?:{_VARIABLE}\s*\\neq\s*|(?:all\s+)?real\s+(?:numbers?|values?|[a-z])\s+(?:of\s+[a-z]\s+)?(?:except|but|other\s+than)\s+(?:for\s+)?(?:{_VARIABLE}\s*=\s*)?"
+    r"|\(-\\infty,\s*\\infty\)\s*(?:\\setminus|\\backslash|[-\\])?\s*(?=\\?\{))(?:\\?\{(?P<set>[^{}]+?)\\?\}|(?P<list>.+))",
     re.IGNORECASE,
 )
-"""All real numbers but one."""
+"""All real numbers but some."""
+_NOT_EQUAL = re.compile(rf"^{_VARIABLE}\s*\\neq\s*")
+_NUMBER = re.compile(r"(-?)\s*(?:(\d+(?:\.\d+)?)(?:/(\d+))?|\\frac\{(\d+)\}\{(\d+)\})")
+_BETWEEN = re.compile(
+    rf"(?:{_VARIABLE}\s+(?:is|lies|must\s+be)\s+)?(?:strictly\s+)?between\s+(?P<low>-?[\d.]+)\s+and\s+(?P<high>-?[\d.]+)"
+    r"(?:\s*,?\s*\(?(?P<how>exclusive|inclusive)\)?)?"
+)
 _REMAINDER = re.compile(
     r"(\d+)(?:R|\s+[Rr]\.?|\s*,?\s+rem\.?|\s*,?\s+(?:with\s+)?(?:a\s+)?remainder(?:\s+(?:of|is))?)\s*(\d+)"
 )
@@ -74,6 +89,8 @@ def split_sequence(text: str) -> tuple[str, list[str]] | None:
         (('', ['1 + \\sqrt{2}', '1 - \\sqrt{2}']), ('', ['(0,9)', '(9,36)']), ('()', ['3', '\\infty']))
     """
     text = _MEMBER.sub("", text, count=1) if _MEMBER.match(text) else text
+    if text.startswith("]") or text.endswith("["):
+        text = _OUTWARD.sub(lambda found: f"{'[('[found[1] == ']']}{found[2]}{'])'[found[3] == '[']}", text)
     if (built := _BUILDER.fullmatch(text)) is not None:
         text = built["rule"].strip()
     if re.fullmatch(
@@ -87,8 +104,13 @@ def split_sequence(text: str) -> tuple[str, list[str]] | None:
     if (divided := _REMAINDER.fullmatch(text)) is not None:
         return "()", [divided[1], divided[2]]
     if (without := _WITHOUT.fullmatch(text)) is not None:
-        hole = without["hole"].strip("\\{} ")
-        return "", [f"(-\\infty,{hole})", f"({hole},\\infty)"]
+        return _around([_NOT_EQUAL.sub("", hole) for hole in _both_signs(_parts(without["set"] or without["list"]))])
+    if (between := _BETWEEN.fullmatch(text)) is not None:
+        return "[]" if between["how"] == "inclusive" else "()", [between["low"], between["high"]]
+    if (components := _components(text)) is not None:
+        return "()", components
+    if (transposed := _TRANSPOSED.fullmatch(text)) is not None:
+        text = transposed[1]
     bracketed = _bracketed(text)
     if bracketed is not None:
         brackets, inner = bracketed
@@ -109,6 +131,40 @@ def split_sequence(text: str) -> tuple[str, list[str]] | None:
     if _ROW.fullmatch(text):
         return " ", text.split()
     return ("", both) if len(both := _both_signs([text])) > 1 else None
+
+
+def _components(text: str) -> list[str] | None:
+    """The components of a vector that is a sum of unit vectors; ``None`` if the text is none."""
+    found: dict[str, str] = {}
+    place = 0
+    while place < len(text) and (part := _COMPONENT.match(text, place)) is not None and (part[1] or not found):
+        if part[3] in found:
+            return None
+        found[part[3]] = part[1].replace("+", "") + (part[2].replace(" ", "").strip("*") or "1")
+        place = part.end()
+    if place < len(text.rstrip()) or len(found) < 2:
+        return None
+    return [found.get(letter, "0") for letter in ("ijk" if "k" in found else "ij")]
+
+
+def _around(holes: list[str]) -> tuple[str, list[str]] | None:
+    """The intervals between numbers that are left out; ``None`` if it cannot be told how these lie."""
+    places = [_NUMBER.fullmatch(hole) for hole in holes]
+    if len(holes) > 1:
+        if not all(places):
+            return None
+        holes = [
+            hole
+            for _, hole in sorted((_value(place), hole) for place, hole in zip(places, holes, strict=True) if place)
+        ]
+    ends = ["-\\infty", *holes, "\\infty"]
+    return "", [f"({low},{high})" for low, high in pairwise(ends)]
+
+
+def _value(number: re.Match[str]) -> Fraction:
+    whole, below, top, bottom = number.groups()[1:]
+    size = Fraction(top or whole) / Fraction(bottom or below or 1)
+    return -size if number[1] else size
 
 
 def _bracketed(text: str) -> tuple[str, str] | None:
@@ -185,11 +241,16 @@ def _inequality(text: str) -> tuple[str, list[str]] | None:
     pieces = _RELATION.split(text)
     if len(pieces) == 3:
         left, relation, right = pieces
-        if _ABSOLUTE.fullmatch(left) and right:
+        if (absolute := _ABSOLUTE.fullmatch(left)) is not None and right:
             first, last = ("(", ")") if not relation.startswith("\\") else ("[", "]")
+            if absolute["from"] and absolute["center"]:
+                return None
+            place = absolute["from"] or absolute["center"]
+            center = f"{'-' if absolute['sign'] == '+' else ''}{place}" if place else ""
+            low, high = (f"{center}-({right})", f"{center}+{right}" if center else right)
             if relation in _LESS:
-                return first + last, [f"-({right})", right]
-            return "", [f"(-\\infty,-({right}){last}", f"{first}{right},\\infty)"]
+                return first + last, [low, high]
+            return "", [f"(-\\infty,{low}{last}", f"{first}{high},\\infty)"]
         if re.fullmatch(_VARIABLE, right):
             left, right, relation = right, left, _turned(relation)
         if not re.fullmatch(_VARIABLE, left) or not right:

@@ -64,7 +64,7 @@ _TABLE: dict[str, dict[str, str]] = {
     "degree Celsius": {"1": "celsius °C"},
     "degree Fahrenheit": {"1": "fahrenheit °F"},
     "temperature": {"1": "kelvin K"},
-    "energy": {"1": "J joule", "1000": "kJ kilojoule", "1000000": "MJ megajoule"},
+    "energy": {"1": "J joule", "1000": "kJ kilojoule", "1000000": "MJ megajoule", "3600000": "kWh"},
     "heat": {"1": "cal calorie", "1000": "kcal kilocalorie"},
     "power": {"1": "W watt", "1000": "kW kilowatt", "1000000": "MW megawatt"},
     "force": {"1": "N newton", "1000": "kN kilonewton"},
@@ -80,9 +80,22 @@ _TABLE: dict[str, dict[str, str]] = {
         "60": "bpm",
     },
     "data": {"1": "byte B", "1000": "KB kB kilobyte", "1000000": "MB megabyte", "1000000000": "GB gigabyte"},
+    "charge": {"1": "coulomb", "1/1000": "mC", "1/1000000": "μC", "1/1000000000": "nC"},
+    "concentration": {"1": "molar", "1/1000": "mM millimolar"},
     "amount": {"1": "mol mole", "1/1000": "mmol millimole"},
     "area": {"10000": "ha hectare", "316160658/78125": "acre"},
 }
+_DERIVED: dict[str, tuple[Fraction, dict[str, int]]] = {
+    "volume": (Fraction(1, 1000), {"length": 3}),
+    "area": (Fraction(1), {"length": 2}),
+    "force": (Fraction(1000), {"mass": 1, "length": 1, "time": -2}),
+    "energy": (Fraction(1000), {"mass": 1, "length": 2, "time": -2}),
+    "power": (Fraction(1000), {"mass": 1, "length": 2, "time": -3}),
+    "pressure": (Fraction(1000), {"mass": 1, "length": -1, "time": -2}),
+    "charge": (Fraction(1), {"current": 1, "time": 1}),
+    "concentration": (Fraction(1000), {"amount": 1, "length": -3}),
+}
+"""Dimensions that others make up, with the size of a unit in the units of those: grams, meters, seconds."""
 _COMPOUND = {"mph": "mile/hour", "kph": "km/hour", "kmh": "km/hour", "kmph": "km/hour", "fps": "foot/second"}
 _EXACT = {
     name: (kind, Fraction(size))
@@ -99,8 +112,8 @@ _SCALE = re.compile(r"\s*([cf])(?:elsius|entigrade|ahrenheit)?\b", re.IGNORECASE
 _SYMBOL_GOES_ON = re.compile(r"[A-Za-z\d_]|\s*[\^=]")
 """Behind a letter that is then a variable and no unit."""
 _PER = re.compile(r"\s*(?:/|\bper\b|\beach\b(?=\s+\w)|\ban?\b)\s*")
-_TIMES = re.compile(r"\s*\*?\s*(?=[A-Za-zμΩ]+\s*\^\{\s*-\d\s*\})")
-"""Before a unit with a negative power: ``m s^{-2}``."""
+_TIMES = re.compile(r"\s*\*\s*(?=[A-Za-zμΩ])|\s*(?=[A-Za-zμΩ]+\s*\^\{\s*-\d\s*\})|\s+(?=m\s*[/^])")
+"""Before a unit that another is multiplied with: ``N*m``, ``m s^{-2}``, ``kg m/s^{2}``."""
 _POWERS = {"sq": 2, "square": 2, "cubic": 3, "cu": 3, "squared": 2, "cubed": 3}
 _NO_NOUN = re.compile(
     r"(?:a|about|after|ago|ahead|all|also|altogether|an|and|apart|approximately|are|as|at|away|back|be|because|been|before|"
@@ -171,7 +184,9 @@ def read_unit(text: str) -> tuple[Unit, str]:
         if joint.re is _TIMES:
             below = Unit(1 / below.factor, frozenset((kind, -power) for kind, power in below.dimensions))
         raised = {kind: -power for kind, power in below.dimensions}
-        if {kind for kind, _ in unit.dimensions} == set(raised):  # "hours a day" is no plain number
+        if joint.re is _PER and {kind for kind, _ in unit.dimensions} == set(
+            raised
+        ):  # "hours a day" is no plain number
             raised = {f"per {kind}": power for kind, power in raised.items()}
         for kind, power in unit.dimensions:
             raised[kind] = raised.get(kind, 0) + power
@@ -197,12 +212,8 @@ def _known(text: str) -> tuple[Unit, str] | None:
         return None
     kind, size = found
     power = int(term["raised"] or _POWERS.get((term["said"] or term["power"] or "").rstrip("."), 1))
-    if kind == "volume":
-        kind, size, power = "length", size / 1000, 3 * power
-        return Unit(size, frozenset({(kind, power)})), rest
-    if kind == "area":
-        return Unit(size, frozenset({("length", 2)})), rest
-    return Unit(size**power, frozenset({(kind, power)})), rest
+    scale_of, parts = _DERIVED.get(kind, (Fraction(1), {kind: 1}))
+    return Unit((size * scale_of) ** power, frozenset((part, power * own) for part, own in parts.items())), rest
 
 
 def _nouns(text: str) -> tuple[Unit, str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 _TOKEN = re.compile(r"\w+(?:[-']\w+)*|[^\w\s]")
 _ARROW = re.compile(r"\s*(?:->|\\(?:long)?rightarrow(?![A-Za-z])|\\to(?![A-Za-z]))\s*")
-_DROPPED = frozenset(".,;:!?\"'()")
+_DROPPED = frozenset(".,;:!?\"'()\\")
 _ARTICLES = frozenset(("a", "an", "the"))
 _NOUN = re.compile(r"(?!(?:and|or)$)[^\W\d_][\w'-]+")
 _VERDICT = re.compile(r"yes|no|true|false")
@@ -26,6 +26,20 @@ _SHORT |= {"tues": ("tuesday",), "thurs": ("thursday",), "dne": ("does", "not", 
 _INFINITELY_MANY = re.compile(
     r"\b(?:infinitely\s+many|infinite|an\s+infinite\s+number\s+of)\s+solutions?|\binfinitely\s+many$", re.IGNORECASE
 )
+_TOWARDS = re.compile(r"(?:in|to|towards?)\s+the\s+(\w+)(?:\s+direction)?", re.IGNORECASE)
+_QUADRANT = re.compile(
+    r"\b(?:quadrant\s+|Q)(I{1,3}|IV|[1-4])\b|\b(first|second|third|fourth|[1-4](?:st|nd|rd|th))\s+quadrant\b",
+    re.IGNORECASE,
+)
+_PLACES = ("i", "ii", "iii", "iv", "first", "second", "third", "fourth", "1st", "2nd", "3rd", "4th", *"1234")
+_QUADRANTS = dict(zip(_PLACES, 4 * "1234", strict=True))
+_SAME = {
+    "divergent": "diverges",
+    "diverge": "diverges",
+    "convergent": "converges",
+    "converge": "converges",
+    "every": "all",
+}
 _SUBJECTS = frozenset(("i", "we", "it", "they", "she", "he"))
 _COPULAS = frozenset(("is", "are", ":", "="))
 _UNORDERED = re.compile(r"&|\band\b", re.IGNORECASE)
@@ -51,7 +65,7 @@ class Words:
         """Whether the words are the same in the same order, or begin a sentence: ``Yes, it is``, ``Bob has won``."""
         if (self.unordered or other.unordered) and sorted(self.parts) == sorted(other.parts):
             return True
-        for essence in (_closed_up, _without_small_words, _singular):
+        for essence in (_closed_up, _without_small_words, _singular, _convergence):
             if essence(self.tokens) and essence(self.tokens) == essence(other.tokens):
                 return True
         return self.tokens == other.tokens or _said_in_sentence(self.tokens, other.tokens)
@@ -68,6 +82,9 @@ def read_words(text: str) -> Words:
     text = re.sub(r"\s*[\^_]\{(\d*[-+]?)\}", r"\1", text).removeprefix("- ")
     text = _ARROW.sub(", ", _INFINITELY_MANY.sub("infinitely many solutions", text))
     text = re.sub(r"(?<=[A-Za-z])[\u0300-\u036f]+", "", unicodedata.normalize("NFD", text))
+    text = _QUADRANT.sub(lambda found: f"quadrant {_QUADRANTS[(found[1] or found[2]).lower()]}", text)
+    if (towards := _TOWARDS.fullmatch(text)) is not None:
+        text = towards[1]
     parts = tuple(_tokens(part) for part in _JOINED.split(text))
     return Words(_tokens(text), parts, unordered=_UNORDERED.search(text) is not None)
 
@@ -75,6 +92,11 @@ def read_words(text: str) -> Words:
 def _closed_up(tokens: tuple[str, ...]) -> str:
     """Without spaces but between numbers, and without hyphens between letters: ``grand-mother``, ``B D A C``."""
     return re.sub(r"(?<=\D) | (?=\D)|(?<=[^\W\d])-(?=[^\W\d])", "", " ".join(tokens))
+
+
+def _convergence(tokens: tuple[str, ...]) -> tuple[str, ...]:
+    """How a series behaves, in any order: ``conditionally convergent`` is ``converges conditionally``."""
+    return tuple(sorted(tokens)) if {"converges", "diverges"} & set(tokens) else ()
 
 
 def _singular(tokens: tuple[str, ...]) -> tuple[str, ...]:
@@ -89,6 +111,7 @@ def _without_small_words(tokens: tuple[str, ...]) -> tuple[str, ...]:
 
 def _tokens(text: str) -> tuple[str, ...]:
     found = [token.casefold().removesuffix("'s") for token in _TOKEN.findall(text)]
+    found = [_SAME.get(token, token) for token in found]
     if len(found) > 1 and found[0] in _ARTICLES and _NOUN.fullmatch(found[1]):  # not "A, C" and "A and C"
         found = found[1:]
     kept = tuple(token for token in found if token not in _DROPPED and (len(found) == 1 or token not in ("and", "&")))
