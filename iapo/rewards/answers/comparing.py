@@ -8,11 +8,11 @@ from typing import Any
 from iapo.rewards.answers.choice import Choice
 from iapo.rewards.answers.expression import Expression
 from iapo.rewards.answers.moment import Clock, Date, Range, Ratio
-from iapo.rewards.answers.notation import column
 from iapo.rewards.answers.parameters import renamed, renamings
 from iapo.rewards.answers.quantity import Quantity
 from iapo.rewards.answers.reading import Answer, Named
 from iapo.rewards.answers.sequence import Sequence
+from iapo.rewards.answers.vectors import column
 from iapo.rewards.answers.words import Words
 
 Formulas = Callable[[str, str], bool | None]

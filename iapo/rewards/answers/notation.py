@@ -6,9 +6,9 @@ equal, a bar over digits that repeat (``0.1666...`` is ``0.1\overline{6}``).
 """
 
 import re
-from collections.abc import Iterable
 
 from iapo.rewards.answers.markup import without_markup
+from iapo.rewards.answers.vectors import column
 
 _SYMBOLS = str.maketrans(
     {
@@ -191,16 +191,6 @@ def _matrix(text: str) -> str:
     if len({len(row) for row in rows}) > 1:
         return text
     return column(" & ".join(map(str.strip, row)) for row in rows)
-
-
-def column(rows: Iterable[str]) -> str:
-    r"""A matrix in LaTeX of one column, or of the rows that are given.
-
-    Example:
-        >>> column(["1", "2"])
-        '\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}'
-    """
-    return r"\begin{pmatrix} " + r" \\ ".join(map(str.strip, rows)) + r" \end{pmatrix}"
 
 
 def _braced(text: str) -> str:

@@ -12,14 +12,14 @@ from iapo.rewards.answers.moment import Moment, read_moments
 from iapo.rewards.answers.notation import plain
 from iapo.rewards.answers.numerals import ordinal_value
 from iapo.rewards.answers.parameters import without_parameters
+from iapo.rewards.answers.parts import ARITHMETIC, sides_of
 from iapo.rewards.answers.phrases import undressed
 from iapo.rewards.answers.quantity import Quantity
 from iapo.rewards.answers.read_quantity import Bounded, read_compound, read_quantity
+from iapo.rewards.answers.sentences import calculated, explained, no_solution
 from iapo.rewards.answers.sequence import Sequence, is_pair_or_thousands, split_sequence
 from iapo.rewards.answers.words import Words, read_words
 
-_EQUALS = re.compile(r"(?<![\\<>!=])=(?!=)")
-_ARITHMETIC = re.compile(r"[\d\s.,+*/()$€£^{}%!-]*|[\d\s.,+*/()$€£^{}%!-]*(?:\\(?:frac|binom)[\d\s.,+*/()$€£^{}%!-]*)+")
 _SYMBOL = re.compile(r"(?:[A-Za-z]|\\[A-Za-z]+)(?:_\{[^{}]*\})?")
 _NAME = re.compile(
     r"[^\d+*/<>;^]*|(?:[A-Za-z]|\\[A-Za-z]+)(?:_\{[^{}]*\}|\^\{?(?:-1|\*|'+|\\prime|\\circ|[A-Zc])\}?)?(?:\([^()]*\))?"
@@ -31,7 +31,6 @@ _ROUNDED = re.compile(
 )
 """What an exact value is about, behind it: ``, or about 1.41``."""
 _NUMBER = re.compile(r"\d|\\pi(?![A-Za-z])")
-_CLAUSE_END = re.compile(r";|,(?!\d)")
 _NOT_NAMED = re.compile(r"\b(?:no|not|never|neither|nor)\b", re.IGNORECASE)
 _EVALUATED = re.compile(r"\\(?:lim|int|sum|prod)(?![A-Za-z])")
 """What is set equal to its value: a limit, an integral, a sum, a product."""
@@ -45,10 +44,6 @@ _PRONOUN = re.compile(
     re.IGNORECASE,
 )
 """Something that one stands for: ``the second one``."""
-_CALCULATION = re.compile(r"\d\D*[-+*/–x(]\s*[$€£(]?\d")
-_SENTENCE_END = re.compile(r"[.;]\s+(?=[A-Z\d])")
-_RESULT = re.compile(r"\s*-?\s*[$€£]?\s*-?\d[\d,]*(?:\.\d+)?(?!\s*(?:[-+*/^(\d]|x\s*\d))(?:\s*%)?")
-_DENIED = re.compile(r"\b(?:not|never|cannot|instead|wrong|incorrect)\b|n't\b", re.IGNORECASE)
 _CONSTANT = re.compile(r"\\(?:pi|sqrt|log|ln|exp|sin|cos|tan)(?![A-Za-z])")
 _CALLED = re.compile(
     r"(?:the\s+)?(?!(?:first|second|third|one|other|another)\b)([A-Za-z]{2,})\b(?=[^\d\\]*\d)|['\"](\w+)['\"]\s*:",
@@ -60,10 +55,6 @@ _EXTREME = re.compile(r"(?:the\s+)?(max|min)(?:imum)?(?:\s+value)?\s*(?:is|of|:|
 _EXTREMES = re.compile(r"\b(max|min)\b(?!imum)")
 _CASES = re.compile(r"(?:(?P<name>[^=\\]+)=\s*)?\\begin\{cases\}(?P<rows>.*)\\end\{cases\}")
 _WHERE = re.compile(r"^\s*(?:if|when|for|where)\b\s*", re.IGNORECASE)
-_EXPLAINED = re.compile(r"([A-Za-z][^()\d]{2,})\s*\((?!(?:or|and|but|no|yes)\b)([^()]+)\)", re.IGNORECASE)
-_NO_SOLUTION = re.compile(
-    r"^(?:[\w\s]*\b(?:has|have|is|are)\s+)?no\s+(?:real\s+)?solutions?(?:\s+exists?)?$", re.IGNORECASE
-)
 _DEEPEST = 3
 
 
@@ -151,9 +142,9 @@ def _read(text: str, depth: int) -> list[Answer]:
     if not found:
         if is_formula(text) and split_sequence(text) is None:
             return [read_expression(text)]
-        return [read_words(text), *_explained(text), *_calculated(text), *_nothing(text)]
+        return [read_words(text), *explained(text), *calculated(text), *no_solution(text)]
     is_sentence = isinstance(found[0], Sequence) and not found[0].brackets
-    return [*found, *_calculated(text)] if is_sentence else found
+    return [*found, *calculated(text)] if is_sentence else found
 
 
 def _pieces(text: str, depth: int) -> Answer | None:
@@ -226,12 +217,12 @@ def _equation(text: str, depth: int) -> list[Answer] | None:
 
     ``25 = x^{2} + y^{2}`` is read as an equation first, and as an answer may also mean its last side.
     """
-    sides = _sides(text)
+    sides = sides_of(text)
     if len(sides) < 2 or not sides[-1]:
         return None
-    if len(sides) == 2 and sides[0] and _SYMBOL.fullmatch(sides[1]) and _ARITHMETIC.fullmatch(sides[0]):  # "5 = x"
+    if len(sides) == 2 and sides[0] and _SYMBOL.fullmatch(sides[1]) and ARITHMETIC.fullmatch(sides[0]):  # "5 = x"
         sides.reverse()
-    if all(_ARITHMETIC.fullmatch(side) for side in sides[:-1]):
+    if all(ARITHMETIC.fullmatch(side) for side in sides[:-1]):
         value = _read(undressed(sides[-1]), depth)
         is_turned = bool(sides[0]) and any(isinstance(each, Expression) for each in value[:1])
         return [read_expression(text), *value] if is_turned and _VARIABLE.search(sides[-1]) else value
@@ -242,44 +233,6 @@ def _equation(text: str, depth: int) -> list[Answer] | None:
         value = _read(undressed(sides[-1]), depth)
         return [Named(first, answer, read_expression(text)) for answer in value]
     return None
-
-
-def _sides(text: str) -> list[str]:
-    r"""What the signs of equality stand between, but for those in braces: ``\\sum_{n=0}``."""
-    signs = [sign for sign in _EQUALS.finditer(text) if _is_outside_braces(text, sign.start())]
-    begins, ends = [0, *(sign.end() for sign in signs)], [*(sign.start() for sign in signs), len(text)]
-    return [text[begin:end].strip() for begin, end in zip(begins, ends, strict=True)]
-
-
-def _is_outside_braces(text: str, place: int) -> bool:
-    braces = re.findall(r"(?<!\\)[{}]", text[:place])
-    return 2 * braces.count("{") <= len(braces)
-
-
-def _explained(text: str) -> list[Words]:
-    """The words in front of an explanation in brackets: ``oxidation (loss of electrons)``."""
-    found = _EXPLAINED.fullmatch(text)
-    return [] if found is None or _DENIED.search(found[2]) else [read_words(found[1])]
-
-
-def _calculated(text: str) -> list[Quantity]:
-    """The result of the last calculation of a sentence: ``She makes 9 * 2 = $18 in two days``."""
-    before, *sides = _EQUALS.split(_SENTENCE_END.split(text.rstrip("."))[-1])
-    clause = _CLAUSE_END.split(before)[-1]
-    if not sides or not _CALCULATION.search(clause) or not all(map(_ARITHMETIC.fullmatch, sides[:-1])):
-        return []
-    behind = sides[-1]
-    result = _RESULT.match(behind)
-    if result is None or _DENIED.search(text):
-        return []
-    value = read_quantity(behind.strip())
-    value = value if isinstance(value, Quantity) else read_quantity(result[0].strip())
-    return [value] if isinstance(value, Quantity) else []
-
-
-def _nothing(text: str) -> list[Sequence]:
-    """The empty set, of a text that says that there is no solution."""
-    return [Sequence("{}", ())] if _NO_SOLUTION.search(text) else []
 
 
 def _side(bounded: Bounded) -> Sequence:

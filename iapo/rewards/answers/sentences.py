@@ -1,0 +1,44 @@
+"""What a whole sentence says: the result of a calculation, what is explained in brackets, that nothing solves."""
+
+import re
+
+from iapo.rewards.answers.parts import ARITHMETIC, sides_of
+from iapo.rewards.answers.quantity import Quantity
+from iapo.rewards.answers.read_quantity import read_quantity
+from iapo.rewards.answers.sequence import Sequence
+from iapo.rewards.answers.words import Words, read_words
+
+_CLAUSE_END = re.compile(r";|,(?!\d)")
+_CALCULATION = re.compile(r"\d\D*[-+*/–x(]\s*[$€£(]?\d")
+_SENTENCE_END = re.compile(r"[.;]\s+(?=[A-Z\d])")
+_RESULT = re.compile(r"\s*-?\s*[$€£]?\s*-?\d[\d,]*(?:\.\d+)?(?!\s*(?:[-+*/^(\d]|x\s*\d))(?:\s*%)?")
+_DENIED = re.compile(r"\b(?:not|never|cannot|instead|wrong|incorrect)\b|n't\b", re.IGNORECASE)
+_EXPLAINED = re.compile(r"([A-Za-z][^()\d]{2,})\s*\((?!(?:or|and|but|no|yes)\b)([^()]+)\)", re.IGNORECASE)
+_NO_SOLUTION = re.compile(
+    r"^(?:[\w\s]*\b(?:has|have|is|are)\s+)?no\s+(?:real\s+)?solutions?(?:\s+exists?)?$", re.IGNORECASE
+)
+
+
+def explained(text: str) -> list[Words]:
+    """The words in front of an explanation in brackets: ``oxidation (loss of electrons)``."""
+    found = _EXPLAINED.fullmatch(text)
+    return [] if found is None or _DENIED.search(found[2]) else [read_words(found[1])]
+
+
+def calculated(text: str) -> list[Quantity]:
+    """The result of the last calculation of a sentence: ``She makes 9 * 2 = $18 in two days``."""
+    before, *sides = sides_of(_SENTENCE_END.split(text.rstrip("."))[-1])
+    clause = _CLAUSE_END.split(before)[-1]
+    if not sides or not _CALCULATION.search(clause) or not all(map(ARITHMETIC.fullmatch, sides[:-1])):
+        return []
+    result = _RESULT.match(sides[-1])
+    if result is None or _DENIED.search(text):
+        return []
+    value = read_quantity(sides[-1])
+    value = value if isinstance(value, Quantity) else read_quantity(result[0].strip())
+    return [value] if isinstance(value, Quantity) else []
+
+
+def no_solution(text: str) -> list[Sequence]:
+    """The empty set, of a text that says that there is no solution."""
+    return [Sequence("{}", ())] if _NO_SOLUTION.search(text) else []
