@@ -171,12 +171,17 @@ class CompletionStyle:
 
 MARKED_STYLE = CompletionStyle(
     answer=FirstThatFits(
-        (AnswerTags(), Boxed(), LastOf((Hashes(), Phrase(concludes=False), JsonField(), JsonField("final_answer"))))
+        (
+            AnswerTags(),
+            Boxed(),
+            AnswerTags("<|begin_of_box|>", "<|end_of_box|>"),
+            LastOf((Hashes(), Phrase(concludes=False), JsonField(), JsonField("final_answer"))),
+        )
     )
 )
 """Reasoning between ``<think>`` tags, or before the answer where there are none; the answer in ``<answer>`` tags, else
-in the last box, else behind the last ``####`` or phrase such as ``The answer is``, or in a field ``"answer"`` or
-``"final_answer"``."""
+in the last box (``\\boxed{}``, else ``<|begin_of_box|>``), else behind the last ``####`` or phrase such as ``The answer
+is``, or in a field ``"answer"`` or ``"final_answer"``."""
 
 USUAL_STYLE = replace(MARKED_STYLE, answer=FirstThatFits((MARKED_STYLE.answer, Phrase())))
 """`MARKED_STYLE` and, where nothing marks the answer, what the last line concludes with: ``So the total is 72.`` What

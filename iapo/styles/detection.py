@@ -145,8 +145,11 @@ def _answer_of(texts: Sequence[str]) -> tuple[AnswerStyle, list[Marked | None]]:
 
 
 def _plausible(text: str, marked: Marked | None) -> Marked | None:
-    """The answer if it has characters, and not too many; behind ``####`` words that text follows are a heading."""
-    if marked is None:
+    """The answer if it has characters, and not too many; behind ``####`` words that text follows are a heading.
+
+    One that no words stand in front of is a last line, and of no other style.
+    """
+    if marked is None or not (marked.announced or re.search(r"\w", text[marked.opening : marked.start])):
         return None
     answer = text[marked.start : marked.stop].strip()
     is_heading = isinstance(marked.style, Hashes) and text[marked.closing :].strip() and any(map(str.isalpha, answer))

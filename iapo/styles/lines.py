@@ -16,6 +16,15 @@ _LABEL = re.compile(
 )
 """What may stand between ``####`` and the answer: ``#### Final answer: 72``."""
 
+_SPOKEN = re.compile(r"(?:です|である|입니다|이다)[.。]?$")
+"""What ends a sentence behind an answer, in languages whose verbs stand there."""
+_BECAUSE = re.compile(
+    r",\s*(?:because|since|as|so|which(?!\s+(?:makes|gives|leaves|totals)\b)|where)\b|\bbecause\b|(?<=[\d)\]}$%°*])[.;]\s+[A-Z(¡¿]"
+)
+"""Begins reasons and further sentences behind an answer. A period behind letters may be of an abbreviation."""
+_OWN_PERIOD = re.compile(r"(?:[A-Za-z]\.\s?[A-Za-z]|\.\s?)\.$")
+"""A period that ends no sentence: of an abbreviation (``p.m.``), or one of several."""
+
 
 @dataclass(frozen=True)
 class Hashes(AnswerStyle):
@@ -91,6 +100,23 @@ def rest_of_line(text: str, opening: int, start: int, style: AnswerStyle) -> Mar
     start, stop = without_stars(text, start, end)
     closed = stop + len(style.closing) if text.startswith(style.closing, stop) else stop
     return Marked(opening, start, stop, closed, style)
+
+
+def rest_of_sentence(text: str, opening: int, start: int, style: AnswerStyle) -> Marked:
+    """The answer from ``start`` on, without the reasons and the sentences that follow it in its line."""
+    found = rest_of_line(text, opening, start, style)
+    answer = text[found.start : found.stop]
+    if (reason := _BECAUSE.search(answer)) is not None and answer[: reason.start()].strip(" *"):
+        answer = answer[: reason.start()].rstrip()
+    if (spoken := _SPOKEN.search(answer)) is not None:
+        answer = answer[: spoken.start()].rstrip()
+    if answer.endswith((".", "。", "।")) and not _OWN_PERIOD.search(answer):
+        answer = answer[:-1]
+    if found.start + len(answer) == found.stop:
+        return found
+    start, stop = without_stars(text, found.start, found.start + len(answer))
+    closed = text.startswith(style.closing, stop)
+    return found._replace(start=start, stop=stop, closing=stop + len(style.closing) if closed else stop)
 
 
 def without_stars(text: str, start: int, stop: int) -> tuple[int, int]:

@@ -1,11 +1,12 @@
-"""Answers behind a phrase that announces them, or in a last sentence that concludes."""
+"""Answers behind a phrase that announces them."""
 
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from iapo.styles.conclusion import LONGEST, concluded
 from iapo.styles.interface import AnswerStyle, Marked, check_text
-from iapo.styles.lines import one_line, rest_of_line, without_stars
+from iapo.styles.lines import one_line, rest_of_sentence
 
 _ENGLISH = (
     r"\b(?:(?:the|my)\s+)?(?:(?:final|correct|right)\s+)*answer\b[*_]*"
@@ -29,34 +30,6 @@ _HEADING = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 """A line with nothing but ``Final Answer`` in it: what stands below is one, if it is short."""
-_SPOKEN = re.compile(r"(?:です|である|입니다|이다)[.。]?$")
-"""What ends a sentence behind an answer, in languages whose verbs stand there."""
-_LINE = re.compile(
-    r"^[ \t]*[*_]*(?:=>|-+>|==+>|[→⇒⟹∴]|\\(?:Rightarrow|implies|therefore)\b|(?:A|Ans)\.?[ \t]*[:：])"
-    r"[*_]*(?=[\s*]*[^\s*])",
-    re.MULTILINE,
-)
-"""What stands at the beginning of a line before an answer: an arrow, or ``A:``."""
-_LABEL = re.compile(
-    r"[ \t]*[*_]{0,3}[^\W\d_]{1,30}(?:[ \t][^\W\d_]{1,30}){0,2}[ \t]?[*_]{0,3}[:：][*_]*(?=[\s*]*[^\s*])"
-)
-"""One to three words and a colon, in any language, at the beginning of the last line: ``Respuesta: 72``."""
-_CONCLUDES = re.compile(
-    r"(?:^|(?<=[.!?;])\s)\s*[*_]*"
-    r"(?:so|thus|hence|therefore|altogether|in total|in conclusion|consequently|finally)\b[,:]?",
-    re.IGNORECASE,
-)
-_IS = re.compile(r"\b(?:is|are|was|were|equals?|be)\b(?:\s+(?:equal to|exactly|simply))?\s*")
-_EQUAL = re.compile(r"(?<![<>!])=\s*|[≈≃]\s*|:\s+")
-_NUMBER = re.compile(r"[-−+]?[$€£]?[-−+]?\d[\d,.]*")
-_LONGEST = 60
-"""Characters of an answer that nothing but its place marks."""
-_BECAUSE = re.compile(
-    r",\s*(?:because|since|as|so|which(?!\s+(?:makes|gives|leaves|totals)\b)|where)\b|\bbecause\b|(?<=[\d)\]}$%°*])[.;]\s+[A-Z(]"
-)
-"""Begins reasons and further sentences behind an answer. A period behind letters may be of an abbreviation."""
-_OWN_PERIOD = re.compile(r"(?:[A-Za-z]\.\s?[A-Za-z]|\.\s?)\.$")
-"""A period that ends no sentence: of an abbreviation (``p.m.``), or one of several."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +39,15 @@ class Phrase(AnswerStyle):
     The usual phrases are read (``answer is``, ``answer:``, ``the correct option is``, in any case and in bold, and
     ``La respuesta es``, ``答案是`` and their like), and the one that is asked with; else a short line below a heading
     ``Final Answer``. Where there is none, the last line that begins with an arrow or ``A:`` counts; else the last line
-    of all, if it begins with a label (``Total: 72``, in any language), or if a sentence in it concludes: ``So the
-    total is 72.``, ``Thus she paid $72.`` A period that ends the sentence, the reasons given behind the answer
-    (``72 because ...``) and further sentences are no part of it.
+    that says anything (``Let me know if ...`` does not): behind a label (``Total: 72``, in any language), in bold
+    type, what its last sentence concludes with (``So the total is 72.``, ``Thus she paid $72.``) or says something is
+    (``The total is 72.``), or all of it, if it is a number or a formula. A period that ends the sentence, the reasons
+    given behind the answer (``72 because ...``) and further sentences are no part of it.
 
     Args:
         opening: the phrase that asks for an answer.
         closing: text that ends an answer that is asked for.
-        concludes: whether answers are read that no phrase announces: arrows, labels and concluding sentences.
+        concludes: whether answers are read that no phrase announces.
 
     Raises:
         ValueError: a phrase without any letter or sign.
@@ -96,54 +70,16 @@ class Phrase(AnswerStyle):
         """The rest of the line behind the last phrase that anything follows, without what is said behind the answer."""
         marks = [mark for mark in _pattern(self.opening.strip()).finditer(text) if not _is_supposed(text, mark)]
         if marks:
-            return self._marked(text, _before_stars(text, marks[-1]), marks[-1].end())
+            return rest_of_sentence(text, _before_stars(text, marks[-1]), marks[-1].end(), self)
         if headings := list(_HEADING.finditer(text)):
-            below = self._marked(text, headings[-1].start(), headings[-1].end())
-            if 0 < below.stop - below.start <= _LONGEST:
+            below = rest_of_sentence(text, headings[-1].start(), headings[-1].end(), self)
+            if 0 < below.stop - below.start <= LONGEST:
                 return below
-        found = self._concluded(text) if self.concludes else None
-        return None if found is None else found._replace(announced=False)
+        return concluded(text, self) if self.concludes else None
 
     def write(self, answer: str) -> str:
         """In one line."""
         return one_line(answer)
-
-    def _concluded(self, text: str) -> Marked | None:
-        """The answer in a line that begins as one with an answer does, or in the last line."""
-        if marks := list(_LINE.finditer(text)):
-            return self._marked(text, marks[-1].start(), marks[-1].end())
-        begin = text.rfind("\n", 0, len(text.rstrip())) + 1
-        label = _LABEL.match(text, begin)
-        found = self._conclusion(text, begin) if label is None else self._marked(text, begin, label.end())
-        return found if found is not None and 0 < found.stop - found.start <= _LONGEST else None
-
-    def _conclusion(self, text: str, begin: int) -> Marked | None:
-        """The answer that the last sentence of the line at ``begin`` concludes with: behind its verb, or its number."""
-        sentences = list(_CONCLUDES.finditer(text[begin:]))
-        if not sentences:
-            return None
-        opening = begin + sentences[-1].start() + len(sentences[-1][0]) - len(sentences[-1][0].lstrip())
-        behind = begin + sentences[-1].end()
-        verbs, equal, numbers = (list(each.finditer(text, behind)) for each in (_IS, _EQUAL, _NUMBER))
-        if verbs or equal:
-            return self._marked(text, opening, (verbs[-1] if verbs else equal[0]).end())
-        return self._marked(text, opening, numbers[0].start()) if len(numbers) == 1 else None
-
-    def _marked(self, text: str, opening: int, start: int) -> Marked:
-        """The answer from ``start`` on, without what follows it in its line."""
-        found = rest_of_line(text, opening, start, self)
-        answer = text[found.start : found.stop]
-        if (reason := _BECAUSE.search(answer)) is not None and answer[: reason.start()].strip(" *"):
-            answer = answer[: reason.start()].rstrip()
-        if (spoken := _SPOKEN.search(answer)) is not None:
-            answer = answer[: spoken.start()].rstrip()
-        if answer.endswith((".", "。", "।")) and not _OWN_PERIOD.search(answer):
-            answer = answer[:-1]
-        if found.start + len(answer) == found.stop:
-            return found
-        start, stop = without_stars(text, found.start, found.start + len(answer))
-        closed = text.startswith(self.closing, stop)
-        return found._replace(start=start, stop=stop, closing=stop + len(self.closing) if closed else stop)
 
 
 def _is_supposed(text: str, mark: re.Match[str]) -> bool:

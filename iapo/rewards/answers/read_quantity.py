@@ -32,8 +32,9 @@ _NEVER_BEFORE = (
 _SYMBOL = r"(?<![A-Za-z'])(?![aAiIsS]\b)[A-Za-z](?![A-Za-z'])"
 _LONE_SYMBOL = r"^\s*/\s*[A-Za-z](?![A-Za-z])|^\s*[ai]\s*$"
 """Behind a number, what would be an article or a pronoun in a sentence: ``1/a``, ``2 i``."""
-_STRANGE = r"[^\w\s,.;:'\"()?/-]|[\d_\u0370-\u03ff不非没無无]"
-"""Signs, Greek letters, which are symbols, and the characters that deny; letters of any other script are words."""
+_STRANGE = r"[^\w\s,.;:'\"()?/\u064b-\u065f\u0900-\u0dff\u0e00-\u0eff-]|[\d_\u0370-\u03ff不非没無无]"
+"""Signs, Greek letters, which are symbols, and the characters that deny; letters of other scripts are words, with
+the marks that some write vowels as."""
 _HARMFUL = re.compile(rf"\b(?:{_NEVER}|ish)\b|{_SYMBOL}|{_LONE_SYMBOL}|{_STRANGE}", re.IGNORECASE)
 _HARMFUL_BEFORE = re.compile(rf"\b(?:{_NEVER_BEFORE})\b|{_SYMBOL}|-\s*\(|\b(?:and|as)\s*$|{_STRANGE}", re.IGNORECASE)
 _AT_LEAST = r"(?:no|not)\s+(?:less|fewer)\s+than|(?:greater|more)\s+than\s+or\s+equal\s+to"
