@@ -7,10 +7,12 @@ from typing import Any
 
 from math_verify import LatexExtractionConfig, parse
 from math_verify import verify as equal
-from sympy import Abs, Expr, I, Integral, Limit, Product, Sum
+from sympy import Abs, Expr, Float, I, Integral, Limit, Product, Sum
 
 _CLOSE = 1e-6
 """Relative difference of two numbers that count as equal, where one of them is written as a decimal number."""
+_ROUNDING = 1e-12
+"""Relative difference of two numbers that decimal ones among their parts may make."""
 _SAME = 1e-9
 """Relative difference of two values that count as one function's at one point."""
 _SIZES = (0.3, 1.0, 6.0, 40.0, 900.0)
@@ -66,22 +68,30 @@ def _of_one_size(gold: Any, answer: Any) -> bool:
     """Whether two numbers are close in proportion: math-verify rounds to digits behind the point, tiny ones to 0."""
     if not all(getattr(value, "is_number", False) for value in (gold, answer)):
         return True
-    if gold == answer:
-        return True
+    if gold == 0 or answer == 0:
+        return (gold - answer).equals(0) is True
+    return gold == answer or _are_close(gold, answer, _CLOSE)
+
+
+def _are_close(gold: Any, answer: Any, tolerance: float) -> bool:
     difference, one, two = (Abs(value).evalf(20) for value in (gold - answer, gold, answer))
-    return bool(difference <= _CLOSE * max(one, two))
+    return bool(difference <= tolerance * max(one, two))
 
 
 def _equal_at_points(gold: Any, answer: Any) -> bool:
     """Whether two functions of the same letters have the same real values wherever one of them has any.
+
+    Two numbers have the same value up to rounding.
 
     For what simplification does not find: ``-\\ln|\\cos x|`` is ``\\ln|\\sec x|``.
     """
     if not all(isinstance(value, Expr) and not value.has(Sum, Product, Integral, Limit) for value in (gold, answer)):
         return False
     letters = sorted(gold.free_symbols, key=str)
-    if not letters or gold.free_symbols != answer.free_symbols:
+    if gold.free_symbols != answer.free_symbols:
         return False
+    if not letters:
+        return (gold - answer).has(Float) and _are_close(gold, answer, _ROUNDING)
     numbers, met = random.Random(0), 0
     for _ in range(_POINTS):
         point = {

@@ -33,6 +33,8 @@ _FACTORS = re.compile(
 """Numbers that are multiplied, of which math-verify makes a mixed number: ``3\\binom{4}{2}``."""
 _TRAILING_UNIT = re.compile(r"(?<=[\d)}\w])\s+([A-Za-z][A-Za-z\s/^{}\d.]*)$|(?<=[\d)}a-z])\s*([°%])$")
 _VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
+_APPLIED = re.compile(rf"\\?(?:{_FUNCTIONS.partition('|pi|')[0]})$")
+"""A function in front of its letter: ``\\ln t``."""
 _UNSPECIFIED = re.compile(
     r"(?:(?:square|sq\.?|cubic|cu\.?)\s+)?units?(?:\s+(?:squared|cubed)|\^\{[23]\})?", re.IGNORECASE
 )
@@ -120,8 +122,9 @@ def _unit_apart(text: str) -> tuple[str, Unit]:
     if found is None or not _MATHS.search(text[: found.start()]):
         return text, NO_UNIT
     named = (found[1] or found[2]).strip()
-    if len(named) == 1 and named.isalpha() and _VARIABLE.search(text[: found.start()]):
-        return text, NO_UNIT  # a factor
+    is_letter = len(named) == 1 and named.isalpha()
+    if is_letter and (_VARIABLE.search(text[: found.start()]) or _APPLIED.search(text[: found.start()])):
+        return text, NO_UNIT
     if _UNSPECIFIED.fullmatch(named):
         return text[: found.start()], NO_UNIT
     known, rest = read_unit(named)
