@@ -28,9 +28,11 @@ _SPELLED = (
     (re.compile(r"(?<=\d)\s*\*\s*(?=[A-Za-z])"), ""),
 )
 _FACTORS = re.compile(
-    r"(\\binom\{[^{}]*\}\{[^{}]*\})\s*(?=\\(?:binom|frac))|((?<![\w.{}])\(\d+\)(?=\s*\\frac)|(?<![\w.{}])\(\d+\)(?=\s*\\binom)|(?<=\d)(?=\s*\\binom))"
+    r"(\\binom\{[^{}]*\}\{[^{}]*\})\s*(?=\(|\\(?:binom|frac)(?![A-Za-z]))"
+    r"|(?<=\d)\s*(?=\(|\\binom(?![A-Za-z]))|(?<=\))\s*(?=[(\d]|\\(?:binom|frac)(?![A-Za-z]))"
 )
-"""Numbers that are multiplied, of which math-verify makes a mixed number: ``3\\binom{4}{2}``."""
+"""Between numbers that are multiplied, which math-verify adds, as if they were a mixed number: ``3\\binom{4}{2}``,
+``(2)(3)``."""
 _TRAILING_UNIT = re.compile(r"(?<=[\d)}\w])\s+([A-Za-z][A-Za-z\s/^{}\d.]*)$|(?<=[\d)}a-z])\s*([°%])$")
 _VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
 _APPLIED = re.compile(rf"\\?(?:{_FUNCTIONS.partition('|pi|')[0]})$")
@@ -108,7 +110,7 @@ def read_expression(text: str) -> Expression:
     for pattern, replacement in _SPELLED:
         text = pattern.sub(replacement, text)
     text = _COMBINATIONS.sub(lambda found: "\\binom{{{}}}{{{}}}".format(*filter(None, found.groups())), text)
-    text = _FACTORS.sub(lambda found: f"{found[1] or found[2]} \\cdot ", text)
+    text = _FACTORS.sub(lambda found: f"{found[1] or ''} \\cdot ", text)
     text = regrouped(_BARE_ROOT, text, "\\sqrt{", "}")
     for opening, rounded in _BARE_ROUNDED.items():
         text = regrouped(rounded, text, f"{opening} ", f"{opening.replace('l', 'r', 1)} ")

@@ -124,8 +124,8 @@ def read_quantity(text: str) -> Quantity | Bounded | None:
         return Quantity(numbers[0].value / numbers[1].value)
     factor = Fraction(-1 if below else 1)
     if len(numbers) == 2 and numbers[0].value == numbers[1].value:
-        between, behind = text[numbers[0].end : numbers[1].start].strip(), text[numbers[1].end :].lstrip()
-        if between == "(" and behind.startswith(")"):  # "9 (nine)"
+        between, behind = text[numbers[0].end : numbers[1].start].rstrip(), text[numbers[1].end :].lstrip()
+        if re.fullmatch(r"\s+\(", between) and behind.startswith(")"):  # "9 (nine)", not "3(3)"
             text, numbers = text[: numbers[0].end] + behind[1:], numbers[:1]
     if len(numbers) == 2 and _WHEN.fullmatch(text[: numbers[0].start]):
         when, answer = numbers
