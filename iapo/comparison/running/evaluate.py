@@ -115,8 +115,9 @@ def forced_answers(problems: Path, run: Path) -> ForcedAnswers:
             f"{folder / BASE_FOLDER}: not evaluated, and the budgets of all runs follow from its lengths; the same "
             "comparison evaluates it first, or give evaluation.budgets"
         )
-    assert base.at_budget is not None, "the digest of the problems covers that budgets are measured"
-    return replace(forced, budgets=base.at_budget.budgets)
+    curve = base.result.at_budget
+    assert curve is not None, "the digest of the problems covers that budgets are measured"
+    return replace(forced, budgets=curve.budgets)
 
 
 def known_to_task(
