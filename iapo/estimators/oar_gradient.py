@@ -102,8 +102,8 @@ class OARGradient(MIEstimator):
             after = answer_logits(model, ids, text.answer, self.temperature)
             if not seen:
                 raise UnsupportedModelError(
-                    f"{type(unwrap(model)).__name__} did not call the embedding layer that get_input_embeddings() "
-                    "gives, so that no gradient reaches the tokens; use OARPerturbation"
+                    f"model: {type(unwrap(model)).__name__} did not call the embedding layer that "
+                    "get_input_embeddings() gives, so that no gradient reaches the tokens; use OARPerturbation"
                 )
             clean, noisy = seen[0]
             moved = answer_change(before, after, text.targets, self.measure).sum()
