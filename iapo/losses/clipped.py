@@ -10,7 +10,7 @@ from iapo.interfaces import PolicyLoss
 from iapo.losses.aggregate import Aggregation, count, loss_output, with_advantages
 from iapo.losses.kl import KLEstimator, kl_estimate
 from iapo.losses.ratios import check_clip, log_ratio, surrogate_clip_shares, truncated_ratio
-from iapo.ops.checks import check_choice
+from iapo.ops.checks import check_choice, is_finite_number
 from iapo.ops.shapes import shape_checked
 from iapo.types import LossInputs, LossOutput
 
@@ -98,8 +98,8 @@ class ClippedPolicyLoss(PolicyLoss):
 
     def __post_init__(self) -> None:
         check_clip(self.clip_low, self.clip_high)
-        if not 0 <= self.kl_coef < float("inf"):
-            raise ValueError(f"kl_coef: got {self.kl_coef}, want a finite number of at least 0")
+        if not (is_finite_number(self.kl_coef) and self.kl_coef >= 0):
+            raise ValueError(f"kl_coef: got {self.kl_coef!r}, want a finite number of at least 0")
         check_choice("aggregation", self.aggregation, Aggregation)
         if (self.aggregation == "constant") != (self.max_length is not None):
             raise ValueError(

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from iapo.ops.checks import is_finite_number
 from iapo.ops.shapes import shape_checked
 
 _LARGEST_LOG_RATIO = 20.0
@@ -83,7 +84,7 @@ def surrogate_clip_shares(
 
 def check_clip(clip_low: float, clip_high: float) -> None:
     """Raise ``ValueError`` unless ``clip_low`` lies in [0, 1] and ``clip_high`` is at least 0 and finite."""
-    if not 0 <= clip_low <= 1:
-        raise ValueError(f"clip_low: got {clip_low}, want a number from 0 to 1")
-    if not 0 <= clip_high < float("inf"):
-        raise ValueError(f"clip_high: got {clip_high}, want a finite number of at least 0")
+    if not (is_finite_number(clip_low) and 0 <= clip_low <= 1):
+        raise ValueError(f"clip_low: got {clip_low!r}, want a number from 0 to 1")
+    if not (is_finite_number(clip_high) and clip_high >= 0):
+        raise ValueError(f"clip_high: got {clip_high!r}, want a finite number of at least 0")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from iapo.interfaces import Prompts, Sampler
+from iapo.ops.checks import check_loaded
 from iapo.policy.forward import inference_mode, unwrap
 from iapo.policy.limits import check_room, limits_of, table_of_positions
 from iapo.policy.support import check_causal, padding_is_text
@@ -60,10 +61,10 @@ class LanguageModelSampler(Sampler):
         stop: texts that end a completion, wherever they stand in its tokens: one, or several.
 
     Raises:
-        ValueError: a number outside its range, or an empty stop text; on a call, a prompt of which no token is made, a
-            token, that of padding too, that the model has no embedding of, or a prompt that with ``max_new_tokens`` is
-            longer than a model's table of positions, or so long that a model with ``dynamic`` or ``longrope`` scaling
-            turns all its rotations (not if the sampler keeps rows apart).
+        ValueError: a number outside its range, or an empty stop text; on a call, weights on the meta device, a prompt
+            of which no token is made, a token, that of padding too, that the model has no embedding of, or a prompt
+            that with ``max_new_tokens`` is longer than a model's table of positions, or so long that a model with
+            ``dynamic`` or ``longrope`` scaling turns all its rotations (not if the sampler keeps rows apart).
         TypeError: on a call, a model that cannot generate.
         iapo.policy.forward.UnsupportedModelError: on a call, a model that is not causal, or whose positions start at an
             offset (`iapo.policy.support.check_causal`).
@@ -108,6 +109,7 @@ class LanguageModelSampler(Sampler):
 
     def sample(self, prompts: Prompts, group_size: int) -> Rollout:
         """Sample ``group_size`` completions of each prompt, one prompt after the other."""
+        check_loaded(self.model)
         model = unwrap(self.model)
         self.check_model(model)
         prompt_ids = encode_prompts(prompts, self.tokenizer)
