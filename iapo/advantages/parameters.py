@@ -10,9 +10,3 @@ def check_weights(**weights: float | Schedule) -> None:
         ends = (weight(0.0), weight(1.0)) if isinstance(weight, Schedule) else (weight,)
         if not all(is_finite_number(end) and end >= 0 for end in ends):
             raise ValueError(f"{name}: got {weight!r}, want a finite number of at least 0")
-
-
-def check_length(name: str, value: int, least: int = 1) -> None:
-    """Raise ``ValueError`` unless ``value`` is an integer of at least ``least``."""
-    if not isinstance(value, int) or value < least:
-        raise ValueError(f"{name}: got {value!r}, want an integer of at least {least}")

@@ -1,8 +1,8 @@
 """Checks that several parts make of what they are given: its kind, its device, that its numbers are finite."""
 
 import math
-from collections.abc import Mapping
-from numbers import Real
+from collections.abc import Callable, Mapping
+from numbers import Integral, Real
 from typing import Any, get_args
 
 import torch
@@ -83,6 +83,41 @@ def is_finite_number(value: object) -> bool:
         (True, False, False, False)
     """
     return isinstance(value, Real) and math.isfinite(value)
+
+
+def check_number(
+    name: str, value: Any, want: str = "a finite number", fits: Callable[[float], bool] = lambda x: True
+) -> None:
+    """Raise ``ValueError`` unless ``value`` is a finite number that fits.
+
+    Args:
+        name: of the argument.
+        value: what came.
+        want: the valid numbers, in words.
+        fits: whether a finite number is valid; left out: each is.
+
+    Example:
+        >>> check_number("discount", None, "a number from 0 to 1", lambda x: 0 <= x <= 1)
+        Traceback (most recent call last):
+            ...
+        ValueError: discount: got None, want a number from 0 to 1
+    """
+    if not (is_finite_number(value) and fits(value)):
+        raise ValueError(f"{name}: got {value!r}, want {want}")
+
+
+def check_integer(name: str, value: object, least: int = 1, or_none: bool = False) -> None:
+    """Raise ``ValueError`` unless ``value`` is an integer, of NumPy too, of at least ``least``, or may be ``None``.
+
+    Args:
+        name: of the argument.
+        value: what came.
+        least: the smallest that is valid.
+        or_none: whether ``None`` is valid too.
+    """
+    if (or_none and value is None) or (isinstance(value, Integral) and int(value) >= least):
+        return
+    raise ValueError(f"{name}: got {value!r}, want {'None or ' if or_none else ''}an integer of at least {least}")
 
 
 def check_finite(name: str, tensor: Tensor) -> None:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from iapo.ops.checks import check_beside, is_finite_number
+from iapo.ops.checks import check_beside, check_number
 from iapo.ops.shapes import shape_checked
 from iapo.policy.forward import positions
 from iapo.policy.support import check_text
@@ -83,8 +83,7 @@ def entropy(logits: Float[Tensor, "*axes vocab"], temperature: float | int = 1.0
 
 def check_temperature(temperature: float) -> None:
     """Raise ``ValueError`` unless ``temperature`` is positive and finite."""
-    if not (is_finite_number(temperature) and temperature > 0):
-        raise ValueError(f"temperature: got {temperature!r}, want a positive number")
+    check_number("temperature", temperature, "a positive number", lambda x: x > 0)
 
 
 def check_prompts(rollout: Rollout) -> None:
