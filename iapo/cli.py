@@ -4,7 +4,7 @@ import json
 import shlex
 import sys
 from argparse import ArgumentError
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     command = f"iapo {given[0]}" if given and given[0] in COMMANDS else "iapo"
     try:
         from iapo.commands.failures import output_is_closed, report, short_warnings
-        from iapo.commands.flags import FileParser, parser_of
-        from iapo.commands.parser_errors import readable_error, untyped
-        from iapo.training.configuration.plain_files import to_files
-        from iapo.training.configuration.sizing import is_first_process, set_defaults
+        from iapo.commands.flags import parser_of
     except ModuleNotFoundError as error:
         print(f"{command}: {error.name} is missing: install the extra, pip install 'iapo[train]'", file=sys.stderr)
         return 1
@@ -59,33 +56,10 @@ def _main(arguments: Sequence[str] | None) -> int:
             print(versions())
             return 0
         parsers = {name: parser_of(name) for name in COMMANDS}
-        parser = FileParser(prog="iapo", description="Information-aware policy optimization of language models.")
-        parser.add_argument("--version", action="store_true", help="print the versions of iapo, torch and others")
-        commands = parser.add_subcommands()
-        for name in COMMANDS:
-            parsers[name].epilog = "--debug, anywhere: show the traceback of an error."
-            commands.add_subcommand(name, parsers[name], help=parsers[name].description)
-        for each in (parser, *parsers.values()):
-            each.exit_on_error = False
-        plain_given = [argument for argument in given if argument != "--debug"]
-        try:
-            settings = parser.parse_args(plain_given)
-            name = settings.subcommand
-            if name in ("train", "eval", "inspect") and (sized := set_defaults(name, parsers[name], settings[name])):
-                settings = parser.parse_args(plain_given)
-                if is_first_process() and (told := sized.told(settings[name])):
-                    print(f"{command}: {told}", file=sys.stderr)
-        except (UnicodeDecodeError, RecursionError) as error:
-            raise ArgumentError(None, f"config: a file is no YAML in UTF-8 ({error})") from error
-        except ValueError as error:
-            if not (reason := untyped(str(error))):
-                raise
-            raise ArgumentError(None, to_files(reason)) from error
-        except ArgumentError as error:
-            raise readable_error(error, COMMANDS, parsers.get(given[0]) if given else None) from error
+        name, settings = _parsed([argument for argument in given if argument != "--debug"], parsers, command)
         with short_warnings(command):
-            plain = json.loads(parsers[name].dump(settings[name], format="json", skip_unset=False))
-            parts = parsers[name].instantiate(settings[name]).as_dict()
+            plain = json.loads(parsers[name].dump(settings, format="json", skip_unset=False))
+            parts = parsers[name].instantiate(settings).as_dict()
             parts.pop("config", None)
             folder = Path(parts["output"]) if name in ("train", "compare") else None
             code = _run(name, parts, plain, shlex.join(["iapo", *given]))
@@ -96,6 +70,48 @@ def _main(arguments: Sequence[str] | None) -> int:
         raise
     except BaseException as error:
         return report(command, error, debug, folder)
+
+
+def _parsed(given: Sequence[str], parsers: Mapping[str, Any], command: str) -> tuple[str, Any]:
+    """The name of the command that is given, and its settings; defaults that follow from the model's size are told.
+
+    Args:
+        given: the command line.
+        parsers: of the commands by their names.
+        command: begins the line that tells the defaults.
+
+    Raises:
+        ArgumentError: the command line cannot be parsed; the message says what is wrong and what is wanted.
+    """
+    from iapo.commands.flags import FileParser
+    from iapo.commands.parser_errors import readable_error, untyped
+    from iapo.training.configuration.plain_files import to_files
+    from iapo.training.configuration.sizing import is_first_process, set_defaults
+
+    parser = FileParser(prog="iapo", description="Information-aware policy optimization of language models.")
+    parser.add_argument("--version", action="store_true", help="print the versions of iapo, torch and others")
+    commands = parser.add_subcommands()
+    for name, each in parsers.items():
+        each.epilog = "--debug, anywhere: show the traceback of an error."
+        commands.add_subcommand(name, each, help=each.description)
+    for each in (parser, *parsers.values()):
+        each.exit_on_error = False
+    try:
+        settings = parser.parse_args(given)
+        name = settings.subcommand
+        if name in ("train", "eval", "inspect") and (sized := set_defaults(name, parsers[name], settings[name])):
+            settings = parser.parse_args(given)
+            if is_first_process() and (told := sized.told(settings[name])):
+                print(f"{command}: {told}", file=sys.stderr)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise ArgumentError(None, f"config: a file is no YAML in UTF-8 ({error})") from error
+    except ValueError as error:
+        if not (reason := untyped(str(error))):
+            raise
+        raise ArgumentError(None, to_files(reason)) from error
+    except ArgumentError as error:
+        raise readable_error(error, COMMANDS, parsers.get(given[0]) if given else None) from error
+    return name, settings[name]
 
 
 def _quiet_libraries() -> None:

@@ -185,7 +185,7 @@ class MIEstimator(ABC):
         Raises:
             TypeError: the hook returned no tensor.
             ValueError: the hook returned a wrong shape, ``information_sign`` is neither 1 nor -1, or the model lies on
-                an accelerator and the rollout does not.
+                an accelerator and the rollout does not, or on the meta device.
             FloatingPointError: the hook returned a non-finite probe inside the reasoning span; the rows are named.
         """
         if self.information_sign not in (1, -1):

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 import iapo
 from iapo import GroupRelative, InformationAware, Rollout, TokenSignals
 from iapo.embedded import model_path
+from iapo.estimators import NextTokenEntropy
 from iapo.losses import ClippedPolicyLoss
 from iapo.policy.loading import load_model, load_tokenizer
+from iapo.policy.logprobs import completion_logprobs
 from iapo.rewards import MathAnswer
 from iapo.rollout import CompactingSampler
 from iapo.training.checkpoints.checkpoint import TrainingState, load_checkpoint, save_checkpoint
@@ -119,6 +122,22 @@ def test_a_signals_mask_that_counts_padding_is_refused(name):
 def test_a_loss_is_divided_by_a_positive_finite_number_alone(denominator):
     with pytest.raises(ValueError, match=r"denominator: got .*, want a positive, finite number"):
         ClippedPolicyLoss()(**losses(denominator=torch.tensor(denominator)))
+
+
+def test_weights_on_the_meta_device_are_named():
+    tokenizer = load_tokenizer(str(model_path()))
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model_path()))
+    ids, mask = torch.tensor([[5, 6]]), torch.ones(1, 2, dtype=torch.bool)
+    rollout = Rollout(ids, mask, ids, mask, mask, torch.zeros(1, dtype=torch.long))
+    calls = [
+        lambda: CompactingSampler(model, tokenizer, max_new_tokens=2)(["1+1="], group_size=2),
+        lambda: completion_logprobs(model, rollout),
+        lambda: NextTokenEntropy()(model, rollout),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=r"model: its weight \S*embed\S*weight lies on the meta device, .* load"):
+            call()
 
 
 def test_devices_that_differ_are_named_before_any_kernel():

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_choice
+from iapo.ops.checks import check_choice, check_number
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 Over = Literal["tokens", "completions"]
@@ -54,8 +54,7 @@ class BatchWhitened(WrappingAssigner):
 
     def __post_init__(self) -> None:
         check_choice("over", self.over, Over)
-        if not self.eps >= 0:
-            raise ValueError(f"eps: got {self.eps}, want a number of at least 0")
+        check_number("eps", self.eps, "a number of at least 0", lambda x: x >= 0)
 
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
         """The outcome's advantages, whitened."""

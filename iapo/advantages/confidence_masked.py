@@ -10,7 +10,7 @@ from torch import Tensor
 
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_choice
+from iapo.ops.checks import check_choice, check_number
 from iapo.types import AdvantageInputs, AdvantageOutput, TokenSignals
 
 Counting = Literal["formula", "released"]
@@ -68,10 +68,10 @@ class ConfidenceMasked(WrappingAssigner):
     correct_above: float = 0.5
 
     def __post_init__(self) -> None:
+        check_number("correct_above", self.correct_above)
         if not self.after_ids:
             raise ValueError("after_ids: got none, want at least one token id, else there is one step only")
-        if not 0 <= self.share <= 1:
-            raise ValueError(f"share: got {self.share}, want a number from 0 to 1")
+        check_number("share", self.share, "a number from 0 to 1", lambda x: 0 <= x <= 1)
         check_choice("counting", self.counting, Counting)
 
     @property

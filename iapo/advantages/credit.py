@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from iapo.ops.checks import check_integer, check_number
 from iapo.ops.shapes import shape_checked
 
 
@@ -40,10 +41,8 @@ def information_to_go(
         >>> information_to_go(torch.tensor([[0.0, 0.0, 1.0]]), mask, 0.5)
         tensor([[0.2500, 0.5000, 1.0000]])
     """
-    if not 0 <= discount <= 1:
-        raise ValueError(f"discount: got {discount}, want a number from 0 to 1")
-    if horizon is not None and horizon < 0:
-        raise ValueError(f"horizon: got {horizon}, want None or at least 0 tokens")
+    check_number("discount", discount, "a number from 0 to 1", lambda x: 0 <= x <= 1)
+    check_integer("horizon", horizon, least=0, or_none=True)
     total = information.masked_fill(~mask, 0).double()
     step, factor = 1, discount
     while step < total.shape[1]:

@@ -1,6 +1,5 @@
 """A bonus for tokens at which the policy was unsure, bounded by the advantage."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +7,7 @@ import torch
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.wrapping import WrappingAssigner, add_term
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_number
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 
@@ -49,8 +49,7 @@ class EntropyAdvantage(WrappingAssigner):
 
     def __post_init__(self) -> None:
         check_weights(alpha=self.alpha)
-        if not 1 < self.kappa < math.inf:
-            raise ValueError(f"kappa: got {self.kappa}, want a finite number above 1")
+        check_number("kappa", self.kappa, "a finite number above 1", lambda x: x > 1)
 
     @property
     def requires(self) -> frozenset[str]:

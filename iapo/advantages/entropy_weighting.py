@@ -10,6 +10,7 @@ from torch import Tensor
 from iapo.advantages.normalization import normalize
 from iapo.advantages.parameters import check_weights
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_number
 from iapo.ops.groups import group_sum
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -32,6 +33,7 @@ class EntropyWeighted(AdvantageAssigner):
     correct_above: float = 0.5
 
     def __post_init__(self) -> None:
+        check_number("correct_above", self.correct_above)
         check_weights(outcome_weight=self.outcome_weight, entropy_weight=self.entropy_weight)
 
     @property

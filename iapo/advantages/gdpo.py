@@ -1,12 +1,12 @@
 """Each reward normalized by itself before they are summed (GDPO)."""
 
-import math
 from dataclasses import dataclass
 
 import torch
 
 from iapo.advantages.group_relative import GroupRelative
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import is_finite_number
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 
@@ -49,7 +49,7 @@ class GDPO(AdvantageAssigner):
     allow_singletons: bool = False
 
     def __post_init__(self) -> None:
-        if self.weights is not None and not all(math.isfinite(weight) for weight in self.weights):
+        if self.weights is not None and not all(map(is_finite_number, self.weights)):
             raise ValueError(f"weights: got {self.weights}, want finite numbers")
         GroupRelative(eps=self.eps)
 

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from iapo.advantages.group_relative import GroupRelative
-from iapo.advantages.parameters import check_length
 from iapo.advantages.subset import assign_subset
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_choice
+from iapo.ops.checks import check_choice, check_integer
 from iapo.ops.groups import group_rank
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -49,7 +48,7 @@ class GFPO(AdvantageAssigner):
     eps: float = 1e-4
 
     def __post_init__(self) -> None:
-        check_length("keep", self.keep, least=2)
+        check_integer("keep", self.keep, least=2)
         check_choice("by", self.by, By)
         GroupRelative(eps=self.eps)
 

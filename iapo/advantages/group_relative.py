@@ -6,7 +6,7 @@ import torch
 
 from iapo.advantages.normalization import Scale
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_choice
+from iapo.ops.checks import check_choice, check_number
 from iapo.ops.groups import group_constant, group_mean, group_sum, refuse_singletons
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -45,8 +45,7 @@ class GroupRelative(AdvantageAssigner):
 
     def __post_init__(self) -> None:
         check_choice("scale", self.scale, Scale)
-        if not self.eps >= 0:
-            raise ValueError(f"eps: got {self.eps}, want a number of at least 0")
+        check_number("eps", self.eps, "a number of at least 0", lambda x: x >= 0)
 
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
         """Each completion's deviation from its group's mean reward, scaled."""

@@ -1,7 +1,6 @@
 """Information-aware advantages: outcome, plus information, plus exploration (IAPO)."""
 
 import functools
-import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,11 +11,11 @@ from torch import Tensor
 from iapo.advantages.credit import information_to_go
 from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.normalization import Center, Scale, normalize
-from iapo.advantages.parameters import check_length, check_weights
+from iapo.advantages.parameters import check_weights
 from iapo.advantages.schedules import Schedule, resolved_weight, weight_at
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_choice
+from iapo.ops.checks import check_choice, check_integer, check_number
 from iapo.ops.groups import first_of_groups, group_mean
 from iapo.ops.masked import masked_mean
 from iapo.types import AdvantageInputs, AdvantageOutput, TokenSignals
@@ -123,17 +122,16 @@ class InformationAware(WrappingAssigner):
     correct_above: float = 0.5
 
     def __post_init__(self) -> None:
+        check_number("correct_above", self.correct_above)
         check_weights(alpha=self.alpha, beta=self.beta, solve_rate_power=self.solve_rate_power)
-        if not 0 <= self.resolution < math.inf:
-            raise ValueError(f"resolution: got {self.resolution}, want a number of nats of at least 0")
-        if self.saturation is not None and not 0 < self.saturation < math.inf:
-            raise ValueError(f"saturation: got {self.saturation}, want None or a positive number of nats")
-        if not 0 <= self.discount <= 1:
-            raise ValueError(f"discount: got {self.discount}, want a number from 0 to 1")
+        check_number("resolution", self.resolution, "a number of nats of at least 0", lambda x: x >= 0)
+        if self.saturation is not None:
+            check_number("saturation", self.saturation, "None or a positive number of nats", lambda x: x > 0)
+        check_number("discount", self.discount, "a number from 0 to 1", lambda x: 0 <= x <= 1)
         if self.horizon is not None:
-            check_length("horizon", self.horizon, least=0)
+            check_integer("horizon", self.horizon, least=0)
         if self.per_group is not None:
-            check_length("per_group", self.per_group)
+            check_integer("per_group", self.per_group)
         check_choice("credit", self.credit, Credit)
         check_choice("center", self.center, Center)
         check_choice("scale", self.scale, Scale)

@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.advantages.parameters import check_weights
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_number
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 
@@ -53,9 +55,13 @@ class O1Pruner(AdvantageAssigner):
     correct_above: float = 0.5
 
     def __post_init__(self) -> None:
+        check_number("correct_above", self.correct_above)
         check_weights(accuracy_weight=self.accuracy_weight)
-        if not self.lowest < self.highest:
-            raise ValueError(f"lowest, highest: got {self.lowest} and {self.highest}, want the first below the second")
+        bounds = self.lowest, self.highest
+        if not all(isinstance(bound, Real) for bound in bounds) or not self.lowest < self.highest:
+            raise ValueError(
+                f"lowest, highest: got {self.lowest!r} and {self.highest!r}, want numbers, the first below the second"
+            )
 
     @property
     def requires(self) -> frozenset[str]:

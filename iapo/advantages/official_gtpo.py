@@ -8,6 +8,7 @@ from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_number
 from iapo.ops.masked import masked_sum
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -54,6 +55,7 @@ class OfficialGTPO(WrappingAssigner):
     correct_above: float = 0.5
 
     def __post_init__(self) -> None:
+        check_number("correct_above", self.correct_above)
         check_weights(entropy_weight=self.entropy_weight)
 
     @property

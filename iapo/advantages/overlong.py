@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from jaxtyping import Bool
 from torch import Tensor
 
-from iapo.advantages.parameters import check_length
 from iapo.advantages.subset import assign_subset
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_integer
 from iapo.ops.groups import group_sum
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -48,7 +48,7 @@ class OverlongFiltered(WrappingAssigner):
     max_length: int
 
     def __post_init__(self) -> None:
-        check_length("max_length", self.max_length)
+        check_integer("max_length", self.max_length)
 
     def wants_information(self, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:
         """Of the completions that remain, those whose information the outcome reads."""

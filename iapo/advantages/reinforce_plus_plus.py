@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_number
 from iapo.ops.masked import masked_zscore
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -40,8 +41,7 @@ class ReinforcePlusPlus(AdvantageAssigner):
     discount: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.discount <= 1:
-            raise ValueError(f"discount: got {self.discount}, want a number from 0 to 1")
+        check_number("discount", self.discount, "a number from 0 to 1", lambda x: 0 <= x <= 1)
 
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
         """Discounted returns, z-scored over the batch."""

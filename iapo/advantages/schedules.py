@@ -9,6 +9,8 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from iapo.ops.checks import check_number
+
 
 class Schedule(ABC):
     """A weight as a function of progress."""
@@ -95,8 +97,7 @@ class Warmup(Schedule):
     until: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.until <= 1:
-            raise ValueError(f"until: got {self.until}, want a number above 0, at most 1")
+        check_number("until", self.until, "a number above 0, at most 1", lambda x: 0 < x <= 1)
 
     def weight(self, progress: float) -> float:
         """The weight at ``progress``."""

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
-from iapo.advantages.parameters import check_length
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_integer, check_number
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 
@@ -54,13 +54,12 @@ class SGRPO(WrappingAssigner):
     cutoff: int | None = None
 
     def __post_init__(self) -> None:
-        check_length("first", self.first, least=0)
-        if not 0 <= self.probability <= 1:
-            raise ValueError(f"probability: got {self.probability}, want a number from 0 to 1")
+        check_integer("first", self.first, least=0)
+        check_number("probability", self.probability, "a number from 0 to 1", lambda x: 0 <= x <= 1)
         if not self.first and not self.probability:
             raise ValueError("first and probability: got 0 for both, want a positive one, else no token counts")
         if self.cutoff is not None:
-            check_length("cutoff", self.cutoff, least=max(1, self.first))
+            check_integer("cutoff", self.cutoff, least=max(1, self.first))
 
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
         """The outcome's advantages on the tokens that were sampled."""

@@ -10,7 +10,7 @@ from iapo.comparison.running.problems import problems_path, write_problems
 from iapo.comparison.running.progress import display
 from iapo.comparison.running.protocol import check_folders, run_plan
 from iapo.comparison.running.read_plan import read_plan
-from iapo.comparison.running.results import read_all
+from iapo.comparison.running.results import read_finished, read_reporting
 from iapo.comparison.running.runner import Job, Outcome, run_jobs
 from iapo.comparison.running.settings import instantiate
 from iapo.comparison.showing.page import render_page
@@ -62,8 +62,10 @@ def compare(*, comparison: str, output: str, only_report: bool) -> int:
                 file=sys.stderr,
             )
             return EXIT_CODE
-    choices = choose(plan, folder)
-    summary = summarize(plan, folder, choices, read_all(plan, folder, choices), outcomes)
+    tuning = read_finished(folder, plan.tuning_runs())
+    choices = choose(plan, tuning)
+    results = [*read_reporting(plan, folder, choices), *tuning]
+    summary = summarize(plan, folder, choices, results, outcomes)
     write_text(folder / "results.json", results_json(summary))
     write_text(folder / "report.md", render_report(summary))
     write_text(folder / "index.html", render_page(summary))

@@ -19,13 +19,13 @@ from iapo.ops.text_files import check_writable, write_text
 from iapo.policy.limits import limits_of
 from iapo.rewards import in_style
 from iapo.rewards.rollouts import score_rollout
+from iapo.rollout.greedy import greedy_beside, most_new_tokens
 from iapo.styles import CompletionStyle
 from iapo.tasks import Row
 from iapo.training.configuration.problem_source import ProblemSource
 from iapo.training.configuration.styles import sampler_in_style
 from iapo.training.configuration.trained_problems import warn_of_trained
 from iapo.training.reporting.progress import CommandProgress
-from iapo.training.session import greedy_beside, longest
 from iapo.training.setup.finding_style import choose_style, warn_of_style
 from iapo.training.setup.fitting import Room, new_tokens, reserved_by
 from iapo.training.setup.problems import Problems
@@ -132,7 +132,7 @@ def _evaluated(
     """The result of a model; at these budgets, if the models before had some."""
     settings, styles, task = config.settings, config.styles, config.problems.resolve()
     model, tokenizer, sampler, rows = loaded.model, loaded.tokenizer, loaded.sampler, loaded.rows
-    count, most = len(rows) * (settings.samples + 1), longest(sampler)
+    count, most = len(rows) * (settings.samples + 1), most_new_tokens(sampler)
     with (
         config.policy.autocast_context(),
         progress.phase(f"evaluating {loaded.source}, {count} completions", model, count, most),

@@ -10,7 +10,7 @@ from iapo.estimators.packed import fill_cache, longest_prefix, needed_probes, pa
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.estimators.refined import interpolate
 from iapo.estimators.wrapping import WrappingEstimator
-from iapo.ops.checks import check_choice
+from iapo.ops.checks import check_choice, check_integer
 from iapo.ops.sufficient_prefix import (
     RelativeTo,
     check_threshold,
@@ -83,8 +83,7 @@ class Bisected(WrappingEstimator):
     def __post_init__(self) -> None:
         check_threshold(self.threshold)
         check_choice("relative_to", self.relative_to, RelativeTo)
-        if self.checks < 0:
-            raise ValueError(f"checks: got {self.checks}, want a number of at least 0")
+        check_integer("checks", self.checks, least=0)
 
     def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
         """The wrapped estimator's values at the probed prefixes, and between them on straight lines."""

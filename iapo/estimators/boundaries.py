@@ -9,6 +9,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from iapo.estimators.packed import check_ids
+from iapo.ops.checks import check_integer
 from iapo.ops.token_classes import label_codes
 from iapo.types import Rollout
 
@@ -35,8 +36,7 @@ class EveryTokens(Boundaries):
     count: int
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise ValueError(f"count: got {self.count}, want at least 1 token")
+        check_integer("count", self.count)
 
     def __call__(self, rollout: Rollout) -> Bool[Tensor, "batch probe"]:
         """``True`` at the prefixes whose length is a multiple of ``count``."""

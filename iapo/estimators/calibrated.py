@@ -21,6 +21,7 @@ from iapo.estimators.packed import (
 )
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.estimators.wrapping import WrappingEstimator
+from iapo.ops.checks import check_integer
 from iapo.policy.forward import UnsupportedModelError, inference_mode, sharded, unwrap
 from iapo.policy.logprobs import token_logprobs
 from iapo.policy.ranks import all_reduce_max
@@ -141,8 +142,7 @@ class Calibrated(WrappingEstimator, PrefixEstimator, nn.Module):
             FloatingPointError: the loss or its gradient is not finite; the adapter keeps the last step's weights.
         """
         for name, value in (("steps", steps), ("rows", rows), ("prefixes", prefixes)):
-            if value < 1:
-                raise ValueError(f"{name}: got {value}, want at least 1")
+            check_integer(name, value)
         if rollout.answer_mask is None:
             raise ValueError("rollout.answer_ids: want the completions' own answers, got None")
         if sharded(model):

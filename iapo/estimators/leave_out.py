@@ -21,6 +21,7 @@ from iapo.estimators.packed import (
 )
 from iapo.estimators.spans import SpanRuns, runs_of_spans
 from iapo.interfaces import MIEstimator
+from iapo.ops.checks import check_integer
 from iapo.policy.forward import inference_mode, unwrap
 from iapo.policy.logprobs import check_prompts, check_temperature, texts_of, token_logprobs
 from iapo.policy.ranks import all_reduce_max
@@ -110,12 +111,9 @@ class LeaveOut(MIEstimator):
     reads_answer = False
 
     def __post_init__(self) -> None:
-        if self.window is not None and self.window < 1:
-            raise ValueError(f"window: got {self.window}, want None or at least 1 span")
-        if self.runs < 1:
-            raise ValueError(f"runs: got {self.runs}, want at least 1 span")
-        if self.tokens is not None and self.tokens < 1:
-            raise ValueError(f"tokens: got {self.tokens}, want None or at least 1")
+        check_integer("window", self.window, or_none=True)
+        check_integer("runs", self.runs)
+        check_integer("tokens", self.tokens, or_none=True)
         check_chunk(self.chunk)
         check_temperature(self.temperature)
 

@@ -13,6 +13,7 @@ from iapo.estimators.answer_counts import Answer, AnswerCounts
 from iapo.estimators.asked import asking_ids, read_answers, split_exits
 from iapo.estimators.packed import check_ids, needed_probes
 from iapo.interfaces import MIEstimator, Sampler
+from iapo.ops.checks import check_integer
 from iapo.ops.padding import unpad_rows
 from iapo.types import Rollout
 
@@ -94,10 +95,8 @@ class MonteCarloInformation(MIEstimator):
         if self.answers not in ("continued", "forced"):
             raise ValueError(f"answers: got {self.answers!r}, want 'continued' or 'forced'")
         object.__setattr__(self, "information_sign", measure_sign(self.measure))
-        if self.samples < 1:
-            raise ValueError(f"samples: got {self.samples}, want at least 1")
-        if self.max_prompts is not None and self.max_prompts < 1:
-            raise ValueError(f"max_prompts: got {self.max_prompts}, want None or at least 1")
+        check_integer("samples", self.samples)
+        check_integer("max_prompts", self.max_prompts, or_none=True)
         names = ("postfix_ids", "closing_ids", "eos_ids")
         if self.answers == "continued":
             for name in (*names, "max_answer_tokens"):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from iapo.estimators.forced_text import ForcedText, Measure, answer_change, answer_logits, forced_texts, idle_text
 from iapo.estimators.packed import check_ids
 from iapo.interfaces import MIEstimator
-from iapo.ops.checks import check_choice
+from iapo.ops.checks import check_choice, check_number
 from iapo.policy.forward import UnsupportedModelError, inference_mode, unwrap
 from iapo.policy.logprobs import check_temperature
 from iapo.policy.ranks import all_reduce_max
@@ -74,8 +74,7 @@ class OARGradient(MIEstimator):
     def __post_init__(self) -> None:
         check_ids("postfix_ids", self.postfix_ids)
         check_choice("measure", self.measure, Measure)
-        if not 0 <= self.noise < float("inf"):
-            raise ValueError(f"noise: got {self.noise}, want a finite number of at least 0")
+        check_number("noise", self.noise, "a finite number of at least 0", lambda x: x >= 0)
         check_temperature(self.temperature)
 
     @property
@@ -102,8 +101,8 @@ class OARGradient(MIEstimator):
             after = answer_logits(model, ids, text.answer, self.temperature)
             if not seen:
                 raise UnsupportedModelError(
-                    f"{type(unwrap(model)).__name__} did not call the embedding layer that get_input_embeddings() "
-                    "gives, so that no gradient reaches the tokens; use OARPerturbation"
+                    f"model: {type(unwrap(model)).__name__} did not call the embedding layer that "
+                    "get_input_embeddings() gives, so that no gradient reaches the tokens; use OARPerturbation"
                 )
             clean, noisy = seen[0]
             moved = answer_change(before, after, text.targets, self.measure).sum()

@@ -10,6 +10,7 @@ from iapo.estimators.boundaries import Boundaries
 from iapo.estimators.packed import fill_cache, longest_prefix, needed_probes, packable_attention
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.estimators.wrapping import WrappingEstimator
+from iapo.ops.checks import check_integer
 from iapo.policy.forward import inference_mode
 from iapo.policy.ranks import all_reduce_max
 from iapo.types import Rollout
@@ -73,8 +74,7 @@ class Refined(WrappingEstimator):
     always: Boundaries | None = None
 
     def __post_init__(self) -> None:
-        if self.stride < 1:
-            raise ValueError(f"stride: got {self.stride}, want at least 1")
+        check_integer("stride", self.stride)
         if not self.threshold >= 0:
             raise ValueError(f"threshold: got {self.threshold}, want a number of at least 0")
 

@@ -15,6 +15,7 @@ from iapo.evaluation.result import EvaluationResult
 from iapo.evaluation.samples import Sample, samples_of
 from iapo.evaluation.scoring import Rows, Scoring
 from iapo.interfaces import Reward, Sampler
+from iapo.ops.checks import check_number
 from iapo.rewards.columns import check_rows
 from iapo.rewards.rollouts import score_rollout
 from iapo.rewards.scores import Scores
@@ -59,13 +60,14 @@ def evaluate(
         see: is called behind each call of a sampler, with all completions until then.
 
     Raises:
-        ValueError: no rows, a row without a prompt, a ``greedy`` that samples at a temperature, or as
-            `iapo.rewards.score_rollout` and `iapo.evaluation.accuracy_at_budgets`.
+        ValueError: no rows, a row without a prompt, a ``correct_above`` that is no finite number, a ``greedy`` that
+            samples at a temperature, or as `iapo.rewards.score_rollout` and `iapo.evaluation.accuracy_at_budgets`.
 
     Warns:
         UserWarning: completions that the first reward could not score (``None``), which count as wrong.
     """
     check_rows(rows)
+    check_number("correct_above", correct_above)
     if isinstance(greedy, LanguageModelSampler) and greedy.temperature > 0:
         raise ValueError(f"greedy: got a sampler at temperature {greedy.temperature}, want one at temperature 0")
     eos_ids, style = eos_ids_of(sampler, tokenizer), style_of(sampler)

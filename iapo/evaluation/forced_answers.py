@@ -14,6 +14,7 @@ from torch import Tensor
 from iapo.evaluation.budgets import BudgetCurve, default_budgets, with_zero
 from iapo.evaluation.scoring import Rows, Scoring
 from iapo.interfaces import Sampler
+from iapo.ops.checks import check_integer
 from iapo.ops.random_state import fork_rng
 from iapo.rollout.collation import collate
 from iapo.rollout.ends import eos_ids_of, style_of
@@ -61,10 +62,8 @@ class ForcedAnswers:
             if any(budget < 0 for budget in self.budgets):
                 raise ValueError(f"budgets: got {self.budgets}, want numbers of tokens of at least 0")
             object.__setattr__(self, "budgets", with_zero(self.budgets))
-        if self.answer_tokens < 1:
-            raise ValueError(f"answer_tokens: got {self.answer_tokens}, want at least 1")
-        if self.samples is not None and self.samples < 1:
-            raise ValueError(f"samples: got {self.samples}, want at least 1, or None")
+        check_integer("answer_tokens", self.answer_tokens)
+        check_integer("samples", self.samples, or_none=True)
 
 
 def accuracy_at_budgets(

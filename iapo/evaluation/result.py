@@ -135,10 +135,19 @@ class EvaluationResult:
             FileNotFoundError: the file is not there.
             ValueError: the file holds something else.
         """
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path}: is damaged ({error}); put back the file, or remove it") from error
+        return cls.of_content(read_content(path), path)
+
+    @classmethod
+    def of_content(cls, content: Any, path: Path) -> "EvaluationResult":
+        """The numbers among what `read_content` read, which has the metadata of `save` too.
+
+        Args:
+            content: of the file.
+            path: of the file, for errors.
+
+        Raises:
+            ValueError: the file holds something else.
+        """
         missing = [name for name in _SAVED if not isinstance(content, dict) or name not in content]
         if missing:
             raise ValueError(f"{path}: want an evaluation, {missing} are missing")
@@ -157,6 +166,19 @@ class EvaluationResult:
             raise ValueError(
                 f"{path}: holds no numbers of an evaluation ({error}); put back the file, or remove it"
             ) from error
+
+
+def read_content(path: Path) -> Any:
+    """All that a file of `EvaluationResult.save` holds, metadata included, as JSON has it.
+
+    Raises:
+        FileNotFoundError: the file is not there.
+        ValueError: the file is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: is damaged ({error}); put back the file, or remove it") from error
 
 
 def _check_shape(name: str, tensor: Tensor, want: Sequence[int]) -> None:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.interfaces import AdvantageAssigner, MIEstimator
-from iapo.ops.checks import check_one_device
+from iapo.ops.checks import check_integer, check_one_device
 from iapo.ops.shapes import shape_checked
 from iapo.rewards.columns import read_references
 from iapo.rollout.collation import ask_about, read_anew
@@ -77,8 +77,7 @@ class TokenAdvantages:
         check_same_temperature(self.estimator, self.assigner, self.temperature)
         warn_of_nothing_measured(self.estimator, self.assigner)
         check_answer_is_read(self.answer, self.estimator, self.assigner)
-        if self.micro_batch < 1:
-            raise ValueError(f"micro_batch: got {self.micro_batch}, want at least 1")
+        check_integer("micro_batch", self.micro_batch)
 
     @property
     def takes_outcome(self) -> bool:

@@ -12,7 +12,7 @@ from iapo.advantages.normalization import Center, Scale
 from iapo.advantages.parameters import check_weights
 from iapo.estimators import AnswerLikelihood, LeaveOut, Refined, TextBoundaries
 from iapo.interfaces import AdvantageAssigner, MIEstimator
-from iapo.ops.checks import check_choice
+from iapo.ops.checks import check_choice, check_integer
 from iapo.styles import USUAL_STYLE, CompletionStyle, Steps
 from iapo.training.components import Answer
 from iapo.training.configuration.styles import ANSWERS, REASONINGS
@@ -125,8 +125,7 @@ class TokenAdvantageOptions(_Config):
 
     def check(self) -> None:
         """Raise ``ValueError`` for an option out of its range; the message names it."""
-        if self.estimate_batch_size is not None and self.estimate_batch_size < 1:
-            raise ValueError(f"estimate_batch_size: got {self.estimate_batch_size}, want at least 1")
+        check_integer("estimate_batch_size", self.estimate_batch_size, or_none=True)
         check_weights(exploration_weight=self.exploration_weight)
         check_choice("information_center", self.information_center, Center)
         check_choice("signal", self.signal, Signal)

@@ -10,7 +10,7 @@ from iapo.interfaces import PolicyLoss
 from iapo.losses.aggregate import Aggregation, count, loss_output, with_advantages
 from iapo.losses.kl import KLEstimator, kl_estimate
 from iapo.losses.ratios import check_clip, log_ratio, surrogate_clip_shares, truncated_ratio
-from iapo.ops.checks import check_choice
+from iapo.ops.checks import check_choice, check_integer, check_number
 from iapo.ops.shapes import shape_checked
 from iapo.types import LossInputs, LossOutput
 
@@ -98,21 +98,22 @@ class ClippedPolicyLoss(PolicyLoss):
 
     def __post_init__(self) -> None:
         check_clip(self.clip_low, self.clip_high)
-        if not 0 <= self.kl_coef < float("inf"):
-            raise ValueError(f"kl_coef: got {self.kl_coef}, want a finite number of at least 0")
+        check_number("kl_coef", self.kl_coef, "a finite number of at least 0", lambda x: x >= 0)
         check_choice("aggregation", self.aggregation, Aggregation)
         if (self.aggregation == "constant") != (self.max_length is not None):
             raise ValueError(
                 f"max_length: got {self.max_length} with aggregation={self.aggregation!r}, give it for 'constant'"
             )
-        if self.max_length is not None and self.max_length < 1:
-            raise ValueError(f"max_length: got {self.max_length}, want at least 1")
-        if self.dual_clip is not None and not 1 < self.dual_clip < float("inf"):
-            raise ValueError(f"dual_clip: got {self.dual_clip}, want a finite number above 1")
+        check_integer("max_length", self.max_length, or_none=True)
+        if self.dual_clip is not None:
+            check_number("dual_clip", self.dual_clip, "a finite number above 1", lambda x: x > 1)
         check_choice("kl_estimator", self.kl_estimator, KLEstimator)
-        if self.sampler_ratio_cap is not None and not 0 < self.sampler_ratio_cap < float("inf"):
-            raise ValueError(
-                f"sampler_ratio_cap: got {self.sampler_ratio_cap}, want a finite number above 0 (2 is usual), or None"
+        if self.sampler_ratio_cap is not None:
+            check_number(
+                "sampler_ratio_cap",
+                self.sampler_ratio_cap,
+                "a finite number above 0 (2 is usual), or None",
+                lambda x: x > 0,
             )
 
     @property

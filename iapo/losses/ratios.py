@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from iapo.ops.checks import check_number
 from iapo.ops.shapes import shape_checked
 
 _LARGEST_LOG_RATIO = 20.0
@@ -40,8 +41,7 @@ def truncated_ratio(
         Yao et al., "Your Efficient RL Framework Secretly Brings You Off-Policy RL Training", 2025 (cap 2); Ionides,
         "Truncated Importance Sampling", 2008.
     """
-    if not cap > 0:
-        raise ValueError(f"cap: got {cap}, want a number above 0")
+    check_number("cap", cap, "a number above 0", lambda x: x > 0)
     return log_ratio(old_logprobs, sampler_logprobs).exp().clamp(max=cap)
 
 
@@ -83,7 +83,5 @@ def surrogate_clip_shares(
 
 def check_clip(clip_low: float, clip_high: float) -> None:
     """Raise ``ValueError`` unless ``clip_low`` lies in [0, 1] and ``clip_high`` is at least 0 and finite."""
-    if not 0 <= clip_low <= 1:
-        raise ValueError(f"clip_low: got {clip_low}, want a number from 0 to 1")
-    if not 0 <= clip_high < float("inf"):
-        raise ValueError(f"clip_high: got {clip_high}, want a finite number of at least 0")
+    check_number("clip_low", clip_low, "a number from 0 to 1", lambda x: 0 <= x <= 1)
+    check_number("clip_high", clip_high, "a finite number of at least 0", lambda x: x >= 0)

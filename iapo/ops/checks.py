@@ -1,6 +1,8 @@
 """Checks that several parts make of what they are given: its kind, its device, that its numbers are finite."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from numbers import Integral, Real
 from typing import Any, get_args
 
 import torch
@@ -11,10 +13,13 @@ def named_kind(part: object) -> str:
     """What something is, for an error: an object of a class, or the class itself.
 
     Example:
-        >>> named_kind(3), named_kind(int)
-        ('a int', 'the class int')
+        >>> named_kind(3), named_kind("3"), named_kind(int)
+        ('an int', 'a str', 'the class int')
     """
-    return f"the class {part.__name__}" if isinstance(part, type) else f"a {type(part).__name__}"
+    if isinstance(part, type):
+        return f"the class {part.__name__}"
+    name = type(part).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def check_choice(name: str, value: str, choices: Any) -> None:
@@ -45,14 +50,74 @@ def check_one_device(owner: str, tensors: Mapping[str, object]) -> None:
 def check_beside(model: nn.Module, device: torch.device) -> None:
     """Raise ``ValueError`` if the model lies on an accelerator and the completions lie on another kind of device.
 
-    A model whose parameters lie on the CPU is not checked: it may move them where it runs (FSDP's offloading).
+    A model whose parameters lie on the CPU is not checked: it may move them where it runs (FSDP's offloading). One
+    without numbers in its weights is refused as `check_loaded` refuses it.
     """
+    check_loaded(model)
     parameter = next(model.parameters(), None)
     if parameter is not None and parameter.device.type not in ("cpu", "meta", device.type):
         raise ValueError(
             f"rollout: its tensors lie on {device}, the model on {parameter.device}; move it there: "
             f"rollout.to({str(parameter.device)!r})"
         )
+
+
+def check_loaded(model: nn.Module) -> None:
+    """Raise ``ValueError`` if a weight lies on the meta device, which has its shape and no numbers.
+
+    Weights that Accelerate offloads lie there between two calls; its hooks load them, so that they pass.
+    """
+    empty = next((name for name, weight in model.named_parameters() if weight.device.type == "meta"), None)
+    if empty is not None and not any(hasattr(module, "_hf_hook") for module in model.modules()):
+        raise ValueError(
+            f"model: its weight {empty} lies on the meta device, which holds no numbers; load the weights, as "
+            "from_pretrained does outside of torch.device('meta')"
+        )
+
+
+def is_finite_number(value: object) -> bool:
+    """Whether something is a real number, of NumPy too, and neither NaN nor infinite.
+
+    Example:
+        >>> is_finite_number(0.5), is_finite_number(float("nan")), is_finite_number(None), is_finite_number("0.5")
+        (True, False, False, False)
+    """
+    return isinstance(value, Real) and math.isfinite(value)
+
+
+def check_number(
+    name: str, value: Any, want: str = "a finite number", fits: Callable[[float], bool] = lambda x: True
+) -> None:
+    """Raise ``ValueError`` unless ``value`` is a finite number that fits.
+
+    Args:
+        name: of the argument.
+        value: what came.
+        want: the valid numbers, in words.
+        fits: whether a finite number is valid; left out: each is.
+
+    Example:
+        >>> check_number("discount", None, "a number from 0 to 1", lambda x: 0 <= x <= 1)
+        Traceback (most recent call last):
+            ...
+        ValueError: discount: got None, want a number from 0 to 1
+    """
+    if not (is_finite_number(value) and fits(value)):
+        raise ValueError(f"{name}: got {value!r}, want {want}")
+
+
+def check_integer(name: str, value: object, least: int = 1, or_none: bool = False) -> None:
+    """Raise ``ValueError`` unless ``value`` is an integer, of NumPy too, of at least ``least``, or may be ``None``.
+
+    Args:
+        name: of the argument.
+        value: what came.
+        least: the smallest that is valid.
+        or_none: whether ``None`` is valid too.
+    """
+    if (or_none and value is None) or (isinstance(value, Integral) and int(value) >= least):
+        return
+    raise ValueError(f"{name}: got {value!r}, want {'None or ' if or_none else ''}an integer of at least {least}")
 
 
 def check_finite(name: str, tensor: Tensor) -> None:

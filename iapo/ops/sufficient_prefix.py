@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from iapo.ops.checks import check_number
+
 RelativeTo = Literal["certainty", "end"]
 """What a threshold is a share of: of certainty, or of what is known at the end of the reasoning."""
 
@@ -99,8 +101,7 @@ def sufficient_prefix(there: Bool[Tensor, "batch probe"], measured: Bool[Tensor,
 
 def check_threshold(threshold: float) -> None:
     """Raise ``ValueError`` unless ``threshold`` is above 0 and at most 1."""
-    if not 0 < threshold <= 1:
-        raise ValueError(f"threshold: got {threshold}, want a number above 0, at most 1")
+    check_number("threshold", threshold, "a number above 0, at most 1", lambda x: 0 < x <= 1)
 
 
 def behind_prefix(

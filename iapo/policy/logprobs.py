@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from iapo.ops.checks import check_beside
+from iapo.ops.checks import check_beside, check_number
 from iapo.ops.shapes import shape_checked
 from iapo.policy.forward import positions
 from iapo.policy.support import check_text
@@ -83,8 +83,7 @@ def entropy(logits: Float[Tensor, "*axes vocab"], temperature: float | int = 1.0
 
 def check_temperature(temperature: float) -> None:
     """Raise ``ValueError`` unless ``temperature`` is positive and finite."""
-    if not 0 < temperature < float("inf"):
-        raise ValueError(f"temperature: got {temperature}, want a positive number")
+    check_number("temperature", temperature, "a positive number", lambda x: x > 0)
 
 
 def check_prompts(rollout: Rollout) -> None:
@@ -121,7 +120,8 @@ def completion_logprobs(
 
     Raises:
         ValueError: ``temperature`` is not positive and finite, the model lies on an accelerator and the rollout does
-            not, or a row has no prompt token, so that nothing says how likely its first token is.
+            not, the model lies on the meta device, or a row has no prompt token, so that nothing says how likely its
+            first token is.
         iapo.policy.forward.UnsupportedModelError: the model is not causal, its positions start at an offset, its
             rotations change within the texts, or it takes left padding for text; see `iapo.policy.support`.
     """

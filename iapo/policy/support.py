@@ -48,8 +48,8 @@ def check_causal(model: nn.Module) -> None:
     why = _why_not_causal(config, text)
     if why:
         raise UnsupportedModelError(
-            f"{text.model_type} {why}, so the log-probabilities and entropies of a text would be silently wrong. "
-            "Use a causal language model whose positions start at 0 (Llama, Qwen, Gemma, GPT-2 and the like)."
+            f"model: {text.model_type} {why}, so the log-probabilities and entropies of a text would be silently "
+            "wrong. Use a causal language model whose positions start at 0 (Llama, Qwen, Gemma, GPT-2 and the like)."
         )
 
 
@@ -77,7 +77,7 @@ def check_text(model: nn.Module, mask: Bool[Tensor, "batch width"]) -> None:
         check_length(text, int(mask.sum(1).max()))
     if padding_is_text(model) and bool((mask[:, 1:] & ~mask[:, :-1]).any()):
         raise UnsupportedModelError(
-            f"{text.model_type} takes padding in front of a prompt for text (it has a state, or "
+            f"model: {text.model_type} takes padding in front of a prompt for text (it has a state, or "
             "takes no position_ids), so log-probabilities would be silently wrong; use prompts of one length, or a "
             "model that takes position_ids"
         )

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from iapo.ops.checks import named_kind
 from iapo.rewards.calling import RewardFunction, wanted_columns
 from iapo.rewards.text import accepted_answers
 
@@ -20,7 +21,7 @@ def check_columns(rewards: Mapping[str, RewardFunction], columns: Iterable[str])
     found = sorted(columns)
     for name, function in rewards.items():
         if isinstance(function, type) or not callable(function):
-            got = f"the class {function.__name__}" if isinstance(function, type) else repr(function)
+            got = named_kind(function) if isinstance(function, type) else repr(function)
             raise ValueError(f"rewards: {name!r} is {got}, want a function, or an object that can be called")
         missing = sorted(wanted_columns(function) - set(found))
         if "trainer_state" in missing:
@@ -37,12 +38,12 @@ def check_columns(rewards: Mapping[str, RewardFunction], columns: Iterable[str])
 def check_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     """Raise ``ValueError`` unless ``rows`` are problems: at least one, each a mapping with a ``prompt``."""
     if not hasattr(rows, "__len__") or isinstance(rows, Mapping):
-        raise ValueError(f"rows: got a {type(rows).__name__}, want a list of mappings, one for each problem")
+        raise ValueError(f"rows: got {named_kind(rows)}, want a list of mappings, one for each problem")
     if len(rows) == 0:
         raise ValueError("rows: got none, want at least one problem")
     for index, row in enumerate(rows):
         if not isinstance(row, Mapping):
-            raise ValueError(f"rows[{index}]: got a {type(row).__name__}, want a mapping with a 'prompt'")
+            raise ValueError(f"rows[{index}]: got {named_kind(row)}, want a mapping with a 'prompt'")
         if "prompt" not in row:
             raise ValueError(f"rows[{index}]: has no 'prompt', its columns are {sorted(map(str, row))}")
 

@@ -1,12 +1,13 @@
 """The score that a reasoning-gym task gives its own answers."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from iapo.ops.checks import check_integer
 from iapo.rewards.columns import column
 from iapo.rewards.text import judged_texts
 from iapo.rewards.worker import Failure, KillableWorker
@@ -34,7 +35,8 @@ class ReasoningGymAnswer:
         UserWarning: on a call, an answer took too long, or ended the worker.
 
     Raises:
-        ValueError: ``time_limit`` or ``longest`` is not positive, or on a call, the column has another length.
+        ValueError: ``time_limit`` or ``longest`` is not positive, or on a call, the column has another length, or
+            something else than an entry; the index is named.
         KeyError: on a call, the column is missing.
         RuntimeError: on a call, the task is unknown or cannot score an entry's own answer; the index is named.
         ModuleNotFoundError: on a call, reasoning-gym (extra ``tasks``) is missing.
@@ -52,8 +54,7 @@ class ReasoningGymAnswer:
     _worker: KillableWorker = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.longest < 1:
-            raise ValueError(f"longest: got {self.longest}, want at least 1")
+        check_integer("longest", self.longest)
         scorer = Path(__file__).with_name("gym_score.py")
         object.__setattr__(self, "_worker", KillableWorker(scorer, "score_answer", self.time_limit, computes=True))
 
@@ -75,6 +76,10 @@ class ReasoningGymAnswer:
         answers = [text if found is None and self.lenient else found for text, found in zip(texts, marked, strict=True)]
         return [self._grade(index, *pair) for index, pair in enumerate(zip(answers, entries, strict=True))]
 
+    def unreadable_rows(self, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+        """The indices of the rows whose entry is none of a task, for set-up to name them before anything is sampled."""
+        return [index for index, row in enumerate(rows) if _read(row.get(self.entry_column)) is None]
+
     def in_style(self, style: CompletionStyle) -> "ReasoningGymAnswer":
         """The reward that reads by ``style``, unless it has a style of its own."""
         return self if self.style is not None else replace(self, style=style)
@@ -86,7 +91,12 @@ class ReasoningGymAnswer:
     def _grade(self, index: int, answer: str | None, entry: Any) -> float:
         if answer is None or len(answer) > self.longest:
             return 0.0
-        item = json.loads(entry) if isinstance(entry, str) else dict(entry)
+        item = _read(entry)
+        if item is None:
+            raise ValueError(
+                f"{self.entry_column}: got {entry!r:.80} for completion {index}, want the entry that the task "
+                f"{self.task} made, a mapping or its text in JSON"
+            )
         score = self._worker.apply([self.task, answer.strip(), item])
         if not isinstance(score, Failure):
             return float(score)
@@ -94,3 +104,12 @@ class ReasoningGymAnswer:
             raise RuntimeError(f"{self.task}, completion {index}: {score.message}")
         score.warn(type(self).__name__, f"scoring an answer of {self.task}", self.time_limit)
         return 0.0
+
+
+def _read(entry: Any) -> dict[str, Any] | None:
+    """The entry that stands in a column; ``None`` if it is neither a mapping nor the text of one in JSON."""
+    try:
+        item = json.loads(entry) if isinstance(entry, str) else entry
+    except (ValueError, RecursionError):
+        return None
+    return dict(item) if isinstance(item, Mapping) else None

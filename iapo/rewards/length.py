@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from iapo.ops.checks import check_integer
+
 
 @dataclass(frozen=True)
 class WithinLength:
@@ -29,8 +31,7 @@ class WithinLength:
     max_length: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.max_length, int) or self.max_length < 1:
-            raise ValueError(f"max_length: got {self.max_length}, want an integer of at least 1")
+        check_integer("max_length", self.max_length)
 
     def __call__(
         self,

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.interfaces import FINISHED, REWARD_ARGUMENTS
+from iapo.ops.checks import is_finite_number
 from iapo.ops.random_state import isolate_rng
 from iapo.rewards.calling import RewardFunction, call, scores_of
 from iapo.rewards.columns import check_columns
@@ -91,9 +92,10 @@ def score(
             is not known, and they do not get it.
 
     Raises:
-        ValueError: no functions, a missing column, a column named like an argument of rewards, a weight that is not
-            finite or names no function, arguments of different lengths, or a function that returned another number of
-            scores, or something that is not a finite number or ``None``; the function and the index are named.
+        ValueError: no functions, a missing column, a column named like an argument of rewards, a weight that is no
+            finite number or names no function, arguments of different lengths, or a function that returned another
+            number of scores, or something that is not a finite number or ``None``; the function and the index are
+            named.
         TimeoutError: a function took longer than ``time_limit``; it is named.
         RuntimeError: a function raised; it is named, its error chained.
 
@@ -156,6 +158,6 @@ def _checked_weights(rewards: Mapping[str, RewardFunction], weights: Mapping[str
     if unknown:
         raise ValueError(f"weights: {unknown} name no reward, the rewards are {sorted(rewards)}")
     for name, weight in weights.items():
-        if not math.isfinite(weight):
-            raise ValueError(f"weights: got {weight} for {name!r}, want a finite number")
+        if not is_finite_number(weight):
+            raise ValueError(f"weights: got {weight!r} for {name!r}, want a finite number")
     return {name: float(weights.get(name, 1.0)) for name in rewards}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from iapo.interfaces import Prompts, Sampler
+from iapo.ops.checks import check_integer, check_loaded, check_number
 from iapo.policy.forward import inference_mode, unwrap
 from iapo.policy.limits import check_room, limits_of, table_of_positions
 from iapo.policy.support import check_causal, padding_is_text
@@ -60,10 +61,10 @@ class LanguageModelSampler(Sampler):
         stop: texts that end a completion, wherever they stand in its tokens: one, or several.
 
     Raises:
-        ValueError: a number outside its range, or an empty stop text; on a call, a prompt of which no token is made, a
-            token, that of padding too, that the model has no embedding of, or a prompt that with ``max_new_tokens`` is
-            longer than a model's table of positions, or so long that a model with ``dynamic`` or ``longrope`` scaling
-            turns all its rotations (not if the sampler keeps rows apart).
+        ValueError: a number outside its range, or an empty stop text; on a call, weights on the meta device, a prompt
+            of which no token is made, a token, that of padding too, that the model has no embedding of, or a prompt
+            that with ``max_new_tokens`` is longer than a model's table of positions, or so long that a model with
+            ``dynamic`` or ``longrope`` scaling turns all its rotations (not if the sampler keeps rows apart).
         TypeError: on a call, a model that cannot generate.
         iapo.policy.forward.UnsupportedModelError: on a call, a model that is not causal, or whose positions start at an
             offset (`iapo.policy.support.check_causal`).
@@ -86,14 +87,10 @@ class LanguageModelSampler(Sampler):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stop", stop_texts(self.stop))
-        if self.max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens: got {self.max_new_tokens}, want at least 1")
-        if not 0 <= self.temperature < float("inf"):
-            raise ValueError(f"temperature: got {self.temperature}, want a number of at least 0")
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p: got {self.top_p}, want a number above 0 and at most 1")
-        if self.max_batch is not None and self.max_batch < 1:
-            raise ValueError(f"max_batch: got {self.max_batch}, want at least 1, or None")
+        check_integer("max_new_tokens", self.max_new_tokens)
+        check_number("temperature", self.temperature, "a number of at least 0", lambda x: x >= 0)
+        check_number("top_p", self.top_p, "a number above 0 and at most 1", lambda x: 0 < x <= 1)
+        check_integer("max_batch", self.max_batch, or_none=True)
 
     @property
     def eos_ids(self) -> tuple[int, ...]:
@@ -108,6 +105,7 @@ class LanguageModelSampler(Sampler):
 
     def sample(self, prompts: Prompts, group_size: int) -> Rollout:
         """Sample ``group_size`` completions of each prompt, one prompt after the other."""
+        check_loaded(self.model)
         model = unwrap(self.model)
         self.check_model(model)
         prompt_ids = encode_prompts(prompts, self.tokenizer)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from iapo.policy.hub import unreachable_data
+from iapo.tasks.class_names import name_classes
 from iapo.tasks.interface import Row, Split, Task
 from iapo.tasks.narrow_floats import widen_floats
 
@@ -95,7 +96,11 @@ def import_datasets() -> Any:
 
 
 def take(data: Any, limit: int | None) -> list[Row]:
-    """The first ``limit`` rows of a ``datasets.Dataset``, floats as `widen_floats` has them; ``None``: all."""
+    """The first ``limit`` rows of a ``datasets.Dataset``; ``None``: all.
+
+    Floats are as `widen_floats` has them, and classes have their names (`name_classes`).
+    """
     rows = [dict(row) for row in (data if limit is None else data.select(range(min(limit, len(data)))))]
     widen_floats(rows, data.features.arrow_schema)
+    name_classes(rows, data.features)
     return rows

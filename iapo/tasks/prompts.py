@@ -83,7 +83,7 @@ def render_prompts(
         messages = _with_system_prompt(messages, system_prompt)
         first = next(index for index, message in enumerate(messages) if message["role"] not in SYSTEM_ROLES)
         messages = [*messages[:first], *turns, *messages[first:]]
-        options = {**(chat_template_kwargs or {}), **_options(row.get("chat_template_kwargs"))}
+        options = {**(chat_template_kwargs or {}), **template_options(row)}
         rendered = {**row, "prompt": _apply(tokenizer, messages, options)}
         _check_complete(messages, rendered["prompt"], "prompt" if system_prompt else "message")
         return rendered if isinstance(prompt, str) else {**rendered, PROMPT_MESSAGES: messages}
@@ -117,8 +117,15 @@ def _with_system_prompt(messages: list[Message], system_prompt: str | None) -> l
     return [{"role": "system", "content": system_prompt}, *others] if system_prompt else others
 
 
-def _options(given: Any) -> Mapping[str, Any]:
-    """The arguments for the chat template that a row has; a table without nesting, CSV say, has them in JSON."""
+def template_options(row: Row) -> Mapping[str, Any]:
+    """The arguments for the chat template in a row's column ``chat_template_kwargs``; none without the column.
+
+    A table without nesting, CSV say, has them in JSON.
+
+    Raises:
+        ValueError: they are no mapping.
+    """
+    given = row.get("chat_template_kwargs")
     try:
         options = json.loads(given) if isinstance(given, str) and given.strip() else given or {}
     except (ValueError, RecursionError):

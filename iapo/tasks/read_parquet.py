@@ -2,12 +2,20 @@
 
 from pathlib import Path
 
+from iapo.tasks.class_names import name_classes
+from iapo.tasks.hub import import_datasets
 from iapo.tasks.interface import Row
 from iapo.tasks.narrow_floats import widen_floats
 
+_DATASETS = b"huggingface"
+"""Under this name a table has what ``datasets`` knows of its columns."""
+
 
 def read_parquet(path: Path, content: bytes) -> list[Row]:
-    """The rows of a table in Parquet; a map is a mapping, and a float has the digits that `widen_floats` gives it.
+    """The rows of a table in Parquet.
+
+    A map is a mapping, and a float has the digits that `widen_floats` gives it. In a table that ``datasets`` wrote,
+    classes have their names (`name_classes`).
 
     Args:
         path: of the file, for errors.
@@ -31,4 +39,6 @@ def read_parquet(path: Path, content: bytes) -> list[Row]:
     except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
         raise ValueError(f"data: {path} cannot be read as Parquet: {' '.join(str(error).split())}") from error
     widen_floats(rows, table.schema)
+    if _DATASETS in (table.schema.metadata or {}):
+        name_classes(rows, import_datasets().Features.from_arrow_schema(table.schema))
     return rows

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, PolicyOptimizer, Reward, Sampler
-from iapo.ops.checks import named_kind
+from iapo.ops.checks import check_integer, named_kind
 from iapo.training.distributed.processes import SINGLE, Processes
 
 Answer = Literal["own", "reference"]
@@ -101,8 +101,7 @@ class UpdateSettings:
 
     def __post_init__(self) -> None:
         for name in ("group_size", "micro_batch", "epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, want at least 1")
+            check_integer(name, getattr(self, name))
         if self.answer not in get_args(Answer):
             raise ValueError(f"answer: got {self.answer!r}, want one of {', '.join(get_args(Answer))}")
         if not isinstance(self.autocast, torch.dtype | None):

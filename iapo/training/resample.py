@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from iapo.ops.checks import check_integer
 from iapo.ops.groups import group_constant
 from iapo.rewards.scores import Scores
 from iapo.types import Rollout
@@ -73,8 +74,7 @@ class Resampling:
     fresh: Callable[[], Rows]
 
     def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise ValueError(f"rounds: got {self.rounds}, want at least 1")
+        check_integer("rounds", self.rounds)
 
     def __call__(self, samples: Samples, sample: Callable[[Rows], Samples]) -> Resampled:
         """Replace what teaches nothing.

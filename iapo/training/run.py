@@ -9,6 +9,7 @@ from typing import Any
 
 from iapo.evaluation import Sample, read_samples
 from iapo.ops.random_state import restore_rng
+from iapo.rollout.greedy import most_new_tokens
 from iapo.training.checkpoints.lock import locked
 from iapo.training.configuration.run_config import RunConfig
 from iapo.training.diagnosis import SKIPPED
@@ -25,7 +26,7 @@ from iapo.training.reporting.progress import CommandProgress
 from iapo.training.reporting.report import REPORT, write_report
 from iapo.training.reporting.tracking import check_tracker, tracked
 from iapo.training.samples import SAMPLES
-from iapo.training.session import Session, longest
+from iapo.training.session import Session
 from iapo.training.setup.opening import Run, open_run
 
 
@@ -177,7 +178,7 @@ def _carry_on(run: Run, interruption: Interruption, progress: CommandProgress) -
 def _evaluating(progress: CommandProgress, run: Run, when: str) -> AbstractContextManager[None]:
     session, count = run.session, evaluated_completions(run)
     title = f"evaluating {when}, {count} completions"
-    return progress.phase(title, session.model, count, longest(session.components.sampler))
+    return progress.phase(title, session.model, count, most_new_tokens(session.components.sampler))
 
 
 def _sampled(run: Run) -> list[Sample]:

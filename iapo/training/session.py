@@ -12,13 +12,12 @@ from torch import nn
 from torch.optim import Optimizer
 
 from iapo.evaluation import EvaluationResult, Sample, evaluate
-from iapo.interfaces import Sampler
 from iapo.ops.random_state import capture_rng, fork_rng, restore_rng
 from iapo.optimizers import ClippedOptimizer, DeepSpeedOptimizer
 from iapo.policy.whole_weights import whole_weights
 from iapo.policy.zero import zero_stage
 from iapo.rewards import in_style
-from iapo.rollout import TransformersSampler, style_of
+from iapo.rollout.greedy import greedy_beside
 from iapo.styles import CompletionStyle
 from iapo.tasks import PromptStream, Row
 from iapo.training.checkpoints.checkpoint import Checkpoint, TrainingState, save_checkpoint
@@ -214,20 +213,3 @@ def share_done(step: int, steps: int, tokens: int, max_tokens: int | None) -> fl
         (0.9, 1.0)
     """
     return min(1.0, max(step / steps, 0.0 if max_tokens is None else tokens / max_tokens))
-
-
-def greedy_beside(sampler: Sampler, model: nn.Module, tokenizer: Any) -> TransformersSampler:
-    """A sampler of the likeliest completions, with the limit, the ends and the style of another sampler."""
-    return TransformersSampler(
-        model,
-        tokenizer,
-        max_new_tokens=longest(sampler),
-        temperature=0.0,
-        style=style_of(sampler),
-        stop=getattr(sampler, "stop", ()),
-    )
-
-
-def longest(sampler: Sampler) -> int:
-    """The largest number of tokens that a sampler samples."""
-    return int(getattr(sampler, "max_new_tokens", 1024))

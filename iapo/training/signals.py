@@ -71,16 +71,14 @@ def measure(
     signals |= known
     missing = {"policy_logprobs", "policy_entropy"} & requires - set(signals)
     if missing:
-        shape, device = rollout.completion_mask.shape, rollout.completion_mask.device
-        signals |= {name: torch.zeros(shape, dtype=torch.float32, device=device) for name in missing}
-        for batch in batches_on_ranks(model, rollout, micro_batch, among, processes):
-            part = rollout.select(batch.rows)
-            with inference_mode(model):
-                logprobs, entropy = completion_logprobs(model, part, temperature, "policy_entropy" in missing)
-            for name, found in (("policy_logprobs", logprobs), ("policy_entropy", entropy)):
-                if name in missing and found is not None and batch.counts:
-                    signals[name][batch.rows, : found.shape[1]] = found.float()
-        signals |= {name: processes.join(signals[name]) for name in missing}
+        with_entropy = "policy_entropy" in missing
+        logprobs, entropy = logprobs_and_entropy(
+            model, rollout, temperature, micro_batch, with_entropy, among, processes
+        )
+        if "policy_logprobs" in missing:
+            signals["policy_logprobs"] = logprobs
+        if entropy is not None:
+            signals["policy_entropy"] = entropy
     return TokenSignals(**signals)
 
 
@@ -191,14 +189,43 @@ def prefix_values_of(
 def logprobs_of(
     model: nn.Module, rollout: Rollout, temperature: float, settings: UpdateSettings
 ) -> Float[Tensor, "batch token"]:
-    """Log-probabilities (nats) of a rollout's completion tokens, without gradients, in micro-batches."""
-    device = rollout.completion_mask.device
-    logprobs = torch.zeros(rollout.completion_mask.shape, dtype=torch.float32, device=device)
-    batches = batches_on_ranks(model, rollout, settings.micro_batch, processes=settings.processes)
-    with inference_mode(model), settings.autocast_context(device):
-        for batch in batches:
-            part = rollout.select(batch.rows)
-            found = completion_logprobs(model, part, temperature)[0].float()
-            if batch.counts:
-                logprobs[batch.rows, : found.shape[1]] = found
-    return settings.processes.join(logprobs)
+    """Log-probabilities (nats) of a rollout's completion tokens, in the precision and micro-batches of an update."""
+    with settings.autocast_context(rollout.completion_mask.device):
+        return logprobs_and_entropy(model, rollout, temperature, settings.micro_batch, processes=settings.processes)[0]
+
+
+def logprobs_and_entropy(
+    model: nn.Module,
+    rollout: Rollout,
+    temperature: float,
+    micro_batch: int,
+    with_entropy: bool = False,
+    among: Bool[Tensor, " batch"] | None = None,
+    processes: Processes = SINGLE,
+) -> tuple[Float[Tensor, "batch token"], Float[Tensor, "batch token"] | None]:
+    """`iapo.policy.logprobs.completion_logprobs` of a rollout, nats, fp32, without gradients, in micro-batches.
+
+    Args:
+        model: a causal language model.
+        rollout: the completions.
+        temperature: that of sampling.
+        micro_batch: completions in one forward.
+        with_entropy: whether the entropy of every next-token distribution is wanted too.
+        among: the completions that are read; those of the others are 0. ``None``: all.
+        processes: those that have the same completions and divide the forwards.
+
+    Returns:
+        Log-probabilities and entropies (or ``None``); 0 at padding.
+    """
+    mask = rollout.completion_mask
+    logprobs = torch.zeros(mask.shape, dtype=torch.float32, device=mask.device)
+    entropy = torch.zeros_like(logprobs) if with_entropy else None
+    with inference_mode(model):
+        for batch in batches_on_ranks(model, rollout, micro_batch, among, processes):
+            found = completion_logprobs(model, rollout.select(batch.rows), temperature, with_entropy)
+            if not batch.counts:
+                continue
+            for values, own in zip((logprobs, entropy), found, strict=True):
+                if values is not None and own is not None:
+                    values[batch.rows, : own.shape[1]] = own.float()
+    return processes.join(logprobs), None if entropy is None else processes.join(entropy)

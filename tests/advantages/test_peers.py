@@ -223,10 +223,12 @@ def test_the_step_mask_counts_as_the_formula_says():
     ("make", "message"),
     [
         (lambda: GDPO(weights=(1.0, math.nan)), r"weights: got \(1.0, nan\)"),
+        (lambda: GDPO(weights=(1.0, None)), r"weights: got \(1.0, None\)"),
         (lambda: GDPO(eps=-1.0), "eps: got -1.0"),
         (lambda: BatchWhitened(GroupRelative(), over="groups"), "over: got 'groups'"),
         (lambda: BatchWhitened(GroupRelative(), eps=math.nan), "eps: got nan"),
         (lambda: EntropyAdvantage(GroupRelative(), alpha=-0.1), "alpha: got -0.1"),
+        (lambda: EntropyAdvantage(GroupRelative(), alpha=None), "alpha: got None"),
         (lambda: EntropyAdvantage(GroupRelative(), kappa=1.0), "kappa: got 1.0"),
         (lambda: O1Pruner(accuracy_weight=-1.0), "accuracy_weight: got -1.0"),
         (lambda: O1Pruner(lowest=1.0, highest=1.0), "lowest, highest: got 1.0 and 1.0"),

@@ -144,9 +144,9 @@ def test_a_span_at_the_end_of_the_text_has_none():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"window": 0}, "window: got 0, want None or at least 1 span"),
-        ({"runs": 0}, "runs: got 0, want at least 1 span"),
-        ({"tokens": 0}, "tokens: got 0, want None or at least 1"),
+        ({"window": 0}, "window: got 0, want None or an integer of at least 1"),
+        ({"runs": 0}, "runs: got 0, want an integer of at least 1"),
+        ({"tokens": 0}, "tokens: got 0, want None or an integer of at least 1"),
         ({"chunk": 0}, "chunk: got 0"),
         ({"temperature": 0.0}, "temperature: got 0.0"),
     ],

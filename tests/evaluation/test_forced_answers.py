@@ -195,8 +195,8 @@ def test_a_sampler_may_return_prefixes_in_any_order(embedded_tokenizer):
     [
         ({"postfix": ""}, "postfix: got an empty text"),
         ({"budgets": (4, -1)}, r"budgets: got \(4, -1\), want numbers of tokens of at least 0"),
-        ({"answer_tokens": 0}, "answer_tokens: got 0, want at least 1"),
-        ({"samples": 0}, "samples: got 0, want at least 1"),
+        ({"answer_tokens": 0}, "answer_tokens: got 0, want an integer of at least 1"),
+        ({"samples": 0}, "samples: got 0, want None or an integer of at least 1"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(arguments, message):

@@ -136,6 +136,8 @@ def test_what_is_not_finite_inside_the_mask_is_named():
     [
         ({"clip_low": 1.5}, "clip_low: got 1.5"),
         ({"clip_high": -0.1}, "clip_high: got -0.1"),
+        ({"clip_high": None}, "clip_high: got None"),
+        ({"kl_coef": "0.1"}, "kl_coef: got '0.1'"),
         ({"kl_coef": float("inf")}, "kl_coef: got inf"),
         ({"aggregation": "mean"}, "aggregation: got 'mean'"),
         ({"aggregation": "constant"}, "max_length: got None"),

@@ -13,7 +13,7 @@ from comparison_folders import write_comparison
 
 from iapo.cli import main
 from iapo.comparison.running.choice import choose
-from iapo.comparison.running.results import read_all
+from iapo.comparison.running.results import read_finished, read_reporting
 from iapo.comparison.showing.page import render_page
 from iapo.comparison.showing.summary import summarize
 
@@ -91,8 +91,9 @@ def products(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("products")
     assert main(["inspect", "--html", str(folder / "inspect.html")]) == 0
     plan = write_comparison(folder)
-    choices = choose(plan, folder)
-    summary = summarize(plan, folder, choices, read_all(plan, folder, choices), {})
+    tuning = read_finished(folder, plan.tuning_runs())
+    choices = choose(plan, tuning)
+    summary = summarize(plan, folder, choices, [*read_reporting(plan, folder, choices), *tuning], {})
     (folder / "compare.html").write_text(render_page(summary))
     return {name: folder / f"{name}.html" for name in ("inspect", "compare")}
 

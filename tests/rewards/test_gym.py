@@ -1,6 +1,7 @@
 """Answers to tasks of reasoning-gym, scored by the task."""
 
 import json
+import re
 
 import pytest
 
@@ -32,6 +33,15 @@ def test_an_entry_that_cannot_be_scored_is_an_error():
     with pytest.raises(RuntimeError, match=r"chain_sum, completion 0: score_answer raised KeyError: 'answer'"):
         reward(["q"], ["<answer>4</answer>"], [[1]], entry=[{"question": "2 + 2 ="}])
     reward.close()
+
+
+@pytest.mark.parametrize("entry", [None, "no entry", "[1]", 3])
+def test_what_is_no_entry_is_named(entry, monkeypatch):
+    monkeypatch.setattr("iapo.rewards.gym.find_spec", lambda name: True)
+    reward = ReasoningGymAnswer("chain_sum")
+    with pytest.raises(ValueError, match=rf"entry: got {re.escape(repr(entry))} for completion 1, want the entry that"):
+        reward(["q"] * 2, ["none", "<answer>4</answer>"], [[1]] * 2, entry=[{}, entry])
+    assert reward.unreadable_rows([{"entry": {}}, {"entry": "{}"}, {"entry": entry}]) == [2]
 
 
 def test_without_the_package_the_error_names_the_extra(monkeypatch):

@@ -37,8 +37,9 @@ def test_weights_scale_and_a_zero_weight_only_reports():
     assert scores.by_function["b"] == [2.0, None]
     with pytest.raises(ValueError, match=r"weights: \['c'\] name no reward"):
         run(rewards, weights={"c": 1.0})
-    with pytest.raises(ValueError, match="weights: got nan for 'a'"):
-        run(rewards, weights={"a": float("nan")})
+    for wrong in (float("nan"), None, "0.5", [1.0]):
+        with pytest.raises(ValueError, match=re.escape(f"weights: got {wrong!r} for 'a', want a finite number")):
+            run(rewards, weights={"a": wrong})
 
 
 def test_an_empty_batch_has_no_scores():

@@ -245,7 +245,10 @@ def test_spans_come_with_the_rollout(sampler_class: Class) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"max_new_tokens": 0}, "max_new_tokens: got 0, want at least 1"),
+        ({"max_new_tokens": 0}, "max_new_tokens: got 0, want an integer of at least 1"),
+        ({"max_new_tokens": None}, "max_new_tokens: got None, want an integer"),
+        ({"max_new_tokens": 1.5}, "max_new_tokens: got 1.5, want an integer"),
+        ({"top_p": "0.5"}, "top_p: got '0.5', want a number"),
         ({"temperature": -1.0}, "temperature: got -1.0"),
         ({"temperature": float("nan")}, "temperature: got nan"),
         ({"top_p": 0.0}, "top_p: got 0.0"),

@@ -48,6 +48,31 @@ def test_what_save_to_disk_wrote_is_read(tmp_path: Path) -> None:
         load_rows(task_from_source(str(tmp_path / "one"), config="hard"))
 
 
+def test_classes_have_their_names(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    label = datasets.ClassLabel(names=["no", "yes"])
+    features = {
+        "prompt": datasets.Value("string"),
+        "answer": label,
+        "several": datasets.List(label),
+        "inside": {"kind": label, "count": datasets.Value("int64")},
+        "score": datasets.Value("float32"),
+    }
+    rows = [
+        {"prompt": "1?", "answer": 1, "several": [0, 1], "inside": {"kind": 0, "count": 1}, "score": 0.1},
+        {"prompt": "2?", "answer": 0, "several": None, "inside": {"kind": -1, "count": 0}, "score": None},
+    ]
+    named = [
+        {"prompt": "1?", "answer": "yes", "several": ["no", "yes"], "inside": {"kind": "no", "count": 1}, "score": 0.1},
+        {"prompt": "2?", "answer": "no", "several": None, "inside": {"kind": None, "count": 0}, "score": None},
+    ]
+    data = datasets.Dataset.from_list(rows, features=datasets.Features(features))
+    data.save_to_disk(tmp_path / "saved")
+    data.to_parquet(tmp_path / "a.parquet")
+    for source in ("saved", "a.parquet"):
+        assert load_rows(task_from_source(str(tmp_path / source))) == named
+
+
 def test_a_folder_in_the_home_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[str], Path], records: list[dict[str, Any]]
 ) -> None:

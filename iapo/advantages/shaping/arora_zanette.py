@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from iapo.advantages.shaping.interface import RewardShaping
+from iapo.ops.checks import check_number
 from iapo.ops.groups import group_sum
 
 
@@ -39,8 +40,8 @@ class AroraZanette(RewardShaping):
     correct_above: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.weight < 1:
-            raise ValueError(f"weight: got {self.weight}, want a number of at least 0, below 1")
+        check_number("correct_above", self.correct_above)
+        check_number("weight", self.weight, "a number of at least 0, below 1", lambda x: 0 <= x < 1)
 
     def shape(
         self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]

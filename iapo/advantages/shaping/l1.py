@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from iapo.advantages.parameters import check_length, check_weights
+from iapo.advantages.parameters import check_weights
 from iapo.advantages.shaping.interface import RewardShaping
+from iapo.ops.checks import check_integer, check_number
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class L1Length(RewardShaping):
     correct_above: float = 0.5
 
     def __post_init__(self) -> None:
-        check_length("target", self.target)
+        check_number("correct_above", self.correct_above)
+        check_integer("target", self.target)
         check_weights(weight=self.weight)
 
     def shape(

@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from iapo.advantages.parameters import check_length, check_weights
+from iapo.advantages.parameters import check_weights
 from iapo.advantages.shaping.interface import RewardShaping
+from iapo.ops.checks import check_integer, check_number
 from iapo.ops.groups import group_sum
 from iapo.ops.shapes import shape_checked
 
@@ -96,11 +97,12 @@ class LaserD(RewardShaping):
     correct_above: float = 0.5
 
     def __post_init__(self) -> None:
+        check_number("correct_above", self.correct_above)
         if not self.thresholds:
             raise ValueError("thresholds: got none, want at least one length in tokens")
         for threshold in self.thresholds:
-            check_length("thresholds", threshold)
-        check_length("expected_correct", self.expected_correct)
+            check_integer("thresholds", threshold)
+        check_integer("expected_correct", self.expected_correct)
         check_weights(weight=self.weight, exploring_weight=self.exploring_weight)
 
     def shape(

@@ -11,6 +11,7 @@ from iapo.advantages.parameters import check_weights
 from iapo.advantages.schedules import Schedule, resolved_weight, weight_at
 from iapo.advantages.shaping.interface import RewardShaping
 from iapo.advantages.shaping.kimi import KimiLength
+from iapo.ops.checks import check_number
 from iapo.ops.groups import group_mean
 
 
@@ -47,6 +48,7 @@ class PaceLength(RewardShaping):
     correct_above: float = 0.5
 
     def __post_init__(self) -> None:
+        check_number("correct_above", self.correct_above)
         check_weights(weight=self.weight)
 
     def at(self, progress: float) -> RewardShaping:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.shaping.interface import RewardShaping
+from iapo.ops.checks import check_number
 from iapo.ops.groups import group_mean, group_min
 
 
@@ -41,6 +42,7 @@ class ShorterBetter(RewardShaping):
     correct_above: float = 0.5
 
     def __post_init__(self) -> None:
+        check_number("correct_above", self.correct_above)
         check_weights(correct_weight=self.correct_weight, weight=self.weight)
 
     def shape(

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from iapo.advantages.parameters import check_length, check_weights
+from iapo.advantages.parameters import check_weights
 from iapo.advantages.shaping.interface import RewardShaping
+from iapo.ops.checks import check_integer
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class SoftOverlong(RewardShaping):
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        check_length("buffer", self.buffer)
-        check_length("max_length", self.max_length, least=self.buffer)
+        check_integer("buffer", self.buffer)
+        check_integer("max_length", self.max_length, least=self.buffer)
         check_weights(weight=self.weight)
 
     def shape(

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from iapo.advantages.schedules import Schedule, resolved_weight, weight_at
 from iapo.advantages.shaping.interface import RewardShaping
+from iapo.ops.checks import check_number
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class ThinkPrune(RewardShaping):
     correct_above: float = 0.5
 
     def __post_init__(self) -> None:
+        check_number("correct_above", self.correct_above)
         for progress in (0.0, 1.0):
             if not weight_at(self.limit, progress) > 0:
                 raise ValueError(f"limit: got {self.limit}, want a positive number of tokens")

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 import torch
 
 from iapo.advantages.group_relative import GroupRelative
-from iapo.advantages.parameters import check_length, check_weights
+from iapo.advantages.parameters import check_weights
 from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.advantages.sufficient.steps import Ids, steps_by
 from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_integer
 from iapo.ops.sufficient_prefix import check_threshold, is_there, sufficient_prefix
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -60,7 +61,7 @@ class Drift(PrefixRule):
 
     def __post_init__(self) -> None:
         check_weights(weight=self.weight)
-        check_length("step", self.step)
+        check_integer("step", self.step)
         check_threshold(self.threshold)
 
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:

@@ -8,13 +8,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.advantages.group_relative import GroupRelative
-from iapo.advantages.parameters import check_length, check_weights
+from iapo.advantages.parameters import check_weights
 from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.advantages.sufficient.steps import Ids, steps_by
 from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_choice
+from iapo.ops.checks import check_choice, check_integer, check_number
 from iapo.ops.steps import Steps
 from iapo.ops.sufficient_prefix import Anchor, check_threshold, is_there, sufficient_prefix
 from iapo.types import AdvantageInputs, AdvantageOutput
@@ -79,12 +79,12 @@ class FirstCorrectChunk(PrefixRule):
     after_ids: Ids = ()
 
     def __post_init__(self) -> None:
+        check_number("correct_above", self.correct_above)
         check_weights(first=self.first, before=self.before, behind=self.behind)
-        check_length("step", self.step)
+        check_integer("step", self.step)
         check_threshold(self.threshold)
         check_choice("anchor", self.anchor, Anchor)
-        if not 0 <= self.decay <= 1:
-            raise ValueError(f"decay: got {self.decay}, want a number from 0 to 1")
+        check_number("decay", self.decay, "a number from 0 to 1", lambda x: 0 <= x <= 1)
 
     def applies(self, rewards: Float[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         """The correct completions."""

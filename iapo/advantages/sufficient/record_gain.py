@@ -8,13 +8,13 @@ from torch import Tensor
 
 from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.normalization import Center, Scale, normalize
-from iapo.advantages.parameters import check_length, check_weights
+from iapo.advantages.parameters import check_weights
 from iapo.advantages.sufficient.curve import Curve, curve_of
 from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.advantages.sufficient.steps import Ids, steps_by
 from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_choice
+from iapo.ops.checks import check_choice, check_integer
 from iapo.ops.steps import Steps
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -65,7 +65,7 @@ class RecordGain(PrefixRule):
 
     def __post_init__(self) -> None:
         check_weights(weight=self.weight)
-        check_length("step", self.step)
+        check_integer("step", self.step)
         check_choice("center", self.center, Center)
         check_choice("scale", self.scale, Scale)
 

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from iapo.advantages.parameters import check_length
 from iapo.advantages.sufficient.curve import Curve, curve_of, describe_prefix
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_integer, check_number
 from iapo.ops.sufficient_prefix import check_threshold, is_there, sufficient_prefix
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -64,10 +64,10 @@ class SerialExits(AdvantageAssigner):
     correct_above: float = 0.5
 
     def __post_init__(self) -> None:
-        check_length("exits", self.exits, least=2)
+        check_number("correct_above", self.correct_above)
+        check_integer("exits", self.exits, least=2)
         check_threshold(self.threshold)
-        if not 0 < self.decay <= 1:
-            raise ValueError(f"decay: got {self.decay}, want a number above 0, at most 1")
+        check_number("decay", self.decay, "a number above 0, at most 1", lambda x: 0 < x <= 1)
 
     @property
     def requires(self) -> frozenset[str]:

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 import torch
 
 from iapo.advantages.group_relative import GroupRelative
-from iapo.advantages.parameters import check_length, check_weights
+from iapo.advantages.parameters import check_weights
 from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.advantages.sufficient.steps import Ids, steps_by
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_integer, check_number
 from iapo.ops.sufficient_prefix import sufficient_prefix
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -67,11 +68,9 @@ class StepPotential(PrefixRule):
 
     def __post_init__(self) -> None:
         check_weights(saturation=self.saturation, difference=self.difference)
-        check_length("step", self.step)
-        if self.saturation > 1:
-            raise ValueError(f"saturation: got {self.saturation}, want a number from 0 to 1")
-        if not -1 < self.threshold <= 1:
-            raise ValueError(f"threshold: got {self.threshold}, want a potential above -1, at most 1")
+        check_integer("step", self.step)
+        check_number("saturation", self.saturation, "a number from 0 to 1", lambda x: x <= 1)
+        check_number("threshold", self.threshold, "a potential above -1, at most 1", lambda x: -1 < x <= 1)
 
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
         """The outcome's advantages, less after saturation, plus the difference of the potential."""

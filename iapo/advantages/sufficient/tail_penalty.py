@@ -13,7 +13,7 @@ from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_choice
+from iapo.ops.checks import check_choice, check_number
 from iapo.ops.sufficient_prefix import (
     RelativeTo,
     behind_prefix,
@@ -79,6 +79,7 @@ class TailPenalty(PrefixRule):
     correct_above: float = 0.5
 
     def __post_init__(self) -> None:
+        check_number("correct_above", self.correct_above)
         check_weights(weight=self.weight)
         check_threshold(self.threshold)
         check_choice("relative_to", self.relative_to, RelativeTo)

@@ -9,11 +9,10 @@ from torch import Tensor
 
 from iapo.advantages.credit import information_to_go
 from iapo.advantages.normalization import Scale
-from iapo.advantages.parameters import check_length
 from iapo.advantages.sufficient.curve import curve_of
 from iapo.advantages.sufficient.steps import Ids, read_by, steps_by
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_choice
+from iapo.ops.checks import check_choice, check_integer, check_number
 from iapo.ops.groups import group_sum
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -78,13 +77,11 @@ class TurnGain(AdvantageAssigner):
 
     def __post_init__(self) -> None:
         if self.step is not None:
-            check_length("step", self.step)
+            check_integer("step", self.step)
         check_choice("centers", self.centers, Centers)
         check_choice("scale", self.scale, Scale)
-        if not 0 <= self.discount <= 1:
-            raise ValueError(f"discount: got {self.discount}, want a number from 0 to 1")
-        if not self.eps >= 0:
-            raise ValueError(f"eps: got {self.eps}, want a number of at least 0")
+        check_number("discount", self.discount, "a number from 0 to 1", lambda x: 0 <= x <= 1)
+        check_number("eps", self.eps, "a number of at least 0", lambda x: x >= 0)
 
     @property
     def requires(self) -> frozenset[str]:

@@ -1,21 +1,27 @@
 """The choice of a method's setting from its tuning runs."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 
 from iapo.comparison.running.plan import Method, Plan
-from iapo.comparison.running.results import RunResult, read_finished
+from iapo.comparison.running.results import RunResult
 
 
-def choose(plan: Plan, folder: Path) -> dict[str, str]:
+def choose(plan: Plan, tuning: Sequence[RunResult]) -> dict[str, str]:
     """The setting of each method: its only one, or `choose_setting` of its tuning runs.
 
     A setting counts if all its tuning runs are finished; a method none of whose settings counts is missing.
+
+    Args:
+        plan: of the comparison.
+        tuning: its finished tuning runs.
+
+    Returns:
+        The names of settings by those of methods.
     """
-    chosen, results = plan.untuned(), read_finished(folder, plan.tuning_runs())
+    chosen = plan.untuned()
     for method in plan.methods:
-        if method.tuned and (scores := tuning_scores(plan, method, results)):
+        if method.tuned and (scores := tuning_scores(plan, method, tuning)):
             accuracies = {setting: accuracy for setting, (accuracy, _) in scores.items()}
             lengths = {setting: length for setting, (_, length) in scores.items()}
             chosen[method.name] = choose_setting(accuracies, lengths, plan.tuning.tolerance)

@@ -19,13 +19,13 @@ from iapo.comparison.running.settings import instantiate
 from iapo.evaluation import ForcedAnswers, evaluate
 from iapo.rewards import in_style
 from iapo.rewards.rollouts import score_rollout
+from iapo.rollout.greedy import greedy_beside
 from iapo.tasks import Classifier, Task
 from iapo.training.checkpoints.checkpoint import latest_checkpoint
 from iapo.training.configuration.policy_source import PolicySource
 from iapo.training.configuration.problem_source import ProblemSource
 from iapo.training.configuration.styles import sampler_in_style
 from iapo.training.reporting.report import REPORT
-from iapo.training.session import greedy_beside
 from iapo.training.setup.finding_style import choose_style
 from iapo.training.setup.kept_style import kept_style
 
@@ -115,8 +115,9 @@ def forced_answers(problems: Path, run: Path) -> ForcedAnswers:
             f"{folder / BASE_FOLDER}: not evaluated, and the budgets of all runs follow from its lengths; the same "
             "comparison evaluates it first, or give evaluation.budgets"
         )
-    assert base.at_budget is not None, "the digest of the problems covers that budgets are measured"
-    return replace(forced, budgets=base.at_budget.budgets)
+    curve = base.result.at_budget
+    assert curve is not None, "the digest of the problems covers that budgets are measured"
+    return replace(forced, budgets=curve.budgets)
 
 
 def known_to_task(

@@ -69,8 +69,8 @@ def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
         numbers = [f"{place} of the {split} problems of {source.resolve()}" for place in range(len(rows))]
         problems = Problems(source, rows, numbers)
         problems.check(rewards)
-        rendered = problems.rendered(tokenizer).rows
-        kept = room.fitting(rendered, numbers)
+        rendered = problems.rendered(tokenizer)
+        kept = room.fitting(rendered.sizes, numbers)
         content = {
             "split": split,
             "seed": plan.evaluation.seed,
@@ -79,7 +79,7 @@ def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
             "settings": {name: settings[name] for name in _EVALUATED_BY},
             "files": digests(settings),
             "problems": [rows[place]["prompt"] for place in kept],
-            "rows": [rendered[place] for place in kept],
+            "rows": [rendered.rows[place] for place in kept],
         }
         if split == "test" and plan.evaluation.forced is not None:
             content["forced"] = asdict(plan.evaluation.forced)

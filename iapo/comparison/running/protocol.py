@@ -12,7 +12,7 @@ import yaml  # type: ignore[import-untyped]
 from iapo.comparison.running.choice import choose
 from iapo.comparison.running.plan import Plan, Run, Split
 from iapo.comparison.running.problems import problems_path
-from iapo.comparison.running.results import BASE_FOLDER, is_evaluated
+from iapo.comparison.running.results import BASE_FOLDER, is_evaluated, read_finished
 from iapo.comparison.running.runner import Job, Outcome, Stage
 from iapo.comparison.running.settings import Settings
 from iapo.ops.text_files import write_text
@@ -49,7 +49,8 @@ def run_plan(plan: Plan, folder: Path, execute: Execute) -> dict[str, Outcome]:
     outcomes |= execute("tuning" if plan.tuning_runs() else "reporting", first)
     if any(outcome.state == "interrupted" for outcome in outcomes.values()):
         return outcomes
-    chosen = {name: setting for name, setting in choose(plan, folder).items() if name not in plan.untuned()}
+    choices = choose(plan, read_finished(folder, plan.tuning_runs()))
+    chosen = {name: setting for name, setting in choices.items() if name not in plan.untuned()}
     if chosen:
         outcomes |= execute("reporting", [run_job(plan, folder, run) for run in plan.reporting_runs(chosen)])
     return outcomes

@@ -1,7 +1,7 @@
 """Finished runs read back from their folders."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor
 from iapo.comparison.running.plan import Method, Plan, Run, Split
 from iapo.comparison.running.problems import digest, problems_path
 from iapo.evaluation import EvaluationResult, pass_at_k
+from iapo.evaluation.result import read_content
 from iapo.training.reporting.log import read_metrics
 
 BASE_FOLDER = "base"
@@ -85,7 +86,20 @@ def evaluation_file(split: Split) -> str:
     return f"evaluation-{split}.json"
 
 
-def read_evaluation(folder: Path, run: str, split: Split) -> EvaluationResult | None:
+@dataclass(frozen=True, eq=False)
+class RunEvaluation:
+    """An evaluation of a run, as its file has it.
+
+    Args:
+        result: right or wrong and lengths, problem by problem.
+        content: all that the file holds.
+    """
+
+    result: EvaluationResult
+    content: Mapping[str, Any]
+
+
+def read_evaluation(folder: Path, run: str, split: Split) -> RunEvaluation | None:
     """The evaluation of a run on the problems that the comparison has now.
 
     Args:
@@ -100,10 +114,11 @@ def read_evaluation(folder: Path, run: str, split: Split) -> EvaluationResult | 
     if not path.exists() or not problems.exists():
         return None
     try:
-        evaluation = EvaluationResult.load(path)
+        content = read_content(path)
+        result = EvaluationResult.of_content(content, path)
     except ValueError:
         return None
-    return evaluation if _content(path).get("problems") == digest(problems) else None
+    return RunEvaluation(result, content) if content.get("problems") == digest(problems) else None
 
 
 def is_evaluated(folder: Path, run: str, split: Split) -> bool:
@@ -111,13 +126,12 @@ def is_evaluated(folder: Path, run: str, split: Split) -> bool:
     return read_evaluation(folder, run, split) is not None
 
 
-def read_all(plan: Plan, folder: Path, choices: dict[str, str]) -> list[RunResult]:
-    """Every finished run: the base model, those that report, then those that tuned."""
+def read_reporting(plan: Plan, folder: Path, choices: Mapping[str, str]) -> list[RunResult]:
+    """What is finished of the base model and then of the runs that report, each method at its chosen setting."""
     base = _read(
         folder, Run(Method("base", "base", "default", {}), "untrained", plan.evaluation.seed, "test"), BASE_FOLDER
     )
-    runs = [*plan.reporting_runs(choices), *plan.tuning_runs()]
-    return ([] if base is None else [base]) + read_finished(folder, runs)
+    return ([] if base is None else [base]) + read_finished(folder, plan.reporting_runs(choices))
 
 
 def read_finished(folder: Path, runs: Sequence[Run]) -> list[RunResult]:
@@ -126,18 +140,12 @@ def read_finished(folder: Path, runs: Sequence[Run]) -> list[RunResult]:
     return [each for each in found if each is not None]
 
 
-def _content(path: Path) -> dict[str, Any]:
-    """All that an evaluation's file holds, which is more than `EvaluationResult.load` reads."""
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
-
-
 def _read(folder: Path, run: Run, inside: str) -> RunResult | None:
     """A run from the folder ``inside`` that of the comparison; ``None`` if it was not evaluated."""
     evaluation = read_evaluation(folder, inside, run.split)
     if evaluation is None:
         return None
-    content = _content(folder / inside / evaluation_file(run.split))
+    content = evaluation.content
     rows = json.loads(problems_path(folder, run.split).read_text(encoding="utf-8"))["rows"]
     difficulty = [row.get("difficulty") for row in rows]
     known = all(isinstance(value, int | float) and not isinstance(value, bool) for value in difficulty)
@@ -149,7 +157,7 @@ def _read(folder: Path, run: Run, inside: str) -> RunResult | None:
         seed=run.seed,
         split=run.split,
         folder=inside,
-        evaluation=evaluation,
+        evaluation=evaluation.result,
         difficulty=torch.tensor(difficulty, dtype=torch.float64) if known else None,
         classes={kind: torch.tensor(v, dtype=torch.float64) for kind, v in content.get("classes", {}).items()},
         shortest=torch.tensor(content["shortest"], dtype=torch.float64) if "shortest" in content else None,

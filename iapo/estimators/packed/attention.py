@@ -75,8 +75,8 @@ def _refuse_unmaskable(model: Any, config: Any) -> None:
     why = _why_not(model, config)
     if why:
         raise UnsupportedModelError(
-            f"{type(model).__name__} ({config.model_type}) {why}, so a packed forward would be silently wrong. Use a "
-            "model with full or sliding-window attention in every layer and positions that can be given, or an "
+            f"model: {type(model).__name__} ({config.model_type}) {why}, so a packed forward would be silently wrong. "
+            "Use a model with full or sliding-window attention in every layer and positions that can be given, or an "
             "estimator without a packed forward (NextTokenEntropy, NoInformation)."
         )
 

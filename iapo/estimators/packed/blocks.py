@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
+from iapo.ops.checks import check_integer
 from iapo.policy.forward import unwrap
 
 
@@ -77,5 +78,4 @@ def check_vocabulary(model: nn.Module, **ids: tuple[int, ...] | Tensor) -> None:
 
 def check_chunk(chunk: int | None) -> None:
     """Raise ``ValueError`` unless ``chunk`` is ``None`` or at least 1."""
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"chunk: got {chunk}, want None or at least 1")
+    check_integer("chunk", chunk, or_none=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, Literal
 
+from iapo.ops.checks import check_number
 from iapo.policy.limits import limits_of
 from iapo.rollout.vllm.local import OWN_ARGUMENTS, LocalEngine
 from iapo.rollout.vllm.sampling import EngineSampler
@@ -68,8 +69,7 @@ class VLLMSampler(EngineSampler):
             raise ValueError(
                 f"max_model_len: got {self.max_model_len}, want None or more than max_new_tokens, {self.max_new_tokens}"
             )
-        if not 0 < self.cache_gib < float("inf"):
-            raise ValueError(f"cache_gib: got {self.cache_gib}, want a positive number")
+        check_number("cache_gib", self.cache_gib, "a positive number", lambda x: x > 0)
         taken = sorted(OWN_ARGUMENTS & set(self.options or ()))
         if taken:
             raise ValueError(f"options: {taken[0]} is set by the sampler itself, from its own arguments")

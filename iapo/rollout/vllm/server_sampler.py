@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from iapo.ops.checks import check_number
 from iapo.rollout.vllm.engine import Engine
 from iapo.rollout.vllm.sampling import EngineSampler, right_modes
 from iapo.rollout.vllm.server import ServerEngine
@@ -69,8 +70,7 @@ class VLLMServerSampler(EngineSampler):
             raise ModuleNotFoundError("requests is missing: install it, pip install 'iapo[server]'") from error
         if not _is_address(self.url):
             raise ValueError(f"url: got {self.url!r}, want one such as http://localhost:8000")
-        if not 0 < self.timeout < float("inf"):
-            raise ValueError(f"timeout: got {self.timeout}, want a positive number of seconds")
+        check_number("timeout", self.timeout, "a positive number of seconds", lambda x: x > 0)
         usual = Path(tempfile.gettempdir()) / f"iapo-weights-{os.getuid()}"
         modes = right_modes(self.temperature, self.top_p) or ("processed_logprobs",)
         self._take(

@@ -9,8 +9,7 @@ from typing import Any, Literal
 from iapo.evaluation import ForcedAnswers
 from iapo.interfaces import AdvantageAssigner, MIEstimator, Sampler
 from iapo.policy.limits import Limits
-from iapo.rollout.prompts import encode, encode_prompts
-from iapo.tasks import Row
+from iapo.rollout.prompts import encode
 from iapo.tasks.interface import short_place
 
 LongPrompts = Literal["refuse", "drop"]
@@ -32,11 +31,29 @@ class _PromptOf:
 
 
 @dataclass(frozen=True)
+class PromptSize:
+    """What decides whether a model has room for a prompt. The tokens themselves, of all problems, are not kept.
+
+    Args:
+        tokens: how many the prompt has.
+        largest_id: the largest of their ids.
+    """
+
+    tokens: int
+    largest_id: int
+
+    @classmethod
+    def of(cls, ids: Sequence[int]) -> "PromptSize":
+        """That of a prompt with these token ids, at least one."""
+        return cls(len(ids), max(ids))
+
+
+@dataclass(frozen=True)
 class Room:
     """What a model has room for.
 
     Args:
-        tokenizer: of the model.
+        tokenizer: of the model; it names tokens in errors.
         limits: of the model.
         reserved: tokens that may follow a prompt.
         long_prompts: whether a prompt that does not fit with what may follow it is refused or dropped.
@@ -47,43 +64,39 @@ class Room:
     reserved: int
     long_prompts: LongPrompts = "refuse"
 
-    def fitting(self, rows: Sequence[Row], numbers: Sequence[object]) -> list[int]:
-        """The places of the rows whose prompts fit.
+    def fitting(self, sizes: Sequence[PromptSize], numbers: Sequence[object]) -> list[int]:
+        """The places of the prompts that fit.
 
         Args:
-            rows: rendered, as `iapo.tasks.render_prompts` gives them.
-            numbers: of the rows in the data, for errors.
+            sizes: of the prompts.
+            numbers: of their rows in the data, for errors.
 
         Raises:
             ValueError: a prompt with a token that the model has no embedding of, one that does not fit and is to be
                 refused, or none that fits; the row is named.
         """
-        lengths = []
-        for number, ids in zip(numbers, encode_prompts([row["prompt"] for row in rows], self.tokenizer), strict=True):
-            self.limits.check_tokens(ids, self.tokenizer, _PromptOf(number))
-            lengths.append(len(ids))
-        most = self.limits.positions
-        if most is None:
-            return list(range(len(rows)))
-        long = [index for index, length in enumerate(lengths) if length + self.reserved > most]
-        if not long:
-            return list(range(len(rows)))
+        for number, size in zip(numbers, sizes, strict=True):
+            self.limits.check_tokens([size.largest_id], self.tokenizer, _PromptOf(number))
+        lengths, most = [size.tokens for size in sizes], self.limits.positions
+        long = [] if most is None else [i for i, length in enumerate(lengths) if length + self.reserved > most]
+        if most is None or not long:
+            return list(range(len(sizes)))
         others = ", ".join(short_place(numbers[index]) for index in long[:_NAMED])
         found = (
             f"data: the prompt of row {numbers[long[0]]} has {lengths[long[0]]} tokens, and with {self.reserved} that "
-            f"may follow it does not fit the {most} positions {_whose(self.limits)} ({len(long)} of {len(rows)} such "
+            f"may follow it does not fit the {most} positions {_whose(self.limits)} ({len(long)} of {len(sizes)} such "
             f"rows: {others}{', ...' if len(long) > _NAMED else ''})"
         )
-        if self.long_prompts == "refuse" or len(long) == len(rows):
+        if self.long_prompts == "refuse" or len(long) == len(sizes):
             beyond = max(lengths[index] for index in long) + self.reserved - most
-            help_ = [] if len(long) == len(rows) else ["leave them out with --long_prompts drop"]
+            help_ = [] if len(long) == len(sizes) else ["leave them out with --long_prompts drop"]
             if beyond < self.reserved:
                 help_.append(f"lower --sampler.max_new_tokens by {beyond}")
             help_.append("take a model with more positions")
             raise ValueError(f"{found}; {', or '.join(help_)}")
         _LOG.warning("%s, which are dropped", found)
         dropped = set(long)
-        return [index for index in range(len(rows)) if index not in dropped]
+        return [index for index in range(len(sizes)) if index not in dropped]
 
 
 def _whose(limits: Limits) -> str:

@@ -17,7 +17,7 @@ from iapo.tasks.stream import check_batch
 from iapo.training.components import Answer, Components
 from iapo.training.configuration.problem_source import ProblemSource
 from iapo.training.configuration.run_config import RunConfig
-from iapo.training.setup.fitting import Room, forced_in_training, new_tokens
+from iapo.training.setup.fitting import PromptSize, Room, forced_in_training, new_tokens
 from iapo.training.setup.unknown_characters import warn_of_unknown
 from iapo.training.signals import check_reference_columns
 
@@ -32,6 +32,7 @@ class Problems:
         places: of the rows in the data, for errors.
         shots: indices in the data of the rows that stand, solved, before each problem.
         examples: these rows as the data have them.
+        sizes: of the prompts, once they are rendered; none before.
     """
 
     source: ProblemSource
@@ -39,6 +40,7 @@ class Problems:
     places: Sequence[object]
     shots: Sequence[int] = ()
     examples: Sequence[Row] = ()
+    sizes: Sequence[PromptSize] = ()
 
     @classmethod
     def read(cls, source: ProblemSource, seed: int) -> "Problems":
@@ -59,13 +61,15 @@ class Problems:
     def select(self, indices: Sequence[int]) -> "Problems":
         """Those in these rows, in their order."""
         rows, places = [self.rows[index] for index in indices], [self.places[index] for index in indices]
-        return replace(self, rows=rows, places=places)
+        sizes = [self.sizes[index] for index in indices] if self.sizes else ()
+        return replace(self, rows=rows, places=places, sizes=sizes)
 
     def rendered(self, tokenizer: Any) -> "Problems":
         """The same problems, the ``prompt`` of each the text that the policy reads; what it cannot read is told."""
         rows = self.source.render(self.rows, tokenizer, self.places, self.examples)
-        warn_of_unknown(rows, self.places, tokenizer)
-        return replace(self, rows=rows)
+        encoded = encode_prompts([row["prompt"] for row in rows], tokenizer)
+        warn_of_unknown(rows, encoded, self.places, tokenizer)
+        return replace(self, rows=rows, sizes=[PromptSize.of(ids) for ids in encoded])
 
     def stop(self, tokenizer: Any) -> tuple[str, ...]:
         """The texts that end a completion behind the examples."""
@@ -106,7 +110,7 @@ class Problems:
         Raises:
             ValueError: as `iapo.training.setup.fitting.Room.fitting`.
         """
-        return self.select(room.fitting(self.rows, self.places))
+        return self.select(room.fitting(self.sizes, self.places))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from iapo.rollout.ends import eos_ids_of
 from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import Row, Task
 from iapo.tasks.few_shot import solution_column
-from iapo.tasks.prompts import applies_chat
+from iapo.tasks.prompts import applies_chat, template_options
 from iapo.training.configuration.problem_source import ProblemSource
 from iapo.training.setup.problems import Problems
 
@@ -32,11 +32,12 @@ def print_prompt_notes(problems: Problems, tokenizer: Any, sampler: Sampler) -> 
     source, first = problems.source, problems.rows[0]
     print_examples(problems.examples, problems.shots, source.resolve(), problems.stop(tokenizer))
     print_prompt(first, tokenizer, source)
+    print_unread_options(problems.rows, tokenizer, source)
     print_end_of_turn(first, tokenizer, source, sampler)
 
 
 def print_prompt(row: Row, tokenizer: Any, problems: ProblemSource) -> None:
-    """Say on standard error what a first prompt is, what made it so, and that it changes by the day if it does.
+    """Say on standard error what a first prompt is, how it was made, and that it changes by the day if it does.
 
     Args:
         row: rendered.
@@ -46,22 +47,9 @@ def print_prompt(row: Row, tokenizer: Any, problems: ProblemSource) -> None:
     text = row["prompt"]
     half = _LONGEST // 2
     shown = repr(text) if len(text) <= _LONGEST else f"{text[:half]!r} [...] {text[-half:]!r}"
-    if PROMPT_MESSAGES in row or applies_chat(tokenizer, problems.chat_template):
-        made = "by the model's chat template; --chat_template none sends texts as they are"
-    elif tokenizer.chat_template is None:
-        made = "the model has no chat template"
-    else:
-        made = "without the model's chat template"
     tokens = len(encode_prompts([text], tokenizer)[0])
-    print(f"prompt: {shown} ({tokens} tokens, {made})", file=sys.stderr)
-    is_chat = made.startswith("by ")
-    unread = [name for name in problems.chat_template_kwargs or {} if not (is_chat and reads_option(tokenizer, name))]
-    if unread:
-        print(
-            f"prompt: nothing reads {', '.join(unread)} of --chat_template_kwargs ({made.partition(';')[0]}); want "
-            "names that the chat template has",
-            file=sys.stderr,
-        )
+    remedy = "; --chat_template none sends texts as they are" if _is_chat(row, tokenizer, problems) else ""
+    print(f"prompt: {shown} ({tokens} tokens, {_made(row, tokenizer, problems)}{remedy})", file=sys.stderr)
     date = date_in(text, tokenizer)
     if date is not None and date not in (problems.chat_template_kwargs or {}).values():
         remedy = f"; --chat_template_kwargs '{{date_string: \"{date}\"}}' keeps this one"
@@ -73,6 +61,39 @@ def print_prompt(row: Row, tokenizer: Any, problems: ProblemSource) -> None:
         )
 
 
+def print_unread_options(rows: Sequence[Row], tokenizer: Any, problems: ProblemSource) -> None:
+    """Say on standard error which arguments for the chat template nothing reads, of the flag and of the data's column.
+
+    Args:
+        rows: rendered, at least one.
+        tokenizer: of the policy.
+        problems: how they were rendered.
+    """
+    is_chat = _is_chat(rows[0], tokenizer, problems)
+    of_rows = dict.fromkeys(name for row in rows for name, value in template_options(row).items() if value is not None)
+    given = {"--chat_template_kwargs": problems.chat_template_kwargs or {}, "the data's chat_template_kwargs": of_rows}
+    for where, names in given.items():
+        unread = [name for name in names if not (is_chat and reads_option(tokenizer, name))]
+        if unread:
+            print(
+                f"prompt: nothing reads {', '.join(unread)} of {where} ({_made(rows[0], tokenizer, problems)}); want "
+                "names that the chat template has",
+                file=sys.stderr,
+            )
+
+
+def _is_chat(row: Row, tokenizer: Any, problems: ProblemSource) -> bool:
+    """Whether a rendered row went through the chat template."""
+    return PROMPT_MESSAGES in row or applies_chat(tokenizer, problems.chat_template)
+
+
+def _made(row: Row, tokenizer: Any, problems: ProblemSource) -> str:
+    """How the prompt of a rendered row was made of the problem."""
+    if _is_chat(row, tokenizer, problems):
+        return "by the model's chat template"
+    return "the model has no chat template" if tokenizer.chat_template is None else "without the model's chat template"
+
+
 def print_end_of_turn(row: Row, tokenizer: Any, problems: ProblemSource, sampler: Sampler) -> None:
     """Say on standard error if the chat template ends answers with a token behind which completions go on.
 
@@ -82,8 +103,7 @@ def print_end_of_turn(row: Row, tokenizer: Any, problems: ProblemSource, sampler
         problems: how it was rendered.
         sampler: of the completions.
     """
-    is_chat = PROMPT_MESSAGES in row or applies_chat(tokenizer, problems.chat_template)
-    end = end_of_turn(tokenizer) if is_chat else None
+    end = end_of_turn(tokenizer) if _is_chat(row, tokenizer, problems) else None
     if end is None or end in getattr(sampler, "stop", ()):
         return
     if tokenizer.convert_tokens_to_ids(end) not in eos_ids_of(sampler, tokenizer):

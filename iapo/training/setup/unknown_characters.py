@@ -12,20 +12,22 @@ _SHOWN = 100
 _LOG = logging.getLogger(__name__)
 
 
-def warn_of_unknown(rows: Sequence[Row], numbers: Sequence[object], tokenizer: Any) -> None:
+def warn_of_unknown(
+    rows: Sequence[Row], encoded: Sequence[Sequence[int]], numbers: Sequence[object], tokenizer: Any
+) -> None:
     """Log a warning that counts the prompts in which the tokenizer puts its unknown token, and shows the first.
 
     A tokenizer without such a token, or of which it is one that begins, ends or pads texts too, knows all bytes.
 
     Args:
         rows: rendered.
+        encoded: the token ids of each prompt.
         numbers: of the rows in the data.
         tokenizer: of the model.
     """
     unknown = tokenizer.unk_token_id
     if unknown in (None, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id):
         return
-    encoded = tokenizer([row["prompt"] for row in rows], add_special_tokens=False, verbose=False)["input_ids"]
     places = [
         place
         for place, (row, ids) in enumerate(zip(rows, encoded, strict=True))

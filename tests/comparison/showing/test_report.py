@@ -15,18 +15,31 @@ from iapo.comparison.running.choice import choose
 from iapo.comparison.running.plan import Method, Plan, Run
 from iapo.comparison.running.problems import problems_path
 from iapo.comparison.running.protocol import check_folders, run_plan, run_settings
-from iapo.comparison.running.results import BASE_FOLDER, evaluation_file, is_evaluated, read_all
+from iapo.comparison.running.results import (
+    BASE_FOLDER,
+    RunResult,
+    evaluation_file,
+    is_evaluated,
+    read_finished,
+    read_reporting,
+)
 from iapo.comparison.running.runner import Job, Outcome
 from iapo.comparison.showing.figures import Series, chart, mean_curve
 from iapo.comparison.showing.page import render_page
 from iapo.comparison.showing.report import render_report, results_json
 from iapo.comparison.showing.summary import Summary, summarize
 from iapo.evaluation import ForcedAnswers
+from iapo.evaluation.result import read_content
 
 
 def summary_of(plan: Plan, folder: Path, outcomes: dict[str, Outcome] | None = None) -> Summary:
-    choices = choose(plan, folder)
-    return summarize(plan, folder, choices, read_all(plan, folder, choices), outcomes or {})
+    return summarize(plan, folder, *choices_and_results(plan, folder), outcomes or {})
+
+
+def choices_and_results(plan: Plan, folder: Path) -> tuple[dict[str, str], list[RunResult]]:
+    tuning = read_finished(folder, plan.tuning_runs())
+    choices = choose(plan, tuning)
+    return choices, [*read_reporting(plan, folder, choices), *tuning]
 
 
 def asking_at_budgets(plan: Plan, budgets: tuple[int, ...] | None = None) -> Plan:
@@ -244,8 +257,7 @@ def test_difficulty_has_its_table_with_intervals(made_up):
 @pytest.mark.parametrize(("tokens", "said"), [(9400, None), (10000, "iapo sampled 9,000 tokens a run, grpo 10,000")])
 def test_unequal_budgets_are_said(made_up, tokens, said):
     plan, folder, _ = made_up
-    choices = choose(plan, folder)
-    results = read_all(plan, folder, choices)
+    choices, results = choices_and_results(plan, folder)
     step = next(result.steps[0] for result in results if result.steps)
     sampled = {"base": [], "grpo": [{**step, "num_tokens": tokens}]}
     rest = [{**step, "num_tokens": 9000}]
@@ -269,13 +281,23 @@ def test_a_run_evaluated_on_other_problems_does_not_count(tmp_path):
     assert run.folder in render_page(summary)
 
 
+def test_each_evaluation_is_parsed_once(tmp_path, monkeypatch):
+    plan = write_comparison(tmp_path)
+    parsed = []
+    monkeypatch.setattr(
+        "iapo.comparison.running.results.read_content", lambda path: parsed.append(path) or read_content(path)
+    )
+    results = choices_and_results(plan, tmp_path)[1]
+    assert sorted(parsed) == sorted(tmp_path / run.folder / evaluation_file(run.split) for run in results)
+
+
 def test_a_setting_without_all_its_runs_is_not_chosen(tmp_path):
     plan = write_comparison(tmp_path)
-    assert choose(plan, tmp_path)["iapo"] == "alpha=0.5"
+    assert choices_and_results(plan, tmp_path)[0]["iapo"] == "alpha=0.5"
     (tmp_path / "iapo/alpha=0.5/seed-7/evaluation-validation.json").unlink()
-    assert choose(plan, tmp_path)["iapo"] == "alpha=0.1"
+    assert choices_and_results(plan, tmp_path)[0]["iapo"] == "alpha=0.1"
     (tmp_path / "iapo/alpha=0.1/seed-7/evaluation-validation.json").unlink()
-    assert "iapo" not in choose(plan, tmp_path)
+    assert "iapo" not in choices_and_results(plan, tmp_path)[0]
     page = render_page(summary_of(plan, tmp_path))
     assert "iapo (no setting could be chosen)" in page
 

@@ -55,7 +55,7 @@ MEASURED = {**PROBLEMS[0], "reference_length": 12.0, "reference_accuracy": 0.5}
         ({"step_lines": False, "step_sentences": False}, "step_lines, step_sentences: got False and False"),
         ({"step_patterns": ["("]}, r"step_patterns: got '\('"),
         ({"step_patterns": "Wait"}, "step_patterns: got 'Wait', want a list"),
-        ({"estimate_batch_size": 0}, "estimate_batch_size: got 0, want at least 1"),
+        ({"estimate_batch_size": 0}, "estimate_batch_size: got 0, want None or an integer of at least 1"),
     ],
     ids=str,
 )

@@ -12,7 +12,8 @@ from iapo.embedded import model_path
 from iapo.estimators import AnswerLikelihood, NoInformation, Refined
 from iapo.policy.limits import Limits
 from iapo.rollout import ScriptedSampler
-from iapo.training.setup.fitting import Room, forced_tokens, new_tokens
+from iapo.rollout.prompts import encode_prompts
+from iapo.training.setup.fitting import PromptSize, Room, forced_tokens, new_tokens
 
 TOKENIZER = AutoTokenizer.from_pretrained(model_path())
 
@@ -21,34 +22,40 @@ def room(positions: int | None, reserved: int = 0, long_prompts: Any = "drop") -
     return Room(TOKENIZER, Limits(positions, len(TOKENIZER)), reserved, long_prompts)
 
 
+def sizes(*prompts: str) -> list[PromptSize]:
+    return [PromptSize.of(ids) for ids in encode_prompts(prompts, TOKENIZER)]
+
+
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=8), st.integers(1, 20), st.integers(0, 6))
 def test_rows_that_fit_are_kept(lengths: list[int], positions: int, reserved: int) -> None:
-    rows = [{"prompt": "1" * length} for length in lengths]
+    prompts = sizes(*("1" * length for length in lengths))
     fit = [index for index, length in enumerate(lengths) if length + reserved <= positions]
-    first = next((index for index in range(len(rows)) if index not in fit), None)
+    first = next((index for index in range(len(prompts)) if index not in fit), None)
     if not fit:
         with pytest.raises(ValueError, match=f"row 10 has {lengths[0]} tokens") as caught:
-            room(positions, reserved).fitting(rows, range(10, 10 + len(rows)))
+            room(positions, reserved).fitting(prompts, range(10, 10 + len(prompts)))
         assert "--long_prompts drop" not in str(caught.value), "it would leave nothing"
         return
-    assert room(positions, reserved).fitting(rows, range(10, 10 + len(rows))) == fit
-    assert room(None, reserved).fitting(rows, range(len(rows))) == list(range(len(rows)))
+    assert room(positions, reserved).fitting(prompts, range(10, 10 + len(prompts))) == fit
+    assert room(None, reserved).fitting(prompts, range(len(prompts))) == list(range(len(prompts)))
     if first is not None:
         numbers = rf"row {first + 10} has {lengths[first]} tokens, and with {reserved} .* the {positions} positions"
         wanted = rf"{numbers}.*--long_prompts drop"
         with pytest.raises(ValueError, match=wanted) as caught:
-            room(positions, reserved, "refuse").fitting(rows, range(10, 10 + len(rows)))
-        long = [str(index + 10) for index in range(len(rows)) if index not in fit]
-        assert f"({len(long)} of {len(rows)} such rows: {', '.join(long)})" in str(caught.value)
+            room(positions, reserved, "refuse").fitting(prompts, range(10, 10 + len(prompts)))
+        long = [str(index + 10) for index in range(len(prompts)) if index not in fit]
+        assert f"({len(long)} of {len(prompts)} such rows: {', '.join(long)})" in str(caught.value)
         advice = re.search(r"lower --sampler\.max_new_tokens by (\d+)", str(caught.value))
         assert (advice is not None) == (max(lengths) < positions)
         if advice is not None:
-            assert room(positions, reserved - int(advice[1])).fitting(rows, range(len(rows))) == list(range(len(rows)))
+            assert room(positions, reserved - int(advice[1])).fitting(prompts, range(len(prompts))) == list(
+                range(len(prompts))
+            )
 
 
 def test_what_is_dropped_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    rows = [{"prompt": "1"}, {"prompt": "1+1="}]
-    assert room(3).fitting(rows, [0, 7]) == [0]
+    prompts = sizes("1", "1+1=")
+    assert room(3).fitting(prompts, [0, 7]) == [0]
     assert "row 7" in caplog.text
     assert "(1 of 2 such rows: 7), which are dropped" in caplog.text
 
@@ -65,7 +72,7 @@ def test_a_sampler_that_does_not_say_its_longest_completion_is_told() -> None:
 def test_a_token_without_an_embedding_is_named() -> None:
     small = Room(TOKENIZER, Limits(None, 5), 0)
     with pytest.raises(ValueError, match=r"the prompt of row 3: the token .* has the id"):
-        small.fitting([{"prompt": "1+1="}], [3])
+        small.fitting(sizes("1+1="), [3])
 
 
 def test_tokens_of_an_estimator_that_is_asked() -> None:
@@ -78,8 +85,8 @@ def test_tokens_of_an_estimator_that_is_asked() -> None:
 def test_texts_that_turn_the_rotations_are_found_before_training() -> None:
     """Nothing is sampled whose log-probabilities are refused afterwards."""
     limits = Limits(100, len(TOKENIZER), turning=5)
-    rows = [{"prompt": "1+1="}, {"prompt": "1"}]
-    assert Room(TOKENIZER, limits, 2, "drop").fitting(rows, [0, 1]) == [0, 1]
-    assert Room(TOKENIZER, limits.scored, 2, "drop").fitting(rows, [0, 1]) == [1]
+    prompts = sizes("1+1=", "1")
+    assert Room(TOKENIZER, limits, 2, "drop").fitting(prompts, [0, 1]) == [0, 1]
+    assert Room(TOKENIZER, limits.scored, 2, "drop").fitting(prompts, [0, 1]) == [1]
     with pytest.raises(ValueError, match=r"not fit the 5 positions up to which .* \(dynamic or longrope scaling\)"):
-        Room(TOKENIZER, limits.scored, 2).fitting(rows, [0, 1])
+        Room(TOKENIZER, limits.scored, 2).fitting(prompts, [0, 1])

@@ -69,6 +69,15 @@ def test_rows_that_fit_keep_their_places_and_their_side(read: Callable[..., RunP
     assert fitting.held_out.rows == [rows[i] for i in problems.held_out if i in short]
 
 
+def test_prompts_are_encoded_once(read: Callable[..., RunProblems], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where they are rendered; whether they fit is asked again once the style is found."""
+    problems = read().rendered(TOKENIZER)
+    monkeypatch.setattr(type(TOKENIZER), "__call__", _not_called)
+    room = Room(TOKENIZER, Limits(8, len(TOKENIZER)), reserved=2, long_prompts="drop")
+    training = problems.fitting(room).training
+    assert training.fitting(room).rows == training.rows
+
+
 def test_references_are_read_where_they_are_asked_about(read: Callable[..., RunProblems]) -> None:
     assert read().references == []
     assert read(answer="reference").references == [str(i) for i in range(COUNT)]

@@ -9,7 +9,7 @@ import pytest
 from iapo.policy.chat import end_of_turn
 from iapo.rollout import ScriptedSampler
 from iapo.training.configuration.problem_source import ProblemSource
-from iapo.training.setup.prompt_notes import print_end_of_turn, print_prompt
+from iapo.training.setup.prompt_notes import print_end_of_turn, print_prompt, print_unread_options
 
 TURN = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
 DATED = (
@@ -41,33 +41,43 @@ def test_a_chat_template_that_writes_the_date_is_told(embedded_tokenizer, capsys
 
 
 @pytest.mark.parametrize(
-    ("template", "flags", "unread"),
+    ("template", "flags", "of_row", "unread"),
     [
-        (THINKING + TURN, {"chat_template_kwargs": {"enable_thinking": False}}, None),
-        (THINKING + TURN, {"chat_template_kwargs": {"tools": None}}, None),
-        (THINKING + TURN, {}, None),
+        (THINKING + TURN, {"chat_template_kwargs": {"enable_thinking": False}}, {}, None),
+        (THINKING + TURN, {"chat_template_kwargs": {"tools": None}}, {}, None),
+        (THINKING + TURN, {}, {}, None),
+        (THINKING + TURN, {}, {"enable_thinking": True, "thinking": None}, None),
+        (
+            THINKING + TURN,
+            {"chat_template_kwargs": {"enable_thinking": False}},
+            '{"thinking": false}',
+            r"thinking of the data's chat_template_kwargs \(by the model's chat template\)",
+        ),
         (
             THINKING + TURN,
             {"chat_template_kwargs": {"enable_thinking": False, "thinking": True, "x(": 1}},
+            {},
             r"thinking, x\( of --chat_template_kwargs \(by the model's chat template\)",
         ),
         (
             None,
             {"chat_template_kwargs": {"enable_thinking": False}},
+            {},
             r"enable_thinking of --chat_template_kwargs \(the model has no chat template\)",
         ),
         (
             THINKING + TURN,
             {"chat_template": "none", "chat_template_kwargs": {"enable_thinking": False}},
+            {},
             r"enable_thinking of --chat_template_kwargs \(without the model's chat template\)",
         ),
     ],
 )
-def test_an_argument_that_no_chat_template_reads_is_told(embedded_tokenizer, capsys, template, flags, unread):
+def test_an_argument_that_no_chat_template_reads_is_told(embedded_tokenizer, capsys, template, flags, of_row, unread):
     tokenizer = copy.deepcopy(embedded_tokenizer)
     tokenizer.chat_template = template
-    problems = ProblemSource(**flags)
-    print_prompt(problems.render([{"prompt": "1+1="}], tokenizer)[0], tokenizer, problems)
+    problems, rows = ProblemSource(**flags), [{"prompt": "1+1="}, {"prompt": "1+2=", "chat_template_kwargs": of_row}]
+    print_unread_options(problems.render(rows, tokenizer), tokenizer, problems)
     message = capsys.readouterr().err
     assert ("nothing reads" in message) == (unread is not None)
     assert unread is None or re.search(f"prompt: nothing reads {unread}; want names", message)
