@@ -28,7 +28,7 @@ def of_small_numbers() -> st.SearchStrategy[Term]:
     small = st.integers(2, 9)
     return st.one_of(
         small.map(lambda n: Term(str(n), Fraction(n))),
-        st.sampled_from(("0.5", "2.5", "0.25")).map(lambda text: Term(text, Fraction(text))),
+        st.sampled_from(("1.5", "2.5", "7.25")).map(lambda text: Term(text, Fraction(text))),
         st.tuples(small, st.integers(1, 9)).map(
             lambda pair: Term(rf"\binom{{{sum(pair)}}}{{{pair[0]}}}", Fraction(math.comb(sum(pair), pair[0])))
         ),

@@ -28,8 +28,8 @@ _SPELLED = (
     (re.compile(r"(?<=\d)\s*\*\s*(?=[A-Za-z])"), ""),
 )
 _FACTORS = re.compile(
-    r"(\\binom\{[^{}]*\}\{[^{}]*\})\s*(?=\(|\\(?:binom|frac)(?![A-Za-z]))"
-    r"|(?<=\d)\s*(?=\(|\\binom(?![A-Za-z]))|(?<=\))\s*(?=[(\d]|\\(?:binom|frac)(?![A-Za-z]))"
+    r"(?<=\d)\s*(?=\(|\\binom(?![A-Za-z]))|(?<=\))\s*(?=[(\d]|\\(?:binom|frac)(?![A-Za-z]))"
+    r"|(\\binom\{[^{}]*\}\{[^{}]*\})\s*(?=\(|\\(?:binom|frac)(?![A-Za-z]))"
 )
 """Between numbers that are multiplied, which math-verify adds, as if they were a mixed number: ``3\\binom{4}{2}``,
 ``(2)(3)``."""
