@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from iapo.commands.evaluation_settings import EvaluationConfig, EvaluationSettings
-from iapo.commands.last_line import quoted_path, say_where
+from iapo.commands.last_line import say_where
 from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate, lines_of, markdown_table, samples_beside
 from iapo.interfaces import Sampler
+from iapo.ops.shell import quoted_path
 from iapo.ops.text_files import check_writable, write_text
 from iapo.policy.limits import limits_of
 from iapo.rewards import in_style

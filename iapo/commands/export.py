@@ -5,7 +5,8 @@ import re
 import shutil
 from pathlib import Path
 
-from iapo.commands.last_line import quoted_path, say_where
+from iapo.commands.last_line import say_where
+from iapo.ops.shell import quoted_path
 from iapo.ops.text_files import TEMPORARY
 from iapo.policy.loading import load_model, load_tokenizer
 from iapo.policy.lora import base_of, is_adapter

@@ -1,11 +1,13 @@
 """A run set up: its policy loaded, its components built and joined, as they were at a checkpoint if it has one."""
 
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from iapo.ops.random_state import seed_rng
 from iapo.optimizers import ClippedOptimizer, DeepSpeedOptimizer
@@ -24,6 +26,9 @@ from iapo.training.distributed.zero_state import load_zero_state
 from iapo.training.session import Session
 from iapo.training.setup.making_optimizer import make_optimizer
 from iapo.training.setup.problems import FittingProblems, RunProblems
+
+_KEPT = ("optimizer.class_path", "lora.r", "lora.alpha", "lora.target_modules")
+"""Settings that a checkpoint's state is made for: it could not go on with others."""
 
 
 def set_up(
@@ -48,6 +53,8 @@ def set_up(
     folder = Path(settings.output)
     resuming = settings.resume and checkpoints(folder)
     saved = load_checkpoint(folder, config.resolved, settings.override) if resuming else None
+    if saved is not None:
+        _check_kept(saved)
     loaded, tokenizer = _load(config.policy, settings.lora, None if saved is None else saved.path)
     model = loaded if isinstance(sharding, Zero) else wrap(loaded, processes, sharding)
     ref_model = None
@@ -55,7 +62,7 @@ def set_up(
         ref_model = _reference(config.policy, settings.lora, loaded, processes, sharding)
     torch_optimizer = make_optimizer(choices.optimizer, [each for each in model.parameters() if each.requires_grad])
     warmup = max(1, settings.warmup_steps)
-    schedule = torch.optim.lr_scheduler.LambdaLR(torch_optimizer, lambda step: min(1.0, (step + 1) / warmup))
+    schedule = LambdaLR(torch_optimizer, lambda step: min(1.0, (step + 1) / warmup))
     optimizer: ClippedOptimizer | DeepSpeedOptimizer
     if isinstance(sharding, Zero):
         model = sharding.engine(loaded, torch_optimizer, settings.max_grad_norm)
@@ -80,7 +87,7 @@ def set_up(
         PromptStream(fitting.training.rows, settings.prompts_per_step, settings.seed),
     )
     if saved is not None:
-        _restore(session, saved, isinstance(sharding, Zero))
+        _restore(session, schedule, saved, isinstance(sharding, Zero))
     return session, fitting
 
 
@@ -98,11 +105,26 @@ def _update_settings(config: RunConfig, processes: Processes) -> UpdateSettings:
     )
 
 
-def _restore(session: Session, saved: Checkpoint, in_engine: bool) -> None:
+def _check_kept(saved: Checkpoint) -> None:
+    """Raise ``ValueError`` if settings differ that the checkpoint's state is made for."""
+    kept = [change for change in saved.changes if change.partition(":")[0] in _KEPT]
+    if kept:
+        raise ValueError(
+            f"{saved.path}: its state is of the saved setting and cannot go on with another, not by --override either "
+            f"({'; '.join(kept)}); leave it as it was, or start a new run from the weights with --model {saved.path}"
+        )
+
+
+def _restore(session: Session, schedule: LambdaLR, saved: Checkpoint, in_engine: bool) -> None:
     """Put everything but the weights and the random state back to where it was at a checkpoint.
+
+    Where ``override`` is on, the optimizer's settings are those of this run, at the checkpoint's place of the schedule.
 
     Raises:
         ValueError: a counter is missing, or it or a setting of the optimizer is of another kind than in a new run.
+
+    Warns:
+        UserWarning: something differs and is overridden.
     """
     session.resumed_from, session.step, session.saved_step = saved, saved.step, saved.step
     fresh = _settings_of(session.torch_optimizer)
@@ -113,7 +135,7 @@ def _restore(session: Session, saved: Checkpoint, in_engine: bool) -> None:
         load_whole_state(session.torch_optimizer, saved.state.optimizer)
     optimizer = session.components.optimizer
     assert isinstance(optimizer, ClippedOptimizer | DeepSpeedOptimizer)
-    counters = {"tokens_sampled": session.tokens_sampled, "optimizer": optimizer.state_dict()}
+    counters = {"tokens_sampled": session.tokens_sampled, "optimizer": optimizer.state_dict(), "changed": []}
     other = other_kind(_settings_of(session.torch_optimizer), fresh, "optimizer.param_groups") or other_kind(
         saved.state.counters, counters, "counters"
     )
@@ -121,12 +143,33 @@ def _restore(session: Session, saved: Checkpoint, in_engine: bool) -> None:
         raise ValueError(f"{saved.path}: {other}; the run cannot be resumed exactly from it")
     try:
         session.tokens_sampled = saved.state.counters["tokens_sampled"]
+        session.changed = saved.state.counters["changed"]
         optimizer.load_state_dict(dict(saved.state.counters["optimizer"]))
     except KeyError as error:
         raise ValueError(
             f"{saved.path}: its counters lack {error}; the run cannot be resumed exactly without them"
         ) from error
-    session.stream.restore(dict(saved.state.data), session.settings.override)
+    same = session.stream.restore(dict(saved.state.data), session.settings.override)
+    if session.settings.override:
+        _take_settings(schedule, fresh)
+    if changes := [*saved.changes, *([] if same else ["data: other rows to train on"])]:
+        told = "; ".join(changes)
+        session.changed = [*session.changed, f"after update {saved.step}: {told}"]
+        warnings.warn(
+            f"override: going on with the weights and the optimizer's state of {saved.path}, although these differ: "
+            f"{told}",
+            stacklevel=2,
+        )
+
+
+def _take_settings(schedule: LambdaLR, settings: Sequence[dict[str, Any]]) -> None:
+    """Let an optimizer go on with these settings of its groups, at the place of its schedule."""
+    groups = schedule.optimizer.param_groups
+    for group, wanted in zip(groups, settings, strict=True):
+        group.update(wanted)
+    schedule.base_lrs = [group["initial_lr"] for group in groups]
+    for group, rise in zip(groups, schedule.lr_lambdas, strict=True):
+        group["lr"] = group["initial_lr"] * rise(schedule.last_epoch)
 
 
 def _settings_of(optimizer: Optimizer) -> list[dict[str, Any]]:
