@@ -133,7 +133,7 @@ def learning(summary: Summary) -> str:
 
 def _curve(run: RunResult, name: str) -> list[Point]:
     tokens, points = 0.0, []
-    for step in run.steps:
+    for step in run.steps or ():
         tokens += step["num_tokens"] / 1000
         if name in step:
             points.append((tokens, step[name]))

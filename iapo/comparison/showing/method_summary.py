@@ -42,14 +42,14 @@ class MethodSummary:
     differences: dict[str, Interval]
 
     @property
-    def tokens_sampled(self) -> float:
-        """Mean over runs."""
-        return sum(run.tokens_sampled for run in self.runs) / len(self.runs)
+    def tokens_sampled(self) -> float | None:
+        """Mean over runs; ``None`` if it is not known of one."""
+        return _mean([run.tokens_sampled for run in self.runs])
 
     @property
-    def seconds(self) -> float:
-        """Mean over runs."""
-        return sum(run.seconds for run in self.runs) / len(self.runs)
+    def seconds(self) -> float | None:
+        """Mean over runs; ``None`` if it is not known of one."""
+        return _mean([run.seconds for run in self.runs])
 
 
 def summarize_method(
@@ -107,6 +107,11 @@ def summarize_method(
         by_budget=by_budget,
         differences=differences,
     )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(values) if len(known) == len(values) else None
 
 
 def _lengths(runs: Sequence[RunResult]) -> dict[str, Interval]:

@@ -158,6 +158,23 @@ def step_of(path: Path) -> int:
     return int(path.name.removeprefix("checkpoint-"))
 
 
+def settings_in(path: Path) -> dict[str, Any]:
+    """The settings of the run that a checkpoint is of, as it keeps them; its digests are not checked.
+
+    Args:
+        path: its folder, wherever it was moved to.
+
+    Raises:
+        OSError: it cannot be read.
+        LookupError: it has no settings.
+        ValueError: it is damaged.
+    """
+    settings = unflatten(json.loads((path / "state.json").read_text(encoding="utf-8"))["config"], {})
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path}: its settings are {settings!r:.80}, want keys and values")
+    return settings
+
+
 def latest_checkpoint(run: str | Path) -> Path | None:
     """The newest complete checkpoint of a run, every file compared with its digest.
 

@@ -269,6 +269,41 @@ def test_a_run_evaluated_on_other_problems_does_not_count(tmp_path):
     assert run.folder in render_page(summary)
 
 
+@pytest.mark.filterwarnings("ignore:.*metrics")
+@pytest.mark.parametrize("left", [None, 0, 1, 2])
+def test_what_a_run_spent_is_unknown_where_its_metrics_are_gone(tmp_path, left):
+    """It was called 0 tokens and 0 seconds, or those of the updates whose metrics were left."""
+    plan = write_comparison(tmp_path)
+    run = plan.reporting_runs(plan.untuned())[0].folder
+    evaluation, metrics = tmp_path / run / "evaluation-test.json", tmp_path / run / "metrics.jsonl"
+    evaluation.write_text(json.dumps({**json.loads(evaluation.read_text()), "model": "checkpoint-3"}))
+    lines = metrics.read_text().splitlines(keepends=True)
+    assert {"grpo": 9000, "base": 0}.items() <= {
+        m.name: m.tokens_sampled for m in summary_of(plan, tmp_path).methods
+    }.items()
+    if left is None:
+        metrics.unlink()
+    else:
+        metrics.write_text("".join(lines[:left] + lines[left + 1 :]))
+    with pytest.warns(
+        UserWarning, match=rf"metrics\.jsonl: has the metrics of {0 if left is None else 2} of 3 updates"
+    ):
+        summary = summary_of(plan, tmp_path)
+    row = next(row for row in json.loads(results_json(summary)) if row["run"] == run)
+    assert row["tokens_sampled"] is row["seconds"] is None
+    line = next(line for line in render_report(summary).splitlines() if line.startswith("| grpo "))
+    assert line.endswith("| – | – | 2 |")
+    render_page(summary)
+
+
+def test_a_base_model_that_is_not_evaluated_is_said(tmp_path):
+    plan = write_comparison(tmp_path)
+    assert not summary_of(plan, tmp_path).missing
+    (tmp_path / BASE_FOLDER / "evaluation-test.json").unlink()
+    assert summary_of(plan, tmp_path).missing == (BASE_FOLDER,)
+    assert "- base" in render_report(summary_of(plan, tmp_path)).splitlines()
+
+
 def test_a_setting_without_all_its_runs_is_not_chosen(tmp_path):
     plan = write_comparison(tmp_path)
     assert choose(plan, tmp_path)["iapo"] == "alpha=0.5"
