@@ -82,6 +82,9 @@ def _results(config: EvaluationConfig, progress: CommandProgress) -> Iterator[tu
     usual = settings.forced(known or CompletionStyle().replaced(styles.postfix, styles.closing))
     held_out = config.held_out()
     budgets: tuple[int, ...] | None = None
+    with progress.phase(f"looking at {', '.join(settings.models)}"):
+        for source in settings.models:
+            dataclasses.replace(config.policy, model=source).check()
     for source in settings.models:
         loaded = _load(config, source, held_out, usual, progress)
         if settings.output is None and source == settings.models[0]:

@@ -176,6 +176,8 @@ def _why(source: str, error: Exception) -> str:
         steps = [int(name.removeprefix("checkpoint-")) for name in names if re.fullmatch(r"checkpoint-[0-9]+", name)]
         if steps and "model.safetensors" not in names:
             return f"it is the folder of a run; name {path / f'checkpoint-{max(steps)}'}"
+        if names & {"metrics.jsonl", "samples.jsonl", "report-so-far.md"}:
+            return "it is the folder of a run that has no checkpoint yet"
         if "config.json" not in names:
             return f"it has no config.json, but {', '.join(sorted(names)[:5]) or 'nothing'}"
         if not any(name.endswith((".safetensors", ".bin", ".gguf")) for name in names):
@@ -201,6 +203,8 @@ def _locate(source: str) -> tuple[str, dict[str, Any]]:
         if not path.is_file():
             raise FileNotFoundError(f"model: no file {source}")
         return str(path.parent), {"gguf_file": path.name}
+    if path.is_file():
+        raise ValueError(f"model: {source} is a file")
     if (source.startswith((".", "/", "~")) or source.count("/") > 1) and not path.is_dir():
         raise FileNotFoundError(f"model: no directory {source}")  # a hub id has one slash at most
     if not path.is_dir() and get_close_matches(source, ["embedded"], cutoff=0.8):

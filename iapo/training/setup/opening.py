@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from iapo.ops.text_files import write_text
 from iapo.rollout.ends import eos_ids_of
 from iapo.styles import CompletionStyle
@@ -16,6 +18,7 @@ from iapo.tasks.stream import digest_of
 from iapo.training.checkpoints.checkpoint import checkpoints
 from iapo.training.checkpoints.reproducibility import tokenizer_digest
 from iapo.training.components import check_answer_is_read, warn_of_nothing_measured
+from iapo.training.configuration.policy_source import PolicySource
 from iapo.training.configuration.run_config import RunConfig
 from iapo.training.configuration.trained_problems import warn_of_trained
 from iapo.training.diagnosis import Diagnosis
@@ -79,7 +82,7 @@ def open_run(
         held_out = problems.all.select(problems.held_out).rows
         warn_of_trained(config.policy.model, config.problems, held_out, "eval_problems")
     tokenizer = config.policy.tokenizer()
-    resolved = {**config.resolved, **_found(problems, tokenizer, processes, sharding)}
+    resolved = {**config.resolved, **_found(config.policy, problems, tokenizer, processes, sharding)}
     kept = kept_style(folder, resolved) if settings.resume else None
     begun_so = True
     if settings.resume and not checkpoints(folder):
@@ -115,7 +118,7 @@ def open_run(
 
 
 def _found(
-    problems: RunProblems, tokenizer: Any, processes: Processes, sharding: Sharding | Zero | None
+    policy: PolicySource, problems: RunProblems, tokenizer: Any, processes: Processes, sharding: Sharding | Zero | None
 ) -> dict[str, Any]:
     """What a run is also compared by when it is resumed. Rows to train on are the prompt stream's to compare."""
     shard: dict[str, Any] = {"shard": sharding is not None}
@@ -123,6 +126,7 @@ def _found(
         shard = {"shard": str(sharding), "deepspeed": version("deepspeed")}
     return {
         "tokenizer": tokenizer_digest(tokenizer),
+        "forwards": str(policy.autocast() or torch.float32).removeprefix("torch."),
         "processes": processes.size,
         **shard,
         "held_out_rows": digest_of(problems.all.select(problems.held_out).rows),

@@ -11,6 +11,7 @@ from test_setting_up import SMALL
 from iapo.cli import main
 from iapo.embedded import model_path
 from iapo.ops.shell import quoted_path
+from iapo.training.configuration.policy_source import PolicySource
 from iapo.training.setup.setting_up import _take_settings
 
 pytestmark = pytest.mark.filterwarnings("always::UserWarning")
@@ -133,6 +134,15 @@ def test_settings_that_take_the_place_of_others_stand_at_the_place_of_the_schedu
     optimizer.step()
     schedule.step()
     assert optimizer.param_groups[0]["lr"] == 0.25 * 5 / 8
+
+
+def test_another_precision_of_forwards_is_noticed_where_the_device_chooses_it(run, monkeypatch, capsys):
+    """A run went on in bf16 on another device, although only the device's name may change."""
+    monkeypatch.setattr(PolicySource, "autocast", lambda policy: torch.bfloat16)
+    assert train(run, "--resume", "--steps", "4") == 1
+    assert 'these differ (override to go on all the same): forwards: saved "float32", now "bfloat16"' in (
+        capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
