@@ -93,7 +93,8 @@ def load_model(
             that the model has no embedding of.
     """
     if is_adapter(source):
-        base, _ = load_model(base_of(source), device, dtype, attn_implementation, trust_remote_code)
+        with _base_named(source) as place:
+            base, _ = load_model(place, device, dtype, attn_implementation, trust_remote_code)
         return with_adapters(base, source), load_tokenizer(source, trust_remote_code)
     path_or_id, options = _locate(source)
     if "gguf_file" in options and hasattr(transformers, "GgufConfig"):
@@ -130,7 +131,9 @@ def load_limits(source: str, trust_remote_code: bool = False) -> Limits:
 
 def load_config(source: str, trust_remote_code: bool = False) -> Any:
     """The configuration of a model; of adapters that of their base. Arguments and errors are those of `load_model`."""
-    source = base_of(source) if is_adapter(source) else source
+    if is_adapter(source):
+        with _base_named(source) as place:
+            return load_config(place, trust_remote_code)
     with _named(source):
         return _read(AutoConfig, source, trust_remote_code)
 
@@ -146,6 +149,16 @@ def _read(kind: Any, source: str, trust_remote_code: bool) -> Any:
 @lru_cache(maxsize=4)
 def _read_gguf(kind: Any, folder: str, name: str, changed: int) -> Any:
     return kind.from_pretrained(folder, gguf_file=name)
+
+
+@contextmanager
+def _base_named(adapters: str) -> Iterator[str]:
+    """The model that adapters belong to; an error about it says so."""
+    base = base_of(adapters)
+    try:
+        yield base
+    except ValueError as error:
+        raise ValueError(f"{error}. The adapters in {adapters} belong to it; put it back where it was") from error
 
 
 @contextmanager

@@ -53,6 +53,8 @@ class Session:
         tokens_sampled: in all updates.
         saved_step: updates done at the newest checkpoint; 0: there is none.
         samples: some completions of the last update.
+        base: digest of the weights that are read anew when the run goes on, those below adapters or of the reference
+            policy; empty: there are none.
         changed: what was overridden when the run went on, one sentence for each time; none if it is one run throughout.
     """
 
@@ -69,6 +71,7 @@ class Session:
     tokens_sampled: int = 0
     saved_step: int = 0
     samples: Sequence[Sample] = ()
+    base: str = ""
     changed: Sequence[str] = ()
 
     def share_done(self) -> float:
@@ -191,6 +194,7 @@ class Session:
             counters={
                 "optimizer": optimizer.state_dict(),
                 "tokens_sampled": self.tokens_sampled,
+                "base": self.base,
                 "changed": list(self.changed),
             },
         )

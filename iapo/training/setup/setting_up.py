@@ -11,9 +11,10 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from iapo.ops.random_state import seed_rng
 from iapo.optimizers import ClippedOptimizer, DeepSpeedOptimizer
-from iapo.policy.lora import AdapterOff, LoRA, with_adapters
+from iapo.policy.lora import AdapterOff, LoRA, name_base, with_adapters
 from iapo.tasks import PromptStream
 from iapo.training.checkpoints.checkpoint import Checkpoint, checkpoints, load_checkpoint
+from iapo.training.checkpoints.reproducibility import weights_digest
 from iapo.training.checkpoints.tree import other_kind
 from iapo.training.components import Components, UpdateSettings
 from iapo.training.configuration.policy_source import PolicySource
@@ -56,10 +57,14 @@ def set_up(
     if saved is not None:
         _check_kept(saved)
     loaded, tokenizer = _load(config.policy, settings.lora, None if saved is None else saved.path)
+    frozen = (each for each in loaded.parameters() if not each.requires_grad)
+    base = weights_digest(frozen) if settings.lora.r else ""
     model = loaded if isinstance(sharding, Zero) else wrap(loaded, processes, sharding)
-    ref_model = None
-    if choices.loss.requires_reference:
-        ref_model = _reference(config.policy, settings.lora, loaded, processes, sharding)
+    ref_model: nn.Module | None = None
+    if choices.loss.requires_reference and settings.lora.r:
+        ref_model = AdapterOff(loaded)
+    elif choices.loss.requires_reference:
+        ref_model, base = _reference(config.policy, processes, sharding)
     torch_optimizer = make_optimizer(choices.optimizer, [each for each in model.parameters() if each.requires_grad])
     warmup = max(1, settings.warmup_steps)
     schedule = LambdaLR(torch_optimizer, lambda step: min(1.0, (step + 1) / warmup))
@@ -85,6 +90,7 @@ def set_up(
         components,
         torch_optimizer,
         PromptStream(fitting.training.rows, settings.prompts_per_step, settings.seed),
+        base=base,
     )
     if saved is not None:
         _restore(session, schedule, saved, isinstance(sharding, Zero))
@@ -135,7 +141,7 @@ def _restore(session: Session, schedule: LambdaLR, saved: Checkpoint, in_engine:
         load_whole_state(session.torch_optimizer, saved.state.optimizer)
     optimizer = session.components.optimizer
     assert isinstance(optimizer, ClippedOptimizer | DeepSpeedOptimizer)
-    counters = {"tokens_sampled": session.tokens_sampled, "optimizer": optimizer.state_dict(), "changed": []}
+    counters = {"tokens_sampled": 0, "optimizer": optimizer.state_dict(), "base": "", "changed": []}
     other = other_kind(_settings_of(session.torch_optimizer), fresh, "optimizer.param_groups") or other_kind(
         saved.state.counters, counters, "counters"
     )
@@ -143,16 +149,22 @@ def _restore(session: Session, schedule: LambdaLR, saved: Checkpoint, in_engine:
         raise ValueError(f"{saved.path}: {other}; the run cannot be resumed exactly from it")
     try:
         session.tokens_sampled = saved.state.counters["tokens_sampled"]
-        session.changed = saved.state.counters["changed"]
+        session.changed, base = saved.state.counters["changed"], saved.state.counters["base"]
         optimizer.load_state_dict(dict(saved.state.counters["optimizer"]))
     except KeyError as error:
         raise ValueError(
             f"{saved.path}: its counters lack {error}; the run cannot be resumed exactly without them"
         ) from error
+    if session.base != base and not session.settings.override:
+        raise ValueError(
+            f"{saved.path}: the weights of the model that it goes on from, below its adapters or as the reference "
+            "policy, are others than they were; put them back (override to go on all the same)"
+        )
     same = session.stream.restore(dict(saved.state.data), session.settings.override)
     if session.settings.override:
         _take_settings(schedule, fresh)
-    if changes := [*saved.changes, *([] if same else ["data: other rows to train on"])]:
+    others = [] if session.base == base else ["model: other weights below the adapters, or of the reference policy"]
+    if changes := [*saved.changes, *others, *([] if same else ["data: other rows to train on"])]:
         told = "; ".join(changes)
         session.changed = [*session.changed, f"after update {saved.step}: {told}"]
         warnings.warn(
@@ -182,16 +194,17 @@ def _load(policy: PolicySource, lora: LoRA, path: Path | None) -> tuple[nn.Modul
     if not lora.r:
         return policy.load(path)
     model, tokenizer = policy.load()
-    return (lora.attach(model, policy.model) if path is None else with_adapters(model, path, trainable=True)), tokenizer
+    if path is None:
+        return lora.attach(model, policy.model), tokenizer
+    adapted = with_adapters(model, path, trainable=True)
+    name_base(adapted, policy.model)
+    return adapted, tokenizer
 
 
-def _reference(
-    policy: PolicySource, lora: LoRA, loaded: nn.Module, processes: Processes, sharding: Sharding | Zero | None
-) -> nn.Module:
-    """The policy before training: itself without its adapters, or a copy of all weights."""
-    if lora.r:
-        return AdapterOff(loaded)
+def _reference(policy: PolicySource, processes: Processes, sharding: Sharding | Zero | None) -> tuple[nn.Module, str]:
+    """The policy before training, a copy of all its weights, and their digest."""
     copy = policy.load()[0]
+    digest = weights_digest(copy.parameters())
     if isinstance(sharding, Zero):
-        return sharding.engine(copy, None) if sharding.stage == 3 else copy
-    return copy if sharding is None else wrap(copy, processes, sharding)
+        return (sharding.engine(copy, None) if sharding.stage == 3 else copy), digest
+    return (copy if sharding is None else wrap(copy, processes, sharding)), digest

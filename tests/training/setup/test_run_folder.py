@@ -11,6 +11,8 @@ from test_setting_up import SMALL
 from iapo.cli import main
 from iapo.embedded import model_path
 from iapo.ops.shell import quoted_path
+from iapo.policy import load_model
+from iapo.policy.lora import base_of
 from iapo.training.configuration.policy_source import PolicySource
 from iapo.training.setup.setting_up import _take_settings
 
@@ -160,6 +162,38 @@ def test_what_a_state_is_made_for_cannot_be_overridden(run, other, told, capsys)
     err = capsys.readouterr().err
     assert told in err
     assert f"start a new run from the weights with --model {run / 'checkpoint-3'}" in err
+
+
+@pytest.mark.parametrize("flags", [("--lora.r", "2"), ("--loss.kl_coef", "0.1")])
+def test_a_model_that_changed_in_its_place_is_noticed(tmp_path, flags, capsys):
+    """A run went on with adapters for other weights, or was held near another policy."""
+    first, moved, run = tmp_path / "first", tmp_path / "moved", tmp_path / "run"
+    shutil.copytree(model_path(), first)
+    assert train(run, "--model", str(first), "--steps", "1", *flags) == 0
+    model, _ = load_model(str(first))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.5)
+    first.rename(moved)
+    model.save_pretrained(first)
+    shutil.copy(moved / "tokenizer.json", first)
+    shutil.copy(moved / "tokenizer_config.json", first)
+    again = "--resume", "--steps", "2", *flags
+    assert train(run, "--model", str(first), *again) == 1
+    told = capsys.readouterr().err
+    assert "checkpoint-1: the weights of the model that it goes on from" in told
+    assert "are others than they were" in told
+    assert train(run, "--model", str(first), *again, "--override") == 0
+    assert "although these differ: model: other weights below the adapters, or of the" in capsys.readouterr().err
+    shutil.rmtree(run / "checkpoint-2")
+    assert train(run, "--model", str(moved), *again, "--override") == 0
+    told = capsys.readouterr().err
+    assert f'although these differ: model: saved "{first}", now "{moved}"\n' in told
+    if flags[0] == "--lora.r":
+        assert base_of(run / "checkpoint-2") == str(moved)
+        shutil.rmtree(first)
+        assert main(["eval", "--models", f"[{run / 'checkpoint-1'}]", "--problems", "1", "--limit", "4"]) == 1
+        assert f"The adapters in {run / 'checkpoint-1'} belong to it; put it back" in capsys.readouterr().err
 
 
 def test_the_folder_of_a_model_is_no_run_folder(tmp_path, capsys):
