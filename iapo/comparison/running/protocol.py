@@ -92,8 +92,13 @@ def check_folders(plan: Plan, folder: Path) -> bool:
 
     Raises:
         ValueError: other settings, of which the first that differ are named; files of code that have changed; a run
-            that does not say its settings.
+            that does not say its settings; or ``folder`` is itself that of a run.
     """
+    if any((folder / name).exists() for name in ("config.json", "metrics.jsonl")):
+        raise ValueError(
+            f"output: {folder} is the folder of a run, whose report a comparison would take the place of; name another "
+            "output"
+        )
     every = [plan.reporting_runs({method.name: setting}) for method in plan.methods for setting in method.settings]
     begun = False
     for run in [*plan.tuning_runs(), *itertools.chain(*every)]:

@@ -171,7 +171,7 @@ def _steps(path: Path, model: Any) -> tuple[dict[str, float], ...] | None:
     """
     steps = read_metrics(path)
     last = step_of(Path(model)) if str(model).startswith("checkpoint-") else 0
-    made = max([last, *(row["step"] for row in steps)])
+    made = int(max([last, *(row["step"] for row in steps)]))
     whole = [row for row in steps if "num_tokens" in row and "step_time" in row]
     if [row["step"] for row in whole] != list(range(1, made + 1)):
         warnings.warn(

@@ -21,6 +21,11 @@ def check_free(folder: Path, settings: RunSettings) -> None:
             f"output: {settings.output} is the folder of a model, whose config.json a run would take the place of; "
             "name another folder"
         )
+    if (folder / "problems-test.json").exists():
+        raise FileExistsError(
+            f"output: {settings.output} is the folder of a comparison, whose report a run would take the place of; "
+            "name another folder"
+        )
     if settings.resume and (folder / REPORT).exists() and not checkpoints(folder):
         raise FileExistsError(
             f"output: {settings.output} holds a finished run whose checkpoints are gone, so that nothing can go on, "

@@ -102,6 +102,15 @@ def test_a_run_that_no_comparison_made_is_not_taken_for_its_own(begun):
         check_folders(plan, folder)
 
 
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl"])
+def test_the_folder_of_a_run_is_none_of_a_comparison(content, tmp_path, name):
+    """The report of the run was replaced by that of the comparison."""
+    (folder_of(tmp_path / "out") / name).write_text("{}")
+    planned(content, tmp_path)
+    with pytest.raises(ValueError, match="out is the folder of a run, whose report a comparison would take the place"):
+        compare(comparison=str(tmp_path / "plan.yaml"), output=str(tmp_path / "out"), only_report=False)
+
+
 @pytest.mark.parametrize(
     ("key", "name", "value", "told"),
     [

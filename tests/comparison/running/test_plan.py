@@ -129,6 +129,7 @@ def changed(path: str, value: object) -> dict:
         ("methods/iapo/tune", {"assigner.alpha": [0.1, -2.0]}, r"methods\.iapo: .*alpha"),
         ("methods/iapo/tune", {"assigner.alpha": [0.1, 0.1]}, r"methods\.iapo\.tune: the same values"),
         ("base/output", "x", r"base\.output: a comparison sets it"),
+        ("base/model", "./nope", r"base: model: \./nope cannot be loaded"),
         ("base/bogus", 1, r"base: .*--bogus=1"),
         ("tuning", {}, r"tuning\.seeds: got none, but methods\.iapo\.tune needs them"),
         ("tuning/bogus", 1, r"tuning\.bogus: unknown key"),

@@ -416,3 +416,32 @@ def test_a_mean_curve_lies_where_all_curves_are():
     assert mean_curve([[(0, 1.0), (1, 1.0)], [(2, 1.0), (3, 1.0)]]) == []
     curve = mean_curve([[(1, 2.0), (5, 2.0)], [(0, 4.0), (4, 4.0)]], points=4)
     assert curve == [(1.0, 3.0), (2.0, 3.0), (3.0, 3.0), (4.0, 3.0)]
+
+
+@pytest.mark.parametrize("which", ["*", "grpo", "iapo-paper"])
+def test_methods_whose_completions_are_all_empty_are_reported(tmp_path, which):
+    """There is nothing to divide by; the page of all methods was lost."""
+    plan = write_comparison(tmp_path)
+    for path in tmp_path.glob(f"{which}/*/seed-*/evaluation-*.json"):
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps({**content, "lengths": [[0] * len(row) for row in content["lengths"]]}))
+    summary = summary_of(plan, tmp_path)
+    empty = {"grpo", "iapo", "iapo-paper"} if which == "*" else {which}
+    for method in summary.methods:
+        assert ("ratio@1" in method.measures) == (method.name not in empty)
+        relative = "mean_length" in method.differences
+        assert relative == (method.name != "grpo" and "grpo" not in empty)
+    for row in json.loads(results_json(summary)):
+        assert (row["ratio_at_k"]["1"] is None) == (row["run"].split("/")[0] in empty)
+    for shown in (render_page(summary), render_report(summary)):
+        assert "nan" not in shown
+
+
+def test_a_reward_that_is_no_number_is_no_point_of_a_curve(tmp_path):
+    """An update in which nothing could be scored; the page of all methods was lost."""
+    plan = write_comparison(tmp_path)
+    for metrics in tmp_path.glob("grpo/*/seed-*/metrics.jsonl"):
+        steps = [json.loads(line) for line in metrics.read_text().splitlines()]
+        steps[1]["reward"] = float("nan")
+        metrics.write_text("".join(json.dumps(step) + "\n" for step in steps))
+    assert "Learning" in render_page(summary_of(plan, tmp_path))

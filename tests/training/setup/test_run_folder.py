@@ -206,6 +206,14 @@ def test_the_folder_of_a_model_is_no_run_folder(tmp_path, capsys):
         assert (tmp_path / "config.json").read_text() == before
 
 
+def test_the_folder_of_a_comparison_is_no_run_folder(tmp_path, capsys):
+    """The report of the comparison was replaced by that of the run."""
+    (tmp_path / "problems-test.json").write_text("{}")
+    for flags in ((), ("--resume",)):
+        assert train(tmp_path, *flags) == 1
+        assert f"{tmp_path} is the folder of a comparison" in capsys.readouterr().err
+
+
 def test_commands_in_a_report_can_be_pasted(whole):
     assert f"`iapo show {quoted_path(whole)}`" in (whole / "report.md").read_text()
     assert "'" in quoted_path(whole)
