@@ -155,7 +155,8 @@ def _restore(session: Session, schedule: LambdaLR, saved: Checkpoint, in_engine:
         raise ValueError(
             f"{saved.path}: its counters lack {error}; the run cannot be resumed exactly without them"
         ) from error
-    if session.base != base and not session.settings.override:
+    other_base = bool(base and session.base) and base != session.base
+    if other_base and not session.settings.override:
         raise ValueError(
             f"{saved.path}: the weights of the model that it goes on from, below its adapters or as the reference "
             "policy, are others than they were; put them back (override to go on all the same)"
@@ -163,8 +164,9 @@ def _restore(session: Session, schedule: LambdaLR, saved: Checkpoint, in_engine:
     same = session.stream.restore(dict(saved.state.data), session.settings.override)
     if session.settings.override:
         _take_settings(schedule, fresh)
-    others = [] if session.base == base else ["model: other weights below the adapters, or of the reference policy"]
-    if changes := [*saved.changes, *others, *([] if same else ["data: other rows to train on"])]:
+    changes = [*saved.changes, *([] if same else ["data: other rows to train on"])]
+    changes += ["model: other weights below the adapters, or of the reference policy"] if other_base else []
+    if changes:
         told = "; ".join(changes)
         session.changed = [*session.changed, f"after update {saved.step}: {told}"]
         warnings.warn(
