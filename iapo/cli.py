@@ -1,6 +1,7 @@
 """`iapo train | eval | inspect | compare | show | export`: from the command line to calls."""
 
 import json
+import os
 import shlex
 import sys
 from argparse import ArgumentError
@@ -20,6 +21,9 @@ _MAY_CHANGE = (
 )
 """Settings of a run that may differ when it is taken up again: they do not change what an update computes (the limits
 do, where a weight has a schedule)."""
+
+_PLACES = {"output", "html", "comparison", "run"}
+"""Settings that are a file or folder of a command's own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,6 +65,10 @@ def _main(arguments: Sequence[str] | None) -> int:
             plain = json.loads(parsers[name].dump(settings, format="json", skip_unset=False))
             parts = parsers[name].instantiate(settings).as_dict()
             parts.pop("config", None)
+            for place in _PLACES & parts.keys():
+                parts[place] = parts[place] and os.path.expanduser(
+                    parts[place]
+                )  # of ~, a shell leaves some as they are
             folder = Path(parts["output"]) if name in ("train", "compare") else None
             code = _run(name, parts, plain, shlex.join(["iapo", *given]))
         sys.stdout.flush()

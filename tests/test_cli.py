@@ -321,6 +321,18 @@ def test_other_commands_name_a_number_out_of_range(arguments, call):
     assert "does not conform to restriction v>0" in done.stderr
 
 
+def test_the_home_is_found_where_a_shell_leaves_it(tmp_path, call, monkeypatch):
+    """A folder named ~ was made in the current one: of --output=~/run a shell leaves it so, and YAML does."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = []
+    monkeypatch.setattr("iapo.training.run.train", lambda config: found.append(config.settings.output) or 0)
+    monkeypatch.setattr("iapo.commands.compare.compare", lambda **parts: found.extend(parts.values()) or 0)
+    assert call("train", "--output=~/run").returncode == 0
+    assert call("compare", "~/plan.yaml", "--output=~/out").returncode == 0
+    assert found == [f"{tmp_path}/run", f"{tmp_path}/plan.yaml", f"{tmp_path}/out", False]
+
+
+@pytest.mark.filterwarnings("always::UserWarning")
 def test_changed_data_is_refused_unless_overridden(tmp_path, call):
     data, run = tmp_path / "sums.jsonl", str(tmp_path / "run")
     problems = rows(generate_problems(64, seed=1))
@@ -335,6 +347,7 @@ def test_changed_data_is_refused_unless_overridden(tmp_path, call):
     assert "override" in refused.stderr
     resumed = call(*arguments, "--resume", "--override")
     assert resumed.returncode == 0, resumed.stderr
+    assert "although these differ: data: other rows to train on" in resumed.stderr
     assert [row["step"] for row in steps(tmp_path / "run")] == [1, 2, 3, 4]
 
 

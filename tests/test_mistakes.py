@@ -136,6 +136,9 @@ MISTAKES = [
     ("T --model kept", 2, ["model: kept cannot be loaded", "folder of a run; name kept/checkpoint-12"]),
     ("T --model notokenizer", 2, ["model: notokenizer cannot be loaded", "no tokenizer"]),
     ("T --model some/model", 2, ["model: some/model cannot be loaded", "hub cannot be reached"]),
+    ("T --model empty.jsonl", 2, ["model: empty.jsonl cannot be loaded", "is a file", "want a complete folder"]),
+    ("T --model begun", 2, ["model: begun cannot be loaded", "folder of a run that has no checkpoint yet"]),
+    ("eval --models [embedded,./nope] --limit 24 --problems 4 --samples 1", 1, ["model: no directory ./nope"]),
     ("eval --models [./nope]", 1, ["model: no directory ./nope"]),
     # data
     ("T --data nope.jsonl", 1, ["data: no file nope.jsonl"]),
@@ -237,6 +240,7 @@ def desk(tmp_path_factory) -> Path:
     for name in ("empty", "noweights", "notokenizer", "begun", "sampled", "evaluated", "kept"):
         (folder / name).mkdir()
     (folder / "begun" / "config.json").write_text("{}")
+    (folder / "begun" / "metrics.jsonl").write_text("")
     (folder / "evaluated" / "evaluation-0.json").write_text("{}")
     for step in (9, 12):
         (folder / "kept" / f"checkpoint-{step}").mkdir()

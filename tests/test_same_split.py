@@ -16,6 +16,7 @@ from iapo.embedded import model_path
 from iapo.policy import load_model
 from iapo.tasks import hold_out
 from iapo.tasks.messages import problem_of
+from iapo.training.checkpoints.tree import flatten
 from iapo.training.configuration.problem_source import ProblemSource
 from iapo.training.configuration.trained_problems import export_settings, warn_of_trained
 
@@ -160,8 +161,8 @@ def run_of(folder: Path, data: str, model: str = "embedded", **changed: Any) -> 
     settings |= {"answer_column": "answer", "few_shot": 0, "last_assistant": "refuse", "seed": 0, "eval_problems": HELD}
     checkpoint = folder / "checkpoint-1"
     shutil.copytree(model_path(), checkpoint)
-    (checkpoint / "state.json").write_text("{}")
-    (folder / "config.json").write_text(json.dumps(settings | {"data": data, "model": model} | changed))
+    config, _ = flatten(settings | {"data": data, "model": model} | changed, "config")
+    (checkpoint / "state.json").write_text(json.dumps({"config": config}))
     return str(checkpoint)
 
 
@@ -186,6 +187,16 @@ def test_problems_in_other_files_are_told(tmp_path: Path) -> None:
     assert re.search(f"checkpoint-1 was trained on [0-9]+ of these {HELD}; its run had .*a.jsonl; leave these", message)
     (tmp_path / "a.jsonl").unlink()
     assert told(model, str(some)) == [], "data that are gone say nothing"
+
+
+def test_a_checkpoint_knows_its_problems_wherever_it_is_moved(tmp_path: Path) -> None:
+    """It was known from a file beside it alone, and problems that it was trained on were evaluated without a word."""
+    data = write(tmp_path / "a.jsonl", "text")
+    moved = shutil.move(run_of(tmp_path / "run", data, eval_problems=HELD - 4), tmp_path / "best")
+    (message,) = told(str(moved), data)
+    assert f"best was trained on 4 of these {HELD}" in message
+    (tmp_path / "best" / "state.json").write_text('{"config": {"list": []}}')
+    assert told(str(moved), data) == []
 
 
 def test_a_model_knows_what_those_knew_that_it_was_trained_from(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from iapo.commands.last_line import quoted_path, say_where
+from iapo.commands.last_line import say_where
 from iapo.comparison.running.choice import choose
-from iapo.comparison.running.problems import problems_path, write_problems
+from iapo.comparison.running.problems import check_data, check_problems, write_problems
 from iapo.comparison.running.progress import display
 from iapo.comparison.running.protocol import check_folders, run_plan
 from iapo.comparison.running.read_plan import read_plan
@@ -16,6 +16,7 @@ from iapo.comparison.running.settings import instantiate
 from iapo.comparison.showing.page import render_page
 from iapo.comparison.showing.report import render_report, results_json
 from iapo.comparison.showing.summary import summarize
+from iapo.ops.shell import quoted_path
 from iapo.ops.text_files import write_text
 from iapo.training.checkpoints.lock import locked
 from iapo.training.interruption import EXIT_CODE
@@ -38,12 +39,14 @@ def compare(*, comparison: str, output: str, only_report: bool) -> int:
         OSError: another comparison is at work in ``output``.
         ValueError: a plan that cannot work; raised before any process starts.
     """
+    if not output:
+        raise ValueError("output: got an empty text, want the name of a folder")
     plan = read_plan(Path(comparison))
     folder = Path(output)
     outcomes: dict[str, Outcome] = {}
     if only_report:
-        if not problems_path(folder, "test").exists():
-            raise FileNotFoundError(f"output: {output} holds no comparison")
+        check_problems(plan, folder)
+        check_folders(plan, folder)
     else:
         with locked(folder) as lock:
 
@@ -51,7 +54,7 @@ def compare(*, comparison: str, output: str, only_report: bool) -> int:
                 with display(title, len(jobs)) as listener:
                     return run_jobs(jobs, plan.at_once, plan.threads, (lock,), listener)
 
-            check_folders(plan, folder)
+            check_data(plan, folder, check_folders(plan, folder))
             write_problems(plan, folder, instantiate(plan.evaluation.settings)["rewards"])
             outcomes = run_plan(plan, folder, execute)
         if any(outcome.state == "interrupted" for outcome in outcomes.values()):

@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from iapo.commands.evaluation_settings import EvaluationConfig, EvaluationSettings
-from iapo.commands.last_line import quoted_path, say_where
+from iapo.commands.last_line import say_where
 from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate, lines_of, markdown_table, samples_beside
 from iapo.interfaces import Sampler
+from iapo.ops.shell import quoted_path
 from iapo.ops.text_files import check_writable, write_text
 from iapo.policy.limits import limits_of
 from iapo.rewards import in_style
@@ -81,6 +82,9 @@ def _results(config: EvaluationConfig, progress: CommandProgress) -> Iterator[tu
     usual = settings.forced(known or CompletionStyle().replaced(styles.postfix, styles.closing))
     held_out = config.held_out()
     budgets: tuple[int, ...] | None = None
+    with progress.phase(f"looking at {', '.join(settings.models)}"):
+        for source in settings.models:
+            dataclasses.replace(config.policy, model=source).check()
     for source in settings.models:
         loaded = _load(config, source, held_out, usual, progress)
         if settings.output is None and source == settings.models[0]:

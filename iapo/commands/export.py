@@ -5,11 +5,12 @@ import re
 import shutil
 from pathlib import Path
 
-from iapo.commands.last_line import quoted_path, say_where
+from iapo.commands.last_line import say_where
+from iapo.ops.shell import quoted_path
 from iapo.ops.text_files import TEMPORARY
 from iapo.policy.loading import load_model, load_tokenizer
 from iapo.policy.lora import base_of, is_adapter
-from iapo.training.checkpoints.checkpoint import FORMAT, latest_checkpoint
+from iapo.training.checkpoints.checkpoint import FORMAT, latest_checkpoint, settings_in
 from iapo.training.checkpoints.folder import verify_folder
 from iapo.training.configuration.trained_problems import export_settings
 from iapo.training.reporting.progress import CommandProgress
@@ -134,7 +135,7 @@ def _card(checkpoint: Path, folder: Path, name: str, adapter: bool) -> str:
         for figure in FIGURES:
             if (run / figure).exists():
                 shutil.copy(run / figure, folder)
-    base = base_of(checkpoint) if is_adapter(checkpoint) else _base(run)
+    base = base_of(checkpoint) if is_adapter(checkpoint) else _base(checkpoint)
     code = (_ADAPTER_CODE if adapter else _CODE).format(name=name)
     library, tag = ("peft", ", lora") if adapter else ("transformers", "")
     named = (
@@ -144,9 +145,9 @@ def _card(checkpoint: Path, folder: Path, name: str, adapter: bool) -> str:
     return _CARD.format(**fields, report=report)
 
 
-def _base(run: Path) -> str:
-    """The model that the run began from, as its settings name it."""
+def _base(checkpoint: Path) -> str:
+    """The model that the run of a checkpoint began from, as its settings name it."""
     try:
-        return str(json.loads((run / "config.json").read_text(encoding="utf-8"))["model"])
+        return str(settings_in(checkpoint)["model"])
     except (OSError, ValueError, LookupError, TypeError):
         return "unknown"

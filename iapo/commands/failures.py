@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import re
 import sys
 import traceback
 import warnings
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import iapo
 from iapo.ops.memory import is_out_of_memory
+from iapo.training.configuration.parser import without_link
 from iapo.training.interruption import Interrupted
 
 TRACEBACK = "traceback.txt"
@@ -27,8 +27,6 @@ _MEMORY = (
     "at once with --sampler.max_batch, or shorter ones with --sampler.max_new_tokens; a run goes on with --resume"
 )
 
-_LINK = re.compile(r"Call to compute_fn of link .*? failed: ")
-"""How the parser begins an error of a flag that follows from others; the model is not found, say."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -87,7 +85,7 @@ def describe(error: BaseException) -> str:
     if is_out_of_memory(error):
         return _MEMORY.format(text or "no more to be had")
     if isinstance(error, ArgumentError):
-        return _LINK.sub("", text).rstrip(".")
+        return without_link(text).rstrip(".")
     if isinstance(error, LookupError) or not (text and (is_expected(error) or isinstance(error, OSError | ValueError))):
         return f"{type(error).__name__}: {text}" if text else type(error).__name__
     return text

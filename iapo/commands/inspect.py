@@ -11,9 +11,10 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 from rich.console import Console
 from torch import nn
 
-from iapo.commands.last_line import quoted_path, say_where
+from iapo.commands.last_line import say_where
 from iapo.inspection import Inspection, render_html, render_terminal, trace_from_rollout
 from iapo.interfaces import MIEstimator, Reward, Sampler, information_between
+from iapo.ops.shell import quoted_path
 from iapo.ops.text_files import check_writable, write_text
 from iapo.policy.forward import inference_mode
 from iapo.policy.logprobs import completion_logprobs

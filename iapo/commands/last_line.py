@@ -1,6 +1,5 @@
 """The last line of a command: where its results are, and what comes next."""
 
-import shlex
 import sys
 
 
@@ -8,8 +7,3 @@ def say_where(command: str, text: str) -> None:
     """Write the line to standard error, behind what is on standard output."""
     sys.stdout.flush()
     print(f"{command}: {text}", file=sys.stderr)
-
-
-def quoted_path(path: object) -> str:
-    """A path as a shell takes it."""
-    return shlex.quote(str(path))

@@ -1,5 +1,7 @@
 """`iapo show`: sampled texts of a run or an evaluation with their rewards, to be read in a terminal."""
 
+import contextlib
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -12,12 +14,15 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
-from iapo.evaluation import Sample, read_samples, samples_beside
+from iapo.evaluation import EvaluationResult, Sample, read_samples, samples_beside
 from iapo.inspection.glyphs import printable
 from iapo.training.reporting.quoting import facts
 from iapo.training.samples import SAMPLES
 
-_STEP = re.compile(r"evaluation-(\d+)\.jsonl")
+_EVALUATION = re.compile(r"evaluation-(\d+|validation|test)\.jsonl")
+_STEP = re.compile(r"evaluation-(\d+)\.jsonl?")
+_NEAR = ("*", "*/*", "*/*/*", "..")
+"""Where samples may be that are not in a folder: below that of a comparison, and beside a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ def show(source: str, settings: ShowSettings) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     console = Console(soft_wrap=True, highlight=False)
     counts = f"{len(samples)} completions, {right} right, {len(samples) - right} wrong"
-    console.print(Text(f"{path}: {counts}{_unfinished(path)}"))
+    console.print(Text(f"{path}: {counts}{_unfinished(path)}{_lost(path, len(samples))}"))
     for sample in chosen:
         _show_one(console, sample, contexts[id(sample)])
     if not chosen:
@@ -100,6 +105,22 @@ def _unfinished(path: Path) -> str:
         and not any(path.with_suffix(end).exists() for end in (".json", ""))
     )
     return " so far (the evaluation is not complete)" if goes_on else ""
+
+
+def _lost(path: Path, count: int) -> str:
+    """What to say of the file of a run's evaluation that lacks completions, or is not the last."""
+    if not _EVALUATION.fullmatch(path.name):
+        return ""
+    step, said = _step(path), ""
+    later = [each for each in path.parent.glob("evaluation-*.json") if step < _step(each) < sys.maxsize]
+    gone = [each.name for each in sorted(later, key=_step) if not each.with_suffix(".jsonl").exists()]
+    if gone:
+        said = f" (before {gone[-1]}, whose texts are gone)"
+    with contextlib.suppress(OSError, ValueError):  # the numbers are not complete, or not those of a run
+        evaluated = EvaluationResult.load(path.with_suffix(".json")).correct
+        total = evaluated.numel() + len(evaluated)
+        said += f" (of {total}, the texts of the others are gone)" if count < total else ""
+    return said
 
 
 def _show_one(console: Console, sample: Sample, context: dict[str, Any]) -> None:
@@ -140,8 +161,10 @@ def _read(source: Path, settings: ShowSettings) -> tuple[Path, list[tuple[dict[s
     training = source / SAMPLES
     logged = _logged(training) if training.exists() else []
     if not evaluations and not logged:
-        below = sorted({str(path.parent) for path in source.glob("**/evaluation-*.jsonl")})
-        hint = f"; there are some in {', '.join(below[:3])}" if below else ": nothing was sampled there yet"
+        near = sorted(
+            {os.path.normpath(path.parent) for place in _NEAR for path in source.glob(f"{place}/evaluation-*.jsonl")}
+        )
+        hint = f"; there are some in {', '.join(near[:3])}" if near else ": nothing was sampled there yet"
         raise FileNotFoundError(f"run: {source} holds no samples{hint}")
     named = [path for path in evaluations if _step(path) == settings.step]
     if settings.step is None and evaluations and not settings.training:

@@ -80,8 +80,9 @@ class EvaluationResult:
             right and of all wrong completions; absent if there are none), ``truncated`` (share of the completions that
             were cut before they ended, if it is known), ``greedy_accuracy``, ``greedy_length``, and for each k
             ``pass@k``, ``length@k`` (expected mean length of the k samples: ``length``) and ``ratio@k`` (Pass@k by
-            Length@k, as a ratio of means over problems). If it was measured, ``accuracy_at_budget_b`` for each budget b
-            and ``budget_area``, their mean over budgets (`iapo.evaluation.BudgetCurve.area`).
+            Length@k, as a ratio of means over problems; absent if all completions are empty). If it was measured,
+            ``accuracy_at_budget_b`` for each budget b and ``budget_area``, their mean over budgets
+            (`iapo.evaluation.BudgetCurve.area`).
 
         Raises:
             ValueError: a k below 1 or above the number of samples.
@@ -100,7 +101,8 @@ class EvaluationResult:
             passed = pass_at_k(self.correct.sum(1), self.correct.shape[1], k)
             measures[f"pass@{k}"] = interval(passed)
             measures[f"length@{k}"] = measures["length"]
-            measures[f"ratio@{k}"] = interval(passed, length)
+            if bool(length.any()):
+                measures[f"ratio@{k}"] = interval(passed, length)
         if self.at_budget is not None:
             for budget, accuracy in zip(self.at_budget.budgets, self.at_budget.accuracy.T, strict=True):
                 measures[f"accuracy_at_budget_{budget}"] = interval(accuracy)

@@ -124,7 +124,7 @@ def read_samples(path: Path) -> list[tuple[dict[str, Any], Sample]]:
         ValueError: another line holds no sample; it is named, and what is wrong with it.
     """
     names = {field.name for field in fields(Sample)}
-    found = []
+    found: list[tuple[dict[str, Any], Sample]] = []
     # Lines end with \n alone: a text may have other ends of lines in it, which JSON leaves as they are.
     *whole, last = path.read_bytes().decode("utf-8-sig", "replace").split("\n")
     lines = [*whole, last] if _is_object(last) else whole
@@ -135,6 +135,8 @@ def read_samples(path: Path) -> list[tuple[dict[str, Any], Sample]]:
             sample = Sample(**{name: value for name, value in content.items() if name in names})
             _check_kinds(sample)
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            if not found and _is_object(line) and "completion" not in json.loads(line):
+                raise ValueError(f"{path}: holds something else than samples of iapo, such as {line[:40]!r}") from error
             raise ValueError(
                 f"{path}: line {number} is no sample ({line[:40]!r}: {error}); want a line of iapo, remove this one"
             ) from error

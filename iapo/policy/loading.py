@@ -93,7 +93,8 @@ def load_model(
             that the model has no embedding of.
     """
     if is_adapter(source):
-        base, _ = load_model(base_of(source), device, dtype, attn_implementation, trust_remote_code)
+        with _base_named(source) as place:
+            base, _ = load_model(place, device, dtype, attn_implementation, trust_remote_code)
         return with_adapters(base, source), load_tokenizer(source, trust_remote_code)
     path_or_id, options = _locate(source)
     if "gguf_file" in options and hasattr(transformers, "GgufConfig"):
@@ -130,7 +131,9 @@ def load_limits(source: str, trust_remote_code: bool = False) -> Limits:
 
 def load_config(source: str, trust_remote_code: bool = False) -> Any:
     """The configuration of a model; of adapters that of their base. Arguments and errors are those of `load_model`."""
-    source = base_of(source) if is_adapter(source) else source
+    if is_adapter(source):
+        with _base_named(source) as place:
+            return load_config(place, trust_remote_code)
     with _named(source):
         return _read(AutoConfig, source, trust_remote_code)
 
@@ -146,6 +149,16 @@ def _read(kind: Any, source: str, trust_remote_code: bool) -> Any:
 @lru_cache(maxsize=4)
 def _read_gguf(kind: Any, folder: str, name: str, changed: int) -> Any:
     return kind.from_pretrained(folder, gguf_file=name)
+
+
+@contextmanager
+def _base_named(adapters: str) -> Iterator[str]:
+    """The model that adapters belong to; an error about it says so."""
+    base = base_of(adapters)
+    try:
+        yield base
+    except ValueError as error:
+        raise ValueError(f"{error}. The adapters in {adapters} belong to it; put it back where it was") from error
 
 
 @contextmanager
@@ -176,6 +189,8 @@ def _why(source: str, error: Exception) -> str:
         steps = [int(name.removeprefix("checkpoint-")) for name in names if re.fullmatch(r"checkpoint-[0-9]+", name)]
         if steps and "model.safetensors" not in names:
             return f"it is the folder of a run; name {path / f'checkpoint-{max(steps)}'}"
+        if names & {"metrics.jsonl", "samples.jsonl", "report-so-far.md"}:
+            return "it is the folder of a run that has no checkpoint yet"
         if "config.json" not in names:
             return f"it has no config.json, but {', '.join(sorted(names)[:5]) or 'nothing'}"
         if not any(name.endswith((".safetensors", ".bin", ".gguf")) for name in names):
@@ -201,6 +216,8 @@ def _locate(source: str) -> tuple[str, dict[str, Any]]:
         if not path.is_file():
             raise FileNotFoundError(f"model: no file {source}")
         return str(path.parent), {"gguf_file": path.name}
+    if path.is_file():
+        raise ValueError(f"model: {source} is a file")
     if (source.startswith((".", "/", "~")) or source.count("/") > 1) and not path.is_dir():
         raise FileNotFoundError(f"model: no directory {source}")  # a hub id has one slash at most
     if not path.is_dir() and get_close_matches(source, ["embedded"], cutoff=0.8):

@@ -53,10 +53,9 @@ class LoRA:
         peft = _peft()
         target = "all-linear" if self.target_modules is None else self.target_modules
         config = peft.LoraConfig(r=self.r, lora_alpha=self.alpha, target_modules=target, task_type="CAUSAL_LM")
-        base = str(Path(source).expanduser().resolve()) if Path(source).expanduser().exists() else model.name_or_path
         with _named(f"lora.target_modules: {target} cannot be adapted"):
             adapted = peft.get_peft_model(model, config)
-        adapted.peft_config["default"].base_model_name_or_path = base
+        name_base(adapted, source)
         return adapted
 
 
@@ -126,6 +125,18 @@ def with_adapters(model: nn.Module, folder: str | Path, trainable: bool = False)
     with _named(f"model: the adapters in {folder} cannot be loaded"):
         adapted = peft.PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
         return adapted if trainable else adapted.merge_and_unload()
+
+
+def name_base(adapted: Any, source: str) -> None:
+    """Let checkpoints of a model with adapters name where its base was loaded from.
+
+    Args:
+        adapted: a model of PEFT.
+        source: a directory, of which the whole path is named, an id of the hub, or a name of its own.
+    """
+    path = Path(source).expanduser()
+    base = str(path.resolve()) if path.exists() else adapted.get_base_model().name_or_path
+    adapted.peft_config["default"].base_model_name_or_path = base
 
 
 def saving_options(model: Any) -> dict[str, Any]:

@@ -49,12 +49,15 @@ class PromptStream:
         """Batches taken so far, and a digest of the rows."""
         return {"position": self._position, "digest": self._digest}
 
-    def restore(self, state: Mapping[str, int], override: bool = False) -> None:
+    def restore(self, state: Mapping[str, int], override: bool = False) -> bool:
         """Go on after that many batches.
 
         Args:
             state: from `state`.
             override: go on although the rows are others than they were.
+
+        Returns:
+            Whether the rows are those of the state.
 
         Raises:
             ValueError: the state is none of a stream, or the rows are others than they were, as they are read by the
@@ -66,12 +69,14 @@ class PromptStream:
                 f"data: the saved state is {dict(state)}, want position and digest; a run cannot be resumed exactly "
                 "without them"
             )
-        if state["digest"] != self._digest and not override:
+        same = state["digest"] == self._digest
+        if not same and not override:
             raise ValueError(
                 "data: the rows are others than when the state was saved, or a chat template writes another date into "
                 "them (override to go on all the same)"
             )
         self._position = position
+        return same
 
 
 def digest_of(rows: Sequence[Row]) -> int:

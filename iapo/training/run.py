@@ -9,6 +9,7 @@ from typing import Any
 
 from iapo.evaluation import Sample, read_samples
 from iapo.ops.random_state import restore_rng
+from iapo.ops.shell import quoted_path
 from iapo.rollout.greedy import most_new_tokens
 from iapo.training.checkpoints.lock import locked
 from iapo.training.configuration.run_config import RunConfig
@@ -87,8 +88,8 @@ def _train(config: RunConfig, processes: Processes, sharding: Sharding | Zero | 
             finished = False
     if finished:
         progress.say(
-            f"the report is in {folder / REPORT}; iapo show {folder} prints sampled texts, "
-            f"iapo export {folder} --output FOLDER writes the model"
+            f"the report is in {folder / REPORT}; iapo show {quoted_path(folder)} prints sampled texts, "
+            f"iapo export {quoted_path(folder)} --output FOLDER writes the model"
         )
         return 0
     name = interruption.signal.name if interruption.signal is not None else "a signal to another process"

@@ -52,6 +52,9 @@ class Session:
         tokens_sampled: in all updates.
         saved_step: updates done at the newest checkpoint; 0: there is none.
         samples: some completions of the last update.
+        base: digest of the weights that are read anew when the run goes on, those below adapters or of the reference
+            policy; empty: there are none.
+        changed: what was overridden when the run went on, one sentence for each time; none if it is one run throughout.
     """
 
     settings: RunSettings
@@ -67,6 +70,8 @@ class Session:
     tokens_sampled: int = 0
     saved_step: int = 0
     samples: Sequence[Sample] = ()
+    base: str = ""
+    changed: Sequence[str] = ()
 
     def share_done(self) -> float:
         """How much of the run is done, from 0 to 1."""
@@ -185,7 +190,12 @@ class Session:
             optimizer=of_optimizer,
             data=self.stream.state(),
             config=resolved,
-            counters={"optimizer": optimizer.state_dict(), "tokens_sampled": self.tokens_sampled},
+            counters={
+                "optimizer": optimizer.state_dict(),
+                "tokens_sampled": self.tokens_sampled,
+                "base": self.base,
+                "changed": list(self.changed),
+            },
         )
         run, keep = Path(self.settings.output), self.settings.keep_checkpoints
         with whole_weights(self.model), processes.together():

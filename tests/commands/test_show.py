@@ -145,6 +145,50 @@ def test_two_evaluations_whose_names_have_a_dot_keep_their_texts(tmp_path, capsy
     assert "half" in capsys.readouterr().out
 
 
+def evaluated(path, count: int) -> None:
+    """An evaluation of ``count`` problems with a sample of each, as a run keeps it."""
+    samples = tuple(sample(3, index % 2 == 0, f"text {index}") for index in range(2 * count))
+    ones = torch.ones(count, 1)
+    EvaluationResult(ones.bool(), ones.long(), ones[:, 0].bool(), ones[:, 0].long(), samples=samples).save(path)
+
+
+def test_texts_that_are_gone_are_told(tmp_path, capsys):
+    """Some of them, or an evaluation before, were shown as if they were all there is."""
+    for step in (0, 3):
+        evaluated(tmp_path / f"evaluation-{step}.json", 4)
+    for chosen in ([], ["--step", "0"]):
+        assert main(["show", str(tmp_path), *chosen]) == 0
+        assert "8 completions, 4 right, 4 wrong\n" in capsys.readouterr().out
+    texts = tmp_path / "evaluation-3.jsonl"
+    texts.write_text("".join(texts.read_text().splitlines(keepends=True)[:5]))
+    assert main(["show", str(tmp_path)]) == 0
+    told = "evaluation-3.jsonl: 5 completions, 3 right, 2 wrong (of 8, the texts of the others are gone)\n"
+    assert told in capsys.readouterr().out
+    texts.unlink()
+    assert main(["show", str(tmp_path)]) == 0
+    told = "evaluation-0.jsonl: 8 completions, 4 right, 4 wrong (before evaluation-3.json, whose texts are gone)\n"
+    assert told in capsys.readouterr().out
+    (tmp_path / "evaluation-3.json").write_text("{}")
+    assert main(["show", str(tmp_path / "evaluation-0.jsonl")]) == 0
+
+
+def test_samples_near_what_is_named_are_found(tmp_path, capsys):
+    (tmp_path / "run" / "checkpoint-3").mkdir(parents=True)
+    evaluated(tmp_path / "run" / "evaluation-3.json", 1)
+    for place in (tmp_path, tmp_path / "run" / "checkpoint-3"):
+        assert main(["show", str(place)]) == 1
+        assert f"{place} holds no samples; there are some in {tmp_path / 'run'}\n" in capsys.readouterr().err
+
+
+def test_a_file_of_something_else_is_not_to_be_mended(tmp_path, capsys):
+    """The metrics of a run were to be removed line by line."""
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "reward": 0.5}\n')
+    assert main(["show", str(tmp_path / "metrics.jsonl")]) == 1
+    told = capsys.readouterr().err
+    assert "metrics.jsonl: holds something else than samples of iapo, such as" in told
+    assert "remove" not in told
+
+
 def test_what_is_not_there_is_named(tmp_path, capsys):
     for name in ("evaluation-7.jsonl", "evaluation-test.jsonl"):
         (tmp_path / name).write_text(lines_of([sample(9, True)]))

@@ -265,3 +265,12 @@ def test_completions_that_cannot_be_scored_are_told(embedded_tokenizer):
             rows, tokenizer=embedded_tokenizer, sampler=sampler, greedy=sampler, rewards=rewards, samples=2
         )
     assert not found.correct.any()
+
+
+def test_completions_that_are_all_empty_have_no_ratio():
+    """There is nothing to divide by; the report of a run was lost."""
+    one = torch.ones(2, 2)
+    empty = EvaluationResult(one.bool(), 0 * one.long(), one[0].bool(), 0 * one[0].long())
+    written = EvaluationResult(one.bool(), one.long(), one[0].bool(), one[0].long())
+    assert "ratio@1" not in empty.measures()
+    assert "| ratio@1 | – | 1 (1 to 1) |" in markdown_table({"empty": empty, "written": written})

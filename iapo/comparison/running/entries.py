@@ -17,6 +17,8 @@ UNTUNED = "default"
 """Name of the only setting of a method that has nothing to tune."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+_TAKEN = ("base", "index.html", "report.md", "results.json", "data.json", "traceback.txt")
+"""Names that a method cannot have: of the folder of the base model, and of files beside the methods' folders."""
 _LONGEST_NAME = 80
 
 
@@ -76,8 +78,13 @@ def read_entries(content: Any, base: Settings, beside: Path) -> tuple[Entry, ...
 
 def _read_entry(name: Any, content: Any, base: Settings, beside: Path) -> Entry:
     where = f"methods.{name}"
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "base":
-        raise ValueError(f"{where}: want a name of letters, digits and _ . + - other than 'base', it names a folder")
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+        raise ValueError(
+            f"{where}: want a name of at most {_LONGEST_NAME} letters, digits and _ . + -, it names a folder (in "
+            "quotes where YAML reads it as a number or as true or false)"
+        )
+    if name in _TAKEN or name.startswith("problems-"):
+        raise ValueError(f"{where}: want another name, a comparison has {name} beside the folders of its methods")
     entry = dict(mapping({} if content is None else content, where))
     config, grid = entry.pop("config", None), mapping(entry.pop("tune", {}), f"{where}.tune")
     method, preset = entry.pop("method", name), entry.pop("preset", "default")

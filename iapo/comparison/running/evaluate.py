@@ -21,10 +21,11 @@ from iapo.rewards import in_style
 from iapo.rewards.rollouts import score_rollout
 from iapo.rollout.greedy import greedy_beside
 from iapo.tasks import Classifier, Task
-from iapo.training.checkpoints.checkpoint import latest_checkpoint
+from iapo.training.checkpoints.checkpoint import checkpoints, latest_checkpoint, step_of
 from iapo.training.configuration.policy_source import PolicySource
 from iapo.training.configuration.problem_source import ProblemSource
 from iapo.training.configuration.styles import sampler_in_style
+from iapo.training.reporting.log import read_metrics
 from iapo.training.reporting.report import REPORT
 from iapo.training.setup.finding_style import choose_style
 from iapo.training.setup.kept_style import kept_style
@@ -43,18 +44,13 @@ def evaluate_run(problems: Path, run: Path, reward_time_limit: float | None = No
             no limit.
 
     Raises:
-        FileNotFoundError: a trained run whose checkpoints are gone, or budgets that follow from the base model before
-            that was evaluated.
+        FileNotFoundError: a trained run whose last checkpoint is gone or damaged, or budgets that follow from the base
+            model before that was evaluated.
     """
     start = time.perf_counter()
     content = json.loads(problems.read_text(encoding="utf-8"))
     parts = instantiate(content["settings"])
-    checkpoint = latest_checkpoint(run)
-    if checkpoint is None and (run / REPORT).exists():
-        raise FileNotFoundError(
-            f"{run}: this run was trained and has no checkpoint left to evaluate; put it back, or delete the folder to "
-            "train again"
-        )
+    checkpoint = last_checkpoint(run)
     forced = forced_answers(problems, run) if "forced" in content else None
     policy = PolicySource(parts["model"], parts["device"], parts["precision"], parts["trust_remote_code"])
     model, tokenizer = policy.load(checkpoint)
@@ -92,6 +88,28 @@ def evaluate_run(problems: Path, run: Path, reward_time_limit: float | None = No
         "seconds": time.perf_counter() - start,
     }
     result.save(run / evaluation_file(content["split"]), metadata)
+
+
+def last_checkpoint(run: Path) -> Path | None:
+    """The checkpoint of a run at its end; ``None`` of one that nothing was trained in.
+
+    Raises:
+        FileNotFoundError: the run was trained, and this checkpoint is gone or damaged.
+    """
+    found, made = latest_checkpoint(run), max((row["step"] for row in read_metrics(run / "metrics.jsonl")), default=0)
+    if found is None and (run / REPORT).exists():
+        raise FileNotFoundError(
+            f"{run}: this run was trained and has no checkpoint left to evaluate; put it back, or delete the folder to "
+            "train again"
+        )
+    end = max([made, *map(step_of, checkpoints(run))])
+    if found is not None and step_of(found) < end:
+        raise FileNotFoundError(
+            f"{run}: this run is to be evaluated at its end, after update {end}, and its newest complete checkpoint is "
+            f"{found.name}; put the last one back, or remove {run / REPORT}, and the same comparison trains on from "
+            "there"
+        )
+    return found
 
 
 def forced_answers(problems: Path, run: Path) -> ForcedAnswers:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from iapo.comparison.running.plan import Plan, Split
 from iapo.comparison.running.settings import Settings, instantiate
@@ -15,6 +15,8 @@ from iapo.policy.loading import load_limits, load_tokenizer
 from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import Row, hold_out
 from iapo.tasks.messages import problem_key, problem_of
+from iapo.tasks.stream import digest_of
+from iapo.training.checkpoints.reproducibility import differences
 from iapo.training.components import Answer
 from iapo.training.configuration.parser import keeps_rows_apart, max_new_tokens
 from iapo.training.configuration.plain_files import digests
@@ -72,18 +74,81 @@ def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
         rendered = problems.rendered(tokenizer)
         kept = room.fitting(rendered.sizes, numbers)
         content = {
-            "split": split,
-            "seed": plan.evaluation.seed,
-            "samples": plan.evaluation.samples if split == "test" else plan.tuning.samples,
-            "batch": plan.evaluation.batch,
-            "settings": {name: settings[name] for name in _EVALUATED_BY},
-            "files": digests(settings),
+            **_evaluated_as(plan, split),
             "problems": [rows[place]["prompt"] for place in kept],
             "rows": [rendered.rows[place] for place in kept],
         }
-        if split == "test" and plan.evaluation.forced is not None:
-            content["forced"] = asdict(plan.evaluation.forced)
         write_text(problems_path(folder, split), json.dumps(content, default=_as_text) + "\n")
+
+
+def check_problems(plan: Plan, folder: Path) -> None:
+    """Raise ``ValueError`` if the problems of a folder were written for another plan of evaluation than this one's.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    if not problems_path(folder, "test").exists():
+        raise FileNotFoundError(f"output: {folder} holds no comparison")
+    for path in filter(Path.exists, (problems_path(folder, split) for split in get_args(Split))):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            found = {name: value for name, value in content.items() if name not in ("problems", "rows")}
+            wanted = _evaluated_as(plan, found["split"])
+            number = len(content["rows"])
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(
+                f"{path}: is damaged ({type(error).__name__}: {error}); the same command without --only_report writes "
+                "it again"
+            ) from error
+        changes = differences(found, wanted)
+        size = plan.evaluation.problems if found["split"] == "test" else plan.tuning.problems
+        if number != size and problem_source(plan.evaluation.settings).long_prompts == "refuse":
+            changes.append(f"problems: saved {number}, now {size}")
+        if changes:
+            raise ValueError(
+                f"{path}: the runs were evaluated by another plan ({'; '.join(changes)}); put the plan back, or leave "
+                "--only_report out, and they are evaluated again"
+            )
+
+
+def _evaluated_as(plan: Plan, split: Split) -> dict[str, Any]:
+    """How the runs of a plan are evaluated on a split, but for the problems themselves."""
+    evaluation, test = plan.evaluation, split == "test"
+    content = {
+        "split": split,
+        "seed": evaluation.seed,
+        "samples": evaluation.samples if test else plan.tuning.samples,
+        "batch": evaluation.batch,
+        "settings": {name: evaluation.settings[name] for name in _EVALUATED_BY},
+        "files": digests(evaluation.settings),
+    }
+    if test and evaluation.forced is not None:
+        content["forced"] = asdict(evaluation.forced)
+    return content
+
+
+def check_data(plan: Plan, folder: Path, begun: bool) -> None:
+    """Compare the data with those that the trainings of a folder had, whose digests it keeps in ``data.json``.
+
+    Args:
+        plan: of the comparison.
+        folder: of the comparison.
+        begun: whether there are trainings in it.
+
+    Raises:
+        ValueError: they have changed, so that finished runs may have been trained on what is held out now, and those
+            to come would be trained on other problems.
+    """
+    source, path = problem_source(plan.evaluation.settings), folder / "data.json"
+    seeds = (*plan.tuning.seeds, *plan.reporting_seeds) if source.resolve().seeded else (0,)
+    kept: dict[str, int] = json.loads(path.read_text(encoding="utf-8")) if begun and path.exists() else {}
+    found = {str(seed): digest_of(source.load(seed)) for seed in seeds}
+    if any(kept.get(seed, each) != each for seed, each in found.items()):
+        raise ValueError(
+            f"output: {folder} holds runs that were trained on other rows of {source.resolve()} than there are now; "
+            "put the data back as they were, or name another output"
+        )
+    write_text(path, json.dumps(kept | found) + "\n")
 
 
 def _check_trainings(plan: Plan, source: ProblemSource, seeds: Sequence[int], tokenizer: Any, limits: Limits) -> None:

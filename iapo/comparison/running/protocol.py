@@ -16,6 +16,7 @@ from iapo.comparison.running.results import BASE_FOLDER, is_evaluated, read_fini
 from iapo.comparison.running.runner import Job, Outcome, Stage
 from iapo.comparison.running.settings import Settings
 from iapo.ops.text_files import write_text
+from iapo.training.configuration.plain_files import digests
 from iapo.training.reporting.log import read_metrics
 from iapo.training.reporting.progress import rate, summary
 from iapo.training.reporting.report import REPORT
@@ -66,42 +67,79 @@ def run_job(plan: Plan, folder: Path, run: Run) -> Job:
     train = Stage((sys.executable, "-m", "iapo.cli", "train", *flags), (run_folder / REPORT).exists)
 
     def progress() -> tuple[float, str]:
-        steps = read_metrics(run_folder / "metrics.jsonl")
-        if not steps:
-            return 0.0, "starting"
-        if train.finished():
-            return 1.0, "evaluating"
-        budget = settings.get("max_tokens")
-        done = sum(step["num_tokens"] for step in steps) / budget if budget else 0.0
-        last = steps[-1]
-        speed = rate(int(last["num_tokens"]), last["step_time"])
-        line = f"update {last['step']} of {settings['steps']}  {summary(last)}  {speed}"
-        return max(done, last["step"] / settings["steps"]), line
+        try:
+            steps = read_metrics(run_folder / "metrics.jsonl")
+            if not steps:
+                return 0.0, "starting"
+            if train.finished():
+                return 1.0, "evaluating"
+            budget = settings.get("max_tokens")
+            done = sum(step["num_tokens"] for step in steps) / budget if budget else 0.0
+            last = steps[-1]
+            speed = rate(int(last["num_tokens"]), last["step_time"])
+            line = f"update {last['step']} of {settings['steps']}  {summary(last)}  {speed}"
+            return max(done, last["step"] / settings["steps"]), line
+        except (OSError, ValueError, LookupError, TypeError):  # which the run itself tells; others go on
+            return 0.0, "its metrics cannot be read"
 
     return Job(run.folder, run_folder, (train, _evaluate(plan, folder, run.folder, run.split)), progress)
 
 
-def check_folders(plan: Plan, folder: Path) -> None:
-    """Refuse a folder that holds a run of this plan with other settings.
+def check_folders(plan: Plan, folder: Path) -> bool:
+    """Refuse a folder that holds a run of this plan with other settings, or with other code.
+
+    Returns:
+        Whether a training of this plan has begun.
 
     Raises:
-        ValueError: other settings; the first that differ are named.
+        ValueError: other settings, of which the first that differ are named; files of code that have changed; a run
+            that does not say its settings; or ``folder`` is itself that of a run.
     """
+    if any((folder / name).exists() for name in ("config.json", "metrics.jsonl")):
+        raise ValueError(
+            f"output: {folder} is the folder of a run, whose report a comparison would take the place of; name another "
+            "output"
+        )
     every = [plan.reporting_runs({method.name: setting}) for method in plan.methods for setting in method.settings]
+    begun = False
     for run in [*plan.tuning_runs(), *itertools.chain(*every)]:
-        file = folder / run.folder / "settings.yaml"
-        if file.exists() and (
-            differences := _differences(yaml.safe_load(file.read_text(encoding="utf-8")), run_settings(run))
-        ):
+        inside = folder / run.folder
+        file, config = inside / "settings.yaml", inside / "config.json"
+        begun = begun or config.exists()
+        if not file.exists() and not config.exists():
+            continue
+        changes = _differences(_settings_in(file), run_settings(run)) or _changed_code(config)
+        if changes:
             raise ValueError(
-                f"output: {file.parent} holds a run with other settings ({'; '.join(differences[:3])}); remove it, "
-                "or name another output"
+                f"output: {inside} holds a run with other settings ({'; '.join(changes[:3])}); put them back, remove "
+                "it, or name another output"
             )
+    return begun
 
 
 def run_settings(run: Run) -> dict[str, Any]:
     """All settings of `iapo train` for a run, except its folder."""
     return {**run.method.settings[run.setting], "seed": run.seed}
+
+
+def _settings_in(file: Path) -> Any:
+    """The settings of a run as `run_job` wrote them."""
+    remedy = "remove the folder of the run, or name another output"
+    if not file.exists():
+        raise ValueError(f"output: {file.parent} holds a run of somebody else, it has no {file.name}; {remedy}")
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: is damaged ({error}); {remedy}") from error
+
+
+def _changed_code(config: Path) -> list[str]:
+    """The files of code that have changed since a run began, as its ``config.json`` says; none if it does not say."""
+    try:
+        files = dict(json.loads(config.read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return []
+    return [f"{file} has changed since" for file, digest in files.items() if digests([file]).get(file) != digest]
 
 
 def _differences(found: Any, wanted: Settings) -> list[str]:

@@ -11,7 +11,7 @@ from iapo.comparison.running.entries import Entry, read_entries
 from iapo.comparison.running.plan import EvaluationPlan, Method, Plan, Tuning
 from iapo.comparison.running.problems import problem_source, style_source
 from iapo.comparison.running.settings import Settings, flags, resolve
-from iapo.comparison.running.values import mapping, positive, section, seed_list
+from iapo.comparison.running.values import check_plain, mapping, one_seed, positive, section, seed_list
 from iapo.evaluation import ForcedAnswers
 from iapo.styles import CompletionStyle
 from iapo.tasks import Task
@@ -43,8 +43,9 @@ def read_plan(path: Path) -> Plan:
         text = path.read_text(encoding="utf-8")
         content = yaml.safe_load(text)
         check_unique_keys(text)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError: a date that is none, other encodings
         raise ValueError(f"comparison: {path} is no YAML: {error}") from error
+    check_plain(content)
     file = section(content, "comparison", ("task", "base", "methods", "tuning", "reporting", "evaluation", "processes"))
     base = mapping(file.get("base", {}), "base")
     tuning = _read_tuning(file.get("tuning", {}))
@@ -113,17 +114,14 @@ def _read_evaluation(content: Any, base: Settings, common: Settings, task: Task)
     section(rest, "evaluation", ("problems", "samples", "ks", "seed", "batch", *_FORCED))
     samples = positive(given.get("samples", 32), "evaluation.samples")
     ks = given.get("ks", [k for k in (1, 2, 4, 8, 16, 32) if k <= samples])
-    if not isinstance(ks, list) or not ks or any(not isinstance(k, int) or not 1 <= k <= samples for k in ks):
+    if not isinstance(ks, list) or not ks or any(type(k) is not int or not 1 <= k <= samples for k in ks):
         raise ValueError(f"evaluation.ks: got {ks!r}, want a list of numbers from 1 to evaluation.samples, {samples}")
-    seed = given.get("seed", 0)
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise ValueError(f"evaluation.seed: got {seed!r}, want an integer")
     settings = resolve(flags(base, "base") + flags(own, "evaluation"), "evaluation") if own else common
     return EvaluationPlan(
         problems=positive(given.get("problems", 256), "evaluation.problems"),
         samples=samples,
         ks=tuple(sorted(set(ks))),
-        seed=seed,
+        seed=one_seed(given.get("seed", 0), "evaluation.seed"),
         batch=positive(given.get("batch", 1024), "evaluation.batch"),
         settings=settings,
         forced=_read_forced(given, _known_style(settings, task)),

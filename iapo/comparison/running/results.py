@@ -1,6 +1,7 @@
 """Finished runs read back from their folders."""
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from iapo.comparison.running.plan import Method, Plan, Run, Split
 from iapo.comparison.running.problems import digest, problems_path
 from iapo.evaluation import EvaluationResult, pass_at_k
 from iapo.evaluation.result import read_content
+from iapo.training.checkpoints.checkpoint import step_of
 from iapo.training.reporting.log import read_metrics
 
 BASE_FOLDER = "base"
@@ -36,7 +38,8 @@ class RunResult:
         difficulty: of each problem, if the data have a column of numbers ``difficulty``.
         classes: mean tokens of each class in a completion, problem by problem; none if the task labels no tokens.
         shortest: tokens of the shortest sufficient completion, problem by problem; ``None`` if it is not known.
-        steps: the metrics of each update.
+        steps: the metrics of each update; ``None`` if those of some are gone, so that it is not known what the run
+            sampled and how long it took.
     """
 
     name: str
@@ -50,7 +53,7 @@ class RunResult:
     difficulty: Float[Tensor, " problem"] | None
     classes: dict[str, Float[Tensor, " problem"]]
     shortest: Float[Tensor, " problem"] | None
-    steps: tuple[dict[str, float], ...]
+    steps: tuple[dict[str, float], ...] | None
 
     def is_of(self, name: str, setting: str, split: Split) -> bool:
         """Whether it is a run of this setting of an entry, evaluated on the problems of this split."""
@@ -71,14 +74,14 @@ class RunResult:
         return pass_at_k(self.evaluation.correct.sum(1), self.evaluation.correct.shape[1], k)
 
     @property
-    def tokens_sampled(self) -> int:
+    def tokens_sampled(self) -> int | None:
         """Completion tokens sampled in training."""
-        return int(sum(step["num_tokens"] for step in self.steps))
+        return None if self.steps is None else int(sum(step["num_tokens"] for step in self.steps))
 
     @property
-    def seconds(self) -> float:
+    def seconds(self) -> float | None:
         """Time of all updates, without start, checkpoints and evaluations."""
-        return sum(step["step_time"] for step in self.steps)
+        return None if self.steps is None else sum(step["step_time"] for step in self.steps)
 
 
 def evaluation_file(split: Split) -> str:
@@ -161,5 +164,28 @@ def _read(folder: Path, run: Run, inside: str) -> RunResult | None:
         difficulty=torch.tensor(difficulty, dtype=torch.float64) if known else None,
         classes={kind: torch.tensor(v, dtype=torch.float64) for kind, v in content.get("classes", {}).items()},
         shortest=torch.tensor(content["shortest"], dtype=torch.float64) if "shortest" in content else None,
-        steps=tuple(read_metrics(folder / inside / "metrics.jsonl")),
+        steps=_steps(folder / inside / "metrics.jsonl", content.get("model")),
     )
+
+
+def _steps(path: Path, model: Any) -> tuple[dict[str, float], ...] | None:
+    """The metrics of all updates behind the ``model`` that was evaluated, ``checkpoint-N`` or one of none.
+
+    Returns:
+        ``None`` if those of some are gone.
+
+    Warns:
+        UserWarning: they are.
+    """
+    steps = read_metrics(path)
+    last = step_of(Path(model)) if str(model).startswith("checkpoint-") else 0
+    made = int(max([last, *(row["step"] for row in steps)]))
+    whole = [row for row in steps if "num_tokens" in row and "step_time" in row]
+    if [row["step"] for row in whole] != list(range(1, made + 1)):
+        warnings.warn(
+            f"{path}: has the metrics of {len(whole)} of {made} updates, so that the tokens and the time of this run "
+            "are not known; put the file back, or remove the folder of the run to train it again",
+            stacklevel=2,
+        )
+        return None
+    return tuple(steps)

@@ -9,7 +9,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from iapo.training.configuration.parser import train_parser
+from iapo.training.configuration.parser import train_parser, without_link
 
 Settings = Mapping[str, Any]
 
@@ -58,7 +58,7 @@ def resolve(arguments: Sequence[str], where: str) -> dict[str, Any]:
             warnings.simplefilter("ignore", DeprecationWarning)
             plain = json.loads(parser.dump(parsed, format="json", skip_unset=False, skip_validation=True))
     except (argparse.ArgumentError, ValueError, TypeError) as error:
-        raise ValueError(f"{where}: {error}") from error
+        raise ValueError(f"{where}: {without_link(str(error))}") from error
     return {name: value for name, value in plain.items() if name not in SET_BY_COMPARE}
 
 

@@ -20,13 +20,42 @@ def section(content: Any, where: str, known: Sequence[str]) -> Mapping[str, Any]
     return found
 
 
+def check_plain(content: Any, where: str = "", above: tuple[int, ...] = ()) -> None:
+    """Raise ``ValueError`` for a value that a setting cannot have, such as a date of YAML's; its key is named.
+
+    Args:
+        content: of a comparison file, or a part of it.
+        where: the key that it stands under.
+        above: what it is a part of, by identity: YAML can name a list inside of itself.
+    """
+    if id(content) in above:
+        raise ValueError(f"{where}: is inside of itself, want no anchor that is named below itself")
+    if isinstance(content, dict | list):
+        parts = content.items() if isinstance(content, dict) else enumerate(content)
+        for key, value in parts:
+            check_plain(value, f"{where}.{key}" if where else str(key), (*above, id(content)))
+    elif not isinstance(content, str | bool | int | float | None):
+        raise ValueError(f"{where}: got {content!r}, want a text (in quotes), a number, true, false, null, or a list")
+
+
 def seed_list(content: Any, where: str) -> tuple[int, ...]:
     """At least one seed, each once; ``ValueError`` for anything else."""
-    if not isinstance(content, list) or not content or any(type(seed) is not int or seed < 0 for seed in content):
-        raise ValueError(f"{where}: got {content!r}, want a list of at least one seed, integers of at least 0")
+    if not isinstance(content, list) or not content or any(not _is_seed(seed) or seed < 0 for seed in content):
+        raise ValueError(f"{where}: got {content!r}, want a list of at least one seed, integers from 0 to below 2^63")
     if len(set(content)) < len(content):
         raise ValueError(f"{where}: got {content}, want every seed once")
     return tuple(content)
+
+
+def one_seed(content: Any, where: str) -> int:
+    """A seed, as torch's generators take it; ``ValueError`` for anything else."""
+    if not _is_seed(content):
+        raise ValueError(f"{where}: got {content!r}, want an integer from -2^63 to below 2^63")
+    return int(content)
+
+
+def _is_seed(content: Any) -> bool:
+    return type(content) is int and -(2**63) <= content < 2**63
 
 
 def positive(content: Any, where: str) -> int:

@@ -1,5 +1,6 @@
 """Charts of a page about the methods, some with the table of their numbers."""
 
+import math
 from collections.abc import Callable
 
 from iapo.comparison.running.results import RunResult
@@ -59,17 +60,18 @@ def by_budget(summary: Summary) -> str:
 def by_k(summary: Summary) -> str:
     """Pass@k, Length@k and Ratio@k."""
 
-    def curves(measure: Callable[[MethodSummary, int], float], label: str) -> str:
-        series = [
-            Series(method.name, index, [(k, measure(method, k)) for k in summary.ks], link=anchor(method))
-            for index, method in enumerate(summary.methods)
-        ]
+    def curves(name: Callable[[int], str], label: str) -> str:
+        series = []
+        for index, method in enumerate(summary.methods):
+            found = [(k, method.measures.get(name(k))) for k in summary.ks]
+            points = [(k, each.value) for k, each in found if each is not None]
+            series += [Series(method.name, index, points, link=anchor(method))] if points else []
         return chart(series, "k", label, log_x=True)
 
     drawn = [
-        curves(lambda method, k: method.measures[f"pass@{k}"].value, "Pass@k"),
-        curves(lambda method, k: method.measures["mean_length"].value, "Length@k, tokens"),
-        curves(lambda method, k: method.measures[f"ratio@{k}"].value, "Ratio@k, 1 / token"),
+        curves(lambda k: f"pass@{k}", "Pass@k"),
+        curves(lambda k: "mean_length", "Length@k, tokens"),
+        curves(lambda k: f"ratio@{k}", "Ratio@k, 1 / token"),
     ]
     return f'<div class="charts">{"".join(drawn)}</div>{legend(summary)}'
 
@@ -133,9 +135,9 @@ def learning(summary: Summary) -> str:
 
 def _curve(run: RunResult, name: str) -> list[Point]:
     tokens, points = 0.0, []
-    for step in run.steps:
+    for step in run.steps or ():
         tokens += step["num_tokens"] / 1000
-        if name in step:
+        if math.isfinite(step.get(name, math.nan)):
             points.append((tokens, step[name]))
     return points
 

@@ -21,10 +21,10 @@ class MethodSummary:
         setting: the one that was chosen.
         runs: one per reporting seed that is finished.
         measures: with intervals over seeds and problems: ``accuracy``, ``mean_length``, ``greedy_accuracy``,
-            ``greedy_length``, ``pass@k``, ``ratio@k``, and, where they are known, ``length_right`` and
-            ``length_wrong`` (mean tokens of right and of wrong completions), ``truncated`` (share of completions that
-            were cut before they ended), ``budget_area`` (`iapo.evaluation.BudgetCurve.area`), ``accuracy_hard`` and
-            ``excess`` (tokens above the shortest sufficient reasoning).
+            ``greedy_length``, ``pass@k``, ``ratio@k`` (absent if all completions are empty), and, where they are known,
+            ``length_right`` and ``length_wrong`` (mean tokens of right and of wrong completions), ``truncated`` (share
+            of completions that were cut before they ended), ``budget_area`` (`iapo.evaluation.BudgetCurve.area`),
+            ``accuracy_hard`` and ``excess`` (tokens above the shortest sufficient reasoning).
         classes: tokens of each class in a completion.
         by_difficulty: accuracy and mean length by difficulty.
         by_budget: accuracy with the reasoning cut at a number of tokens, by that number.
@@ -42,14 +42,14 @@ class MethodSummary:
     differences: dict[str, Interval]
 
     @property
-    def tokens_sampled(self) -> float:
-        """Mean over runs."""
-        return sum(run.tokens_sampled for run in self.runs) / len(self.runs)
+    def tokens_sampled(self) -> float | None:
+        """Mean over runs; ``None`` if it is not known of one."""
+        return _mean([run.tokens_sampled for run in self.runs])
 
     @property
-    def seconds(self) -> float:
-        """Mean over runs."""
-        return sum(run.seconds for run in self.runs) / len(self.runs)
+    def seconds(self) -> float | None:
+        """Mean over runs; ``None`` if it is not known of one."""
+        return _mean([run.seconds for run in self.runs])
 
 
 def summarize_method(
@@ -71,13 +71,15 @@ def summarize_method(
     for k in ks:
         passed = torch.stack([run.passed(k) for run in runs])
         measures[f"pass@{k}"] = mean_interval(passed)
-        measures[f"ratio@{k}"] = mean_interval(passed, length)
+        if bool(length.any()):
+            measures[f"ratio@{k}"] = mean_interval(passed, length)
     if first.shortest is not None:
         measures["excess"] = mean_interval(length - first.shortest)
     differences = {}
     if other:
         differences["accuracy"] = difference_interval(accuracy, _table(other, _accuracy))
-        differences["mean_length"] = difference_interval(length, _table(other, _length), relative=True)
+        if bool((lengths := _table(other, _length)).any()):
+            differences["mean_length"] = difference_interval(length, lengths, relative=True)
     by_difficulty = {}
     if first.difficulty is not None:
         hard = hardest_third(first.difficulty)
@@ -107,6 +109,11 @@ def summarize_method(
         by_budget=by_budget,
         differences=differences,
     )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(values) if len(known) == len(values) else None
 
 
 def _lengths(runs: Sequence[RunResult]) -> dict[str, Interval]:

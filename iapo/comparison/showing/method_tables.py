@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from iapo.comparison.showing.links import anchor
 from iapo.comparison.showing.method_summary import MethodSummary
 from iapo.comparison.showing.summary import Summary
-from iapo.comparison.showing.tables import Cell, html_table, interval_cell, linked
+from iapo.comparison.showing.tables import Cell, html_table, interval_cell, linked, number_cell
 from iapo.evaluation import Interval
 from iapo.inspection.markup import escaped
 
@@ -47,8 +47,8 @@ def methods(summary: Summary) -> str:
             *_cells(method, method.measures, columns),
         ]
         cells += [
-            (linked(anchor(method), f"{method.tokens_sampled:,.0f}"), ""),
-            (linked(anchor(method), f"{method.seconds:,.0f}"), ""),
+            (linked(anchor(method), number_cell(method.tokens_sampled, ",.0f")), ""),
+            (linked(anchor(method), number_cell(method.seconds, ",.0f")), ""),
             (linked(anchor(method), str(len(method.runs))), ""),
         ]
         rows.append(cells)

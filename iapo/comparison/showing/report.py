@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from iapo.comparison.showing.method_tables import DIFFERENCES, measures
 from iapo.comparison.showing.rows import result_row
 from iapo.comparison.showing.summary import Summary
+from iapo.comparison.showing.tables import number_cell
 from iapo.evaluation import Interval
 from iapo.inspection.glyphs import printable
 
@@ -58,8 +59,8 @@ def _methods_table(summary: Summary) -> list[str]:
             f"{method.name}{' †' if method.name in summary.front else ''}",
             method.setting,
             *(ranged(method.measures.get(key), form) for _, key, form in columns),
-            f"{method.tokens_sampled:.0f}",
-            f"{method.seconds:.0f}",
+            number_cell(method.tokens_sampled, ".0f"),
+            number_cell(method.seconds, ".0f"),
             str(len(method.runs)),
         ]
         for method in summary.methods

@@ -36,7 +36,7 @@ def result_row(run: RunResult, ks: Sequence[int]) -> dict[str, Any]:
         "truncated": None if truncated is None else _mean(truncated),
         "pass_at_k": {str(k): value for k, value in passed.items()},
         "length_at_k": {str(k): length for k in passed},
-        "ratio_at_k": {str(k): value / length for k, value in passed.items()},
+        "ratio_at_k": {str(k): value / length if length else None for k, value in passed.items()},
         "accuracy_hard": hard,
         "greedy_accuracy": float(found.greedy_correct.double().mean()),
         "greedy_length": float(found.greedy_lengths.double().mean()),

@@ -40,13 +40,13 @@ def runs(summary: Summary) -> str:
             f"{row['accuracy']:.3f}",
             f"{row['mean_length']:.2f}",
             "–" if row["accuracy_hard"] is None else f"{row['accuracy_hard']:.3f}",
-            number_cell(row["pass_at_k"].get(str(k)), 3),
-            number_cell(row["ratio_at_k"].get(str(k)), 4),
+            number_cell(row["pass_at_k"].get(str(k)), ".3f"),
+            number_cell(row["ratio_at_k"].get(str(k)), ".4f"),
             f"{row['greedy_accuracy']:.3f}",
             f"{row['greedy_length']:.2f}",
-            number_cell(row["budget_area"], 3),
+            number_cell(row["budget_area"], ".3f"),
         ]
-        spent = f"{row['tokens_sampled']:,}", f"{row['seconds']:,.0f}"
+        spent = number_cell(row["tokens_sampled"], ",.0f"), number_cell(row["seconds"], ",.0f")
         texts = [run.name, run.method, run.preset, run.setting]
         cells = [(escaped(text), "text") for text in texts] + [(linked(folder, str(run.seed)), ""), (run.split, "text")]
         rows.append(cells + [(linked(folder + evaluation_file(run.split), number), "") for number in numbers])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from iapo.comparison.running.choice import tuning_scores
 from iapo.comparison.running.plan import Plan
-from iapo.comparison.running.results import RunResult, evaluation_file
+from iapo.comparison.running.results import BASE_FOLDER, RunResult, evaluation_file
 from iapo.comparison.running.runner import Outcome
 from iapo.comparison.showing.method_summary import MethodSummary, summarize_method
 from iapo.comparison.showing.statistics import pareto_front
@@ -105,7 +105,8 @@ def summarize(
         front=tuple(methods[i].name for i in front),
         tuning=_tuning(plan, choices, results),
         results=tuple(results),
-        missing=tuple(run.folder for run in planned if run.folder not in finished)
+        missing=(() if groups["base"] else (BASE_FOLDER,))
+        + tuple(run.folder for run in planned if run.folder not in finished)
         + tuple(f"{method.name} (no setting could be chosen)" for method in plan.methods if method.name not in choices),
         failures={name: outcome.message for name, outcome in outcomes.items() if outcome.state == "failed"},
     )

@@ -36,9 +36,9 @@ def interval_cell(interval: Interval | None, form: str) -> str:
     return f"{value}<small>{ends}</small>".replace("-", "−")
 
 
-def number_cell(value: float | None, digits: int) -> str:
-    """A number; a dash for ``None``."""
-    return "–" if value is None else f"{value:.{digits}f}"
+def number_cell(value: float | None, form: str) -> str:
+    """A number in a format of Python's; a dash for ``None``."""
+    return "–" if value is None else format(value, form)
 
 
 def linked(href: str, content: str) -> str:

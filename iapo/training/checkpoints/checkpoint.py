@@ -77,11 +77,13 @@ class Checkpoint:
         path: its folder, from which the model and the tokenizer load.
         step: steps taken when it was written.
         state: what it holds beside weights and tokenizer; tensors on the CPU.
+        changes: what differs from when it was written, one sentence each; none unless that was overridden.
     """
 
     path: Path
     step: int
     state: TrainingState
+    changes: tuple[str, ...] = ()
 
 
 def save_checkpoint(
@@ -138,7 +140,7 @@ def save_checkpoint(
         tokenizer.save_pretrained(folder)
         save_file(tensors, folder / "state.safetensors")
         (folder / "state.json").write_text(text, encoding="utf-8")
-    for old in [path for path in checkpoints(run) if _step(path) < step][keep - 1 :]:
+    for old in [path for path in checkpoints(run) if step_of(path) < step][keep - 1 :]:
         discard_folder(old)
     for left_over in run.glob(f"checkpoint-*{TEMPORARY}"):
         shutil.rmtree(left_over)
@@ -148,7 +150,29 @@ def save_checkpoint(
 def checkpoints(run: str | Path) -> list[Path]:
     """The checkpoint folders of a run, newest first, whether complete or damaged."""
     found = [path for path in Path(run).glob("checkpoint-*") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=_step, reverse=True)
+    return sorted(found, key=step_of, reverse=True)
+
+
+def step_of(path: Path) -> int:
+    """The step that the name of a checkpoint's folder says."""
+    return int(path.name.removeprefix("checkpoint-"))
+
+
+def settings_in(path: Path) -> dict[str, Any]:
+    """The settings of the run that a checkpoint is of, as it keeps them; its digests are not checked.
+
+    Args:
+        path: its folder, wherever it was moved to.
+
+    Raises:
+        OSError: it cannot be read.
+        LookupError: it has no settings.
+        ValueError: it is damaged.
+    """
+    settings = unflatten(json.loads((path / "state.json").read_text(encoding="utf-8"))["config"], {})
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path}: its settings are {settings!r:.80}, want keys and values")
+    return settings
 
 
 def latest_checkpoint(run: str | Path) -> Path | None:
@@ -223,20 +247,18 @@ def load_checkpoint(run: str | Path, config: Mapping[str, Any] | None = None, ov
     except Exception as error:  # its digests are right, so somebody wrote it like this: anything may be in there
         reason = f"{type(error).__name__}: {error}" if not isinstance(error, ValueError) else str(error)
         raise ValueError(f"{path}: its state cannot be read ({reason}); the run cannot be resumed from it") from error
-    if step != _step(path):
+    if step != step_of(path):
         raise ValueError(
             f"{path}: its state is of step {step}, so its folder was renamed or copied; name it checkpoint-{step}, or "
             "move it out of the run folder"
         )
-    if not override:
-        if config is not None:
-            changes += differences(state.config, config)
-        if changes:
-            raise ValueError(
-                f"{path}: not an exact continuation, these differ (override to go on all the same): "
-                + "; ".join(changes)
-            )
-    return Checkpoint(path, step, state)
+    if config is not None:
+        changes += differences(state.config, config)
+    if changes and not override:
+        raise ValueError(
+            f"{path}: not an exact continuation, these differ (override to go on all the same): " + "; ".join(changes)
+        )
+    return Checkpoint(path, step, state, tuple(changes))
 
 
 def _is_complete(path: Path) -> bool:
@@ -245,7 +267,3 @@ def _is_complete(path: Path) -> bool:
     except DamagedCheckpointError:
         return False
     return True
-
-
-def _step(path: Path) -> int:
-    return int(path.name.removeprefix("checkpoint-"))

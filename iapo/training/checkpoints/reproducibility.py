@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
 
 import torch
+from torch import Tensor
 
 
 def versions() -> dict[str, Any]:
@@ -25,6 +26,15 @@ def tokenizer_digest(tokenizer: Any) -> str:
     sample = tokenizer.encode(" The 2nd  answer,\n</think>x = 10.5 (caf\u00e9)!", add_special_tokens=False)
     parts = (sorted(tokenizer.get_vocab().items()), tokenizer.special_tokens_map, tokenizer.chat_template, sample)
     return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def weights_digest(parameters: Iterable[Tensor]) -> str:
+    """A digest of weights, by 64 of each at most: training changes them all, and no gigabytes are read again."""
+    found = hashlib.sha256()
+    for parameter in parameters:
+        flat = parameter.detach().flatten()
+        found.update(flat[:: max(1, flat.numel() // 64)].float().cpu().numpy().tobytes())
+    return found.hexdigest()[:16]
 
 
 def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -1,5 +1,6 @@
 """The flags of ``iapo train``, and those that it shares with the other commands."""
 
+import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pydoc import locate
@@ -36,6 +37,14 @@ _ASSIGNER = {
     "init_args": {"outcome": {"class_path": "iapo.advantages.GroupRelative"}},
 }
 _ADAMW = {"class_path": "torch.optim.AdamW", "init_args": {"lr": 5e-4, "weight_decay": 0.0}}
+
+
+_LINK = re.compile(r"Call to compute_fn of link .*? failed: ")
+
+
+def without_link(text: str) -> str:
+    """An error of a flag that follows from others, the model is not found, say, without how the parser begins it."""
+    return _LINK.sub("", text)
 
 
 def train_parser() -> ArgumentParser:

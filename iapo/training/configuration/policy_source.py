@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from transformers import PreTrainedModel
 
-from iapo.policy.loading import choose_autocast, choose_device, load_model, load_tokenizer
+from iapo.policy.loading import choose_autocast, choose_device, load_config, load_model, load_tokenizer
 from iapo.training.checkpoints.checkpoint import FORMAT
 from iapo.training.checkpoints.folder import MANIFEST, verify_folder
 
@@ -46,6 +46,17 @@ class PolicySource:
         """The tokenizer of ``model``."""
         return load_tokenizer(self.model, self.trust_remote_code)
 
+    def check(self) -> None:
+        """Look at ``model`` before it is loaded: at its configuration, its tokenizer, the digests of a checkpoint.
+
+        Raises:
+            DamagedCheckpointError: ``model`` is a checkpoint of a run, and is not what was written.
+            ValueError: it cannot be loaded.
+        """
+        self._verify()
+        load_config(self.model, self.trust_remote_code)
+        self.tokenizer()
+
     def load(self, checkpoint: Path | None = None) -> tuple[PreTrainedModel, Any]:
         """The model and its tokenizer, of a ``checkpoint`` in place of ``model`` if one is given.
 
@@ -53,9 +64,13 @@ class PolicySource:
             DamagedCheckpointError: ``model`` is a checkpoint of a run, and is not what was written; a ``checkpoint`` is
                 taken as it is.
         """
+        if checkpoint is None:
+            self._verify()
         source = self.model if checkpoint is None else str(checkpoint)
-        folder = Path(source).expanduser().resolve()
-        # Folders of others may have a manifest of another kind.
-        if checkpoint is None and (folder / MANIFEST).is_file() and (folder / "state.json").is_file():
-            verify_folder(folder, FORMAT)
         return load_model(source, self.torch_device(), trust_remote_code=self.trust_remote_code)
+
+    def _verify(self) -> None:
+        folder = Path(self.model).expanduser().resolve()
+        # Folders of others may have a manifest of another kind.
+        if (folder / MANIFEST).is_file() and (folder / "state.json").is_file():
+            verify_folder(folder, FORMAT)

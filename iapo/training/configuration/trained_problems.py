@@ -1,4 +1,4 @@
-"""Which problems a model was trained on, as far as the settings of its run say, which stand beside it."""
+"""Which problems a model was trained on, as far as the settings of its run say, which it keeps."""
 
 import json
 import warnings
@@ -9,6 +9,7 @@ from typing import Any
 from iapo.ops.text_files import write_text
 from iapo.tasks import Row
 from iapo.tasks.splitting import keys_of, split_indices
+from iapo.training.checkpoints.checkpoint import settings_in
 from iapo.training.configuration.problem_source import ProblemSource
 
 EXPORTED = "iapo_problems.json"
@@ -23,10 +24,10 @@ _SETTINGS = ("model", "data", "task", "split", "data_config", *_ROWS, "seed", "e
 def export_settings(checkpoint: Path, folder: Path) -> None:
     """Write beside an exported model the settings of its run that say which problems it had, and no others.
 
-    Nothing is written where the run's settings are not beside the checkpoint, or name a task in place of data.
+    Nothing is written where the checkpoint does not say them, or where they name a task in place of data.
     """
     try:
-        run = json.loads((checkpoint.parent / "config.json").read_text(encoding="utf-8"))
+        run = settings_in(checkpoint)
         settings = {name: run[name] for name in _SETTINGS}
     except (OSError, ValueError, LookupError, TypeError):  # no settings, or damaged ones
         return
@@ -37,8 +38,8 @@ def export_settings(checkpoint: Path, folder: Path) -> None:
 def warn_of_trained(model: str, problems: ProblemSource, held_out: Sequence[Row], flag: str) -> None:
     """Warn of problems that a model was trained on, or one that it was trained from, as far as is known.
 
-    What is known are the settings of runs that stand beside checkpoints and exported models, and the data that these
-    name where they are still there. Damaged settings, and data that no longer fit them, say nothing.
+    What is known are the settings of runs that checkpoints and exported models keep, and the data that these name where
+    they are still there. Damaged settings, and data that no longer fit them, say nothing.
 
     Args:
         model: as it is named on the command line.
@@ -79,11 +80,14 @@ def settings_of_run(model: str) -> dict[str, Any] | None:
 
     Raises:
         OSError: they cannot be read.
+        LookupError: they are not there.
         ValueError: they are damaged.
     """
     folder = Path(model).expanduser().resolve()
     folder = folder.parent if folder.is_file() else folder
-    path = folder.parent / "config.json" if (folder / "state.json").is_file() else folder / EXPORTED
+    if (folder / "state.json").is_file():
+        return settings_in(folder)
+    path = folder / EXPORTED
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 

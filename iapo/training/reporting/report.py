@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from iapo.evaluation import EvaluationResult, Sample, change, markdown_table
+from iapo.ops.shell import quoted_path
 from iapo.ops.text_files import write_text
 from iapo.training.reporting.quoting import quoted
 
@@ -51,7 +52,7 @@ def write_report(
     lines += ["## Before and after, on problems held out from training", "", *verdict(before, after), ""]
     lines += [markdown_table({"before": before, "after": after}), ""]
     lines += ["![accuracy against length](before_after.png)", ""]
-    lines += quoted(samples, f"iapo show {folder}")
+    lines += quoted(samples, f"iapo show {quoted_path(folder)}")
     lines += ["## Training", "", "![curves](curves.png)", "", *_about_curves(metrics), *time_table(metrics)]
     path = folder / REPORT
     write_text(path, "\n".join(lines) + "\n")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from iapo.evaluation import EvaluationResult, Sample, markdown_table
+from iapo.ops.shell import quoted_path
 from iapo.ops.text_files import write_text
 from iapo.training.reporting.quoting import fenced, quoted
 from iapo.training.reporting.report import REPORT, time_table
@@ -53,7 +54,7 @@ class ReportSoFar:
             lines += [""]
         if self.samples:
             lines += [f"## So far, {self.when}", "", *counted(self.samples), ""]
-        lines += quoted(self.samples, f"iapo show {self.folder}{self.shown}", self.when)
+        lines += quoted(self.samples, f"iapo show {quoted_path(self.folder)}{self.shown}", self.when)
         if self.metrics:
             lines += ["## Training", "", *time_table(self.metrics)]
         write_text(self.folder / SO_FAR, "\n".join(lines).rstrip() + "\n")

@@ -9,6 +9,7 @@ from typing import Any
 
 from iapo.evaluation import lines_of, samples_of
 from iapo.interfaces import Reward
+from iapo.ops.shell import quoted_path
 from iapo.ops.text_files import write_text
 from iapo.rewards import in_style
 from iapo.styles import CompletionStyle
@@ -80,6 +81,6 @@ class FirstLook:
                 right, cut = sum(s.correct for s in samples), sum(s.finished is False for s in samples)
                 print(
                     f"first completions: {right} of {len(samples)} right, {cut} cut before they ended; "
-                    f"iapo show {folder} prints them, {folder / SO_FAR} is the report so far",
+                    f"iapo show {quoted_path(folder)} prints them, {folder / SO_FAR} is the report so far",
                     file=sys.stderr,
                 )

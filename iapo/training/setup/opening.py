@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from iapo.ops.text_files import write_text
 from iapo.rollout.ends import eos_ids_of
 from iapo.styles import CompletionStyle
@@ -16,8 +18,8 @@ from iapo.tasks.stream import digest_of
 from iapo.training.checkpoints.checkpoint import checkpoints
 from iapo.training.checkpoints.reproducibility import tokenizer_digest
 from iapo.training.components import check_answer_is_read, warn_of_nothing_measured
+from iapo.training.configuration.policy_source import PolicySource
 from iapo.training.configuration.run_config import RunConfig
-from iapo.training.configuration.settings import RunSettings
 from iapo.training.configuration.trained_problems import warn_of_trained
 from iapo.training.diagnosis import Diagnosis
 from iapo.training.distributed.divided import divided
@@ -26,7 +28,6 @@ from iapo.training.distributed.processes import Processes
 from iapo.training.distributed.zero import Zero
 from iapo.training.reporting.log import truncate, truncate_metrics
 from iapo.training.reporting.progress import CommandProgress
-from iapo.training.reporting.report import REPORT
 from iapo.training.reporting.report_so_far import ReportSoFar
 from iapo.training.samples import SAMPLES
 from iapo.training.session import Session, read_by
@@ -36,6 +37,7 @@ from iapo.training.setup.first_look import FirstLook
 from iapo.training.setup.kept_style import kept_style, plain
 from iapo.training.setup.problems import RunProblems
 from iapo.training.setup.prompt_notes import print_prompt_notes, stopping
+from iapo.training.setup.run_folder import check_begun, check_free, forget_evaluations
 from iapo.training.setup.setting_up import set_up
 
 
@@ -72,7 +74,7 @@ def open_run(
     folder = Path(settings.output)
     with processes.together():
         if processes.first:
-            _check_free(folder, settings)
+            check_free(folder, settings)
     warn_of_nothing_measured(choices.estimator, choices.assigner)
     check_answer_is_read(settings.answer, choices.estimator, choices.assigner)
     problems = RunProblems.read(config)
@@ -80,8 +82,12 @@ def open_run(
         held_out = problems.all.select(problems.held_out).rows
         warn_of_trained(config.policy.model, config.problems, held_out, "eval_problems")
     tokenizer = config.policy.tokenizer()
-    resolved = {**config.resolved, **_found(problems, tokenizer, processes, sharding)}
+    resolved = {**config.resolved, **_found(config.policy, problems, tokenizer, processes, sharding)}
     kept = kept_style(folder, resolved) if settings.resume else None
+    begun_so = True
+    if settings.resume and not checkpoints(folder):
+        begun_so = check_begun(folder, resolved, settings.override)
+        progress.say(f"there is no checkpoint in {folder} to go on from, so the run begins with its first update")
     if kept is not None:
         resolved["style"] = plain(kept)
     problems = problems.rendered(tokenizer)
@@ -102,6 +108,8 @@ def open_run(
     diagnosis = Diagnosis(session.model, session.tokenizer, session.components, session.update_settings, classifier)
     with processes.together():
         if processes.first:
+            changed = not begun_so or (session.resumed_from is not None and session.resumed_from.changes)
+            forget_evaluations(folder, session.step if changed else session.step + 1)
             truncate_metrics(folder / "metrics.jsonl", session.step)
             truncate(folder / SAMPLES, session.step)
             write_text(folder / "config.json", json.dumps(resolved, indent=2) + "\n")
@@ -109,24 +117,8 @@ def open_run(
     return Run(folder, resolved, session, held_out, diagnosis, metadata, so_far, said)
 
 
-def _check_free(folder: Path, settings: RunSettings) -> None:
-    """Raise ``FileExistsError`` if a new run would take what lies there for its own (an evaluation), or its place."""
-    if settings.resume and (folder / REPORT).exists() and not checkpoints(folder):
-        raise FileExistsError(
-            f"output: {settings.output} holds a finished run whose checkpoints are gone, so that nothing can go on, "
-            "and a new run would take the place of its metrics and report; put one back, or name another folder"
-        )
-    names = ("config.json", "checkpoint-*", "evaluation-*.json")
-    if not settings.resume and any(True for name in names for _ in folder.glob(name)):
-        state = "a finished run" if (folder / REPORT).exists() else "a run"
-        raise FileExistsError(
-            f"output: {settings.output} holds {state} already; remove it, name another, or go on with --resume "
-            "(a finished run with more --steps)"
-        )
-
-
 def _found(
-    problems: RunProblems, tokenizer: Any, processes: Processes, sharding: Sharding | Zero | None
+    policy: PolicySource, problems: RunProblems, tokenizer: Any, processes: Processes, sharding: Sharding | Zero | None
 ) -> dict[str, Any]:
     """What a run is also compared by when it is resumed. Rows to train on are the prompt stream's to compare."""
     shard: dict[str, Any] = {"shard": sharding is not None}
@@ -134,6 +126,7 @@ def _found(
         shard = {"shard": str(sharding), "deepspeed": version("deepspeed")}
     return {
         "tokenizer": tokenizer_digest(tokenizer),
+        "forwards": str(policy.autocast() or torch.float32).removeprefix("torch."),
         "processes": processes.size,
         **shard,
         "held_out_rows": digest_of(problems.all.select(problems.held_out).rows),
@@ -152,6 +145,8 @@ def _metadata(config: RunConfig, session: Session, held_out: int) -> dict[str, A
         "problems held out": held_out,
         "samples of each": config.settings.eval_samples,
     }
+    if session.changed:
+        metadata["not one run throughout, by --override"] = ". ".join(session.changed)
     return metadata | ({"command": f"`{config.command}`"} if config.command else {})
 
 

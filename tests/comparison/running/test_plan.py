@@ -2,6 +2,7 @@
 
 import copy
 import json
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -109,9 +110,12 @@ def changed(path: str, value: object) -> dict:
     [
         ("bogus", {}, r"comparison\.bogus: unknown key"),
         ("methods", None, "methods: got none"),
-        ("methods/base", {}, r"methods\.base: want a name"),
+        ("methods/base", {}, r"methods\.base: want another name"),
         ("methods/a b", {}, r"methods\.a b: want a name"),
         ("methods/..", {}, r"methods\.\.\.: want a name"),
+        ("methods/" + "a" * 81, {}, "methods.*: want a name of at most 80"),
+        ("methods/index.html", {}, r"methods\.index\.html: want another name"),
+        ("methods/problems-test.json", {}, r"methods\.problems-test\.json: want another name"),
         ("methods/grpo/bogus", 3, r"methods\.grpo: .*--bogus=3"),
         ("methods/grpo/steps", "many", r"methods\.grpo: .*steps"),
         ("methods/grpo/steps", 3, r"methods\.grpo\.steps: got 3, want that of base, 2"),
@@ -125,6 +129,7 @@ def changed(path: str, value: object) -> dict:
         ("methods/iapo/tune", {"assigner.alpha": [0.1, -2.0]}, r"methods\.iapo: .*alpha"),
         ("methods/iapo/tune", {"assigner.alpha": [0.1, 0.1]}, r"methods\.iapo\.tune: the same values"),
         ("base/output", "x", r"base\.output: a comparison sets it"),
+        ("base/model", "./nope", r"base: model: \./nope cannot be loaded"),
         ("base/bogus", 1, r"base: .*--bogus=1"),
         ("tuning", {}, r"tuning\.seeds: got none, but methods\.iapo\.tune needs them"),
         ("tuning/bogus", 1, r"tuning\.bogus: unknown key"),
@@ -132,10 +137,17 @@ def changed(path: str, value: object) -> dict:
         ("tuning/eval_problems", 0, r"tuning\.eval_problems: got 0"),
         ("reporting", None, r"reporting\.seeds: got None"),
         ("reporting/seeds", [], r"reporting\.seeds: got \[\]"),
+        ("reporting/seeds", [2**63], r"reporting\.seeds: got \[9223372036854775808\].* below 2\^63"),
         ("reporting/seeds", [0, 0], r"reporting\.seeds: got \[0, 0\]"),
         ("reporting/seeds", [0, 100], r"reporting\.seeds: \[100\] are tuning\.seeds too"),
         ("reporting/reference", "nobody", r"reporting\.reference: got 'nobody'"),
         ("evaluation/ks", [1, 5], r"evaluation\.ks: got \[1, 5\]"),
+        ("evaluation/ks", [True], r"evaluation\.ks: got \[True\]"),
+        ("evaluation/seed", 2**63, r"evaluation\.seed: got 9223372036854775808, want an integer .* below 2\^63"),
+        ("evaluation/seed", True, r"evaluation\.seed: got True"),
+        ("base/steps", date(2026, 1, 2), r"base\.steps: got datetime\.date\(2026, 1, 2\), want a text \(in quotes\)"),
+        ("base/steps", b"4", r"base\.steps: got b'4', want"),
+        ("methods/iapo/tune", {"assigner.alpha": [{1}, 2]}, r"methods\.iapo\.tune\.assigner\.alpha\.0: got \{1\}"),
         ("evaluation/samples", "4", r"evaluation\.samples: got '4'"),
         ("evaluation/rewards", "NoSuchReward", r"evaluation: "),
         ("evaluation/budgets", "all", r"evaluation\.budgets: got 'all', want auto or a list"),
@@ -154,6 +166,20 @@ def test_bad_plans_name_their_key(tmp_path, path, value, message):
     else:
         with pytest.raises(ValueError, match=f"(?s){message}"):
             read_plan(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("base: {steps: 2026-13-45}", "comparison: .* is no YAML: month must be in 1..12"),
+        ("base: {steps: &a [*a]}", r"base\.steps\.0: is inside of itself"),
+        ("base: &b {x: {y: *b}}", r"base\.x\.y: is inside of itself"),
+    ],
+)
+def test_what_yaml_reads_as_something_else_is_named(tmp_path, text, message):
+    (tmp_path / "plan.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_plan(tmp_path / "plan.yaml")
 
 
 def test_labels_must_differ(tmp_path):

@@ -291,6 +291,41 @@ def test_each_evaluation_is_parsed_once(tmp_path, monkeypatch):
     assert sorted(parsed) == sorted(tmp_path / run.folder / evaluation_file(run.split) for run in results)
 
 
+@pytest.mark.filterwarnings("ignore:.*metrics")
+@pytest.mark.parametrize("left", [None, 0, 1, 2])
+def test_what_a_run_spent_is_unknown_where_its_metrics_are_gone(tmp_path, left):
+    """It was called 0 tokens and 0 seconds, or those of the updates whose metrics were left."""
+    plan = write_comparison(tmp_path)
+    run = plan.reporting_runs(plan.untuned())[0].folder
+    evaluation, metrics = tmp_path / run / "evaluation-test.json", tmp_path / run / "metrics.jsonl"
+    evaluation.write_text(json.dumps({**json.loads(evaluation.read_text()), "model": "checkpoint-3"}))
+    lines = metrics.read_text().splitlines(keepends=True)
+    assert {"grpo": 9000, "base": 0}.items() <= {
+        m.name: m.tokens_sampled for m in summary_of(plan, tmp_path).methods
+    }.items()
+    if left is None:
+        metrics.unlink()
+    else:
+        metrics.write_text("".join(lines[:left] + lines[left + 1 :]))
+    with pytest.warns(
+        UserWarning, match=rf"metrics\.jsonl: has the metrics of {0 if left is None else 2} of 3 updates"
+    ):
+        summary = summary_of(plan, tmp_path)
+    row = next(row for row in json.loads(results_json(summary)) if row["run"] == run)
+    assert row["tokens_sampled"] is row["seconds"] is None
+    line = next(line for line in render_report(summary).splitlines() if line.startswith("| grpo "))
+    assert line.endswith("| – | – | 2 |")
+    render_page(summary)
+
+
+def test_a_base_model_that_is_not_evaluated_is_said(tmp_path):
+    plan = write_comparison(tmp_path)
+    assert not summary_of(plan, tmp_path).missing
+    (tmp_path / BASE_FOLDER / "evaluation-test.json").unlink()
+    assert summary_of(plan, tmp_path).missing == (BASE_FOLDER,)
+    assert "- base" in render_report(summary_of(plan, tmp_path)).splitlines()
+
+
 def test_a_setting_without_all_its_runs_is_not_chosen(tmp_path):
     plan = write_comparison(tmp_path)
     assert choices_and_results(plan, tmp_path)[0]["iapo"] == "alpha=0.5"
@@ -403,3 +438,32 @@ def test_a_mean_curve_lies_where_all_curves_are():
     assert mean_curve([[(0, 1.0), (1, 1.0)], [(2, 1.0), (3, 1.0)]]) == []
     curve = mean_curve([[(1, 2.0), (5, 2.0)], [(0, 4.0), (4, 4.0)]], points=4)
     assert curve == [(1.0, 3.0), (2.0, 3.0), (3.0, 3.0), (4.0, 3.0)]
+
+
+@pytest.mark.parametrize("which", ["*", "grpo", "iapo-paper"])
+def test_methods_whose_completions_are_all_empty_are_reported(tmp_path, which):
+    """There is nothing to divide by; the page of all methods was lost."""
+    plan = write_comparison(tmp_path)
+    for path in tmp_path.glob(f"{which}/*/seed-*/evaluation-*.json"):
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps({**content, "lengths": [[0] * len(row) for row in content["lengths"]]}))
+    summary = summary_of(plan, tmp_path)
+    empty = {"grpo", "iapo", "iapo-paper"} if which == "*" else {which}
+    for method in summary.methods:
+        assert ("ratio@1" in method.measures) == (method.name not in empty)
+        relative = "mean_length" in method.differences
+        assert relative == (method.name != "grpo" and "grpo" not in empty)
+    for row in json.loads(results_json(summary)):
+        assert (row["ratio_at_k"]["1"] is None) == (row["run"].split("/")[0] in empty)
+    for shown in (render_page(summary), render_report(summary)):
+        assert "nan" not in shown
+
+
+def test_a_reward_that_is_no_number_is_no_point_of_a_curve(tmp_path):
+    """An update in which nothing could be scored; the page of all methods was lost."""
+    plan = write_comparison(tmp_path)
+    for metrics in tmp_path.glob("grpo/*/seed-*/metrics.jsonl"):
+        steps = [json.loads(line) for line in metrics.read_text().splitlines()]
+        steps[1]["reward"] = float("nan")
+        metrics.write_text("".join(json.dumps(step) + "\n" for step in steps))
+    assert "Learning" in render_page(summary_of(plan, tmp_path))
