@@ -17,15 +17,15 @@ _LABEL = re.compile(
 """One to three words and a colon, in any language, at the beginning of the last line: ``Respuesta: 72``."""
 _PLEASANTRY = re.compile(
     r"\W*(?:let me know|i hope|hope (?:this|that)|feel free|is there anything|would you like|do you want|"
-    r"if you (?:have|need|want)|have a (?:great|nice|good)|good luck|happy to help|thank you|thanks)\b.*|.*\?\W*",
+    r"if you (?:have|need|want)|have a (?:great|nice|good)|good luck|happy to help|thank you|thanks)\b",
     re.IGNORECASE,
 )
-"""A line that says nothing of the problem, or asks."""
+"""The beginning of a line that says nothing of the problem."""
 _BOLD = re.compile(r"\*\*(?!\s)([^*\n]+?)(?<![\s:：])\*\*(?!\w)")
 _BARE = re.compile(r"[ \t]*(?P<answer>[-−+]?[$€£]?\d[\d,./:]*(?:\s?%)?|[$]\S+[$]|\\\(\S+\\\))[ \t]*\.?[ \t]*")
 """A line that holds a number or a formula alone."""
-_DISPLAY = re.compile(r"(?:\$\$|\\\[)\s*(?P<answer>[^$\[\]]+?)\s*[.,]?\s*(?:\$\$|\\\])\s*\.?\s*$")
-"""A formula that stands apart, at the end of all."""
+_DISPLAYS = (("$$", "$$"), ("\\[", "\\]"))
+"""What a formula that stands apart is put between."""
 _CONCLUDES = re.compile(
     r"(?:^|(?<=[.!?;:])\s)\s*[*_]*"
     r"(?:so|thus|hence|therefore|altogether|in total|in conclusion|consequently|finally)\b[,:]?",
@@ -62,8 +62,8 @@ def concluded(text: str, style: AnswerStyle) -> Marked | None:
 
 
 def _in_last_line(text: str, style: AnswerStyle) -> Marked | None:
-    if (display := _DISPLAY.search(text)) is not None:
-        return Marked(display.start(), *display.span("answer"), display.end(), style)
+    if (display := _in_display(text, style)) is not None:
+        return display
     begin, end = _last_line(text)
     label = _LABEL.match(text, begin, end)
     if (bold := _in_bold(text, label.end() if label is not None else begin, end, style)) is not None:
@@ -75,15 +75,32 @@ def _in_last_line(text: str, style: AnswerStyle) -> Marked | None:
     return _conclusion(text, begin, end, style)
 
 
+def _in_display(text: str, style: AnswerStyle) -> Marked | None:
+    """A formula that stands apart at the end of the text."""
+    end = len(text.rstrip(" \t\n."))
+    for opening, closing in _DISPLAYS:
+        if text.endswith(closing, 0, end) and (begin := text.rfind(opening, 0, end - len(closing))) >= 0:
+            inside = text[begin + len(opening) : end - len(closing)]
+            start = begin + len(opening) + len(inside) - len(inside.lstrip())
+            return Marked(begin, start, max(start, begin + len(opening) + len(inside.rstrip(" \t\n.,"))), end, style)
+    return None
+
+
 def _last_line(text: str) -> tuple[int, int]:
     """Where the last line begins and ends that is neither empty nor a mere pleasantry."""
     end = len(text.rstrip())
     begin = last = text.rfind("\n", 0, end) + 1
     stop = end
-    while begin > 0 and _PLEASANTRY.fullmatch(text, begin, stop):
+    while begin > 0 and _is_pleasantry(text[begin:stop]):
         stop = len(text[:begin].rstrip())
         begin = text.rfind("\n", 0, stop) + 1
-    return (last, end) if _PLEASANTRY.fullmatch(text, begin, stop) else (begin, stop)
+    return (last, end) if _is_pleasantry(text[begin:stop]) else (begin, stop)
+
+
+def _is_pleasantry(line: str) -> bool:
+    """Whether a line says nothing of the problem, or asks."""
+    last_letter = max((place for place, sign in enumerate(line) if sign.isalnum()), default=-1)
+    return "?" in line[last_letter + 1 :] or _PLEASANTRY.match(line) is not None
 
 
 def _in_bold(text: str, begin: int, end: int, style: AnswerStyle) -> Marked | None:

@@ -35,6 +35,7 @@ from iapo.losses import ClippedPolicyLoss  # noqa: E402
 from iapo.ops.masked import beside  # noqa: E402
 from iapo.policy.logprobs import completion_logprobs  # noqa: E402
 from iapo.rollout import CompactingSampler, ScriptedSampler, TransformersSampler  # noqa: E402
+from iapo.styles import CompletionStyle  # noqa: E402
 from iapo.testing import tiny_llama  # noqa: E402
 from iapo.testing.checks import seeded  # noqa: E402
 from iapo.training.components import UpdateSettings  # noqa: E402
@@ -245,7 +246,7 @@ def reads_of_sampling(sampler: type[Sampler], prompts: int, tokens: int, stop: s
     model = embedded_model().to(NAME)
     model.generation_config.eos_token_id = None
     READS.clear()
-    sampler(model, TOKENIZER, max_new_tokens=tokens, stop=stop)([[4, 5, 6]] * prompts, 2)
+    sampler(model, TOKENIZER, max_new_tokens=tokens, stop=stop, style=CompletionStyle())([[4, 5, 6]] * prompts, 2)
     return sum(READS.values())
 
 

@@ -9,6 +9,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from iapo.embedded import model_path
 from iapo.rollout.collation import collate
+from iapo.styles import CompletionStyle
 from iapo.tokenization.decoding import decode_completions, token_pieces
 
 
@@ -46,7 +47,8 @@ def test_an_end_that_closes_an_opened_tag_is_text() -> None:
     texts = ["<think>1</think><answer>1</answer>", "<think>1</think>1</answer>", "</answer>", "<answer>1"]
     rows = [encode(text) for text in texts]
     ends = [tokenizer.eos_token_id, close]
-    rollout = collate([encode("1=")] * 4, rows, [0] * 4, 0, tokenizer, eos_ids=ends)
+    style = CompletionStyle()
+    rollout = collate([encode("1=")] * 4, rows, [0] * 4, 0, tokenizer, eos_ids=ends, style=style)
     assert decode_completions(tokenizer, rollout, ends) == [texts[0], "<think>1</think>1", "", "<answer>1"]
     assert rollout.answer_mask is not None
     assert rollout.exit_ids is not None

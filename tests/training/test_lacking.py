@@ -17,10 +17,10 @@ from iapo.training.loop import prepare
 NO_INFORMATION = {"assigner": GroupRelative(), "estimator": NoInformation()}
 TEXTS = [
     "<think>1+1=2</think><answer>2</answer>",
-    "<think>1+1=2</think>2",
+    "<think>1+1=2</think>",
     "<think>1+1=2",
     "<answer>2</answer>",
-    "<think>1+1=3</think>3",
+    "<think>1+1=3</think>",
     "<think>1+1=3</think><answer>3</answer>",
 ]
 PAID = [1.0, 1.0, 1.0, 1.0, 0.0, 0.0]
