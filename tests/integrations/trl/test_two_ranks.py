@@ -75,3 +75,4 @@ def test_a_split_group_gives_what_a_whole_one_gives(tmp_path):
 
 if __name__ == "__main__":
     run(Path(sys.argv[1]), 2)
+    torch.distributed.destroy_process_group()  # a thread of it that outlives the process aborts it
