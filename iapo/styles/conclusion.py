@@ -31,10 +31,11 @@ _CONCLUDES = re.compile(
     r"(?:so|thus|hence|therefore|altogether|in total|in conclusion|consequently|finally)\b[,:]?",
     re.IGNORECASE,
 )
-_IS = re.compile(r"\b(?:is|are|was|were|equals?|be)\b(?:\s+(?:equal to|exactly|simply))?\s*")
+_VERB = r"\b(?:is|are|was|were|equals?|be)"
+_IS = re.compile(rf"{_VERB}\b(?:\s+(?:equal to|exactly|simply))?\s*")
 _EQUAL = re.compile(r"(?<![<>!])=\s*|[≈≃]\s*|:\s+")
 _NUMBER = re.compile(r"[-−+]?[$€£]?[-−+]?\d[\d,.]*")
-_IS_BEFORE = re.compile(r"(?:\b(?:is|are|was|were|equals?|be)|[=≈])\s*$")
+_IS_BEFORE = re.compile(rf"(?:{_VERB}|[=≈])\s*$")
 _VALUE = re.compile(r"[\d\\π∞√$]")
 _SENTENCE_END = re.compile(r"[.!?]\s+(?=[A-Z¡¿])")
 _BEGINS_A_VALUE = re.compile(r"[*$(]*[-−+]?[$€£]?(?:\d|[\\π√∞])|[$]")

@@ -3,13 +3,11 @@ r"""Answers that only algebra can compare: written so that math-verify reads wha
 import re
 from dataclasses import dataclass
 
-from iapo.rewards.answers.notation import regrouped
+from iapo.rewards.answers.notation import LONE_LETTER, regrouped
 from iapo.rewards.answers.units import NO_UNIT, Unit, read_unit
 
-_FUNCTIONS = (
-    "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|ln|log|exp|gcd|lcm|det|max|min|"
-    "pi|theta|alpha|beta|gamma|delta|lambda|mu|phi|omega|sigma"
-)
+_APPLICABLE = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|ln|log|exp|gcd|lcm|det|max|min"
+_FUNCTIONS = f"{_APPLICABLE}|pi|theta|alpha|beta|gamma|delta|lambda|mu|phi|omega|sigma"
 _BARE_FUNCTION = re.compile(rf"(?<![\\A-Za-z])({_FUNCTIONS})(?![A-Za-z])")
 _BARE_ROOT = re.compile(r"(?<![\\A-Za-z])sqrt\s*(?=[({])")
 _BARE_ROUNDED = {
@@ -34,8 +32,7 @@ _FACTORS = re.compile(
 """Between numbers that are multiplied, which math-verify adds, as if they were a mixed number: ``3\\binom{4}{2}``,
 ``(2)(3)``."""
 _TRAILING_UNIT = re.compile(r"(?<=[\d)}\w])\s+([A-Za-z][A-Za-z\s/^{}\d.]*)$|(?<=[\d)}a-z])\s*([°%])$")
-_VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
-_APPLIED = re.compile(rf"\\?(?:{_FUNCTIONS.partition('|pi|')[0]})$")
+_APPLIED = re.compile(rf"\\?(?:{_APPLICABLE})$")
 """A function in front of its letter: ``\\ln t``."""
 _UNSPECIFIED = re.compile(
     r"(?:(?:square|sq\.?|cubic|cu\.?)\s+)?units?(?:\s+(?:squared|cubed)|\^\{[23]\})?", re.IGNORECASE
@@ -125,7 +122,7 @@ def _unit_apart(text: str) -> tuple[str, Unit]:
         return text, NO_UNIT
     named = (found[1] or found[2]).strip()
     is_letter = len(named) == 1 and named.isalpha()
-    if is_letter and (_VARIABLE.search(text[: found.start()]) or _APPLIED.search(text[: found.start()])):
+    if is_letter and (LONE_LETTER.search(text[: found.start()]) or _APPLIED.search(text[: found.start()])):
         return text, NO_UNIT
     if _UNSPECIFIED.fullmatch(named):
         return text[: found.start()], NO_UNIT

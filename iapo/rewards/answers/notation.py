@@ -130,6 +130,8 @@ _TOKEN = re.compile(r"\\[A-Za-z]+|[^\s{}]")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _ROWS = re.compile(r"\[\s*(\[[^\[\]]*\](?:\s*,\s*\[[^\[\]]*\])+)\s*\]")
 _MOST_COMMANDS = 100
+LONE_LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
+"""A letter that is a variable: of no word and no command."""
 
 
 def plain(text: str) -> str:

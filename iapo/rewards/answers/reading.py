@@ -9,7 +9,7 @@ from iapo.rewards.answers.choice import Choice, read_choice
 from iapo.rewards.answers.congruence import Congruence, read_congruence
 from iapo.rewards.answers.expression import Expression, is_formula, read_expression
 from iapo.rewards.answers.moment import Moment, read_moments
-from iapo.rewards.answers.notation import plain
+from iapo.rewards.answers.notation import LONE_LETTER, plain
 from iapo.rewards.answers.numerals import ordinal_value
 from iapo.rewards.answers.parameters import without_parameters
 from iapo.rewards.answers.parts import ARITHMETIC, sides_of
@@ -24,7 +24,6 @@ _SYMBOL = re.compile(r"(?:[A-Za-z]|\\[A-Za-z]+)(?:_\{[^{}]*\})?")
 _NAME = re.compile(
     r"[^\d+*/<>;^]*|(?:[A-Za-z]|\\[A-Za-z]+)(?:_\{[^{}]*\}|\^\{?(?:-1|\*|'+|\\prime|\\circ|[A-Zc])\}?)?(?:\([^()]*\))?"
 )
-_VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
 _ROUNDED = re.compile(
     r"\s*(?:,|\(|\b(?=or\b))\s*(?:(?:which\s+is|that\s+is|i\.e\.|or)\s*,?\s*)?"
     r"(?:(?:approximately|approx\.?|about|around|roughly)\b\s*(?:equal\s+to\s+)?|≈\s*)(-?[\d.][^()]*)\)?$"
@@ -225,7 +224,7 @@ def _equation(text: str, depth: int) -> list[Answer] | None:
     if all(ARITHMETIC.fullmatch(side) for side in sides[:-1]):
         value = _read(undressed(sides[-1]), depth)
         is_turned = bool(sides[0]) and any(isinstance(each, Expression) for each in value[:1])
-        return [read_expression(text), *value] if is_turned and _VARIABLE.search(sides[-1]) else value
+        return [read_expression(text), *value] if is_turned and LONE_LETTER.search(sides[-1]) else value
     if split_sequence(text) is not None:
         return None
     first = sides[0]
