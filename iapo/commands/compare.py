@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from iapo.commands.last_line import say_where
+from iapo.comparison.running.begun import check_begun
 from iapo.comparison.running.choice import choose
-from iapo.comparison.running.problems import check_data, check_problems, write_problems
+from iapo.comparison.running.problems import check_problems, write_problems
 from iapo.comparison.running.progress import display
 from iapo.comparison.running.protocol import check_folders, run_plan
 from iapo.comparison.running.read_plan import read_plan
@@ -22,13 +23,14 @@ from iapo.training.checkpoints.lock import locked
 from iapo.training.interruption import EXIT_CODE
 
 
-def compare(*, comparison: str, output: str, only_report: bool) -> int:
+def compare(*, comparison: str, output: str, only_report: bool, override: bool = False) -> int:
     """Run what is not finished of a comparison, then write ``results.json``, ``report.md`` and ``index.html``.
 
     Args:
         comparison: YAML file, see `iapo.comparison.running.read_plan`.
         output: folder of the comparison.
         only_report: write from the runs that are finished, and start none.
+        override: runs that have begun go on although versions or the thread count differ; the report names them.
 
     Returns:
         The exit code: 0; 1 if a run failed; `iapo.training.interruption.EXIT_CODE` if a signal ended it: the same
@@ -54,9 +56,9 @@ def compare(*, comparison: str, output: str, only_report: bool) -> int:
                 with display(title, len(jobs)) as listener:
                     return run_jobs(jobs, plan.at_once, plan.threads, (lock,), listener)
 
-            check_data(plan, folder, check_folders(plan, folder))
+            check_begun(plan, folder, check_folders(plan, folder))
             write_problems(plan, folder, instantiate(plan.evaluation.settings)["rewards"])
-            outcomes = run_plan(plan, folder, execute)
+            outcomes = run_plan(plan, folder, execute, override)
         if any(outcome.state == "interrupted" for outcome in outcomes.values()):
             done = sum(outcome.state not in ("interrupted", "failed") for outcome in outcomes.values())
             print(

@@ -70,6 +70,7 @@ def compare_parser() -> ArgumentParser:
     add("comparison", type=str, help="YAML file of methods, seeds and problems")
     add("--output", type=str, default="runs/compare", help="folder of the runs and the page; what is finished is kept")
     add("--only_report", action="store_true", help="write the page from the runs that are finished, start none")
+    add("--override", action="store_true", help="runs that have begun go on although versions or threads differ")
     return parser
 
 

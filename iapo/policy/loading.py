@@ -96,7 +96,7 @@ def load_model(
         with _base_named(source) as place:
             base, _ = load_model(place, device, dtype, attn_implementation, trust_remote_code)
         return with_adapters(base, source), load_tokenizer(source, trust_remote_code)
-    path_or_id, options = _locate(source)
+    path_or_id, options = locate(source)
     if "gguf_file" in options and hasattr(transformers, "GgufConfig"):
         # Weights left in their packed blocks can neither be trained nor saved.
         options["quantization_config"] = transformers.GgufConfig(dequantize=True)
@@ -140,7 +140,7 @@ def load_config(source: str, trust_remote_code: bool = False) -> Any:
 
 def _read(kind: Any, source: str, trust_remote_code: bool) -> Any:
     """What an auto class of transformers reads of a source; of a GGUF file, which takes seconds each time, once."""
-    path_or_id, options = _locate(source)
+    path_or_id, options = locate(source)
     if "gguf_file" not in options:
         return kind.from_pretrained(path_or_id, trust_remote_code=trust_remote_code, **options)
     return deepcopy(_read_gguf(kind, path_or_id, options["gguf_file"], Path(source).expanduser().stat().st_mtime_ns))
@@ -168,7 +168,7 @@ def _named(source: str) -> Iterator[None]:
     A hub that cannot be reached is noticed first: transformers would try again and again for a minute.
     """
     try:
-        _locate(source)
+        locate(source)
         if reason := unreachable_model(source):
             raise ConnectionError(reason)
         yield
@@ -204,8 +204,8 @@ def _why(source: str, error: Exception) -> str:
     return told(error)
 
 
-def _locate(source: str) -> tuple[str, dict[str, Any]]:
-    """The arguments of ``from_pretrained`` for a source."""
+def locate(source: str) -> tuple[str, dict[str, Any]]:
+    """The arguments of ``from_pretrained`` for a source. Arguments and errors are those of `load_model`."""
     if source == "embedded":
         return str(model_path()), {}
     path = Path(source).expanduser()

@@ -21,7 +21,7 @@ from iapo.rewards import in_style
 from iapo.rewards.rollouts import score_rollout
 from iapo.rollout.greedy import greedy_beside
 from iapo.tasks import Classifier, Task
-from iapo.training.checkpoints.checkpoint import checkpoints, latest_checkpoint, step_of
+from iapo.training.checkpoints.checkpoint import changes_in, checkpoints, latest_checkpoint, step_of
 from iapo.training.configuration.policy_source import PolicySource
 from iapo.training.configuration.problem_source import ProblemSource
 from iapo.training.configuration.styles import sampler_in_style
@@ -37,9 +37,9 @@ def evaluate_run(problems: Path, run: Path, reward_time_limit: float | None = No
     Args:
         problems: a file of `iapo.comparison.running.problems.write_problems`.
         run: the run folder; one that nothing was trained in has no checkpoint, and the model is the one that training
-            starts from. ``evaluation-SPLIT.json`` is written there: what `iapo.evaluation.EvaluationResult.save` writes
-            and, as far as the task knows them, mean tokens of each class per completion and the length of the shortest
-            sufficient completion, per problem.
+            starts from. ``evaluation-SPLIT.json`` is written there: what `iapo.evaluation.EvaluationResult.save`
+            writes, what differed when the run went on by ``--override``, and, as far as the task knows them, mean
+            tokens of each class per completion and the length of the shortest sufficient completion, per problem.
         reward_time_limit: seconds that a reward function may take over completions that are sampled together; ``None``:
             no limit.
 
@@ -84,6 +84,7 @@ def evaluate_run(problems: Path, run: Path, reward_time_limit: float | None = No
     metadata = {
         "problems": digest(problems),
         "model": policy.model if checkpoint is None else checkpoint.name,
+        "changed": [] if checkpoint is None else changes_in(checkpoint),
         **known_to_task(task, tokenizer, content["problems"], result.texts or ()),
         "seconds": time.perf_counter() - start,
     }

@@ -15,7 +15,6 @@ from iapo.policy.loading import load_limits, load_tokenizer
 from iapo.rollout.prompts import encode_prompts
 from iapo.tasks import Row, hold_out
 from iapo.tasks.messages import problem_key, problem_of
-from iapo.tasks.stream import digest_of
 from iapo.training.checkpoints.reproducibility import differences
 from iapo.training.components import Answer
 from iapo.training.configuration.parser import keeps_rows_apart, max_new_tokens
@@ -125,30 +124,6 @@ def _evaluated_as(plan: Plan, split: Split) -> dict[str, Any]:
     if test and evaluation.forced is not None:
         content["forced"] = asdict(evaluation.forced)
     return content
-
-
-def check_data(plan: Plan, folder: Path, begun: bool) -> None:
-    """Compare the data with those that the trainings of a folder had, whose digests it keeps in ``data.json``.
-
-    Args:
-        plan: of the comparison.
-        folder: of the comparison.
-        begun: whether there are trainings in it.
-
-    Raises:
-        ValueError: they have changed, so that finished runs may have been trained on what is held out now, and those
-            to come would be trained on other problems.
-    """
-    source, path = problem_source(plan.evaluation.settings), folder / "data.json"
-    seeds = (*plan.tuning.seeds, *plan.reporting_seeds) if source.resolve().seeded else (0,)
-    kept: dict[str, int] = json.loads(path.read_text(encoding="utf-8")) if begun and path.exists() else {}
-    found = {str(seed): digest_of(source.load(seed)) for seed in seeds}
-    if any(kept.get(seed, each) != each for seed, each in found.items()):
-        raise ValueError(
-            f"output: {folder} holds runs that were trained on other rows of {source.resolve()} than there are now; "
-            "put the data back as they were, or name another output"
-        )
-    write_text(path, json.dumps(kept | found) + "\n")
 
 
 def _check_trainings(plan: Plan, source: ProblemSource, seeds: Sequence[int], tokenizer: Any, limits: Limits) -> None:

@@ -24,7 +24,7 @@ from iapo.training.reporting.report import REPORT
 Execute = Callable[[str, Sequence[Job]], Mapping[str, Outcome]]
 
 
-def run_plan(plan: Plan, folder: Path, execute: Execute) -> dict[str, Outcome]:
+def run_plan(plan: Plan, folder: Path, execute: Execute, override: bool = False) -> dict[str, Outcome]:
     """Run everything that is not finished yet: the base model, tuning runs and methods without a choice, then the rest.
 
     The base model comes first, and alone where the budgets at which reasoning is cut follow from its lengths.
@@ -33,6 +33,7 @@ def run_plan(plan: Plan, folder: Path, execute: Execute) -> dict[str, Outcome]:
         plan: of the comparison; the problems are in ``folder`` already.
         folder: of the comparison.
         execute: runs jobs under a title.
+        override: runs that have begun go on although versions or the thread count differ.
 
     Returns:
         How each job went, by its folder.
@@ -40,7 +41,7 @@ def run_plan(plan: Plan, folder: Path, execute: Execute) -> dict[str, Outcome]:
     evaluation = _evaluate(plan, folder, BASE_FOLDER, "test")
     base = Job("base", folder / BASE_FOLDER, (evaluation,), lambda: (0.0, "evaluating"))
     outcomes: dict[str, Outcome] = {}
-    first = [run_job(plan, folder, run) for run in [*plan.tuning_runs(), *plan.reporting_runs(plan.untuned())]]
+    first = [run_job(plan, folder, run, override) for run in [*plan.tuning_runs(), *plan.reporting_runs(plan.untuned())]]
     if plan.evaluation.budgets_follow:
         outcomes |= execute("base", [base])
         if outcomes["base"].state == "interrupted":
@@ -53,17 +54,18 @@ def run_plan(plan: Plan, folder: Path, execute: Execute) -> dict[str, Outcome]:
     choices = choose(plan, read_finished(folder, plan.tuning_runs()))
     chosen = {name: setting for name, setting in choices.items() if name not in plan.untuned()}
     if chosen:
-        outcomes |= execute("reporting", [run_job(plan, folder, run) for run in plan.reporting_runs(chosen)])
+        outcomes |= execute("reporting", [run_job(plan, folder, run, override) for run in plan.reporting_runs(chosen)])
     return outcomes
 
 
-def run_job(plan: Plan, folder: Path, run: Run) -> Job:
-    """Training and evaluation of a run as a job; its ``settings.yaml`` is written."""
+def run_job(plan: Plan, folder: Path, run: Run, override: bool = False) -> Job:
+    """Training and evaluation of a run as a job, see `run_plan`; its ``settings.yaml`` is written."""
     run_folder = folder / run.folder
     run_folder.mkdir(parents=True, exist_ok=True)
     write_text(run_folder / "settings.yaml", yaml.safe_dump(run_settings(run), sort_keys=False))
     settings = run.method.settings[run.setting]
-    flags = f"--config={run_folder / 'settings.yaml'}", f"--output={run_folder}", "--resume"
+    flags = [f"--config={run_folder / 'settings.yaml'}", f"--output={run_folder}", "--resume"]
+    flags += ["--override"] if override else []
     train = Stage((sys.executable, "-m", "iapo.cli", "train", *flags), (run_folder / REPORT).exists)
 
     def progress() -> tuple[float, str]:

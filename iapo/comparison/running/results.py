@@ -40,6 +40,7 @@ class RunResult:
         shortest: tokens of the shortest sufficient completion, problem by problem; ``None`` if it is not known.
         steps: the metrics of each update; ``None`` if those of some are gone, so that it is not known what the run
             sampled and how long it took.
+        changed: what differed when it went on by ``--override``, one sentence each time.
     """
 
     name: str
@@ -54,6 +55,7 @@ class RunResult:
     classes: dict[str, Float[Tensor, " problem"]]
     shortest: Float[Tensor, " problem"] | None
     steps: tuple[dict[str, float], ...] | None
+    changed: tuple[str, ...] = ()
 
     def is_of(self, name: str, setting: str, split: Split) -> bool:
         """Whether it is a run of this setting of an entry, evaluated on the problems of this split."""
@@ -165,6 +167,7 @@ def _read(folder: Path, run: Run, inside: str) -> RunResult | None:
         classes={kind: torch.tensor(v, dtype=torch.float64) for kind, v in content.get("classes", {}).items()},
         shortest=torch.tensor(content["shortest"], dtype=torch.float64) if "shortest" in content else None,
         steps=_steps(folder / inside / "metrics.jsonl", content.get("model")),
+        changed=tuple(content.get("changed", ())),
     )
 
 

@@ -43,7 +43,8 @@ class Summary:
 
     Args:
         task: its name in the rows of `results.json`.
-        metadata: of the plan, by name; that methods sampled unequal numbers of tokens, if they did.
+        metadata: of the plan, by name; that methods sampled unequal numbers of tokens and that runs went on
+            under other conditions, if they did.
         ks: values of k.
         reference: the method that differences are taken to.
         methods: base first; those without a finished reporting run are left out.
@@ -98,7 +99,7 @@ def summarize(
     finished = {result.folder for result in results}
     return Summary(
         task=plan.task,
-        metadata={**_metadata(plan), **_uneven(methods)},
+        metadata={**_metadata(plan), **_uneven(methods), **_changed(results)},
         ks=plan.evaluation.ks,
         reference=plan.reference,
         methods=tuple(methods),
@@ -164,3 +165,8 @@ def _uneven(methods: Sequence[MethodSummary]) -> dict[str, str]:
         return {}
     (few, least), (many, most) = trained[0], trained[-1]
     return {"unequal budgets": f"{least} sampled {few:,.0f} tokens a run, {most} {many:,.0f}"}
+
+
+def _changed(results: Sequence[RunResult]) -> dict[str, str]:
+    changed = [f"{run.folder} {sentence}" for run in results for sentence in run.changed]
+    return {"not one run throughout, by --override": ". ".join(changed)} if changed else {}

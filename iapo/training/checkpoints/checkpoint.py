@@ -175,6 +175,15 @@ def settings_in(path: Path) -> dict[str, Any]:
     return settings
 
 
+def changes_in(path: Path) -> list[str]:
+    """What differed when the run of a checkpoint went on by ``--override``, one sentence each time.
+
+    Arguments and errors are those of `settings_in`.
+    """
+    counters = json.loads((path / "state.json").read_text(encoding="utf-8"))["counters"]["dict"]
+    return list(unflatten(dict(counters)["changed"], {}))
+
+
 def latest_checkpoint(run: str | Path) -> Path | None:
     """The newest complete checkpoint of a run, every file compared with its digest.
 

@@ -58,8 +58,8 @@ def finished(tmp_path_factory) -> tuple[Path, Path, Outcome]:
     # In this process, so that one Python less is started; the other run is evaluated in a process of its own.
     (folder / BASE_FOLDER).mkdir()
     evaluate_run(problems_path(folder, "test"), folder / BASE_FOLDER)
-    killed = run_jobs([run_job(plan, folder, run)], 1, 1, listener=Listener(poll=poll))[run.folder]
-    assert compare(comparison=str(file), output=str(folder), only_report=False) == 0
+    killed = run_jobs([run_job(plan, folder, run)], 1, 2, listener=Listener(poll=poll))[run.folder]
+    assert compare(comparison=str(file), output=str(folder), only_report=False, override=True) == 0
     return file, folder, killed
 
 
@@ -72,6 +72,13 @@ def test_a_killed_run_has_failed_and_is_then_resumed(finished):
     ]
     assert steps == [1, 2]
     assert (folder / "grpo/default/seed-0/output.log").read_text().count("$ ") == 3
+
+
+def test_a_run_that_went_on_with_other_threads_is_named(finished):
+    _, folder, _ = finished
+    told = "not one run throughout, by --override: grpo/default/seed-0 after update 1: threads: saved 2, now 1\n"
+    assert told in (folder / "report.md").read_text()
+    assert "grpo/default/seed-0 after update 1: threads: saved 2, now 1<" in (folder / "index.html").read_text()
 
 
 def test_it_leaves_rows_page_and_report(finished):

@@ -6,16 +6,18 @@ from pathlib import Path
 
 import pytest
 import yaml
+from safetensors.torch import load_file, save_file
 from saved_runs import save
 
 from iapo.commands.compare import compare
 from iapo.comparison.running.evaluate import last_checkpoint
 from iapo.comparison.running.plan import Plan
-from iapo.comparison.running.problems import check_data, check_problems, write_problems
+from iapo.comparison.running.begun import check_begun
+from iapo.comparison.running.problems import check_problems, write_problems
 from iapo.comparison.running.protocol import check_folders, run_job
 from iapo.comparison.running.read_plan import read_plan
 from iapo.comparison.running.settings import instantiate
-from iapo.embedded import generate_problems, rows
+from iapo.embedded import generate_problems, model_path, rows
 from iapo.training.configuration.plain_files import digests
 
 RUN = "grpo/default/seed-0"
@@ -45,7 +47,7 @@ def planned(content: dict, folder: Path) -> Plan:
 def begun(content: dict, tmp_path: Path) -> tuple[Plan, Path]:
     """The plan, and its folder with a run that was trained, as far as a comparison looks."""
     plan, folder = planned(content, tmp_path), tmp_path / "out"
-    check_data(plan, folder_of(folder), check_folders(plan, folder))
+    check_begun(plan, folder_of(folder), check_folders(plan, folder))
     write_problems(plan, folder, instantiate(plan.evaluation.settings)["rewards"])
     run_job(plan, folder, plan.reporting_runs(plan.untuned())[0])
     config = {"files": digests([f"{tmp_path / 'own.py'}:right"])}
@@ -61,7 +63,7 @@ def folder_of(folder: Path) -> Path:
 def test_a_comparison_that_is_as_it_was_goes_on(begun):
     plan, folder = begun
     assert check_folders(plan, folder)
-    check_data(plan, folder, True)
+    check_begun(plan, folder, True)
     check_problems(plan, folder)
 
 
@@ -71,9 +73,23 @@ def test_data_that_changed_are_refused_once_something_is_trained(begun, tmp_path
     lines = (tmp_path / "sums.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "sums.jsonl").write_text("".join(lines[1:]))
     with pytest.raises(ValueError, match=r"out holds runs that were trained on other rows of .*sums\.jsonl than"):
-        check_data(plan, folder, True)
-    check_data(plan, folder, False)
-    check_data(plan, folder, True)
+        check_begun(plan, folder, True)
+    check_begun(plan, folder, False)
+    check_begun(plan, folder, True)
+
+
+def test_a_model_that_changed_is_refused_once_something_is_trained(content, tmp_path):
+    """The methods before had begun from other weights than those to come."""
+    model = shutil.copytree(model_path(), tmp_path / "model")
+    plan, folder = planned({**content, "base": content["base"] | {"model": str(model)}}, tmp_path), tmp_path / "out"
+    folder.mkdir()
+    check_begun(plan, folder, False)
+    (model / "README.md").write_text("A model.")
+    check_begun(plan, folder, True)
+    weights = load_file(model / "model.safetensors")
+    save_file({name: weight * 1.001 for name, weight in weights.items()}, model / "model.safetensors")
+    with pytest.raises(ValueError, match=r"out holds runs that began from other files of .*model than there are now"):
+        check_begun(plan, folder, True)
 
 
 def test_code_that_changed_is_refused_once_something_is_trained(begun, tmp_path):
