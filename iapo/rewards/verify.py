@@ -74,7 +74,8 @@ def _of_one_size(gold: Any, answer: Any) -> bool:
 
 
 def _are_close(gold: Any, answer: Any, tolerance: float) -> bool:
-    difference, one, two = (Abs(value).evalf(20) for value in (gold - answer, gold, answer))
+    # Numbers first: of a complex one the absolute value would have an imaginary part of rounding.
+    difference, one, two = (Abs(value.evalf(20)).evalf(20) for value in (gold - answer, gold, answer))
     return bool(difference <= tolerance * max(one, two))
 
 

@@ -3,7 +3,7 @@
 import re
 
 from iapo.styles.interface import AnswerStyle, Marked
-from iapo.styles.lines import rest_of_sentence
+from iapo.styles.lines import last_line, rest_of_sentence
 
 _LINE = re.compile(
     r"^[ \t]*[*_]*(?:=>|-+>|==+>|[→⇒⟹∴]|\\(?:Rightarrow|implies|therefore)\b|(?:A|Ans)\.?[ \t]*[:：])"
@@ -15,12 +15,6 @@ _LABEL = re.compile(
     r"[ \t]*[*_]{0,3}[^\W\d_]{1,30}(?:[ \t][^\W\d_]{1,30}){0,2}[ \t]?[*_]{0,3}[:：][*_]*(?=[\s*]*[^\s*])"
 )
 """One to three words and a colon, in any language, at the beginning of the last line: ``Respuesta: 72``."""
-_PLEASANTRY = re.compile(
-    r"\W*(?:let me know|i hope|hope (?:this|that)|feel free|is there anything|would you like|do you want|"
-    r"if you (?:have|need|want)|have a (?:great|nice|good)|good luck|happy to help|thank you|thanks)\b",
-    re.IGNORECASE,
-)
-"""The beginning of a line that says nothing of the problem."""
 _BOLD = re.compile(r"\*\*(?!\s)([^*\n]+?)(?<![\s:：])\*\*(?!\w)")
 _BARE = re.compile(r"[ \t]*(?P<answer>[-−+]?[$€£]?\d[\d,./:]*(?:\s?%)?|[$]\S+[$]|\\\(\S+\\\))[ \t]*\.?[ \t]*")
 """A line that holds a number or a formula alone."""
@@ -65,7 +59,7 @@ def concluded(text: str, style: AnswerStyle) -> Marked | None:
 def _in_last_line(text: str, style: AnswerStyle) -> Marked | None:
     if (display := _in_display(text, style)) is not None:
         return display
-    begin, end = _last_line(text)
+    begin, end = last_line(text)
     label = _LABEL.match(text, begin, end)
     if (bold := _in_bold(text, label.end() if label is not None else begin, end, style)) is not None:
         return bold
@@ -85,23 +79,6 @@ def _in_display(text: str, style: AnswerStyle) -> Marked | None:
             start = begin + len(opening) + len(inside) - len(inside.lstrip())
             return Marked(begin, start, max(start, begin + len(opening) + len(inside.rstrip(" \t\n.,"))), end, style)
     return None
-
-
-def _last_line(text: str) -> tuple[int, int]:
-    """Where the last line begins and ends that is neither empty nor a mere pleasantry."""
-    end = len(text.rstrip())
-    begin = last = text.rfind("\n", 0, end) + 1
-    stop = end
-    while begin > 0 and _is_pleasantry(text[begin:stop]):
-        stop = len(text[:begin].rstrip())
-        begin = text.rfind("\n", 0, stop) + 1
-    return (last, end) if _is_pleasantry(text[begin:stop]) else (begin, stop)
-
-
-def _is_pleasantry(line: str) -> bool:
-    """Whether a line says nothing of the problem, or asks."""
-    last_letter = max((place for place, sign in enumerate(line) if sign.isalnum()), default=-1)
-    return "?" in line[last_letter + 1 :] or _PLEASANTRY.match(line) is not None
 
 
 def _in_bold(text: str, begin: int, end: int, style: AnswerStyle) -> Marked | None:

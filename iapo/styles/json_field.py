@@ -7,12 +7,13 @@ from itertools import islice
 
 from iapo.styles.interface import AnswerStyle, Marked, check_text
 
-_STRING = re.compile(r'"((?:[^"\\\n]|\\.)*)"')
+_STRING = re.compile(r'"((?:[^"\\\n]|\\.)*)"|\'((?:[^\'\\\n]|\\.)*)\'')
 _WORD = re.compile(r'[^\s",}\]\[{][^,}\n]*')
 _CLOSE = re.compile(r"\s*\}")
-_ESCAPED = re.compile(r'\\(?:["\\/]|u(?![dD][89a-fA-F])([0-9a-fA-F]{4})|[nrt](?![A-Za-z]))')
+_ESCAPED = re.compile(r'\\(?:["\'\\/]|u(?![dD][89a-fA-F])([0-9a-fA-F]{4})|[nrt](?![A-Za-z]))')
 _TO_ESCAPE = re.compile(r'["\\\x00-\x1f]')
 _WHITE = {"n": "\n", "r": "\r", "t": "\t"}
+_NOTHING = ("null", "None")
 _TRIED = 8
 """Fields that are looked at, from the last one, for one whose value can be read."""
 
@@ -56,13 +57,19 @@ class JsonField(AnswerStyle):
         return ('"' if self.quoted else "") + "}"
 
     @property
+    def _key(self) -> str:
+        """The pattern of the field's name, which code in Python writes in single quotes."""
+        inside = re.escape(json.dumps(self.field)[1:-1])
+        return f"(?:\"{inside}\"|'{inside}')"
+
+    @property
     def needed_closings(self) -> tuple[str, ...]:
         """The quotes behind a text; a number needs nothing behind it."""
         return ('"',)
 
     def find(self, text: str) -> Marked | None:
         """The value of the last field that has one."""
-        keys = list(re.finditer(re.escape(json.dumps(self.field)) + r"\s*:\s*", text))
+        keys = list(re.finditer(self._key + r"\s*:\s*", text))
         for key in islice(reversed(keys), _TRIED):
             value = _value(text, key.end())
             if value is not None:
@@ -97,7 +104,7 @@ def _escape(sign: re.Match[str]) -> str:
 def _value(text: str, at: int) -> tuple[int, int, int] | None:
     """Start and end of the value at a position, and where it has ended with its quotes."""
     if string := _STRING.match(text, at):
-        return *string.span(1), string.end()
+        return *string.span(string.lastindex or 1), string.end()
     if text[at : at + 1] in ("[", "{"):
         try:
             end = json.JSONDecoder().raw_decode(text, at)[1]
@@ -105,7 +112,7 @@ def _value(text: str, at: int) -> tuple[int, int, int] | None:
             return None
         return at, end, end
     word = _WORD.match(text, at)
-    if word is None:
+    if word is None or word[0].strip() in _NOTHING:
         return None
     stop = at + len(word[0].rstrip())
     return at, stop, stop

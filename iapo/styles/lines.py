@@ -16,6 +16,15 @@ _LABEL = re.compile(
 )
 """What may stand between ``####`` and the answer: ``#### Final answer: 72``."""
 
+_PLEASANTRY = re.compile(
+    r"\W*(?:let me know|i hope|hope (?:this|that)|feel free|is there anything|would you like|do you want|"
+    r"if you (?:have|need|want)|have a (?:great|nice|good)|good luck|happy to help|thank you|thanks)\b",
+    re.IGNORECASE,
+)
+"""The beginning of a line that says nothing of the problem."""
+_FENCE = re.compile(r"[ \t]*```[ \t]*$")
+"""A line that ends code."""
+_BULLET = re.compile(r"[ \t]*[-•*][ \t]+")
 _SPOKEN = re.compile(r"(?:です|である|입니다|이다)[.。]?$")
 """What ends a sentence behind an answer, in languages whose verbs stand there."""
 _BECAUSE = re.compile(
@@ -58,7 +67,9 @@ class Hashes(AnswerStyle):
 
 @dataclass(frozen=True)
 class LastLine(AnswerStyle):
-    """The last line that is not empty, whatever stands there: for completions that mark their answer in no way.
+    """The last line that says something, whatever stands there: for completions that mark their answer in no way.
+
+    Passed over are empty lines, pleasantries such as ``Let me know if you have questions``, and the end of code.
 
     Args:
         closing: text that ends an answer that is asked for.
@@ -73,16 +84,33 @@ class LastLine(AnswerStyle):
     opening = ""
 
     def find(self, text: str) -> Marked | None:
-        """The last line, without white space around it."""
-        stop = len(text.rstrip())
-        if not stop:
+        """The last line, without white space around it and without the sign of an item of a list in front."""
+        start, stop = last_line(text)
+        if start == stop:
             return None
-        start = text.rfind("\n", 0, stop) + 1
-        return rest_of_line(text, start, start, self)
+        bullet = _BULLET.match(text, start, stop)
+        return rest_of_line(text, start, start if bullet is None else bullet.end(), self)
 
     def write(self, answer: str) -> str:
         """In one line."""
         return one_line(answer)
+
+
+def last_line(text: str) -> tuple[int, int]:
+    """Where the last line begins and ends that is neither empty, nor a mere pleasantry, nor the end of code."""
+    end = len(text.rstrip())
+    begin = last = text.rfind("\n", 0, end) + 1
+    stop = end
+    while begin > 0 and _says_nothing(text[begin:stop]):
+        stop = len(text[:begin].rstrip())
+        begin = text.rfind("\n", 0, stop) + 1
+    return (last, end) if _says_nothing(text[begin:stop]) else (begin, stop)
+
+
+def _says_nothing(line: str) -> bool:
+    """Whether a line says nothing of the problem, or asks."""
+    last_letter = max((place for place, sign in enumerate(line) if sign.isalnum()), default=-1)
+    return _FENCE.match(line) is not None or "?" in line[last_letter + 1 :] or _PLEASANTRY.match(line) is not None
 
 
 def one_line(answer: str) -> str:

@@ -41,7 +41,9 @@ def run_plan(plan: Plan, folder: Path, execute: Execute, override: bool = False)
     evaluation = _evaluate(plan, folder, BASE_FOLDER, "test")
     base = Job("base", folder / BASE_FOLDER, (evaluation,), lambda: (0.0, "evaluating"))
     outcomes: dict[str, Outcome] = {}
-    first = [run_job(plan, folder, run, override) for run in [*plan.tuning_runs(), *plan.reporting_runs(plan.untuned())]]
+    first = [
+        run_job(plan, folder, run, override) for run in [*plan.tuning_runs(), *plan.reporting_runs(plan.untuned())]
+    ]
     if plan.evaluation.budgets_follow:
         outcomes |= execute("base", [base])
         if outcomes["base"].state == "interrupted":

@@ -16,13 +16,14 @@ _BARE_ROUNDED = {
 }
 _BARE_ABSOLUTE = re.compile(r"(?<![\\A-Za-z])abs\s*(?=\()")
 _COMBINATIONS = re.compile(
-    r"(?<![\\A-Za-z])C\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)|(?:\{\})?[\^_]\{(\d+)\}\s*C_\{(\d+)\}|(?<![\w\\])(\d+)C(\d+)(?!\w)"
+    r"(?<![\\A-Za-z])C\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)|(?:\{\})?[\^_]\{(\w+)\}\s*C_\{(\w+)\}|(?<![\w\\])(\d+)C(\d+)(?!\w)"
 )
 _SPELLED = (
     (re.compile(r"(?<![\\A-Za-z])(?:infinity|inf|oo)(?![A-Za-z])", re.IGNORECASE), r"\\infty "),
     (re.compile(r"\{\s*([^{}]+?)\s*\\choose\s*([^{}]+?)\s*\}"), r"\\binom{\1}{\2}"),
     (re.compile(r"^\s*([^{}]+?)\s*\\choose\s+([^{}]+?)\s*$"), r"\\binom{\1}{\2}"),
     (re.compile(r"\\operatorname\{(\w+)\}"), r"\\\1"),
+    (re.compile(r"\\?\bcis\s*(?:\(([^()]*)\)|(\S.*))$"), r"(\\cos(\1\2) + i\\sin(\1\2))"),
     (re.compile(r"(?<=\d)\s*\*\s*(?=[A-Za-z])"), ""),
 )
 _FACTORS = re.compile(
@@ -48,7 +49,7 @@ _GRADE = re.compile(r"[A-Z](?:[-+]|\+\+|#)|(?:[A-Z][a-z]?(?:_\{\d+\})?)+\s*\^\{\
 _COMPOUND = re.compile(r"(?=.*\d)(?:[A-Z][a-z]?(?:_\{)?\d*\}?\s*){2,}|0[xX][\dA-Fa-f]+|0[bB][01]+|0[oO][0-7]+")
 """A chemical formula, another name of letters and digits, or a number in code."""
 _DOTTED = re.compile(r"(?<![A-Za-z])[A-Za-z]\.[A-Za-z](?![A-Za-z])")
-_TRIGONOMETRY = re.compile(r"\b(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
+_TRIGONOMETRY = re.compile(r"\b(?:sin|cos|tan|cot|sec|csc|cis)(?![a-z])")
 _DEGREES = re.compile(r"(-?\d+(?:\.\d+)?)\s*°")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}(?:'s)?")
 _MATHS = re.compile(r"[=+*/^_\d\\<>]")

@@ -1,13 +1,9 @@
-r"""Parts of the number line: intervals, inequalities, all numbers but some."""
+"""Parts of the number line: intervals and inequalities."""
 
 import re
-from fractions import Fraction
-from itertools import pairwise
 
-from iapo.rewards.answers.parts import both_signs, parts_of
+from iapo.rewards.answers.difference import VARIABLE, Split, difference, left_out, without
 
-VARIABLE = r"(?:[A-Za-z]|[A-Z]{2}|\\[A-Za-z]+)(?:_\{[^{}]*\})?(?:\([^()]*\))?"
-"""The pattern of the name of a number: ``x``, ``AB``, ``\\theta``, ``x_{1}``, ``f(x)``."""
 _RELATION = re.compile(r"\s*(<|>|\\leq(?![A-Za-z])|\\geq(?![A-Za-z]))\s*")
 _LESS, _MORE = ("<", "\\leq"), (">", "\\geq")
 _OUTWARD = re.compile(r"([\[\]])([^\[\],;]+[,;][^\[\],;]+)([\[\]])")
@@ -20,23 +16,13 @@ _BUILDER = re.compile(
 _ABSOLUTE = re.compile(
     rf"\|\s*(?:(?P<from>[\d./]+)\s*-\s*)?{VARIABLE}\s*(?:(?P<sign>[-+])\s*(?P<center>[\d./]+))?\s*\|"
 )
-_WITHOUT = re.compile(
-    rf"(?:{VARIABLE}\s*\\neq\s*|(?:all\s+)?real\s+(?:numbers?|values?|[a-z])\s+(?:of\s+[a-z]\s+)?(?:except|but|other\s+than)\s+(?:for\s+)?(?:{VARIABLE}\s*=\s*)?"
-    r"|\(-\\infty,\s*\\infty\)\s*(?:\\setminus|\\backslash|[-\\])?\s*(?=\\?\{))(?:\\?\{(?P<set>[^{}]+?)\\?\}|(?P<list>.+))",
-    re.IGNORECASE,
-)
-"""All real numbers but some."""
-_NOT_EQUAL = re.compile(rf"^{VARIABLE}\s*\\neq\s*")
-_NUMBER = re.compile(r"(-?)\s*(?:(\d+(?:\.\d+)?)(?:/(\d+))?|\\frac\{(\d+)\}\{(\d+)\})")
 _BETWEEN = re.compile(
     rf"(?:{VARIABLE}\s+(?:is|lies|must\s+be)\s+)?(?:strictly\s+)?between\s+(?P<low>-?[\d.]+)\s+and\s+(?P<high>-?[\d.]+)"
     r"(?:\s*,?\s*\(?(?P<how>exclusive|inclusive)\)?)?"
 )
 _AND = re.compile(r"(?<![\w\\])and(?!\w)|\\(?:text\{)?land(?![A-Za-z])")
+_OR = re.compile(r"\bor\b|\\(?:lor|cup)(?![A-Za-z])")
 _REALS = re.compile(r"(?:all\s+)?real\s+numbers?", re.IGNORECASE)
-
-_Split = tuple[str, list[str]]
-"""Brackets and parts, as `iapo.rewards.answers.sequence.split_sequence` has them."""
 
 
 def rule_of(text: str) -> str:
@@ -51,7 +37,7 @@ def rule_of(text: str) -> str:
     return text if (built := _BUILDER.fullmatch(text)) is None else built["rule"].strip()
 
 
-def said_interval(text: str) -> _Split | None:
+def said_interval(text: str) -> Split | None:
     r"""What words or signs say of the number line: all of it, all but some numbers, between two; ``None`` if nothing.
 
     Example:
@@ -62,38 +48,27 @@ def said_interval(text: str) -> _Split | None:
         return "()", ["-\\infty", "\\infty"]
     if (between := _BETWEEN.fullmatch(text)) is not None:
         return "[]" if between["how"] == "inclusive" else "()", [between["low"], between["high"]]
-    if (without := _WITHOUT.fullmatch(text)) is None:
-        return None
-    return _around([_NOT_EQUAL.sub("", hole) for hole in both_signs(parts_of(without["set"] or without["list"]))])
+    return difference(text)
 
 
-def _around(holes: list[str]) -> _Split | None:
-    """The intervals between numbers that are left out; ``None`` if it cannot be told how these lie."""
-    if len(holes) > 1:
-        if not all(map(_NUMBER.fullmatch, holes)):
-            return None
-        holes = sorted(holes, key=_value)
-    ends = ["-\\infty", *holes, "\\infty"]
-    return "", [f"({low},{high})" for low, high in pairwise(ends)]
+def where_both_hold(text: str, parts: list[str]) -> Split | None:
+    r"""The interval of two bounds of one variable: ``x > 2 and x < 5``; the intervals of one but some numbers.
 
+    Two bounds in a list (``x > 2, x < 5``) only where they meet.
 
-def _value(text: str) -> Fraction:
-    number = _NUMBER.fullmatch(text)
-    assert number is not None
-    sign, whole, below, top, bottom = number.groups()
-    size = Fraction(top or whole) / Fraction(bottom or below or 1)
-    return -size if sign else size
-
-
-def where_both_hold(text: str, parts: list[str]) -> _Split | None:
-    """The interval of two bounds of one variable: ``x > 2 and x < 5``.
-
-    In a list (``x > 2, x < 5``) only where they meet.
+    Example:
+        >>> where_both_hold("", ["x > 0", r"x \neq 1"])
+        ('', ['(0,1)', '(1,\\infty)'])
     """
     sides = [side for part in parts if (side := inequality(part)) is not None and len(side[1]) == 2]
+    holes = [hole for part in parts if (hole := left_out(part)) is not None]
     variables = {
         tuple(re.findall(rf"(?<![\\A-Za-z]){VARIABLE}(?![A-Za-z])", re.sub(r"\\\w+", "", part))) for part in parts
     }
+    is_either = _OR.search(text) is not None
+    if len(variables) == 1 == len(sides) and holes and len(parts) == 1 + len(holes) and not is_either:
+        brackets, (low, high) = sides[0]
+        return without(f"{brackets[0]}{low},{high}{brackets[1]}", holes)
     if len(parts) != 2 or len(sides) != 2 or len(variables) != 1:
         return None
     lower, upper = sorted(sides, key=lambda side: side[1][0] == "-\\infty")
@@ -102,12 +77,12 @@ def where_both_hold(text: str, parts: list[str]) -> _Split | None:
         return None
     if not _AND.search(text):
         numbers = [re.fullmatch(r"-?\d+(?:\.\d+)?", bound) for bound in (low, high)]
-        if not all(numbers) or float(low) >= float(high) or re.search(r"\bor\b|\\(?:lor|cup)", text):
+        if not all(numbers) or float(low) >= float(high) or is_either:
             return None
     return lower[0][0] + upper[0][1], [low, high]
 
 
-def inequality(text: str) -> _Split | None:
+def inequality(text: str) -> Split | None:
     r"""The interval, or the two, that an inequality of one variable says; ``None`` if the text is none.
 
     Example:
@@ -137,7 +112,7 @@ def inequality(text: str) -> _Split | None:
     return ("[" if first == "\\leq" else "(") + ("]" if second == "\\leq" else ")"), [low, high]
 
 
-def _around_center(absolute: re.Match[str], relation: str, distance: str) -> _Split | None:
+def _around_center(absolute: re.Match[str], relation: str, distance: str) -> Split | None:
     """What lies within a distance of a center, or beyond it."""
     first, last = ("(", ")") if not relation.startswith("\\") else ("[", "]")
     if absolute["from"] and absolute["center"]:

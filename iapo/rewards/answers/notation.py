@@ -120,6 +120,8 @@ _REWRITTEN = tuple(
         (r"°\s*(\d+(?:\.\d+)?)\s*'(?!')", r"° \1 arcmin"),
         (r"(?<![\w.])(\d+)\s*'\s*(\d+(?:\.\d+)?)\s*(?:''|\")", r"\1 ft \2 in"),
         (r"(?<=\d)_(?=\d{3}(?!\d))", ","),
+        (r"\b(?:negative|minus)\s+infinity\b", r"-\\infty "),
+        (r"\b(?:positive|plus)\s+infinity\b", r"\\infty "),
         (r"\\pounds(?![A-Za-z])", "£"),
         (r"\\euro(?![A-Za-z])", "€"),
     )

@@ -16,7 +16,7 @@ from iapo.rewards.answers.parts import ARITHMETIC, sides_of
 from iapo.rewards.answers.phrases import undressed
 from iapo.rewards.answers.quantity import Quantity
 from iapo.rewards.answers.read_quantity import Bounded, read_compound, read_quantity
-from iapo.rewards.answers.sentences import calculated, explained, no_solution
+from iapo.rewards.answers.sentences import calculated, explained, no_solution, stated
 from iapo.rewards.answers.sequence import Sequence, is_pair_or_thousands, split_sequence
 from iapo.rewards.answers.words import Words, read_words
 
@@ -24,11 +24,19 @@ _SYMBOL = re.compile(r"(?:[A-Za-z]|\\[A-Za-z]+)(?:_\{[^{}]*\})?")
 _NAME = re.compile(
     r"[^\d+*/<>;^]*|(?:[A-Za-z]|\\[A-Za-z]+)(?:_\{[^{}]*\}|\^\{?(?:-1|\*|'+|\\prime|\\circ|[A-Zc])\}?)?(?:\([^()]*\))?"
 )
+_FUNCTION_OF = re.compile(r"[A-Za-z]'*\(([A-Za-z])\)")
+_POINT = re.compile(r"(?!C\s*\()([A-Z]'?(?:_\{\d+\})?)\s*(?=\([^()]*,[^()]*\)$)")
+"""The name in front of a point: ``P(4, \\sqrt{3})``."""
+_NUMBER_SETS = {"N": "natural numbers", "Z": "integers", "Q": "rational numbers", "C": "complex numbers"}
+_SIGNS = {"+": "positive ", "-": "negative ", None: ""}
+_NUMBER_SET = re.compile(r"\\mathbb\s*\{?\s*([NZQC])\s*\}?(?:\s*[\^_]\s*\{?\s*([+-])\s*\}?)?")
 _ROUNDED = re.compile(
     r"\s*(?:,|\(|\b(?=or\b))\s*(?:(?:which\s+is|that\s+is|i\.e\.|or)\s*,?\s*)?"
     r"(?:(?:approximately|approx\.?|about|around|roughly)\b\s*(?:equal\s+to\s+)?|≈\s*)(-?[\d.][^()]*)\)?$"
 )
 """What an exact value is about, behind it: ``, or about 1.41``."""
+_EITHER = re.compile(r"([^,]*[^,\s])\s*,?\s+or\s+(-?\d*\.?\d+(?:\s*%)?)")
+"""Perhaps a value and its decimal number: ``1/6, or 0.167``."""
 _NUMBER = re.compile(r"\d|\\pi(?![A-Za-z])")
 _NOT_NAMED = re.compile(r"\b(?:no|not|never|neither|nor)\b", re.IGNORECASE)
 _EVALUATED = re.compile(r"\\(?:lim|int|sum|prod)(?![A-Za-z])")
@@ -92,6 +100,8 @@ def readings(text: str) -> list[Answer]:
     rounded = _ROUNDED.search(text)
     if rounded is not None and _NUMBER.search(text, 0, rounded.start()):
         text = f"{text[: rounded.start()]} ≈ {rounded[1]}"
+    elif (either := _EITHER.fullmatch(text)) is not None and _is_rounded(*either.groups()):
+        text = f"{either[1]} ≈ {either[2]}"
     return [_with_parameters(answer, letters) for answer in _read(text, 0)] if letters else _read(text, 0)
 
 
@@ -122,6 +132,10 @@ def _read(text: str, depth: int) -> list[Answer]:
         return list(moments)
     if _IDENTIFIER.search(text) or _PRONOUN.fullmatch(text):
         return [read_words(text)]
+    if (numbers := _NUMBER_SET.fullmatch(text)) is not None:
+        return [read_words(f"{_SIGNS[numbers[2]]}{_NUMBER_SETS[numbers[1]]}")]
+    if (point := _POINT.match(text)) is not None:
+        return [Named(point[1], each, read_expression(text)) for each in _read(text[point.end() :], depth)]
     if "≈" in text and split_sequence(text) is None:
         return _about(text, depth)
     found: list[Answer] = []
@@ -141,7 +155,8 @@ def _read(text: str, depth: int) -> list[Answer]:
     if not found:
         if is_formula(text) and split_sequence(text) is None:
             return [read_expression(text)]
-        return [read_words(text), *explained(text), *calculated(text), *no_solution(text)]
+        found = [read_words(text), *explained(text), *calculated(text), *no_solution(text)]
+        return [*found, *_read(said, depth + 1)] if depth == 0 and (said := stated(text)) else found
     is_sentence = isinstance(found[0], Sequence) and not found[0].brackets
     return [*found, *calculated(text)] if is_sentence else found
 
@@ -204,11 +219,31 @@ def _about(text: str, depth: int) -> list[Answer]:
     values, rounded = (_read(undressed(side), depth) for side in (exact, behind))
     one, two = (next(iter(side), None) for side in (values, rounded))
     if isinstance(one, Quantity) and isinstance(two, Quantity):
-        scale = one.unit.factor / two.unit.factor if one.unit.dimensions == two.unit.dimensions else 1
-        near = max(abs(one.value * scale) / 10, Fraction(1, 2 * 10**two.places))
-        if abs(one.value * scale - two.value) > near:
+        value = _on_the_scale_of(one, two)
+        if abs(value - two.value) > max(abs(value) / 100, 2 * _half_a_digit(two)):
             return [read_words(text)]
     return values + rounded
+
+
+def _is_rounded(exact: str, decimal: str) -> bool:
+    """Whether a decimal number is a value, or its rounding."""
+    one, two = read_quantity(exact), read_quantity(decimal)
+    if not isinstance(one, Quantity) or not isinstance(two, Quantity):
+        return False
+    off = abs(_on_the_scale_of(one, two) - two.value)
+    return off == 0 or (off <= _half_a_digit(two) and (two.places > 0 or two.percent))
+
+
+def _on_the_scale_of(one: Quantity, two: Quantity) -> Fraction:
+    """The value in the unit of another, or in percent if that is."""
+    percent = 100 if two.percent and not one.percent else 1
+    return (
+        one.value * percent * (one.unit.factor / two.unit.factor if one.unit.dimensions == two.unit.dimensions else 1)
+    )
+
+
+def _half_a_digit(decimal: Quantity) -> Fraction:
+    return Fraction(1, 2 * 10**decimal.places)
 
 
 def _equation(text: str, depth: int) -> list[Answer] | None:
@@ -229,7 +264,9 @@ def _equation(text: str, depth: int) -> list[Answer] | None:
         return None
     first = sides[0]
     if (_NAME.fullmatch(first) and not _NOT_NAMED.search(first)) or _EVALUATED.match(first):
-        value = _read(undressed(sides[-1]), depth)
+        of = _FUNCTION_OF.fullmatch(first)
+        is_argument = of is not None and sides[-1].endswith(of[1])  # "f(t) = 2t" has no tons
+        value = [read_expression(sides[-1])] if is_argument else _read(undressed(sides[-1]), depth)
         return [Named(first, answer, read_expression(text)) for answer in value]
     return None
 

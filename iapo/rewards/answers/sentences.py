@@ -1,4 +1,4 @@
-"""What a whole sentence says: the result of a calculation, what is explained in brackets, that nothing solves."""
+"""What a whole sentence says: a value, the result of a calculation, what is explained in brackets, that nothing solves."""
 
 import re
 
@@ -13,6 +13,13 @@ _CALCULATION = re.compile(r"\d\D*[-+*/–x(]\s*[$€£(]?\d")
 _SENTENCE_END = re.compile(r"[.;]\s+(?=[A-Z\d])")
 _RESULT = re.compile(r"\s*-?\s*[$€£]?\s*-?\d[\d,]*(?:\.\d+)?(?!\s*(?:[-+*/^(\d]|x\s*\d))(?:\s*%)?")
 _DENIED = re.compile(r"\b(?:not|never|cannot|instead|wrong|incorrect)\b|n't\b", re.IGNORECASE)
+_STATED = re.compile(
+    r"(?:[A-Z]|the\b|.*[,.]\s*(?:so|thus|hence|therefore)\s+the\s)[^,;=]*\b(?:is|are|was|were|equals)\s+(?:equal\s+to\s+|exactly\s+)?"
+    r"(?P<value>[-+]?[$€£]?(?:\d|\\(?:frac|sqrt|pi)(?![A-Za-z]))[^,;]*)"
+)
+"""A sentence that ends with a value behind its verb."""
+_LINK = re.compile(r"\b(?:and|or|than|if|from|by)\b", re.IGNORECASE)
+_COPULA = re.compile(r"\b(?:is|are|was|were|equals|will)\b|=")
 _EXPLAINED = re.compile(r"([A-Za-z][^()\d]{2,})\s*\((?!(?:or|and|but|no|yes)\b)([^()]+)\)", re.IGNORECASE)
 _NO_SOLUTION = re.compile(
     r"^(?:[\w\s]*\b(?:has|have|is|are)\s+)?no\s+(?:real\s+)?solutions?(?:\s+exists?)?$", re.IGNORECASE
@@ -37,6 +44,20 @@ def calculated(text: str) -> list[Quantity]:
     value = read_quantity(sides[-1])
     value = value if isinstance(value, Quantity) else read_quantity(result[0].strip())
     return [value] if isinstance(value, Quantity) else []
+
+
+def stated(text: str) -> str:
+    """The value that a sentence says, whose only verb stands in front of it; empty if it is none.
+
+    Example:
+        >>> stated("The sum of the numbers from 1 to 9 is 45"), stated("The mean is 4 and the median is 5")
+        ('45', '')
+    """
+    text = _SENTENCE_END.split(text.rstrip("."))[-1]
+    found = _STATED.fullmatch(text)
+    if found is None or _DENIED.search(text) or _LINK.search(found["value"]):
+        return ""
+    return "" if len(_COPULA.findall(text[text.rfind(",") + 1 :])) > 1 else found["value"]
 
 
 def no_solution(text: str) -> list[Sequence]:

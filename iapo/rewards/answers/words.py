@@ -44,6 +44,8 @@ _SUBJECTS = frozenset(("i", "we", "it", "they", "she", "he"))
 _COPULAS = frozenset(("is", "are", ":", "="))
 _UNORDERED = re.compile(r"&|\band\b", re.IGNORECASE)
 _JOINED = re.compile(r"[,;]\s*(?:and\b|&)?|&|\band\b", re.IGNORECASE)
+_KINDS = re.compile(r"(?:function|triangle|number|integer|sequence|series|progression|distribution|matrix)s?")
+"""What an adjective may leave unsaid: ``odd (function)``, ``isosceles (triangle)``."""
 _TAKEN_BACK = re.compile(r"not|no|never|but|or|nor|neither|maybe|perhaps|except|yes|true|false")
 
 
@@ -68,6 +70,9 @@ class Words:
         for essence in (_closed_up, _without_small_words, _singular, _convergence):
             if essence(self.tokens) and essence(self.tokens) == essence(other.tokens):
                 return True
+        longer, shorter = sorted((self.tokens, other.tokens), key=len, reverse=True)
+        if shorter and longer[:-1] == shorter and _KINDS.fullmatch(longer[-1]):
+            return True
         return self.tokens == other.tokens or _said_in_sentence(self.tokens, other.tokens)
 
 
