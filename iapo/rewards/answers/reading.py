@@ -156,7 +156,8 @@ def _read(text: str, depth: int) -> list[Answer]:
         if is_formula(text) and split_sequence(text) is None:
             return [read_expression(text)]
         found = [read_words(text), *explained(text), *calculated(text), *no_solution(text)]
-        return [*found, *_read(said, depth + 1)] if depth == 0 and (said := stated(text)) else found
+        value = stated(text) if depth == 0 else ""
+        return [*found, *_read(value, depth + 1)]
     is_sentence = isinstance(found[0], Sequence) and not found[0].brackets
     return [*found, *calculated(text)] if is_sentence else found
 

@@ -1,4 +1,4 @@
-"""What a whole sentence says: a value, the result of a calculation, what is explained in brackets, that nothing solves."""
+"""What a whole sentence says: a value, a result, what is explained in brackets, that nothing solves."""
 
 import re
 

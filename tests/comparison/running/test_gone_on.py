@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 from saved_runs import save
 
 from iapo.commands.compare import compare
+from iapo.comparison.running.begun import check_begun
 from iapo.comparison.running.evaluate import last_checkpoint
 from iapo.comparison.running.plan import Plan
-from iapo.comparison.running.begun import check_begun
 from iapo.comparison.running.problems import check_problems, write_problems
 from iapo.comparison.running.protocol import check_folders, run_job
 from iapo.comparison.running.read_plan import read_plan
