@@ -329,7 +329,7 @@ def test_the_home_is_found_where_a_shell_leaves_it(tmp_path, call, monkeypatch):
     monkeypatch.setattr("iapo.commands.compare.compare", lambda **parts: found.extend(parts.values()) or 0)
     assert call("train", "--output=~/run").returncode == 0
     assert call("compare", "~/plan.yaml", "--output=~/out").returncode == 0
-    assert found == [f"{tmp_path}/run", f"{tmp_path}/plan.yaml", f"{tmp_path}/out", False]
+    assert found == [f"{tmp_path}/run", f"{tmp_path}/plan.yaml", f"{tmp_path}/out", False, False]
 
 
 @pytest.mark.filterwarnings("always::UserWarning")

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from iapo.policy.hub import cached_revision
 from iapo.policy.loading import load_config, locate
 from iapo.policy.lora import base_of, is_adapter
 
@@ -23,7 +24,8 @@ def files_digest(source: str, trust_remote_code: bool = False) -> str:
     below = files_digest(base_of(source), trust_remote_code) if is_adapter(source) else ""
     folder = Path(path_or_id)
     if not folder.is_dir():
-        return str(load_config(source, trust_remote_code)._commit_hash)
+        load_config(source, trust_remote_code)  # asks the hub, if it can be asked, for what is newest
+        return cached_revision(source)
     chosen = options.get("gguf_file")
     files = [folder / chosen] if chosen else [each for each in folder.iterdir() if each.suffix in _WEIGHTS + _OTHERS]
     found = hashlib.sha256(below.encode())

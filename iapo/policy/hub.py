@@ -20,6 +20,12 @@ def unreachable_model(source: str) -> str:
     return _why_not(lambda: HfApi().model_info(source, timeout=_PATIENCE))
 
 
+def cached_revision(source: str) -> str:
+    """The revision of a model that was loaded last, as the hub's cache has it; empty if it has none."""
+    found = try_to_load_from_cache(source, "config.json")
+    return Path(found).parent.name if isinstance(found, str) else ""
+
+
 def unreachable_data(name: str, cache: Path) -> str:
     """Why the hub cannot be asked for a data set; empty if it can be, or need not be.
 
