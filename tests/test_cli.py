@@ -199,6 +199,24 @@ def test_eval_compares_checkpoints(whole, tmp_path, call):
         assert wanted | {f"accuracy_at_budget_{budget}" for budget in budgets} <= set(measures)
 
 
+def test_eval_replaces_only_its_own_files(tmp_path, call):
+    """The texts beside sums.json took the place of the data in sums.jsonl."""
+    rows = "".join(json.dumps({"prompt": f"{i}+1=", "answer": str(i + 1)}) + "\n" for i in range(4))
+    (tmp_path / "sums.jsonl").write_text(rows)
+    flags = "--problems=2", "--samples=1", "--sampler.max_new_tokens=4", "--budgets=[]", "--answer_style=AnswerTags"
+    evaluate = "eval", "--data", str(tmp_path / "sums.jsonl"), *flags
+    refused = call(*evaluate, "--output", str(tmp_path / "sums.json"))
+    assert refused.returncode == 1
+    assert "sums.jsonl is there and is none of iapo eval, whose numbers or texts would take its place" in refused.stderr
+    assert (tmp_path / "sums.jsonl").read_text() == rows
+    (tmp_path / "run.json").write_text('{"correct": []}')
+    assert call(*evaluate, "--output", str(tmp_path / "run.json")).returncode == 1
+    for _ in range(2):
+        assert call(*evaluate, "--output", str(tmp_path / "own.json")).returncode == 0
+    (tmp_path / "own.json").unlink()
+    assert call(*evaluate, "--output", str(tmp_path / "own.json")).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -33,6 +33,10 @@ from iapo.training.setup.problems import Problems
 from iapo.training.setup.prompt_notes import print_prompt_notes, stopping
 
 
+_NUMBERS, _TEXTS = {"settings", "results"}, {"model", "completion"}
+"""Keys of the file of numbers and of each line of the file of texts."""
+
+
 def evaluate_models(config: EvaluationConfig) -> int:
     """Evaluate each model with the same problems, seed and budgets, and print them side by side.
 
@@ -43,15 +47,21 @@ def evaluate_models(config: EvaluationConfig) -> int:
         The exit code 0.
 
     Raises:
-        OSError: ``output`` cannot be written; before any model loads.
+        OSError: ``output`` cannot be written, or would take the place of a file that is no evaluation of this command;
+            before any model loads.
         ValueError: a missing column, fewer problems than wanted, or budgets and no text to ask for answers with, before
             any model loads, but for a style that samples have to show; prompts that do not fit a model, before
             anything is sampled.
     """
     settings = config.settings
     if settings.output is not None:
-        check_writable("output", settings.output)
-        check_writable("output", str(samples_beside(Path(settings.output))))
+        for file, keys in ((Path(settings.output), _NUMBERS), (samples_beside(Path(settings.output)), _TEXTS)):
+            check_writable("output", str(file))
+            if file.exists() and file.stat().st_size and not keys <= _keys_in(file):
+                raise FileExistsError(
+                    f"output: {file} is there and is none of iapo eval, whose numbers or texts would take its place; "
+                    "name another file"
+                )
     results: dict[str, EvaluationResult] = {}
     with CommandProgress("iapo eval") as progress:
         try:
@@ -174,6 +184,16 @@ def _numbers(
     measures = {source: result.measures(settings.measured_ks) for source, result in results.items()}
     numbers = {source: {name: asdict(each) for name, each in found.items()} for source, found in measures.items()}
     return {"settings": used, "results": numbers}
+
+
+def _keys_in(file: Path) -> set[str]:
+    """The keys of a file of JSON, or of its first line."""
+    try:
+        with file.open(encoding="utf-8") as content:
+            found = json.loads(content.readline() if file.suffix == ".jsonl" else content.read())
+    except (ValueError, RecursionError):
+        return set()
+    return set(found) if isinstance(found, dict) else set()
 
 
 def _lines(source: str, result: EvaluationResult) -> str:

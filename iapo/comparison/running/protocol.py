@@ -97,12 +97,18 @@ def check_folders(plan: Plan, folder: Path) -> bool:
 
     Raises:
         ValueError: other settings, of which the first that differ are named; files of code that have changed; a run
-            that does not say its settings; or ``folder`` is itself that of a run.
+            that does not say its settings; or ``folder`` is itself that of a run, or has a page of something else.
     """
     if any((folder / name).exists() for name in ("config.json", "metrics.jsonl")):
         raise ValueError(
             f"output: {folder} is the folder of a run, whose report a comparison would take the place of; name another "
             "output"
+        )
+    foreign = [name for name in ("index.html", "report.md", "results.json") if (folder / name).exists()]
+    if foreign and not problems_path(folder, "test").exists():
+        raise ValueError(
+            f"output: {folder} has {foreign[0]}, which is of no comparison and whose place that of one would take; name "
+            "another output"
         )
     every = [plan.reporting_runs({method.name: setting}) for method in plan.methods for setting in method.settings]
     begun = False

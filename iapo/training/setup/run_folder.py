@@ -9,8 +9,11 @@ from typing import Any
 from iapo.training.checkpoints.checkpoint import checkpoints
 from iapo.training.checkpoints.reproducibility import differences
 from iapo.training.configuration.settings import RunSettings
-from iapo.training.reporting.report import REPORT
+from iapo.training.reporting.report import FIGURES, REPORT
+from iapo.training.samples import SAMPLES
 
+_WRITTEN = (REPORT, *FIGURES, "metrics.jsonl", SAMPLES)
+"""Files that every run writes beside its ``config.json``."""
 _EVALUATION = re.compile(r"evaluation-(\d+)\.jsonl?")
 
 
@@ -25,6 +28,12 @@ def check_free(folder: Path, settings: RunSettings) -> None:
         raise FileExistsError(
             f"output: {settings.output} is the folder of a comparison, whose report a run would take the place of; "
             "name another folder"
+        )
+    is_of_run = (folder / "config.json").exists() or checkpoints(folder)
+    if not is_of_run and (foreign := [name for name in _WRITTEN if (folder / name).exists()]):
+        raise FileExistsError(
+            f"output: {settings.output} has {foreign[0]}, which is of no run and whose place a run's would take; name "
+            "another folder"
         )
     if settings.resume and (folder / REPORT).exists() and not checkpoints(folder):
         raise FileExistsError(

@@ -127,6 +127,15 @@ def test_the_folder_of_a_run_is_none_of_a_comparison(content, tmp_path, name):
         compare(comparison=str(tmp_path / "plan.yaml"), output=str(tmp_path / "out"), only_report=False)
 
 
+@pytest.mark.parametrize("name", ["index.html", "report.md", "results.json"])
+def test_a_page_of_somebody_else_is_kept(content, tmp_path, name):
+    (folder_of(tmp_path / "out") / name).write_text("mine")
+    planned(content, tmp_path)
+    with pytest.raises(ValueError, match=rf"out has {name}, which is of no comparison and whose place"):
+        compare(comparison=str(tmp_path / "plan.yaml"), output=str(tmp_path / "out"), only_report=False)
+    assert (tmp_path / "out" / name).read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("key", "name", "value", "told"),
     [

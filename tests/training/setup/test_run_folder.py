@@ -217,3 +217,13 @@ def test_the_folder_of_a_comparison_is_no_run_folder(tmp_path, capsys):
 def test_commands_in_a_report_can_be_pasted(whole):
     assert f"`iapo show {quoted_path(whole)}`" in (whole / "report.md").read_text()
     assert "'" in quoted_path(whole)
+
+
+@pytest.mark.parametrize("name", ["report.md", "metrics.jsonl", "samples.jsonl", "curves.png"])
+@pytest.mark.parametrize("flags", [[], ["--resume"]])
+def test_files_of_somebody_else_are_kept(tmp_path, capsys, name, flags):
+    """A run in a folder of notes replaced the report there."""
+    (tmp_path / name).write_text("mine")
+    assert train(tmp_path, *flags) == 1
+    assert f"has {name}, which is of no run and whose place a run's would take" in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == "mine"
