@@ -32,7 +32,6 @@ from iapo.training.setup.fitting import Room, new_tokens, reserved_by
 from iapo.training.setup.problems import Problems
 from iapo.training.setup.prompt_notes import print_prompt_notes, stopping
 
-
 _NUMBERS, _TEXTS = {"settings", "results"}, {"model", "completion"}
 """Keys of the file of numbers and of each line of the file of texts."""
 

@@ -107,8 +107,8 @@ def check_folders(plan: Plan, folder: Path) -> bool:
     foreign = [name for name in ("index.html", "report.md", "results.json") if (folder / name).exists()]
     if foreign and not problems_path(folder, "test").exists():
         raise ValueError(
-            f"output: {folder} has {foreign[0]}, which is of no comparison and whose place that of one would take; name "
-            "another output"
+            f"output: {folder} has {foreign[0]}, which is of no comparison and whose place that of one would take; "
+            "name another output"
         )
     every = [plan.reporting_runs({method.name: setting}) for method in plan.methods for setting in method.settings]
     begun = False
