@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import Any
 
 from iapo.rewards.answers.choice import Choice, read_choice
@@ -16,6 +15,7 @@ from iapo.rewards.answers.parts import ARITHMETIC, sides_of
 from iapo.rewards.answers.phrases import undressed
 from iapo.rewards.answers.quantity import Quantity
 from iapo.rewards.answers.read_quantity import Bounded, read_compound, read_quantity
+from iapo.rewards.answers.rounded import are_near, with_sign
 from iapo.rewards.answers.sentences import calculated, explained, no_solution, stated
 from iapo.rewards.answers.sequence import Sequence, is_pair_or_thousands, split_sequence
 from iapo.rewards.answers.words import Words, read_words
@@ -30,14 +30,6 @@ _POINT = re.compile(r"(?!C\s*\()([A-Z]'?(?:_\{\d+\})?)\s*(?=\([^()]*,[^()]*\)$)"
 _NUMBER_SETS = {"N": "natural numbers", "Z": "integers", "Q": "rational numbers", "C": "complex numbers"}
 _SIGNS = {"+": "positive ", "-": "negative ", None: ""}
 _NUMBER_SET = re.compile(r"\\mathbb\s*\{?\s*([NZQC])\s*\}?(?:\s*[\^_]\s*\{?\s*([+-])\s*\}?)?")
-_ROUNDED = re.compile(
-    r"\s*(?:,|\(|\b(?=or\b))\s*(?:(?:which\s+is|that\s+is|i\.e\.|or)\s*,?\s*)?"
-    r"(?:(?:approximately|approx\.?|about|around|roughly)\b\s*(?:equal\s+to\s+)?|≈\s*)(-?[\d.][^()]*)\)?$"
-)
-"""What an exact value is about, behind it: ``, or about 1.41``."""
-_EITHER = re.compile(r"([^,]*[^,\s])\s*,?\s+or\s+(-?\d*\.?\d+(?:\s*%)?)")
-"""Perhaps a value and its decimal number: ``1/6, or 0.167``."""
-_NUMBER = re.compile(r"\d|\\pi(?![A-Za-z])")
 _NOT_NAMED = re.compile(r"\b(?:no|not|never|neither|nor)\b", re.IGNORECASE)
 _EVALUATED = re.compile(r"\\(?:lim|int|sum|prod)(?![A-Za-z])")
 """What is set equal to its value: a limit, an integral, a sum, a product."""
@@ -97,11 +89,7 @@ def readings(text: str) -> list[Answer]:
         ([Choice(letter='B', said=())], Fraction(1072, 1), '\\sqrt{2}', [])
     """
     text, letters = without_parameters(undressed(plain(text)))
-    rounded = _ROUNDED.search(text)
-    if rounded is not None and _NUMBER.search(text, 0, rounded.start()):
-        text = f"{text[: rounded.start()]} ≈ {rounded[1]}"
-    elif (either := _EITHER.fullmatch(text)) is not None and _is_rounded(*either.groups()):
-        text = f"{either[1]} ≈ {either[2]}"
+    text = with_sign(text)
     return [_with_parameters(answer, letters) for answer in _read(text, 0)] if letters else _read(text, 0)
 
 
@@ -219,32 +207,9 @@ def _about(text: str, depth: int) -> list[Answer]:
         return _read(undressed(text.replace("≈", "=")), depth)
     values, rounded = (_read(undressed(side), depth) for side in (exact, behind))
     one, two = (next(iter(side), None) for side in (values, rounded))
-    if isinstance(one, Quantity) and isinstance(two, Quantity):
-        value = _on_the_scale_of(one, two)
-        if abs(value - two.value) > max(abs(value) / 100, 2 * _half_a_digit(two)):
-            return [read_words(text)]
+    if isinstance(one, Quantity) and isinstance(two, Quantity) and not are_near(one, two):
+        return [read_words(text)]
     return values + rounded
-
-
-def _is_rounded(exact: str, decimal: str) -> bool:
-    """Whether a decimal number is a value, or its rounding."""
-    one, two = read_quantity(exact), read_quantity(decimal)
-    if not isinstance(one, Quantity) or not isinstance(two, Quantity):
-        return False
-    off = abs(_on_the_scale_of(one, two) - two.value)
-    return off == 0 or (off <= _half_a_digit(two) and (two.places > 0 or two.percent))
-
-
-def _on_the_scale_of(one: Quantity, two: Quantity) -> Fraction:
-    """The value in the unit of another, or in percent if that is."""
-    percent = 100 if two.percent and not one.percent else 1
-    return (
-        one.value * percent * (one.unit.factor / two.unit.factor if one.unit.dimensions == two.unit.dimensions else 1)
-    )
-
-
-def _half_a_digit(decimal: Quantity) -> Fraction:
-    return Fraction(1, 2 * 10**decimal.places)
 
 
 def _equation(text: str, depth: int) -> list[Answer] | None:
