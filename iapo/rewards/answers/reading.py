@@ -169,7 +169,7 @@ def _sequence(text: str, depth: int) -> Sequence | None:
     if split is None:
         return None
     brackets, parts = split
-    if parts and brackets == "" and not any(re.search(r"[\d\\]|(?:^|=)\s*-\s*i$", part) for part in parts):
+    if parts and brackets == "" and not any(re.search(r"[\d\\=]|^\s*-\s*i$", part) for part in parts):
         return None  # "x, y", "p \\land q" and "cat, dog" are texts
     extremes = [found[1].lower() for part in parts if (found := _EXTREME.match(part)) is not None]
     if len(extremes) == len(parts):
