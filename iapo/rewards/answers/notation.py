@@ -58,7 +58,7 @@ _INLINE_MATH = (
     re.compile(r"\\\((.+?)\\\)"),
     re.compile(r"\\\[(.+?)\\\]"),
 )
-_SPACES = re.compile(r"(\\\\)|\\!|\\[,;: ]|\\(?:quad|qquad|enspace|thinspace|medspace)(?![A-Za-z])|~")
+_SPACES = re.compile(r"(\\\\)|\\!\s*|\\[,;: ]|\\(?:quad|qquad|enspace|thinspace|medspace)(?![A-Za-z])|~")
 _COLUMNS = re.compile(r"(=[^=,;]*?)\s*\\q?quad\s*(?=[A-Za-z]\s*=)|(=\s*[-+]?[\d.]+)\s+(?=[A-Za-z]\s*=)")
 """Between two equations without a separator, as of two columns or two lines."""
 _SYSTEM = re.compile(r"\\begin\{(cases|aligned|gathered)\}([^&]*?)(?:\\\\\s*)?\\end\{\1\}")
@@ -78,6 +78,7 @@ _REWRITTEN = tuple(
             r"\\(?:wide)?(?:hat|vec|bar)\s*\{?\s*\\?([ij])(?:math)?\s*\}?(?![A-Za-z])|\\hat\s*\{?\s*(k)\s*\}?(?![A-Za-z])",
             r"\1\2",
         ),
+        (r"(?<=[\])])\s*U\s*(?=[\[(])", r" \\cup "),
         (r"\\l(?:angle|brack)(?![A-Za-z])", "("),
         (r"\\r(?:angle|brack)(?![A-Za-z])", ")"),
         (r"\\lbrace(?![A-Za-z])", r"\\{"),
@@ -151,7 +152,7 @@ def plain(text: str) -> str:
         text = pattern.sub(r" \1 ", text)
     text = _SYSTEM.sub(lambda system: re.sub(r"\s*,?\s*\\\\", ", ", system[2]), text)
     text = _COLUMNS.sub(lambda equation: f"{equation[1] or equation[2]}, ", text)
-    text = _SPACES.sub(lambda found: found[1] or ("" if found[0] == "\\!" else " "), text.translate(_SYMBOLS))
+    text = _SPACES.sub(lambda found: found[1] or ("" if found[0].startswith("\\!") else " "), text.translate(_SYMBOLS))
     text = regrouped(_FONT, text, " ", " ")
     for pattern, replacement in _REWRITTEN:
         text = pattern.sub(replacement, text)
