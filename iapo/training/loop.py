@@ -19,11 +19,12 @@ from iapo.training.components import Components, UpdateSettings, check_answer_is
 from iapo.training.distributed.divided import divided, divided_scores
 from iapo.training.distributed.synchronised import loss_scale, synced
 from iapo.training.gradient_checkpointing import checkpointing
+from iapo.training.known_signals import known_signals
 from iapo.training.lacking import lacking_answers, lacking_spans
 from iapo.training.learning import learned_from
 from iapo.training.metrics import sampler_metrics, sampling_metrics, timed
 from iapo.training.resample import Resampling, Rows, Samples, uninformative
-from iapo.training.signals import known_signals, logprobs_of
+from iapo.training.signals import logprobs_of
 from iapo.training.step_loss import StepLoss
 from iapo.types import AdvantageOutput, Rollout, TokenSignals
 

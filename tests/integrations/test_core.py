@@ -50,6 +50,12 @@ def test_another_shape_or_dtype_is_named(name, value):
         credit(**{name: value})
 
 
+@pytest.mark.parametrize("temperature", [0.0, float("nan"), None])
+def test_a_temperature_without_a_distribution_is_named(temperature):
+    with pytest.raises(ValueError, match=f"temperature: got {temperature}, want a positive number"):
+        TokenAdvantages(TOKENIZER, NextTokenEntropy(), GroupRelative(), temperature)
+
+
 @pytest.mark.parametrize("value", [torch.ones(ROWS, 1, dtype=torch.bool), torch.ones(WIDTH, dtype=torch.bool)])
 def test_written_tokens_do_not_broadcast(value):
     with pytest.raises(TypeCheckError, match="parameter 'written'"):
