@@ -172,8 +172,8 @@ def test_sgrpo_keeps_the_mask_of_what_it_wraps():
         (lambda: SGRPO(GroupRelative(), -1, 0.5), "first: got -1"),
         (lambda: SGRPO(GroupRelative(), 0.5, 0.5), "first: got 0.5, want an integer"),
         (lambda: SGRPO(GroupRelative(), 1, 1.5), "probability: got 1.5"),
-        (lambda: SGRPO(GroupRelative(), 4, 0.5, cutoff=3), "cutoff: got 3, want an integer of at least 4"),
-        (lambda: SGRPO(GroupRelative(), 0, 0.5, cutoff=0), "cutoff: got 0, want an integer of at least 1"),
+        (lambda: SGRPO(GroupRelative(), 4, 0.5, cutoff=3), "cutoff: got 3, want None or an integer of at least 4"),
+        (lambda: SGRPO(GroupRelative(), 0, 0.5, cutoff=0), "cutoff: got 0, want None or an integer of at least 1"),
         (lambda: SGRPO(GroupRelative(), 0, 0.0), "first and probability: got 0 for both"),
     ],
 )
