@@ -61,7 +61,7 @@ class Crop(PrefixRule):
         correct_above: a completion is correct if its reward is above this.
 
     Raises:
-        ValueError: a weight that is negative or not finite, a threshold outside (0, 1], an unknown choice.
+        ValueError: a number that is not finite, a negative weight, a threshold outside (0, 1], an unknown choice.
 
     Example:
         >>> from iapo import TokenSignals

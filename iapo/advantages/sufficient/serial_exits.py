@@ -44,7 +44,7 @@ class SerialExits(AdvantageAssigner):
         correct_above: the completion itself is right if its reward is above this.
 
     Raises:
-        ValueError: ``exits`` below 2, a ``decay`` or a threshold outside (0, 1].
+        ValueError: a number that is not finite, ``exits`` below 2, a ``decay`` or a threshold outside (0, 1].
 
     Example:
         >>> from iapo import TokenSignals

@@ -6,11 +6,11 @@ import torch
 
 from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.parameters import check_weights
+from iapo.advantages.steps import Ids, steps_by
 from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
-from iapo.advantages.sufficient.steps import Ids, steps_by
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_integer, check_number
+from iapo.ops.checks import check_integer, check_integers, check_number
 from iapo.ops.sufficient_prefix import sufficient_prefix
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -44,7 +44,7 @@ class StepPotential(PrefixRule):
 
     Raises:
         ValueError: a weight that is negative or not finite, ``saturation`` above 1, a threshold outside (-1, 1], a
-            ``step`` below 1; on a call, prefix values above 0.
+            ``step`` below 1, ``after_ids`` below 0; on a call, prefix values above 0.
 
     Example:
         >>> from iapo import TokenSignals
@@ -69,6 +69,7 @@ class StepPotential(PrefixRule):
     def __post_init__(self) -> None:
         check_weights(saturation=self.saturation, difference=self.difference)
         check_integer("step", self.step)
+        check_integers("after_ids", self.after_ids, least=0, or_empty=True)
         check_number("saturation", self.saturation, "a number from 0 to 1", lambda x: x <= 1)
         check_number("threshold", self.threshold, "a potential above -1, at most 1", lambda x: -1 < x <= 1)
 
