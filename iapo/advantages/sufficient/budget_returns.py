@@ -8,9 +8,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.advantages.group_relative import GroupRelative
-from iapo.advantages.sufficient.curve import curve_of
+from iapo.advantages.sufficient.curve import behind_measured, curve_of
 from iapo.advantages.sufficient.rule import PrefixRule
-from iapo.advantages.sufficient.serial_exits import behind_measured
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.checks import check_integers, is_finite_number
 from iapo.ops.groups import group_sum

@@ -51,7 +51,8 @@ class Crop(PrefixRule):
     Where the reasoning was cut off, nothing closes it. Without a correct completion it is the outcome's advantage.
 
     Args:
-        outcome: assigns advantages to the rewards with length; in the paper they are centered and not scaled.
+        outcome: assigns advantages to the rewards with length; in the paper they are centered and not scaled. One that
+            decides by the reward whether a completion is correct belongs around this assigner.
         length_weight: of the length reward.
         closing_weight: of the reward for closing, in units of the advantage.
         threshold: share of certainty at which the answer is there; ours.
