@@ -233,7 +233,7 @@ def optimise(
                     logprobs_before[each.rows, : logprobs.shape[1]] = logprobs.detach().float()
                     entropy_before[each.rows, : entropy.shape[1]] = entropy.float()
                 totals["loss"] += output.loss.item()
-                totals["entropy"] += float(entropy.sum() / rollout.completion_mask.sum())
+                totals["entropy"] += float(entropy.sum() / rollout.completion_mask.sum().clamp(min=1))
                 for name, value in output.metrics.items():
                     totals[name] += value.item()
             totals = processes.add(totals)
