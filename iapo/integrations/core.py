@@ -166,7 +166,7 @@ class TokenAdvantages:
         Raises:
             jaxtyping.TypeCheckError: wrong shapes or dtypes; the message names the argument and the sizes.
             ValueError: tensors of other rows or another width than the rollout's, or on several devices, written tokens
-                outside of the completions, or a known signal that there is not.
+                outside of the completions, or others than `read` was given, or a known signal that there is not.
             FloatingPointError: the assigner builds on the outcome, which is not finite at a written token.
         """
         known = known or {}
@@ -231,6 +231,9 @@ def _check_beside(
     if bool((written & ~completion_mask).any()):
         rows = (written & ~completion_mask).any(1).nonzero().flatten().tolist()
         raise ValueError(f"written: True outside of the completions in rows {rows}, want tokens of theirs only")
+    if bool((rollout.reasoning_mask & ~written).any()):
+        rows = (rollout.reasoning_mask & ~written).any(1).nonzero().flatten().tolist()
+        raise ValueError(f"written: False at tokens of the reasoning in rows {rows}, want what `read` was given")
 
 
 def _check_outcome(outcome: Float[Tensor, "batch token"], ranks: Ranks) -> None:

@@ -68,6 +68,10 @@ def test_written_tokens_do_not_broadcast(value):
         ({"rewards": REWARDS[:3], "outcome": OUTCOME[:3]}, r"rewards: got shape \(3,\), want \(4,\)"),
         ({"outcome": REWARDS[:, None]}, r"outcome: got shape \(4, 1\), want \(4, 12\)"),
         ({"written": torch.ones(ROWS, WIDTH, dtype=torch.bool)}, r"written: True outside .* in rows \[1, 3\]"),
+        (
+            {"written": ROLLOUT.completion_mask & False},
+            r"written: False at tokens of the reasoning in rows \[0, 1, 2, 3\]",
+        ),
         ({"known": {"policy_logprob": OUTCOME}}, r"known: got \['policy_logprob'\], want names of signals"),
     ],
 )
