@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from iapo.ops.checks import check_beside, check_finite, check_one_device, check_returned
+from iapo.ops.checks import check_beside, check_finite, check_integer, check_one_device, check_returned
 from iapo.ops.masked import beside
 from iapo.ops.shapes import shape_checked
 from iapo.types import (
@@ -85,8 +85,7 @@ class Sampler(ABC):
             ValueError: no prompts, an empty prompt, ``group_size`` below 1, or a hook that returned another number of
                 completions or wrong groups: ids that are no indices of prompts, or two prompts in one group.
         """
-        if group_size < 1:
-            raise ValueError(f"group_size: got {group_size}, want at least 1")
+        check_integer("group_size", group_size)
         if isinstance(prompts, str):
             raise TypeError(f"prompts: got the text {prompts!r:.80}, want a list of prompts")
         if len(prompts) == 0:

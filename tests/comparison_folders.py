@@ -10,7 +10,7 @@ import torch
 from iapo.comparison.running.plan import EvaluationPlan, Method, Plan, Run, Tuning
 from iapo.comparison.running.problems import digest, problems_path
 from iapo.comparison.running.results import BASE_FOLDER, evaluation_file
-from iapo.evaluation import BudgetCurve, EvaluationResult
+from iapo.evaluation import BudgetCurve, EvaluationResult, ForcedAnswers
 
 SETTINGS = {"data": "embedded", "model": "embedded", "steps": 3, "max_tokens": None}
 
@@ -96,3 +96,9 @@ def write_comparison(folder: Path) -> Plan:
     for run in plan.reporting_runs({"grpo": "default", "iapo": "alpha=0.5", "iapo-paper": "default"}):
         write_run(folder, run, 0.8, {"grpo": 30, "iapo": 20, "iapo-paper": 25}[run.method.name], 4)
     return plan
+
+
+def asking_at_budgets(plan: Plan, budgets: tuple[int, ...] | None = None) -> Plan:
+    """The same plan, its reasoning cut at budgets; ``None``: those that follow from the base model's lengths."""
+    forced = ForcedAnswers("</think><answer>", "</answer>", budgets, samples=3)
+    return dataclasses.replace(plan, evaluation=dataclasses.replace(plan.evaluation, forced=forced))

@@ -44,6 +44,7 @@ MISTAKES = [
     ("T --max_tokens 0", 2, ['"max_tokens": got 0', "v>0"]),
     ("T --limit few", 2, ['"limit": got few', "want a whole number"]),
     ("T --seed x", 2, ['"seed": got x', "want a whole number"]),
+    ("T --max_grad_norm inf", 2, ['"max_grad_norm": got inf', "want a number", "v>0 and v<inf"]),
     ("T --shard maybe", 2, ["shard: got maybe", "want true or false"]),
     ("T --chat_template_kwargs x", 2, ["chat_template_kwargs: got x", "want a mapping"]),
     ("T --precision fp16", 2, ["precision: got fp16", "bf16, fp32"]),

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from iapo.advantages.steps import steps_by
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_choice, check_number
-from iapo.types import AdvantageInputs, AdvantageOutput, TokenSignals
+from iapo.ops.checks import check_choice, check_integers, check_number
+from iapo.types import AdvantageInputs, AdvantageOutput
 
 Counting = Literal["formula", "released"]
 _READ_BY_FORMULA = {"policy_logprobs", "completion_ids", "reasoning_mask"}
@@ -21,10 +22,10 @@ _READ_BY_FORMULA = {"policy_logprobs", "completion_ids", "reasoning_mask"}
 class ConfidenceMasked(WrappingAssigner):
     """SAS: ``outcome``'s advantages, 0 in some steps of the reasoning, chosen by the policy's confidence in them.
 
-    A step ends behind a token of ``after_ids`` or with the reasoning. Its confidence is the mean log-probability (nats)
-    of its tokens under the policy that sampled. Of the ``S`` steps of a completion, ``ceil(share * S)`` get advantage
-    0: the least confident ones of a correct completion, the most confident ones of a wrong one. Their tokens stay in
-    the loss mask, so that the loss's denominator does not change.
+    A step ends behind a token of ``after_ids``, or where the reasoning ends or is interrupted. Its confidence is the
+    mean log-probability (nats) of its tokens under the policy that sampled. Of the ``S`` steps of a completion,
+    ``ceil(share * S)`` get advantage 0: the least confident ones of a correct completion, the most confident ones of a
+    wrong one. Their tokens stay in the loss mask, so that the loss's denominator does not change.
 
     The authors' released code has a fault in the order of its operators. There, that number is ``ceil(S - 1 + share) =
     S`` in correct completions and 0 in wrong ones, so that all reasoning of a correct completion gets advantage 0.
@@ -41,7 +42,8 @@ class ConfidenceMasked(WrappingAssigner):
         correct_above: a completion is correct if its reward is above this.
 
     Raises:
-        ValueError: no ``after_ids``, a ``share`` outside [0, 1], an unknown ``counting``.
+        ValueError: a number that is not finite, no ``after_ids`` or a negative one, a ``share`` outside [0, 1], an
+            unknown ``counting``.
 
     Example:
         >>> from iapo import TokenSignals
@@ -69,8 +71,7 @@ class ConfidenceMasked(WrappingAssigner):
 
     def __post_init__(self) -> None:
         check_number("correct_above", self.correct_above)
-        if not self.after_ids:
-            raise ValueError("after_ids: got none, want at least one token id, else there is one step only")
+        check_integers("after_ids", self.after_ids, least=0)
         check_number("share", self.share, "a number from 0 to 1", lambda x: 0 <= x <= 1)
         check_choice("counting", self.counting, Counting)
 
@@ -87,7 +88,7 @@ class ConfidenceMasked(WrappingAssigner):
             assert inputs.signals.reasoning_mask is not None
             chosen = inputs.signals.reasoning_mask & correct[:, None] & (self.share > 0)
         else:
-            chosen = self._chosen(inputs.signals, correct)
+            chosen = self._chosen(inputs, correct)
         masked = chosen & output.loss_mask
         terms = {name: term.masked_fill(masked, 0) for name, term in (output.terms or {}).items()} or None
         metrics = dict(output.metrics)
@@ -95,40 +96,15 @@ class ConfidenceMasked(WrappingAssigner):
             metrics["iapo/frac_step_masked"] = int(masked.sum()) / tokens
         return AdvantageOutput(output.advantages.masked_fill(masked, 0), output.loss_mask, metrics, terms)
 
-    def _chosen(self, signals: TokenSignals, correct: Bool[Tensor, " batch"]) -> Bool[Tensor, "batch token"]:
+    def _chosen(self, inputs: AdvantageInputs, correct: Bool[Tensor, " batch"]) -> Bool[Tensor, "batch token"]:
         """The tokens of the steps that the formula chooses."""
+        signals = inputs.signals
         assert signals.policy_logprobs is not None
-        assert signals.completion_ids is not None
         assert signals.reasoning_mask is not None
-        mask = signals.reasoning_mask
-        step = steps_ended_by(signals.completion_ids, mask, self.after_ids)
-        confidence, real = step_means(signals.policy_logprobs, step, mask)
+        steps = steps_by(inputs, signals.reasoning_mask, size=None, after_ids=self.after_ids)
+        confidence = steps.means(signals.policy_logprobs)
         first = torch.where(correct[:, None], confidence, -confidence)
-        return lowest_share(first, real, self.share).gather(1, step) & mask
-
-
-def steps_ended_by(
-    ids: Int[Tensor, "batch token"], mask: Bool[Tensor, "batch token"], after_ids: tuple[int, ...]
-) -> Int[Tensor, "batch token"]:
-    """The number of the step of each masked token, from 0; a step ends behind a masked token of ``after_ids``."""
-    ends = mask & torch.isin(ids, torch.tensor(after_ids, device=ids.device))
-    return torch.nn.functional.pad(ends.long().cumsum(1), (1, 0))[:, :-1]
-
-
-def step_means(
-    values: Float[Tensor, "batch token"], step: Int[Tensor, "batch token"], mask: Bool[Tensor, "batch token"]
-) -> tuple[Float[Tensor, "batch step"], Bool[Tensor, "batch step"]]:
-    """The mean of ``values`` over the masked tokens of each step, in float64, and which steps have one.
-
-    Args:
-        values: those outside ``mask`` are not used.
-        step: of each token.
-        mask: the tokens that count.
-    """
-    empty = torch.zeros(step.shape[0], step.shape[1], dtype=torch.float64, device=step.device)
-    count = empty.scatter_add(1, step, mask.double())
-    total = empty.scatter_add(1, step, values.double().masked_fill(~mask, 0))
-    return total / count.clamp(min=1), count > 0
+        return steps.spread(lowest_share(first, steps.real, self.share))
 
 
 def lowest_share(

@@ -29,8 +29,8 @@ class GDPO(AdvantageAssigner):
         allow_singletons: accept groups of one.
 
     Raises:
-        ValueError: a weight that is not finite, a negative ``eps``; on a call, another number of reward functions than
-            of weights, or a group of one that is not allowed.
+        ValueError: no weight or one that is not finite, a negative ``eps``; on a call, another number of reward
+            functions than of weights, or a group of one that is not allowed.
 
     Example:
         >>> from iapo import TokenSignals
@@ -49,8 +49,10 @@ class GDPO(AdvantageAssigner):
     allow_singletons: bool = False
 
     def __post_init__(self) -> None:
-        if self.weights is not None and not all(map(is_finite_number, self.weights)):
-            raise ValueError(f"weights: got {self.weights}, want finite numbers")
+        if self.weights is not None and not (
+            isinstance(self.weights, tuple) and self.weights and all(map(is_finite_number, self.weights))
+        ):
+            raise ValueError(f"weights: got {self.weights!r}, want None or a tuple of finite numbers, not empty")
         GroupRelative(eps=self.eps)
 
     @property

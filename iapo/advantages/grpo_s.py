@@ -31,7 +31,7 @@ class GRPOS(EntropyWeighted):
         correct_above: a completion is correct if its reward is above this.
 
     Raises:
-        ValueError: a weight that is negative or not finite.
+        ValueError: a number that is not finite, or a negative weight.
 
     Example:
         >>> sorted(GRPOS().requires)

@@ -92,8 +92,9 @@ class InformationAware(WrappingAssigner):
         correct_above: a completion is correct if its reward, the sum over all reward functions, is above this.
 
     Raises:
-        ValueError: a weight or power that is negative or not finite, a saturation that is not positive, a discount
-            outside [0, 1], a negative horizon or resolution, an unknown choice; on a call, a schedule without `at`.
+        ValueError: a number that is not finite, a negative weight or power, a saturation that is not positive, a
+            discount outside [0, 1], a negative horizon or resolution, an unknown choice; on a call, a schedule without
+            `at`.
 
     Example:
         >>> sorted(InformationAware(beta=0.01).requires)
@@ -128,10 +129,8 @@ class InformationAware(WrappingAssigner):
         if self.saturation is not None:
             check_number("saturation", self.saturation, "None or a positive number of nats", lambda x: x > 0)
         check_number("discount", self.discount, "a number from 0 to 1", lambda x: 0 <= x <= 1)
-        if self.horizon is not None:
-            check_integer("horizon", self.horizon, least=0)
-        if self.per_group is not None:
-            check_integer("per_group", self.per_group)
+        check_integer("horizon", self.horizon, least=0, or_none=True)
+        check_integer("per_group", self.per_group, or_none=True)
         check_choice("credit", self.credit, Credit)
         check_choice("center", self.center, Center)
         check_choice("scale", self.scale, Scale)
@@ -175,7 +174,8 @@ class InformationAware(WrappingAssigner):
         alpha, beta, signals = resolved_weight("alpha", self.alpha), resolved_weight("beta", self.beta), inputs.signals
         output = self.assign_outcome(inputs)
         terms, metrics = {"outcome": output.advantages}, dict(output.metrics)
-        if alpha and signals.information is not None:
+        if alpha:
+            assert signals.information is not None
             mask = inputs.completion_mask if signals.information_mask is None else signals.information_mask
             credited = signals.information.masked_fill(~mask, 0)
             if self.saturation is not None:

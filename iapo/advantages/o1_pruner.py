@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -29,13 +28,13 @@ class O1Pruner(AdvantageAssigner):
 
     Args:
         accuracy_weight: of the accuracy against the length; 2 by our choice, the paper searches it.
-        lowest: the value is at least this; ``-inf``: no bound.
-        highest: and at most this; ``inf``: no bound.
+        lowest: the value is at least this; ``None``: no bound.
+        highest: and at most this; ``None``: no bound.
         correct_above: a completion is correct if its reward is above this.
 
     Raises:
-        ValueError: a weight that is negative or not finite, ``lowest`` not below ``highest``; on a call, a reference
-            length that is not positive or a reference accuracy outside [0, 1], with the rows.
+        ValueError: a number that is not finite, a negative weight, ``lowest`` not below ``highest``; on a call, a
+            reference length that is not positive or a reference accuracy outside [0, 1], with the rows.
 
     Example:
         >>> import torch
@@ -50,18 +49,18 @@ class O1Pruner(AdvantageAssigner):
     """
 
     accuracy_weight: float = 2.0
-    lowest: float = -2.0
-    highest: float = 4.0
+    lowest: float | None = -2.0
+    highest: float | None = 4.0
     correct_above: float = 0.5
 
     def __post_init__(self) -> None:
         check_number("correct_above", self.correct_above)
         check_weights(accuracy_weight=self.accuracy_weight)
-        bounds = self.lowest, self.highest
-        if not all(isinstance(bound, Real) for bound in bounds) or not self.lowest < self.highest:
-            raise ValueError(
-                f"lowest, highest: got {self.lowest!r} and {self.highest!r}, want numbers, the first below the second"
-            )
+        for name, bound in (("lowest", self.lowest), ("highest", self.highest)):
+            if bound is not None:
+                check_number(name, bound, "None or a finite number")
+        if self.lowest is not None and self.highest is not None and not self.lowest < self.highest:
+            raise ValueError(f"lowest, highest: got {self.lowest} and {self.highest}, want the first below the second")
 
     @property
     def requires(self) -> frozenset[str]:
@@ -79,7 +78,11 @@ class O1Pruner(AdvantageAssigner):
         n = mask.sum(1).clamp(min=1)
         gain = (rewards > self.correct_above).to(rewards.dtype) - accuracy.to(rewards.dtype)
         value = length.to(rewards.dtype) / n - 1 + self.accuracy_weight * gain
-        return AdvantageOutput(value.clamp(self.lowest, self.highest)[:, None] * mask, mask, {})
+        if self.lowest is not None:
+            value = value.clamp(min=self.lowest)
+        if self.highest is not None:
+            value = value.clamp(max=self.highest)
+        return AdvantageOutput(value[:, None] * mask, mask, {})
 
 
 def _check(name: str, values: Float[Tensor, " batch"], good: Bool[Tensor, " batch"], want: str) -> None:

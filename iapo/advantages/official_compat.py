@@ -79,13 +79,15 @@ class OfficialCompat(WrappingAssigner):
         """The outcome's advantages plus the released code's two terms."""
         output, signals, completion_mask = self.assign_outcome(inputs), inputs.signals, inputs.completion_mask
         dtype, terms = output.advantages.dtype, {"outcome": output.advantages}
-        if self.alpha and signals.information is not None:
+        if self.alpha:
+            assert signals.information is not None
             mask = completion_mask if signals.information_mask is None else signals.information_mask
             information = signals.information.to(dtype).masked_fill(~mask, 0)
             before = torch.nn.functional.pad(information, (1, 0))[:, :-1]
             signal = (information + before / 2).masked_fill(~mask, 0)
             terms["information"] = self.alpha * released_normalization(signal)
-        if self.beta and signals.policy_entropy is not None:
+        if self.beta:
+            assert signals.policy_entropy is not None
             entropy = signals.policy_entropy.to(dtype).masked_fill(~completion_mask, 0)
             terms["exploration"] = -self.beta * inputs.rewards.sign()[:, None] * released_normalization(entropy)
         terms = {name: term.masked_fill(~output.loss_mask, 0) for name, term in terms.items()}

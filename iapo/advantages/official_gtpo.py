@@ -35,7 +35,7 @@ class OfficialGTPO(WrappingAssigner):
         correct_above: a completion is right if its reward is above this.
 
     Raises:
-        ValueError: a weight that is negative or not finite.
+        ValueError: a number that is not finite, or a negative weight.
 
     Example:
         >>> from iapo import TokenSignals

@@ -52,7 +52,9 @@ class OverlongFiltered(WrappingAssigner):
 
     def wants_information(self, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:
         """Of the completions that remain, those whose information the outcome reads."""
-        return self._kept(inputs) & self.outcome.wants_information(inputs)
+        kept = self._kept(inputs)
+        rows = kept.nonzero().flatten()
+        return kept.index_copy(0, rows, self.outcome.wants_information(inputs.select(rows)))
 
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
         """The outcome's advantages over the completions that remain."""

@@ -41,6 +41,9 @@ class Linear(Schedule):
         start: weight of the first update.
         end: weight after the last.
 
+    Raises:
+        ValueError: a weight that is no finite number.
+
     Example:
         >>> Linear(start=1.0, end=0.0)(0.25)
         0.75
@@ -48,6 +51,9 @@ class Linear(Schedule):
 
     start: float
     end: float
+
+    def __post_init__(self) -> None:
+        _check_ends(self.start, self.end)
 
     def weight(self, progress: float) -> float:
         """The weight at ``progress``."""
@@ -62,6 +68,9 @@ class Cosine(Schedule):
         start: weight of the first update.
         end: weight after the last.
 
+    Raises:
+        ValueError: a weight that is no finite number.
+
     Example:
         >>> Cosine(start=1.0, end=0.0)(0.5)
         0.5
@@ -69,6 +78,9 @@ class Cosine(Schedule):
 
     start: float
     end: float
+
+    def __post_init__(self) -> None:
+        _check_ends(self.start, self.end)
 
     def weight(self, progress: float) -> float:
         """The weight at ``progress``."""
@@ -85,7 +97,7 @@ class Warmup(Schedule):
         until: share of the updates over which it rises, above 0.
 
     Raises:
-        ValueError: ``until`` outside (0, 1].
+        ValueError: a ``peak`` that is no finite number, ``until`` outside (0, 1].
 
     Example:
         >>> warmup = Warmup(peak=2.0, until=0.5)
@@ -97,11 +109,17 @@ class Warmup(Schedule):
     until: float
 
     def __post_init__(self) -> None:
+        check_number("peak", self.peak)
         check_number("until", self.until, "a number above 0, at most 1", lambda x: 0 < x <= 1)
 
     def weight(self, progress: float) -> float:
         """The weight at ``progress``."""
         return self.peak * min(1.0, progress / self.until)
+
+
+def _check_ends(start: float, end: float) -> None:
+    check_number("start", start)
+    check_number("end", end)
 
 
 def weight_at(weight: float | Schedule, progress: float) -> float:

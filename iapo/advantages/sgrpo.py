@@ -58,8 +58,7 @@ class SGRPO(WrappingAssigner):
         check_number("probability", self.probability, "a number from 0 to 1", lambda x: 0 <= x <= 1)
         if not self.first and not self.probability:
             raise ValueError("first and probability: got 0 for both, want a positive one, else no token counts")
-        if self.cutoff is not None:
-            check_integer("cutoff", self.cutoff, least=max(1, self.first))
+        check_integer("cutoff", self.cutoff, least=max(1, self.first), or_none=True)
 
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
         """The outcome's advantages on the tokens that were sampled."""

@@ -17,9 +17,9 @@ from iapo.comparison.running.settings import instantiate
 from iapo.comparison.showing.page import render_page
 from iapo.comparison.showing.report import render_report, results_json
 from iapo.comparison.showing.summary import summarize
+from iapo.ops.lock import locked
 from iapo.ops.shell import quoted_path
 from iapo.ops.text_files import write_text
-from iapo.training.checkpoints.lock import locked
 from iapo.training.interruption import EXIT_CODE
 
 

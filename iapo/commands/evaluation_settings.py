@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 from torch import nn
 
 from iapo.evaluation import ForcedAnswers
@@ -15,7 +15,7 @@ from iapo.styles import CompletionStyle
 from iapo.tasks.splitting import split_indices
 from iapo.training.configuration.policy_source import PolicySource
 from iapo.training.configuration.problem_source import ProblemSource
-from iapo.training.configuration.ranges import Seed, check_ranges
+from iapo.training.configuration.ranges import PositiveFiniteFloat, Seed, check_ranges
 from iapo.training.configuration.styles import AUTO, StyleSource
 from iapo.training.setup.problems import Problems
 
@@ -52,7 +52,7 @@ class EvaluationSettings:
     budgets: Literal["auto"] | list[NonNegativeInt] = "auto"
     budget_samples: PositiveInt = 8
     answer_tokens: PositiveInt = 32
-    reward_time_limit: PositiveFloat | None = TIME_LIMIT
+    reward_time_limit: PositiveFiniteFloat | None = TIME_LIMIT
     output: str | None = None
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 from rich.console import Console
 from torch import nn
 
@@ -24,7 +24,7 @@ from iapo.rollout import ask_about, eos_ids_of
 from iapo.training.components import Answer, check_answer_is_read
 from iapo.training.configuration.policy_source import PolicySource
 from iapo.training.configuration.problem_source import ProblemSource
-from iapo.training.configuration.ranges import Seed, check_ranges
+from iapo.training.configuration.ranges import PositiveFiniteFloat, Seed, check_ranges
 from iapo.training.configuration.styles import AUTO, StyleSource, estimator_in_style, sampler_in_style
 from iapo.training.reporting.progress import CommandProgress
 from iapo.training.setup.finding_style import choose_style
@@ -54,7 +54,7 @@ class InspectionSettings:
     index: NonNegativeInt = 0
     samples: PositiveInt = 3
     answer: Answer = "own"
-    reward_time_limit: PositiveFloat | None = TIME_LIMIT
+    reward_time_limit: PositiveFiniteFloat | None = TIME_LIMIT
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -58,7 +58,9 @@ _TYPES = {
     "NoneType": "null",
 }
 _CHOICES = re.compile(r"typing\.Literal\[(.*?)\]")
-_NUMBER = re.compile(r"Not of type (?P<kind>\w+): (?:invalid literal|could not convert|.*?restriction (?P<want>v\S+))")
+_NUMBER = re.compile(
+    r"Not of type (?P<kind>\w+): (?:invalid literal|could not convert|.*?restriction (?P<want>v\S+(?: and v\S+)*))"
+)
 _PARAMETER = re.compile(r'Parser key "(\w+)": ')
 _OF_TYPE = re.compile(
     r"Expected a <class '(?P<type>int|float|bool|str|list|tuple)'>\. Got value: (?P<plain>.*?)(?:\. Got value: .*)?$|"

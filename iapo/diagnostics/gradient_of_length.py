@@ -9,6 +9,7 @@ from torch import Tensor
 
 from iapo.diagnostics.change_of_length import covariance_weights
 from iapo.interfaces import PolicyLoss
+from iapo.ops.checks import check_integer
 from iapo.ops.groups import group_rank
 from iapo.ops.shapes import shape_checked
 from iapo.types import Rollout
@@ -86,8 +87,7 @@ def length_gradient(
         if pull.shape != rollout.completion_mask.shape:
             want = tuple(rollout.completion_mask.shape)
             raise ValueError(f"pulls[{name!r}]: got shape {tuple(pull.shape)}, want that of the completions, {want}")
-    if micro_batch < 1:
-        raise ValueError(f"micro_batch: got {micro_batch}, want at least 1")
+    check_integer("micro_batch", micro_batch)
     first = every_other(rollout.group_ids)
     one, two = (covariance_weights(rollout.completion_lengths, rollout.group_ids, half) for half in (first, ~first))
     if one is None or two is None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from iapo.embedded.symbols import DIGITS, OPERATORS
+from iapo.ops.checks import check_integer
 
 Split = Literal["train", "validation", "test"]
 Step = tuple[str, int]
@@ -140,8 +141,7 @@ def generate_problems(count: int, seed: int, split: Split = "train", difficulty:
         >>> [problem.prompt for problem in generate_problems(2, seed=0, difficulty=3)]
         ['4+5*7-2=', '9*3+6*2=']
     """
-    if count < 0:
-        raise ValueError(f"count: got {count}, wanted at least 0")
+    check_integer("count", count, least=0)
     if split not in get_args(Split):
         raise ValueError(f"split: got {split!r}, wanted one of {', '.join(get_args(Split))}")
     if difficulty is not None and not MIN_DIFFICULTY <= difficulty <= MAX_DIFFICULTY:

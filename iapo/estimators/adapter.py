@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from iapo.ops.checks import check_integer
 from iapo.policy.forward import unwrap
 
 
@@ -32,8 +33,7 @@ class LowRankAdapter(nn.Module):
 
     def __init__(self, model: nn.Module, rank: int) -> None:
         super().__init__()
-        if rank < 1:
-            raise ValueError(f"rank: got {rank}, want at least 1")
+        check_integer("rank", rank)
         down, up = {}, {}
         for name, layer in _layers(model).items():
             weight = layer.weight

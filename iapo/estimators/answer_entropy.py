@@ -15,11 +15,11 @@ from iapo.estimators.packed import (
     PrefixCache,
     Reduce,
     check_chunk,
-    check_ids,
     check_vocabulary,
     probe_prefixes,
 )
 from iapo.estimators.prefix_estimator import PrefixEstimator
+from iapo.ops.checks import check_integers
 from iapo.policy.logprobs import at_temperature, check_temperature, entropy
 from iapo.policy.ranks import all_reduce_max
 from iapo.types import Rollout
@@ -84,14 +84,13 @@ class AnswerEntropy(PrefixEstimator):
     takes_reference = False
 
     def __post_init__(self) -> None:
-        check_ids("postfix_ids", self.postfix_ids)
-        if self.closing_ids:
-            check_ids("closing_ids", self.closing_ids)
+        check_integers("postfix_ids", self.postfix_ids, least=0)
+        check_integers("closing_ids", self.closing_ids, least=0, or_empty=True)
         if self.candidates is not None:
             if not isinstance(self.candidates, tuple) or not self.candidates:
                 raise ValueError(f"candidates: got {self.candidates!r}, want a non-empty tuple of answers, or None")
             for candidate in self.candidates:
-                check_ids("candidates", candidate)
+                check_integers("candidates", candidate, least=0)
             if len(set(self.candidates)) < len(self.candidates):
                 raise ValueError(f"candidates: want distinct answers, got {self.candidates!r}")
         check_chunk(self.chunk)

@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from iapo.estimators.packed import check_ids
-from iapo.ops.checks import check_integer
+from iapo.ops.checks import check_integer, check_integers, check_number
 from iapo.ops.token_classes import label_codes
 from iapo.types import Rollout
 
@@ -59,8 +58,8 @@ class StepBoundaries(Boundaries):
             Needs ``rollout.sampler_logprobs``. ``None``: no such boundaries.
 
     Raises:
-        ValueError: negative ids or a negative ``surprisal``; on a call, ``surprisal`` for a rollout without
-            ``sampler_logprobs``.
+        ValueError: negative ids, or a ``surprisal`` that is negative or not finite; on a call, ``surprisal`` for a
+            rollout without ``sampler_logprobs``.
     """
 
     before_ids: tuple[int, ...] = ()
@@ -71,10 +70,9 @@ class StepBoundaries(Boundaries):
 
     def __post_init__(self) -> None:
         for name in ("before_ids", "after_ids", "run_ids", "result_ids"):
-            if getattr(self, name):
-                check_ids(name, getattr(self, name))
-        if self.surprisal is not None and not self.surprisal >= 0:
-            raise ValueError(f"surprisal: got {self.surprisal}, want None or a number of at least 0")
+            check_integers(name, getattr(self, name), least=0, or_empty=True)
+        if self.surprisal is not None:
+            check_number("surprisal", self.surprisal, "None or a number of nats of at least 0", lambda x: x >= 0)
 
     def __call__(self, rollout: Rollout) -> Bool[Tensor, "batch probe"]:
         """``True`` at the prefixes at whose end a step begins or ends; entry ``t`` has seen ``t`` tokens."""

@@ -21,7 +21,7 @@ from iapo.estimators.packed import (
 )
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.estimators.wrapping import WrappingEstimator
-from iapo.ops.checks import check_integer
+from iapo.ops.checks import check_integer, check_number
 from iapo.policy.forward import UnsupportedModelError, inference_mode, sharded, unwrap
 from iapo.policy.logprobs import token_logprobs
 from iapo.policy.ranks import all_reduce_max
@@ -135,14 +135,15 @@ class Calibrated(WrappingEstimator, PrefixEstimator, nn.Module):
             Empty if no row has both an answer and reasoning.
 
         Raises:
-            ValueError: a rollout without ``answer_ids``, ``steps``, ``rows`` or ``prefixes`` below 1, or texts longer
-                than the model's positions.
+            ValueError: a rollout without ``answer_ids``, ``steps``, ``rows`` or ``prefixes`` below 1, a
+                ``max_grad_norm`` that is not positive and finite, or texts longer than the model's positions.
             UnsupportedModelError: a sharded policy (FSDP, ZeRO-3, tensor parallel), whose ranks would wait for each
                 other.
             FloatingPointError: the loss or its gradient is not finite; the adapter keeps the last step's weights.
         """
         for name, value in (("steps", steps), ("rows", rows), ("prefixes", prefixes)):
             check_integer(name, value)
+        check_number("max_grad_norm", max_grad_norm, "a positive number", lambda x: x > 0)
         if rollout.answer_mask is None:
             raise ValueError("rollout.answer_ids: want the completions' own answers, got None")
         if sharded(model):

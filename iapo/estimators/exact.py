@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from iapo.estimators.monte_carlo import measure_sign
 from iapo.estimators.packed import needed_probes
 from iapo.interfaces import MIEstimator
+from iapo.ops.checks import check_integer
 from iapo.ops.padding import unpad_rows
 from iapo.policy.forward import inference_mode, unwrap
 from iapo.policy.support import check_length
@@ -75,8 +76,7 @@ class ExactInformation(MIEstimator):
     def __post_init__(self) -> None:
         object.__setattr__(self, "information_sign", measure_sign(self.measure))
         for name, least in (("eos_id", 0), ("max_new_tokens", 1), ("max_sequences", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}: got {getattr(self, name)}, want at least {least}")
+            check_integer(name, getattr(self, name), least)
 
     def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
         """``H_t`` or ``log p_t(y)`` in nats, float64, at every probe that a difference will read, 0 elsewhere."""

@@ -14,10 +14,10 @@ from iapo.estimators.packed import (
     CheckedModels,
     PrefixCache,
     check_chunk,
-    check_ids,
     probe_prefixes,
 )
 from iapo.estimators.prefix_estimator import PrefixEstimator
+from iapo.ops.checks import check_integers
 from iapo.policy.logprobs import check_temperature, token_logprobs
 from iapo.policy.ranks import all_reduce_max
 from iapo.tokenization.continuation import continuation_ids
@@ -73,9 +73,8 @@ class AnswerLikelihood(PrefixEstimator):
     _checked: CheckedModels = field(default_factory=CheckedModels, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        check_ids("postfix_ids", self.postfix_ids)
-        if self.closing_ids:
-            check_ids("closing_ids", self.closing_ids)
+        check_integers("postfix_ids", self.postfix_ids, least=0)
+        check_integers("closing_ids", self.closing_ids, least=0, or_empty=True)
         check_chunk(self.chunk)
         check_temperature(self.temperature)
 

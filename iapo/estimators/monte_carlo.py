@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from iapo.estimators.answer_counts import Answer, AnswerCounts
 from iapo.estimators.asked import asking_ids, read_answers, split_exits
-from iapo.estimators.packed import check_ids, needed_probes
+from iapo.estimators.packed import needed_probes
 from iapo.interfaces import MIEstimator, Sampler
-from iapo.ops.checks import check_integer
+from iapo.ops.checks import check_integer, check_integers
 from iapo.ops.padding import unpad_rows
 from iapo.types import Rollout
 
@@ -104,10 +104,8 @@ class MonteCarloInformation(MIEstimator):
                     raise ValueError(f"{name}: got {getattr(self, name)!r}, but continued answers take none")
             return
         for name in names:
-            if name == "postfix_ids" or getattr(self, name):
-                check_ids(name, getattr(self, name))
-        if self.max_answer_tokens is None or self.max_answer_tokens < 1:
-            raise ValueError(f"max_answer_tokens: got {self.max_answer_tokens}, forced answers want at least 1")
+            check_integers(name, getattr(self, name), least=0, or_empty=name != "postfix_ids")
+        check_integer("max_answer_tokens", self.max_answer_tokens)
 
     @property
     def reads_answer(self) -> bool:  # type: ignore[override]

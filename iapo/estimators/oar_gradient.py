@@ -10,9 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from iapo.estimators.forced_text import ForcedText, Measure, answer_change, answer_logits, forced_texts, idle_text
-from iapo.estimators.packed import check_ids
 from iapo.interfaces import MIEstimator
-from iapo.ops.checks import check_choice, check_number
+from iapo.ops.checks import check_choice, check_integer, check_integers, check_number
 from iapo.policy.forward import UnsupportedModelError, inference_mode, unwrap
 from iapo.policy.logprobs import check_temperature
 from iapo.policy.ranks import all_reduce_max
@@ -51,13 +50,13 @@ class OARGradient(MIEstimator):
             rollouts without ``exit_ids``.
         measure: ``"kl"`` or ``"likelihood"``.
         noise: standard deviation; 1e-3 in the released code.
-        seed: of the noise.
+        seed: of the noise, at least 0.
         temperature: logits are divided by it; use the sampler's.
 
     Raises:
-        ValueError: empty or negative ids, an unknown ``measure``, ``noise`` negative or not finite, ``temperature``
-            not positive and finite; on a call, a rollout without ``answer_ids``, or a token that the model does not
-            have.
+        ValueError: empty or negative ids, an unknown ``measure``, ``noise`` negative or not finite, a ``seed`` below 0,
+            ``temperature`` not positive and finite; on a call, a rollout without ``answer_ids``, or a token that the
+            model does not have.
         iapo.policy.forward.UnsupportedModelError: on a call, for a model that is not causal, whose rotations change
             within the text (`iapo.policy.support`), or that does not call its embedding layer.
 
@@ -72,9 +71,10 @@ class OARGradient(MIEstimator):
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        check_ids("postfix_ids", self.postfix_ids)
+        check_integers("postfix_ids", self.postfix_ids, least=0)
         check_choice("measure", self.measure, Measure)
         check_number("noise", self.noise, "a finite number of at least 0", lambda x: x >= 0)
+        check_integer("seed", self.seed, least=0)
         check_temperature(self.temperature)
 
     @property

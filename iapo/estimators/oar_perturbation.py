@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from iapo.estimators.forced_text import ForcedText, Measure, answer_change, answer_logits, forced_texts, idle_text
-from iapo.estimators.packed import MAX_LOGITS, check_chunk, check_ids, check_vocabulary, run_in_chunks
+from iapo.estimators.packed import MAX_LOGITS, check_chunk, check_vocabulary, run_in_chunks
 from iapo.interfaces import MIEstimator
-from iapo.ops.checks import check_choice
+from iapo.ops.checks import check_choice, check_integer, check_integers
 from iapo.policy.forward import inference_mode, unwrap
 from iapo.policy.logprobs import check_temperature
 from iapo.policy.ranks import all_reduce_max
@@ -67,8 +67,8 @@ class OARPerturbation(MIEstimator):
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        check_ids("postfix_ids", self.postfix_ids)
-        check_ids("replacement_id", (self.replacement_id,))
+        check_integers("postfix_ids", self.postfix_ids, least=0)
+        check_integer("replacement_id", self.replacement_id, least=0)
         check_choice("measure", self.measure, Measure)
         check_chunk(self.chunk)
         check_temperature(self.temperature)

@@ -10,7 +10,7 @@ from iapo.estimators.boundaries import Boundaries
 from iapo.estimators.packed import fill_cache, longest_prefix, needed_probes, packable_attention
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.estimators.wrapping import WrappingEstimator
-from iapo.ops.checks import check_integer
+from iapo.ops.checks import check_integer, check_number
 from iapo.policy.forward import inference_mode
 from iapo.policy.ranks import all_reduce_max
 from iapo.types import Rollout
@@ -51,32 +51,33 @@ class Refined(WrappingEstimator):
     Tokens of an interval without a boundary inside share the interval's information equally. A smaller stride reduces
     the first error, more boundaries the second.
 
-    *Degenerate cases.* ``stride=1`` without ``boundaries`` is the wrapped estimator; an infinite threshold never
-    refines; an empty reasoning span gives 0.
+    *Degenerate cases.* ``stride=1`` without ``boundaries`` is the wrapped estimator; an empty reasoning span gives 0.
 
     Args:
         estimator: what is probed.
         stride: boundaries from one probe of the first round to the next.
-        threshold: nats by which the value must move for an interval to be refined.
+        threshold: nats by which the value must move for an interval to be refined; ``None``: none is, there is one
+            round.
         boundaries: where probes may lie, such as `StepBoundaries`; ``None``: between any two tokens. Ends of reasoning
             spans are always among them.
         always: where the first round probes besides, whatever the stride: where a value that moves and returns must
             not be missed. ``None``: nowhere.
 
     Raises:
-        ValueError: ``stride`` below 1, a negative or NaN ``threshold``, or, on a call, boundaries of another shape.
+        ValueError: ``stride`` below 1, a ``threshold`` that is negative or not finite, or, on a call, boundaries of
+            another shape.
     """
 
     estimator: PrefixEstimator
     stride: int = 8
-    threshold: float = 0.1
+    threshold: float | None = 0.1
     boundaries: Boundaries | None = None
     always: Boundaries | None = None
 
     def __post_init__(self) -> None:
         check_integer("stride", self.stride)
-        if not self.threshold >= 0:
-            raise ValueError(f"threshold: got {self.threshold}, want a number of at least 0")
+        if self.threshold is not None:
+            check_number("threshold", self.threshold, "None or a number of nats of at least 0", lambda x: x >= 0)
 
     def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
         """The wrapped estimator's values at the probed prefixes, and between them on straight lines."""
@@ -94,7 +95,10 @@ class Refined(WrappingEstimator):
         at = first_round(rollout, allowed, self.stride) | always
         values = self.estimator.probe_at(model, rollout, at, cache)
         probed, rounds = at, 1
-        while all_reduce_max(int((at := next_round(values, probed, allowed, self.threshold)).any()), model):
+        while self.threshold is not None:
+            at = next_round(values, probed, allowed, self.threshold)
+            if not all_reduce_max(int(at.any()), model):
+                break
             values = torch.where(at, self.estimator.probe_at(model, rollout, at, cache), values)
             probed, rounds = probed | at, rounds + 1
         return RefinedProbes(interpolate(values, probed, needed), probed, rounds)

@@ -14,7 +14,7 @@ from torch import Tensor
 from iapo.evaluation.budgets import BudgetCurve, default_budgets, with_zero
 from iapo.evaluation.scoring import Rows, Scoring
 from iapo.interfaces import Sampler
-from iapo.ops.checks import check_integer
+from iapo.ops.checks import check_integer, check_integers
 from iapo.ops.random_state import fork_rng
 from iapo.rollout.collation import collate
 from iapo.rollout.ends import eos_ids_of, style_of
@@ -59,8 +59,7 @@ class ForcedAnswers:
                 "that closes the reasoning and opens the answer, or an empty list of budgets"
             )
         if self.budgets is not None:
-            if any(budget < 0 for budget in self.budgets):
-                raise ValueError(f"budgets: got {self.budgets}, want numbers of tokens of at least 0")
+            check_integers("budgets", tuple(self.budgets), least=0, or_empty=True)
             object.__setattr__(self, "budgets", with_zero(self.budgets))
         check_integer("answer_tokens", self.answer_tokens)
         check_integer("samples", self.samples, or_none=True)

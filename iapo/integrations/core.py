@@ -13,14 +13,15 @@ from torch import Tensor, nn
 from iapo.interfaces import AdvantageAssigner, MIEstimator
 from iapo.ops.checks import check_integer, check_one_device
 from iapo.ops.shapes import shape_checked
+from iapo.policy.logprobs import check_temperature
 from iapo.rewards.columns import read_references
 from iapo.rollout.collation import ask_about, read_anew
 from iapo.styles import USUAL_STYLE, CompletionStyle
 from iapo.training.assigning import Assigned, assign
 from iapo.training.components import Answer, check_answer_is_read, check_same_temperature, warn_of_nothing_measured
 from iapo.training.distributed.ranks import ALONE, Ranks
+from iapo.training.known_signals import known_signals
 from iapo.training.lacking import lacking_answers, lacking_spans
-from iapo.training.signals import known_signals
 from iapo.types import Rollout, TokenSignals
 
 
@@ -59,8 +60,8 @@ class TokenAdvantages:
         answer: what the estimator is asked about; of the ``reference``, `read` must be given references.
 
     Raises:
-        ValueError: an estimator that measures at another temperature, ``micro_batch`` below 1, or references that
-            nobody asks about.
+        ValueError: a ``temperature`` that is not positive and finite, an estimator that measures at another,
+            ``micro_batch`` below 1, or references that nobody asks about.
     """
 
     tokenizer: Any
@@ -74,6 +75,7 @@ class TokenAdvantages:
     answer: Answer = "own"
 
     def __post_init__(self) -> None:
+        check_temperature(self.temperature)
         check_same_temperature(self.estimator, self.assigner, self.temperature)
         warn_of_nothing_measured(self.estimator, self.assigner)
         check_answer_is_read(self.answer, self.estimator, self.assigner)
@@ -164,7 +166,7 @@ class TokenAdvantages:
         Raises:
             jaxtyping.TypeCheckError: wrong shapes or dtypes; the message names the argument and the sizes.
             ValueError: tensors of other rows or another width than the rollout's, or on several devices, written tokens
-                outside of the completions, or a known signal that there is not.
+                outside of the completions, or others than `read` was given, or a known signal that there is not.
             FloatingPointError: the assigner builds on the outcome, which is not finite at a written token.
         """
         known = known or {}
@@ -229,6 +231,9 @@ def _check_beside(
     if bool((written & ~completion_mask).any()):
         rows = (written & ~completion_mask).any(1).nonzero().flatten().tolist()
         raise ValueError(f"written: True outside of the completions in rows {rows}, want tokens of theirs only")
+    if bool((rollout.reasoning_mask & ~written).any()):
+        rows = (rollout.reasoning_mask & ~written).any(1).nonzero().flatten().tolist()
+        raise ValueError(f"written: False at tokens of the reasoning in rows {rows}, want what `read` was given")
 
 
 def _check_outcome(outcome: Float[Tensor, "batch token"], ranks: Ranks) -> None:

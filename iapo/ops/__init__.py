@@ -1,1 +1,1 @@
-"""Helpers that know nothing of models: masks, groups, padding, token classes, random state."""
+"""Helpers that know nothing of models: checks, masks, groups, padding, steps, random state, files."""

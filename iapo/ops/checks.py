@@ -82,7 +82,10 @@ def is_finite_number(value: object) -> bool:
         >>> is_finite_number(0.5), is_finite_number(float("nan")), is_finite_number(None), is_finite_number("0.5")
         (True, False, False, False)
     """
-    return isinstance(value, Real) and math.isfinite(value)
+    try:
+        return isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False
 
 
 def check_number(
@@ -115,9 +118,30 @@ def check_integer(name: str, value: object, least: int = 1, or_none: bool = Fals
         least: the smallest that is valid.
         or_none: whether ``None`` is valid too.
     """
-    if (or_none and value is None) or (isinstance(value, Integral) and int(value) >= least):
+    if not ((or_none and value is None) or _is_integer(value, least)):
+        raise ValueError(f"{name}: got {value!r}, want {'None or ' if or_none else ''}an integer of at least {least}")
+
+
+def check_integers(name: str, values: object, least: int = 1, or_empty: bool = False) -> None:
+    """Raise ``ValueError`` unless ``values`` is a tuple of integers of at least ``least``.
+
+    Args:
+        name: of the argument.
+        values: what came.
+        least: the smallest integer that is valid.
+        or_empty: whether an empty tuple is valid too.
+
+    Example:
+        >>> check_integers("after_ids", (13, 9.5), least=0)
+        Traceback (most recent call last):
+            ...
+        ValueError: after_ids: got (13, 9.5), want a tuple of integers of at least 0, not empty
+    """
+    if isinstance(values, tuple) and (values or or_empty) and all(_is_integer(each, least) for each in values):
         return
-    raise ValueError(f"{name}: got {value!r}, want {'None or ' if or_none else ''}an integer of at least {least}")
+    raise ValueError(
+        f"{name}: got {values!r}, want a tuple of integers of at least {least}{'' if or_empty else ', not empty'}"
+    )
 
 
 def check_finite(name: str, tensor: Tensor) -> None:
@@ -126,3 +150,7 @@ def check_finite(name: str, tensor: Tensor) -> None:
         return
     rows = (~tensor.isfinite()).reshape(tensor.shape[0], -1).any(1).nonzero().flatten().tolist() if tensor.ndim else []
     raise FloatingPointError(f"{name}: NaN or infinite value{f' in rows {rows}' if rows else ''}")
+
+
+def _is_integer(value: object, least: int) -> bool:
+    return isinstance(value, Integral) and int(value) >= least

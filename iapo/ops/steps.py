@@ -34,6 +34,18 @@ class Steps:
         before = torch.cat([self.begins[:, :1], self.ends[:, :-1]], 1)
         return (values.gather(1, self.ends) - values.gather(1, before)).masked_fill(~self.real, 0)
 
+    def means(self, values: Float[Tensor, "batch token"]) -> Float[Tensor, "batch step"]:
+        """The mean of the values over the tokens of each step, in float64; 0 where a row has fewer steps.
+
+        Args:
+            values: those of tokens in no step are not used; they may be NaN.
+        """
+        total = torch.zeros(self.real.shape, dtype=torch.float64, device=self.real.device)
+        total = total.scatter_add(
+            1, self.index.clamp(max=self.real.shape[1] - 1), values.double().masked_fill(~self.mask, 0)
+        )
+        return total / (self.ends - self.begins).clamp(min=1)
+
     def spread(self, values: Shaped[Tensor, "batch step"]) -> Shaped[Tensor, "batch token"]:
         """Each step's value at each of its tokens, 0 at tokens in no step."""
         return values.gather(1, self.index.clamp(max=values.shape[1] - 1)).masked_fill(~self.mask, 0)

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from iapo.interfaces import PolicyOptimizer
+from iapo.ops.checks import check_number
 from iapo.optimizers.counted import CountedSteps, refusal
 from iapo.types import StepStats
 
@@ -30,8 +31,8 @@ class ClippedOptimizer(PolicyOptimizer):
         backward: back-propagates a loss, such as ``accelerator.backward``; ``None``: ``loss.backward()``.
 
     Raises:
-        ValueError: ``max_grad_norm`` is not positive; at a boundary, losses were back-propagated and no parameter of
-            ``optimizer`` has a gradient, as where it steps those of another model.
+        ValueError: a ``max_grad_norm`` that is not positive and finite; at a boundary, losses were back-propagated and
+            no parameter of ``optimizer`` has a gradient, as where it steps those of another model.
 
     Warns:
         UserWarning: parameters in fp16 or bf16, in which most steps of a usual learning rate are lost in rounding.
@@ -44,8 +45,8 @@ class ClippedOptimizer(PolicyOptimizer):
         scheduler: LRScheduler | None = None,
         backward: Callable[[Tensor], None] | None = None,
     ) -> None:
-        if max_grad_norm is not None and not max_grad_norm > 0:
-            raise ValueError(f"max_grad_norm: got {max_grad_norm}, want a positive number or None")
+        if max_grad_norm is not None:
+            check_number("max_grad_norm", max_grad_norm, "None or a positive number", lambda x: x > 0)
         self.optimizer, self.max_grad_norm = optimizer, max_grad_norm
         self._backward = backward or torch.Tensor.backward
         self._steps, self._bad_losses, self._propagated = CountedSteps(optimizer, scheduler), 0, False

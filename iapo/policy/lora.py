@@ -11,6 +11,8 @@ from typing import Any
 
 from torch import nn
 
+from iapo.ops.checks import check_integer
+
 ADAPTER = "adapter_config.json"
 """The file that a folder of adapters has, and a folder of a whole model has not."""
 
@@ -33,10 +35,8 @@ class LoRA:
     target_modules: list[str] | None = None
 
     def __post_init__(self) -> None:
-        if self.r < 0:
-            raise ValueError(f"lora.r: got {self.r}, want 0 (no adapters) or a rank above")
-        if self.alpha < 1:
-            raise ValueError(f"lora.alpha: got {self.alpha}, want at least 1")
+        check_integer("lora.r", self.r, least=0)
+        check_integer("lora.alpha", self.alpha)
 
     def attach(self, model: Any, source: str) -> Any:
         """The model with new adapters, which change nothing yet; its own weights are frozen.

@@ -35,8 +35,8 @@ class ReasoningGymAnswer:
         UserWarning: on a call, an answer took too long, or ended the worker.
 
     Raises:
-        ValueError: ``time_limit`` or ``longest`` is not positive, or on a call, the column has another length, or
-            something else than an entry; the index is named.
+        ValueError: a ``time_limit`` that is not positive and finite, ``longest`` below 1, or on a call, a column of
+            another length, or with something else than an entry; the index is named.
         KeyError: on a call, the column is missing.
         RuntimeError: on a call, the task is unknown or cannot score an entry's own answer; the index is named.
         ModuleNotFoundError: on a call, reasoning-gym (extra ``tasks``) is missing.

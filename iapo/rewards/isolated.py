@@ -26,8 +26,8 @@ class IsolatedReward:
             ``"none"``, no score, so that it leaves the update and its group's baseline.
 
     Raises:
-        ValueError: ``file`` is not there or ``time_limit`` not positive; on a call, a column that is no JSON, or
-            something else than one finite number or ``None``.
+        ValueError: ``file`` is not there, or ``time_limit`` is not positive and finite; on a call, a column that is no
+            JSON, or something else than one finite number or ``None``.
         RuntimeError: on a call, the function raised, hung, or killed its process, and ``failed`` is ``"error"``; or it
             cannot be loaded.
 

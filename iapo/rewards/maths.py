@@ -52,7 +52,8 @@ class MathAnswer:
         UserWarning: on a call, a comparison took too long, or ended the worker.
 
     Raises:
-        ValueError: ``time_limit`` or ``longest`` is not positive, or on a call, the column has another length.
+        ValueError: a ``time_limit`` that is not positive and finite, ``longest`` below 1, or on a call, a column of
+            another length.
         KeyError: on a call, the column is missing.
         ModuleNotFoundError: on a call, math-verify (extra ``train``) is missing.
 

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.interfaces import FINISHED, REWARD_ARGUMENTS
-from iapo.ops.checks import is_finite_number
+from iapo.ops.checks import check_number, is_finite_number
 from iapo.ops.random_state import isolate_rng
 from iapo.rewards.calling import RewardFunction, call, scores_of
 from iapo.rewards.columns import check_columns
@@ -93,9 +93,9 @@ def score(
 
     Raises:
         ValueError: no functions, a missing column, a column named like an argument of rewards, a weight that is no
-            finite number or names no function, arguments of different lengths, or a function that returned another
-            number of scores, or something that is not a finite number or ``None``; the function and the index are
-            named.
+            finite number or names no function, a ``time_limit`` that is not positive and finite, arguments of different
+            lengths, or a function that returned another number of scores, or something that is not a finite number or
+            ``None``; the function and the index are named.
         TimeoutError: a function took longer than ``time_limit``; it is named.
         RuntimeError: a function raised; it is named, its error chained.
 
@@ -105,6 +105,8 @@ def score(
         tensor([1.0000, 0.5000])
     """
     check_columns(rewards, columns)
+    if time_limit is not None:
+        check_number("time_limit", time_limit, "None or a positive number of seconds", lambda x: x > 0)
     weights = _checked_weights(rewards, {} if weights is None else weights)
     if shadowing := sorted(REWARD_ARGUMENTS & set(columns)):
         raise ValueError(

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from iapo.ops.checks import check_number
+
 _START_LIMIT = 60.0
 """Seconds that a fresh process may take to import what the function needs; not charged to the first item."""
 
@@ -69,7 +71,7 @@ class KillableWorker:
             does not depend on what else the machine does; twenty times as many may pass.
 
     Raises:
-        ValueError: ``time_limit`` is not positive.
+        ValueError: a ``time_limit`` that is not positive and finite.
         RuntimeError: on a call, the process could not be started; the message ends with its error output.
 
     Example:
@@ -82,8 +84,7 @@ class KillableWorker:
     def __init__(
         self, file: Path, function: str, time_limit: float, by_name: bool = False, computes: bool = False
     ) -> None:
-        if not time_limit > 0:
-            raise ValueError(f"time_limit: got {time_limit}, want a positive number of seconds")
+        check_number("time_limit", time_limit, "a positive number of seconds", lambda x: x > 0)
         self._arguments = (file, function, time_limit, by_name, computes)
         self._patience = _PATIENCE * time_limit if computes else time_limit
         self._lock = threading.Lock()

@@ -27,7 +27,8 @@ def encode_prompts(prompts: Prompts, tokenizer: PreTrainedTokenizerBase | None) 
     """
     texts: Sequence[str | Sequence[int]] = prompts
     encoded = []
-    openings: tuple[str, ...] | None = None
+    before: list[int] | None = None
+    openings: tuple[str, ...] = ()
     for index, text in enumerate(texts):
         ids = encode(text, tokenizer, f"prompts[{index}]")
         if not ids:
@@ -35,20 +36,27 @@ def encode_prompts(prompts: Prompts, tokenizer: PreTrainedTokenizerBase | None) 
                 f"prompts: the tokenizer makes no token of the prompt at index {index}, {prompts[index]!r}"
             )
         if isinstance(text, str) and tokenizer is not None:
-            before = _put_before(ids, text, tokenizer)
-            if before and ids[: len(before)] != before:
-                openings = chat_openings(tokenizer) if openings is None else openings
-                ids = ids if text.startswith(openings) else before + ids
+            if before is None:  # it is the same before every text, and a large data set is not encoded twice
+                before = _put_before(ids, text, tokenizer)
+                openings = chat_openings(tokenizer) if before else ()
+            if before and ids[: len(before)] != before and not text.startswith(openings):
+                ids = before + ids
         encoded.append(ids)
     return encoded
 
 
-def _put_before(ids: list[int], text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The tokens that the tokenizer puts before a text by itself."""
+def _put_before(ids: list[int], text: str, tokenizer: PreTrainedTokenizerBase) -> list[int] | None:
+    """The tokens that the tokenizer puts before texts by itself; ``None`` where this text does not show them.
+
+    Args:
+        ids: of the text alone.
+        text: any.
+        tokenizer: encodes it once more, as it does by itself.
+    """
     whole = list(tokenizer(text, verbose=False)["input_ids"])
     # From the end: a text may begin with what is put before it.
     places = range(len(whole) - len(ids), -1, -1)
-    return whole[: next((at for at in places if whole[at : at + len(ids)] == ids), 0)]
+    return next((whole[:at] for at in places if whole[at : at + len(ids)] == ids), None)
 
 
 def encode(text: str | Sequence[int], tokenizer: PreTrainedTokenizerBase | None, name: str) -> list[int]:

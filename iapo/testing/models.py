@@ -9,6 +9,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from iapo.ops.checks import check_integer
 from iapo.policy.forward import unwrap
 from iapo.testing.checks import assert_close, seeded
 
@@ -37,8 +38,7 @@ def tiny_llama(vocab: int = VOCAB, attends: bool = True, reads: bool = True) -> 
         >>> torch.equal(logits[0, 2], logits[1, 2]), torch.equal(logits[0, 1], logits[1, 1])
         (True, False)
     """
-    if vocab < 2:
-        raise ValueError(f"vocab: got {vocab}, want at least 2")
+    check_integer("vocab", vocab, least=2)
     config = LlamaConfig(
         vocab_size=vocab,
         hidden_size=32,

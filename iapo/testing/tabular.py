@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from transformers import GenerationConfig, PretrainedConfig
 from transformers.modeling_outputs import CausalLMOutput
 
+from iapo.ops.checks import check_integer
+
 _HASH_BASE, _HASH_SIZE = 7919, 10007
 
 
@@ -45,10 +47,8 @@ class TabularLanguageModel(nn.Module):
     def __init__(
         self, vocab_size: int, order: int | None = None, seed: int = 0, scale: float = 1.0, eos_token_id: int = 0
     ) -> None:
-        if vocab_size < 1:
-            raise ValueError(f"vocab_size: got {vocab_size}, want at least 1")
-        if order is not None and order < 0:
-            raise ValueError(f"order: got {order}, want None or at least 0")
+        check_integer("vocab_size", vocab_size)
+        check_integer("order", order, least=0, or_none=True)
         if not 0 <= eos_token_id < vocab_size:
             raise ValueError(f"eos_token_id: got {eos_token_id}, the vocabulary has {vocab_size} tokens")
         super().__init__()

@@ -13,7 +13,7 @@ from iapo.interfaces import AdvantageAssigner, MIEstimator
 from iapo.training.distributed.processes import SINGLE, Processes
 from iapo.training.distributed.ranks import ALONE, Alone, Ranks
 from iapo.training.signals import measure
-from iapo.types import AdvantageInputs, AdvantageOutput, Rollout, TokenSignals
+from iapo.types import OF_COMPLETIONS, AdvantageInputs, AdvantageOutput, Rollout, TokenSignals
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +42,7 @@ class Assigned:
             width: that of the rollout of these rows; beyond it there is only padding.
         """
         signals = {
-            name: values[:, : width + (name == "prefix_values")]
-            if values.ndim == 2 and name != "reward_columns"
-            else values
+            name: values[:, : width + (name == "prefix_values")] if name not in OF_COMPLETIONS else values
             for name, values in vars(self.signals.select(rows)).items()
             if values is not None
         }

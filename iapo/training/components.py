@@ -5,17 +5,16 @@ import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, PolicyOptimizer, Reward, Sampler
-from iapo.ops.checks import check_integer, named_kind
+from iapo.ops.checks import check_choice, check_integer, check_number, named_kind
 from iapo.training.distributed.processes import SINGLE, Processes
 
 Answer = Literal["own", "reference"]
 """The answer that an estimator is asked about: the completion's own, or the row's reference."""
-
 
 _KINDS = {
     "sampler": Sampler,
@@ -86,7 +85,8 @@ class UpdateSettings:
             wrapped by DDP or FSDP2.
 
     Raises:
-        ValueError: a number below 1, or another ``answer``.
+        ValueError: a number of completions or steps below 1, another ``answer``, or a ``reward_time_limit`` that is not
+            positive and finite.
         TypeError: ``autocast`` is no dtype of torch.
     """
 
@@ -102,8 +102,10 @@ class UpdateSettings:
     def __post_init__(self) -> None:
         for name in ("group_size", "micro_batch", "epochs"):
             check_integer(name, getattr(self, name))
-        if self.answer not in get_args(Answer):
-            raise ValueError(f"answer: got {self.answer!r}, want one of {', '.join(get_args(Answer))}")
+        check_choice("answer", self.answer, Answer)
+        if self.reward_time_limit is not None:
+            limit = "None or a positive number of seconds"
+            check_number("reward_time_limit", self.reward_time_limit, limit, lambda x: x > 0)
         if not isinstance(self.autocast, torch.dtype | None):
             raise TypeError(f"autocast: got {self.autocast!r}, want a dtype such as torch.bfloat16, or None")
 

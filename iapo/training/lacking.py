@@ -1,4 +1,4 @@
-"""Completions of which nothing can be measured or learned, because nothing was read as their reasoning or answer."""
+"""Completions of which nothing can be measured, because nothing was read as their reasoning or answer."""
 
 import warnings
 from collections.abc import Collection
@@ -125,28 +125,3 @@ def lacking_answers(
             stacklevel=2,
         )
     return {"iapo/completions/without_answer": float((~answers).sum())}
-
-
-@dataclass
-class EqualRewards:
-    """Warns when in several updates, one after the other, all groups had equal rewards: nothing is learned from them.
-
-    Args:
-        updates: how many updates it takes.
-    """
-
-    updates: int = 5
-    _seen: int = 0
-
-    def see(self, metrics: dict[str, float]) -> None:
-        """Take note of an update by its metrics, ``reward`` and ``iapo/groups/equal_rewards``."""
-        self._seen = self._seen + 1 if metrics.get("iapo/groups/equal_rewards") == 1 else 0
-        if self._seen != self.updates:
-            return
-        warnings.warn(
-            f"in each of {self.updates} updates all completions of every prompt got equal rewards (now "
-            f"{metrics['reward']:.4g}), from which nothing is learned. Where the policy is never right, look at its "
-            "completions (iapo inspect), take easier problems or a larger --group_size; where it is always right, "
-            "harder problems. --resample passes over such prompts where others are left",
-            stacklevel=2,
-        )

@@ -19,11 +19,12 @@ from iapo.training.components import Components, UpdateSettings, check_answer_is
 from iapo.training.distributed.divided import divided, divided_scores
 from iapo.training.distributed.synchronised import loss_scale, synced
 from iapo.training.gradient_checkpointing import checkpointing
+from iapo.training.known_signals import known_signals
 from iapo.training.lacking import lacking_answers, lacking_spans
 from iapo.training.learning import learned_from
 from iapo.training.metrics import sampler_metrics, sampling_metrics, timed
 from iapo.training.resample import Resampling, Rows, Samples, uninformative
-from iapo.training.signals import known_signals, logprobs_of
+from iapo.training.signals import logprobs_of
 from iapo.training.step_loss import StepLoss
 from iapo.types import AdvantageOutput, Rollout, TokenSignals
 
@@ -232,7 +233,7 @@ def optimise(
                     logprobs_before[each.rows, : logprobs.shape[1]] = logprobs.detach().float()
                     entropy_before[each.rows, : entropy.shape[1]] = entropy.float()
                 totals["loss"] += output.loss.item()
-                totals["entropy"] += float(entropy.sum() / rollout.completion_mask.sum())
+                totals["entropy"] += float(entropy.sum() / rollout.completion_mask.sum().clamp(min=1))
                 for name, value in output.metrics.items():
                     totals[name] += value.item()
             totals = processes.add(totals)

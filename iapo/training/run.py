@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from iapo.evaluation import Sample, read_samples
+from iapo.ops.lock import locked
 from iapo.ops.random_state import restore_rng
 from iapo.ops.shell import quoted_path
 from iapo.rollout.greedy import most_new_tokens
-from iapo.training.checkpoints.lock import locked
 from iapo.training.configuration.run_config import RunConfig
 from iapo.training.diagnosis import SKIPPED
 from iapo.training.distributed.accelerate import accelerate_sharding, check_configured
@@ -19,9 +19,9 @@ from iapo.training.distributed.launch import joined, launched_processes
 from iapo.training.distributed.parallel import Sharding
 from iapo.training.distributed.processes import Processes
 from iapo.training.distributed.zero import Zero
+from iapo.training.equal_rewards import EqualRewards
 from iapo.training.interim_results import evaluated_completions, interim_writer, write_report_so_far
 from iapo.training.interruption import EXIT_CODE, Interrupted, Interruption, listening
-from iapo.training.lacking import EqualRewards
 from iapo.training.reporting.log import append_metrics, append_samples, read_metrics
 from iapo.training.reporting.progress import CommandProgress
 from iapo.training.reporting.report import REPORT, write_report

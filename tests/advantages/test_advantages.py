@@ -245,7 +245,7 @@ def test_an_empty_batch_is_fine():
         (lambda: InformationAware(center="row"), "center: got 'row'"),
         (lambda: InformationAware(scale="l2"), "scale: got 'l2'"),
         (lambda: InformationAware(applies_to="wrong"), "applies_to: got 'wrong'"),
-        (lambda: InformationAware(per_group=0), "per_group: got 0, want an integer of at least 1"),
+        (lambda: InformationAware(per_group=0), "per_group: got 0, want None or an integer of at least 1"),
         (lambda: InformationAware(covers="answer"), "covers: got 'answer'"),
         (lambda: InformationAware(exploration="none"), "exploration: got 'none'"),
         (lambda: InformationAware(horizon=-1), "horizon: got -1"),

@@ -99,6 +99,14 @@ def test_of_overlong_completions_no_information_is_wanted():
     assert OverlongFiltered(InformationAware(), 4).wants_information(inputs).tolist() == [False, True, False, True]
 
 
+def test_the_completions_of_a_group_whose_information_is_read_are_chosen_of_those_that_remain():
+    """The first correct one is too long, so that the information of the next is read."""
+    mask = torch.arange(4) < torch.tensor([4, 2, 3, 2])[:, None]
+    inputs = AdvantageInputs(torch.tensor([1.0, 1.0, 0.0, 1.0]), torch.tensor([4, 4, 4, 4]), mask)
+    assigner = OverlongFiltered(InformationAware(per_group=1), 4)
+    assert assigner.wants_information(inputs).tolist() == [False, True, False, False]
+
+
 def test_everything_overlong_leaves_an_empty_loss():
     mask = torch.ones(2, 3, dtype=torch.bool)
     output = OverlongFiltered(GroupRelative(), 3)(torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), mask)
@@ -164,8 +172,8 @@ def test_sgrpo_keeps_the_mask_of_what_it_wraps():
         (lambda: SGRPO(GroupRelative(), -1, 0.5), "first: got -1"),
         (lambda: SGRPO(GroupRelative(), 0.5, 0.5), "first: got 0.5, want an integer"),
         (lambda: SGRPO(GroupRelative(), 1, 1.5), "probability: got 1.5"),
-        (lambda: SGRPO(GroupRelative(), 4, 0.5, cutoff=3), "cutoff: got 3, want an integer of at least 4"),
-        (lambda: SGRPO(GroupRelative(), 0, 0.5, cutoff=0), "cutoff: got 0, want an integer of at least 1"),
+        (lambda: SGRPO(GroupRelative(), 4, 0.5, cutoff=3), "cutoff: got 3, want None or an integer of at least 4"),
+        (lambda: SGRPO(GroupRelative(), 0, 0.5, cutoff=0), "cutoff: got 0, want None or an integer of at least 1"),
         (lambda: SGRPO(GroupRelative(), 0, 0.0), "first and probability: got 0 for both"),
     ],
 )

@@ -139,9 +139,10 @@ def test_o1_pruner_against_the_loop(batch, seed):
     length = 1 + 20 * torch.rand(len(rewards), generator=seeded(seed))
     accuracy = torch.rand(len(rewards), generator=seeded(seed + 1))
     signals = TokenSignals(reference_length=length, reference_accuracy=accuracy)
-    for low, high in ((-2.0, 4.0), (-math.inf, math.inf)):
+    for low, high in ((-2.0, 4.0), (None, None), (-0.5, None), (None, 0.5)):
+        least, most = -math.inf if low is None else low, math.inf if high is None else high
         expected = [
-            min(max(float(length[i]) / n - 1 + 1.5 * ((reward > 0.5) - float(accuracy[i])), low), high) if n else 0.0
+            min(max(float(length[i]) / n - 1 + 1.5 * ((reward > 0.5) - float(accuracy[i])), least), most) if n else 0.0
             for i, (reward, n) in enumerate(zip(rewards.tolist(), mask.sum(1).tolist(), strict=True))
         ]
         found = O1Pruner(1.5, lowest=low, highest=high)(rewards, ids, mask, signals).advantages
@@ -167,10 +168,10 @@ def masked_by_loop(ids, logprobs, reasoning, correct, after_ids, share, released
     for t in range(len(ids)):
         if reasoning[t]:
             step.append(t)
-        if reasoning[t] and ids[t] in after_ids:
+        if not reasoning[t] or ids[t] in after_ids:
             steps.append(step)
             step = []
-    steps = [*steps, step] if step else steps
+    steps = [step for step in [*steps, step] if step]
     if released:
         chosen = steps if correct else []
     else:
@@ -232,7 +233,7 @@ def test_the_step_mask_counts_as_the_formula_says():
         (lambda: EntropyAdvantage(GroupRelative(), kappa=1.0), "kappa: got 1.0"),
         (lambda: O1Pruner(accuracy_weight=-1.0), "accuracy_weight: got -1.0"),
         (lambda: O1Pruner(lowest=1.0, highest=1.0), "lowest, highest: got 1.0 and 1.0"),
-        (lambda: ConfidenceMasked(GroupRelative(), after_ids=()), "after_ids: got none"),
+        (lambda: ConfidenceMasked(GroupRelative(), after_ids=()), r"after_ids: got \(\), want a tuple"),
         (lambda: ConfidenceMasked(GroupRelative(), (1,), share=1.5), "share: got 1.5"),
         (lambda: ConfidenceMasked(GroupRelative(), (1,), counting="code"), "counting: got 'code'"),
     ],

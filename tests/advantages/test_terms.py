@@ -9,12 +9,19 @@ from hypothesis import strategies as st
 from iapo import AdvantageOutput
 from iapo.advantages import (
     SGRPO,
+    Crop,
+    Drift,
+    EntropyAdvantage,
+    FirstCorrectChunk,
     GroupRelative,
     InformationAware,
     KimiLength,
     LengthShaped,
     OfficialCompat,
     OverlongFiltered,
+    RecordGain,
+    StepPotential,
+    TailPenalty,
 )
 
 OUTCOMES = [GroupRelative(), SGRPO(GroupRelative(), first=2, probability=0.0)]
@@ -83,3 +90,27 @@ def test_a_term_of_another_shape_is_named():
     values, mask = torch.zeros(2, 3), torch.ones(2, 3, dtype=torch.bool)
     with pytest.raises(TypeError, match="terms"):
         AdvantageOutput(values, mask, {}, {"outcome": torch.zeros(2, 4)})
+
+
+INNER = InformationAware(alpha=0.3)
+
+
+@pytest.mark.parametrize(
+    ("rule", "added"),
+    [
+        (Crop(INNER), "closing"),
+        (Drift(INNER, step=2), "drift"),
+        (EntropyAdvantage(INNER), "entropy"),
+        (FirstCorrectChunk(INNER, step=2), "chunks"),
+        (RecordGain(INNER, step=2), "record"),
+        (StepPotential(INNER, threshold=0.2, step=2), "potential"),
+        (TailPenalty(INNER, paid_by="tail"), "tail"),
+    ],
+)
+@given(batches())
+def test_rules_keep_the_terms_of_their_outcome(rule, added, batch):
+    rewards, ids, mask, signals = batch
+    output = rule(rewards, ids, mask, signals)
+    assert list(output.terms) == ["outcome", "information", added]
+    torch.testing.assert_close(sum(output.terms.values()), output.advantages, atol=1e-5, rtol=1e-5)
+    assert not any(term[~output.loss_mask].any() for term in output.terms.values())

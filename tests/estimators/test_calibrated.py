@@ -269,7 +269,7 @@ def test_what_cannot_work_is_refused():
         Calibrated(LIKELIHOOD, model, rank=0)
     with pytest.raises(ValueError, match="answer_ids"):
         estimator.fit(model, dataclasses.replace(sample, answer_ids=None, answer_mask=None), optimizer)
-    for name in ("steps", "rows", "prefixes"):
+    for name in ("steps", "rows", "prefixes", "max_grad_norm"):
         with pytest.raises(ValueError, match=name):
             estimator.fit(model, sample, optimizer, **{name: 0})
     longest = int((sample.prompt_mask.sum(1) + sample.completion_mask.sum(1)).max())

@@ -52,7 +52,7 @@ def naive_probed(values, allowed, start, stop, stride, threshold) -> set[int]:
 
     def refine(a: int, b: int) -> set[int]:
         inside = [t for t in marks if a < t < b]
-        if not inside or not abs(values[b] - values[a]) > threshold:
+        if not inside or threshold is None or not abs(values[b] - values[a]) > threshold:
             return set()
         middle = min(inside, key=lambda t: (abs(2 * t - a - b), t))
         return {middle} | refine(a, middle) | refine(middle, b)
@@ -80,7 +80,7 @@ def random_values(rollout, seed, jumps=0.3):
 cases = {
     "rollout": rollouts(max_token=20),
     "stride": st.integers(1, 9),
-    "threshold": st.sampled_from([0.0, 0.3, 1.0, math.inf]),
+    "threshold": st.sampled_from([0.0, 0.3, 1.0, None]),
     "seed": st.integers(0, 1000),
 }
 
@@ -136,7 +136,8 @@ def test_sums_of_spans_are_those_of_the_wrapped_estimator(rollout, stride, thres
 @settings(max_examples=30)
 def test_a_lower_threshold_probes_no_less(rollout, stride, threshold, seed, lower):
     values = random_values(rollout, seed)
-    few = Refined(Recorded(values), stride, max(threshold, lower)).refine(MODEL, rollout)
+    higher = None if threshold is None else max(threshold, lower)
+    few = Refined(Recorded(values), stride, higher).refine(MODEL, rollout)
     many = Refined(Recorded(values), stride, lower).refine(MODEL, rollout)
     assert not (few.probed & ~many.probed).any()
 
@@ -228,7 +229,7 @@ def test_at_class_boundaries_the_totals_of_classes_are_exact(case, seed):
     rollout, labels = case
     values = random_values(rollout, seed)
     where = ClassBoundaries(lambda _: labels)
-    found = Refined(Recorded(values), 1, math.inf, where)(MODEL, rollout)
+    found = Refined(Recorded(values), 1, None, where)(MODEL, rollout)
     exact = Recorded(values)(MODEL, rollout)
     for name in "abc":
         mask = torch.zeros_like(rollout.reasoning_mask)
@@ -245,10 +246,11 @@ def test_always_is_probed_at_first_and_refined_between(rollout, stride, threshol
     recorded = Recorded(values)
     found = Refined(recorded, stride, threshold, always=Marks(marks)).refine(MODEL, rollout)
     plain = Recorded(values)
-    Refined(plain, stride, math.inf).refine(MODEL, rollout)
+    Refined(plain, stride, None).refine(MODEL, rollout)
     if needed.any():
         assert torch.equal(recorded.calls[0], plain.calls[0] | (marks & needed))
-    left = (found.probes.diff(dim=1).abs() > threshold + 1e-6) & rollout.reasoning_mask
+    moved = found.probes.diff(dim=1).abs() > (math.inf if threshold is None else threshold) + 1e-6
+    left = moved & rollout.reasoning_mask
     assert not (left & ~(found.probed[:, 1:] & found.probed[:, :-1])).any()
 
 
@@ -268,7 +270,6 @@ def test_the_prefixes_are_read_once():
     [
         (lambda: Refined(EarlyExitEntropy((4,)), stride=0), "stride"),
         (lambda: Refined(EarlyExitEntropy((4,)), threshold=-1), "threshold"),
-        (lambda: Refined(EarlyExitEntropy((4,)), threshold=math.nan), "threshold"),
         (lambda: StepBoundaries(after_ids=(-1,)), "after_ids"),
         (lambda: StepBoundaries(surprisal=-0.1), "surprisal"),
     ],

@@ -194,7 +194,7 @@ def test_a_sampler_may_return_prefixes_in_any_order(embedded_tokenizer):
     ("arguments", "message"),
     [
         ({"postfix": ""}, "postfix: got an empty text"),
-        ({"budgets": (4, -1)}, r"budgets: got \(4, -1\), want numbers of tokens of at least 0"),
+        ({"budgets": (4, -1)}, r"budgets: got \(4, -1\), want a tuple of integers of at least 0"),
         ({"answer_tokens": 0}, "answer_tokens: got 0, want an integer of at least 1"),
         ({"samples": 0}, "samples: got 0, want None or an integer of at least 1"),
     ],

@@ -50,6 +50,12 @@ def test_another_shape_or_dtype_is_named(name, value):
         credit(**{name: value})
 
 
+@pytest.mark.parametrize("temperature", [0.0, float("nan"), None])
+def test_a_temperature_without_a_distribution_is_named(temperature):
+    with pytest.raises(ValueError, match=f"temperature: got {temperature}, want a positive number"):
+        TokenAdvantages(TOKENIZER, NextTokenEntropy(), GroupRelative(), temperature)
+
+
 @pytest.mark.parametrize("value", [torch.ones(ROWS, 1, dtype=torch.bool), torch.ones(WIDTH, dtype=torch.bool)])
 def test_written_tokens_do_not_broadcast(value):
     with pytest.raises(TypeCheckError, match="parameter 'written'"):
@@ -62,6 +68,10 @@ def test_written_tokens_do_not_broadcast(value):
         ({"rewards": REWARDS[:3], "outcome": OUTCOME[:3]}, r"rewards: got shape \(3,\), want \(4,\)"),
         ({"outcome": REWARDS[:, None]}, r"outcome: got shape \(4, 1\), want \(4, 12\)"),
         ({"written": torch.ones(ROWS, WIDTH, dtype=torch.bool)}, r"written: True outside .* in rows \[1, 3\]"),
+        (
+            {"written": ROLLOUT.completion_mask & False},
+            r"written: False at tokens of the reasoning in rows \[0, 1, 2, 3\]",
+        ),
         ({"known": {"policy_logprob": OUTCOME}}, r"known: got \['policy_logprob'\], want names of signals"),
     ],
 )

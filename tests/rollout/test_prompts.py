@@ -38,6 +38,26 @@ def test_a_chat_template_says_what_its_texts_begin_with(begin, role):
     assert encode_prompts(["<eos>3", "3"], tok) == [tok("<eos>3")["input_ids"], tok("3")["input_ids"]]
 
 
+def test_of_many_texts_one_is_encoded_twice():
+    """What stands before texts is looked for in the first, and in the next as long as none shows it."""
+    tok, calls = tokenizer("dummy-prefix"), []
+
+    class Counting:
+        def __getattr__(self, name):
+            return getattr(tok, name)
+
+        def __call__(self, text, **options):
+            calls.append(text)
+            found = tok(text, **options)
+            if text == "7" and options.get("add_special_tokens", True):
+                found["input_ids"] = [0, 1, 2]
+            return found
+
+    texts = ["7", "3+4", "9", "8"]
+    assert encode_prompts(texts, Counting())[1:] == [tok(text)["input_ids"] for text in texts[1:]]
+    assert [calls.count(text) for text in texts] == [2, 2, 1, 1]
+
+
 def test_nothing_is_added_behind_a_prompt():
     backend = tokenizer("qwen").backend_tokenizer.from_str(tokenizer("qwen").backend_tokenizer.to_str())
     ends = [(name, backend.token_to_id(name)) for name in ("<bos>", "<eos>")]

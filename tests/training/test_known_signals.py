@@ -11,8 +11,8 @@ from iapo.embedded import generate_problems, rows
 from iapo.estimators import NoInformation
 from iapo.rewards import MathAnswer, WithinLength
 from iapo.training.components import UpdateSettings
+from iapo.training.known_signals import check_reference_columns
 from iapo.training.loop import prepare
-from iapo.training.signals import check_reference_columns
 
 KNOWN = {"completion_ids", "reasoning_mask", "reward_columns", "reference_length", "reference_accuracy"}
 

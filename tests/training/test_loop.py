@@ -12,7 +12,7 @@ from iapo.losses import ClippedPolicyLoss
 from iapo.optimizers import ClippedOptimizer
 from iapo.policy.logprobs import completion_logprobs
 from iapo.rewards import MathAnswer
-from iapo.rollout import TransformersSampler
+from iapo.rollout import ScriptedSampler, TransformersSampler
 from iapo.training.components import UpdateSettings
 from iapo.training.loop import optimise, prepare, update
 from iapo.training.resample import Resampling
@@ -151,6 +151,17 @@ def test_equal_rewards_are_skipped_and_counted():
     )
     assert metrics["iapo/steps_skipped"] == 2
     assert metrics["frac_reward_zero_std"] == 1
+
+
+@pytest.mark.filterwarnings("ignore:no final answer is found")
+@pytest.mark.parametrize("diagnose", [False, True])
+def test_completions_without_a_token_have_metrics_that_are_numbers(diagnose):
+    """The mean entropy of their tokens was NaN."""
+    sampler = ScriptedSampler({row["prompt"]: [[]] * 4 for row in rows(generate_problems(4, seed=5))}, TOKENIZER)
+    metrics, after = run(sampler=sampler, diagnose=diagnose)
+    assert all(value == value for value in metrics.values())
+    assert metrics["entropy"] == 0
+    assert torch.equal(after, torch.cat([weights.detach().flatten() for weights in embedded_model().parameters()]))
 
 
 def test_groups_of_equal_rewards_give_way_to_fresh_prompts():

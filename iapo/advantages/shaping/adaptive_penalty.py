@@ -26,7 +26,7 @@ class AdaptiveLengthPenalty(RewardShaping):
         correct_above: a completion is correct if its reward is above this.
 
     Raises:
-        ValueError: a ``weight`` that is negative or not finite.
+        ValueError: a number that is not finite, or a negative ``weight``.
 
     Example:
         >>> shaping = AdaptiveLengthPenalty(weight=0.01)

@@ -26,7 +26,7 @@ class AroraZanette(RewardShaping):
         correct_above: a completion is correct if its reward is above this.
 
     Raises:
-        ValueError: a ``weight`` outside [0, 1).
+        ValueError: a number that is not finite, or a ``weight`` outside [0, 1).
 
     Example:
         >>> AroraZanette(weight=0.2)(torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), torch.tensor([12, 10]))

@@ -26,7 +26,7 @@ class KimiLength(RewardShaping):
         correct_above: a completion is correct if its reward is above this.
 
     Raises:
-        ValueError: a ``weight`` that is negative or not finite.
+        ValueError: a number that is not finite, or a negative ``weight``.
 
     Example:
         >>> KimiLength()(torch.tensor([1.0, 1.0, 0.0]), torch.tensor([0, 0, 0]), torch.tensor([2, 4, 3]))

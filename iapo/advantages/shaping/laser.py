@@ -24,7 +24,7 @@ class Laser(RewardShaping):
         correct_above: a completion is correct if its reward is above this.
 
     Raises:
-        ValueError: ``target`` below 1, a ``weight`` that is negative or not finite.
+        ValueError: ``target`` below 1, a number that is not finite, or a negative ``weight``.
 
     Example:
         >>> import torch

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.shaping.interface import RewardShaping
-from iapo.ops.checks import check_integer, check_number
+from iapo.ops.checks import check_integer, check_integers, check_number
 from iapo.ops.groups import group_sum
 from iapo.ops.shapes import shape_checked
 
@@ -77,8 +77,8 @@ class LaserD(RewardShaping):
         correct_above: a completion is correct if its reward is above this.
 
     Raises:
-        ValueError: no ``thresholds``, a threshold or ``expected_correct`` below 1, a weight that is negative or not
-            finite.
+        ValueError: no ``thresholds``, a threshold or ``expected_correct`` below 1, a number that is not finite, or a
+            negative weight.
 
     Example:
         >>> rewards, ids = torch.tensor([1.0, 1.0, 1.0, 0.0]), torch.tensor([0, 0, 0, 0])
@@ -98,10 +98,7 @@ class LaserD(RewardShaping):
 
     def __post_init__(self) -> None:
         check_number("correct_above", self.correct_above)
-        if not self.thresholds:
-            raise ValueError("thresholds: got none, want at least one length in tokens")
-        for threshold in self.thresholds:
-            check_integer("thresholds", threshold)
+        check_integers("thresholds", self.thresholds)
         check_integer("expected_correct", self.expected_correct)
         check_weights(weight=self.weight, exploring_weight=self.exploring_weight)
 

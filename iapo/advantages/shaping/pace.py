@@ -32,8 +32,8 @@ class PaceLength(RewardShaping):
         correct_above: a completion is correct if its reward is above this.
 
     Raises:
-        ValueError: a ``weight`` that is negative or not finite, at an end of its schedule; on a call, a schedule
-            without `at`.
+        ValueError: a number that is not finite, or a negative ``weight``, at an end of its schedule; on a call, a
+            schedule without `at`.
 
     Example:
         >>> import torch

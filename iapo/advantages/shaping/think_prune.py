@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from iapo.advantages.parameters import check_scheduled
 from iapo.advantages.schedules import Schedule, resolved_weight, weight_at
 from iapo.advantages.shaping.interface import RewardShaping
 from iapo.ops.checks import check_number
@@ -26,7 +27,8 @@ class ThinkPrune(RewardShaping):
         correct_above: a completion is correct if its reward is above this.
 
     Raises:
-        ValueError: a ``limit`` that is not positive, at an end of its schedule; on a call, a schedule without `at`.
+        ValueError: a number that is not finite, or a ``limit`` that is not positive, at an end of its schedule; on a
+            call, a schedule without `at`.
 
     Example:
         >>> import torch
@@ -44,9 +46,7 @@ class ThinkPrune(RewardShaping):
 
     def __post_init__(self) -> None:
         check_number("correct_above", self.correct_above)
-        for progress in (0.0, 1.0):
-            if not weight_at(self.limit, progress) > 0:
-                raise ValueError(f"limit: got {self.limit}, want a positive number of tokens")
+        check_scheduled("limit", self.limit, "a positive number of tokens", lambda x: x > 0)
 
     def at(self, progress: float) -> RewardShaping:
         """The shaping with its limit at a moment of training."""

@@ -1,5 +1,6 @@
 """Returns over budgets: what the answer is worth if the reasoning is stopped at any of them (BRPO)."""
 
+import itertools
 from dataclasses import dataclass, field
 
 import torch
@@ -7,10 +8,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.advantages.group_relative import GroupRelative
-from iapo.advantages.sufficient.curve import curve_of
+from iapo.advantages.sufficient.curve import behind_measured, curve_of
 from iapo.advantages.sufficient.rule import PrefixRule
-from iapo.advantages.sufficient.serial_exits import behind_measured
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_integers, is_finite_number
 from iapo.ops.groups import group_sum
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -65,11 +66,12 @@ class BudgetReturns(PrefixRule):
     outcome: AdvantageAssigner = field(default_factory=GroupRelative)
 
     def __post_init__(self) -> None:
-        if not self.budgets or any(b <= a for a, b in zip((0, *self.budgets), self.budgets, strict=False)):
-            raise ValueError(f"budgets: got {self.budgets}, want increasing numbers of tokens of at least 1")
-        if self.weights is not None and (len(self.weights) != len(self.budgets) or not _prior(self.weights)):
+        check_integers("budgets", self.budgets)
+        if any(b <= a for a, b in itertools.pairwise(self.budgets)):
+            raise ValueError(f"budgets: got {self.budgets}, want increasing numbers of tokens")
+        if self.weights is not None and not _is_prior(self.weights, len(self.budgets)):
             raise ValueError(
-                f"weights: got {self.weights}, want {len(self.budgets)} finite numbers of at least 0, not all 0"
+                f"weights: got {self.weights!r}, want {len(self.budgets)} finite numbers of at least 0, not all 0"
             )
 
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
@@ -117,5 +119,11 @@ def budget_advantages(
     return (returns - share * past - (1 - share) * mean) * known[:, None]
 
 
-def _prior(weights: tuple[float, ...]) -> bool:
-    return all(0 <= weight < float("inf") for weight in weights) and sum(weights) > 0
+def _is_prior(weights: object, count: int) -> bool:
+    """Whether these are ``count`` weights that can be divided by their sum."""
+    return (
+        isinstance(weights, tuple)
+        and len(weights) == count
+        and all(is_finite_number(weight) and weight >= 0 for weight in weights)
+        and sum(weights) > 0
+    )

@@ -51,7 +51,8 @@ class Crop(PrefixRule):
     Where the reasoning was cut off, nothing closes it. Without a correct completion it is the outcome's advantage.
 
     Args:
-        outcome: assigns advantages to the rewards with length; in the paper they are centered and not scaled.
+        outcome: assigns advantages to the rewards with length; in the paper they are centered and not scaled. One that
+            decides by the reward whether a completion is correct belongs around this assigner.
         length_weight: of the length reward.
         closing_weight: of the reward for closing, in units of the advantage.
         threshold: share of certainty at which the answer is there; ours.
@@ -61,7 +62,7 @@ class Crop(PrefixRule):
         correct_above: a completion is correct if its reward is above this.
 
     Raises:
-        ValueError: a weight that is negative or not finite, a threshold outside (0, 1], an unknown choice.
+        ValueError: a number that is not finite, a negative weight, a threshold outside (0, 1], an unknown choice.
 
     Example:
         >>> from iapo import TokenSignals

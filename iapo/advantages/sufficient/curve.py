@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Bool, Float
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.ops.masked import beside
@@ -82,3 +83,18 @@ def describe_prefix(prefix: SufficientPrefix, curve: Curve) -> dict[str, float]:
         behind = behind_prefix(prefix.length, prefix.stays, curve.mask)[prefix.stays].sum(1)
         metrics["iapo/sufficient/length"] = float((1 - behind.double() / curve.mask[prefix.stays].sum(1)).mean())
     return metrics
+
+
+def behind_measured(
+    mask: Bool[Tensor, "batch token"], counts: Int[Tensor, "batch place"]
+) -> Int[Tensor, "batch place"]:
+    """Tokens up to the end of the ``counts``-th masked token of each row; of the last one where a row has fewer.
+
+    Args:
+        mask: the tokens that are counted.
+        counts: at least 1.
+    """
+    behind = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    last = (behind * mask).amax(1, keepdim=True) if mask.shape[1] else torch.zeros_like(counts)
+    ends = (mask.long().cumsum(1)[:, :, None] < counts[:, None, :]).sum(1) + 1
+    return torch.minimum(ends, last)

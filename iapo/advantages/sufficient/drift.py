@@ -7,12 +7,12 @@ import torch
 
 from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.parameters import check_weights
+from iapo.advantages.steps import Ids, steps_by
 from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
-from iapo.advantages.sufficient.steps import Ids, steps_by
 from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_integer
+from iapo.ops.checks import check_integer, check_integers
 from iapo.ops.sufficient_prefix import check_threshold, is_there, sufficient_prefix
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -39,7 +39,8 @@ class Drift(PrefixRule):
         after_ids: ids of the tokens behind which a segment ends, such as a newline; none: after ``step`` tokens.
 
     Raises:
-        ValueError: a weight that is negative or not finite, a ``step`` below 1, a threshold outside (0, 1].
+        ValueError: a weight that is negative or not finite, a ``step`` below 1, a threshold outside (0, 1],
+            ``after_ids`` below 0.
 
     Example:
         >>> from iapo import TokenSignals
@@ -62,6 +63,7 @@ class Drift(PrefixRule):
     def __post_init__(self) -> None:
         check_weights(weight=self.weight)
         check_integer("step", self.step)
+        check_integers("after_ids", self.after_ids, least=0, or_empty=True)
         check_threshold(self.threshold)
 
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.parameters import check_weights
+from iapo.advantages.steps import Ids, steps_by
 from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
-from iapo.advantages.sufficient.steps import Ids, steps_by
 from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_choice, check_integer, check_number
+from iapo.ops.checks import check_choice, check_integer, check_integers, check_number
 from iapo.ops.steps import Steps
 from iapo.ops.sufficient_prefix import Anchor, check_threshold, is_there, sufficient_prefix
 from iapo.types import AdvantageInputs, AdvantageOutput
@@ -52,8 +52,8 @@ class FirstCorrectChunk(PrefixRule):
         after_ids: ids of the tokens behind which a chunk ends, such as a newline; none: after ``step`` tokens.
 
     Raises:
-        ValueError: a weight that is negative or not finite, a ``decay`` outside [0, 1], a ``step`` below 1, a threshold
-            outside (0, 1], an unknown ``anchor``.
+        ValueError: a number that is not finite, a negative weight, a ``decay`` outside [0, 1], a ``step`` below 1, a
+            threshold outside (0, 1], an unknown ``anchor``, ``after_ids`` below 0.
 
     Example:
         >>> from iapo import TokenSignals
@@ -82,6 +82,7 @@ class FirstCorrectChunk(PrefixRule):
         check_number("correct_above", self.correct_above)
         check_weights(first=self.first, before=self.before, behind=self.behind)
         check_integer("step", self.step)
+        check_integers("after_ids", self.after_ids, least=0, or_empty=True)
         check_threshold(self.threshold)
         check_choice("anchor", self.anchor, Anchor)
         check_number("decay", self.decay, "a number from 0 to 1", lambda x: 0 <= x <= 1)

@@ -9,12 +9,12 @@ from torch import Tensor
 from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.normalization import Center, Scale, normalize
 from iapo.advantages.parameters import check_weights
+from iapo.advantages.steps import Ids, steps_by
 from iapo.advantages.sufficient.curve import Curve, curve_of
 from iapo.advantages.sufficient.rule import PrefixRule
-from iapo.advantages.sufficient.steps import Ids, steps_by
 from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_choice, check_integer
+from iapo.ops.checks import check_choice, check_integer, check_integers
 from iapo.ops.steps import Steps
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -43,7 +43,8 @@ class RecordGain(PrefixRule):
         after_ids: ids of the tokens behind which a step ends, such as a newline; none: after ``step`` tokens.
 
     Raises:
-        ValueError: a weight that is negative or not finite, a ``step`` below 1, an unknown choice.
+        ValueError: a weight that is negative or not finite, a ``step`` below 1, an unknown choice, ``after_ids``
+            below 0.
 
     Example:
         >>> from iapo.ops.steps import steps_of
@@ -66,6 +67,7 @@ class RecordGain(PrefixRule):
     def __post_init__(self) -> None:
         check_weights(weight=self.weight)
         check_integer("step", self.step)
+        check_integers("after_ids", self.after_ids, least=0, or_empty=True)
         check_choice("center", self.center, Center)
         check_choice("scale", self.scale, Scale)
 

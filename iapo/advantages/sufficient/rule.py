@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from iapo.advantages.sufficient.steps import Ids, read_by
+from iapo.advantages.steps import Ids, read_by
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.types import AdvantageInputs
 

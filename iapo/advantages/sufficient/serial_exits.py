@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from iapo.advantages.sufficient.curve import Curve, curve_of, describe_prefix
+from iapo.advantages.sufficient.curve import Curve, behind_measured, curve_of, describe_prefix
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.checks import check_integer, check_number
 from iapo.ops.sufficient_prefix import check_threshold, is_there, sufficient_prefix
@@ -44,7 +44,7 @@ class SerialExits(AdvantageAssigner):
         correct_above: the completion itself is right if its reward is above this.
 
     Raises:
-        ValueError: ``exits`` below 2, a ``decay`` or a threshold outside (0, 1].
+        ValueError: a number that is not finite, ``exits`` below 2, a ``decay`` or a threshold outside (0, 1].
 
     Example:
         >>> from iapo import TokenSignals
@@ -104,21 +104,6 @@ def exits_of(curve: Curve, exits: int) -> tuple[Float[Tensor, "batch exit"], Boo
     ends = behind_measured(curve.mask, wanted.clamp(min=1)).double()
     last = torch.full((len(ends), 1), torch.inf, dtype=ends.dtype, device=ends.device)
     return torch.cat([ends, last], 1), torch.cat([real, torch.ones_like(last, dtype=torch.bool)], 1)
-
-
-def behind_measured(
-    mask: Bool[Tensor, "batch token"], counts: Int[Tensor, "batch place"]
-) -> Int[Tensor, "batch place"]:
-    """Tokens up to the end of the ``counts``-th masked token of each row; of the last one where a row has fewer.
-
-    Args:
-        mask: the tokens that are counted.
-        counts: at least 1.
-    """
-    behind = torch.arange(1, mask.shape[1] + 1, device=mask.device)
-    last = (behind * mask).amax(1, keepdim=True) if mask.shape[1] else torch.zeros_like(counts)
-    ends = (mask.long().cumsum(1)[:, :, None] < counts[:, None, :]).sum(1) + 1
-    return torch.minimum(ends, last)
 
 
 def _at(there: Bool[Tensor, "batch probe"], ends: Float[Tensor, "batch exit"]) -> Bool[Tensor, "batch exit"]:

@@ -6,11 +6,12 @@ import torch
 
 from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.parameters import check_weights
+from iapo.advantages.steps import Ids, steps_by
 from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
-from iapo.advantages.sufficient.steps import Ids, steps_by
+from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_integer, check_number
+from iapo.ops.checks import check_integer, check_integers, check_number
 from iapo.ops.sufficient_prefix import sufficient_prefix
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -44,7 +45,7 @@ class StepPotential(PrefixRule):
 
     Raises:
         ValueError: a weight that is negative or not finite, ``saturation`` above 1, a threshold outside (-1, 1], a
-            ``step`` below 1; on a call, prefix values above 0.
+            ``step`` below 1, ``after_ids`` below 0; on a call, prefix values above 0.
 
     Example:
         >>> from iapo import TokenSignals
@@ -69,6 +70,7 @@ class StepPotential(PrefixRule):
     def __post_init__(self) -> None:
         check_weights(saturation=self.saturation, difference=self.difference)
         check_integer("step", self.step)
+        check_integers("after_ids", self.after_ids, least=0, or_empty=True)
         check_number("saturation", self.saturation, "a number from 0 to 1", lambda x: x <= 1)
         check_number("threshold", self.threshold, "a potential above -1, at most 1", lambda x: -1 < x <= 1)
 
@@ -81,9 +83,9 @@ class StepPotential(PrefixRule):
         after = saturated.long().cumsum(1) - saturated.long() > 0
         output = self.assign_outcome(inputs)
         shrunk = steps.spread(after) & (output.advantages > 0)
-        outcome = torch.where(shrunk, (1 - self.saturation) * output.advantages, output.advantages)
-        gained = self.difference * steps.spread(steps.gains(potential))
-        gained = gained.masked_fill(~output.loss_mask, 0).to(outcome.dtype)
+        factor = torch.where(shrunk, 1 - self.saturation, 1.0).to(output.advantages.dtype)
+        terms = None if output.terms is None else {name: term * factor for name, term in output.terms.items()}
         there = (potential >= self.threshold) & curve.measured
         metrics = output.metrics | describe_prefix(sufficient_prefix(there, curve.measured), curve)
-        return AdvantageOutput(outcome + gained, output.loss_mask, metrics, {"outcome": outcome, "potential": gained})
+        credited = AdvantageOutput(output.advantages * factor, output.loss_mask, metrics, terms)
+        return add_term(credited, "potential", self.difference * steps.spread(steps.gains(potential)))

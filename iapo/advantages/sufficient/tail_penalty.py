@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.advantages.group_relative import GroupRelative
+from iapo.advantages.information_aware import AppliesTo
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
@@ -23,7 +24,6 @@ from iapo.ops.sufficient_prefix import (
 )
 from iapo.types import AdvantageInputs, AdvantageOutput
 
-AppliesTo = Literal["all", "correct"]
 PaidBy = Literal["completion", "tail"]
 
 
@@ -54,7 +54,7 @@ class TailPenalty(PrefixRule):
         correct_above: a completion is correct if its reward is above this.
 
     Raises:
-        ValueError: a weight that is negative or not finite, a threshold outside (0, 1], an unknown choice.
+        ValueError: a number that is not finite, a negative weight, a threshold outside (0, 1], an unknown choice.
 
     Example:
         >>> import torch

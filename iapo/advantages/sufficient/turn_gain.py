@@ -9,10 +9,10 @@ from torch import Tensor
 
 from iapo.advantages.credit import information_to_go
 from iapo.advantages.normalization import Scale
+from iapo.advantages.steps import Ids, read_by, steps_by
 from iapo.advantages.sufficient.curve import curve_of
-from iapo.advantages.sufficient.steps import Ids, read_by, steps_by
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_choice, check_integer, check_number
+from iapo.ops.checks import check_choice, check_integer, check_integers, check_number
 from iapo.ops.groups import group_sum
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -52,8 +52,8 @@ class TurnGain(AdvantageAssigner):
         after_ids: ids of the tokens behind which a turn ends; none: only ``step`` ends one.
 
     Raises:
-        ValueError: a ``step`` below 1, a discount outside [0, 1], an unknown choice, a negative ``eps``; on a call,
-            prefix values above 0.
+        ValueError: a ``step`` below 1, a discount outside [0, 1], an unknown choice, a negative ``eps``,
+            ``after_ids`` below 0; on a call, prefix values above 0.
 
     Example:
         >>> from iapo import TokenSignals
@@ -76,8 +76,8 @@ class TurnGain(AdvantageAssigner):
     after_ids: Ids = ()
 
     def __post_init__(self) -> None:
-        if self.step is not None:
-            check_integer("step", self.step)
+        check_integer("step", self.step, or_none=True)
+        check_integers("after_ids", self.after_ids, least=0, or_empty=True)
         check_choice("centers", self.centers, Centers)
         check_choice("scale", self.scale, Scale)
         check_number("discount", self.discount, "a number from 0 to 1", lambda x: 0 <= x <= 1)

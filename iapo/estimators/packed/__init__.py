@@ -6,7 +6,7 @@ imports go one way: `blocks`, `prefixes` and `matmul` stand on their own; `atten
 """
 
 from iapo.estimators.packed.attention import packable_attention
-from iapo.estimators.packed.blocks import Block, check_chunk, check_ids, check_vocabulary
+from iapo.estimators.packed.blocks import Block, check_chunk, check_vocabulary
 from iapo.estimators.packed.guard import CheckedModels
 from iapo.estimators.packed.memory import MAX_LOGITS, run_in_chunks
 from iapo.estimators.packed.packing import Reduce, check_positions, packed_logits, probe_prefixes, run_blocks
@@ -20,7 +20,6 @@ __all__ = [
     "PrefixCache",
     "Reduce",
     "check_chunk",
-    "check_ids",
     "check_positions",
     "check_vocabulary",
     "fill_cache",

@@ -61,12 +61,6 @@ class Block:
         )
 
 
-def check_ids(name: str, ids: tuple[int, ...]) -> None:
-    """Raise ``ValueError`` unless ``ids`` is a non-empty tuple of non-negative integers."""
-    if not isinstance(ids, tuple) or not ids or any(not isinstance(i, int) or i < 0 for i in ids):
-        raise ValueError(f"{name}: got {ids!r}, want a non-empty tuple of non-negative token ids")
-
-
 def check_vocabulary(model: nn.Module, **ids: tuple[int, ...] | Tensor) -> None:
     """Raise ``ValueError`` if an id is none of the model's; on CUDA the embedding would only stop the device."""
     size = unwrap(model).config.get_text_config().vocab_size

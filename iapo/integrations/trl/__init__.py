@@ -1,4 +1,4 @@
-"""TRL's `GRPOTrainer` with token advantages that count what each token told about the answer.
+"""TRL's `GRPOTrainer` with token advantages: by what a step is worth to the text behind it, or tells of the answer.
 
 from iapo.integrations.trl import IAPOConfig, IAPOTrainer
 

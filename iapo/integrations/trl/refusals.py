@@ -13,7 +13,7 @@ from iapo.integrations.core import TokenAdvantages
 from iapo.integrations.trl.config import InformationOptions
 from iapo.policy.support import learned_prompt
 from iapo.rewards.columns import read_references
-from iapo.training.signals import REFERENCE, check_reference_columns
+from iapo.training.known_signals import REFERENCE, check_reference_columns
 
 
 def refuse_trainer(trainer: Any) -> int:

@@ -34,7 +34,7 @@ class InformationMixin(_Trainer):
 
     Args:
         args: a configuration that inherits `iapo.integrations.trl.InformationOptions`.
-        estimator: what each token told; ``None``: as the configuration says.
+        estimator: measures the information; ``None``: as the configuration says.
         assigner: turns rewards and information into advantages; ``None``: as the configuration says.
 
     Raises:

@@ -7,7 +7,7 @@ from iapo.advantages import GFPO, GivenOutcome
 from iapo.integrations.core import TokenAdvantages
 from iapo.integrations.verl.section import Section
 from iapo.interfaces import AdvantageAssigner
-from iapo.training.signals import REFERENCE
+from iapo.training.known_signals import REFERENCE
 
 _STRATEGIES = ("fsdp", "fsdp2")
 

@@ -41,7 +41,7 @@ class InformationMixin(_Trainer):
         class MyIAPOTrainer(InformationMixin, MyTrainer): ...
 
     verl computes the outcome's advantages, by its estimator ``iapo.outcome``. Then the workers of the actor measure
-    what each token told and add to them, over all workers; advantages and a smaller loss mask go back to TransferQueue.
+    the information and add to them, over all workers; advantages and a smaller loss mask go back to TransferQueue.
 
     Args:
         config: verl's, with ``algorithm.adv_estimator=iapo``, a ``trainer_mode`` that begins with ``iapo_``, and a

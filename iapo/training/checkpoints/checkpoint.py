@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from iapo.ops.checks import check_integer
 from iapo.ops.random_state import capture_rng
 from iapo.ops.tensor_files import failed_writes_named
 from iapo.ops.text_files import TEMPORARY
@@ -115,10 +116,8 @@ def save_checkpoint(
         TypeError: something in ``state`` that is neither tensor nor JSON; its path is named.
         OSError: a write failed (disk full). What was written is removed, earlier checkpoints are as they were.
     """
-    if step < 0:
-        raise ValueError(f"step: got {step}, want at least 0")
-    if keep < 1:
-        raise ValueError(f"keep: got {keep}, want at least 1")
+    check_integer("step", step, least=0)
+    check_integer("keep", keep)
     run = Path(run)
     target = run / f"checkpoint-{step}"
     if target.is_symlink():

@@ -12,6 +12,9 @@ from iapo.tasks.messages import LastAssistant
 from iapo.tasks.prompts import ChatTemplate, applies_chat
 from iapo.training.configuration.ranges import check_ranges
 
+LongPrompts = Literal["refuse", "drop"]
+"""What becomes of prompts that do not fit the model's positions."""
+
 
 @dataclass(frozen=True)
 class ProblemSource:
@@ -49,7 +52,7 @@ class ProblemSource:
     few_shot: NonNegativeInt = 0
     chat_template_kwargs: dict[str, Any] | None = None
     last_assistant: LastAssistant = "refuse"
-    long_prompts: Literal["refuse", "drop"] = "refuse"
+    long_prompts: LongPrompts = "refuse"
 
     def __post_init__(self) -> None:
         check_ranges(self)

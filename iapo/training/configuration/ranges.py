@@ -1,5 +1,6 @@
 """The ranges of numbers that flags take, checked also where settings are made in Python."""
 
+import math
 from dataclasses import fields
 from typing import Any
 
@@ -7,6 +8,11 @@ from jsonargparse.typing import PositiveInt, restricted_number_type
 
 GroupSize = restricted_number_type("GroupSize", int, (">=", 2), docstring="int restricted to be ≥2")
 """A completion needs at least one other to be compared with."""
+
+PositiveFiniteFloat = restricted_number_type(
+    "PositiveFiniteFloat", float, [(">", 0), ("<", math.inf)], docstring="float restricted to be >0 and finite"
+)
+"""A time limit, or a limit of a norm. Where there is to be none, that is ``None``."""
 
 Seed = restricted_number_type(
     "Seed", int, [(">=", -(2**63)), ("<", 2**63)], docstring="int restricted to be ≥-2^63 and <2^63"
@@ -33,8 +39,12 @@ def check_ranges(record: object) -> None:
         value = getattr(record, each.name)
         kinds: tuple[Any, ...] = getattr(each.type, "__args__", (each.type,))
         for kind in kinds:
-            if value is not None and getattr(kind, "__module__", "") == PositiveInt.__module__:
-                try:
-                    kind(value)
-                except ValueError as error:
-                    raise ValueError(f"{each.name}: got {value}, want an {kind.__doc__}") from error
+            if getattr(kind, "__module__", "") != PositiveInt.__module__ or (value is None and type(None) in kinds):
+                continue
+            try:
+                if isinstance(value, str):  # which these types would read as a number
+                    raise TypeError
+                kind(value)
+            except (TypeError, ValueError) as error:
+                want = f"{'an' if kind.__doc__.startswith('int') else 'a'} {kind.__doc__}"
+                raise ValueError(f"{each.name}: got {value!r}, want {want}") from error

@@ -5,12 +5,12 @@ The fields are flags of the command line, with their help and their defaults: th
 
 from dataclasses import dataclass, field
 
-from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from iapo.policy.lora import LoRA
 from iapo.rewards.rollouts import TIME_LIMIT
 from iapo.training.components import Answer
-from iapo.training.configuration.ranges import GroupSize, Seed, check_ranges
+from iapo.training.configuration.ranges import GroupSize, PositiveFiniteFloat, Seed, check_ranges
 from iapo.training.reporting.tracking import TrackerName
 
 
@@ -64,12 +64,12 @@ class RunSettings:
     shard: bool = False
     epochs: PositiveInt = 1
     resample: NonNegativeInt = 0
-    reward_time_limit: PositiveFloat | None = TIME_LIMIT
+    reward_time_limit: PositiveFiniteFloat | None = TIME_LIMIT
     log_samples: NonNegativeInt = 8
     diagnose: NonNegativeInt = 10
     answer: Answer = "own"
     warmup_steps: NonNegativeInt = 0
-    max_grad_norm: PositiveFloat = 1.0
+    max_grad_norm: PositiveFiniteFloat = 1.0
     eval_problems: PositiveInt = 256
     eval_samples: PositiveInt = 4
     eval_batch: PositiveInt | None = None

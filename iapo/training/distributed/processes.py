@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from iapo.ops.checks import check_integer
 from iapo.ops.random_state import capture_rng, restore_rng, seed_rng
 
 T = TypeVar("T")
@@ -38,14 +39,16 @@ class Processes:
         size: number of processes.
 
     Raises:
-        ValueError: an index that is not below the size.
+        ValueError: a size below 1, or an index that is not below the size.
     """
 
     index: int = 0
     size: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.index < self.size:
+        check_integer("size", self.size)
+        check_integer("index", self.index, least=0)
+        if self.index >= self.size:
             raise ValueError(f"index: got {self.index}, want 0 to {self.size - 1}, as there are {self.size} processes")
 
     @property

@@ -17,6 +17,10 @@ class Sampling:
     Args:
         completions: that will be sampled; 0: not known.
         longest: tokens of a completion at most.
+        tokens: sampled so far.
+        started: completions that were begun so far.
+        rows: completions of the batch that is sampled now.
+        step: tokens that each of them has, but for the first.
     """
 
     completions: int = 0

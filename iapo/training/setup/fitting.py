@@ -4,15 +4,14 @@ import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from iapo.evaluation import ForcedAnswers
 from iapo.interfaces import AdvantageAssigner, MIEstimator, Sampler
 from iapo.policy.limits import Limits
 from iapo.rollout.prompts import encode
 from iapo.tasks.interface import short_place
-
-LongPrompts = Literal["refuse", "drop"]
+from iapo.training.configuration.problem_source import LongPrompts
 
 _NAMED = 10
 """Rows that a message names."""

@@ -17,9 +17,9 @@ from iapo.tasks.stream import check_batch
 from iapo.training.components import Answer, Components
 from iapo.training.configuration.problem_source import ProblemSource
 from iapo.training.configuration.run_config import RunConfig
+from iapo.training.known_signals import check_reference_columns
 from iapo.training.setup.fitting import PromptSize, Room, forced_in_training, new_tokens
 from iapo.training.setup.unknown_characters import warn_of_unknown
-from iapo.training.signals import check_reference_columns
 
 
 @dataclass(frozen=True)

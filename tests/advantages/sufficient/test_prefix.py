@@ -1,6 +1,7 @@
 """The curve, its steps, and the sufficient prefix."""
 
 import math
+import statistics
 
 import pytest
 import torch
@@ -9,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iapo import AdvantageInputs, TokenSignals
+from iapo.advantages.steps import steps_by
 from iapo.advantages.sufficient.curve import curve_of, describe_prefix
-from iapo.advantages.sufficient.steps import steps_by
 from iapo.ops.sufficient_prefix import behind_prefix, first_and_last, is_there, sufficient_prefix
 
 THRESHOLDS = st.sampled_from([0.05, 0.2, 0.5, 0.9, 1.0])
@@ -53,6 +54,8 @@ def test_steps_against_the_loop(batch, size, after):
     steps = steps_by(batch, found.mask, size, after)
     values = torch.arange(float(steps.real.numel())).reshape(steps.real.shape) + 1
     spread, gains = steps.spread(values), steps.gains(found.values)
+    logprobs = batch.signals.policy_logprobs.masked_fill(~found.mask, torch.nan)
+    means = steps.means(logprobs)
     for i, (numbers, mask) in enumerate(rows_of(batch)):
         expected = steps_of(mask, size, batch.signals.completion_ids[i].tolist(), after)
         assert [*zip(steps.begins[i].tolist(), steps.ends[i].tolist(), strict=True)][: len(expected)] == expected
@@ -64,6 +67,9 @@ def test_steps_against_the_loop(batch, size, after):
         assert spread[i].tolist() == [0.0 if k is None else float(values[i, k]) for k in held]
         assert gains[i].tolist()[: len(expected)] == pytest.approx(gains_of(numbers, expected))
         assert not gains[i, len(expected) :].any()
+        averages = [statistics.fmean(logprobs[i, a:b].tolist()) for a, b in expected]
+        assert means[i].tolist()[: len(expected)] == pytest.approx(averages)
+        assert not means[i, len(expected) :].any()
 
 
 def test_relative_to_the_end_it_is_always_there():

@@ -9,7 +9,7 @@ from comparison_folders import made_up_plan
 
 from iapo.comparison.running.evaluate import evaluate_run
 from iapo.comparison.running.problems import problems_path, write_problems
-from iapo.comparison.running.protocol import check_folders, run_job
+from iapo.comparison.running.protocol import check_folders, run_job, run_settings
 from iapo.comparison.running.read_plan import read_plan
 from iapo.comparison.running.settings import instantiate
 
@@ -47,3 +47,14 @@ def test_the_limit_of_rewards_holds_where_runs_are_evaluated(tmp_path):
     assert job.stages[-1].command[-1] == "--reward_time_limit=0.2"
     with pytest.raises(TimeoutError, match=r"took longer than 0\.2 s"):
         evaluate_run(problems_path(tmp_path, "test"), tmp_path / "base", 0.2)
+
+
+def test_a_folder_with_other_settings_is_refused(tmp_path):
+    plan = made_up_plan()
+    run = plan.reporting_runs(plan.untuned())[0]
+    (tmp_path / run.folder).mkdir(parents=True)
+    (tmp_path / run.folder / "settings.yaml").write_text(yaml.safe_dump(run_settings(run)))
+    check_folders(plan, tmp_path)
+    (tmp_path / run.folder / "settings.yaml").write_text(yaml.safe_dump({**run_settings(run), "steps": 4}))
+    with pytest.raises(ValueError, match=r"grpo/default/seed-0 holds a run with other settings \(steps is 4, not 3\)"):
+        check_folders(plan, tmp_path)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from iapo.comparison.running.runner import Job, Listener, Stage, run_jobs
-from iapo.training.checkpoints.lock import locked
+from iapo.ops.lock import locked
 from iapo.training.interruption import EXIT_CODE
 
 
@@ -153,7 +153,7 @@ def test_processes_of_a_killed_parent_keep_the_folder(tmp_path):
     parent.write_text(
         "import sys\nfrom pathlib import Path\n"
         "from iapo.comparison.running.runner import Job, Stage, run_jobs\n"
-        "from iapo.training.checkpoints.lock import locked\n"
+        "from iapo.ops.lock import locked\n"
         f"root = Path({str(tmp_path)!r})\n"
         "stage = Stage((sys.executable, '-S', str(root / 'child.py')), lambda: False)\n"
         "with locked(root) as lock: run_jobs([Job('a', root / 'a', (stage,), lambda: (0.0, ''))], 1, 1, (lock,))\n"

@@ -1,157 +1,25 @@
-"""Choice, summary, page and rows from finished runs that were made up."""
+"""Choice, summary, report and rows from finished runs that were made up."""
 
 import dataclasses
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
-import yaml
-from comparison_folders import SETTINGS, made_up_plan, write_comparison, write_evaluation, write_problems, write_run
+from comparison_folders import write_comparison
+from summaries import choices_and_results, made_up_comparison, summary_of
 
-from iapo.comparison.running.choice import choose
-from iapo.comparison.running.plan import Method, Plan, Run
 from iapo.comparison.running.problems import problems_path
-from iapo.comparison.running.protocol import check_folders, run_plan, run_settings
-from iapo.comparison.running.results import (
-    BASE_FOLDER,
-    RunResult,
-    evaluation_file,
-    is_evaluated,
-    read_finished,
-    read_reporting,
-)
-from iapo.comparison.running.runner import Job, Outcome
-from iapo.comparison.showing.figures import Series, chart, mean_curve
+from iapo.comparison.running.results import BASE_FOLDER, evaluation_file, is_evaluated
 from iapo.comparison.showing.page import render_page
 from iapo.comparison.showing.report import render_report, results_json
-from iapo.comparison.showing.summary import Summary, summarize
-from iapo.evaluation import ForcedAnswers
+from iapo.comparison.showing.summary import summarize
 from iapo.evaluation.result import read_content
 
 
-def summary_of(plan: Plan, folder: Path, outcomes: dict[str, Outcome] | None = None) -> Summary:
-    return summarize(plan, folder, *choices_and_results(plan, folder), outcomes or {})
-
-
-def choices_and_results(plan: Plan, folder: Path) -> tuple[dict[str, str], list[RunResult]]:
-    tuning = read_finished(folder, plan.tuning_runs())
-    choices = choose(plan, tuning)
-    return choices, [*read_reporting(plan, folder, choices), *tuning]
-
-
-def asking_at_budgets(plan: Plan, budgets: tuple[int, ...] | None = None) -> Plan:
-    """The same plan, its reasoning cut at budgets; ``None``: those that follow from the base model's lengths."""
-    forced = ForcedAnswers("</think><answer>", "</answer>", budgets, samples=3)
-    return dataclasses.replace(plan, evaluation=dataclasses.replace(plan.evaluation, forced=forced))
-
-
 @pytest.fixture(scope="module")
-def made_up(tmp_path_factory) -> tuple[Plan, Path, Summary]:
-    folder = tmp_path_factory.mktemp("comparison")
-    plan = write_comparison(folder)
-    return plan, folder, summary_of(plan, folder)
-
-
-class Links(HTMLParser):
-    """Every address on a page, every id, and all text."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.links: list[str] = []
-        self.ids: set[str] = set()
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag, attributes):
-        values = dict(attributes)
-        self.ids |= {values["id"]} if "id" in values else set()
-        self.links += [values["href"]] if "href" in values else []
-        assert tag not in ("script", "link", "img", "iframe", "object")
-        assert "style" not in values
-
-    def handle_data(self, data):
-        self.text += data
-
-
-def test_the_page_has_all_methods_and_no_dead_link(made_up):
-    _, folder, summary = made_up
-    page = Links(render_page(summary))
-    for name in ("base", "grpo", "iapo", "iapo-paper", "alpha=0.1", "alpha=0.5", "†"):
-        assert name in page.text
-    for link in page.links:
-        if link.startswith("#"):
-            assert link[1:] in page.ids
-        else:
-            assert not re.match(r"[a-z]+:|/", link)
-            assert (folder / unquote(link)).exists(), link
-    for result in summary.results:
-        assert f"{result.folder}/" in [unquote(link) for link in page.links]
-    assert len(page.links) > 100
-
-
-def test_the_page_shows_all_that_was_promised(made_up):
-    page = render_page(made_up[2])
-    for title in ("Accuracy at a budget", "Right and wrong"):
-        assert f"<h2>{title}</h2>" in page
-    for title in ("Accuracy against length", "Several samples", "By difficulty", "What the tokens do", "Learning"):
-        assert f"<h2>{title}</h2>" in page
-    for label in ("Pass@k", "Length@k, tokens", "Ratio@k, 1 / token", "difficulty", "tokens sampled, thousands"):
-        assert label in page
-    assert page.count("<svg") == 1 + 1 + 3 + 2 + 1 + 2
-    section = page[page.index("<h2>By difficulty</h2>") : page.index("<h2>What the tokens do</h2>")]
-    assert section.count('class="bar"') == 2 * 3 * len(made_up[2].methods), "an interval at every level"
-    assert "http" not in page.replace("http-equiv", "")
-    assert page == render_page(made_up[2])
-
-
-def test_the_page_begins_with_accuracy_against_length(made_up):
-    page = render_page(made_up[2])
-    first = page[page.index("<h2>") : page.index("<h2>", page.index("<h2>") + 1)]
-    assert "<h2>Accuracy against length</h2>" in first
-    assert first.count('class="bar"') == len(made_up[2].methods), "with the intervals of every method"
-    assert page.index("Ratio@") > page.index(first) + len(first)
-
-
-def test_accuracy_at_a_budget_is_shown_with_intervals(made_up):
-    summary = made_up[2]
-    page, report = render_page(summary), render_report(summary)
-    section = page[page.index("<h2>Accuracy at a budget</h2>") : page.index("<h2>Right and wrong</h2>")]
-    assert section.count('class="bar"') == 3 * len(summary.methods)
-    assert "<th>area</th><th>0</th><th>10</th><th>30</th>" in section
-    assert "| method | area | 0 | 10 | 30 |" in report
-    for method in summary.methods:
-        accuracy = method.measures["accuracy"]
-        assert method.by_budget[0].high == 0
-        assert method.by_budget[10] == method.by_budget[30] == accuracy
-        # Linear from 0 at 0 to the accuracy at 10, which stays: 5/6 of the accuracy, in every resample.
-        area = method.measures["budget_area"]
-        assert [area.value, area.low, area.high] == pytest.approx(
-            [5 / 6 * value for value in (accuracy.value, accuracy.low, accuracy.high)]
-        )
-        assert f"{accuracy.value:.3f}<small>" in section
-        assert f"| {method.name} | {area:.3f} | 0.000 (0.000 to 0.000) | {accuracy:.3f} |" in report
-    iapo = next(method for method in summary.methods if method.name == "iapo")
-    assert iapo.differences["budget_area"].value == pytest.approx(5 / 6 * iapo.differences["accuracy"].value)
-
-
-def test_a_method_with_a_run_that_was_not_cut_has_no_curve(tmp_path):
-    plan = write_comparison(tmp_path)
-    path = tmp_path / "grpo/default/seed-1" / evaluation_file("test")
-    found = json.loads(path.read_text())
-    path.write_text(
-        json.dumps({name: value for name, value in found.items() if name not in ("at_budget", "truncated")})
-    )
-    methods = {method.name: method for method in summary_of(plan, tmp_path).methods}
-    assert not methods["grpo"].by_budget
-    assert not {"budget_area", "truncated"} & set(methods["grpo"].measures)
-    assert list(methods["iapo"].by_budget) == [0, 10, 30]
-    assert "budget_area" not in methods["iapo"].differences
-    assert (
-        "| grpo |" not in render_report(summary_of(plan, tmp_path)).split("## Accuracy at a budget")[1].split("##")[0]
-    )
+def made_up(tmp_path_factory):
+    return made_up_comparison(tmp_path_factory.mktemp("comparison"))
 
 
 def test_right_and_wrong_completions_are_told_apart(made_up):
@@ -170,33 +38,6 @@ def test_right_and_wrong_completions_are_told_apart(made_up):
         assert method.measures["truncated"].value == pytest.approx(share)
         shown = (method.measures[name] for name in ("length_right", "length_wrong", "truncated"))
         assert f"| {method.name} | {next(shown):.1f} | {next(shown):.1f} | {next(shown):.1%} |" in report
-
-
-def test_it_is_said_how_answers_were_asked_for(made_up):
-    plan, folder, plain = made_up
-    asking = asking_at_budgets(plan)
-    name, said = "answers at budgets", "of 3 of these samples at most, asked for with </think><answer>"
-    assert f"- {name}: {said}" in render_report(summary_of(asking, folder))
-    assert name not in plain.metadata
-
-
-def test_runs_cut_at_other_budgets_are_not_put_together(tmp_path):
-    plan = write_comparison(tmp_path)
-    path = tmp_path / "grpo/default/seed-1" / evaluation_file("test")
-    found = json.loads(path.read_text())
-    found["at_budget"]["budgets"] = [0, 10, 31]
-    path.write_text(json.dumps(found))
-    with pytest.raises(ValueError, match=r"seed-1/evaluation-test.json: cut at the budgets \(0, 10, 31\), others at"):
-        summary_of(plan, tmp_path)
-
-
-def test_hostile_text_stays_text(made_up):
-    plan, folder, _ = made_up
-    evil = "<script>alert(1)</script>\x1b[2J"
-    page = render_page(summary_of(plan, folder, {"grpo/default/seed-0": Outcome("failed", evil)}))
-    assert "<script" not in page
-    assert "\x1b" not in page
-    assert "&lt;script&gt;" in page
 
 
 def test_rows_have_their_fields_and_numbers(made_up):
@@ -335,109 +176,6 @@ def test_a_setting_without_all_its_runs_is_not_chosen(tmp_path):
     assert "iapo" not in choices_and_results(plan, tmp_path)[0]
     page = render_page(summary_of(plan, tmp_path))
     assert "iapo (no setting could be chosen)" in page
-
-
-def test_reporting_starts_after_tuning_with_the_chosen_setting(tmp_path):
-    plan = asking_at_budgets(made_up_plan())
-    write_problems(tmp_path)
-    runs = {run.folder: run for run in plan.tuning_runs()}
-    asked: list[list[str]] = []
-
-    def execute(title: str, jobs: list[Job]) -> dict[str, Outcome]:
-        asked.append([job.name for job in jobs])
-        for job in jobs:
-            if job.name in runs:
-                write_run(tmp_path, runs[job.name], 1.0, 30 if "0.1" in job.name else 20, 2)
-        return {job.name: Outcome("finished") for job in jobs}
-
-    run_plan(plan, tmp_path, execute)
-    assert asked[0] == ["base"]
-    assert asked[1][:2] == ["iapo/alpha=0.1/seed-7", "iapo/alpha=0.5/seed-7"]
-    assert asked[2] == ["iapo/alpha=0.5/seed-0", "iapo/alpha=0.5/seed-1"]
-    settings = yaml.safe_load((tmp_path / asked[2][1] / "settings.yaml").read_text())
-    assert settings == {**SETTINGS, "seed": 1}
-    assert not (tmp_path / "iapo/alpha=0.1/seed-0").exists()
-
-
-@pytest.mark.parametrize("budgets", [None, (4, 8)])
-def test_nothing_waits_for_the_base_model_where_no_budget_follows_from_it(tmp_path, budgets):
-    plan = made_up_plan()
-    plan = plan if budgets is None else asking_at_budgets(plan, budgets)
-    write_problems(tmp_path)
-    asked: list[list[str]] = []
-
-    def execute(title: str, jobs: list[Job]) -> dict[str, Outcome]:
-        asked.append([job.name for job in jobs])
-        return {job.name: Outcome("finished") for job in jobs}
-
-    run_plan(plan, tmp_path, execute)
-    assert asked[0][:2] == ["base", "iapo/alpha=0.1/seed-7"]
-
-
-@pytest.mark.parametrize("interrupted", ["base", "tuning"])
-def test_nothing_is_chosen_from_what_was_interrupted(tmp_path, interrupted):
-    plan = asking_at_budgets(made_up_plan())
-    write_problems(tmp_path)
-    calls = []
-
-    def execute(title: str, jobs: list[Job]) -> dict[str, Outcome]:
-        calls.append(title)
-        return {job.name: Outcome("interrupted" if title == interrupted else "finished") for job in jobs}
-
-    assert "interrupted" in {outcome.state for outcome in run_plan(plan, tmp_path, execute).values()}
-    assert calls == ["base", "tuning"][: ["base", "tuning"].index(interrupted) + 1]
-
-
-def test_a_folder_with_other_settings_is_refused(tmp_path):
-    plan = made_up_plan()
-    run = plan.reporting_runs(plan.untuned())[0]
-    (tmp_path / run.folder).mkdir(parents=True)
-    (tmp_path / run.folder / "settings.yaml").write_text(yaml.safe_dump(run_settings(run)))
-    check_folders(plan, tmp_path)
-    (tmp_path / run.folder / "settings.yaml").write_text(yaml.safe_dump({**run_settings(run), "steps": 4}))
-    with pytest.raises(ValueError, match=r"grpo/default/seed-0 holds a run with other settings \(steps is 4, not 3\)"):
-        check_folders(plan, tmp_path)
-
-
-def test_data_without_difficulty_or_classes_have_fewer_sections(tmp_path):
-    method = Method("grpo", "grpo", "default", {"default": SETTINGS})
-    plan = made_up_plan((method,))
-    content = {"split": "test", "samples": 4, "settings": SETTINGS, "rows": [{"prompt": str(i)} for i in range(6)]}
-    problems_path(tmp_path, "test").write_text(json.dumps(content))
-    write_evaluation(tmp_path, BASE_FOLDER, "test", 0.5, 20, 4)
-    write_run(tmp_path, Run(method, "default", 0, "test"), 0.5, 20, 4)
-    known = ("correct", "lengths", "greedy_correct", "greedy_lengths", "problems")
-    for run in (BASE_FOLDER, "grpo/default/seed-0"):
-        path = tmp_path / run / evaluation_file("test")
-        found = json.loads(path.read_text())
-        path.write_text(json.dumps({k: v for k, v in found.items() if k in known}))
-    summary = summary_of(plan, tmp_path)
-    page, row = render_page(summary), json.loads(results_json(summary))[0]
-    assert "By difficulty" not in page
-    assert "What the tokens do" not in page
-    assert "above shortest" not in page
-    assert "at a budget" not in page
-    assert "<th>area</th>" not in page
-    assert "<th>truncated</th>" not in page
-    assert row["accuracy_hard"] is row["token_classes"] is row["shortest_length"] is None
-    assert render_report(summary)
-
-
-def test_charts_fit_their_points():
-    drawn = chart([Series("a", 0, [(1, 0.5), (2, 0.75), (32, 1.0)], link="a/")], "k", "Pass@k", log_x=True)
-    numbers = [float(x) for x in re.findall(r'cx="([\d.]+)"', drawn)]
-    assert numbers == sorted(numbers)
-    assert (numbers[1] - numbers[0]) * 4 == pytest.approx(numbers[2] - numbers[1], abs=0.5)
-    assert all(0 < x < 440 for x in numbers)
-    assert 'href="a/"' in drawn
-    assert chart([], "x", "y") == ""
-
-
-def test_a_mean_curve_lies_where_all_curves_are():
-    assert mean_curve([]) == []
-    assert mean_curve([[(0, 1.0), (1, 1.0)], [(2, 1.0), (3, 1.0)]]) == []
-    curve = mean_curve([[(1, 2.0), (5, 2.0)], [(0, 4.0), (4, 4.0)]], points=4)
-    assert curve == [(1.0, 3.0), (2.0, 3.0), (3.0, 3.0), (4.0, 3.0)]
 
 
 @pytest.mark.parametrize("which", ["*", "grpo", "iapo-paper"])

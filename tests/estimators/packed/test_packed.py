@@ -11,7 +11,7 @@ from transformers import DynamicCache
 
 from iapo import Rollout
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy
-from iapo.estimators.packed import check_chunk, check_ids, fill_cache
+from iapo.estimators.packed import check_chunk, fill_cache
 from iapo.policy.forward import cache_argument
 from iapo.testing import rollouts
 from iapo.testing.models import Wrapped
@@ -109,14 +109,7 @@ def test_filling_the_cache_ends_at_the_last_keys(family, wrapped):
         torch.testing.assert_close(values, whole.layers[layer].values)
 
 
-@pytest.mark.parametrize("ids", [(), [4], (4, -1), (4, 5.0), (True, "4")])
-def test_what_are_no_token_ids_is_named(ids):
-    with pytest.raises(ValueError, match="some_ids: got"):
-        check_ids("some_ids", ids)
-
-
-def test_least_token_ids_and_chunks():
-    check_ids("ids", (0,))
+def test_least_chunks():
     check_chunk(1)
     check_chunk(None)
     with pytest.raises(ValueError, match="chunk: got 0"):

@@ -1,4 +1,4 @@
-"""Steps of the reasoning for credit rules: of measured tokens, up to a token that ends one, or of a given length."""
+"""Steps of the reasoning for assigners: up to a token that ends one, or of a given length."""
 
 import torch
 from jaxtyping import Bool

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from iapo.cli import main
-from iapo.training.checkpoints import lock
-from iapo.training.checkpoints.lock import LOCK, locked
+from iapo.ops import lock
+from iapo.ops.lock import LOCK, locked
 
 BEGINNING = (  # the file alone, without the seconds that the package around it takes
     f"import os, sys, time\nfrom pathlib import Path\nsys.path.append({str(Path(lock.__file__).parent)!r})\n"
