@@ -12,7 +12,8 @@ _LINE = "(-\\infty,\\infty)"
 _INTERVAL = r"[\[(][^\[\](){},]*,[^\[\](){},]*[\])]"
 _DIFFERENCE = re.compile(
     rf"(?P<whole>{_INTERVAL})\s*(?:(?:\\setminus|\\backslash|[-\\])?\s*\\?\{{(?P<points>[^{{}}]+?)\\?\}}"
-    rf"|(?:\\setminus|\\backslash|\\)\s*(?P<part>{_INTERVAL}))"
+    rf"|(?:\\setminus|\\backslash|\\)\s*(?P<part>{_INTERVAL})"
+    rf"|\s*(?:,|\band\b|,\s*and\b)\s*{VARIABLE}\s*\\neq\s*(?P<others>.+))"
 )
 _ALL_BUT = re.compile(
     rf"(?:{VARIABLE}\s*\\neq\s*|(?:all\s+)?real\s+(?:numbers?|values?|[a-z])\s+(?:of\s+[a-z]\s+)?(?:except|but|other\s+than)"
@@ -37,8 +38,9 @@ def difference(text: str) -> Split | None:
         ('()', ['-\\infty', '1'])
     """
     if (found := _DIFFERENCE.fullmatch(text)) is not None:
-        if found["points"]:
-            return without(found["whole"], parts_of(found["points"]))
+        if found["part"] is None:
+            holes = parts_of(found["points"] or found["others"])
+            return without(found["whole"], [_NOT_EQUAL.sub("", hole) for hole in holes])
         left = _cut(found["whole"], found["part"])
         return None if left is None else _split(left)
     if (found := _ALL_BUT.fullmatch(text)) is None:

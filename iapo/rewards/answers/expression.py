@@ -24,6 +24,11 @@ _SPELLED = (
     (re.compile(r"^\s*([^{}]+?)\s*\\choose\s+([^{}]+?)\s*$"), r"\\binom{\1}{\2}"),
     (re.compile(r"\\operatorname\{(\w+)\}"), r"\\\1"),
     (re.compile(r"\\?\bcis\s*(?:\(([^()]*)\)|(\S.*))$"), r"(\\cos(\1\2) + i\\sin(\1\2))"),
+    (re.compile(r"\\?\b(sin|cos|tan|cot|sec|csc)\s*\^\{-1\}"), r"\\arc\1"),
+    (re.compile(r"(?<![\\A-Za-z])a(sin|cos|tan)(?=h?\s*\()"), r"\\arc\1"),
+    (re.compile(r"(?<![\\A-Za-z])log(2|10)\s*(?=\()"), r"\\log_{\1}"),
+    (re.compile(r"(?<![\\A-Za-z])cbrt\s*\(([^()]*)\)"), r"\\sqrt[3]{\1}"),
+    (re.compile(r"^([-+]?[\d.]+\s*[-+]\s*[\d.]*)j$"), r"\1i"),
     (re.compile(r"(?<=\d)\s*\*\s*(?=[A-Za-z])"), ""),
 )
 _FACTORS = re.compile(
@@ -54,7 +59,22 @@ _DEGREES = re.compile(r"(-?\d+(?:\.\d+)?)\s*°")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}(?:'s)?")
 _MATHS = re.compile(r"[=+*/^_\d\\<>]")
 _ASCII_WORDS = frozenset(
-    [*_FUNCTIONS.split("|"), "sqrt", "abs", "floor", "ceil", "ceiling", "infinity", "inf", "oo", "mod"]
+    [
+        *_FUNCTIONS.split("|"),
+        "sqrt",
+        "cbrt",
+        "abs",
+        "asin",
+        "acos",
+        "atan",
+        "floor",
+        "ceil",
+        "ceiling",
+        "infinity",
+        "inf",
+        "oo",
+        "mod",
+    ]
 )
 _LONG_WORD = 4
 """Letters from which a run of letters is a word, also beside signs and digits."""

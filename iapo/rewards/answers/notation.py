@@ -34,6 +34,9 @@ _SYMBOLS = str.maketrans(
         "∪": "\\cup ",
         "∩": "\\cap ",
         "∈": "\\in ",
+        "∖": "\\setminus ",
+        "⟨": "(",
+        "⟩": ")",
         "∀": "\\forall ",
         "∃": "\\exists ",
         "¬": "\\neg ",
@@ -81,6 +84,9 @@ _REWRITTEN = tuple(
         (r"(?<=[\])])\s*U\s*(?=[\[(])", r" \\cup "),
         (r"\\l(?:angle|brack)(?![A-Za-z])", "("),
         (r"\\r(?:angle|brack)(?![A-Za-z])", ")"),
+        (r"^\s*<([^<>=]*,[^<>=]*)>\s*$", r"(\1)"),
+        (r"\\overline\s*\{\s*([A-Z]{2})\s*\}", r"\1"),
+        (r"(?<![\w\\])(d(?:\^\{?2\}?)?[a-z]?)/(d[a-z](?:\^\{?2\}?)?)(?!\w)", r"\\frac{\1}{\2}"),
         (r"\\lbrace(?![A-Za-z])", r"\\{"),
         (r"\\rbrace(?![A-Za-z])", r"\\}"),
         (r"\{,\}", ","),
@@ -132,6 +138,7 @@ _COMMAND = re.compile(r"\\frac(?![A-Za-z])|\\binom(?![A-Za-z])|\\sqrt(?![A-Za-z]
 _TOKEN = re.compile(r"\\[A-Za-z]+|[^\s{}]")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _ROWS = re.compile(r"\[\s*(\[[^\[\]]*\](?:\s*,\s*\[[^\[\]]*\])+)\s*\]")
+_DIVIDED_ROWS = re.compile(r"\[((?:\s*-?[\w./]+)(?:\s+-?[\w./]+)+\s*(?:;(?:\s*-?[\w./]+)(?:\s+-?[\w./]+)+\s*)+)\]")
 _MOST_COMMANDS = 100
 LONE_LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
 """A letter that is a variable: of no word and no command."""
@@ -189,10 +196,13 @@ def regrouped(command: re.Pattern[str], text: str, opening: str, closing: str) -
 
 
 def _matrix(text: str) -> str:
-    """The text as a matrix in LaTeX if it is a list of lists of one length."""
-    if (nested := _ROWS.fullmatch(text)) is None:
+    """The text as a matrix in LaTeX if it is a list of lists of one length, or rows between semicolons."""
+    if (nested := _ROWS.fullmatch(text)) is not None:
+        rows = [row.split(",") for row in re.findall(r"\[([^\[\]]*)\]", nested[1])]
+    elif (divided := _DIVIDED_ROWS.fullmatch(text)) is not None:
+        rows = [row.split() for row in divided[1].split(";")]
+    else:
         return text
-    rows = [row.split(",") for row in re.findall(r"\[([^\[\]]*)\]", nested[1])]
     if len({len(row) for row in rows}) > 1:
         return text
     return column(" & ".join(map(str.strip, row)) for row in rows)

@@ -17,7 +17,7 @@ from iapo.rewards.answers.units import Unit, read_unit
 _NEVER = (
     r"not|no|never|neither|nor|none|without|except|cannot|\w+n't|unlike|or(?!\s+so\b)|either|if|unless|rather|instead|"
     r"but|besides|anything|other|upwards|negative|nearly|almost|close|barely|hardly|nowhere|between|minus|plus|divided|"
-    r"multiplied|sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt|pi|mod|modulo|gcd|lcm|root|infinity|infinite|undefined|nan|"
+    r"multiplied|(?:a|arc)?(?:sin|cos|tan)h?|cot|sec|csc|log|ln|exp|sqrt|cbrt|pi|mod|modulo|gcd|lcm|root|infinity|infinite|undefined|nan|"
     r"false|true|unknown|impossible|wrong|incorrect|opposite|reciprocal|inverse|factorial|power|base|approaching|shy|"
     r"twice|double|triple|thrice|quadruple|half|nicht|kein\w*|pas|jamais|nunca|não|не|нет"
 )
@@ -37,6 +37,8 @@ _STRANGE = r"[^\w\s,.;:'\"()?/\u064b-\u065f\u0900-\u0dff\u0e00-\u0eff-]|[\d_\u03
 the marks that some write vowels as."""
 _HARMFUL = re.compile(rf"\b(?:{_NEVER}|ish)\b|{_SYMBOL}|{_LONE_SYMBOL}|{_STRANGE}", re.IGNORECASE)
 _HARMFUL_BEFORE = re.compile(rf"\b(?:{_NEVER_BEFORE})\b|{_SYMBOL}|-\s*\(|\b(?:and|as)\s*$|{_STRANGE}", re.IGNORECASE)
+_APPLIED = re.compile(r"[A-Za-z]\(\s*[-+]?\s*$")
+"""A function in front of its number: ``floor(3.7)``."""
 _AT_LEAST = r"(?:no|not)\s+(?:less|fewer)\s+than|(?:greater|more)\s+than\s+or\s+equal\s+to"
 _AT_MOST = r"(?:no|not)\s+(?:more|greater)\s+than|(?:less|fewer)\s+than\s+or\s+equal\s+to"
 _BOUNDS = (
@@ -179,6 +181,8 @@ def read_compound(text: str) -> Quantity | None:
 
 
 def _between(before: str, number: Number, after: str) -> Quantity | Bounded | None:
+    if _APPLIED.search(before):
+        return None
     if before.rstrip().endswith("(") and after.lstrip().startswith(")"):
         before, after = before.rstrip()[:-1], after.lstrip()[1:]
     parts = _BEFORE.fullmatch(before)
