@@ -87,6 +87,8 @@ _REWRITTEN = tuple(
         (r"^\s*<([^<>=]*,[^<>=]*)>\s*$", r"(\1)"),
         (r"\\overline\s*\{\s*([A-Z]{2})\s*\}", r"\1"),
         (r"(?<![\w\\])(d(?:\^\{?2\}?)?[a-z]?)/(d[a-z](?:\^\{?2\}?)?)(?!\w)", r"\\frac{\1}{\2}"),
+        (r"\+\s*/\s*-|(?:(?<==)|^)\s*\+-", r"\\pm "),
+        (r"(?<![\\A-Za-z])sqrt\s*(?=\d)", r"\\sqrt"),
         (r"\\lbrace(?![A-Za-z])", r"\\{"),
         (r"\\rbrace(?![A-Za-z])", r"\\}"),
         (r"\{,\}", ","),
@@ -228,7 +230,7 @@ def _argument(text: str, start: int, command: str) -> tuple[str, int] | None:
     if text[start : start + 1] == "{":
         end = group_end(text, start)
         return None if end is None else (text[start + 1 : end - 1].strip(), end)
-    if command.startswith(("\\sqrt", "^")) and text[start : start + 1] == "(":
+    if command.startswith(("\\sqrt", "^", "_")) and text[start : start + 1] == "(":
         end = group_end(text, start, "()")
         return None if end is None else (text[start + 1 : end - 1].strip(), end)
     whole = command[0] in "^_" or command.startswith("\\sqrt")

@@ -143,7 +143,7 @@ def _read(text: str, depth: int) -> list[Answer]:
     if not found:
         if is_formula(text) and split_sequence(text) is None:
             return [read_expression(text)]
-        found = [read_words(text), *explained(text), *calculated(text), *no_solution(text)]
+        found = [*no_solution(text), read_words(text), *explained(text), *calculated(text)]
         value = stated(text) if depth == 0 else ""
         return [*found, *_read(value, depth + 1)]
     is_sentence = isinstance(found[0], Sequence) and not found[0].brackets
