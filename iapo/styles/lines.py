@@ -78,7 +78,7 @@ class LastLine(AnswerStyle):
         if not stop:
             return None
         start = text.rfind("\n", 0, stop) + 1
-        return rest_of_line(text, start, start, self)
+        return rest_of_line(text, start, start, self)._replace(announced=False)
 
     def write(self, answer: str) -> str:
         """In one line."""
