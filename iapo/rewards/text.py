@@ -12,7 +12,7 @@ from typing import Any
 from iapo.interfaces import FINISHED
 from iapo.ops.numpy_values import plain_value
 from iapo.ops.written_values import written_value
-from iapo.styles import Boxed
+from iapo.styles import Boxed, Hashes
 
 _MARKS = {"<super>": "^{{{}}}", "<sub>": "_{{{}}}", "<fraction>": " {}"}
 _NAMES = ("ground_truth", "answer", "value")
@@ -68,17 +68,25 @@ def normalize(answer: str) -> str:
 
 
 def reference_answer(reference: str) -> str:
-    r"""The answer in a reference solution: behind ``####`` (GSM8K), else in the last ``\boxed{}``, else all of it.
+    r"""The answer in a reference solution: in the last ``\boxed{}`` or behind the last ``####``, else all of it.
+
+    Behind ``####`` (GSM8K) it is the rest of the line, unless that is a heading (``#### Step 2``) or begins a formula
+    of several lines: then it is all that follows. A box that follows counts.
 
     Example:
-        >>> reference_answer("48/2 = 24, 48+24 = 72 #### 1,072")
+        >>> reference_answer("48/2 = 24, 48+24 = 72 #### 1,072\nThe answer is: 1072")
         '1072'
     """
-    _, mark, tail = reference.rpartition("####")
-    if mark:
-        return re.sub(r"(?<=\d),(?=\d{3})", "", tail).strip()
-    boxed = Boxed().find(reference)
-    return reference if boxed is None else reference[boxed.start : boxed.stop]
+    boxed, hashes = Boxed().find(reference), reference.rfind("####")
+    if boxed is not None and boxed.opening > hashes:
+        return reference[boxed.start : boxed.stop]
+    marked = Hashes().find(reference)
+    if marked is None:
+        return reference if hashes < 0 else ""
+    answer = reference[marked.start : marked.stop]
+    if answer[:1].isalpha() or r"\begin" in answer:
+        answer = reference[marked.start :].strip()
+    return re.sub(r"(?<=\d),(?=\d{3})", "", answer)
 
 
 def accepted_answers(reference: Any) -> tuple[str, ...]:

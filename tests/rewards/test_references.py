@@ -69,6 +69,13 @@ NO_ANSWER = [
         ([2, None], ()),
         (date(2024, 5, 1), ("2024-05-01",)),
         (datetime(2024, 5, 1), ("2024-05-01",)),
+        ("48+24=72 #### 1,072\nThe answer is: 1072", ("1072",)),
+        ("72\n#### 72\n#### ", ("72",)),
+        ("#### **72**", ("72",)),
+        ("#### Step 1\n48+24\n#### Step 2\nSo \\boxed{72}.", ("72",)),
+        ("#### Step 1\nThe answer is 72.", ("Step 1\nThe answer is 72.",)),
+        ("#### \\begin{pmatrix}\n1\n\\end{pmatrix}", ("\\begin{pmatrix}\n1\n\\end{pmatrix}",)),
+        ("####", ("",)),
         *((nothing, ()) for nothing in NO_ANSWER),
     ],
 )
@@ -120,3 +127,18 @@ def test_narrow_floats_lists_of_structs_and_lists_in_text_are_read() -> None:
     assert accepted_answers([{"ground_truth": "4"}, {"ground_truth": "5"}]) == ("4", "5")
     assert accepted_answers('["4", "5"]')[:2] == ("4", "5")
     assert accepted_answers("[1, 2]") == ("[1, 2]",)
+
+
+PROOF = "We use induction. For 1 the claim is clear. Suppose that it holds for n. Then it holds for the next number too, "
+PROOF += "which completes the proof, as n was any number and the step holds for all of them."
+
+
+def test_a_solution_that_marks_no_answer_is_named() -> None:
+    """No final answer is all of it, so that every completion would be wrong."""
+    reward = MathAnswer()
+    rows = [{"prompt": "1", "answer": "72"}, {"prompt": "2", "answer": PROOF}]
+    with pytest.raises(ValueError, match=r"cannot read the references of 1 of 2 rows, first that of row 1: .*induction"):
+        check_references({"mine": reward}, rows)
+    assert reward(["q"] * 2, ["<answer>72</answer>"] * 2, [[], []], answer=["72", PROOF]) == [1.0, None]
+    words = ", ".join(f"word{'abcdefgh'[index % 8]}{'ijklmnop'[index // 8]}" for index in range(40))
+    assert reward.unreadable_rows([{"answer": words}, {"answer": f"{PROOF} So the answer is 72."}]) == []
