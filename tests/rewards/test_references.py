@@ -129,15 +129,17 @@ def test_narrow_floats_lists_of_structs_and_lists_in_text_are_read() -> None:
     assert accepted_answers("[1, 2]") == ("[1, 2]",)
 
 
-PROOF = "We use induction. For 1 the claim is clear. Suppose that it holds for n. Then it holds for the next number too, "
-PROOF += "which completes the proof, as n was any number and the step holds for all of them."
+PROOF = (
+    "We use induction. For 1 the claim is clear. Suppose that it holds for n. Then it holds for the next number too, "
+    "which completes the proof, as n was any number and the step holds for all of them."
+)
 
 
 def test_a_solution_that_marks_no_answer_is_named() -> None:
     """No final answer is all of it, so that every completion would be wrong."""
     reward = MathAnswer()
     rows = [{"prompt": "1", "answer": "72"}, {"prompt": "2", "answer": PROOF}]
-    with pytest.raises(ValueError, match=r"cannot read the references of 1 of 2 rows, first that of row 1: .*induction"):
+    with pytest.raises(ValueError, match=r"references of 1 of 2 rows, first that of row 1: .*induction"):
         check_references({"mine": reward}, rows)
     assert reward(["q"] * 2, ["<answer>72</answer>"] * 2, [[], []], answer=["72", PROOF]) == [1.0, None]
     words = ", ".join(f"word{'abcdefgh'[index % 8]}{'ijklmnop'[index // 8]}" for index in range(40))
