@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-from iapo.interfaces import REWARD_ARGUMENTS
+from iapo.interfaces import REWARD_ARGUMENTS, TRL_ARGUMENTS
 
 RewardFunction = Callable[..., Any]
 """A function with the signature of `iapo.Reward`, or of a part of it: it gets the arguments that it names."""
 
-_LOGGING = frozenset({"log_extra", "log_metric"})
+_LOGGING = TRL_ARGUMENTS - {"trainer_state"}
 """Functions that TRL gives to a reward. Here they take what they are given and keep nothing."""
 
 _LARGEST = torch.finfo(torch.float32).max

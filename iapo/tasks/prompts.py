@@ -45,10 +45,10 @@ def render_prompts(
         examples: solved problems before each problem: turns of the chat where a chat template is applied, else text.
 
     Raises:
-        ValueError: a template without ``{prompt}``, messages without a chat template, a system prompt for a text that
-            is rendered already, or a prompt that is not as `iapo.tasks.messages.plain_prompt` wants it, that the chat
-            template refuses, or of which it leaves out a message of the system or of the user, or
-            ``chat_template_kwargs`` that are no mapping; the row is named.
+        ValueError: a template without ``{prompt}``, messages without a chat template, a system prompt, a template or
+            examples for a text that is rendered already, or a prompt that is not as
+            `iapo.tasks.messages.plain_prompt` wants it, that the chat template refuses, or of which it leaves out a
+            message of the system or of the user, or ``chat_template_kwargs`` that are no mapping; the row is named.
     """
     if template is not None and "{prompt}" not in template:
         raise ValueError(f"prompt_template: got {template!r}, want a text with {{prompt}} in it")
@@ -65,12 +65,14 @@ def render_prompts(
             if not chat:
                 text = before + text
                 return {**row, "prompt": f"{system_prompt}\n\n{text}" if system_prompt else text}
-            if text.startswith(openings):
-                if system_prompt or examples:
+            is_rendered = prompt.startswith(openings)
+            if is_rendered or text.startswith(openings):
+                if system_prompt or examples or (is_rendered and text != prompt):
+                    begins = (prompt if is_rendered else text)[:40]
                     raise ValueError(
-                        f"begins with {text[:40]!r}, so that the chat template was applied already, and neither a "
-                        "system prompt nor examples have a place; leave out --system_prompt and --few_shot, or give "
-                        "problems alone"
+                        f"begins with {begins!r}, so that the chat template was applied already, and neither a system "
+                        "prompt nor a template nor examples have a place; leave out --system_prompt, "
+                        "--prompt_template and --few_shot, or give problems alone"
                     )
                 return {**row, "prompt": text}
             messages = [{"role": "user", "content": text}]
