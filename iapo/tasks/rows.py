@@ -84,7 +84,7 @@ def _usual(task: Task, columns: Mapping[str, Any], column: str, usual: Sequence[
     """The column, or where the data lack the one of the default name, another by which such columns often go."""
     if column != usual[0] or column in columns:
         return column
-    spelled = {str(name).strip().lower(): name for name in reversed(columns)}
+    spelled = {str(name).strip().lower(): name for name in reversed(list(columns))}
     found = next((spelled[name] for name in usual if name in spelled), column)
     if found != column:
         _LOG.warning("data: %s has no column %r, %r is taken (--%s_column)", task, column, found, column)
