@@ -6,6 +6,7 @@ import inspect
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import cache, partial
 from numbers import Real
 from typing import Any
@@ -85,7 +86,7 @@ def _number(name: str, index: int, entry: Any) -> float | None:
         return None
     try:
         value = entry.item() if hasattr(entry, "item") else entry
-        number = float(value) if isinstance(value, Real) else math.nan
+        number = float(value) if isinstance(value, Real | Decimal) else math.nan
     except (ValueError, RuntimeError, OverflowError):  # several elements, or an integer that no float holds
         number = math.nan
     if not abs(number) <= _LARGEST:  # of NaN too

@@ -63,7 +63,7 @@ def load_rows(
             flags = [flag for flag, column in zip(_FLAGS, wanted, strict=False) if column in missing]
             raise ValueError(
                 f"data: {task} has no column {missing}, it has {sorted(row)} in row {task.place(index)}; "
-                f"{' and '.join(flags)} names another"
+                f"{' or '.join(flags)} names another"
             )
         empty = [column for column in wanted if _is_empty(row[column])]
         if empty or _is_blank(row[prompt_column]):
