@@ -36,6 +36,13 @@ NO_ANSWER = [
         (4.0, ("4",)),
         (-0.0, ("-0",)),
         (1e-05, ("0.00001",)),
+        (0.1 + 0.2, ("0.3", "0.30000000000000004")),
+        (-99.99999999999999, ("-100", "-99.99999999999999")),
+        (1.1e-07 / 3, ("0.0000000366666666666667", "0.00000003666666666666667")),
+        (1234567890123457.0, ("1234567890123457",)),
+        ("33.333333333333336", ("33.3333333333333", "33.333333333333336")),
+        ("3.14159265358979323846", ("3.14159265358979323846",)),
+        ([0.1 + 0.2, 1], ("[0.3, 1]",)),
         (1e22, ("10000000000000000000000",)),
         (np.float64(0.5), ("0.5",)),
         (np.int64(7), ("7",)),
@@ -85,9 +92,10 @@ def test_what_an_entry_accepts(reference: Any, accepted: tuple[str, ...]) -> Non
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_numbers_keep_their_value_without_an_exponent(number: float) -> None:
-    (text,) = accepted_answers(json.loads(json.dumps(number)))
+    *kept, text = accepted_answers(json.loads(json.dumps(number)))
     assert float(text) == number
-    assert "e" not in text.lower()
+    assert all(float(each) == pytest.approx(number, rel=1e-14) for each in kept)
+    assert not any("e" in each.lower() for each in (*kept, text))
 
 
 @pytest.mark.parametrize("reward", [MathAnswer(), ExactAnswer()])
@@ -96,6 +104,8 @@ def test_numbers_keep_their_value_without_an_exponent(number: float) -> None:
     [
         (1e-05, "0.00001"),
         (4.0, "4"),
+        (1.1 * 3, "3.3"),
+        (99.99999999999999, "100"),
         ({"ground_truth": "4"}, "4"),
         (["2", "two"], "two"),
         (b"4", "4"),
