@@ -171,7 +171,10 @@ def _apply(tokenizer: Any, messages: list[Message], options: Mapping[str, Any]) 
             )
         )
     except Exception as error:  # a template is code of others, which raises what it likes
+        roles = [message["role"] for message in messages]
+        has_system = not set(SYSTEM_ROLES).isdisjoint(roles)
+        remedy = "a system prompt can stand in prompt_template" if has_system else "give messages that it renders"
         raise ValueError(
             f"is refused by the tokenizer's chat template ({type(error).__name__}: {error}), with messages of the "
-            f"roles {[message['role'] for message in messages]}; a system prompt can stand in prompt_template instead"
+            f"roles {roles}; {remedy}, or a tokenizer with another chat template"
         ) from error

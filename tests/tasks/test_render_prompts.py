@@ -123,6 +123,16 @@ def test_a_template_that_refuses_or_ignores_a_system_message(
     assert "\n" not in str(caught.value)
 
 
+def test_a_refusal_of_other_messages_speaks_of_no_system_prompt(plain: Any) -> None:
+    plain.chat_template = "{{ raise_exception('roles must alternate') }}"
+    with pytest.raises(ValueError, match=r"roles \['user', 'user'\]; give messages that it renders, or a tokenizer"):
+        rendered([*HI, *HI], plain)
+    with pytest.raises(
+        ValueError, match=r"roles \['developer', 'user'\]; a system prompt can stand in prompt_template"
+    ):
+        rendered([{"role": "developer", "content": "x"}, *HI], plain)
+
+
 LAST_ONLY = "{{ messages[-1].content }}"
 TRIMS = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim | replace('\\n', ' ') }}{% endfor %}"
 
