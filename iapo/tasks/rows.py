@@ -13,7 +13,7 @@ from iapo.tasks.messages import LastAssistant, plain_prompt, without_surrogates
 _LOG = logging.getLogger(__name__)
 
 PROMPT_COLUMNS = ("prompt", "question", "problem", "instruction", "query", "messages", "input")
-ANSWER_COLUMNS = ("answer", "solution", "final_answer", "expected_answer", "ground_truth", "reward_model", "target")
+ANSWER_COLUMNS = ("answer", "final_answer", "expected_answer", "ground_truth", "solution", "reward_model", "target")
 """Names that columns of references usually have, and `PROMPT_COLUMNS` of problems; an earlier one is taken first."""
 _FLAGS = ("--prompt_column", "--answer_column")
 

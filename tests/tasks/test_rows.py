@@ -59,6 +59,11 @@ def test_usual_names_are_found_however_they_are_spelled(
     assert all(f"{name!r} is taken" in caplog.text for name in spelled)
 
 
+def test_an_answer_is_taken_before_a_solution_that_leads_to_it() -> None:
+    solved = {"question": "1+1?", "solution": ["One and one are two."], "final_answer": ["2"]}
+    assert load(solved)[0]["answer"] == ["2"]
+
+
 def test_what_has_no_column_says_how_to_name_one() -> None:
     with pytest.raises(ValueError, match=r"no column \['prompt'\], it has \['text'\].*; --prompt_column names another"):
         load({"text": "1"})
