@@ -49,6 +49,9 @@ FINISHED = "completion_finished"
 REWARD_ARGUMENTS = frozenset({"self", "prompts", "completions", "completion_ids", FINISHED})
 """What every reward is given: itself, and what is the policy's. A column of the data never takes one of these names."""
 
+TRL_ARGUMENTS = frozenset({"log_extra", "log_metric", "trainer_state"})
+"""What TRL gives to rewards beside that. No column of the data takes one of these names either."""
+
 PROMPT_MESSAGES = "prompt_messages"
 """The column of the messages of a prompt that is a conversation; ``prompt`` is the text that they are rendered to."""
 

@@ -58,7 +58,7 @@ MISTAKES = [
     ("T --sampler.temperature 0", 1, ["sampler.temperature: got 0.0", "positive"]),
     ("T --prompts_per_step 1000", 1, ["prompts_per_step: got 1000", "number of problems"]),
     ("T --eval_problems 1000", 1, ["eval_problems: got 1000"]),
-    ("eval --problems 1000000 --limit 10", 1, ["iapo eval: problems: got 1000000", "want fewer than the 10"]),
+    ("eval --problems 1000000 --limit 10", 1, ["iapo eval: problems: got 1000000", "want at most the 10"]),
     ("eval --problems 2 --samples 3 --ks [1,4]", 1, ["ks: got [4]", "number of samples, 3"]),
     ("inspect --index 99999", 1, ["index: got 99999", "want 0 to"]),
     ("inspect --answer reference --prompt 1+1=", 1, ["answer: 'reference'", "--prompt has no reference"]),

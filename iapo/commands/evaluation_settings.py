@@ -27,7 +27,7 @@ class EvaluationSettings:
     Args:
         models: directories, checkpoints, hub ids, GGUF files.
         seed: of the problems and of the sampling.
-        problems: how many problems, those held out by the same number in training.
+        problems: how many problems, those held out by the same number in training; at most all of the data.
         samples: completions of each problem.
         ks: of Pass@k, Length@k and Ratio@k, none above the samples; null is 1, 2, 4 and so on up to the samples.
         budgets: reasoning tokens at which the samples are cut and their answers asked for; auto takes them from the
@@ -112,5 +112,6 @@ class EvaluationConfig:
         """The problems that all models are evaluated on, as the data have them."""
         problems = Problems.read(self.problems, self.settings.seed)
         problems.check(self.rewards)
-        _, held = split_indices(problems.rows, self.settings.problems, without=problems.shots, name="problems")
+        count, shots = self.settings.problems, problems.shots
+        _, held = split_indices(problems.rows, count, without=shots, name="problems", trains=False)
         return problems.select(held)

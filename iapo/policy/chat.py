@@ -30,12 +30,17 @@ def chat_openings(tokenizer: Any) -> tuple[str, ...]:
 def rendered_openings(tokenizer: Any) -> tuple[str, ...]:
     """What a text begins with if the chat template was applied to it already.
 
-    The tokens of the tokenizer's own making (``<|im_start|>``) that open the template's texts; of a template that opens
-    without one, all that it writes before the first message.
+    The tokens of the tokenizer's own making (``<|im_start|>``) that open the template's texts, and signs that follow
+    them (``[INST]``, where the beginning-of-sequence token was left out); of a template that opens without such a
+    token, all that it writes before the first message.
     """
     openings = chat_openings(tokenizer)
     own = [token for token in tokenizer.get_added_vocab() if token.strip() and not token.isalnum()]
-    return tuple(token for token in own if any(token in opening for opening in openings)) or openings
+    tokens = tuple(token for token in own if any(token in opening for opening in openings))
+    if not tokens:
+        return openings
+    behind = (re.sub(rf"^(?:{'|'.join(map(re.escape, tokens))})+", "", opening) for opening in openings)
+    return tokens + tuple(text for text in behind if text.strip() and not text[0].isalnum() and not text[0].isspace())
 
 
 def reads_option(tokenizer: Any, name: str) -> bool:

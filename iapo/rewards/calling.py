@@ -6,18 +6,19 @@ import inspect
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import cache, partial
 from numbers import Real
 from typing import Any
 
 import torch
 
-from iapo.interfaces import REWARD_ARGUMENTS
+from iapo.interfaces import REWARD_ARGUMENTS, TRL_ARGUMENTS
 
 RewardFunction = Callable[..., Any]
 """A function with the signature of `iapo.Reward`, or of a part of it: it gets the arguments that it names."""
 
-_LOGGING = frozenset({"log_extra", "log_metric"})
+_LOGGING = TRL_ARGUMENTS - {"trainer_state"}
 """Functions that TRL gives to a reward. Here they take what they are given and keep nothing."""
 
 _LARGEST = torch.finfo(torch.float32).max
@@ -85,7 +86,7 @@ def _number(name: str, index: int, entry: Any) -> float | None:
         return None
     try:
         value = entry.item() if hasattr(entry, "item") else entry
-        number = float(value) if isinstance(value, Real) else math.nan
+        number = float(value) if isinstance(value, Real | Decimal) else math.nan
     except (ValueError, RuntimeError, OverflowError):  # several elements, or an integer that no float holds
         number = math.nan
     if not abs(number) <= _LARGEST:  # of NaN too

@@ -15,6 +15,9 @@ from iapo.rewards.worker import Failure, KillableWorker
 from iapo.styles import MARKED_STYLE, CompletionStyle
 
 _INTEGER = re.compile(r"-?[0-9]+")
+_SENTENCE_END = re.compile(r"[.!?] \S")
+_MOST_WORDS = 30
+"""Words that an answer of several sentences may have; more are a solution in which nothing marks the answer."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class MathAnswer:
     Args:
         answer_column: the column that holds the reference: an answer, a GSM8K solution ending in ``#### answer``, or a
             solution with the answer in its last ``\\boxed{}``; or several that are right, see
-            `iapo.rewards.text.accepted_answers`.
+            `iapo.rewards.text.accepted_answers`. A solution of many words in which nothing marks the answer is
+            unreadable.
         lenient: count an answer too where the completion was cut before its end (as ``completion_finished`` says, which
             the loop gives), in the middle of the answer too, or where nothing marks the answer: then what math-verify
             finds behind the reasoning.
@@ -116,7 +120,7 @@ class MathAnswer:
 
     def _is_readable(self, accepted: tuple[str, ...]) -> bool:
         texts = [normalize(text[: self.longest + 1]) for text in accepted if len(text) <= self.longest]
-        means = [found[0] for text in texts if (found := readings(text))]
+        means = [meaning for text in texts if (meaning := _wanted(text)) is not None]
         try:
             return any(all(self._ask(formula, None) for formula in formulas_of(meaning)) for meaning in means)
         except _Unanswered:
@@ -138,14 +142,14 @@ class MathAnswer:
             return 1.0
         if marked and _INTEGER.fullmatch(given) and _INTEGER.fullmatch(wanted):
             return float(int(given) == int(wanted))
-        means = readings(wanted)
-        if not means:
+        meant = _wanted(wanted)
+        if meant is None:
             return None
         meanings = readings(given)
         try:
-            verdicts = [same(means[0], meaning, self._ask) for meaning in meanings]
+            verdicts = [same(meant, meaning, self._ask) for meaning in meanings]
             if not marked and meanings and isinstance(meanings[0], Words | Expression):
-                verdicts.append(self._search(means[0], given))
+                verdicts.append(self._search(meant, given))
         except _Unanswered as unanswered:
             (failure,) = unanswered.args
             if failure.reason != "error":  # that is an answer which math-verify cannot read
@@ -171,6 +175,13 @@ class MathAnswer:
         if found is not None or not self.lenient:
             return found, True
         return completion.rpartition("</think>")[2][-self.longest :], False
+
+
+def _wanted(reference: str) -> Answer | None:
+    """What a reference says; ``None`` if nothing can be read in it, or if it is a solution that marks no answer."""
+    found = next(iter(readings(reference)), None)
+    is_long = isinstance(found, Words) and len(found.tokens) > _MOST_WORDS
+    return None if is_long and _SENTENCE_END.search(reference) else found
 
 
 class _Unanswered(Exception):  # noqa: N818  (raised and caught in this file alone)

@@ -131,12 +131,21 @@ def score(
                 "raise reward_time_limit, or put it into an IsolatedReward"
             ) from None
         except (Exception, SystemExit) as error:
-            raise RuntimeError(f"reward {name!r} raised {type(error).__name__}: {error}") from error
+            told = f"reward {name!r} raised {type(error).__name__}: {error}{_form_of(completions, error)}"
+            raise RuntimeError(told) from error
         by_function[name] = scores_of(name, values, count)
     rows = [{name: values[row] for name, values in by_function.items() if weights[name]} for row in range(count)]
     total = [math.fsum(weights[name] * value for name, value in row.items() if value is not None) for row in rows]
     scored = [all(value is not None for value in row.values()) for row in rows]
     return Scores(torch.tensor(total, dtype=torch.float32), torch.tensor(scored, dtype=torch.bool), by_function)
+
+
+def _form_of(completions: Sequence[Any], error: BaseException) -> str:
+    """Where completions of the other form may have made the error: in which form they are, and why."""
+    if not isinstance(error, TypeError | AttributeError):
+        return ""
+    got, other = ("texts", "messages") if all(isinstance(each, str) for each in completions) else ("messages", "texts")
+    return f" (completions are {got} here, as prompts are; prompts that are {other} make them {other})"
 
 
 def _copied(values: Any) -> Any:

@@ -13,6 +13,8 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 _MEMORY_LIMIT = 4 << 30
@@ -96,11 +98,13 @@ def _keep_nothing(*args: Any, **kwargs: Any) -> None:
 
 def plain(result: Any) -> Any:
     """What an ``async`` function returns in the end, or a generator yields; arrays and tensors, also in a list, as
-    lists and numbers."""
+    lists and numbers, decimals and fractions as floats."""
     if inspect.iscoroutine(result):
         result = asyncio.run(result)
     if isinstance(result, list | tuple | Iterator):
         return [plain(each) for each in result]
+    if isinstance(result, Decimal | Fraction):
+        return float(result)
     return result.tolist() if hasattr(result, "tolist") else result
 
 

@@ -12,12 +12,15 @@ from typing import Any
 from iapo.interfaces import FINISHED
 from iapo.ops.numpy_values import plain_value
 from iapo.ops.written_values import written_value
-from iapo.styles import Boxed
+from iapo.styles import Boxed, Hashes
 
 _MARKS = {"<super>": "^{{{}}}", "<sub>": "_{{{}}}", "<fraction>": " {}"}
 _NAMES = ("ground_truth", "answer", "value")
 _EXPONENT = re.compile(r"-?[0-9](?:\.[0-9]+)?e[-+][0-9]{2,3}")
 """A number as Python prints it; others (``2e3``) may be names."""
+_FRACTION = re.compile(r"-?[0-9]+\.[0-9]+")
+_DIGITS = 15
+"""Decimal digits that a float keeps; those behind them are of its binary fraction: ``0.30000000000000004``."""
 _SETS = str.maketrans({letter: rf"\mathbb{{{plain}}}" for letter, plain in zip("ℝℤℚℕℂ", "RZQNC", strict=True)})
 """Of which NFKC makes plain letters."""
 _SIGNS = str.maketrans({**dict.fromkeys("−‐‑‒–—―", "-"), "⁄": "/", "٫": ".", "٬": ","})
@@ -68,17 +71,25 @@ def normalize(answer: str) -> str:
 
 
 def reference_answer(reference: str) -> str:
-    r"""The answer in a reference solution: behind ``####`` (GSM8K), else in the last ``\boxed{}``, else all of it.
+    r"""The answer in a reference solution: in the last ``\boxed{}`` or behind the last ``####``, else all of it.
+
+    Behind ``####`` (GSM8K) it is the rest of the line, unless that is a heading (``#### Step 2``) or begins a formula
+    of several lines: then it is all that follows. A box that follows counts.
 
     Example:
-        >>> reference_answer("48/2 = 24, 48+24 = 72 #### 1,072")
+        >>> reference_answer("48/2 = 24, 48+24 = 72 #### 1,072\nThe answer is: 1072")
         '1072'
     """
-    _, mark, tail = reference.rpartition("####")
-    if mark:
-        return re.sub(r"(?<=\d),(?=\d{3})", "", tail).strip()
-    boxed = Boxed().find(reference)
-    return reference if boxed is None else reference[boxed.start : boxed.stop]
+    boxed, hashes = Boxed().find(reference), reference.rfind("####")
+    if boxed is not None and boxed.opening > hashes:
+        return reference[boxed.start : boxed.stop]
+    marked = Hashes().find(reference)
+    if marked is None:
+        return reference if hashes < 0 else ""
+    answer = reference[marked.start : marked.stop]
+    if answer[:1].isalpha() or r"\begin" in answer:
+        answer = reference[marked.start :].strip()
+    return re.sub(r"(?<=\d),(?=\d{3})", "", answer)
 
 
 def accepted_answers(reference: Any) -> tuple[str, ...]:
@@ -87,14 +98,17 @@ def accepted_answers(reference: Any) -> tuple[str, ...]:
     A mapping gives its ``ground_truth``, ``answer`` or ``value``, or the one value that it has. A text gives those that
     it names too (`named_answers`). A list or a set with a text or a mapping in it names alternatives. A list or a set
     of numbers alone is the answer itself; if it holds one number, that number is accepted too. Numbers are written
-    without an exponent and without a fraction of zeros, as a column that lacks some values makes 4 to 4.0. Bytes are
-    UTF-8. ``None``, NaN and infinity are no answer.
+    without an exponent and without a fraction of zeros, as a column that lacks some values makes 4 to 4.0, and a float
+    of more digits than it keeps (0.1 + 0.2) also to those that it keeps. Bytes are UTF-8. ``None``, NaN and infinity
+    are no answer.
 
     Example:
         >>> accepted_answers("2+2=4 #### 4"), accepted_answers({"ground_truth": "4"}), accepted_answers(["2", "two"])
         (('4',), ('4',), ('2', 'two'))
         >>> accepted_answers(1e-05), accepted_answers(4.0), accepted_answers([4.0]), accepted_answers(float("nan"))
         (('0.00001',), ('4',), ('4', '[4]'), ())
+        >>> accepted_answers(0.1 + 0.2)
+        ('0.3', '0.30000000000000004')
     """
     reference = plain_value(reference)
     if isinstance(reference, bytes):
@@ -111,7 +125,7 @@ def accepted_answers(reference: Any) -> tuple[str, ...]:
         has_text = any(isinstance(each, str | bytes) for each in texts)
         return accepted_answers(texts if has_text or not texts else f"{{{str(texts)[1:-1]}}}")
     if isinstance(reference, list | tuple):
-        each = [accepted_answers(value) for value in reference]
+        each = [accepted_answers(value)[: 1 if isinstance(value, float) else None] for value in reference]
         if any(isinstance(value, str | bytes | Mapping) for value in reference):
             return tuple(dict.fromkeys(text for texts in each for text in texts))
         if not reference or not all(len(texts) == 1 for texts in each):
@@ -119,7 +133,7 @@ def accepted_answers(reference: Any) -> tuple[str, ...]:
         whole = f"[{', '.join(texts[0] for texts in each)}]"
         return (*each[0], whole) if len(each) == 1 else (whole,)
     if isinstance(reference, float | Decimal):
-        return (_digits(reference),) if math.isfinite(reference) else ()
+        return _spellings(reference) if math.isfinite(reference) else ()
     if isinstance(reference, datetime) and reference.time() == time():
         reference = reference.date()
     return () if reference is None or reference != reference else (reference_answer(str(reference)),)
@@ -128,19 +142,29 @@ def accepted_answers(reference: Any) -> tuple[str, ...]:
 def named_answers(reference: str) -> tuple[str, ...]:
     """The answers that a reference names which is the text of something else; none for any other text.
 
-    Of a mapping, a list of texts or a set of them, in JSON or as Python prints it, as a CSV file has them; and of a
-    number with an exponent, as Python prints it, its digits.
+    Of a mapping, a list of texts or a set of them, in JSON or as Python prints it, as a CSV file has them; of a number
+    with an exponent, as Python prints it, its digits; and of a float of more digits than it keeps those that it keeps.
 
     Example:
         >>> named_answers("{'ground_truth': 4}"), named_answers('["2", "two"]'), named_answers("1e-05")
         (('4',), ('2', 'two'), ('0.00001',))
     """
-    if _EXPONENT.fullmatch(reference.strip()):
-        return (_digits(Decimal(reference.strip())),)
+    text = reference.strip()
+    if _EXPONENT.fullmatch(text):
+        return (_digits(Decimal(text)),)
+    if len(text) > _DIGITS and _FRACTION.fullmatch(text) and repr(float(text)) == text:
+        return _spellings(float(text))[:-1]
     held = written_value(reference) if reference.lstrip().startswith(("{", "[")) else None
     is_named = isinstance(held, Mapping) and any(key in held for key in _NAMES)
     is_list = isinstance(held, list | set) and bool(held) and all(isinstance(each, str) for each in held)
     return accepted_answers(held) if is_named or is_list else ()
+
+
+def _spellings(number: float | Decimal) -> tuple[str, ...]:
+    """A number's digits, and before them of a float with a binary fraction those that it keeps."""
+    exact = _digits(number)
+    is_binary = isinstance(number, float) and len(exact.strip("-0.").replace(".", "")) > _DIGITS
+    return (_digits(float(f"{number:.{_DIGITS}g}")), exact) if is_binary and "." in exact else (exact,)
 
 
 def _digits(number: float | Decimal) -> str:

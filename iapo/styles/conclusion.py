@@ -6,7 +6,7 @@ from iapo.styles.interface import AnswerStyle, Marked
 from iapo.styles.lines import last_line, rest_of_sentence
 
 _LINE = re.compile(
-    r"^[ \t]*[*_]*(?:=>|-+>|==+>|[→⇒⟹∴]|\\(?:Rightarrow|implies|therefore)\b|(?:A|Ans)\.?[ \t]*[:：])"
+    r"^[ \t]*[*_]*(?:=>|-+>|==+>|[→⇒⟹∴]|\\(?:Rightarrow|implies|therefore)\b|(?:A|Ans)\.?[ \t]*[:：]|Ans\.(?=[ \t]))"
     r"[*_]*(?=[\s*]*[^\s*])",
     re.MULTILINE,
 )
@@ -16,7 +16,9 @@ _LABEL = re.compile(
 )
 """One to three words and a colon, in any language, at the beginning of the last line: ``Respuesta: 72``."""
 _BOLD = re.compile(r"\*\*(?!\s)([^*\n]+?)(?<![\s:：])\*\*(?!\w)")
-_BARE = re.compile(r"[ \t]*(?P<answer>[-−+]?[$€£]?\d[\d,./:]*(?:\s?%)?|[$]\S+[$]|\\\(\S+\\\))[ \t]*\.?[ \t]*")
+_BARE = re.compile(
+    r"[ \t]*(?P<answer>[-−+]?[$€£]?\d[\d,./:]*(?:\s?%)?|[$][^$\n]+[$]|\\\((?:(?!\\\)).)+\\\))[ \t]*\.?[ \t]*"
+)
 """A line that holds a number or a formula alone."""
 _DISPLAYS = (("$$", "$$"), ("\\[", "\\]"))
 """What a formula that stands apart is put between."""
@@ -26,7 +28,7 @@ _CONCLUDES = re.compile(
     re.IGNORECASE,
 )
 _VERB = r"\b(?:is|are|was|were|equals?|be)"
-_IS = re.compile(rf"{_VERB}\b(?:\s+(?:equal to|exactly|simply))?\s*")
+_IS = re.compile(rf"{_VERB}\b(?:\s+(?:equal to|exactly|simply|therefore|thus|then|now))?\s*")
 _EQUAL = re.compile(r"(?<![<>!])=\s*|[≈≃]\s*|:\s+")
 _NUMBER = re.compile(r"[-−+]?[$€£]?[-−+]?\d[\d,.]*")
 _IS_BEFORE = re.compile(rf"(?:{_VERB}|[=≈])\s*$")

@@ -23,7 +23,7 @@ _LONGEST = 200
 """Characters of what may pass for an answer."""
 _LONGEST_LINE = 80
 
-_REASONING = ("think", "thinking", "reasoning", "thought", "thoughts", "scratchpad", "analysis")
+_REASONING = ("think", "thinking", "reasoning", "reason", "thought", "thoughts", "cot", "scratchpad", "analysis")
 _ANSWERS = ("answer", "final_answer", "solution", "response", "result", "output")
 
 
@@ -39,10 +39,12 @@ REASONING_TAGS = (
     ReasoningTags("<seed:think>", "</seed:think>"),
     ReasoningTags("◁think▷", "◁/think▷"),  # Kimi's
     ReasoningTags("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ReasoningTags("<|START_THINKING|>", "<|END_THINKING|>"),  # Cohere's
 )
 ANSWER_STYLES: tuple[AnswerStyle, ...] = (
     *(AnswerTags(f"<{name}>", f"</{name}>") for name in _spelled(_ANSWERS)),
     Boxed(),
+    AnswerTags("<|begin_of_box|>", "<|end_of_box|>"),  # GLM's
     JsonField(),
     Hashes(),
     Phrase(),
@@ -97,9 +99,10 @@ def detect_style(
         raise ValueError("samples: got none, want at least one completion")
     if reasoning is None:
         reasoning = _reasoning_of(samples, prompts)
-    behind = [text[reasoning.find(text).behind :] for text in samples]
+    reasoned = [reasoning.find(text) for text in samples]
+    behind = [text[each.behind :] for text, each in zip(samples, reasoned, strict=True)]
     if answer is None:
-        answer, marked = _answer_of(behind)
+        answer, marked = _answer_of(behind, [each.stop is not None for each in reasoned])
     else:
         marked = [_plausible(text, answer.find(text)) for text in behind]
     style = _as_written(CompletionStyle(reasoning, answer), samples)
@@ -119,14 +122,14 @@ def _reasoning_of(samples: Sequence[str], prompts: Sequence[str]) -> ReasoningSt
     return next(tags for tags in REASONING_TAGS if closed[tags] == most)
 
 
-def _answer_of(texts: Sequence[str]) -> tuple[AnswerStyle, list[Marked | None]]:
-    """The answer style of texts behind their reasoning, and the answers by it."""
+def _answer_of(texts: Sequence[str], ended: Sequence[bool]) -> tuple[AnswerStyle, list[Marked | None]]:
+    """The answer style of texts behind their reasoning, which has ``ended`` or not, and the answers by it."""
     found = [
         {style: marked for style in ANSWER_STYLES if (marked := _plausible(text, style.find(text)))} for text in texts
     ]
     counts = Counter(next(iter(each)) for each in found if each)
     most = max(counts.values(), default=0)
-    lines = [_last_line(text) for text in texts]
+    lines = [_last_line(text, alone) for text, alone in zip(texts, ended, strict=True)]
     if most < _ENOUGH * len(texts) and sum(line is not None for line in lines) >= _ENOUGH_LINES * len(texts):
         return LastLine(), lines
     if most:
@@ -147,19 +150,24 @@ def _answer_of(texts: Sequence[str]) -> tuple[AnswerStyle, list[Marked | None]]:
 def _plausible(text: str, marked: Marked | None) -> Marked | None:
     """The answer if it has characters, and not too many; behind ``####`` words that text follows are a heading.
 
-    One that no words stand in front of is a last line, and of no other style.
+    One that nothing announces and no words stand in front of is a last line, and of no other style.
     """
-    if marked is None or not (marked.announced or re.search(r"\w", text[marked.opening : marked.start])):
+    if marked is None or not (
+        marked.announced or isinstance(marked.style, LastLine) or re.search(r"\w", text[marked.opening : marked.start])
+    ):
         return None
     answer = text[marked.start : marked.stop].strip()
     is_heading = isinstance(marked.style, Hashes) and text[marked.closing :].strip() and any(map(str.isalpha, answer))
     return marked if 0 < len(answer) <= _LONGEST and not is_heading else None
 
 
-def _last_line(text: str) -> Marked | None:
-    """The last line of several if it is short, and more than a tag or what ends a formula or code."""
+def _last_line(text: str, alone: bool) -> Marked | None:
+    """The last line if it is short, and more than a tag or what ends a formula or code.
+
+    It must be one of several, unless it may stand alone: behind reasoning that has ended.
+    """
     marked = LastLine().find(text)
-    if marked is None or not text[: marked.opening].strip():
+    if marked is None or not (alone or text[: marked.opening].strip()):
         return None
     line = text[marked.start : marked.stop]
     says = re.search(r"\w", re.sub(r"<[^<>]*>|\\end\{\w+\*?\}", "", line)) is not None

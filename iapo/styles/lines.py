@@ -89,7 +89,8 @@ class LastLine(AnswerStyle):
         if start == stop:
             return None
         bullet = _BULLET.match(text, start, stop)
-        return rest_of_line(text, start, start if bullet is None else bullet.end(), self)
+        found = rest_of_line(text, start, start if bullet is None else bullet.end(), self)
+        return found._replace(announced=False)
 
     def write(self, answer: str) -> str:
         """In one line."""

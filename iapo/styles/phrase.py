@@ -11,14 +11,15 @@ from iapo.styles.lines import one_line, rest_of_sentence
 _ENGLISH = (
     r"\b(?:(?:the|my)\s+)?(?:(?:final|correct|right)\s+)*answer\b[*_]*"
     r"(?:\s+(?:to|of|for)\b[^.?!:=\n]{1,60}?|\s*\([^)\n]{1,40}\))?\s*"
-    r"(?:is\b|was\b|would\s+be\b|equals\b|comes\s+(?:out\s+)?to\b|(?:should|must)\s+be\b(?=[^\w\n]{0,6}\d)|[:=：])"
+    r"(?:is\b|was\b|would\s+be\b|equals\b|comes\s+(?:out\s+)?to\b|(?:should|must)\s+be\b(?=[^\w\n]{0,6}\d)|"
+    r"[-=]+>|[→⇒:=：])"
     r"|^[ \t*_]*(?:(?:final|correct)\s+)*answer[*_]*\s+[—–-]+\s"
     r"|\bthe\s+(?:(?:final|correct|right|best)\s+)+(?:option|choice|result|solution)\s+(?:is\b|[:=：])"
 )
 _OTHERS = (
     r"\b(?:(?:la|die|het|правильный)\s+)?(?:réponse|respuesta|resposta|risposta|antwort|antwoord|odpowiedź|ответ|"
     r"відповідь|cevap|jawaban|đáp án|उत्तर|الإجابة|الجواب)(?:\s+(?:finale?|correct[ae]?|corretta|النهائية))?"
-    r"[*_]*\s*(?:(?:est|es|é|è|ist|adalah|là|है|هي|هو)(?!\w)|[:=：]|[—–-]+\s)"
+    r"[*_]*\s*(?:(?:est|es|é|è|ist|lautet|adalah|là|है|هي|هو)(?!\w)|[:=：]|[—–-]+\s)"
     r"|答案[*_]*(?:应该|應該)?(?:[是为為]|\s*[:=：])|答え[*_]*(?:は|\s*[:=：])|정?답[*_]*(?:[은는]|\s*[:=：])"
 )
 _SUPPOSED = re.compile(r"\b(?:if|suppose|assuming)\b[^.?!\n]*$", re.IGNORECASE)

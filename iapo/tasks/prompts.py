@@ -45,10 +45,10 @@ def render_prompts(
         examples: solved problems before each problem: turns of the chat where a chat template is applied, else text.
 
     Raises:
-        ValueError: a template without ``{prompt}``, messages without a chat template, a system prompt for a text that
-            is rendered already, or a prompt that is not as `iapo.tasks.messages.plain_prompt` wants it, that the chat
-            template refuses, or of which it leaves out a message of the system or of the user, or
-            ``chat_template_kwargs`` that are no mapping; the row is named.
+        ValueError: a template without ``{prompt}``, messages without a chat template, a system prompt, a template or
+            examples for a text that is rendered already, or a prompt that is not as
+            `iapo.tasks.messages.plain_prompt` wants it, that the chat template refuses, or of which it leaves out a
+            message of the system or of the user, or ``chat_template_kwargs`` that are no mapping; the row is named.
     """
     if template is not None and "{prompt}" not in template:
         raise ValueError(f"prompt_template: got {template!r}, want a text with {{prompt}} in it")
@@ -65,12 +65,14 @@ def render_prompts(
             if not chat:
                 text = before + text
                 return {**row, "prompt": f"{system_prompt}\n\n{text}" if system_prompt else text}
-            if text.startswith(openings):
-                if system_prompt or examples:
+            is_rendered = prompt.startswith(openings)
+            if is_rendered or text.startswith(openings):
+                if system_prompt or examples or (is_rendered and text != prompt):
+                    begins = (prompt if is_rendered else text)[:40]
                     raise ValueError(
-                        f"begins with {text[:40]!r}, so that the chat template was applied already, and neither a "
-                        "system prompt nor examples have a place; leave out --system_prompt and --few_shot, or give "
-                        "problems alone"
+                        f"begins with {begins!r}, so that the chat template was applied already, and neither a system "
+                        "prompt nor a template nor examples have a place; leave out --system_prompt, "
+                        "--prompt_template and --few_shot, or give problems alone"
                     )
                 return {**row, "prompt": text}
             messages = [{"role": "user", "content": text}]
@@ -169,7 +171,10 @@ def _apply(tokenizer: Any, messages: list[Message], options: Mapping[str, Any]) 
             )
         )
     except Exception as error:  # a template is code of others, which raises what it likes
+        roles = [message["role"] for message in messages]
+        has_system = not set(SYSTEM_ROLES).isdisjoint(roles)
+        remedy = "a system prompt can stand in prompt_template" if has_system else "give messages that it renders"
         raise ValueError(
             f"is refused by the tokenizer's chat template ({type(error).__name__}: {error}), with messages of the "
-            f"roles {[message['role'] for message in messages]}; a system prompt can stand in prompt_template instead"
+            f"roles {roles}; {remedy}, or a tokenizer with another chat template"
         ) from error

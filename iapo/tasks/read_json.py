@@ -54,7 +54,8 @@ def _parsed(path: Path, text: str) -> list[tuple[int | None, Any]]:
             if whole is not None:
                 return [(number, whole)]
             raise ValueError(
-                f"data: line {number} of {path} is no JSON: {error}; want one object a line, or an array of objects"
+                f"data: line {number} of {path} is no JSON: {error}; want one object a line, as jq -c . writes "
+                "them, or an array of objects"
             ) from error
     return found
 

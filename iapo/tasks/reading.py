@@ -31,6 +31,7 @@ _FOREIGN = {
     b"7z\xbc\xaf": ("a 7z archive", "unpack it"),
     b"PAR1": ("Parquet", "give it the ending .parquet"),
     b"ARROW1": ("an Arrow file", "write it as Parquet"),
+    b"\xff\xff\xff\xff": ("an Arrow stream", "write it as Parquet, or name the folder that save_to_disk wrote"),
     b"SQLite format 3": ("a database of SQLite", "write the table as CSV"),
     b"version https://git-lfs": ("a pointer of Git LFS in place of the data", "get them with git lfs pull"),
 }

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from iapo.interfaces import PROMPT_MESSAGES, REWARD_ARGUMENTS
+from iapo.interfaces import PROMPT_MESSAGES, REWARD_ARGUMENTS, TRL_ARGUMENTS
 from iapo.ops.numpy_values import plain_value
 from iapo.tasks.interface import Row, RowPlace, Split, Task
 from iapo.tasks.messages import LastAssistant, plain_prompt, without_surrogates
@@ -13,8 +13,9 @@ from iapo.tasks.messages import LastAssistant, plain_prompt, without_surrogates
 _LOG = logging.getLogger(__name__)
 
 PROMPT_COLUMNS = ("prompt", "question", "problem", "instruction", "query", "messages", "input")
-ANSWER_COLUMNS = ("answer", "solution", "final_answer", "expected_answer", "ground_truth", "reward_model", "target")
+ANSWER_COLUMNS = ("answer", "final_answer", "expected_answer", "ground_truth", "solution", "reward_model", "target")
 """Names that columns of references usually have, and `PROMPT_COLUMNS` of problems; an earlier one is taken first."""
+_FLAGS = ("--prompt_column", "--answer_column")
 
 
 def load_rows(
@@ -28,8 +29,9 @@ def load_rows(
 ) -> list[Row]:
     """Problems as rows with the columns ``prompt``, ``answer`` if the task has references, and whatever else it has.
 
-    All rows have all columns; what a row lacks is ``None``. Columns named like what rewards are given of the policy
-    (`iapo.interfaces.REWARD_ARGUMENTS`) are left out. Both are logged once, as warnings.
+    All rows have all columns; what a row lacks is ``None``. Columns named like what rewards are given of the policy, or
+    by TRL (`iapo.interfaces.REWARD_ARGUMENTS`, `iapo.interfaces.TRL_ARGUMENTS`), are left out. Both are logged once, as
+    warnings.
 
     Args:
         task: where the problems come from.
@@ -37,7 +39,7 @@ def load_rows(
         seed: of problems that are generated.
         limit: the largest number of rows; ``None``: all of a fixed set, 4096 generated ones.
         prompt_column: the column that becomes ``prompt``. Where there is no ``prompt``, the first of `PROMPT_COLUMNS`
-            that the data have takes its place, and a warning says so.
+            that the data have, in small or capital letters, takes its place, and a warning says so.
         answer_column: the column that becomes ``answer``; likewise of `ANSWER_COLUMNS`.
         last_assistant: what becomes of an assistant's message at the end of a prompt.
 
@@ -58,7 +60,11 @@ def load_rows(
     for index, row in enumerate(rows):
         missing = [column for column in wanted if column not in row]
         if missing:
-            raise ValueError(f"data: {task} has no column {missing}, it has {sorted(row)} in row {task.place(index)}")
+            flags = [flag for flag, column in zip(_FLAGS, wanted, strict=False) if column in missing]
+            raise ValueError(
+                f"data: {task} has no column {missing}, it has {sorted(row)} in row {task.place(index)}; "
+                f"{' or '.join(flags)} names another"
+            )
         empty = [column for column in wanted if _is_empty(row[column])]
         if empty or _is_blank(row[prompt_column]):
             raise ValueError(f"data: {task} has nothing in {empty or [prompt_column]} of row {task.place(index)}")
@@ -78,7 +84,8 @@ def _usual(task: Task, columns: Mapping[str, Any], column: str, usual: Sequence[
     """The column, or where the data lack the one of the default name, another by which such columns often go."""
     if column != usual[0] or column in columns:
         return column
-    found = next((name for name in usual if name in columns), column)
+    spelled = {str(name).strip().lower(): name for name in reversed(list(columns))}
+    found = next((spelled[name] for name in usual if name in spelled), column)
     if found != column:
         _LOG.warning("data: %s has no column %r, %r is taken (--%s_column)", task, column, found, column)
     return found
@@ -86,11 +93,11 @@ def _usual(task: Task, columns: Mapping[str, Any], column: str, usual: Sequence[
 
 def _kept_columns(task: Task, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
     """The columns that rows keep. A warning says which are left out, and which some rows lack."""
-    reserved = [name for name in columns if name in REWARD_ARGUMENTS or name == PROMPT_MESSAGES]
+    reserved = [name for name in columns if name in REWARD_ARGUMENTS | TRL_ARGUMENTS | {PROMPT_MESSAGES}]
     if reserved:
         _LOG.warning(
-            "data: the columns %s of %s are left out, rewards get what the policy wrote by these names; rename them to "
-            "use them",
+            "data: the columns %s of %s are left out, rewards get something else by these names (what the policy "
+            "wrote, say); rename them to use them",
             sorted(reserved),
             task,
         )

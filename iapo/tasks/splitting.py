@@ -30,9 +30,16 @@ def hold_out(rows: Sequence[Row], count: int, name: str = "eval_problems") -> tu
 
 
 def split_indices(
-    rows: Sequence[Row], count: int, without: Collection[int] = (), name: str = "eval_problems"
+    rows: Sequence[Row],
+    count: int,
+    without: Collection[int] = (),
+    name: str = "eval_problems",
+    trains: bool = True,
 ) -> tuple[list[int], list[int]]:
-    """The places of the rows that `hold_out` gives; the problems of the rows ``without`` are on neither side."""
+    """The places of the rows that `hold_out` gives; the problems of the rows ``without`` are on neither side.
+
+    Where nothing trains on the others, all problems may be held out.
+    """
     problems = [problem_of(row["prompt"]) for row in rows]
     keys = [problem_key(problem) for problem in problems]
     left_out = {keys[index] for index in without}
@@ -40,8 +47,9 @@ def split_indices(
     for index, key in enumerate(keys):
         if key not in left_out and (key not in last or problems[index] <= problems[last[key]]):
             last[key] = index
-    if len(last) <= count:
-        raise ValueError(f"{name}: got {count}, want fewer than the {len(last)} distinct problems of the data")
+    if count > len(last) - trains:
+        most = "fewer than" if trains else "at most"
+        raise ValueError(f"{name}: got {count}, want {most} the {len(last)} distinct problems of the data")
 
     def order(key: str) -> bytes:
         return hashlib.sha256(problems[last[key]].encode("utf-8", "replace")).digest()

@@ -78,7 +78,7 @@ def test_a_failure_may_leave_its_completion_unscored(file):
 
 
 TRL_STYLE = """
-import asyncio, functools
+import asyncio, decimal, fractions, functools
 
 def chat(completions, answer):
     return [float(completion[0]["content"] == right) for completion, right in zip(completions, answer)]
@@ -113,6 +113,9 @@ class Words:
 
 words = Words()
 
+def exact(completions, answer):
+    return [decimal.Decimal("0.5") if answer == ["2"] else fractions.Fraction(1, 4)]
+
 def yields(completions, answer, /):
     for completion, right in zip(completions, answer):
         yield float(completion[0]["content"] == right)
@@ -123,7 +126,7 @@ def yields(completions, answer, /):
     ("name", "scores"),
     [
         *[("chat", [1.0, 0.0]), ("last", [4.5, 4.5]), ("later", [1.0, 1.0]), ("yields", [1.0, 0.0])],
-        *[("twice", [2.0, 0.0]), ("by_place", [3.0, 3.0]), ("words", [0.0, 0.0])],
+        *[("twice", [2.0, 0.0]), ("by_place", [3.0, 3.0]), ("words", [0.0, 0.0]), ("exact", [0.5, 0.5])],
     ],
 )
 def test_a_function_written_for_trl_works_on_messages(tmp_path, name, scores):

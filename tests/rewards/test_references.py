@@ -36,6 +36,13 @@ NO_ANSWER = [
         (4.0, ("4",)),
         (-0.0, ("-0",)),
         (1e-05, ("0.00001",)),
+        (0.1 + 0.2, ("0.3", "0.30000000000000004")),
+        (-99.99999999999999, ("-100", "-99.99999999999999")),
+        (1.1e-07 / 3, ("0.0000000366666666666667", "0.00000003666666666666667")),
+        (1234567890123457.0, ("1234567890123457",)),
+        ("33.333333333333336", ("33.3333333333333", "33.333333333333336")),
+        ("3.14159265358979323846", ("3.14159265358979323846",)),
+        ([0.1 + 0.2, 1], ("[0.3, 1]",)),
         (1e22, ("10000000000000000000000",)),
         (np.float64(0.5), ("0.5",)),
         (np.int64(7), ("7",)),
@@ -69,6 +76,13 @@ NO_ANSWER = [
         ([2, None], ()),
         (date(2024, 5, 1), ("2024-05-01",)),
         (datetime(2024, 5, 1), ("2024-05-01",)),
+        ("48+24=72 #### 1,072\nThe answer is: 1072", ("1072",)),
+        ("72\n#### 72\n#### ", ("72",)),
+        ("#### **72**", ("72",)),
+        ("#### Step 1\n48+24\n#### Step 2\nSo \\boxed{72}.", ("72",)),
+        ("#### Step 1\nThe answer is 72.", ("Step 1\nThe answer is 72.",)),
+        ("#### \\begin{pmatrix}\n1\n\\end{pmatrix}", ("\\begin{pmatrix}\n1\n\\end{pmatrix}",)),
+        ("####", ("",)),
         *((nothing, ()) for nothing in NO_ANSWER),
     ],
 )
@@ -78,9 +92,10 @@ def test_what_an_entry_accepts(reference: Any, accepted: tuple[str, ...]) -> Non
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_numbers_keep_their_value_without_an_exponent(number: float) -> None:
-    (text,) = accepted_answers(json.loads(json.dumps(number)))
+    *kept, text = accepted_answers(json.loads(json.dumps(number)))
     assert float(text) == number
-    assert "e" not in text.lower()
+    assert all(float(each) == pytest.approx(number, rel=1e-14) for each in kept)
+    assert not any("e" in each.lower() for each in (*kept, text))
 
 
 @pytest.mark.parametrize("reward", [MathAnswer(), ExactAnswer()])
@@ -89,6 +104,8 @@ def test_numbers_keep_their_value_without_an_exponent(number: float) -> None:
     [
         (1e-05, "0.00001"),
         (4.0, "4"),
+        (1.1 * 3, "3.3"),
+        (99.99999999999999, "100"),
         ({"ground_truth": "4"}, "4"),
         (["2", "two"], "two"),
         (b"4", "4"),
@@ -120,3 +137,20 @@ def test_narrow_floats_lists_of_structs_and_lists_in_text_are_read() -> None:
     assert accepted_answers([{"ground_truth": "4"}, {"ground_truth": "5"}]) == ("4", "5")
     assert accepted_answers('["4", "5"]')[:2] == ("4", "5")
     assert accepted_answers("[1, 2]") == ("[1, 2]",)
+
+
+PROOF = (
+    "We use induction. For 1 the claim is clear. Suppose that it holds for n. Then it holds for the next number too, "
+    "which completes the proof, as n was any number and the step holds for all of them."
+)
+
+
+def test_a_solution_that_marks_no_answer_is_named() -> None:
+    """No final answer is all of it, so that every completion would be wrong."""
+    reward = MathAnswer()
+    rows = [{"prompt": "1", "answer": "72"}, {"prompt": "2", "answer": PROOF}]
+    with pytest.raises(ValueError, match=r"references of 1 of 2 rows, first that of row 1: .*induction"):
+        check_references({"mine": reward}, rows)
+    assert reward(["q"] * 2, ["<answer>72</answer>"] * 2, [[], []], answer=["72", PROOF]) == [1.0, None]
+    words = ", ".join(f"word{'abcdefgh'[index % 8]}{'ijklmnop'[index // 8]}" for index in range(40))
+    assert reward.unreadable_rows([{"answer": words}, {"answer": f"{PROOF} So the answer is 72."}]) == []

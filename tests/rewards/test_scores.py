@@ -5,6 +5,8 @@ import re
 import signal
 import threading
 import time
+from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 import torch
@@ -26,6 +28,24 @@ def test_scores_add_up_and_none_is_left_out():
     torch.testing.assert_close(scores.columns, expected, equal_nan=True)
 
 
+@pytest.mark.parametrize(
+    ("completion", "reads", "message"),
+    [
+        ("a", lambda completion: completion[0]["content"], "raised TypeError: .*completions are texts here.*messages"),
+        (
+            [{"content": "a"}],
+            lambda completion: completion.split(),
+            "raised AttributeError: .*are messages here",
+        ),
+        ([{"content": "a"}], lambda completion: re.match("a", completion), "raised TypeError: .*are messages here"),
+    ],
+)
+def test_a_reward_for_the_other_form_of_completions_is_told_so(completion, reads, message):
+    rewards = {"mine": lambda completions, **_: [float(len(reads(each))) for each in completions]}
+    with pytest.raises(RuntimeError, match=message):
+        score(rewards, ["q"], [completion], [[1]], {})
+
+
 def test_weights_scale_and_a_zero_weight_only_reports():
     rewards = {"a": lambda **_: [1.0, 0.5], "b": lambda **_: [2, None]}
     scores = run(rewards, weights={"b": -0.5})
@@ -40,6 +60,10 @@ def test_weights_scale_and_a_zero_weight_only_reports():
     for wrong in (float("nan"), None, "0.5", [1.0]):
         with pytest.raises(ValueError, match=re.escape(f"weights: got {wrong!r} for 'a', want a finite number")):
             run(rewards, weights={"a": wrong})
+
+
+def test_scores_may_be_decimals():
+    assert run({"a": lambda **_: [Decimal("0.5"), Fraction(1, 4)]}).total.tolist() == [0.5, 0.25]
 
 
 def test_an_empty_batch_has_no_scores():

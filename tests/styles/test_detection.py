@@ -45,6 +45,17 @@ THOUGHT = "<think>3+4=7</think>"
             "<|end|><|start|>assistant<|channel|>final<|message|>The answer is ",
             ".",
         ),
+        ([THOUGHT + "\n\n7"], [], "</think>\n\n", "\n"),
+        (["3+4 = 7\n</think>\n\n**7**"], ["q<think>\n"], "</think>\n\n", "\n"),
+        ([THOUGHT + "\n\n<|begin_of_box|>7<|end_of_box|>"], [], "</think>\n\n<|begin_of_box|>", "<|end_of_box|>"),
+        (
+            [THOUGHT + "The answer is <|begin_of_box|>7<|end_of_box|>."],
+            [],
+            "</think><|begin_of_box|>",
+            "<|end_of_box|>",
+        ),
+        (["<|START_THINKING|>\\boxed{9}?<|END_THINKING|>7"], [], "<|END_THINKING|>", "\n"),
+        (["<reason>\\boxed{9}?</reason><answer>7</answer>"], [], "</reason><answer>", "</answer>"),
     ],
 )
 def test_styles_are_found_as_they_are_written(samples, prompts, postfix, closing):
@@ -74,6 +85,14 @@ def test_specific_before_general():
 def test_what_is_known_is_kept():
     found = detect_style(["3 <answer>7</answer>"], answer=JsonField(), reasoning=ReasoningTags())
     assert (found.style.answer, found.style.reasoning, found.fitting) == (JsonField(), ReasoningTags(), 0)
+
+
+def test_a_line_is_alone_only_behind_reasoning_that_has_ended():
+    with pytest.raises(ValueError, match="auto finds no answers"):
+        detect_style(["7"] * 4)
+    style = detect_style([THOUGHT + "\n7"] * 4).style
+    assert style.answer_in(THOUGHT + "\nC") == "C"
+    assert style.answer_in("<think>3+4 is") is None, "what was cut in its reasoning ends with no answer"
 
 
 def test_nothing_fits():

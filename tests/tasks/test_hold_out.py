@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from iapo.tasks import hold_out
 from iapo.tasks.messages import problem_key, problem_of
+from iapo.tasks.splitting import split_indices
 
 
 def key(prompt: Any) -> str:
@@ -35,6 +36,14 @@ def test_held_out_prompts_are_on_one_side(texts: list[object], data: st.DataObje
     assert [row for row in rows if row in training] == training
     shuffled = data.draw(st.permutations(rows + rows))
     assert [key(row["prompt"]) for row in hold_out(shuffled, count)[1]] == [key(row["prompt"]) for row in held]
+
+
+def test_where_nothing_is_trained_all_problems_may_be_held_out() -> None:
+    rows = [{"prompt": text} for text in ("1+1", "1+2", "1 + 1", "1+3")]
+    training, held = split_indices(rows, 3, trains=False)
+    assert (training, {key(rows[index]["prompt"]) for index in held}) == ([], {"1+1", "1+2", "1+3"})
+    with pytest.raises(ValueError, match="problems: got 4, want at most the 3 distinct problems"):
+        split_indices(rows, 4, name="problems", trains=False)
 
 
 OTHER_FORMS = [

@@ -123,6 +123,16 @@ def test_a_template_that_refuses_or_ignores_a_system_message(
     assert "\n" not in str(caught.value)
 
 
+def test_a_refusal_of_other_messages_speaks_of_no_system_prompt(plain: Any) -> None:
+    plain.chat_template = "{{ raise_exception('roles must alternate') }}"
+    with pytest.raises(ValueError, match=r"roles \['user', 'user'\]; give messages that it renders, or a tokenizer"):
+        rendered([*HI, *HI], plain)
+    with pytest.raises(
+        ValueError, match=r"roles \['developer', 'user'\]; a system prompt can stand in prompt_template"
+    ):
+        rendered([{"role": "developer", "content": "x"}, *HI], plain)
+
+
 LAST_ONLY = "{{ messages[-1].content }}"
 TRIMS = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim | replace('\\n', ' ') }}{% endfor %}"
 
@@ -248,3 +258,36 @@ def test_all_of_a_solution_at_the_end_is_dropped() -> None:
         assert plain_prompt(prompt, "drop") == [asked]
         with pytest.raises(ValueError, match="ends with a message of the assistant"):
             plain_prompt(prompt)
+
+
+def turns(begin: str, user: str, behind: str) -> str:
+    """A chat template of one kind of turns."""
+    return f"{{{{ {begin!r} }}}}{{% for m in messages %}}{user}{{{{ m.content }}}}{behind}{{% endfor %}}"
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        (turns("", "<think>{{ m.role }}: ", "</think>"), "<think>user: hi</think>"),
+        (turns("<think>", "[INST] ", " [/INST]"), "<think>[INST] hi [/INST]"),
+        (turns("<think>", "[INST] ", " [/INST]"), "[INST] hi [/INST]"),
+        (turns("", "<|{{ m.role }}|>", "<|assistant|>"), "<|user|>hi<|assistant|>"),
+    ],
+)
+def test_a_text_that_is_rendered_already_stays_and_nothing_is_put_around_it(
+    plain: Any, template: str, text: str
+) -> None:
+    """With the token ``<think>`` of the tokenizer's own, as ``<s>`` or ``<|im_start|>`` is of others."""
+    plain.add_tokens(["<think>"])
+    plain.chat_template = template
+    assert rendered(text, plain) == text
+    for options in ({"template": "Q: {prompt}"}, {"template": text + "{prompt}"}, {"system_prompt": "Think."}):
+        with pytest.raises(ValueError, match=r"row 0 begins with .* was applied already.*--prompt_template"):
+            rendered(text, plain, **options)
+    assert rendered("hi", plain, template=text.replace("hi", "{prompt}")) == text, "a template may write it all"
+
+
+def test_what_merely_begins_with_a_word_of_a_template_is_a_problem(plain: Any) -> None:
+    plain.add_tokens(["<think>"])
+    plain.chat_template = turns("<think>", "Question: ", "")
+    assert rendered("Question: 2+2?", plain) == "<think>Question: Question: 2+2?"

@@ -44,6 +44,33 @@ def test_columns_named_like_arguments_of_rewards_are_left_out(caplog: pytest.Log
     assert "['completion_ids', 'completions', 'prompts'] of mine are left out" in caplog.text
 
 
+def test_columns_named_like_arguments_of_trl_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    row = {"prompt": "1", "trainer_state": 1, "log_extra": "x", "log_metric": None, "level": 3}
+    assert load(row) == [{"prompt": "1", "level": 3}]
+    assert "['log_extra', 'log_metric', 'trainer_state'] of mine are left out" in caplog.text
+
+
+@pytest.mark.parametrize("spelled", [("Problem", "Answer"), ("QUESTION", "Final_Answer"), ("question ", " answer")])
+def test_usual_names_are_found_however_they_are_spelled(
+    caplog: pytest.LogCaptureFixture, spelled: tuple[str, str]
+) -> None:
+    (row,) = load(dict(zip(spelled, ("1+1?", 2), strict=True)))
+    assert (row["prompt"], row["answer"]) == ("1+1?", 2)
+    assert all(f"{name!r} is taken" in caplog.text for name in spelled)
+
+
+def test_an_answer_is_taken_before_a_solution_that_leads_to_it() -> None:
+    solved = {"question": "1+1?", "solution": ["One and one are two."], "final_answer": ["2"]}
+    assert load(solved)[0]["answer"] == ["2"]
+
+
+def test_what_has_no_column_says_how_to_name_one() -> None:
+    with pytest.raises(ValueError, match=r"no column \['prompt'\], it has \['text'\].*; --prompt_column names another"):
+        load({"text": "1"})
+    with pytest.raises(ValueError, match=r"no column \['y'\].*; --answer_column names another"):
+        load({"prompt": "1", "x": "1"}, answer_column="y")
+
+
 def test_prompts_alone_are_rows() -> None:
     assert load({"prompt": "1"}, {"prompt": [{"role": "user", "content": "2"}]}) == [
         {"prompt": "1"},

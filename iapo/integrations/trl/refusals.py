@@ -22,7 +22,8 @@ def refuse_trainer(trainer: Any) -> int:
     Raises:
         TypeError: a trainer that is none of TRL's GRPO, or a configuration without `InformationOptions`.
         ValueError: a loss that another class than GRPOTrainer computes, a model that reads images, a prompt-learning
-            adapter, data with images, a ``correct_reward`` that no function has.
+            adapter, data with images or with columns named like arguments of rewards, a ``correct_reward`` that no
+            function has.
     """
     name, args = type(trainer).__name__, trainer.args
     if not isinstance(trainer, GRPOTrainer):
@@ -45,6 +46,12 @@ def refuse_trainer(trainer: Any) -> int:
     for which, data in _tables(trainer):
         if found := sorted({"image", "images"} & set(data.column_names)):
             raise ValueError(f"{which}: got the columns {found}; information is measured of text only, remove them")
+        found = sorted({"prompts", "completions"} & set(data.column_names))
+        if found and not args.remove_unused_columns:
+            raise ValueError(
+                f"{which}: got the columns {found}, and by these names TRL gives reward functions what the policy read "
+                "and wrote; rename or remove them"
+            )
     names = trainer.reward_func_names
     wanted = names[0] if args.correct_reward is None else args.correct_reward
     if wanted not in names:
@@ -63,15 +70,19 @@ def refuse_data(trainer: Any, requires: Set[str]) -> None:
         requires: the signals that its assigner reads.
 
     Raises:
-        ValueError: no column of reference answers, or of what a reference policy does; a row that says none.
+        ValueError: no column that a reward needs (``required_columns``), of reference answers, or of what a reference
+            policy does; a row that says none.
     """
     args = trainer.args
     if trainer.rollout_func is not None or trainer.environment_factories is not None:
         return
     for which, data in _tables(trainer):
+        columns, asked = data.column_names, args.answer == "reference"
+        for name, function in zip(trainer.reward_func_names, trainer.reward_funcs, strict=True):
+            if missing := sorted(set(getattr(function, "required_columns", ())) - set(columns)):
+                raise ValueError(f"{which}: the reward {name!r} needs the columns {missing}, it has {sorted(columns)}")
         if which != "train_dataset" and not args.information_in_eval:
             continue
-        columns, asked = data.column_names, args.answer == "reference"
         if asked and args.answer_column not in columns:
             raise ValueError(
                 f"answer_column: got {args.answer_column!r}, {which} has the columns {sorted(columns)}; with "

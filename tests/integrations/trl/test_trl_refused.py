@@ -18,6 +18,7 @@ from trainers import (
 from iapo.advantages import GDPO, GFPO, GivenOutcome, InformationAware, LeaveOutPriced, O1Pruner
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, LeaveOut, NextTokenEntropy
 from iapo.integrations.trl import IAPOTrainer, InformationMixin
+from iapo.rewards import MathAnswer
 from iapo.styles import USUAL_STYLE
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -112,6 +113,14 @@ def test_by_the_configuration(tmp_path, settings, message):
         ({"scale_rewards": "none", "parts": {"assigner": GFPO(2)}}, "scale_rewards: got 'none'"),
         ({"reward_weights": [2.0], "parts": {"assigner": GFPO(2)}}, "reward_weights: got"),
         ({"data": [{**row, "image": "none"} for row in PROBLEMS]}, r"train_dataset: got the columns \['image'\]"),
+        (
+            {"data": [{**row, "completions": "7"} for row in PROBLEMS]},
+            r"train_dataset: got the columns \['completions'\], and by these names TRL gives reward functions",
+        ),
+        (
+            {"rewards": [MathAnswer()], "data": [{"prompt": row["prompt"]} for row in PROBLEMS]},
+            r"train_dataset: the reward 'MathAnswer' needs the columns \['answer'\], it has \['prompt'\]",
+        ),
         (
             {"answer": "reference", "data": [*PROBLEMS[:3], {**PROBLEMS[3], "answer": None}]},
             "train_dataset: answer: 'reference' needs a reference answer in each row, that of row 3 is 'None'",
