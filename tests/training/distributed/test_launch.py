@@ -5,6 +5,7 @@ import torch
 
 from iapo.cli import main
 from iapo.ops.random_state import capture_rng
+from iapo.rewards.rollouts import TIME_LIMIT
 from iapo.training.distributed.launch import joined
 from iapo.training.distributed.processes import SINGLE, Processes
 
@@ -54,3 +55,17 @@ def test_shares_are_all_there_is_once_and_differ_by_one_at_most(size, count):
     shares = [Processes(index, size).share(count) for index in range(size)]
     assert [each for share in shares for each in share] == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_processes_wait_for_each_other_longer_than_a_reward_or_a_checkpoint_takes(monkeypatch):
+    class StateError(Exception):
+        """In place of connecting."""
+
+    def connected(cpu, timeout):
+        raise StateError(timeout)
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("accelerate.PartialState", connected)
+    with pytest.raises(StateError) as waits, joined("cpu"):
+        pass
+    assert waits.value.args[0].total_seconds() >= 10 * TIME_LIMIT
