@@ -23,7 +23,7 @@ from iapo.training.signals import prefix_values_of
 
 
 def apart(processes: Processes) -> dict:
-    """What processes make alone: samples of one prompt, errors, and a model that nobody wrapped."""
+    """What processes make alone: samples of one prompt, errors, a model that nobody wrapped, and rows of their own."""
     model = embedded_model()
     torch.manual_seed(3)
     sampler = divided(CompactingSampler(model, TOKENIZER, 40), model, processes)
@@ -36,10 +36,12 @@ def apart(processes: Processes) -> dict:
         except Exception as error:
             errors.append(f"{type(error).__name__}: {error}")
     settings = UpdateSettings(group_size=GROUP, micro_batch=4, processes=processes)
-    try:
-        update(PROBLEMS[:2], model, TOKENIZER, components_of(model, rewards={"odd": Parity()}), settings)
-    except ValueError as error:
-        errors.append(str(error))
+    own = PROBLEMS[processes.index : processes.index + 2]
+    for rows in (PROBLEMS[:2], own, PROBLEMS[: processes.index + 1]):
+        try:
+            update(rows, model, TOKENIZER, components_of(model, rewards={"odd": Parity()}), settings)
+        except ValueError as error:
+            errors.append(str(error))
     return {"rollout": rollout.completion_ids, "errors": errors, "random": torch.rand(2)}
 
 
@@ -137,6 +139,13 @@ def test_an_error_of_one_is_one_of_all(on_processes):
     assert second[:2] == [zero, f"OtherProcessError: process 0 of 2 failed: {zero}"]
     assert first[2] == second[2]
     assert "got LlamaForCausalLM on 2 processes, want it wrapped" in first[2]
+
+
+def test_rows_that_are_not_those_of_the_other_process_are_refused(on_processes):
+    for found in on_processes:
+        others, more = found["apart"]["errors"][3:]
+        assert others == more
+        assert "prompts: process 1 was given others than process 0" in more
 
 
 def test_a_loss_of_one_that_is_not_finite_refuses_the_step_of_all(on_processes):
