@@ -52,8 +52,11 @@ def joined(device: str) -> Iterator[tuple[Processes, torch.device]]:
     try:
         yield Processes(state.process_index, state.num_processes), state.device
     except RuntimeError as error:
-        if any(text in str(error) for text in _LOST):
-            raise OtherProcessError("another process of the run ended; what it wrote says why") from error
+        if isinstance(error, torch.distributed.DistNetworkError) or any(text in str(error) for text in _LOST):
+            raise OtherProcessError(
+                "another process of the run ended; what it wrote says why, and if it wrote nothing it was killed, as "
+                "the system does where memory runs out. If a checkpoint was saved, --resume goes on"
+            ) from error
         raise
     gc.collect()
     if "deepspeed" in sys.modules and sys.modules["deepspeed"].comm.is_initialized():

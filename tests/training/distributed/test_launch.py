@@ -1,5 +1,7 @@
 """The processes that a launcher started, and what is refused of them."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from iapo.cli import main
 from iapo.ops.random_state import capture_rng
 from iapo.rewards.rollouts import TIME_LIMIT
 from iapo.training.distributed.launch import joined
-from iapo.training.distributed.processes import SINGLE, Processes
+from iapo.training.distributed.processes import SINGLE, OtherProcessError, Processes
 
 
 def test_sharding_one_process_and_other_commands_on_several_are_refused(monkeypatch, capsys, tmp_path):
@@ -47,6 +49,27 @@ def test_one_process_needs_nothing():
         assert torch.equal(capture_rng()["torch"], state), "its stream is the common one"
     assert processes.gather(3) == [3]
     assert processes.from_first(lambda: 4) == 4
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (RuntimeError("[pair.cc:553] Connection closed by peer [127.0.0.1]:38616. This is typically caused by"), True),
+        (RuntimeError("[pair.cc:537] Read error [127.0.0.1]:27821: Connection reset by peer."), True),
+        (torch.distributed.DistNetworkError("Broken pipe"), True),
+        (torch.distributed.DistNetworkError("Failed to recv, got 0 bytes. Connection was likely closed."), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+    ],
+)
+def test_a_process_that_is_gone_is_said_with_what_to_do(monkeypatch, error, lost):
+    """The messages are those of torch to the process that is left, at a collective and while a group is made."""
+    state = SimpleNamespace(process_index=0, num_processes=2, device=torch.device("cpu"))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("accelerate.PartialState", lambda **settings: state)
+    with pytest.raises(RuntimeError) as raised, joined("cpu"):
+        raise error
+    assert isinstance(raised.value, OtherProcessError) == lost
+    assert ("it was killed" in str(raised.value) and "--resume goes on" in str(raised.value)) == lost
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
