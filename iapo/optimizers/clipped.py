@@ -22,7 +22,8 @@ class ClippedOptimizer(PolicyOptimizer):
     A step is refused before the update, weights and optimizer state bitwise untouched, gradients cleared, if one of its
     losses or its gradient is NaN or infinite, or if its gradient is exactly zero. There is then nothing to learn from,
     because all rewards of each group are equal or every token is masked, and yet momentum or weight decay would move
-    the weights.
+    the weights. On several ranks a loss of one of them refuses the step on all: it goes back as NaN, which reaches the
+    others with the gradients that DDP or FSDP2 averages.
 
     Args:
         optimizer: steps the policy's parameters.
@@ -54,10 +55,10 @@ class ClippedOptimizer(PolicyOptimizer):
 
     def accumulate(self, loss: Float[Tensor, ""], boundary: bool) -> StepStats | None:
         """Back-propagate a loss and, at a boundary, step. A loss that is not finite refuses its whole step."""
-        if not bool(loss.isfinite()):
-            self._bad_losses += 1
-        elif loss.requires_grad:
-            self._backward(loss)
+        bad = not bool(loss.isfinite())
+        self._bad_losses += bad
+        if loss.requires_grad:
+            self._backward(loss * torch.nan if bad else loss)
             self._propagated = True
         return self._step() if boundary else None
 

@@ -21,6 +21,17 @@ def is_collective(model: nn.Module) -> bool:
     return isinstance(model, DistributedDataParallel | FSDPModule) or zero_stage(model) > 0 or sharded(model)
 
 
+def own_forwards(model: nn.Module) -> nn.Module:
+    """The model whose forwards wait for no other rank, where each has all weights (DDP, ZeRO-1 and 2): that inside.
+
+    Of weights that are shared out (FSDP2, ZeRO-3) it is the model itself.
+    """
+    if isinstance(model, DistributedDataParallel) or zero_stage(model) in (1, 2):
+        inside: nn.Module = model.get_submodule("module")
+        return inside
+    return model
+
+
 def all_reduce_max(count: int, model: nn.Module) -> int:
     """The largest ``count`` of the ranks that call ``model`` together, ``count`` itself if each calls it alone.
 

@@ -22,11 +22,15 @@ class Interrupted(BaseException):  # not an Exception: what catches all errors m
 
 
 class Interruption:
-    """Whether, and by which signal, the run was asked to stop."""
+    """Whether, and by which signal, the run was asked to stop.
 
-    def __init__(self) -> None:
+    Args:
+        passed_on: a launcher passes signals on, which a scheduler may send to the process too: the second is expected.
+    """
+
+    def __init__(self, passed_on: bool = False) -> None:
         self.signal: signal.Signals | None = None
-        self._leaves = False
+        self._leaves, self._passed_on = False, passed_on
 
     def __bool__(self) -> bool:
         return self.signal is not None
@@ -57,23 +61,30 @@ class Interruption:
             raise Interrupted(self.signal)
 
     def receive(self, number: int, frame: FrameType | None) -> None:
-        """Handle the first signal; the second has its usual effect."""
-        self.signal = signal.Signals(number)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        """Handle the first signal; the next has its usual effect, but for one that a launcher passes on."""
+        again = self.signal is not None
+        if again or not self._passed_on:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that goes may send it twice
+        if again:
+            return
+        self.signal = signal.Signals(number)
         if self._leaves:
             raise Interrupted(self.signal)
 
 
 @contextmanager
-def listening() -> Iterator[Interruption]:
+def listening(passed_on: bool = False) -> Iterator[Interruption]:
     """Catch the first SIGTERM, SIGINT or SIGHUP; a second SIGTERM or SIGINT has its usual effect.
 
     SIGHUP comes when the terminal goes; where it is ignored, as under ``nohup``, it stays so. Handlers are restored at
     the end.
+
+    Args:
+        passed_on: a launcher passes on what the process may have got already; the third has its usual effect.
     """
-    interruption = Interruption()
+    interruption = Interruption(passed_on)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     for number, handler in before.items():
         if number != signal.SIGHUP or handler != signal.SIG_IGN:

@@ -77,7 +77,7 @@ def _train(config: RunConfig, processes: Processes, sharding: Sharding | Zero | 
         with processes.together():
             if processes.first:
                 held.enter_context(locked(folder))
-        interruption = held.enter_context(listening())
+        interruption = held.enter_context(listening(processes.size > 1))
         what = f"setting up {config.policy.model} and {config.problems.resolve()}"
         with interruption.leaving(), progress.phase(what):
             run = open_run(config, processes, sharding, progress)

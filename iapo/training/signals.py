@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from iapo.interfaces import AdvantageAssigner, MIEstimator, information_between
 from iapo.policy.forward import inference_mode
 from iapo.policy.logprobs import completion_logprobs
-from iapo.policy.ranks import unsynced
+from iapo.policy.ranks import own_forwards, unsynced
 from iapo.training.batches import batches_on_ranks
 from iapo.training.components import UpdateSettings
 from iapo.training.distributed.processes import SINGLE, Processes
@@ -97,14 +97,16 @@ def prefix_values_of(
     """`iapo.MIEstimator.prefix_values` (nats, float64) of the completions ``among``, in micro-batches; 0 in the others.
 
     Micro-batches change nothing but rounding: what the estimator needs of whole groups is in the rollout already
-    (`iapo.MIEstimator.with_groups`).
+    (`iapo.MIEstimator.with_groups`). Ranks with whole weights wait for each other only at the end, so that one whose
+    memory runs out goes on in smaller chunks.
     """
+    alone = own_forwards(model)
     count, token = rollout.completion_mask.shape
     values = torch.zeros(count, token + 1, dtype=torch.float64, device=rollout.completion_mask.device)
     with unsynced(model), processes.own_random():
-        for batch in batches_on_ranks(model, rollout, micro_batch, among, processes):
+        for batch in batches_on_ranks(alone, rollout, micro_batch, among, processes):
             part = rollout.select(batch.rows)
-            found = estimator.prefix_values(model, part).double()
+            found = estimator.prefix_values(alone, part).double()
             if batch.counts:
                 values[batch.rows, : part.completion_ids.shape[1] + 1] = found
     return processes.join(values)

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import socket
 import time
 from pathlib import Path
@@ -38,46 +39,69 @@ class Judge:
         return [0.0 for _ in completions]
 
 
+class Preempted:
+    """A reward during which the second process gets SIGTERM, and once more, as its launcher passes it on."""
+
+    def __call__(self, completions, **columns):
+        if os.environ.get("RANK") == "1" and len(completions) == SIZES["group_size"] * 2:  # in training
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return [float(index % 2) for index in range(len(completions))]
+
+
 def settings_of(folder: str, *flags: str) -> list[str]:
     return ["--output", f"{{folder}}/{folder}", *flags]
 
 
+PREEMPTED = ["--rewards", '{"scheduler": {"class_path": "runs_on_processes.Preempted"}}']
 JUDGE = ["--rewards", '{"judge": {"class_path": "runs_on_processes.Judge"}}']
 
 
 def work(
-    index: int, ports: list[int], runs: dict[str, list[str]], folder: str, environments: dict[str, dict[str, str]]
+    index: int,
+    ports: list[int],
+    runs: dict[str, list[str]],
+    folder: str,
+    environments: dict[str, dict[str, str]],
+    apart: bool,
 ) -> None:
     """All ``runs``, one after the other."""
     os.environ.update(MASTER_ADDR="127.0.0.1", WORLD_SIZE="2", RANK=str(index), LOCAL_RANK=str(index))
     torch.set_num_threads(1)
+    if apart:
+        os.chdir(Path(folder, f"machine-{index}"))
     told = {}
     for port, (name, arguments) in zip(ports, runs.items(), strict=True):
         for configured in [each for each in os.environ if each.startswith("ACCELERATE_")]:
             del os.environ[configured]
         os.environ |= {"MASTER_PORT": str(port)} | environments.get(name, {})
         with contextlib.redirect_stderr(io.StringIO()) as errors:
-            code = main(["train", *SETTINGS, *(each.replace("{folder}", folder) for each in arguments)])
+            filled = [each.replace("{folder}", folder).replace("{index}", str(index)) for each in arguments]
+            code = main(["train", *SETTINGS, *filled])
         told[name] = (code, errors.getvalue())
     Path(folder, f"{index}.json").write_text(json.dumps(told))
 
 
 def on_two(
-    runs: dict[str, list[str]], folder: Path, environments: dict[str, dict[str, str]] | None = None
+    runs: dict[str, list[str]],
+    folder: Path,
+    environments: dict[str, dict[str, str]] | None = None,
+    apart: bool = False,
 ) -> tuple[Path, list[dict]]:
     """The folder of the runs, and of both processes the exit codes and what they wrote to standard error.
 
     Args:
-        runs: arguments by name; ``{folder}`` in them is the folder.
+        runs: arguments by name; ``{folder}`` in them is the folder, ``{index}`` the number of the process.
         folder: of the runs.
         environments: what a launcher would have set, by name of the run.
+        apart: each process works in ``machine-0`` or ``machine-1`` of the folder, as on a machine with its own disk.
     """
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in runs]
         for each in sockets:
             each.bind(("127.0.0.1", 0))
         ports = [int(each.getsockname()[1]) for each in sockets]
-    spawned = multiprocessing.spawn(work, (ports, runs, str(folder), environments or {}), nprocs=2, join=False)
+    spawned = multiprocessing.spawn(work, (ports, runs, str(folder), environments or {}, apart), nprocs=2, join=False)
     end = time.monotonic() + 600
     while not spawned.join(timeout=10):
         if time.monotonic() > end:  # one waits for the other, which gloo would do for half an hour

@@ -85,6 +85,15 @@ def test_a_second_signal_has_its_usual_effect() -> None:
             signal.raise_signal(signal.SIGINT)
 
 
+def test_a_signal_that_a_launcher_passes_on_is_not_the_second() -> None:
+    with listening(passed_on=True) as noted:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        assert noted.signal == signal.SIGTERM
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
 def test_outside_of_blocks_to_leave_a_signal_is_only_noted() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with listening() as noted:

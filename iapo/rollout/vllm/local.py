@@ -4,6 +4,7 @@ import gc
 import os
 import random
 import tempfile
+import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,6 +35,14 @@ _OF_RANKS = frozenset(f"{of}{what}" for of in ("", "LOCAL_", "GROUP_", "ROLE_") 
     "MASTER_PORT",
 }
 """Variables by which a launcher says to a process which rank it is."""
+
+_LOOK = 1.0
+"""Seconds between two looks at an engine in a process of its own."""
+
+_DIED = (
+    "its process ended, as one that the system kills where memory runs out; lower cache_gib or max_num_seqs, then go "
+    "on from the last checkpoint with --resume"
+)
 
 _NOT_TAKEN = "does not take the weights of the policy"
 
@@ -109,7 +118,12 @@ class LocalEngine(Engine):
             self._config = config
         if self._apart:
             remedy = "make room, or name another folder for temporary files (TMPDIR); then go on with --resume"
-            with free_folder() as folder, written(weights, folder, remedy) as path, self._named(_NOT_TAKEN):
+            with (
+                free_folder() as folder,
+                written(weights, folder, remedy) as path,
+                self._named(_NOT_TAKEN),
+                self._watched(),
+            ):
                 self._llm.collective_rpc("load_policy", args=(str(path), "policy"))
         else:
             with self._named(_NOT_TAKEN):
@@ -122,11 +136,11 @@ class LocalEngine(Engine):
         from vllm import SamplingParams
 
         prompts = [{"prompt_token_ids": list(ids)} for ids in prompt_ids]
-        # A prompt that is still in the cache would be read in other pieces, whose sums round otherwise.
-        self._llm.reset_prefix_cache()
         # vLLM compiles a piece of its sampler, for seconds and once more for other sizes, whatever it was told.
         stance = torch.compiler.set_stance("force_eager" if self.enforce_eager else "default")
-        with self._named("failed while sampling"), _generators_kept(), stance:
+        with self._named("failed while sampling"), self._watched(), _generators_kept(), stance:
+            # A prompt that is still in the cache would be read in other pieces, whose sums round otherwise.
+            self._llm.reset_prefix_cache()
             requests = self._llm.generate(prompts, [SamplingParams(**each) for each in parameters], use_tqdm=False)
         ordered = [sorted(request.outputs, key=lambda output: output.index) for request in requests]
         return [[(list(output.token_ids), _chosen(output)) for output in outputs] for outputs in ordered]
@@ -181,6 +195,34 @@ class LocalEngine(Engine):
             release = weakref.finalize(self, self._llm.collective_rpc, "shutdown")
             release.atexit = False
             self._release = release
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """A block that fails if an engine in a process of its own dies: vLLM would wait for its answers forever."""
+        if not self._apart:
+            yield
+            return
+        core, over, died = self._llm.llm_engine.engine_core, threading.Event(), threading.Event()
+
+        def watch() -> None:
+            while not over.wait(_LOOK):
+                if all(each.is_alive() for each in core.resources.engine_manager.processes):
+                    continue
+                died.set()
+                core.outputs_queue.put_nowait(RuntimeError(_DIED))
+                for future in [*core.utility_results.values()]:
+                    if not future.done():
+                        future.set_exception(RuntimeError(_DIED))
+
+        threading.Thread(target=watch, daemon=True, name="iapo-vllm-watch").start()
+        try:
+            yield
+        except Exception as error:
+            if died.is_set():
+                raise RuntimeError(_DIED) from error
+            raise
+        finally:
+            over.set()
 
     @contextmanager
     def _named(self, what: str) -> Iterator[None]:

@@ -37,12 +37,15 @@ def weights_digest(parameters: Iterable[Tensor]) -> str:
     return found.hexdigest()[:16]
 
 
-def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def differences(
+    saved: Mapping[str, Any], now: Mapping[str, Any], words: tuple[str, str] = ("saved", "now")
+) -> list[str]:
     """Compare two configurations field by field, as JSON, so that a list equals a tuple and a path its text.
 
     Args:
         saved: the configuration before.
         now: the configuration to go on with.
+        words: what stands before the value of each.
 
     Returns:
         One sentence per field that differs, sorted by its dotted name.
@@ -53,7 +56,7 @@ def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """
     before, after = _dotted(saved), _dotted(now)
     return [
-        f"{name}: saved {before.get(name, 'nothing')}, now {after.get(name, 'nothing')}"
+        f"{name}: {words[0]} {before.get(name, 'nothing')}, {words[1]} {after.get(name, 'nothing')}"
         for name in sorted(before | after)
         if before.get(name) != after.get(name)
     ]

@@ -1,6 +1,7 @@
 """Sampling and scoring divided over the processes of a run, by whole prompts; every process gets all that was made."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -50,7 +51,12 @@ class DividedSampler(Sampler):
         return getattr(self.sampler, "style", None)
 
     def sample(self, prompts: Prompts, group_size: int) -> Rollout:
-        """The completions of all processes, in the order of the prompts."""
+        """The completions of all processes, in the order of the prompts.
+
+        Raises:
+            ValueError: on all processes, if they were not called with the same prompts.
+        """
+        self._check_same([prompt if isinstance(prompt, str) else list(map(int, prompt)) for prompt in prompts])
         part: Rollout | None = None
         own = self.processes.share(len(prompts))
         with whole_weights(self.model), self.processes.together(), self.processes.own_random():
@@ -60,6 +66,16 @@ class DividedSampler(Sampler):
         device = next(self.model.parameters()).device
         parts = self.processes.gather(None if part is None else part.to("cpu"))
         return Rollout.cat([each for each in parts if each is not None]).to(device)
+
+    def _check_same(self, prompts: Sequence[Any]) -> None:
+        """Raise where a process was given other prompts: it would get advantages of completions of the others'."""
+        first, *others = self.processes.gather(hashlib.sha256(repr(prompts).encode()).digest())
+        for index, found in enumerate(others, 1):
+            if found != first:
+                raise ValueError(
+                    f"prompts: process {index} was given others than process 0, want the same on all, of which each "
+                    "samples its share; give each of them the same rows, in the same order (no DistributedSampler)"
+                )
 
 
 def divided_scores(processes: Processes, time_limit: float | None) -> Callable[..., Scores]:

@@ -31,6 +31,7 @@ from iapo.training.reporting.progress import CommandProgress
 from iapo.training.reporting.report_so_far import ReportSoFar
 from iapo.training.samples import SAMPLES
 from iapo.training.session import Session, read_by
+from iapo.training.setup.alike import check_alike, known_before_loading
 from iapo.training.setup.describing import learning_rate_of, method_of
 from iapo.training.setup.finding_style import choose_style, first_of
 from iapo.training.setup.first_look import FirstLook
@@ -83,6 +84,7 @@ def open_run(
         warn_of_trained(config.policy.model, config.problems, held_out, "eval_problems")
     tokenizer = config.policy.tokenizer()
     resolved = {**config.resolved, **_found(config.policy, problems, tokenizer, processes, sharding)}
+    check_alike(processes, known_before_loading(settings, resolved, problems.all.rows))
     kept = kept_style(folder, resolved) if settings.resume else None
     begun_so = True
     if settings.resume and not checkpoints(folder):

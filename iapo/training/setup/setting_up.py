@@ -25,6 +25,7 @@ from iapo.training.distributed.sharded_state import load_whole_state
 from iapo.training.distributed.zero import Zero
 from iapo.training.distributed.zero_state import load_zero_state
 from iapo.training.session import Session
+from iapo.training.setup.alike import check_alike
 from iapo.training.setup.making_optimizer import make_optimizer
 from iapo.training.setup.problems import FittingProblems, RunProblems
 
@@ -59,12 +60,16 @@ def set_up(
     loaded, tokenizer = _load(config.policy, settings.lora, None if saved is None else saved.path)
     frozen = (each for each in loaded.parameters() if not each.requires_grad)
     base = weights_digest(frozen) if settings.lora.r else ""
+    if processes.size > 1:
+        step = 0 if saved is None else saved.step
+        check_alike(processes, {"updates of the checkpoint": step, "weights": weights_digest(loaded.parameters())})
     model = loaded if isinstance(sharding, Zero) else wrap(loaded, processes, sharding)
     ref_model: nn.Module | None = None
     if choices.loss.requires_reference and settings.lora.r:
         ref_model = AdapterOff(loaded)
     elif choices.loss.requires_reference:
         ref_model, base = _reference(config.policy, processes, sharding)
+        check_alike(processes, {"weights of the reference policy": base})
     torch_optimizer = make_optimizer(choices.optimizer, [each for each in model.parameters() if each.requires_grad])
     warmup = max(1, settings.warmup_steps)
     schedule = LambdaLR(torch_optimizer, lambda step: min(1.0, (step + 1) / warmup))

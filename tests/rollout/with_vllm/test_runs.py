@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +21,7 @@ from iapo.estimators import AnswerLikelihood
 from iapo.losses import ClippedPolicyLoss
 from iapo.optimizers import ClippedOptimizer
 from iapo.rewards import ExactAnswer
+from iapo.rewards.limit import within
 from iapo.rollout.vllm import handover, local
 from iapo.training.components import Components, UpdateSettings
 from iapo.training.loop import update
@@ -135,7 +138,7 @@ def test_two_processes_share_a_server(tmp_path, server, wide_folder):
 
 
 def test_on_a_rank_the_engine_is_a_process_of_its_own(monkeypatch, tmp_path):
-    """Which knows nothing of the ranks, and gets weights all the same."""
+    """Which knows nothing of the ranks, gets weights all the same, and is not waited for when it died."""
     monkeypatch.setattr(local, "several_ranks", lambda: True)
     for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)
@@ -147,4 +150,14 @@ def test_on_a_rank_the_engine_is_a_process_of_its_own(monkeypatch, tmp_path):
         assert gap(model, dataclasses.replace(sampler, model=model)(["1+2=", "3*4="], 4)) < BOUND
         assert [path.name for path in tmp_path.glob("iapo-engines-*/*")] == ["0.lock"]
     assert os.environ["WORLD_SIZE"] == "2"
-    sampler.engine.close()
+    llm = sampler.engine._llm
+    generate, (process,) = llm.generate, llm.llm_engine.engine_core.resources.engine_manager.processes
+
+    def dying(*arguments, **options):
+        os.kill(process.pid, signal.SIGSTOP)  # so that it cannot have finished when it is killed
+        threading.Timer(1, os.kill, (process.pid, signal.SIGKILL)).start()
+        return generate(*arguments, **options)
+
+    monkeypatch.setattr(llm, "generate", dying)
+    with pytest.raises(RuntimeError, match=r"vLLM failed while sampling: its process ended, .*--resume"):
+        within(200, lambda: dataclasses.replace(sampler, model=model)(["1+2="], 4))

@@ -1,12 +1,15 @@
 """The processes that a launcher started, and what is refused of them."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from iapo.cli import main
 from iapo.ops.random_state import capture_rng
+from iapo.rewards.rollouts import TIME_LIMIT
 from iapo.training.distributed.launch import joined
-from iapo.training.distributed.processes import SINGLE, Processes
+from iapo.training.distributed.processes import SINGLE, OtherProcessError, Processes
 
 
 def test_sharding_one_process_and_other_commands_on_several_are_refused(monkeypatch, capsys, tmp_path):
@@ -48,9 +51,44 @@ def test_one_process_needs_nothing():
     assert processes.from_first(lambda: 4) == 4
 
 
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (RuntimeError("[pair.cc:553] Connection closed by peer [127.0.0.1]:38616. This is typically caused by"), True),
+        (RuntimeError("[pair.cc:537] Read error [127.0.0.1]:27821: Connection reset by peer."), True),
+        (torch.distributed.DistNetworkError("Broken pipe"), True),
+        (torch.distributed.DistNetworkError("Failed to recv, got 0 bytes. Connection was likely closed."), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+    ],
+)
+def test_a_process_that_is_gone_is_said_with_what_to_do(monkeypatch, error, lost):
+    """The messages are those of torch to the process that is left, at a collective and while a group is made."""
+    state = SimpleNamespace(process_index=0, num_processes=2, device=torch.device("cpu"))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("accelerate.PartialState", lambda **settings: state)
+    with pytest.raises(RuntimeError) as raised, joined("cpu"):
+        raise error
+    assert isinstance(raised.value, OtherProcessError) == lost
+    assert ("it was killed" in str(raised.value) and "--resume goes on" in str(raised.value)) == lost
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 @pytest.mark.parametrize("count", range(9))
 def test_shares_are_all_there_is_once_and_differ_by_one_at_most(size, count):
     shares = [Processes(index, size).share(count) for index in range(size)]
     assert [each for share in shares for each in share] == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_processes_wait_for_each_other_longer_than_a_reward_or_a_checkpoint_takes(monkeypatch):
+    class StateError(Exception):
+        """In place of connecting."""
+
+    def connected(cpu, timeout):
+        raise StateError(timeout)
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("accelerate.PartialState", connected)
+    with pytest.raises(StateError) as waits, joined("cpu"):
+        pass
+    assert waits.value.args[0].total_seconds() >= 10 * TIME_LIMIT

@@ -1,10 +1,14 @@
 """`iapo train` on two processes: one folder, a resumed run that repeats the other bitwise, and errors of one."""
 
+import json
+import shutil
+
 import pytest
 import torch
-from runs_on_processes import JUDGE, SETTINGS, on_two, same_bitwise, settings_of, steps_of
+from runs_on_processes import JUDGE, PREEMPTED, SETTINGS, on_two, same_bitwise, settings_of, steps_of
 
 from iapo.cli import main
+from iapo.embedded import generate_problems, rows
 from iapo.policy.loading import load_model
 
 RUNS = {
@@ -14,6 +18,7 @@ RUNS = {
     "there already": settings_of("straight", "--steps", "2"),
     "one device": settings_of("none", "--device", "cuda:0"),
     "judge": settings_of("judge", *JUDGE),
+    "preempted": settings_of("preempted", *PREEMPTED, "--checkpoint_every", "5"),
 }
 ADAPTED = ["--shard", "true", "--lora.r", "2", "--loss.kl_coef", "0.1"]
 SHARDED = {
@@ -65,8 +70,65 @@ def test_an_error_of_one_process_is_one_of_all(runs):
     assert all("device: got 'cuda:0' for 2 processes" in process["one device"][1] for process in told)
 
 
+def test_a_signal_to_one_process_ends_all_after_they_saved(runs):
+    folder, told = runs
+    assert [process["preempted"][0] for process in told] == [75, 75]
+    assert "interrupted by a signal to another process after step 1" in told[0]["preempted"][1]
+    assert [step["step"] for step in steps_of(folder / "preempted")] == [1]
+    assert (folder / "preempted" / "checkpoint-1").is_dir()
+
+
 def test_a_run_of_another_number_of_processes_is_not_resumed(runs, capsys):
     folder, _ = runs
     code = main(["train", *SETTINGS, "--output", str(folder / "straight"), "--steps", "3", "--resume"])
     assert code == 1
     assert "processes: saved 2, now 1" in capsys.readouterr().err
+
+
+APART = {
+    "seed": ["--output", "none", "--seed", "{index}"],
+    "problems": ["--output", "none", "--data", "problems.jsonl"],
+    "weights": ["--output", "none", "--model", "model"],
+    "folder": ["--output", "seen by one", "--steps", "3", "--resume"],
+    "checkpoint": ["--output", "damaged for one", "--steps", "3", "--resume"],
+}
+
+
+@pytest.fixture(scope="module")
+def apart(runs, tmp_path_factory):
+    """What two processes say that see other files, as on machines with disks of their own, by name of the run."""
+    folder = tmp_path_factory.mktemp("apart")
+    problems = [{"prompt": row["prompt"], "answer": row["answer"]} for row in rows(generate_problems(60, seed=5))]
+    model, tokenizer = load_model("embedded")
+    for index, data in enumerate((problems, problems[::-1])):
+        machine = folder / f"machine-{index}"
+        machine.mkdir()
+        (machine / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in data))
+        model.save_pretrained(machine / "model")
+        tokenizer.save_pretrained(machine / "model")
+        model.lm_head.weight.data += 0.01
+        shutil.copytree(runs[0] / "straight", machine / "damaged for one")
+    shutil.copytree(runs[0] / "straight", folder / "machine-0" / "seen by one")
+    (machine / "damaged for one" / "checkpoint-2" / "state.safetensors").write_bytes(b"")
+    _, told = on_two(APART, folder, apart=True)
+    return {name: [process[name] for process in told] for name in APART}
+
+
+@pytest.mark.parametrize(
+    ("run", "difference"),
+    [
+        ("seed", "seed: process 0 has 0, process 1 has 1"),
+        ("problems", "problems: process 0 has "),
+        ("weights", "weights: process 0 has "),
+        (
+            "folder",
+            'in the run folder: process 0 has ["checkpoint-2", "checkpoint-1", "config.json", "evaluation-0.json"]',
+        ),
+        ("checkpoint", "updates of the checkpoint: process 0 has 2, process 1 has 1"),
+    ],
+)
+def test_processes_that_see_other_files_do_not_train_together(apart, run, difference):
+    for code, error in apart[run]:
+        assert code == 1
+        assert difference in error
+        assert "let them see the same files" in error
