@@ -23,6 +23,7 @@ _SPELLED = (
     (re.compile(r"\{\s*([^{}]+?)\s*\\choose\s*([^{}]+?)\s*\}"), r"\\binom{\1}{\2}"),
     (re.compile(r"^\s*([^{}]+?)\s*\\choose\s+([^{}]+?)\s*$"), r"\\binom{\1}{\2}"),
     (re.compile(r"\\operatorname\{(\w+)\}"), r"\\\1"),
+    (re.compile(r"\\lg(?![A-Za-z])"), r"\\log_{10} "),
     (re.compile(r"\\?\bcis\s*(?:\(([^()]*)\)|(\S.*))$"), r"(\\cos(\1\2) + i\\sin(\1\2))"),
     (re.compile(r"\\?\b(sin|cos|tan|cot|sec|csc)\s*\^\{-1\}"), r"\\arc\1"),
     (re.compile(r"(?<![\\A-Za-z])a(sin|cos|tan)(?=h?\s*\()"), r"\\arc\1"),
@@ -58,24 +59,10 @@ _TRIGONOMETRY = re.compile(r"\b(?:sin|cos|tan|cot|sec|csc|cis)(?![a-z])")
 _DEGREES = re.compile(r"(-?\d+(?:\.\d+)?)\s*°")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}(?:'s)?")
 _MATHS = re.compile(r"[=+*/^_\d\\<>]")
-_ASCII_WORDS = frozenset(
-    [
-        *_FUNCTIONS.split("|"),
-        "sqrt",
-        "cbrt",
-        "abs",
-        "asin",
-        "acos",
-        "atan",
-        "floor",
-        "ceil",
-        "ceiling",
-        "infinity",
-        "inf",
-        "oo",
-        "mod",
-    ]
+FUNCTION_NAMES = frozenset(
+    f"{_FUNCTIONS}|sqrt|cbrt|abs|asin|acos|atan|floor|ceil|ceiling|infinity|inf|oo|mod".split("|")
 )
+"""Words that stand in formulas."""
 _LONG_WORD = 4
 """Letters from which a run of letters is a word, also beside signs and digits."""
 _PRODUCT = re.compile(
@@ -107,7 +94,7 @@ def is_formula(text: str) -> bool:
         (True, False, False, True, True)
     """
     text = _unit_apart(text)[0]
-    words = [word for word in _WORD.findall(re.sub(r"\\(?:begin|end)\{\w+\}", "", text)) if word not in _ASCII_WORDS]
+    words = [word for word in _WORD.findall(re.sub(r"\\(?:begin|end)\{\w+\}", "", text)) if word not in FUNCTION_NAMES]
     if any(len(word) >= _LONG_WORD for word in words) or _DOTTED.search(text) or _COMPOUND.fullmatch(text):
         return False
     if _RELATION.search(text) or _REACTION.fullmatch(text) or _GRADE.fullmatch(text):

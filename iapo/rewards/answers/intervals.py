@@ -22,7 +22,17 @@ _BETWEEN = re.compile(
 )
 _AND = re.compile(r"(?<![\w\\])and(?!\w)|\\(?:text\{)?land(?![A-Za-z])")
 _OR = re.compile(r"\bor\b|\\(?:lor|cup)(?![A-Za-z])")
-_REALS = re.compile(r"(?:all\s+)?real\s+numbers?", re.IGNORECASE)
+_REALS = re.compile(
+    r"(?:(?:all|any|every|the|set\s+of)\s+)*(?:(?P<part>positive|negative|non-?\s?negative|non-?\s?positive)\s+)?real(?:s|\s+numbers?)",
+    re.IGNORECASE,
+)
+_HALVES = {
+    "positive": ("()", ["0", "\\infty"]),
+    "negative": ("()", ["-\\infty", "0"]),
+    "nonnegative": ("[)", ["0", "\\infty"]),
+    "nonpositive": ("(]", ["-\\infty", "0"]),
+}
+"""Of the real numbers by their sign."""
 
 
 def rule_of(text: str) -> str:
@@ -44,8 +54,9 @@ def said_interval(text: str) -> Split | None:
         >>> said_interval("between 3 and 4"), said_interval(r"x \neq \pm 2")
         (('()', ['3', '4']), ('', ['(-\\infty,-2)', '(-2,2)', '(2,\\infty)']))
     """
-    if _REALS.fullmatch(text):
-        return "()", ["-\\infty", "\\infty"]
+    if (reals := _REALS.fullmatch(text)) is not None:
+        part = re.sub(r"\W", "", (reals["part"] or "").lower())
+        return _HALVES.get(part, ("()", ["-\\infty", "\\infty"]))
     if (between := _BETWEEN.fullmatch(text)) is not None:
         return "[]" if between["how"] == "inclusive" else "()", [between["low"], between["high"]]
     return difference(text)

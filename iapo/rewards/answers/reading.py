@@ -18,6 +18,7 @@ from iapo.rewards.answers.read_quantity import Bounded, read_compound, read_quan
 from iapo.rewards.answers.rounded import are_near, with_sign
 from iapo.rewards.answers.sentences import calculated, explained, no_solution, stated
 from iapo.rewards.answers.sequence import Sequence, is_pair_or_thousands, split_sequence
+from iapo.rewards.answers.spoken import written
 from iapo.rewards.answers.words import Words, read_words
 
 _SYMBOL = re.compile(r"(?:[A-Za-z]|\\[A-Za-z]+)(?:_\{[^{}]*\})?")
@@ -143,7 +144,9 @@ def _read(text: str, depth: int) -> list[Answer]:
     if not found:
         if is_formula(text) and split_sequence(text) is None:
             return [read_expression(text)]
-        found = [*no_solution(text), read_words(text), *explained(text), *calculated(text)]
+        formula = written(text)
+        said = _read(formula, depth + 1) if formula else []
+        found = [*no_solution(text), read_words(text), *said, *explained(text), *calculated(text)]
         value = stated(text) if depth == 0 else ""
         return [*found, *_read(value, depth + 1)]
     is_sentence = isinstance(found[0], Sequence) and not found[0].brackets
