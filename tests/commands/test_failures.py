@@ -49,10 +49,10 @@ def test_every_error_has_one_line_that_any_terminal_takes(text, kind):
 
 
 def test_what_was_raised_on_purpose_says_it_all():
-    from iapo.rewards import KillableWorker
+    from iapo.ops.checks import check_number
 
     errors = []
-    for call in (lambda: KillableWorker(Path("x"), "f", 0), lambda: KillableWorker(Path("x"), "f", "0"), lambda: {}[1]):
+    for call in (lambda: check_number("x", "0"), lambda: check_number("x", 0, "0", None), lambda: {}[1]):
         try:
             call()
         except Exception as error:

@@ -124,6 +124,7 @@ def test_a_finished_run_without_checkpoints_is_not_begun_anew(tmp_path, capsys):
     """It was trained from the first update on, and lost metrics and report."""
     folder = tmp_path / "run"
     folder.mkdir()
+    (folder / "config.json").write_text("{}")
     (folder / "report.md").write_text("# Report\n")
     (folder / "metrics.jsonl").write_text('{"step": 1}\n')
     assert main(["train", "--output", str(folder), "--resume", *SMALL]) == 1
