@@ -165,8 +165,10 @@ class LocalEngine(Engine):
             os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(self._apart))
             if self._apart:
                 _enter_own_world(model.device)
-            from vllm import LLM
+            from vllm import LLM, envs
 
+            # An engine within this process keeps the variables as they were when it began.
+            getattr(envs, "disable_envs_cache", lambda: None)()
             config = type(model.config).from_dict(model.config.to_dict())
             config.architectures = [type(model).__name__.removeprefix("FSDP")]  # put there by sharding
             config.save_pretrained(folder)
