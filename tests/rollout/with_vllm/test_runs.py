@@ -1,6 +1,7 @@
 """The loop and the command line with the sampler: the gap is logged, weights correct for it, a run resumes bitwise."""
 
 import dataclasses
+import gc
 import json
 import os
 import signal
@@ -137,6 +138,7 @@ def test_two_processes_share_a_server(tmp_path, server, wide_folder):
     assert [line["sampling/logp_difference_max"] < BOUND for line in lines(tmp_path / "run")] == [True]
 
 
+@pytest.mark.filterwarnings("ignore:Unclosed context:ResourceWarning")  # vLLM's, of the engine that died
 def test_on_a_rank_the_engine_is_a_process_of_its_own(monkeypatch, tmp_path):
     """Which knows nothing of the ranks, gets weights all the same, and is not waited for when it died."""
     monkeypatch.setattr(local, "several_ranks", lambda: True)
@@ -161,3 +163,4 @@ def test_on_a_rank_the_engine_is_a_process_of_its_own(monkeypatch, tmp_path):
     monkeypatch.setattr(llm, "generate", dying)
     with pytest.raises(RuntimeError, match=r"vLLM failed while sampling: its process ended, .*--resume"):
         within(200, lambda: dataclasses.replace(sampler, model=model)(["1+2="], 4))
+    gc.collect()
