@@ -76,6 +76,9 @@ _BASE = re.compile(r"\s*_\{\s*(\d+)\s*\}")
 _SAID_BASE = re.compile(
     r"\s*,?\s*\(?\s*(?:in\s+)?\bbase[\s-]+(?P<said>\w+)\s*\)?|_\{\s*(?P<written>[a-z]+)\s*\}", re.IGNORECASE
 )
+_DIGIT = r"(?:zero|oh|one|two|three|four|five|six|seven|eight|nine)"
+_SPOKEN_POINT = re.compile(rf"\b([\w-]+)\s+point((?:\s+{_DIGIT})+)\b", re.IGNORECASE)
+"""A decimal number as it is spoken: ``three point one four``."""
 _AND_A_PART = re.compile(r"\b([a-z]+|\d+)\s+([a-z]+)\s+and\s+(?:an?|one)[\s-]+(half|quarter)$", re.IGNORECASE)
 """``an hour and a half``."""
 _BELOW_ZERO = re.compile(r"\bbelow\s+(?:zero\b|0(?![\d.,])|freezing\b|sea\s+level\b)", re.IGNORECASE)
@@ -119,6 +122,7 @@ def read_quantity(text: str) -> Quantity | Bounded | None:
     below = _BELOW_ZERO.search(text)
     if below is not None:
         text = text[: below.start()] + text[below.end() :]
+    text = _SPOKEN_POINT.sub(_decimal_in_digits, text)
     text = _SAID_BASE.sub(_base_in_digits, text)
     text = _AND_A_PART.sub(_mixed, text)
     numbers = find_numbers(text)
@@ -209,6 +213,12 @@ def _between(before: str, number: Number, after: str) -> Quantity | Bounded | No
     unsigned = not sign and _OPEN_SIGN.search(f"{lead} {rest}") is not None
     quantity = Quantity(value, places, percent, unit, unsigned, ordinal)
     return quantity if relation is None else Bounded(relation, quantity)
+
+
+def _decimal_in_digits(found: re.Match[str]) -> str:
+    whole = words_value(found[1])
+    digits = [words_value(word.replace("oh", "zero")) for word in found[2].lower().split()]
+    return found[0] if whole is None else f"{whole}.{''.join(map(str, digits))}"
 
 
 def _base_in_digits(found: re.Match[str]) -> str:

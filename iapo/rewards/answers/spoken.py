@@ -14,6 +14,11 @@ _WRITTEN = tuple(
         (r"\s+squared\b", "^{2}"),
         (r"\s+cubed\b", "^{3}"),
         (rf"\s+(?:raised\s+)?to\s+the\s+power\s+(?:of\s+)?({_TERM})", r"^{\1}"),
+        (rf"\s+(?:raised\s+)?to\s+the\s+({_TERM})(?:st|nd|rd|th)?(?:\s+power)?(?!\w)", r"^{\1}"),
+        (rf"\b(?:the\s+)?absolute\s+value\s+of\s+({_TERM})", r"|\1|"),
+        (rf"\b(?:the\s+)?reciprocal\s+of\s+({_TERM})", r"1/\1"),
+        (rf"^negative\s+(?={_TERM})", "-"),
+        (r"(?<=\d)\s+factorial\b", "!"),
         (r"\s+(?:is\s+not\s+equal\s+to|does\s+not\s+equal|cannot\s+(?:be|equal))\s+", r" \\neq "),
         (r"\s+(?:is\s+equal\s+to|equals)\s+", " = "),
         (r"\s+plus\s+", " + "),
@@ -23,7 +28,15 @@ _WRITTEN = tuple(
         (r"(?<![\\A-Za-z])pi\b", r"\\pi"),
     )
 )
+_ORDINALS = ("second", "third", "fourth", "fifth", "sixth")
+_POWER = re.compile(rf"(?<=\bto\sthe\s)(?:{'|'.join(_ORDINALS)})\b", re.IGNORECASE)
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}(?:-[A-Za-z]+)?")
+
+
+def _digits(word: str) -> str:
+    """A number in digits; any other word as it is."""
+    value = words_value(word)
+    return word if value is None else str(value)
 
 
 def written(text: str) -> str:
@@ -36,7 +49,8 @@ def written(text: str) -> str:
         >>> written("x squared plus three"), written("the square root of 2"), written("x squared miles"), written("2x")
         ('x^{2} + 3', '\\sqrt{2}', '', '')
     """
-    found = _WORD.sub(lambda word: str(words_value(word[0]) or word[0]), text)
+    found = _POWER.sub(lambda ordinal: str(2 + _ORDINALS.index(ordinal[0].lower())), text)
+    found = _WORD.sub(lambda word: _digits(word[0]), found)
     for pattern, replacement in _WRITTEN:
         found = pattern.sub(replacement, found)
     if found == text or any(word not in FUNCTION_NAMES for word in _WORD.findall(found)):
