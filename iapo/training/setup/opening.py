@@ -84,7 +84,8 @@ def open_run(
         warn_of_trained(config.policy.model, config.problems, held_out, "eval_problems")
     tokenizer = config.policy.tokenizer()
     resolved = {**config.resolved, **_found(config.policy, problems, tokenizer, processes, sharding)}
-    check_alike(processes, known_before_loading(settings, resolved, problems.all.rows))
+    if processes.size > 1:
+        check_alike(processes, known_before_loading(settings, resolved, problems.all.rows))
     kept = kept_style(folder, resolved) if settings.resume else None
     begun_so = True
     if settings.resume and not checkpoints(folder):
