@@ -17,7 +17,9 @@ UNTUNED = "default"
 """Name of the only setting of a method that has nothing to tune."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
-_TAKEN = ("base", "index.html", "report.md", "results.json", "begun.json", "traceback.txt")
+PAGES = ("index.html", "report.md", "results.json")
+"""What a comparison writes in the end, beside the folders of its methods."""
+_TAKEN = ("base", *PAGES, "begun.json", "traceback.txt")
 """Names that a method cannot have: of the folder of the base model, and of files beside the methods' folders."""
 _LONGEST_NAME = 80
 

@@ -10,6 +10,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from iapo.comparison.running.choice import choose
+from iapo.comparison.running.entries import PAGES
 from iapo.comparison.running.plan import Plan, Run, Split
 from iapo.comparison.running.problems import problems_path
 from iapo.comparison.running.results import BASE_FOLDER, is_evaluated, read_finished
@@ -104,7 +105,7 @@ def check_folders(plan: Plan, folder: Path) -> bool:
             f"output: {folder} is the folder of a run, whose report a comparison would take the place of; name another "
             "output"
         )
-    foreign = [name for name in ("index.html", "report.md", "results.json") if (folder / name).exists()]
+    foreign = [name for name in PAGES if (folder / name).exists()]
     if foreign and not problems_path(folder, "test").exists():
         raise ValueError(
             f"output: {folder} has {foreign[0]}, which is of no comparison and whose place that of one would take; "
