@@ -3,7 +3,7 @@ r"""Formulas in words: ``x squared plus 3``, ``the square root of 2``, ``two pi`
 import re
 
 from iapo.rewards.answers.expression import FUNCTION_NAMES
-from iapo.rewards.answers.numerals import words_value
+from iapo.rewards.answers.numerals import ordinal_value, words_value
 
 _TERM = r"(?:\d+(?:\.\d+)?|[A-Za-z](?![A-Za-z])|\([^()]*\))"
 _WRITTEN = tuple(
@@ -28,8 +28,7 @@ _WRITTEN = tuple(
         (r"(?<![\\A-Za-z])pi\b", r"\\pi"),
     )
 )
-_ORDINALS = ("second", "third", "fourth", "fifth", "sixth")
-_POWER = re.compile(rf"(?<=\bto\sthe\s)(?:{'|'.join(_ORDINALS)})\b", re.IGNORECASE)
+_POWER = re.compile(r"(?<=\bto\sthe\s)(?:second|third|fourth|fifth|sixth)\b", re.IGNORECASE)
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}(?:-[A-Za-z]+)?")
 
 
@@ -49,7 +48,7 @@ def written(text: str) -> str:
         >>> written("x squared plus three"), written("the square root of 2"), written("x squared miles"), written("2x")
         ('x^{2} + 3', '\\sqrt{2}', '', '')
     """
-    found = _POWER.sub(lambda ordinal: str(2 + _ORDINALS.index(ordinal[0].lower())), text)
+    found = _POWER.sub(lambda ordinal: str(ordinal_value(ordinal[0])), text)
     found = _WORD.sub(lambda word: _digits(word[0]), found)
     for pattern, replacement in _WRITTEN:
         found = pattern.sub(replacement, found)
