@@ -126,8 +126,7 @@ class InformationAware(WrappingAssigner):
         check_number("correct_above", self.correct_above)
         check_weights(alpha=self.alpha, beta=self.beta, solve_rate_power=self.solve_rate_power)
         check_number("resolution", self.resolution, "a number of nats of at least 0", lambda x: x >= 0)
-        if self.saturation is not None:
-            check_number("saturation", self.saturation, "None or a positive number of nats", lambda x: x > 0)
+        check_number("saturation", self.saturation, "a positive number of nats", lambda x: x > 0, or_none=True)
         check_number("discount", self.discount, "a number from 0 to 1", lambda x: 0 <= x <= 1)
         check_integer("horizon", self.horizon, least=0, or_none=True)
         check_integer("per_group", self.per_group, or_none=True)

@@ -56,9 +56,8 @@ class O1Pruner(AdvantageAssigner):
     def __post_init__(self) -> None:
         check_number("correct_above", self.correct_above)
         check_weights(accuracy_weight=self.accuracy_weight)
-        for name, bound in (("lowest", self.lowest), ("highest", self.highest)):
-            if bound is not None:
-                check_number(name, bound, "None or a finite number")
+        check_number("lowest", self.lowest, or_none=True)
+        check_number("highest", self.highest, or_none=True)
         if self.lowest is not None and self.highest is not None and not self.lowest < self.highest:
             raise ValueError(f"lowest, highest: got {self.lowest} and {self.highest}, want the first below the second")
 

@@ -71,8 +71,7 @@ class StepBoundaries(Boundaries):
     def __post_init__(self) -> None:
         for name in ("before_ids", "after_ids", "run_ids", "result_ids"):
             check_integers(name, getattr(self, name), least=0, or_empty=True)
-        if self.surprisal is not None:
-            check_number("surprisal", self.surprisal, "None or a number of nats of at least 0", lambda x: x >= 0)
+        check_number("surprisal", self.surprisal, "a number of nats of at least 0", lambda x: x >= 0, or_none=True)
 
     def __call__(self, rollout: Rollout) -> Bool[Tensor, "batch probe"]:
         """``True`` at the prefixes at whose end a step begins or ends; entry ``t`` has seen ``t`` tokens."""

@@ -76,8 +76,7 @@ class Refined(WrappingEstimator):
 
     def __post_init__(self) -> None:
         check_integer("stride", self.stride)
-        if self.threshold is not None:
-            check_number("threshold", self.threshold, "None or a number of nats of at least 0", lambda x: x >= 0)
+        check_number("threshold", self.threshold, "a number of nats of at least 0", lambda x: x >= 0, or_none=True)
 
     def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
         """The wrapped estimator's values at the probed prefixes, and between them on straight lines."""

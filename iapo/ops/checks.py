@@ -89,15 +89,20 @@ def is_finite_number(value: object) -> bool:
 
 
 def check_number(
-    name: str, value: Any, want: str = "a finite number", fits: Callable[[float], bool] = lambda x: True
+    name: str,
+    value: Any,
+    want: str = "a finite number",
+    fits: Callable[[float], bool] = lambda x: True,
+    or_none: bool = False,
 ) -> None:
-    """Raise ``ValueError`` unless ``value`` is a finite number that fits.
+    """Raise ``ValueError`` unless ``value`` is a finite number that fits, or may be ``None``.
 
     Args:
         name: of the argument.
         value: what came.
         want: the valid numbers, in words.
         fits: whether a finite number is valid; left out: each is.
+        or_none: whether ``None`` is valid too, which the message then says in front of ``want``.
 
     Example:
         >>> check_number("discount", None, "a number from 0 to 1", lambda x: 0 <= x <= 1)
@@ -105,8 +110,8 @@ def check_number(
             ...
         ValueError: discount: got None, want a number from 0 to 1
     """
-    if not (is_finite_number(value) and fits(value)):
-        raise ValueError(f"{name}: got {value!r}, want {want}")
+    if not ((or_none and value is None) or (is_finite_number(value) and fits(value))):
+        raise ValueError(f"{name}: got {value!r}, want {'None or ' if or_none else ''}{want}")
 
 
 def check_integer(name: str, value: object, least: int = 1, or_none: bool = False) -> None:

@@ -46,8 +46,7 @@ class ClippedOptimizer(PolicyOptimizer):
         scheduler: LRScheduler | None = None,
         backward: Callable[[Tensor], None] | None = None,
     ) -> None:
-        if max_grad_norm is not None:
-            check_number("max_grad_norm", max_grad_norm, "None or a positive number", lambda x: x > 0)
+        check_number("max_grad_norm", max_grad_norm, "a positive number", lambda x: x > 0, or_none=True)
         self.optimizer, self.max_grad_norm = optimizer, max_grad_norm
         self._backward = backward or torch.Tensor.backward
         self._steps, self._bad_losses, self._propagated = CountedSteps(optimizer, scheduler), 0, False

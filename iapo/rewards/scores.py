@@ -105,8 +105,7 @@ def score(
         tensor([1.0000, 0.5000])
     """
     check_columns(rewards, columns)
-    if time_limit is not None:
-        check_number("time_limit", time_limit, "None or a positive number of seconds", lambda x: x > 0)
+    check_number("time_limit", time_limit, "a positive number of seconds", lambda x: x > 0, or_none=True)
     weights = _checked_weights(rewards, {} if weights is None else weights)
     if shadowing := sorted(REWARD_ARGUMENTS & set(columns)):
         raise ValueError(

@@ -103,9 +103,8 @@ class UpdateSettings:
         for name in ("group_size", "micro_batch", "epochs"):
             check_integer(name, getattr(self, name))
         check_choice("answer", self.answer, Answer)
-        if self.reward_time_limit is not None:
-            limit = "None or a positive number of seconds"
-            check_number("reward_time_limit", self.reward_time_limit, limit, lambda x: x > 0)
+        limit = self.reward_time_limit
+        check_number("reward_time_limit", limit, "a positive number of seconds", lambda x: x > 0, or_none=True)
         if not isinstance(self.autocast, torch.dtype | None):
             raise TypeError(f"autocast: got {self.autocast!r}, want a dtype such as torch.bfloat16, or None")
 
