@@ -127,18 +127,19 @@ class SamplerContract:
                 assert_close("sampler_logprobs in padding", padded, torch.zeros_like(padded), atol=0)
 
     def end_of_sequence(self, sampler: Sampler) -> None:
-        """The end-of-sequence token is a completion's last, counted; one without it is cut at ``max_new_tokens``."""
+        """An end-of-sequence token is a completion's last, counted; without one it ends at the limit or a stop text."""
         eos_ids = self._eos_ids(sampler)
         limit = getattr(sampler, "max_new_tokens", None)
         for _, rollout in self._rollouts(sampler):
-            for row in range(len(rollout)):
+            unread = rollout.completion_mask.new_zeros(len(rollout)) if rollout.unread is None else rollout.unread > 0
+            for row, at_stop_text in enumerate(unread.tolist()):
                 ids = rollout.completion_ids[row, rollout.completion_mask[row]].tolist()
                 ends = [position for position, token in enumerate(ids) if token in eos_ids]
                 if ends and ends[0] < len(ids) - 1:
                     raise AssertionError(
                         f"row {row} of {len(rollout)} has {len(ids)} tokens and goes on after its end at {ends[0]}"
                     )
-                if limit is not None and not ends and len(ids) != limit:
+                if limit is not None and not ends and not at_stop_text and len(ids) != limit:
                     raise AssertionError(
                         f"row {row} of {len(rollout)} has {len(ids)} tokens, max_new_tokens is {limit}, and no "
                         f"end-of-sequence token ({', '.join(map(str, sorted(eos_ids)))}) counts in completion_mask"

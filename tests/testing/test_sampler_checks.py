@@ -145,6 +145,24 @@ def test_a_sound_sampler_passes_everything():
     assert not check_sampler(NoLogprobs(), records_logprobs=False, seeds=1)["logprobs"]
 
 
+def test_a_stop_text_ends_a_completion_too():
+    tokenizer, rows = tiny_tokenizer(), []
+
+    class Stopped(ScriptedSampler):
+        max_new_tokens = 9
+
+        def sample(self, prompts, group_size):
+            rollout = super().sample(prompts, group_size)
+            rows.extend(rollout.completion_mask.sum(1).tolist())
+            return rollout
+
+    stopped = Stopped(lambda prompt, index: "3+4=7", tokenizer=tokenizer, stop="=")
+    assert check_sampler(stopped, prompts=("3+4=", "a"), seeds=1)["end_of_sequence"]
+    assert 0 < max(rows) < Stopped.max_new_tokens
+    with pytest.raises(AssertionError, match=r"no end-of-sequence token \(\d+\) counts"):
+        check_sampler(dataclasses.replace(stopped, stop=()), prompts=("3+4=", "a"), seeds=1)
+
+
 def test_prompts_may_be_texts_if_there_is_a_tokenizer():
     assert check_sampler(Sound(), prompts=("3+4=", "a"), seeds=1)["prompts"]
     scripted = ScriptedSampler(lambda prompt, index: "7", tokenizer=tiny_tokenizer())
