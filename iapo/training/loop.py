@@ -26,6 +26,7 @@ from iapo.training.metrics import sampler_metrics, sampling_metrics, timed
 from iapo.training.resample import Resampling, Rows, Samples, uninformative
 from iapo.training.signals import logprobs_of
 from iapo.training.step_loss import StepLoss
+from iapo.training.verdicts import warn_of_other_verdicts
 from iapo.types import AdvantageOutput, Rollout, TokenSignals
 
 
@@ -141,6 +142,7 @@ def prepare(
         metrics["num_tokens"] += resampled.tokens
         metrics |= {"iapo/resample/rounds": resampled.rounds, "iapo/resample/groups": resampled.groups}
     rollout, scores = samples.rollout, samples.scores
+    warn_of_other_verdicts(components.assigner, scores)
     columns = [samples.rows[group] for group in rollout.group_ids.tolist()]
     if settings.answer == "reference":
         references = read_references(samples.rows)
