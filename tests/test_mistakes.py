@@ -171,9 +171,19 @@ MISTAKES = [
         ["assigner: ", "untyped.py:Assigner is abstract, want one that has assign"],
     ),
     ("T --loss untyped.py:Fixed", 2, ["loss: Fixed is no loss"]),
-    ("T --sampler untyped.py:Drawn", 2, ["the parameter 'model' of", "untyped.py:Drawn", "has no type"]),
+    ("T --sampler untyped.py:Drawn", 2, ["the parameter 'model' of", "untyped.py:Drawn", "as in model: nn.Module"]),
     ("T --sampler untyped.py:Fixed", 1, ["sampler: cannot be made of a model and a tokenizer", "takes no arguments"]),
     ("T --sampler untyped.py:nothing", 1, ["sampler: what is called with model and tokenizer returned None"]),
+    (
+        "T --sampler untyped.py:nothing --sampler.max_new_tokens 9",
+        2,
+        ["sampler: a function takes no parameters from flags, got --sampler.max_new_tokens", "name a class"],
+    ),
+    (
+        "T --optimizer untyped.py:Steps",
+        2,
+        ["optimizer: ", "untyped.py:Steps is no optimizer of torch", "iapo.PolicyOptimizer", "iapo.Components"],
+    ),
     ("T --rewards lacking.py:f", 2, ["lacking.py, line 1: ModuleNotFoundError", "no_such_module"]),
     ("T --rewards mine.py:raises", 1, ["reward 'raises' raised KeyError"]),
     ("T --rewards mine.py:half", 1, ["reward 'half': got 1 scores, want a list of"]),
@@ -219,7 +229,7 @@ def desk(tmp_path_factory) -> Path:
         "lacking.py": "import no_such_module\n",
         "exits.py": "import sys\nsys.exit(3)\n",
         "nothing.py": "f = None\n\0",
-        "untyped.py": "from iapo import AdvantageAssigner, Sampler\n"
+        "untyped.py": "from iapo import AdvantageAssigner, PolicyOptimizer, Sampler\n"
         "class Reward:\n"
         "    def __init__(self, scale): pass\n"
         "    def __call__(self, completions, **_): return [1.0] * len(completions)\n"
@@ -229,6 +239,8 @@ def desk(tmp_path_factory) -> Path:
         "    def sample(self, prompts, group_size): pass\n"
         "class Fixed(Sampler):\n"
         "    def sample(self, prompts, group_size): pass\n"
+        "class Steps(PolicyOptimizer):\n"
+        "    def accumulate(self, loss, boundary): pass\n"
         "def nothing(model, tokenizer) -> Sampler: pass\n",
         "empty.jsonl": "",
         "broken.jsonl": '{"prompt": "1+1=", "answer": "2"}\n{oops\n',

@@ -110,7 +110,7 @@ def _of_key(key: str, text: str) -> str:
     """The error about one setting; empty for one of another kind."""
     if key == "config":
         return f"config: {text[0].lower()}{text[1:]}; want a YAML file of settings, or one of iapo://NAME"
-    if reason := untyped(text):
+    if reason := untyped(text) or _of_callable(key, text):
         return f"{key}: {reason}"
     if number := _NUMBER.search(text):
         given = next((found[1] for each in _VALUES if (found := re.search(each, text))), "")
@@ -165,7 +165,25 @@ def _of_parameter(key: str, text: str) -> str:
 def untyped(text: str) -> str:
     """What to do about a parameter of one's own component that says no type; empty for another error."""
     match = re.search(r"Parameter '(\w+)' from '(\S+)' does not specify a type", text)
-    return f"the parameter {match[1]!r} of {match[2]} has no type, want one, as in {match[1]}: float" if match else ""
+    if match is None:
+        return ""
+    kind = {"model": "nn.Module", "tokenizer": "Any"}.get(match[1], "float")
+    return f"the parameter {match[1]!r} of {match[2]} has no type, want one, as in {match[1]}: {kind}"
+
+
+def _of_callable(key: str, text: str) -> str:
+    """The error about what is called to make a component; empty for another error."""
+    if match := re.search(r"got NestedArg\(key='([\w.]+)'", text):
+        return (
+            f"a function takes no parameters from flags, got --{key}.{match[1]}; leave it out, or name a class, whose "
+            "parameters are flags"
+        )
+    if match := re.search(r"Expected '(\S+)' to be a subclass of <class 'Optimizer'>", text):
+        return (
+            f"{match[1]} is no optimizer of torch, want a subclass of torch.optim.Optimizer; an iapo.PolicyOptimizer "
+            "of your own is a component of a loop in Python (iapo.Components)"
+        )
+    return ""
 
 
 def _kinds(text: str) -> list[str]:
