@@ -23,13 +23,12 @@ def warn_of_other_verdicts(assigner: AdvantageAssigner, scores: Scores) -> None:
         return
     right = scores.correct()
     for above in sorted(_thresholds(assigner)):
-        differ = int((((scores.total > above) != right) & scores.scored).sum())
-        if differ:
-            warnings.warn(
+        if bool((((scores.total > above) != right) & scores.scored).any()):
+            warnings.warn(  # the same text in every update, so that it is told once
                 f"rewards: {type(assigner).__name__} takes a completion for right if the sum of its rewards is above "
-                f"correct_above={above:g}, and in {differ} of {len(right)} completions that is not what {name!r} says, "
-                f"the first function, by which evaluations go. Let {', '.join(map(repr, others))} give so little that "
-                "the sum follows the first function, or give the assigner another correct_above",
+                f"correct_above={above:g}, and that is not always what {name!r} says, the first function, by which "
+                f"evaluations go. Let {', '.join(map(repr, others))} give so little that the sum follows the first "
+                "function, or give the assigner another correct_above",
                 stacklevel=2,
             )
 
