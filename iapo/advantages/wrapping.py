@@ -45,9 +45,15 @@ class WrappingAssigner(AdvantageAssigner):
         return self.outcome.wants_information(inputs)
 
     def at(self, progress: float) -> AdvantageAssigner:
-        """The assigner with the outcome's weights, and its own, at a moment of training."""
+        """The assigner with the outcome's weights, and its own, at a moment of training.
+
+        Raises:
+            TypeError: a subclass that is no dataclass, of which there is no copy with another outcome.
+        """
+        if not dataclasses.is_dataclass(self):
+            raise TypeError(f"{type(self).__name__}: want a dataclass (@dataclass(frozen=True)) with the field outcome")
         changed = {"outcome": self.outcome.at(progress), **self.own_fields_at(progress)}
-        return dataclasses.replace(self, **changed)  # type: ignore[type-var]
+        return dataclasses.replace(self, **changed)
 
     def own_fields_at(self, progress: float) -> dict[str, Any]:
         """Hook: the fields besides ``outcome`` that have another value at a moment of training, by name; none."""

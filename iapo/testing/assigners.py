@@ -90,6 +90,7 @@ class AssignerContract:
             Check("inputs_untouched", self.inputs_untouched),
             Check("requires", self.requires),
             Check("wants_information", self.wants_information),
+            Check("at", self.at),
             Check("masked_garbage", self.masked_garbage),
             Check(
                 "padding",
@@ -205,6 +206,15 @@ class AssignerContract:
             _same(what, found, _assign(assigner, batch), atol=0)
 
         self._for_all(holds, st.sampled_from([torch.nan, 0.0]))
+
+    def at(self, assigner: AdvantageAssigner) -> None:
+        """At each moment of training it is an assigner, which requires no signal that it does not require before."""
+        for progress in (0.0, 0.5, 1.0):
+            found = assigner.at(progress)
+            if not isinstance(found, AdvantageAssigner):
+                raise AssertionError(f"at({progress}): want an iapo.AdvantageAssigner, got {type(found).__name__}")
+            if further := sorted(found.requires - assigner.requires):
+                raise AssertionError(f"at({progress}) requires {further} too, want only {sorted(assigner.requires)}")
 
     def masked_garbage(self, assigner: AdvantageAssigner) -> None:
         """The values of signals outside their masks, also NaN, change no bit of advantages and metrics."""

@@ -1,4 +1,4 @@
-"""What the contract of `iapo.testing` does not check of assigners: batches without rows, `at`, and configurations."""
+"""What the contract of `iapo.testing` does not check of assigners: no rows, what `at` keeps, and configurations."""
 
 import dataclasses
 import math

@@ -8,7 +8,7 @@ import torch
 from broken import failures
 
 from iapo import AdvantageAssigner, AdvantageOutput
-from iapo.advantages import GroupRelative
+from iapo.advantages import GroupRelative, WrappingAssigner
 from iapo.testing import assigner_checks, check_advantage_assigner
 
 pytestmark = pytest.mark.usefixtures("first_failure")
@@ -103,6 +103,24 @@ class AsksByToken(Sound):
 
     def change(self, advantages, inputs):
         return advantages + measured_information(inputs)
+
+
+class NothingLater(Sound):
+    def at(self, progress):
+        return self if progress < 1 else None
+
+
+class ReadsMoreLater(Sound):
+    def at(self, progress):
+        return NeverReads() if progress else self
+
+
+class NoDataclass(WrappingAssigner):
+    def __init__(self):
+        self.outcome = GroupRelative()
+
+    def assign(self, inputs):
+        return self.assign_outcome(inputs)
 
 
 class Multiplies(Sound):
@@ -202,6 +220,9 @@ BROKEN = [
         r"with information estimated in rows \[[\d, ]*\] alone: advantages: differs by",
     ),
     (AsksByToken(), {"wants_information"}, r"want bool \(\d+,\), got torch.bool \(\d+, \d+\)"),
+    (NothingLater(), {"at"}, r"at\(1.0\): want an iapo.AdvantageAssigner, got NoneType"),
+    (ReadsMoreLater(), {"at"}, r"at\(0.5\) requires \['information'\] too, want only \[\]"),
+    (NoDataclass(), {"at"}, r"NoDataclass: want a dataclass \(@dataclass\(frozen=True\)\)"),
     (Multiplies(), {"masked_garbage"}, r"raised FloatingPointError: Multiplies.assign: advantages: NaN or infinite"),
     (MultipliesInMetrics(), {"masked_garbage"}, r"in masked slots of \(\d+, \d+\), metric information: differs by"),
     (ByWidth(), {"padding"}, r"with [1-3] more slots of padding: advantages: differs by"),
