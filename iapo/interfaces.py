@@ -462,8 +462,14 @@ class PolicyOptimizer(ABC):
 
         Returns:
             The step's statistics at a boundary, ``None`` before it.
+
+        Raises:
+            jaxtyping.TypeCheckError: a loss that is no scalar of floating point.
+            TypeError: the hook returned something else than `StepStats` at a boundary, or than ``None`` before it.
         """
-        return self.accumulate(loss, boundary)
+        stats = self.accumulate(loss, boundary)
+        check_returned(self, "accumulate", stats, StepStats if boundary else type(None))
+        return stats
 
     @abstractmethod
     def accumulate(self, loss: Float[Tensor, ""], boundary: bool) -> StepStats | None:

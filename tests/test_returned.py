@@ -9,8 +9,10 @@ from iapo import (
     LossOutput,
     MIEstimator,
     PolicyLoss,
+    PolicyOptimizer,
     Rollout,
     Sampler,
+    StepStats,
 )
 from iapo.rollout import collate
 
@@ -53,6 +55,14 @@ class OwnLoss(PolicyLoss):
 
     def denominator(self, loss_mask):
         return loss_mask.sum().float()
+
+
+class OwnOptimizer(PolicyOptimizer):
+    def __init__(self, returned):
+        self.returned = returned
+
+    def accumulate(self, loss, boundary):
+        return self.returned
 
 
 @pytest.mark.parametrize("returned", [None, (rollout(), 1)])
@@ -110,6 +120,17 @@ def test_what_an_assigner_requires_is_a_set_of_signals(requires):
         called(OwnAssigner(requires=requires))
     with pytest.raises(ValueError, match=r"OwnAssigner.requires: got"):
         _ = OwnAssigner(requires=requires).requires_estimate
+
+
+def test_an_optimizer_returns_statistics_at_a_boundary_and_nothing_before():
+    stats = StepStats(step=1, stepped=True, grad_norm=0.5, learning_rate=0.1, skipped=0)
+    assert OwnOptimizer(stats)(torch.zeros(()), boundary=True) is stats
+    assert OwnOptimizer(None)(torch.zeros(()), boundary=False) is None
+    for returned in (None, 0.5):
+        with pytest.raises(TypeError, match=r"OwnOptimizer.accumulate: got (NoneType|float), want StepStats"):
+            OwnOptimizer(returned)(torch.zeros(()))
+    with pytest.raises(TypeError, match=r"OwnOptimizer.accumulate: got StepStats, want NoneType"):
+        OwnOptimizer(stats)(torch.zeros(()), boundary=False)
 
 
 def test_a_loss_returns_its_record():

@@ -240,8 +240,8 @@ def optimise(
                     totals[name] += value.item()
             totals = processes.add(totals)
     logprobs_before, entropy_before = processes.join(logprobs_before), processes.join(entropy_before)
+    assert stats is not None  # of the last micro-batch
     metrics |= totals | sampler_metrics(rollout, logprobs_before)
-    if stats is not None:
-        metrics |= {"grad_norm": stats.grad_norm, "learning_rate": stats.learning_rate}
-        metrics["iapo/steps_skipped"] = float(stats.skipped)
+    metrics |= {"grad_norm": stats.grad_norm, "learning_rate": stats.learning_rate}
+    metrics["iapo/steps_skipped"] = float(stats.skipped)
     return PolicyUpdate(metrics, logprobs_before, entropy_before)
