@@ -14,15 +14,11 @@ def group_relative(rewards, groups, eps):
     return result
 
 
-def to_go(information, mask, discount, horizon=None):
+def to_go(information, mask, discount):
     """Discounted information to go, summed token by token over those that follow."""
     result = []
     for row, counts in zip(information, mask, strict=True):
-        last = len(row) if horizon is None else horizon + 1
-        values = [
-            sum(discount ** (u - t) * row[u] for u in range(t, min(t + last, len(row))) if counts[u])
-            for t in range(len(row))
-        ]
+        values = [sum(discount ** (u - t) * row[u] for u in range(t, len(row)) if counts[u]) for t in range(len(row))]
         result.append([value if counted else 0.0 for value, counted in zip(values, counts, strict=True)])
     return result
 

@@ -97,7 +97,7 @@ ASSIGNERS = [
     advantages.LeaveOutPriced(beta=0.1),
     (advantages.InformationAware(center="batch"), {"groups_independent": False}),
     advantages.InformationAware(
-        scale="none", beta=0.1, applies_to="correct", covers="completion", exploration="policy_entropy", horizon=2
+        scale="none", beta=0.1, applies_to="correct", covers="completion", exploration="policy_entropy"
     ),
     (advantages.OfficialCompat(alpha=1.0, beta=0.1), {"width_independent": False}),
     (

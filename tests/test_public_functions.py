@@ -143,7 +143,6 @@ def test_tensors_on_several_devices_are_named(function, name):
         (lambda: evaluation.interval(ROW[:0, 0]), "values: got none"),
         (lambda: evaluation.default_budgets(IDS[:0]), "reasoning_lengths: got none"),
         (lambda: advantages.information_to_go(ROW, FULL, 1.5), "discount: got 1.5"),
-        (lambda: advantages.information_to_go(ROW, FULL, 0.5, -1), "horizon: got -1"),
         (lambda: losses.truncated_ratio(ROW, ROW, math.nan), "cap: got nan"),
         (lambda: diagnostics.ratio_of_sums(ROW[0], ROW[0]), "denominators: got -1.0"),
         *((lambda each=each: policy.entropy(ROW, each), f"temperature: got {each}") for each in (0.0, -1.0, math.nan)),

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from iapo.ops.checks import check_integer, check_number
+from iapo.ops.checks import check_number
 from iapo.ops.shapes import shape_checked
 
 
@@ -13,7 +13,6 @@ def information_to_go(
     information: Float[Tensor, "batch token"],
     mask: Bool[Tensor, "batch token"],
     discount: float | int,
-    horizon: int | None = None,
 ) -> Float[Tensor, "batch token"]:
     """Discounted sum of the information that follows, the token's own included: ``g_t = s_t + discount * g_{t+1}``.
 
@@ -28,13 +27,12 @@ def information_to_go(
         information: of each token, nats.
         mask: where information counts; it is 0 elsewhere.
         discount: between 0 (the token's own information) and 1 (all that follows counts the same).
-        horizon: how many following tokens count, 0 is the token's own information; ``None``: all.
 
     Returns:
         Nats, 0 outside ``mask``.
 
     Raises:
-        ValueError: ``discount`` outside 0 to 1, ``horizon`` below 0.
+        ValueError: ``discount`` outside 0 to 1.
 
     Example:
         >>> mask = torch.ones(1, 3, dtype=torch.bool)
@@ -42,14 +40,10 @@ def information_to_go(
         tensor([[0.2500, 0.5000, 1.0000]])
     """
     check_number("discount", discount, "a number from 0 to 1", lambda x: 0 <= x <= 1)
-    check_integer("horizon", horizon, least=0, or_none=True)
     total = information.masked_fill(~mask, 0).double()
     step, factor = 1, discount
     while step < total.shape[1]:
         ahead = torch.nn.functional.pad(total[:, step:], (0, step))
         total = total + factor * ahead
         step, factor = 2 * step, factor * factor
-    if horizon is not None and horizon + 1 < total.shape[1]:
-        beyond = torch.nn.functional.pad(total[:, horizon + 1 :], (0, horizon + 1))
-        total = total - discount ** (horizon + 1) * beyond
     return total.to(information.dtype).masked_fill(~mask, 0)

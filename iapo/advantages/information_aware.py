@@ -71,7 +71,6 @@ class InformationAware(WrappingAssigner):
         credit: ``"own"`` information or information ``"to_go"``.
         saturation: nats at which bounded information is 0.63; ``None``: information is not bounded.
         discount: of information to go, per token.
-        horizon: how many following tokens information to go counts; ``None``: all.
         center: the tokens over which the information term is normalized.
         scale: ``"std"`` divides the information term by the standard deviation, ``"none"`` leaves it in nats.
         resolution: nats (if bounded, a number); under ``scale="std"``, information with a standard deviation of at most
@@ -93,8 +92,7 @@ class InformationAware(WrappingAssigner):
 
     Raises:
         ValueError: a number that is not finite, a negative weight or power, a saturation that is not positive, a
-            discount outside [0, 1], a negative horizon or resolution, an unknown choice; on a call, a schedule without
-            `at`.
+            discount outside [0, 1], a negative resolution, an unknown choice; on a call, a schedule without `at`.
 
     Example:
         >>> sorted(InformationAware(beta=0.01).requires)
@@ -111,7 +109,6 @@ class InformationAware(WrappingAssigner):
     credit: Credit = "to_go"
     saturation: float | None = None
     discount: float = 0.9
-    horizon: int | None = None
     center: Center = "group"
     scale: Scale = "std"
     resolution: float = 1e-4
@@ -128,7 +125,6 @@ class InformationAware(WrappingAssigner):
         check_number("resolution", self.resolution, "a number of nats of at least 0", lambda x: x >= 0)
         check_number("saturation", self.saturation, "a positive number of nats", lambda x: x > 0, or_none=True)
         check_number("discount", self.discount, "a number from 0 to 1", lambda x: 0 <= x <= 1)
-        check_integer("horizon", self.horizon, least=0, or_none=True)
         check_integer("per_group", self.per_group, or_none=True)
         check_choice("credit", self.credit, Credit)
         check_choice("center", self.center, Center)
@@ -180,7 +176,7 @@ class InformationAware(WrappingAssigner):
             if self.saturation is not None:
                 credited = -torch.expm1(-credited.clamp(min=0) / self.saturation)
             if self.credit == "to_go":
-                credited = information_to_go(credited, mask, self.discount, self.horizon)
+                credited = information_to_go(credited, mask, self.discount)
             counted = mask if self.covers == "measured" else inputs.completion_mask
             counted = counted & (self._gets_information_term(inputs) & output.loss_mask.any(1))[:, None]
             resolution = self.resolution if self.scale == "std" else 0.0

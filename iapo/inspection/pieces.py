@@ -19,7 +19,6 @@ def trace_from_rollout(
     probes: Float[Tensor, "batch probe"],
     probe_label: str,
     reward: float | None = None,
-    answer: str | None = None,
     policy_entropy: Float[Tensor, "batch token"] | None = None,
 ) -> CompletionTrace:
     """One completion of a rollout as a trace.
@@ -32,7 +31,6 @@ def trace_from_rollout(
         probes: what the estimator's ``probe`` returned, nats; ``probe = token + 1``.
         probe_label: what a probe is, with its unit: ``"H(answer | prefix), nats"``.
         reward: the completion's reward.
-        answer: the completion's answer; ``None``: the text of the rollout's ``answer_ids``, empty without them.
         policy_entropy: entropy of the policy's next-token distribution, nats.
 
     Returns:
@@ -56,8 +54,6 @@ def trace_from_rollout(
     unasked = rollout.answer_mask is not None and not bool(rollout.answer_mask[row].any())
     silent = unasked and not bool(information[row].any()) and not bool(probes[row].any())
     measured = rollout.reasoning_mask[row, :tokens] & (not silent)
-    if answer is None:
-        answer = _answer(tokenizer, rollout, row)
     return CompletionTrace(
         prompt=decode_ids(tokenizer, rollout.prompt_ids[row, rollout.prompt_mask[row]].tolist()),
         pieces=token_pieces(tokenizer, rollout.completion_ids[row, :tokens].tolist()),
@@ -66,12 +62,13 @@ def trace_from_rollout(
         probe_label=probe_label,
         measured=tuple(measured.tolist()),
         reward=reward,
-        answer=answer,
+        answer=_answer(tokenizer, rollout, row),
         policy_entropy=None if policy_entropy is None else tuple(policy_entropy[row, :tokens].tolist()),
     )
 
 
 def _answer(tokenizer: PreTrainedTokenizerBase, rollout: Rollout, row: int) -> str:
+    """The text of the answer that is asked about; empty without one."""
     if rollout.answer_ids is None or rollout.answer_mask is None:
         return ""
     return decode_ids(tokenizer, rollout.answer_ids[row, rollout.answer_mask[row]].tolist())

@@ -30,7 +30,7 @@ from iapo.advantages import (
             InformationAware(),
             {"outcome": GroupRelative(), "alpha": 0.5, "beta": 0.0, "credit": "to_go", "discount": 0.9},
         ),
-        (InformationAware(), {"horizon": None, "center": "group", "scale": "std", "resolution": 1e-4}),
+        (InformationAware(), {"center": "group", "scale": "std", "resolution": 1e-4}),
         (
             InformationAware(),
             {"applies_to": "correct", "solve_rate_power": 0.0, "covers": "measured", "correct_above": 0.5},

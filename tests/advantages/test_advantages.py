@@ -30,7 +30,6 @@ def test_group_relative_against_the_loop(batch, eps):
     st.sampled_from(["own", "to_go"]),
     st.sampled_from(["completion", "group", "batch"]),
     st.sampled_from([0.0, 0.5, 0.9, 1.0]),
-    st.sampled_from([None, 0, 2]),
     st.sampled_from(["std", "none"]),
     st.sampled_from(["all", "correct"]),
     st.sampled_from(["measured", "completion"]),
@@ -39,10 +38,10 @@ def test_group_relative_against_the_loop(batch, eps):
     st.sampled_from([None, 1, 2]),
 )
 def test_information_term_against_the_loop(
-    batch, credit, center, discount, horizon, scale, applies_to, covers, saturation, power, per_group
+    batch, credit, center, discount, scale, applies_to, covers, saturation, power, per_group
 ):
     rewards, ids, mask, signals = batch
-    choices = {"credit": credit, "center": center, "discount": discount, "horizon": horizon, "scale": scale}
+    choices = {"credit": credit, "center": center, "discount": discount, "scale": scale}
     choices |= {"applies_to": applies_to, "covers": covers, "saturation": saturation, "solve_rate_power": power}
     choices |= {"per_group": per_group}
     assigner = InformationAware(GroupRelative(), alpha=0.7, **choices)
@@ -51,7 +50,7 @@ def test_information_term_against_the_loop(
     if saturation is not None:
         information = [[1 - math.exp(-max(s, 0.0) / saturation) for s in row] for row in information]
     if credit == "to_go":
-        information = references.to_go(information, measured, discount, horizon)
+        information = references.to_go(information, measured, discount)
     if covers == "completion":
         pairs = [zip(values, row, strict=True) for values, row in zip(information, measured, strict=True)]
         information, measured = [[value if m else 0.0 for value, m in row] for row in pairs], mask.tolist()
@@ -108,14 +107,6 @@ def test_information_to_go_has_its_closed_forms():
     torch.testing.assert_close(information_to_go(information, mask, 1.0), cumulative, atol=1e-12, rtol=0)
     steady = information_to_go(torch.ones(1, 40), torch.ones(1, 40, dtype=torch.bool), 0.5)
     torch.testing.assert_close(steady[0, 0], torch.tensor(2.0), atol=1e-6, rtol=0)
-
-
-def test_a_horizon_ends_the_sum():
-    information, mask = torch.randn(2, 9, dtype=torch.float64), torch.ones(2, 9, dtype=torch.bool)
-    assert torch.equal(information_to_go(information, mask, 0.9, horizon=8), information_to_go(information, mask, 0.9))
-    torch.testing.assert_close(information_to_go(information, mask, 0.9, horizon=0), information, atol=1e-12, rtol=0)
-    ones = information_to_go(torch.ones(1, 5), torch.ones(1, 5, dtype=torch.bool), 1.0, horizon=2)
-    assert ones.tolist() == [[3.0, 3.0, 3.0, 2.0, 1.0]]
 
 
 @pytest.mark.parametrize(("resolution", "expected"), [(0.0, [[-1.0, 1.0]]), (1e-4, [[0.0, 0.0]])])
@@ -248,7 +239,6 @@ def test_an_empty_batch_is_fine():
         (lambda: InformationAware(per_group=0), "per_group: got 0, want None or an integer of at least 1"),
         (lambda: InformationAware(covers="answer"), "covers: got 'answer'"),
         (lambda: InformationAware(exploration="none"), "exploration: got 'none'"),
-        (lambda: InformationAware(horizon=-1), "horizon: got -1"),
         (lambda: InformationAware(alpha=Linear(1.0, -1.0)), r"alpha: got Linear\(start=1.0, end=-1.0\)"),
     ],
 )
