@@ -55,6 +55,17 @@ MISTAKES = [
     ("T --sampler.max_new_tokens 9999", 1, ["9999", "256 positions", "lower --sampler.max_new_tokens"]),
     ("T --estimator AnswerLikelihood --assigner GroupRelative --sampler.max_new_tokens 999", 1, ["with 999 that may"]),
     ("T --estimator AnswerLikelihood --assigner InformationAware --sampler.max_new_tokens 999", 1, ["with 1002 that"]),
+    (
+        "T --estimator.temperature 2.0",
+        2,
+        ["--estimator.temperature: follows from --sampler.temperature", "leave it out"],
+    ),
+    ("T --estimator EarlyExitEntropy --estimator.postfix_ids=[5]", 2, ["postfix_ids: follows from --postfix"]),
+    (
+        "inspect --estimator Refined --estimator.estimator AnswerLikelihood --estimator.estimator.closing_ids [5]",
+        2,
+        ["--estimator.estimator.closing_ids: follows from --closing"],
+    ),
     ("T --sampler.temperature 0", 1, ["sampler.temperature: got 0.0", "positive"]),
     ("T --prompts_per_step 1000", 1, ["prompts_per_step: got 1000", "number of problems"]),
     ("T --eval_problems 1000", 1, ["eval_problems: got 1000"]),
