@@ -18,8 +18,10 @@ _ENGLISH = (
 )
 _OTHERS = (
     r"\b(?:(?:la|die|het|правильный)\s+)?(?:réponse|respuesta|resposta|risposta|antwort|antwoord|odpowiedź|ответ|"
-    r"відповідь|cevap|jawaban|đáp án|उत्तर|الإجابة|الجواب)(?:\s+(?:finale?|correct[ae]?|corretta|النهائية))?"
-    r"[*_]*\s*(?:(?:est|es|é|è|ist|lautet|adalah|là|है|هي|هو)(?!\w)|[:=：]|[—–-]+\s)"
+    r"відповідь|cevap|jawaban(?:nya)?|đáp án|उत्तर|الإجابة|الجواب|תשובה|התשובה|پاسخ|جواب|απάντηση|svar(?:et)?|vastaus|"
+    r"odpověď|válasz|răspuns(?:ul)?|উত্তর|விடை|คำตอบ)"
+    r"(?:\s+(?:finale?|correct[ae]?|corretta|akhir|النهائية|النهائي|הסופית|نهایی))?"
+    r"[*_]*\s*(?:(?:est|este|es|é|è|ist|lautet|adalah|är|er|on|je|to|είναι|là|है|هي|هو|היא|คือ)(?!\w)|คือ|[:=：]|[—–-]+\s)"
     r"|答案[*_]*(?:应该|應該)?(?:[是为為]|\s*[:=：])|答え[*_]*(?:は|\s*[:=：])|정?답[*_]*(?:[은는]|\s*[:=：])"
 )
 _SUPPOSED = re.compile(r"\b(?:if|suppose|assuming)\b[^.?!\n]*$", re.IGNORECASE)

@@ -55,6 +55,25 @@ THOUGHT = "<think>3+4=7</think>"
             "<|end_of_box|>",
         ),
         (["<|START_THINKING|>\\boxed{9}?<|END_THINKING|>7"], [], "<|END_THINKING|>", "\n"),
+        (
+            ["<|START_THINKING|>9<|END_THINKING|><|START_RESPONSE|>7<|END_RESPONSE|>"],
+            [],
+            "<|END_THINKING|><|START_RESPONSE|>",
+            "<|END_RESPONSE|>",
+        ),
+        (["<|channel>thought\n3+4<channel|>The answer is 7."], [], "<channel|>The answer is ", "."),
+        (["3+4<channel|>The answer is 7."], ["q<|channel>thought\n"], "<channel|>The answer is ", "."),
+        (
+            ["<start_working_out>9<end_working_out><SOLUTION>7</SOLUTION>"],
+            [],
+            "<end_working_out><SOLUTION>",
+            "</SOLUTION>",
+        ),
+        (["<inner_monologue>\\boxed{9}?</inner_monologue>\n<ans>7</ans>"], [], "</inner_monologue>\n<ans>", "</ans>"),
+        (["\\boxed{9}?</work><answer>7</answer>"], ["q <work>\n"], "</work><answer>", "</answer>"),
+        (["<think>3+4</think>\n\nSo it is \\boxed{7}."], [], "</think>\n\n\\boxed{", "}"),
+        (['<think>3+4</think>{"final_answer": 7}'], [], '</think>{"final_answer": ', "}"),
+        (['<think>3+4</think>{"Answer": "7"}'], [], '</think>{"Answer": "', '"}'),
         (["<reason>\\boxed{9}?</reason><answer>7</answer>"], [], "</reason><answer>", "</answer>"),
     ],
 )
@@ -68,6 +87,13 @@ def test_styles_are_found_as_they_are_written(samples, prompts, postfix, closing
 def test_the_prompt_says_what_is_opened():
     assert detect_style(["a</think>\\boxed{1}"], ["x<think>\n"]).style.reasoning == ReasoningTags(opened_by_prompt=True)
     assert isinstance(detect_style(["\\boxed{1}"], ["x</think>\n"]).style.reasoning, BeforeAnswer)
+
+
+def test_tags_of_any_name_are_known_by_what_the_prompts_end_with():
+    found = detect_style(["\\boxed{9}?</work><answer>7</answer>"], ["q <work>\n"]).style
+    assert found.reasoning == ReasoningTags("<work>", "</work>", opened_by_prompt=True)
+    assert isinstance(detect_style(["so <answer>7</answer>"], ["q <assistant>\n"]).style.reasoning, BeforeAnswer)
+    assert isinstance(detect_style(["<answer>7</answer>"]).style.reasoning, BeforeAnswer)
 
 
 def test_specific_before_general():
