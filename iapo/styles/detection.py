@@ -203,7 +203,8 @@ def _as_written(style: CompletionStyle, samples: Sequence[str]) -> CompletionSty
     closing = _most(text[marked.stop :][:1] for text, _, marked in found if marked)
     answer = style.answer
     if isinstance(answer, Phrase) and opening is not None:
-        answer = Phrase(opening, "." if closing == "." else "\n")
+        stars = opening[len(opening.rstrip("*")) :]  # of bold type, which the answer's end closes
+        answer = Phrase(opening, stars if stars and opening.count(stars) % 2 else "." if closing == "." else "\n")
     if isinstance(answer, JsonField) and opening is not None:
         answer = replace(answer, quoted=opening.endswith('"'))
     ending = style.reasoning.ending

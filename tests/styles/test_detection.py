@@ -21,6 +21,8 @@ THOUGHT = "<think>3+4=7</think>"
         (["3+4.\n\n**Answer:** 7"], [], "\n\n**Answer:** ", "\n"),
         (["3+4.\n**Final Answer**: 7"], [], "\n**Final Answer**: ", "\n"),
         (["<think>3+4</think>\n\n***Answer:*** 7"], [], "</think>\n\n***Answer:*** ", "\n"),
+        (["3+4.\n\nFinal Answer: **7**"], [], "\n\nFinal Answer: **", "**"),
+        (["3+4.\n\n**Answer:**7"], [], "\n\n**Answer:**", "\n"),
         (["So **the answer is 7**"], [], "\nthe answer is ", "\n"),
         (["[THINK]3+4. The answer is 9?[/THINK]The answer is 7."], [], "[/THINK]The answer is ", "."),
         (['{"why": "3+4"}\n{"answer": 7}'], [], '\n{"answer": ', "}"),
