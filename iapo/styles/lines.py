@@ -39,7 +39,7 @@ _BEGINNING = re.compile(r"[ \t]*(?:(?:[-•*]|#{1,6})[ \t]+|(?:=>|-+>|==+>|[→�
 _SPOKEN = re.compile(r"(?:です|である|입니다|이다)[.。]?$")
 """What ends a sentence behind an answer, in languages whose verbs stand there."""
 _BECAUSE = re.compile(
-    r",\s*(?:because|since|as|so|which(?!\s+(?:makes|gives|leaves|totals)\b)|where)\b|\bbecause\b|(?<=[\d)\]}$%°*])[.;]\s+[A-Z(¡¿]"
+    r",\s*(?:because|since|as|so|which(?!\s+(?:makes|gives|leaves|totals)\b)|where)\b|,\s*i\.e\.|\s?—\s*(?=[a-z])|\bbecause\b|(?<=[\d)\]}$%°*])[.;]\s+[A-Z(¡¿]"
 )
 """Begins reasons and further sentences behind an answer. A period behind letters may be of an abbreviation."""
 _OWN_PERIOD = re.compile(r"(?:[A-Za-z]\.\s?[A-Za-z]|\.\s?)\.$")

@@ -165,7 +165,7 @@ def _check_complete(messages: Sequence[Message], text: str, system: str) -> None
         if message["role"] == "user":
             raise ValueError(
                 f"is rendered without the message {shown} of the user, which the tokenizer's chat template leaves out; "
-                "send prompts that are texts as they are (--chat_template none), or give a tokenizer with another chat template"
+                "give a tokenizer with another chat template; --chat_template none sends texts as they are"
             )
         raise ValueError(
             f"is rendered without the system {system} {shown}, which the tokenizer's chat template ignores; put it "
@@ -191,5 +191,6 @@ def _apply(tokenizer: Any, messages: list[Message], options: Mapping[str, Any]) 
         remedy = "a system prompt can stand in prompt_template" if has_system else "give messages that it renders"
         raise ValueError(
             f"is refused by the tokenizer's chat template ({type(error).__name__}: {error}), with messages of the "
-            f"roles {roles}; {remedy}, or a tokenizer with another chat template; --chat_template none sends texts as they are"
+            f"roles {roles}; {remedy}, or a tokenizer with another chat template; --chat_template none sends texts as "
+            "they are"
         ) from error

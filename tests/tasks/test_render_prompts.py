@@ -148,7 +148,7 @@ def test_a_template_that_reads_parts_alone_gets_them(plain: Any, template: str) 
     assert rendered("hi", plain) == "<user>hi"
     assert chat_openings(plain) == ("<user>", "<system>")
     plain.chat_template = "{{ messages[0].content is string or messages[0].content }}"
-    with pytest.raises(ValueError, match="rendered without the message 'hi' of the user.*--chat_template none"):
+    with pytest.raises(ValueError, match=r"rendered without the message 'hi' of the user.*--chat_template none"):
         rendered(HI, plain)
 
 
