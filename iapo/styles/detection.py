@@ -25,7 +25,8 @@ _LONGEST_LINE = 80
 
 _REASONING = ("think", "thinking", "reasoning", "reason", "thought", "thoughts", "cot", "scratchpad", "analysis")
 _ANSWERS = ("answer", "final_answer", "ans", "final", "solution", "response", "result", "output", "summary")
-_FIELDS = ("answer", "final_answer", "final answer", "finalAnswer", "solution", "result", "output")
+_FIELDS = ("answer", "final_answer", "final answer", "finalAnswer")
+_OTHER_FIELDS = ("solution", "result", "output")
 
 
 def _spelled(names: Sequence[str]) -> tuple[str, ...]:
@@ -48,7 +49,8 @@ REASONING_TAGS = (
     ReasoningTags("<|thought_start|>", "<|thought_end|>"),
     ReasoningTags("<start_working_out>", "<end_working_out>"),  # Unsloth's
 )
-_ANY_TAG = re.compile(r"<([A-Za-z][\w:.-]{0,40})>")
+_OPENING_TAG = re.compile(r"<([A-Za-z][\w:.-]{0,40})>")
+_TAG = re.compile(r"<[^<>\n]{1,60}>")
 ANSWER_STYLES: tuple[AnswerStyle, ...] = (
     *(AnswerTags(f"<{name}>", f"</{name}>") for name in _spelled(_ANSWERS)),
     Boxed(),
@@ -58,6 +60,7 @@ ANSWER_STYLES: tuple[AnswerStyle, ...] = (
     *(JsonField(name) for name in _spelled(_FIELDS)),
     Hashes(),
     Phrase(),
+    *(JsonField(name) for name in _spelled(_OTHER_FIELDS)),  # which other objects have too
 )
 """From the most specific to the most general: a sample counts for the first one that fits it."""
 
@@ -134,13 +137,22 @@ def _reasoning_of(samples: Sequence[str], prompts: Sequence[str]) -> ReasoningSt
 
 
 def _other_tags(samples: Sequence[str], prompts: Sequence[str]) -> list[ReasoningTags]:
-    """Tags of other names that the prompts end with, or that samples begin with, and close."""
-    ends = (found for prompt in prompts if (found := re.search(_ANY_TAG.pattern + r"\s*$", prompt)))
-    begins = (found for text in samples if (found := _ANY_TAG.match(text.lstrip())))
+    """Tags of other names that the prompts end with, or that samples begin with, and in which they reason."""
+    ends = (found for prompt in prompts if (found := re.search(rf"{_OPENING_TAG.pattern}\s*$", prompt)))
+    begins = (found for text in samples if (found := _OPENING_TAG.match(text.lstrip())))
     opened = {found[1]: False for found in begins} | {found[1]: True for found in ends}
     known = {name.lower() for name in (*_REASONING, *_ANSWERS)}
     names = [name for name in opened if name.lower() not in known]
-    return [ReasoningTags(f"<{name}>", f"</{name}>", opened_by_prompt=opened[name]) for name in names]
+    tags = [ReasoningTags(f"<{name}>", f"</{name}>", opened_by_prompt=opened[name]) for name in names]
+    closed = {each: [_reasons_in(each, text) for text in samples if each.closing in text] for each in tags}
+    return [each for each in tags if 2 * sum(closed[each]) > len(closed[each])]
+
+
+def _reasons_in(tags: ReasoningTags, text: str) -> bool:
+    """Whether tags are around most of a text, once, and something follows: others are of a page, or of a turn."""
+    inside, _, behind = text.partition(tags.closing)
+    said = _TAG.sub("", behind).strip()
+    return bool(said) and tags.closing not in behind and len(inside) >= len(said)
 
 
 def _answer_of(texts: Sequence[str], ended: Sequence[bool]) -> tuple[AnswerStyle, list[Marked | None]]:

@@ -76,6 +76,7 @@ THOUGHT = "<think>3+4=7</think>"
         (["<think>3+4</think>\n\nSo it is \\boxed{7}."], [], "</think>\n\n\\boxed{", "}"),
         (['<think>3+4</think>{"final_answer": 7}'], [], '</think>{"final_answer": ', "}"),
         (['<think>3+4</think>{"Answer": "7"}'], [], '</think>{"Answer": "', '"}'),
+        (['<think>3+4</think>\n{"result": 7}'], [], '</think>\n{"result": ', "}"),
         (["<reason>\\boxed{9}?</reason><answer>7</answer>"], [], "</reason><answer>", "</answer>"),
     ],
 )
@@ -96,6 +97,21 @@ def test_tags_of_any_name_are_known_by_what_the_prompts_end_with():
     assert found.reasoning == ReasoningTags("<work>", "</work>", opened_by_prompt=True)
     assert isinstance(detect_style(["so <answer>7</answer>"], ["q <assistant>\n"]).style.reasoning, BeforeAnswer)
     assert isinstance(detect_style(["<answer>7</answer>"]).style.reasoning, BeforeAnswer)
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt"),
+    [
+        ("<b>Solution</b> 3+4 is 7. The answer is 7.", "q"),
+        ("<p>It is 3+4, which is 7 in all.</p><p>The answer is 7.</p>", "q"),
+        ("3+4 is 7. The answer is 7.</assistant>", "q <assistant>\n"),
+        ('The tool says {"result": 5}. The answer is 7.', "q"),
+    ],
+)
+def test_other_tags_and_fields_are_no_reasoning_and_no_answer(text, prompt):
+    style = detect_style([text] * 4, [prompt] * 4).style
+    assert isinstance(style.reasoning, BeforeAnswer)
+    assert style.answer_in(text) == "7"
 
 
 def test_specific_before_general():
