@@ -27,7 +27,7 @@ _OTHERS = (
 _SUPPOSED = re.compile(r"\b(?:if|suppose|assuming)\b[^.?!\n]*$", re.IGNORECASE)
 """In front of what the answer would be, of another problem than the one that was asked."""
 _REMARK = re.compile(
-    r"\s*(?:(?:already|indeed|also|thus|therefore|clearly|now|then)\s+)?(?:not|correct|right|wrong|incorrect|valid|verified|"
+    r"\s*(?:(?:already|indeed|also|thus|therefore|clearly|now|then)\s+)?(?:not(?=\s+[-−+$(\\]?\d)|correct|right|wrong|incorrect|valid|verified|"
     r"checked|confirmed|consistent|reasonable|plausible|sensible|simplified|expressed|given|written|in|ok|okay)\b",
     re.IGNORECASE,
 )

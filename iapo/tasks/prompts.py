@@ -189,6 +189,10 @@ def _apply(tokenizer: Any, messages: list[Message], options: Mapping[str, Any]) 
         roles = [message["role"] for message in messages]
         has_system = not set(SYSTEM_ROLES).isdisjoint(roles)
         remedy = "a system prompt can stand in prompt_template" if has_system else "give messages that it renders"
+        if isinstance(tokenizer.chat_template, Mapping) and "default" not in tokenizer.chat_template:
+            remedy = (
+                f"name one of the templates, --chat_template_kwargs '{{chat_template: {min(tokenizer.chat_template)}}}'"
+            )
         raise ValueError(
             f"is refused by the tokenizer's chat template ({type(error).__name__}: {error}), with messages of the "
             f"roles {roles}; {remedy}, or a tokenizer with another chat template; --chat_template none sends texts as "

@@ -286,6 +286,7 @@ def test_what_is_asked_for_is_read_again(answer, wanted):
         (Phrase(), "The answer is 72. Check: 72-24 = 48, so the answer is correct.", "72"),
         (Phrase(), "The answer is 72.\n\nThe answer is already simplified.", "72"),
         (Phrase(), "The answer is 72. The answer is not 71.", "72"),
+        (Phrase(), "For x = 2 the answer is 72. In all, the answer is not defined.", "not defined"),
         (Phrase(), "Is it right? The answer is right.", "right"),
         (Phrase(), "The answer is as follows:\n\n72", "72"),
         (Phrase(), "The answer is given below:\n**72**", "72"),

@@ -152,6 +152,15 @@ def test_a_template_that_reads_parts_alone_gets_them(plain: Any, template: str) 
         rendered(HI, plain)
 
 
+def test_of_several_chat_templates_without_a_default_one_is_named(plain: Any) -> None:
+    plain.chat_template = {"chat": TEMPLATE, "tool_use": "x"}
+    with pytest.raises(ValueError, match=r"--chat_template_kwargs '{chat_template: chat}'"):
+        rendered(HI, plain)
+    assert rendered(HI, plain, None, None, {"chat_template": "chat"}) == "<user>hi<a>"
+    plain.chat_template = {"default": TEMPLATE, "tool_use": "x"}
+    assert rendered(HI, plain) == "<user>hi<a>"
+
+
 LAST_ONLY = "{{ messages[-1].content }}"
 TRIMS = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim | replace('\\n', ' ') }}{% endfor %}"
 
