@@ -60,7 +60,7 @@ def _main(arguments: Sequence[str] | None) -> int:
             print(versions())
             return 0
         parsers = {name: parser_of(name) for name in COMMANDS}
-        name, settings = _parsed([argument for argument in given if argument != "--debug"], parsers, command)
+        name, settings = _parsed(_files_first([each for each in given if each != "--debug"]), parsers, command)
         with short_warnings(command):
             plain = json.loads(parsers[name].dump(settings, format="json", skip_unset=False))
             parts = parsers[name].instantiate(settings).as_dict()
@@ -78,6 +78,19 @@ def _main(arguments: Sequence[str] | None) -> int:
         raise
     except BaseException as error:
         return report(command, error, debug, folder)
+
+
+def _files_first(given: Sequence[str]) -> list[str]:
+    """A command line whose files of settings come before its flags, so that flags hold wherever they stand."""
+    files: list[str] = []
+    others: list[str] = []
+    arguments = iter(given[1:])
+    for argument in arguments:
+        if argument == "--config":
+            files += [argument, *[each for each in (next(arguments, None),) if each is not None]]
+        else:
+            (files if argument.startswith("--config=") else others).append(argument)
+    return [*given[:1], *files, *others]
 
 
 def _parsed(given: Sequence[str], parsers: Mapping[str, Any], command: str) -> tuple[str, Any]:

@@ -383,6 +383,14 @@ def test_print_config_round_trips_through_yaml(tmp_path, call):
     assert logged[3]["iapo/shaped_reward"] == 0, "limit 17"
 
 
+@pytest.mark.parametrize("config", [["--config", "iapo://iapo"], ["--config=iapo://iapo"]])
+def test_flags_hold_in_front_of_a_file_of_settings_too(config, call):
+    flags = ["--output", "mine", "--optimizer.lr", "0.5"]
+    before, behind = (call("train", *order, "--print_config") for order in ([*flags, *config], [*config, *flags]))
+    assert before.stdout == behind.stdout
+    assert "output: mine" in before.stdout.splitlines()
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_flags_are_spelled_as_they_are_told(command):
     """With underscores, as settings in a file."""

@@ -1,6 +1,7 @@
 """What a tokenizer's chat template writes around messages: how its texts begin, how an answer ends, the date."""
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from inspect import signature
 from typing import Any
@@ -12,6 +13,28 @@ _DATE = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1""")
 """A call with which a chat template writes the present date, and its format."""
 
 
+def in_parts(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Messages whose texts are lists of one part, the only form that the chat templates of some models read."""
+    return [{**message, "content": [{"type": "text", "text": message["content"]}]} for message in messages]
+
+
+def prints_parts(text: str) -> bool:
+    """Whether a chat template that reads texts has printed a message of parts as Python does."""
+    return "'type': 'text'" in text
+
+
+def _shown(tokenizer: Any, messages: list[dict[str, Any]], add_generation_prompt: bool) -> str | None:
+    """What the chat template makes of messages, as texts or in parts; ``None`` if it takes neither."""
+    for form in (messages, in_parts(messages)):
+        try:
+            text = str(tokenizer.apply_chat_template(form, tokenize=False, add_generation_prompt=add_generation_prompt))
+        except Exception:  # a template is code of others, and may refuse a system message
+            continue
+        if messages[-1]["content"] in text and not prints_parts(text):
+            return text
+    return None
+
+
 def chat_openings(tokenizer: Any) -> tuple[str, ...]:
     """How the texts of the tokenizer's chat template begin, before what the first message says; none without one."""
     if tokenizer.chat_template is None:
@@ -19,11 +42,9 @@ def chat_openings(tokenizer: Any) -> tuple[str, ...]:
     user, system = ({"role": role, "content": _CONTENT} for role in ("user", "system"))
     openings = []
     for messages in ([user], [system, user]):
-        try:
-            text = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-        except Exception:  # a template is code of others, and may refuse a system message
-            continue
-        openings.append(text.partition(_CONTENT)[0])
+        text = _shown(tokenizer, messages, add_generation_prompt=True)
+        if text is not None:
+            openings.append(text.partition(_CONTENT)[0])
     return tuple(opening for opening in openings if opening)
 
 
@@ -60,9 +81,9 @@ def end_of_turn(tokenizer: Any) -> str | None:
     if tokenizer.chat_template is None:
         return None
     messages = [{"role": "user", "content": _CONTENT}, {"role": "assistant", "content": _ANSWER}]
-    try:
-        _, answer, behind = str(tokenizer.apply_chat_template(messages, tokenize=False)).rpartition(_ANSWER)
-    except Exception:  # a template is code of others
+    text = _shown(tokenizer, messages, add_generation_prompt=False)
+    if text is None:
         return None
-    own = [token for token in tokenizer.get_added_vocab() if token.strip() and behind.lstrip().startswith(token)]
-    return max(own, key=len, default=None) if answer else None
+    behind = text.rpartition(_ANSWER)[2].lstrip()
+    own = [token for token in tokenizer.get_added_vocab() if token.strip() and behind.startswith(token)]
+    return max(own, key=len, default=None)

@@ -82,7 +82,7 @@ def reference_answer(reference: str) -> str:
     """
     boxed, hashes = Boxed().find(reference), reference.rfind("####")
     if boxed is not None and boxed.opening > hashes:
-        return reference[boxed.start : boxed.stop]
+        return boxed.style.plain(reference[boxed.start : boxed.stop])
     marked = Hashes().find(reference)
     if marked is None:
         return reference if hashes < 0 else ""

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from iapo.tokenization.decoding import decode_ids, decode_rows, pieces_of_rows
 
+_REPLACED = "\N{REPLACEMENT CHARACTER}"
 _BYTES = 4
 """Tokens that one character may be spread over."""
 
@@ -103,9 +104,13 @@ class StopWatch:
             self._seen[row].append(token)
         texts = decode_rows(self.tokenizer, [self._seen[row][-self._window :] for row in rows])
         return [
-            self._holds(text) and self._holds(decode_ids(self.tokenizer, self._seen[row]))
+            self._holds(text) and self._is_whole(decode_ids(self.tokenizer, self._seen[row]))
             for row, text in zip(rows, texts, strict=True)
         ]
+
+    def _is_whole(self, text: str) -> bool:
+        """Whether a completion holds a stop text, and its last token does not begin a character as well."""
+        return self._holds(text) and not text.endswith(_REPLACED)
 
     def _holds(self, text: str) -> bool:
         return any(each in text for each in self.stop)

@@ -1,6 +1,7 @@
 """Answers whose closing begins with a brace that the answer may hold too: they end where theirs is closed."""
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
 from iapo.styles.interface import AnswerStyle, Marked
@@ -19,21 +20,23 @@ def find_in_brackets(text: str, opening: str, style: AnswerStyle) -> Marked | No
         opening: a regular expression of what opens an answer, its brace included.
         style: whose closing begins with the partner of that brace; an answer that is closed in another way is none.
     """
+    return max(all_in_brackets(text, opening, style), key=lambda answer: answer.opening, default=None)
+
+
+def all_in_brackets(text: str, opening: str, style: AnswerStyle) -> Iterator[Marked]:
+    """All closed answers that are not empty, in the order in which they end; see `find_in_brackets`."""
     opened: list[tuple[int, int] | None] = []
-    last: Marked | None = None
     first = re.search(opening, text)
     for part in _parts(opening).finditer(text, first.start() if first else len(text)):
         if part[0] == "}":
             answer = opened.pop() if opened else None
             closes = answer is not None and text.startswith(style.closing, part.start())
-            later = answer is not None and closes and (last is None or answer[0] > last.opening)
-            if answer is not None and later and text[answer[1] : part.start()].strip():
-                last = Marked(*answer, part.start(), part.start() + len(style.closing), style)
+            if answer is not None and closes and text[answer[1] : part.start()].strip():
+                yield Marked(*answer, part.start(), part.start() + len(style.closing), style)
         elif part["opening"] is not None:
             opened.append((part.start(), part.end()))
         elif part[0] == "{":
             opened.append(None)
-    return last
 
 
 @lru_cache

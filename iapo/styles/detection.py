@@ -24,12 +24,15 @@ _LONGEST = 200
 _LONGEST_LINE = 80
 
 _REASONING = ("think", "thinking", "reasoning", "reason", "thought", "thoughts", "cot", "scratchpad", "analysis")
-_ANSWERS = ("answer", "final_answer", "solution", "response", "result", "output")
+_ANSWERS = ("answer", "final_answer", "ans", "final", "solution", "response", "result", "output", "summary")
+_FIELDS = ("answer", "final_answer", "final answer", "finalAnswer")
+_OTHER_FIELDS = ("solution", "result", "output")
 
 
 def _spelled(names: Sequence[str]) -> tuple[str, ...]:
-    """Names of tags in small letters, with a capital, and in capitals."""
-    return tuple(spelled for name in names for spelled in (name, name.capitalize(), name.upper()))
+    """Names of tags in small letters, with a capital, with capitals, and in capitals."""
+    spelled = (each for name in names for each in (name, name.capitalize(), name.title(), name.upper()))
+    return tuple(dict.fromkeys(spelled))
 
 
 REASONING_TAGS = (
@@ -40,14 +43,24 @@ REASONING_TAGS = (
     ReasoningTags("◁think▷", "◁/think▷"),  # Kimi's
     ReasoningTags("<|begin_of_thought|>", "<|end_of_thought|>"),
     ReasoningTags("<|START_THINKING|>", "<|END_THINKING|>"),  # Cohere's
+    ReasoningTags("<|channel>thought\n", "<channel|>"),  # Gemma 4
+    ReasoningTags("<unused94>thought\n", "<unused95>"),  # MedGemma
+    ReasoningTags("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
+    ReasoningTags("<|thought_start|>", "<|thought_end|>"),
+    ReasoningTags("<start_working_out>", "<end_working_out>"),  # Unsloth's
 )
+_OPENING_TAG = re.compile(r"<([A-Za-z][\w:.-]{0,40})>")
+_TAG = re.compile(r"<[^<>\n]{1,60}>")
 ANSWER_STYLES: tuple[AnswerStyle, ...] = (
     *(AnswerTags(f"<{name}>", f"</{name}>") for name in _spelled(_ANSWERS)),
     Boxed(),
     AnswerTags("<|begin_of_box|>", "<|end_of_box|>"),  # GLM's
-    JsonField(),
+    AnswerTags("<|START_RESPONSE|>", "<|END_RESPONSE|>"),  # Cohere's
+    AnswerTags("<|begin_of_solution|>", "<|end_of_solution|>"),
+    *(JsonField(name) for name in _spelled(_FIELDS)),
     Hashes(),
     Phrase(),
+    *(JsonField(name) for name in _spelled(_OTHER_FIELDS)),  # which other objects have too
 )
 """From the most specific to the most general: a sample counts for the first one that fits it."""
 
@@ -111,15 +124,35 @@ def detect_style(
 
 def _reasoning_of(samples: Sequence[str], prompts: Sequence[str]) -> ReasoningStyle:
     for tags in REASONING_TAGS:
-        if prompts and all(prompt.rstrip().endswith(tags.opening) for prompt in prompts):
+        if prompts and all(prompt.rstrip().endswith(tags.opening.rstrip()) for prompt in prompts):
             return replace(tags, opened_by_prompt=True)
         if prompts and all(prompt.rstrip().endswith(tags.closing) for prompt in prompts):
             return BeforeAnswer()
-    closed = Counter(tags for text in samples for tags in REASONING_TAGS if tags.closing in text)
+    others = _other_tags(samples, prompts)
+    closed = Counter(tags for text in samples for tags in (*REASONING_TAGS, *others) if tags.closing in text)
     most = max(closed.values(), default=0)
     if most < _ENOUGH * len(samples) or not most:
         return BeforeAnswer()
-    return next(tags for tags in REASONING_TAGS if closed[tags] == most)
+    return next(tags for tags in (*REASONING_TAGS, *others) if closed[tags] == most)
+
+
+def _other_tags(samples: Sequence[str], prompts: Sequence[str]) -> list[ReasoningTags]:
+    """Tags of other names that the prompts end with, or that samples begin with, and in which they reason."""
+    ends = (found for prompt in prompts if (found := re.search(rf"{_OPENING_TAG.pattern}\s*$", prompt)))
+    begins = (found for text in samples if (found := _OPENING_TAG.match(text.lstrip())))
+    opened = {found[1]: False for found in begins} | {found[1]: True for found in ends}
+    known = {name.lower() for name in (*_REASONING, *_ANSWERS)}
+    names = [name for name in opened if name.lower() not in known]
+    tags = [ReasoningTags(f"<{name}>", f"</{name}>", opened_by_prompt=opened[name]) for name in names]
+    closed = {each: [_reasons_in(each, text) for text in samples if each.closing in text] for each in tags}
+    return [each for each in tags if 2 * sum(closed[each]) > len(closed[each])]
+
+
+def _reasons_in(tags: ReasoningTags, text: str) -> bool:
+    """Whether tags are around most of a text, once, and something follows: others are of a page, or of a turn."""
+    inside, _, behind = text.partition(tags.closing)
+    said = _TAG.sub("", behind).strip()
+    return bool(said) and tags.closing not in behind and len(inside) >= len(said)
 
 
 def _answer_of(texts: Sequence[str], ended: Sequence[bool]) -> tuple[AnswerStyle, list[Marked | None]]:
@@ -182,7 +215,8 @@ def _as_written(style: CompletionStyle, samples: Sequence[str]) -> CompletionSty
     closing = _most(text[marked.stop :][:1] for text, _, marked in found if marked)
     answer = style.answer
     if isinstance(answer, Phrase) and opening is not None:
-        answer = Phrase(opening, "." if closing == "." else "\n")
+        stars = opening[len(opening.rstrip("*")) :]  # of bold type, which the answer's end closes
+        answer = Phrase(opening, stars if stars and opening.count(stars) % 2 else "." if closing == "." else "\n")
     if isinstance(answer, JsonField) and opening is not None:
         answer = replace(answer, quoted=opening.endswith('"'))
     ending = style.reasoning.ending
@@ -191,11 +225,16 @@ def _as_written(style: CompletionStyle, samples: Sequence[str]) -> CompletionSty
         ending = _most(text[len(text.rstrip()) :] for text in before) or ending
         return CompletionStyle(BeforeAnswer(ending), answer)
     between = _most(
-        text[stop + len(ending) : marked.opening]
+        _white(text[stop + len(ending) : marked.opening])
         for text, stop, marked in found
         if marked and text.startswith(ending, stop)
     )
-    return CompletionStyle(style.reasoning, answer, "" if between is None or between.strip() else between)
+    return CompletionStyle(style.reasoning, answer, between or "")
+
+
+def _white(text: str) -> str:
+    """The white space that a text begins with."""
+    return text[: len(text) - len(text.lstrip())]
 
 
 def _most(texts: Iterable[str]) -> str | None:

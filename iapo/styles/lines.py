@@ -7,7 +7,7 @@ from iapo.styles.interface import AnswerStyle, Marked
 
 _BEFORE = re.compile(r"(?:\n[ \t]*[-+•][ \t]+|(?:\$\$|\\\[|```\w*)[ \t]*(?=\r?\n)|\s|\*+(?=\s))*")
 """White space, what begins a line of a list, and a line that opens a formula or code: the answer is behind them."""
-_END_OF_TURN = re.compile(r"(?:\s*(?:<\|(?!end_of_box)[^<>|\s]{1,30}\|>|</s>|<eos>|<end_of_turn>))+\s*$")
+_END_OF_TURN = re.compile(r"(?<!\s)(?:\s*(?:<\|(?!end_of_box)[^<>|\s]{1,30}\|>|</s>|<eos>|<end_of_turn>))+\s*$")
 """Special tokens that end a turn, where they were decoded with the text."""
 _HASHES = re.compile(r"####(?!#)\s*(?=\S)")
 _LABEL = re.compile(
@@ -22,13 +22,24 @@ _PLEASANTRY = re.compile(
     re.IGNORECASE,
 )
 """The beginning of a line that says nothing of the problem."""
+_QED = re.compile(
+    r"(?:\$?\\(?:blacksquare|square|Box|qed)\$?|[∎■□▪◼]|\bQ\.?E\.?D\.?|\s[\u2600-\u27bf\U0001f300-\U0001faff\ufe0f]+)$"
+)
+"""What ends a solution behind its answer, or adorns it."""
+_CLOSING_TAG = re.compile(r"</([\w-]{1,30})>$")
+_BRACKETS = {")": "(", "]": "[", "}": "{", "」": "「", "』": "『", "】": "【", "”": "“", "»": "«"}
+_LAYERS = 8
+"""What an answer is freed of at most, one after the other."""
+_AROUND = re.compile(r"(?P<sign>[_~=|$]|(?<=\s)#)(?P=sign){0,5}$")
+"""What stands at both ends of a line, or of what is set apart in it: ``_The answer is 72_``, ``| Answer: 72 |``."""
 _FENCE = re.compile(r"[ \t]*```[ \t]*$")
 """A line that ends code."""
-_BULLET = re.compile(r"[ \t]*[-•*][ \t]+")
+_BEGINNING = re.compile(r"[ \t]*(?:(?:[-•*]|#{1,6})[ \t]+|(?:=>|-+>|==+>|[→⇒⟹∴])[ \t]*)")
+"""The sign of an item of a list, of a heading, or an arrow."""
 _SPOKEN = re.compile(r"(?:です|である|입니다|이다)[.。]?$")
 """What ends a sentence behind an answer, in languages whose verbs stand there."""
 _BECAUSE = re.compile(
-    r",\s*(?:because|since|as|so|which(?!\s+(?:makes|gives|leaves|totals)\b)|where)\b|\bbecause\b|(?<=[\d)\]}$%°*])[.;]\s+[A-Z(¡¿]"
+    r",\s*(?:because|since|as|so|which(?!\s+(?:makes|gives|leaves|totals)\b)|where)\b|,\s*i\.e\.|\s?—\s*(?=[a-z])|\bbecause\b|(?<=[\d)\]}$%°*])[.;]\s+[A-Z(¡¿]"
 )
 """Begins reasons and further sentences behind an answer. A period behind letters may be of an abbreviation."""
 _OWN_PERIOD = re.compile(r"(?:[A-Za-z]\.\s?[A-Za-z]|\.\s?)\.$")
@@ -84,12 +95,12 @@ class LastLine(AnswerStyle):
     opening = ""
 
     def find(self, text: str) -> Marked | None:
-        """The last line, without white space around it and without the sign of an item of a list in front."""
+        """The last line, without white space around it and without a sign in front that begins an item or a result."""
         start, stop = last_line(text)
         if start == stop:
             return None
-        bullet = _BULLET.match(text, start, stop)
-        found = rest_of_line(text, start, start if bullet is None else bullet.end(), self)
+        sign = _BEGINNING.match(text, start, stop)
+        found = rest_of_line(text, start, start if sign is None else sign.end(), self)
         return found._replace(announced=False)
 
     def write(self, answer: str) -> str:
@@ -126,9 +137,44 @@ def rest_of_line(text: str, opening: int, start: int, style: AnswerStyle) -> Mar
     end = len(text) if end < 0 else end
     if (turn := _END_OF_TURN.search(text[start:end])) is not None:
         end = start + turn.start()
-    start, stop = without_stars(text, start, end)
+    start, stop = without_stars(text, start, _without_wrapping(text, start, end))
     closed = stop + len(style.closing) if text.startswith(style.closing, stop) else stop
     return Marked(opening, start, stop, closed, style)
+
+
+def _without_wrapping(text: str, start: int, end: int) -> int:
+    """Where an answer ends, without what was opened in front of it in its line, and what ends a solution.
+
+    These are brackets, tags and signs that stand at both ends: ``\\textbf{Answer: 72}``, ``<b>Answer: 72</b>``.
+    """
+    before = text[text.rfind("\n", 0, start) + 1 : start]
+    for _ in range(_LAYERS):
+        answer = text[start:end].rstrip()
+        end = start + len(answer)
+        last = answer[-1:]
+        opened = _BRACKETS.get(last)
+        if (
+            opened is not None
+            and before.count(opened) > before.count(last)
+            and answer.count(opened) < answer.count(last)
+        ):
+            stop = end - 1
+        elif (tag := _CLOSING_TAG.search(answer)) is not None and f"<{tag[1]}" not in answer:
+            stop = start + tag.start()
+        elif (
+            (around := _AROUND.search(answer)) is not None
+            and around["sign"] in before
+            and answer.count(around["sign"], 0, around.start()) % 2 == 0  # |x| is whole
+        ):
+            stop = start + around.start()
+        elif (qed := _QED.search(answer)) is not None:
+            stop = start + qed.start()
+        else:
+            break
+        if stop <= start:
+            break
+        end = stop
+    return end
 
 
 def rest_of_sentence(text: str, opening: int, start: int, style: AnswerStyle) -> Marked:

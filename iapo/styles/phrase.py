@@ -11,19 +11,28 @@ from iapo.styles.lines import one_line, rest_of_sentence
 _ENGLISH = (
     r"\b(?:(?:the|my)\s+)?(?:(?:final|correct|right)\s+)*answer\b[*_]*"
     r"(?:\s+(?:to|of|for)\b[^.?!:=\n]{1,60}?|\s*\([^)\n]{1,40}\))?\s*"
-    r"(?:is\b|was\b|would\s+be\b|equals\b|comes\s+(?:out\s+)?to\b|(?:should|must)\s+be\b(?=[^\w\n]{0,6}\d)|"
+    r"(?:\bis\b|\bwas\b|would\s+be\b|equals\b|remains\b|comes\s+(?:out\s+)?to\b|(?:should|must)\s+be\b(?=[^\w\n]{0,6}\d)|"
     r"[-=]+>|[→⇒:=：])"
     r"|^[ \t*_]*(?:(?:final|correct)\s+)*answer[*_]*\s+[—–-]+\s"
     r"|\bthe\s+(?:(?:final|correct|right|best)\s+)+(?:option|choice|result|solution)\s+(?:is\b|[:=：])"
 )
 _OTHERS = (
     r"\b(?:(?:la|die|het|правильный)\s+)?(?:réponse|respuesta|resposta|risposta|antwort|antwoord|odpowiedź|ответ|"
-    r"відповідь|cevap|jawaban|đáp án|उत्तर|الإجابة|الجواب)(?:\s+(?:finale?|correct[ae]?|corretta|النهائية))?"
-    r"[*_]*\s*(?:(?:est|es|é|è|ist|lautet|adalah|là|है|هي|هو)(?!\w)|[:=：]|[—–-]+\s)"
+    r"відповідь|cevap|jawaban(?:nya)?|đáp án|उत्तर|الإجابة|الجواب|תשובה|התשובה|پاسخ|جواب|απάντηση|svar(?:et)?|vastaus|"
+    r"odpověď|válasz|răspuns(?:ul)?|উত্তর|விடை|คำตอบ)"
+    r"(?:\s+(?:finale?|correct[ae]?|corretta|akhir|النهائية|النهائي|הסופית|نهایی))?"
+    r"[*_]*\s*(?:(?:est|este|es|é|è|ist|lautet|adalah|är|er|on|je|to|είναι|là|है|هي|هو|היא|คือ)(?!\w)|คือ|[:=：]|[—–-]+\s)"
     r"|答案[*_]*(?:应该|應該)?(?:[是为為]|\s*[:=：])|答え[*_]*(?:は|\s*[:=：])|정?답[*_]*(?:[은는]|\s*[:=：])"
 )
 _SUPPOSED = re.compile(r"\b(?:if|suppose|assuming)\b[^.?!\n]*$", re.IGNORECASE)
 """In front of what the answer would be, of another problem than the one that was asked."""
+_REMARK = re.compile(
+    r"\s*(?:(?:already|indeed|also|thus|therefore|clearly|now|then)\s+)?(?:not(?=\s+[-−+$(\\]?\d)|correct|right|wrong|incorrect|valid|verified|"
+    r"checked|confirmed|consistent|reasonable|plausible|sensible|simplified|expressed|given|written|in|ok|okay)\b",
+    re.IGNORECASE,
+)
+"""Behind a phrase that says something of the answer that was given before: ``so the answer is correct``."""
+_FOLLOWS = r"(?:\s+(?:as\s+follows|the\s+following|(?:given|shown)\s+below|below)[*_]*[.:：][*_]*)?"
 _LONGEST_CASE = 200
 """Characters in front of a phrase that are looked at for its case."""
 _HEADING = re.compile(
@@ -71,7 +80,8 @@ class Phrase(AnswerStyle):
         """The rest of the line behind the last phrase that anything follows, without what is said behind the answer."""
         marks = [mark for mark in _pattern(self.opening.strip()).finditer(text) if not _is_supposed(text, mark)]
         if marks:
-            return rest_of_sentence(text, _before_stars(text, marks[-1]), marks[-1].end(), self)
+            mark = next((each for each in reversed(marks) if not _REMARK.match(text, each.end())), marks[-1])
+            return rest_of_sentence(text, _before_stars(text, mark), mark.end(), self)
         if headings := list(_HEADING.finditer(text)):
             below = rest_of_sentence(text, headings[-1].start(), headings[-1].end(), self)
             if 0 < below.stop - below.start <= LONGEST:
@@ -100,5 +110,5 @@ def _pattern(phrase: str) -> re.Pattern[str]:
     """A phrase or one of the usual ones, with signs of bold type and colons behind it, where something follows."""
     usual = rf"{re.escape(phrase)}|{_ENGLISH}|{_OTHERS}"
     return re.compile(
-        rf"(?:{usual})(?:[*_:：]|\s?\}}|</(?:b|strong|em|i)>)*(?=[\s*]*[^\s*])", re.IGNORECASE | re.MULTILINE
+        rf"(?:{usual})(?:[*_:：]|\s?\}}|</(?:b|strong|em|i)>)*{_FOLLOWS}(?=[\s*]*[^\s*])", re.IGNORECASE | re.MULTILINE
     )

@@ -3,13 +3,23 @@
 import re
 from dataclasses import dataclass
 
+from iapo.styles.boxed import Boxed
 from iapo.styles.brackets import ends_in_brace, find_in_brackets
+from iapo.styles.combined import FirstThatFits, LastOf
 from iapo.styles.interface import AnswerStyle, Marked, Reasoned, ReasoningStyle, check_text
+from iapo.styles.lines import Hashes
+from iapo.styles.phrase import Phrase
+
+_MARKS = FirstThatFits((Boxed(), LastOf((Hashes(), Phrase(concludes=False)))))
+"""What marks the answer in a whole response between tags: ``<answer>48+24=72, so the answer is 72.</answer>``."""
 
 
 @dataclass(frozen=True)
 class AnswerTags(AnswerStyle):
     """The last closed pair of tags, ``<answer>72</answer>``; of nested pairs the inner one. An empty pair is no answer.
+
+    Where a response stands between the tags, as Hunyuan and Granite write it, the answer is what a box, ``####`` or a
+    phrase marks in it; without these it is all of it.
 
     Where a brace ends the opening tag and its partner begins the closing one (``answer{`` and ``}``), braces in the
     answer are balanced if they can be.
@@ -51,8 +61,53 @@ class AnswerTags(AnswerStyle):
             start = opening + len(self.opening)
             stop = text.index(self.closing, start)
             if text[start:stop].strip():
-                return Marked(opening, start, stop, stop + len(self.closing), self)
+                found = Marked(opening, start, stop, stop + len(self.closing), self)
+                marked = _MARKS.find(text[start:stop])
+                if marked is None or marked.start == marked.stop:
+                    return found
+                within = marked.moved(start)
+                return found._replace(start=within.start, stop=within.stop, style=_Within(self, within.style))
         return None
+
+
+@dataclass(frozen=True)
+class _Within(AnswerStyle):
+    """An answer that is marked within tags: ``<answer>So \\boxed{72}.</answer>``.
+
+    Args:
+        tags: around the response.
+        mark: what marks the answer in it.
+    """
+
+    tags: AnswerTags
+    mark: AnswerStyle
+
+    @property
+    def opening(self) -> str:  # type: ignore[override]
+        """The tag and what opens the mark."""
+        return self.tags.opening + self.mark.opening
+
+    @property
+    def closing(self) -> str:  # type: ignore[override]
+        """The end of the mark and the tag."""
+        return self.mark.closing + self.tags.closing
+
+    @property
+    def needed_closings(self) -> tuple[str, ...]:
+        """Those of the tags."""
+        return self.tags.needed_closings
+
+    def find(self, text: str) -> Marked | None:
+        """As the tags find it."""
+        return self.tags.find(text)
+
+    def plain(self, written: str) -> str:
+        """As the mark has it."""
+        return self.mark.plain(written)
+
+    def write(self, answer: str) -> str:
+        """As the mark has it."""
+        return self.mark.write(answer)
 
 
 @dataclass(frozen=True)

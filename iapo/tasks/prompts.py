@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from iapo.interfaces import PROMPT_MESSAGES
-from iapo.policy.chat import rendered_openings
+from iapo.policy.chat import in_parts, prints_parts, rendered_openings
 from iapo.tasks.few_shot import TEMPLATE, Example, as_text, as_turns
 from iapo.tasks.interface import Row
 from iapo.tasks.messages import ASSISTANT_ROLES, SYSTEM_ROLES, LastAssistant, Message, plain_prompt
@@ -86,8 +86,7 @@ def render_prompts(
         first = next(index for index, message in enumerate(messages) if message["role"] not in SYSTEM_ROLES)
         messages = [*messages[:first], *turns, *messages[first:]]
         options = {**(chat_template_kwargs or {}), **template_options(row)}
-        rendered = {**row, "prompt": _apply(tokenizer, messages, options)}
-        _check_complete(messages, rendered["prompt"], "prompt" if system_prompt else "message")
+        rendered = {**row, "prompt": _complete(tokenizer, messages, options, "prompt" if system_prompt else "message")}
         return rendered if isinstance(prompt, str) else {**rendered, PROMPT_MESSAGES: messages}
 
     found = []
@@ -140,6 +139,22 @@ def template_options(row: Row) -> Mapping[str, Any]:
     return options
 
 
+def _complete(tokenizer: Any, messages: list[Message], options: Mapping[str, Any], system: str) -> str:
+    """What a chat template makes of messages; in parts, where it does not read texts."""
+    try:
+        text = _apply(tokenizer, messages, options)
+        _check_complete(messages, text, system)
+    except ValueError:
+        try:
+            text = _apply(tokenizer, in_parts(messages), options)
+            _check_complete(messages, text, system)
+        except ValueError:
+            text = ""
+        if not text or prints_parts(text):
+            raise
+    return text
+
+
 def _check_complete(messages: Sequence[Message], text: str, system: str) -> None:
     """Raise for what a chat template leaves out, white space aside; past reasoning and tools are its own affair."""
     found = "".join(text.split())
@@ -150,7 +165,7 @@ def _check_complete(messages: Sequence[Message], text: str, system: str) -> None
         if message["role"] == "user":
             raise ValueError(
                 f"is rendered without the message {shown} of the user, which the tokenizer's chat template leaves out; "
-                "give the prompt as a text, or a tokenizer with another chat template"
+                "give a tokenizer with another chat template; --chat_template none sends texts as they are"
             )
         raise ValueError(
             f"is rendered without the system {system} {shown}, which the tokenizer's chat template ignores; put it "
@@ -174,7 +189,12 @@ def _apply(tokenizer: Any, messages: list[Message], options: Mapping[str, Any]) 
         roles = [message["role"] for message in messages]
         has_system = not set(SYSTEM_ROLES).isdisjoint(roles)
         remedy = "a system prompt can stand in prompt_template" if has_system else "give messages that it renders"
+        if isinstance(tokenizer.chat_template, Mapping) and "default" not in tokenizer.chat_template:
+            remedy = (
+                f"name one of the templates, --chat_template_kwargs '{{chat_template: {min(tokenizer.chat_template)}}}'"
+            )
         raise ValueError(
             f"is refused by the tokenizer's chat template ({type(error).__name__}: {error}), with messages of the "
-            f"roles {roles}; {remedy}, or a tokenizer with another chat template"
+            f"roles {roles}; {remedy}, or a tokenizer with another chat template; --chat_template none sends texts as "
+            "they are"
         ) from error

@@ -1,7 +1,8 @@
 """Completions as texts."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -13,6 +14,10 @@ from iapo.types import Rollout
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
 _LONGEST_CHARACTER = 4
 """A character of UTF-8 has at most so many bytes, so that no more byte tokens have to wait for its end."""
+_BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
+"""A token that stands for one byte, where a vocabulary of characters falls back to bytes."""
+_LONGEST_RUN = 256
+"""Bytes behind each other that are told apart; more belong to the last one of them."""
 
 
 def decode_completions(
@@ -100,6 +105,8 @@ def pieces_of_rows(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[i
     behind = dict(zip(pairs, decode_rows(tokenizer, pairs), strict=True))
     for index in odd:
         found[index] = _pieces_in_place(tokenizer, rows[index], alone, behind)
+        if "".join(found[index]) != texts[index]:
+            found[index] = _pieces_of_runs(tokenizer, rows[index], alone)
     return found
 
 
@@ -128,6 +135,42 @@ def _pieces_in_place(
         pieces.append(text[len(before) :])
         context, done, length, grew = done, end, 0, end
     return tuple(pieces)
+
+
+def _pieces_of_runs(
+    tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], alone: Mapping[int, str]
+) -> tuple[str, ...]:
+    """The pieces of a text with bytes that make no characters: a decoder may replace all bytes of such a run."""
+    names = tokenizer.convert_ids_to_tokens(list(ids))
+    is_byte = [
+        _REPLACED in alone[token] or _BYTE.fullmatch(str(name)) is not None
+        for token, name in zip(ids, names, strict=True)
+    ]
+    pieces: list[str] = []
+    context = 0  # where what a run is decoded behind begins
+    for start, end in _runs(is_byte):
+        before = decode_ids(tokenizer, ids[context:start])
+        text = decode_ids(tokenizer, ids[context:end])[len(before) :]
+        told = range(start + 1, end) if end - start <= _LONGEST_RUN else ()
+        sofar = decode_rows(tokenizer, [ids[context:stop] for stop in told])
+        settled = [_shared(each[len(before) :], text) for each in sofar]
+        untold = [0] * (end - start - len(settled))
+        pieces += [text[begin:stop] for begin, stop in pairwise(accumulate([*untold, *settled, len(text)], max))]
+        context = start
+    return tuple(pieces)
+
+
+def _runs(is_byte: Sequence[bool]) -> list[tuple[int, int]]:
+    """Where runs of bytes begin and end, and each other token."""
+    begins = [i for i, byte in enumerate(is_byte) if not (byte and i and is_byte[i - 1])]
+    return list(zip(begins, [*begins[1:], len(is_byte)], strict=True))
+
+
+def _shared(text: str, other: str) -> int:
+    """How many characters two texts have in common from their beginning on."""
+    return next(
+        (place for place, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), min(len(text), len(other))
+    )
 
 
 def decode_rows(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) -> list[str]:

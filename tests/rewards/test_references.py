@@ -50,6 +50,7 @@ NO_ANSWER = [
         (Decimal("0.50"), ("0.5",)),
         (True, ("True",)),
         (b"x #### 4", ("4",)),
+        (r"so \boxed{3} and \boxed{5}", ("3, 5",)),
         ({"ground_truth": "4", "style": "rule"}, ("4",)),
         ({"ground_truth": None, "answer": 4.0}, ("4",)),
         ({"style": None, "target": "4"}, ("4",)),

@@ -21,6 +21,8 @@ THOUGHT = "<think>3+4=7</think>"
         (["3+4.\n\n**Answer:** 7"], [], "\n\n**Answer:** ", "\n"),
         (["3+4.\n**Final Answer**: 7"], [], "\n**Final Answer**: ", "\n"),
         (["<think>3+4</think>\n\n***Answer:*** 7"], [], "</think>\n\n***Answer:*** ", "\n"),
+        (["3+4.\n\nFinal Answer: **7**"], [], "\n\nFinal Answer: **", "**"),
+        (["3+4.\n\n**Answer:**7"], [], "\n\n**Answer:**", "\n"),
         (["So **the answer is 7**"], [], "\nthe answer is ", "\n"),
         (["[THINK]3+4. The answer is 9?[/THINK]The answer is 7."], [], "[/THINK]The answer is ", "."),
         (['{"why": "3+4"}\n{"answer": 7}'], [], '\n{"answer": ', "}"),
@@ -55,6 +57,26 @@ THOUGHT = "<think>3+4=7</think>"
             "<|end_of_box|>",
         ),
         (["<|START_THINKING|>\\boxed{9}?<|END_THINKING|>7"], [], "<|END_THINKING|>", "\n"),
+        (
+            ["<|START_THINKING|>9<|END_THINKING|><|START_RESPONSE|>7<|END_RESPONSE|>"],
+            [],
+            "<|END_THINKING|><|START_RESPONSE|>",
+            "<|END_RESPONSE|>",
+        ),
+        (["<|channel>thought\n3+4<channel|>The answer is 7."], [], "<channel|>The answer is ", "."),
+        (["3+4<channel|>The answer is 7."], ["q<|channel>thought\n"], "<channel|>The answer is ", "."),
+        (
+            ["<start_working_out>9<end_working_out><SOLUTION>7</SOLUTION>"],
+            [],
+            "<end_working_out><SOLUTION>",
+            "</SOLUTION>",
+        ),
+        (["<inner_monologue>\\boxed{9}?</inner_monologue>\n<ans>7</ans>"], [], "</inner_monologue>\n<ans>", "</ans>"),
+        (["\\boxed{9}?</work><answer>7</answer>"], ["q <work>\n"], "</work><answer>", "</answer>"),
+        (["<think>3+4</think>\n\nSo it is \\boxed{7}."], [], "</think>\n\n\\boxed{", "}"),
+        (['<think>3+4</think>{"final_answer": 7}'], [], '</think>{"final_answer": ', "}"),
+        (['<think>3+4</think>{"Answer": "7"}'], [], '</think>{"Answer": "', '"}'),
+        (['<think>3+4</think>\n{"result": 7}'], [], '</think>\n{"result": ', "}"),
         (["<reason>\\boxed{9}?</reason><answer>7</answer>"], [], "</reason><answer>", "</answer>"),
     ],
 )
@@ -68,6 +90,28 @@ def test_styles_are_found_as_they_are_written(samples, prompts, postfix, closing
 def test_the_prompt_says_what_is_opened():
     assert detect_style(["a</think>\\boxed{1}"], ["x<think>\n"]).style.reasoning == ReasoningTags(opened_by_prompt=True)
     assert isinstance(detect_style(["\\boxed{1}"], ["x</think>\n"]).style.reasoning, BeforeAnswer)
+
+
+def test_tags_of_any_name_are_known_by_what_the_prompts_end_with():
+    found = detect_style(["\\boxed{9}?</work><answer>7</answer>"], ["q <work>\n"]).style
+    assert found.reasoning == ReasoningTags("<work>", "</work>", opened_by_prompt=True)
+    assert isinstance(detect_style(["so <answer>7</answer>"], ["q <assistant>\n"]).style.reasoning, BeforeAnswer)
+    assert isinstance(detect_style(["<answer>7</answer>"]).style.reasoning, BeforeAnswer)
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt"),
+    [
+        ("<b>Solution</b> 3+4 is 7. The answer is 7.", "q"),
+        ("<p>It is 3+4, which is 7 in all.</p><p>The answer is 7.</p>", "q"),
+        ("3+4 is 7. The answer is 7.</assistant>", "q <assistant>\n"),
+        ('The tool says {"result": 5}. The answer is 7.', "q"),
+    ],
+)
+def test_other_tags_and_fields_are_no_reasoning_and_no_answer(text, prompt):
+    style = detect_style([text] * 4, [prompt] * 4).style
+    assert isinstance(style.reasoning, BeforeAnswer)
+    assert style.answer_in(text) == "7"
 
 
 def test_specific_before_general():

@@ -255,6 +255,45 @@ def test_what_is_asked_for_is_read_again(answer, wanted):
         (Phrase(), "Por lo tanto, la respuesta es **84 cajas**. ¡Espero que te sirva!", "84 cajas"),
         (MARKED_STYLE.answer, "There are <|begin_of_box|>23<|end_of_box|> left of 29.", "23"),
         (LastOf((Hashes(), Phrase())), "#### 5\nThe answer is 6", "6"),
+        (Boxed(), r"$x = \boxed{3}$ and $\boxed{\frac{5}{2}}$.", r"3, \frac{5}{2}"),
+        (Boxed(), r"\boxed{1} \text{, or } \boxed{2};\quad \boxed{3}", "1, 2, 3"),
+        (Boxed(), r"\boxed{7}, \boxed{7}", "7"),
+        (Boxed(), r"(a) \boxed{3}. (b) \boxed{5}", "5"),
+        (Boxed(), r"\boxed{3}, so that \boxed{5}", "5"),
+        (AnswerTags(), r"<answer>2+3=5, so \boxed{5}.</answer>", "5"),
+        (AnswerTags(), "<answer>\nTwo and three.\n\n**Answer: 5**\n</answer>", "5"),
+        (AnswerTags(), "<answer>Two and three.\n#### 5\n</answer>", "5"),
+        (AnswerTags(), "<answer>x = 5\ny = 6</answer>", "x = 5\ny = 6"),
+        (Phrase(), r"\textbf{Final Answer: 72}", "72"),
+        (Phrase(), r"$\text{The answer is 72}$", "72"),
+        (Phrase(), "<p><b>Answer: 72</b></p>", "72"),
+        (Phrase(), "[The answer is 72]", "72"),
+        (Phrase(), "_The answer is 72._", "72"),
+        (Phrase(), "| Final answer: 72 |", "72"),
+        (Phrase(), "The answer is (1, 2]", "(1, 2]"),
+        (Phrase(), "(Since |a| < 1) the answer is |x|", "|x|"),
+        (Phrase(), "The answer is f(x)", "f(x)"),
+        (Phrase(), "The answer is 72 ∎", "72"),
+        (Phrase(), r"The answer is 72. $\blacksquare$", "72"),
+        (Hashes(), "#### 72 ✅", "72"),
+        (Hashes(), "#### C#", "C#"),
+        (LastLine(), "2+3\n=> 5", "5"),
+        (LastLine(), "2+3\n### 5", "5"),
+        (Phrase(), "התשובה היא 72.", "72"),
+        (Phrase(), "The answer to this problem is 72 apples.", "72 apples"),
+        (Phrase(), "The answer for his sister would be 72.", "72"),
+        (Phrase(), "The answer remains 72.", "72"),
+        (Phrase(), "The answer is 72. Check: 72-24 = 48, so the answer is correct.", "72"),
+        (Phrase(), "The answer is 72.\n\nThe answer is already simplified.", "72"),
+        (Phrase(), "The answer is 72. The answer is not 71.", "72"),
+        (Phrase(), "For x = 2 the answer is 72. In all, the answer is not defined.", "not defined"),
+        (Phrase(), "Is it right? The answer is right.", "right"),
+        (Phrase(), "The answer is as follows:\n\n72", "72"),
+        (Phrase(), "The answer is given below:\n**72**", "72"),
+        (Phrase(), "The answer is 72, i.e. six dozen.", "72"),
+        (Phrase(), "The answer is 72 — that is six dozen.", "72"),
+        (Phrase(), "الجواب النهائي هو 72", "72"),
+        (Phrase(), "Svaret är 72.", "72"),
     ],
 )
 def test_answers_by_hand(answer, text, wanted):
@@ -403,7 +442,11 @@ def test_reading_is_linear():
         "answer to ",
         "\\boxed1",
         "<answer> </answer>",
+        "<answer>a</answer>",
+        "\\boxed{1}, ",
     ]
-    for mark in marks:
+    texts = [mark * 20_000 for mark in marks]
+    texts += [f"The answer is a{sign * 20_000}b" for sign in (" ", "=", "✅", "}")]
+    for text in texts:
         for answer in EVERY:
-            CompletionStyle(BeforeAnswer(), answer).read(mark * 20_000)
+            CompletionStyle(BeforeAnswer(), answer).read(text)

@@ -8,6 +8,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from iapo.embedded import model_path
+from iapo.policy.chat import chat_openings
 from iapo.tasks import render_prompts
 from iapo.tasks.messages import plain_prompt
 
@@ -131,6 +132,33 @@ def test_a_refusal_of_other_messages_speaks_of_no_system_prompt(plain: Any) -> N
         ValueError, match=r"roles \['developer', 'user'\]; a system prompt can stand in prompt_template"
     ):
         rendered([{"role": "developer", "content": "x"}, *HI], plain)
+
+
+IN_PARTS = [
+    "{% for m in messages %}<{{ m.role }}>{{ m.content[0].text }}{% endfor %}",
+    "{% for m in messages %}<{{ m.role }}>{% for part in m.content %}{{ part.text }}{% endfor %}{% endfor %}",
+    "{% for m in messages %}<{{ m.role }}>{{ m.content[0]['text'] + '' }}{% endfor %}",
+]
+
+
+@pytest.mark.parametrize("template", IN_PARTS)
+def test_a_template_that_reads_parts_alone_gets_them(plain: Any, template: str) -> None:
+    plain.chat_template = template
+    assert rendered(HI, plain, "Think.") == "<system>Think.<user>hi"
+    assert rendered("hi", plain) == "<user>hi"
+    assert chat_openings(plain) == ("<user>", "<system>")
+    plain.chat_template = "{{ messages[0].content is string or messages[0].content }}"
+    with pytest.raises(ValueError, match=r"rendered without the message 'hi' of the user.*--chat_template none"):
+        rendered(HI, plain)
+
+
+def test_of_several_chat_templates_without_a_default_one_is_named(plain: Any) -> None:
+    plain.chat_template = {"chat": TEMPLATE, "tool_use": "x"}
+    with pytest.raises(ValueError, match=r"--chat_template_kwargs '{chat_template: chat}'"):
+        rendered(HI, plain)
+    assert rendered(HI, plain, None, None, {"chat_template": "chat"}) == "<user>hi<a>"
+    plain.chat_template = {"default": TEMPLATE, "tool_use": "x"}
+    assert rendered(HI, plain) == "<user>hi<a>"
 
 
 LAST_ONLY = "{{ messages[-1].content }}"

@@ -95,3 +95,37 @@ def test_tokens_that_end_one_character_and_begin_the_next(text: str) -> None:
 @settings(deadline=None)
 def test_any_bytes_have_pieces(ids: list[int]) -> None:
     assert len(token_pieces(BYTES, ids)) == len(ids)
+
+
+def falling_back() -> PreTrainedTokenizerFast:
+    """Characters, and a token for each byte of others, as Llama 2, Mistral and Gemma have them."""
+    words = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), "\u2581", "a", "7", "####"]
+    backend = Tokenizer(
+        models.BPE({word: i for i, word in enumerate(words)}, [], unk_token="<unk>", byte_fallback=True)
+    )
+    steps = [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    backend.decoder = decoders.Sequence(steps)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=False)
+
+
+FALLING_BACK = falling_back()
+LETTERS = st.integers(257, len(FALLING_BACK) - 1)
+SOME_BYTES = st.sampled_from([0x0A, 0x41, 0x9F, 0xC3, 0xA9, 0xF0, 0x98, 0x80]).map(lambda byte: byte + 1)
+
+
+@given(st.lists(LETTERS | SOME_BYTES, max_size=12))
+def test_pieces_of_bytes_that_make_no_characters_are_the_text(ids: list[int]) -> None:
+    """``\\n`` and a part of a character are two signs that cannot be read: such bytes are replaced together."""
+    pieces = token_pieces(FALLING_BACK, ids)
+    assert len(pieces) == len(ids)
+    assert "".join(pieces) == FALLING_BACK.decode(ids)
+
+
+def test_a_character_of_bytes_is_the_last_ones() -> None:
+    byte = {value: 1 + value for value in range(256)}
+    a = FALLING_BACK.get_vocab()["a"]
+    assert token_pieces(FALLING_BACK, [a, byte[0x0A], byte[0xC3], byte[0xA9], a]) == ("a", "\n", "", "\u00e9", "a")
+    cut = token_pieces(FALLING_BACK, [a, byte[0x0A], byte[0xC3], a])
+    assert (cut[:2], cut[3]) == (("a", ""), "a"), "what stands beside the bytes is not moved"
+    many = [byte[0xC3]] * 300
+    assert token_pieces(FALLING_BACK, [byte[0x0A], *many]) == (*[""] * 300, "\ufffd" * 301)
