@@ -185,8 +185,26 @@ def test_problems_in_other_files_are_told(tmp_path: Path) -> None:
     some.write_text("".join(lines[: 2 * HELD + 2]))
     (message,) = told(model, str(some))
     assert re.search(f"checkpoint-1 was trained on [0-9]+ of these {HELD}; its run had .*a.jsonl; leave these", message)
+    (tmp_path / "a.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
+    (message,) = told(model, str(some))
+    unknown = rf"whether .*checkpoint-1 was trained on some of these {HELD} is not known: its run had .*a.jsonl, which"
+    assert re.search(unknown, message)
     (tmp_path / "a.jsonl").unlink()
-    assert told(model, str(some)) == [], "data that are gone say nothing"
+    (message,) = told(model, str(some))
+    assert re.search(unknown, message)
+
+
+def test_problems_of_a_folder_are_told(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    data = write(tmp_path / "parts" / "train.jsonl", "text")
+    (message,) = told(run_of(tmp_path / "run", str(tmp_path / "parts"), eval_problems=HELD - 4), data)
+    assert f"checkpoint-1 was trained on 4 of these {HELD}" in message
+
+
+@pytest.mark.parametrize("changed", [{"data": "openai/gsm8k"}, {"data": "embedded"}, {"task": "mine.Task"}])
+def test_what_is_in_no_file_says_nothing(tmp_path: Path, changed: dict[str, str]) -> None:
+    model = run_of(tmp_path / "run", **{"data": "gone.jsonl"} | changed)
+    assert told(model, write(tmp_path / "a.jsonl", "text")) == []
 
 
 def test_a_checkpoint_knows_its_problems_wherever_it_is_moved(tmp_path: Path) -> None:

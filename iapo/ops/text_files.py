@@ -2,6 +2,8 @@
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 TEMPORARY = ".tmp"
@@ -12,15 +14,27 @@ def write_text(path: Path, text: str) -> None:
     """Write a file that is complete or as it was before, whenever the process dies.
 
     Raises:
-        OSError: a write failed (disk full); what was written is removed.
+        OSError: a write failed (disk full); it names the file, and what was written is removed.
     """
     partial = path.with_name(path.name + TEMPORARY)
     try:
-        partial.write_text(text, encoding="utf-8")
-        flush(partial)
-        os.replace(partial, path)
+        with writing(path):
+            partial.write_text(text, encoding="utf-8")
+            flush(partial)
+            os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Let an error of a write name the file, as the system does where it is opened but not where it is written."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
         raise
 
 

@@ -1,7 +1,8 @@
 """Loads models and tokenizers: the embedded one, a local directory, a hub id, or a GGUF file."""
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from difflib import get_close_matches
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from iapo.embedded import model_path
@@ -19,6 +21,8 @@ from iapo.ops.memory import is_out_of_memory
 from iapo.policy.hub import unreachable_model
 from iapo.policy.limits import Limits, limits_of, limits_of_config
 from iapo.policy.lora import base_of, is_adapter, told, with_adapters
+
+_POINTER = b"version https://git-lfs"
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -89,14 +93,15 @@ def load_model(
         FileNotFoundError: a path that is not there.
         ModuleNotFoundError: a GGUF file without the extra ``gguf``.
         ValueError: transformers cannot load it (a file is missing, damaged, or does not fit the others), weights that
-            are not all there, or a tokenizer with neither a padding nor an end-of-sequence token, or with one of them
-            that the model has no embedding of.
+            are not all there, a generation configuration that cannot be read, or a tokenizer with neither a padding nor
+            an end-of-sequence token, or with one of them that the model has no embedding of.
     """
     if is_adapter(source):
         with _base_named(source) as place:
             base, _ = load_model(place, device, dtype, attn_implementation, trust_remote_code)
         return with_adapters(base, source), load_tokenizer(source, trust_remote_code)
     path_or_id, options = locate(source)
+    _check_generation_config(Path(path_or_id))
     if "gguf_file" in options and hasattr(transformers, "GgufConfig"):
         # Weights left in their packed blocks can neither be trained nor saved.
         options["quantization_config"] = transformers.GgufConfig(dequantize=True)
@@ -197,11 +202,40 @@ def _why(source: str, error: Exception) -> str:
             return "it has no weights (model.safetensors)"
         if not any(name.startswith(("tokenizer", "vocab", "spiece")) or name == "merges.txt" for name in names):
             return "it has no tokenizer (tokenizer.json)"
+        if damaged := next(filter(None, map(_damage, sorted(path.iterdir()))), None):
+            return damaged
     if isinstance(error, ConnectionError):
         return f"it is no folder here, and the hub cannot be reached: {error}"
     if isinstance(error, OSError) and "couldn't connect" in str(error).lower():
         return "it is no folder here, and the hub cannot be reached"
     return told(error)
+
+
+def _damage(file: Path) -> str | None:
+    """What is wrong with a file of a model, where that can be seen by it alone."""
+    if not file.is_file():
+        return None
+    with file.open("rb") as content:
+        if content.read(len(_POINTER)) == _POINTER:
+            return f"{file.name} is a pointer of Git LFS in place of the file; get it with git lfs pull"
+    if file.suffix == ".safetensors":
+        try:
+            with safe_open(file, "pt"):
+                return None
+        except Exception as error:
+            return f"{file.name} is damaged or not complete: {told(error)}"
+    return None
+
+
+def _check_generation_config(folder: Path) -> None:
+    """Refuse a file that transformers would ignore in silence, and with it the tokens that end a sequence."""
+    path = folder / "generation_config.json"
+    try:
+        is_read = not path.is_file() or isinstance(json.loads(path.read_bytes()), Mapping)
+    except (ValueError, RecursionError):
+        is_read = False
+    if not is_read:
+        raise ValueError(f"model: {path} is no JSON object; get it again, or remove it if the model has none")
 
 
 def locate(source: str) -> tuple[str, dict[str, Any]]:

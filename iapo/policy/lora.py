@@ -116,15 +116,16 @@ def with_adapters(model: nn.Module, folder: str | Path, trainable: bool = False)
     Args:
         model: the base model of `base_of`.
         folder: of the adapters.
-        trainable: they are trained on; otherwise they are merged into the weights.
+        trainable: they are trained on; otherwise they are merged into the weights, all of which can be trained.
 
     Raises:
-        ValueError: PEFT cannot read the folder, or the adapters are none of this model.
+        ValueError: PEFT cannot read the folder, or the adapters are none of this model or not all there.
     """
     peft = _peft()
     with _named(f"model: the adapters in {folder} cannot be loaded"):
+        warnings.filterwarnings("error", message="Found missing adapter keys")  # new ones would be taken for them
         adapted = peft.PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
-        return adapted if trainable else adapted.merge_and_unload()
+        return adapted if trainable else adapted.merge_and_unload().requires_grad_(True)
 
 
 def name_base(adapted: Any, source: str) -> None:

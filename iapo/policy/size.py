@@ -33,7 +33,9 @@ def model_size(source: str, lora: LoRA | None = None, trust_remote_code: bool = 
     """
     config = load_config(source, trust_remote_code)
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+        model = AutoModelForCausalLM.from_config(
+            config, trust_remote_code=trust_remote_code, attn_implementation="eager"
+        )
     weights = sum(parameter.numel() for parameter in model.parameters())
     if lora is None or not lora.r:
         return ModelSize(weights, weights)

@@ -85,6 +85,8 @@ def _spellings(reference: Any) -> set[str]:
     """How an answer may be spelled, after normalization."""
     if not isinstance(reference, str):
         texts = accepted_answers(reference)
+    elif not accepted_answers(reference):
+        texts = ()
     elif _SOLUTION.fullmatch(reference):
         texts = (reference, reference_answer(reference))
     elif isinstance(written_value(reference), list | set):

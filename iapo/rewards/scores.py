@@ -1,20 +1,30 @@
 """One score per completion from several reward functions; an error says which function it comes from."""
 
+import asyncio
+import concurrent.futures
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from iapo import interfaces
 from iapo.interfaces import FINISHED, REWARD_ARGUMENTS
 from iapo.ops.checks import check_number, is_finite_number
 from iapo.ops.random_state import isolate_rng
 from iapo.rewards.calling import RewardFunction, call, scores_of
 from iapo.rewards.columns import check_columns
 from iapo.rewards.limit import TookTooLong, within
+
+_CALLERS = tuple(
+    str(Path(file).parent) for file in (interfaces.__file__, asyncio.__file__, concurrent.futures.__file__)
+)
+"""Where what calls a reward is."""
 
 
 @dataclass(frozen=True)
@@ -130,13 +140,20 @@ def score(
                 "raise reward_time_limit, or put it into an IsolatedReward"
             ) from None
         except (Exception, SystemExit) as error:
-            told = f"reward {name!r} raised {type(error).__name__}: {error}{_form_of(completions, error)}"
-            raise RuntimeError(told) from error
+            told = f"{type(error).__name__}{f': {error}' if str(error) else ''}{_place_of(error)}"
+            raise RuntimeError(f"reward {name!r} raised {told}{_form_of(completions, error)}") from error
         by_function[name] = scores_of(name, values, count)
     rows = [{name: values[row] for name, values in by_function.items() if weights[name]} for row in range(count)]
     total = [math.fsum(weights[name] * value for name, value in row.items() if value is not None) for row in rows]
     scored = [all(value is not None for value in row.values()) for row in rows]
     return Scores(torch.tensor(total, dtype=torch.float32), torch.tensor(scored, dtype=torch.bool), by_function)
+
+
+def _place_of(error: BaseException) -> str:
+    """Where a reward raised: the last line that was reached in the file in which it begins."""
+    frames = [each for each in extract_tb(error.__traceback__) if not each.filename.startswith(_CALLERS)]
+    own = [each for each in frames if each.filename == frames[0].filename]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
 def _form_of(completions: Sequence[Any], error: BaseException) -> str:

@@ -99,8 +99,8 @@ def accepted_answers(reference: Any) -> tuple[str, ...]:
     it names too (`named_answers`). A list or a set with a text or a mapping in it names alternatives. A list or a set
     of numbers alone is the answer itself; if it holds one number, that number is accepted too. Numbers are written
     without an exponent and without a fraction of zeros, as a column that lacks some values makes 4 to 4.0, and a float
-    of more digits than it keeps (0.1 + 0.2) also to those that it keeps. Bytes are UTF-8. ``None``, NaN and infinity
-    are no answer.
+    of more digits than it keeps (0.1 + 0.2) also to those that it keeps. Bytes are UTF-8. ``None``, NaN (the text
+    ``nan`` too, which pandas writes) and infinity are no answer.
 
     Example:
         >>> accepted_answers("2+2=4 #### 4"), accepted_answers({"ground_truth": "4"}), accepted_answers(["2", "two"])
@@ -112,14 +112,19 @@ def accepted_answers(reference: Any) -> tuple[str, ...]:
     """
     reference = plain_value(reference)
     if isinstance(reference, bytes):
-        reference = reference.decode("utf-8", "replace")
+        try:
+            reference = reference.decode("utf-8")
+        except UnicodeDecodeError:
+            return ()
     if isinstance(reference, str):
-        return (*named_answers(reference), reference_answer(reference))
+        named = named_answers(reference)
+        names_none = not named and (_names_answers(reference) is not None or reference.strip().lower() == "nan")
+        return () if names_none else (*named, reference_answer(reference))
     if isinstance(reference, Mapping):
         given = {key: value for key, value in reference.items() if value is not None}
-        named = [given[key] for key in _NAMES if key in given]
-        values = named or list(given.values())
-        return accepted_answers(values[0]) if named or len(values) == 1 else ()
+        answers = [given[key] for key in _NAMES if key in given]
+        values = answers or list(given.values())
+        return accepted_answers(values[0]) if answers or len(values) == 1 else ()
     if isinstance(reference, set | frozenset):
         texts = sorted(reference, key=str)
         has_text = any(isinstance(each, str | bytes) for each in texts)
@@ -142,8 +147,9 @@ def accepted_answers(reference: Any) -> tuple[str, ...]:
 def named_answers(reference: str) -> tuple[str, ...]:
     """The answers that a reference names which is the text of something else; none for any other text.
 
-    Of a mapping, a list of texts or a set of them, in JSON or as Python prints it, as a CSV file has them; of a number
-    with an exponent, as Python prints it, its digits; and of a float of more digits than it keeps those that it keeps.
+    Of a mapping, a list of texts or a set of them, in JSON or as Python or NumPy prints it, as a CSV file has them; of
+    a number with an exponent, as Python prints it, its digits; and of a float of more digits than it keeps those that
+    it keeps.
 
     Example:
         >>> named_answers("{'ground_truth': 4}"), named_answers('["2", "two"]'), named_answers("1e-05")
@@ -154,10 +160,15 @@ def named_answers(reference: str) -> tuple[str, ...]:
         return (_digits(Decimal(text)),)
     if len(text) > _DIGITS and _FRACTION.fullmatch(text) and repr(float(text)) == text:
         return _spellings(float(text))[:-1]
-    held = written_value(reference) if reference.lstrip().startswith(("{", "[")) else None
+    return accepted_answers(_names_answers(reference))
+
+
+def _names_answers(reference: str) -> Any:
+    """The mapping with an answer, or the list or set of texts, that a reference is the text of; else ``None``."""
+    held = written_value(reference) if reference.lstrip().startswith(("{", "[", "array(")) else None
     is_named = isinstance(held, Mapping) and any(key in held for key in _NAMES)
     is_list = isinstance(held, list | set) and bool(held) and all(isinstance(each, str) for each in held)
-    return accepted_answers(held) if is_named or is_list else ()
+    return held if is_named or is_list else None
 
 
 def _spellings(number: float | Decimal) -> tuple[str, ...]:

@@ -3,13 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from iapo.tasks.endings import kind_of
 from iapo.tasks.interface import Row, Split, Task
 from iapo.tasks.reading import numbered_rows
-
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
-"""The endings of the files that can be read; one of `PACKED` may stand behind them."""
-PACKED = (".gz", ".bz2", ".xz")
-"""The endings of packed files."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +46,3 @@ class FileTask(Task):
             found = f"{self.path} is a folder, want a file" if path.is_dir() else f"no file {self.path}"
             raise FileNotFoundError(f"data: {found}")
         return numbered_rows(path, kind_of(path))
-
-
-def kind_of(path: Path) -> str:
-    """The ending that says how a file is read, without that of a packed one.
-
-    Example:
-        >>> kind_of(Path("train.jsonl.gz")), kind_of(Path("x/openai.gsm8k"))
-        ('.jsonl', '.gsm8k')
-    """
-    return (path.with_suffix("") if path.suffix.lower() in PACKED else path).suffix.lower()

@@ -1,13 +1,17 @@
 """Problems from a data set of the Hugging Face hub, or from a local directory in its format or of ``save_to_disk``."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from iapo.policy.hub import unreachable_data
 from iapo.tasks.class_names import name_classes
+from iapo.tasks.endings import SUFFIXES, kind_of
 from iapo.tasks.interface import Row, Split, Task
 from iapo.tasks.narrow_floats import widen_floats
+
+_LOG = logging.getLogger(__name__)
 
 _SAVED = ("state.json", "dataset_dict.json")
 """What ``save_to_disk`` writes beside one data set, and beside several."""
@@ -52,6 +56,12 @@ class HubTask(Task):
             else:
                 name = str(folder) if folder.is_dir() else self.name
                 data = datasets.load_dataset(name, self.config, split=self.hub_split)
+                if folder.is_dir() and (
+                    left_out := _left_out(folder, datasets.load_dataset_builder(name, self.config))
+                ):
+                    _LOG.warning(
+                        "data: datasets reads none of the files %s of %s; name a file to read it", left_out, self
+                    )
         except ValueError as error:
             reason = " ".join(str(error).partition("Example of usage")[0].split())
             raise ValueError(
@@ -78,6 +88,20 @@ class HubTask(Task):
         if self.hub_split not in parts:
             raise ValueError(f"it has the splits {sorted(parts)}")
         return parts[self.hub_split]
+
+
+def _left_out(folder: Path, builder: Any) -> list[str]:
+    """Files of a folder that look like data and are of no split: of another format than most, or named unlike splits.
+
+    None of a folder with configurations, which have files of their own.
+    """
+    if builder.config.name != "default":
+        return []
+    base = folder.resolve()
+    read = {Path(file).resolve() for files in builder.config.data_files.values() for file in files}
+    below = [path.relative_to(base) for path in base.rglob("*") if kind_of(path) in SUFFIXES]
+    shown = [path for path in below if not any(part.startswith((".", "__")) for part in path.parts)]
+    return sorted(str(path) for path in shown if (base / path).resolve() not in read)
 
 
 def _origin(split: str) -> str:

@@ -20,9 +20,6 @@ _ROLES = (*SYSTEM_ROLES, *ASSISTANT_ROLES, "user", "tool", "function", "human", 
 _BEGUN = re.compile(rf"""\s*(array\()?\[\s*\{{\s*["'](role|from)["']\s*:\s*["']({"|".join(_ROLES)})["']\s*,""")
 """How a text begins that holds messages."""
 _ENDED = re.compile(r"\]\s*(,\s*dtype=object\s*)?\)?\s*$")
-_ARRAY = re.compile(r"\s*array\((\[.*\])\s*,\s*dtype=object\)\s*", re.DOTALL)
-_NO_COMMA = re.compile(r"\}\n \{")
-"""Between two messages as NumPy prints an array of them. Inside a text it would print a line's end as ``\\n``."""
 _WITH_MEANING = ("<super>", "<sub>", "<fraction>")
 _LOOSE_SPACE = re.compile(r"(?<=\W) | (?=\W)")
 _LONGEST = 1_000_000
@@ -122,11 +119,7 @@ def _written_messages(text: str) -> Any:
         return one if is_one else text
     if not _BEGUN.match(text):
         return text
-    array = _ARRAY.fullmatch(text)
-    written = text if array is None else array[1]
-    found = written_value(written, _LONGEST)
-    if found is None and not (array is None and _begins_with_json(text)):
-        found = written_value(_NO_COMMA.sub("},{", written), _LONGEST)
+    found = written_value(text, _LONGEST)
     if _are_messages(found):
         return found
     if found is None and not _begins_with_json(text) and (_ENDED.search(text) or "}]" not in text):

@@ -44,7 +44,9 @@ def _parsed(path: Path, text: str) -> list[tuple[int | None, Any]]:
                 raise ValueError(f"data: {path} is no JSON: {error}") from error
         else:
             return [(None, row) for row in whole]
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    # Files that were joined (cat a.jsonl b.jsonl) have byte-order marks inside.
+    lines = [(number, line.removeprefix("\ufeff")) for number, line in enumerate(text.split("\n"), 1)]
+    lines = [(number, line) for number, line in lines if line.strip()]
     found: list[tuple[int | None, Any]] = []
     for number, line in lines:
         try:

@@ -15,6 +15,11 @@ _LOG = logging.getLogger(__name__)
 PROMPT_COLUMNS = ("prompt", "question", "problem", "instruction", "query", "messages", "input")
 ANSWER_COLUMNS = ("answer", "final_answer", "expected_answer", "ground_truth", "solution", "reward_model", "target")
 """Names that columns of references usually have, and `PROMPT_COLUMNS` of problems; an earlier one is taken first."""
+_OF_PROBLEMS = (
+    *("input", "context", "passage", "choices", "options", "system", "system_prompt", "tools"),
+    *("image", "images", "audio", "audios", "video", "videos"),
+)
+"""Names of columns that usually hold a part of a problem."""
 _FLAGS = ("--prompt_column", "--answer_column")
 
 
@@ -30,8 +35,9 @@ def load_rows(
     """Problems as rows with the columns ``prompt``, ``answer`` if the task has references, and whatever else it has.
 
     All rows have all columns; what a row lacks is ``None``. Columns named like what rewards are given of the policy, or
-    by TRL (`iapo.interfaces.REWARD_ARGUMENTS`, `iapo.interfaces.TRL_ARGUMENTS`), are left out. Both are logged once, as
-    warnings.
+    by TRL (`iapo.interfaces.REWARD_ARGUMENTS`, `iapo.interfaces.TRL_ARGUMENTS`), are left out. Columns that usually
+    hold a part of the problem (``choices``, ``context``, ``images``) and whose values the prompt lacks are not shown to
+    the policy. Each is logged once, as a warning.
 
     Args:
         task: where the problems come from.
@@ -77,6 +83,7 @@ def load_rows(
             raise ValueError(f"data: the prompt of row {RowPlace(task, index)} {error}") from error
         full = {name: _plain(row.get(name)) for name in kept} | {"prompt": prompt}
         found.append(full | {"answer": _plain(row[answer_column])} if answer_column in row else full)
+    _tell_unseen(task, found, prompt_column, answer_column)
     return found
 
 
@@ -105,6 +112,31 @@ def _kept_columns(task: Task, rows: Sequence[Mapping[str, Any]], columns: Sequen
     if some := {name: count for name, count in lacking.items() if count}:
         _LOG.warning("data: of the %d rows of %s some lack columns, which are None there: %s", len(rows), task, some)
     return [name for name in columns if name not in reserved]
+
+
+def _tell_unseen(task: Task, rows: Sequence[Row], prompt_column: str, answer_column: str) -> None:
+    """Warn of columns that usually belong to the problem, and that are no part of the prompt."""
+    names = [name for name in rows[0] if str(name).strip().lower() in _OF_PROBLEMS]
+    names = [name for name in names if name not in (prompt_column, answer_column)]
+    unseen = [name for name in names if any(_lacks(row["prompt"], row[name]) for row in rows)]
+    if unseen:
+        _LOG.warning(
+            "data: the policy reads the column %r of %s and not %s, which rewards alone get; put into the prompt what "
+            "belongs to the problem",
+            prompt_column,
+            task,
+            unseen,
+        )
+
+
+def _lacks(prompt: Any, value: Any) -> bool:
+    """Whether a value holds something, and something that is not in the prompt."""
+    if isinstance(value, list | tuple):
+        return any(_lacks(prompt, each) for each in value)
+    if isinstance(value, dict):
+        return any(_lacks(prompt, each) for each in value.values())
+    said = prompt if isinstance(prompt, str) else "\n".join(message["content"] for message in prompt)
+    return not _is_empty(value) and not _is_blank(value) and str(value).strip() not in said
 
 
 def _is_empty(value: Any) -> bool:

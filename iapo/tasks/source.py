@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from iapo.tasks.embedded import EmbeddedTask
-from iapo.tasks.file import SUFFIXES, FileTask, kind_of
+from iapo.tasks.endings import SUFFIXES, kind_of
+from iapo.tasks.file import FileTask
 from iapo.tasks.hub import HubTask
 from iapo.tasks.interface import Task
 from iapo.tasks.reading import refuse_foreign

@@ -1,6 +1,7 @@
 """A file that is replaced is the old one or the new one, wherever the process dies and whatever fails."""
 
 import os
+import re
 import resource
 import sys
 
@@ -59,7 +60,9 @@ def test_a_full_disk_leaves_the_old_file_alone(tmp_path):
 
     def full() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
-        write_text(file, "new" * 1000)
+        with pytest.raises(OSError, match=re.escape(f"File too large: '{file}'")) as raised:
+            write_text(file, "new" * 1000)
+        raise raised.value
 
     assert in_a_child(full) == 3
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("report.md", "old")]

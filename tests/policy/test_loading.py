@@ -59,6 +59,32 @@ def test_weights_that_are_not_all_there_are_refused(copy: Path) -> None:
         load_model(str(copy))
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS in place of the file; get it with"),
+        (b"\xff" * 64, "is damaged or not complete: SafetensorError"),
+        (None, "is damaged or not complete: SafetensorError"),
+    ],
+)
+def test_the_damaged_one_of_several_files_of_weights_is_named(
+    content: bytes | None, message: str, tmp_path: Path
+) -> None:
+    model, tokenizer = load_model("embedded")
+    model.save_pretrained(tmp_path, max_shard_size="400KB"), tokenizer.save_pretrained(tmp_path)
+    file = sorted(tmp_path.glob("model-*.safetensors"))[1]
+    file.write_bytes(file.read_bytes()[:-1] if content is None else content)
+    with pytest.raises(ValueError, match=rf"cannot be loaded \({file.name} {message}"):
+        load_model(str(tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe{", b"[]", b""])
+def test_a_generation_configuration_that_would_be_ignored_is_refused(content: bytes, copy: Path) -> None:
+    (copy / "generation_config.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"generation_config\.json is no JSON object; get it again, or remove it"):
+        load_model(str(copy))
+
+
 def test_tied_weights_are_there_once(tmp_path: Path) -> None:
     model = tiny_model("llama", tie_word_embeddings=True)
     model.save_pretrained(tmp_path)

@@ -2,9 +2,11 @@
 
 import builtins
 import json
+import warnings
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from iapo.embedded import generate_problems, model_path, rows
 from iapo.estimators import (
@@ -102,6 +104,7 @@ def test_a_folder_of_adapters_is_trained_on_or_loads_merged(tmp_path, rollout):
     assert torch.equal(logprobs(again, rollout), expected)
     merged, _ = load_model(str(tmp_path))
     torch.testing.assert_close(logprobs(merged, rollout), expected, atol=1e-5, rtol=0)
+    assert all(each.requires_grad for each in merged.parameters())
     assert load_limits(str(tmp_path)) == load_limits("embedded")
 
 
@@ -112,6 +115,18 @@ def test_adapters_on_adapters_name_the_folder_they_build_on(tmp_path):
     second = LoRA(2).attach(merged, str(tmp_path / "one"))
     second.save_pretrained(tmp_path / "two", **saving_options(second))
     assert base_of(tmp_path / "two") == str(tmp_path / "one")
+
+
+def test_adapters_that_are_not_all_there_are_refused(tmp_path):
+    model, base, _ = adapted()
+    model.save_pretrained(tmp_path)
+    file = tmp_path / "adapter_model.safetensors"
+    weights = load_file(file)
+    weights.pop(next(iter(weights)))
+    save_file(weights, file)
+    refused = pytest.raises(ValueError, match=r"the adapters in .* cannot be loaded .*missing adapter keys")
+    with warnings.catch_warnings(action="ignore"), refused:  # warnings are no errors outside of tests
+        with_adapters(base, tmp_path)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"base_model_name_or_path": null}', "itself"])

@@ -25,6 +25,11 @@ NO_ANSWER = [
     {"a": "1", "b": "2"},
     {"answer": None},
     set(),
+    b"\xff",
+    "nan",
+    '{"ground_truth": NaN}',
+    "{'answer': nan, 'style': 'rule'}",
+    "{'answer': None}",
 ]
 
 
@@ -61,7 +66,12 @@ NO_ANSWER = [
         ("{'ground_truth': '4', 'style': None}", ("4", "{'ground_truth': '4', 'style': None}")),
         (r"{'answer': '\\frac{1}{2}'}", (r"\frac{1}{2}", r"{'answer': '\\frac{1}{2}'}")),
         ("['2', 'two']", ("2", "two", "['2', 'two']")),
+        ("['2' 'two']", ("2", "two", "['2' 'two']")),
+        ("['2'\n \"it's\"]", ("2", "it's", "['2'\n \"it's\"]")),
+        ("array(['2', 'two'], dtype=object)", ("2", "two", "array(['2', 'two'], dtype=object)")),
         ("{'x': 4}", ("{'x': 4}",)),
+        ("[1 2]", ("[1 2]",)),
+        ("['2' + two]", ("['2' + two]",)),
         ("{1, 2}", ("{1, 2}",)),
         (r"\{1, 2\}", (r"\{1, 2\}",)),
         ("{" * 3000, ("{" * 3000,)),
@@ -127,6 +137,25 @@ def test_a_reference_that_is_none_is_named_with_its_row(reward: Any, nothing: An
         check_references({"mine": reward}, rows)
     with pytest.raises(ValueError, match="that of row 1 is "):
         read_references(rows)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        {"ground_truth": "4", "style": "rule"},
+        {"ground_truth": np.array(["4", "four"], dtype=object)},
+        {"ground_truth": np.float64(4.0), "split": np.array(["a", "b"])},
+        np.array(["4", "four"], dtype=object),
+        np.array(["4"] * 40),
+    ],
+)
+@pytest.mark.parametrize("write", [str, repr])
+def test_what_pandas_writes_into_a_table_of_texts_is_read(reference: Any, write: Any) -> None:
+    text = write(reference)
+    assert accepted_answers(text)[0] == "4"
+    assert MathAnswer()(["q"], ["<answer>4</answer>"], [[]], answer=[text]) == [1.0]
+    if isinstance(reference, dict):  # a list may be the answer itself there
+        assert ExactAnswer()(["q"], ["<answer>4</answer>"], [[]], answer=[text]) == [1.0]
 
 
 def test_an_estimator_is_asked_about_the_first_answer() -> None:

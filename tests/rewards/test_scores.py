@@ -1,12 +1,16 @@
 """The scores of a batch, and errors that name the function they come from."""
 
+import asyncio
 import contextlib
+import inspect
+import json
 import re
 import signal
 import threading
 import time
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import torch
@@ -105,6 +109,40 @@ def test_a_function_that_raises_is_named(time_limit):
     with pytest.raises(RuntimeError, match=r"reward 'fails' raised KeyError") as caught:
         run({"fails": fails}, time_limit=time_limit)
     assert isinstance(caught.value.__cause__, KeyError)
+
+
+def fails_in_a_library(**_):
+    return json.loads("{")
+
+
+def helps(value):
+    return fails_in_a_library(value=value)
+
+
+async def waits(**_):
+    await asyncio.sleep(0)
+    return helps(1)
+
+
+def yields(**_):
+    yield helps(1)
+
+
+@pytest.mark.parametrize("time_limit", [None, 5.0])
+@pytest.mark.parametrize("function", [fails_in_a_library, lambda **_: helps(1), waits, yields])
+def test_the_line_that_a_reward_reached_is_named(function, time_limit):
+    line = inspect.getsourcelines(fails_in_a_library)[1] + 1
+    place = rf"reward 'fails' raised JSONDecodeError: .* \({Path(__file__).name}, line {line}\)$"
+    with pytest.raises(RuntimeError, match=place):
+        run({"fails": function}, time_limit=time_limit)
+
+
+def test_an_error_without_words_has_a_place():
+    def asserts(**_):
+        raise AssertionError
+
+    with pytest.raises(RuntimeError, match=rf"raised AssertionError \({Path(__file__).name}, line [0-9]+\)$"):
+        run({"asserts": asserts})
 
 
 def wait_for_nothing(**_):

@@ -75,6 +75,12 @@ def test_one_object_is_one_row(tmp_path: Path, name: str, text: str) -> None:
     assert load_rows(FileTask(str(tmp_path / name))) == [talk]
 
 
+def test_lines_of_files_that_were_joined_are_read(tmp_path: Path) -> None:
+    lines = [f"\ufeff{json.dumps(row)}\r\n" for row in ROWS]
+    (tmp_path / "a.jsonl").write_bytes("".join([*lines, "\ufeff"]).encode())
+    assert load_rows(FileTask(str(tmp_path / "a.jsonl"))) == ROWS
+
+
 @pytest.mark.parametrize("before", ["\n", "\r\n \r\n", ",\n", "\ufeff\n\n"])
 def test_empty_lines_before_the_header_are_skipped(tmp_path: Path, before: str) -> None:
     (tmp_path / "a.csv").write_bytes((before + TABLE).encode())

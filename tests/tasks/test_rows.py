@@ -59,6 +59,32 @@ def test_usual_names_are_found_however_they_are_spelled(
     assert all(f"{name!r} is taken" in caplog.text for name in spelled)
 
 
+@pytest.mark.parametrize(
+    ("prompt", "column", "value"),
+    [
+        ("Which is odd?", "choices", ["2", "3"]),
+        ("Which is odd? 2 or 4", "Options", {"label": ["A", "B"], "text": ["2", "3"]}),
+        ("Add the numbers.", "input", "1 and 1"),
+        ([{"role": "user", "content": "1+1?"}], "system", "Be brief."),
+        ("What is this?", "images", [b"png"]),
+    ],
+)
+def test_a_part_of_the_problem_that_the_prompt_lacks_is_told(
+    caplog: pytest.LogCaptureFixture, prompt: Any, column: str, value: Any
+) -> None:
+    seen = {"prompt": [{"role": "user", "content": f"2 3 A B 1 and 1 Be brief. {b'png'!s}"}], column: value}
+    load(seen, {"prompt": "1", column: None}, {"prompt": "1", column: " "}, {"prompt": "1", column: []})
+    assert "not" not in caplog.text
+    load(seen, {"prompt": prompt, column: value})
+    assert f"the policy reads the column 'prompt' of mine and not [{column!r}]" in caplog.text
+
+
+def test_a_column_that_is_the_prompt_or_the_answer_is_no_part_that_is_lacking(caplog: pytest.LogCaptureFixture) -> None:
+    asked = [{"role": "user", "content": "1+1?"}]
+    load({"input": asked, "options": "2"}, prompt_column="input", answer_column="options")
+    assert not caplog.text
+
+
 def test_an_answer_is_taken_before_a_solution_that_leads_to_it() -> None:
     solved = {"question": "1+1?", "solution": ["One and one are two."], "final_answer": ["2"]}
     assert load(solved)[0]["answer"] == ["2"]

@@ -8,6 +8,7 @@ from typing import Any
 
 from iapo.ops.text_files import write_text
 from iapo.tasks import Row
+from iapo.tasks.endings import SUFFIXES, kind_of
 from iapo.tasks.splitting import keys_of, split_indices
 from iapo.training.checkpoints.checkpoint import settings_in
 from iapo.training.configuration.problem_source import ProblemSource
@@ -39,7 +40,7 @@ def warn_of_trained(model: str, problems: ProblemSource, held_out: Sequence[Row]
     """Warn of problems that a model was trained on, or one that it was trained from, as far as is known.
 
     What is known are the settings of runs that checkpoints and exported models keep, and the data that these name where
-    they are still there. Damaged settings, and data that no longer fit them, say nothing.
+    they are still there. Damaged settings say nothing.
 
     Args:
         model: as it is named on the command line.
@@ -48,7 +49,8 @@ def warn_of_trained(model: str, problems: ProblemSource, held_out: Sequence[Row]
         flag: that says how many problems are held out, for the remedy.
 
     Warns:
-        UserWarning: some were trained on.
+        UserWarning: some were trained on; or the data of the run are gone, or no longer fit its settings, so that it is
+            not known.
     """
     keys, source, known = keys_of(held_out), model, set[str]()
     while source not in known:
@@ -57,16 +59,21 @@ def warn_of_trained(model: str, problems: ProblemSource, held_out: Sequence[Row]
             run = settings_of_run(source)
             if run is None:
                 return
+            of = source if source == model else f"{source}, from which {model} was trained,"
             trained = _trained_on(run, problems)
-            count = sum(key in trained for key in keys)
-            if count:
+            if trained is None:
+                warnings.warn(
+                    f"{flag}: whether {of} was trained on some of these {len(keys)} is not known: its run had "
+                    f"{run['data']}, which is gone from there or no longer fits its settings; put it back to know",
+                    stacklevel=3,
+                )
+            elif count := sum(key in trained for key in keys):
                 remedy = f"its run had {run['data']}; leave these problems out of the data"
                 if _same_data(run, problems):
                     remedy = (
                         f"its run held out {run['eval_problems']}, so that --{flag} {run['eval_problems']} (with its "
                         "--limit and --few_shot) evaluates on none that it knows"
                     )
-                of = source if source == model else f"{source}, from which {model} was trained,"
                 warnings.warn(f"{flag}: {of} was trained on {count} of these {len(keys)}; {remedy}", stacklevel=3)
             source = str(run.get("model", source))
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
@@ -91,21 +98,26 @@ def settings_of_run(model: str) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def _trained_on(run: dict[str, Any], problems: ProblemSource) -> set[str]:
-    """The keys of the problems that a run with these settings trains on.
+def _trained_on(run: dict[str, Any], problems: ProblemSource) -> set[str] | None:
+    """The keys of the problems that a run with these settings trains on; ``None``: its data cannot be read any more.
 
-    None where its problems are a task of one's own, or are not at hand: in no file, and not those of the evaluation.
+    None of them where its problems are a task of one's own or generated, or where its data are an id of the hub and not
+    those of the evaluation.
 
     Raises:
         KeyError: a setting is missing.
-        ValueError: the data do not fit the settings.
     """
-    is_file = Path(run["data"]).expanduser().is_file()
-    if run["task"] is not None or not (is_file or _same_data(run, problems)):
+    path = Path(run["data"]).expanduser()
+    if run["task"] is not None:
         return set()
+    if not (path.exists() or _same_data(run, problems)):
+        return None if kind_of(path) in SUFFIXES or path.is_absolute() else set()
     own = ProblemSource(**{name: run[name] for name in ("data", "split", "data_config", *_ROWS)})
-    rows = own.load(run["seed"])
-    training, _ = split_indices(rows, run["eval_problems"], without=own.examples(rows, run["seed"]))
+    try:
+        rows = own.load(run["seed"])
+        training, _ = split_indices(rows, run["eval_problems"], without=own.examples(rows, run["seed"]))
+    except (OSError, ValueError):
+        return None
     return set(keys_of([rows[index] for index in training]))
 
 

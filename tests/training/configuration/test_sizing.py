@@ -50,6 +50,13 @@ def test_a_size_is_that_of_the_model(real: str) -> None:
         model = adapted.unload()
 
 
+def test_a_size_needs_no_attention_that_a_configuration_names(real: str, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(real, tmp_path / "model")) / "config.json"
+    named = {"_attn_implementation": "flash_attention_2", "attn_implementation": "flash_attention_2"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | named))
+    assert model_size(str(path.parent)) == model_size(real)
+
+
 def test_the_embedded_model_keeps_the_defaults() -> None:
     settings, found = parsed(train_parser, "train")
     assert found is None

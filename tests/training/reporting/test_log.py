@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -51,3 +52,9 @@ def test_a_resumed_run_says_that_metrics_are_lost(tmp_path, capsys) -> None:
     capsys.readouterr()
     assert main(["train", "--output", str(run), "--resume", *TINY.split()]) == 0
     assert "the metrics of 1 of 2 updates are not there (the first: 2)" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_names_the_file():
+    with pytest.raises(OSError, match=r"No space left on device: '/dev/full'"):
+        append_metrics(Path("/dev/full"), 1, {"reward": 0.5})
