@@ -16,7 +16,7 @@ _BARE_ROUNDED = {
 }
 _BARE_ABSOLUTE = re.compile(r"(?<![\\A-Za-z])abs\s*(?=\()")
 _COMBINATIONS = re.compile(
-    r"(?<![\\A-Za-z])C\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)|(?:\{\})?[\^_]\{(\w+)\}\s*C_\{(\w+)\}|(?<![\w\\])(\d+)C(\d+)(?!\w)"
+    r"(?<![\\A-Za-z])C\s*\(\s*([\dnmkr+-]+)\s*,\s*([\dnmkr+-]+)\s*\)|(?:\{\})?[\^_]\{(\w+)\}\s*C_\{(\w+)\}|(?<![\w\\])(\d+)C(\d+)(?!\w)"
 )
 _SPELLED = (
     (re.compile(r"(?<![\\A-Za-z])(?:infinity|inf|oo)(?![A-Za-z])", re.IGNORECASE), r"\\infty "),
@@ -31,9 +31,10 @@ _SPELLED = (
     (re.compile(r"(?<![\\A-Za-z])cbrt\s*\(([^()]*)\)"), r"\\sqrt[3]{\1}"),
     (re.compile(r"^([-+]?[\d.]+\s*[-+]\s*[\d.]*)j$"), r"\1i"),
     (re.compile(r"(?<=\d)\s*\*\s*(?=[A-Za-z])"), ""),
+    (re.compile(r"(?<![\d.,(])(\d{1,3}),(\d{3})(?:,(\d{3}))?(?![\d,)])"), r"\1\2\3"),
 )
 _FACTORS = re.compile(
-    r"(?<=\d)\s*(?=\(|\\binom(?![A-Za-z]))|(?<=\))\s*(?=[(\d]|\\(?:binom|frac)(?![A-Za-z]))"
+    r"(?<=\\pi)\s*(?=\()|(?<=\d)\s*(?=\(|\\binom(?![A-Za-z]))|(?<=\))\s*(?=[(\d]|\\(?:binom|frac)(?![A-Za-z]))"
     r"|(\\binom\{[^{}]*\}\{[^{}]*\})\s*(?=\(|\\(?:binom|frac)(?![A-Za-z]))"
 )
 """Between numbers that are multiplied, which math-verify adds, as if they were a mixed number: ``3\\binom{4}{2}``,
@@ -49,9 +50,9 @@ _RELATION = re.compile(
     r"(?![A-Za-z])|\bmod\b"
 )
 """What is said of figures, statements and reactions, compared as text."""
-_REACTION = re.compile(r"[\dA-Za-z_{}\s+()^-]+\\to(?![A-Za-z])[\dA-Za-z_{}\s+()^-]+")
-_GRADE = re.compile(r"[A-Z](?:[-+]|\+\+|#)|(?:[A-Z][a-z]?(?:_\{\d+\})?)+\s*\^\{\d*[-+]\}")
-"""A grade (``A-``), a name (``C++``), an ion (``Ca^{2+}``)."""
+_REACTION = re.compile(r"[\dA-Za-z_{}\s+()^-]+(?:\\to(?![A-Za-z])|->)[\dA-Za-z_{}\s+()^-]+")
+_GRADE = re.compile(r"[A-Z](?:[-+]|\+\+|#)|(?:[A-Z][a-z]?(?:_\{\d+\}|\d+)?)+\s*(?:\^\{\d*[-+]\}|(?:\^\{\d\})?[-+])")
+"""A grade (``A-``), a name (``C++``), an ion (``Ca^{2+}``, ``Ca2+``)."""
 _COMPOUND = re.compile(r"(?=.*\d)(?:[A-Z][a-z]?(?:_\{)?\d*\}?\s*){2,}|0[xX][\dA-Fa-f]+|0[bB][01]+|0[oO][0-7]+")
 """A chemical formula, another name of letters and digits, or a number in code."""
 _DOTTED = re.compile(r"(?<![A-Za-z])[A-Za-z]\.[A-Za-z](?![A-Za-z])")

@@ -88,7 +88,7 @@ _REWRITTEN = tuple(
         (r"\\mathbb\s*\{?\s*R\s*\}?\s*(?:\^\s*\{?\s*\+\s*\}?|_\s*\{?\s*(?:\+|>\s*0)\s*\}?)", r"(0,\\infty)"),
         (r"\\mathbb\s*\{?\s*R\s*\}?", r"(-\\infty,\\infty)"),
         (
-            r"\\(?:wide)?(?:hat|vec|bar)\s*\{?\s*\\?([ij])(?:math)?\s*\}?(?![A-Za-z])|\\hat\s*\{?\s*(k)\s*\}?(?![A-Za-z])",
+            r"\\(?:wide)?(?:hat|vec|bar)\s*\{?\s*\\?([ij])(?:math)?\s*\}?(?![A-Za-z])|\\(?:hat|vec)\s*\{?\s*(k)\s*\}?(?![A-Za-z])",
             r"\1\2",
         ),
         (r"(?<=[\])])\s*U\s*(?=[\[(])", r" \\cup "),
@@ -97,7 +97,10 @@ _REWRITTEN = tuple(
         (r"^\s*<([^<>=]*,[^<>=]*)>\s*$", r"(\1)"),
         (r"\\overline\s*\{\s*([A-Z]{2})\s*\}", r"\1"),
         (r"(?<![\w\\])(d(?:\^\{?2\}?)?[a-z]?)/(d[a-z](?:\^\{?2\}?)?)(?!\w)", r"\\frac{\1}{\2}"),
-        (r"\+\s*/\s*-|(?:(?<==)|^)\s*\+-", r"\\pm "),
+        (r"\+\s*/\s*-|(?:(?<==)|^)\s*\+-|\+-(?=\s)|\bplus\s+or\s+minus\b", r"\\pm "),
+        (r"\\begin\{(?:equation|align|gather)\*?\}|\\end\{(?:equation|align|gather)\*?\}|&(?=\s*=)", ""),
+        (r"(?<=[A-Z])\s*(?:\|\||\bis\s+parallel\s+to\b)\s*(?=[A-Z])", r" \\parallel "),
+        (r"(?<=[A-Z])\s+is\s+perpendicular\s+to\s+(?=[A-Z])", r" \\perp "),
         (r"(?<![\\A-Za-z])sqrt\s*(?=\d)", r"\\sqrt"),
         (r"\\lbrace(?![A-Za-z])", r"\\{"),
         (r"\\rbrace(?![A-Za-z])", r"\\}"),
@@ -127,6 +130,8 @@ _REWRITTEN = tuple(
         (r"(?<![#\w])#(?=\d)", ""),
         (r"(?<![\d.])(\d*\.\d{0,12}?)(\d{1,12}?)\2{1,40}\s*(?:\.{3,}|…|\\[lc]?dots(?![A-Za-z]))", r"\1\\overline{\2}"),
         (r"(?<![\w.)])(0?\.\d{0,12})\((\d{1,12})\)", r"\1\\overline{\2}"),
+        (r"(\.\d{0,12})\\bar\s*\{?\s*(\d{1,12})\s*\}?", r"\1\\overline{\2}"),
+        (r"(\d*\.)(\d)\2{0,11}\s*,?\s*\(?(?:repeating|recurring)\b\)?", r"\1\\overline{\2}"),
         (r"(\.\d{0,12})\\dot\s*\{?(\d)\}?(?:(\d{0,12})\\dot\s*\{?(\d)\}?)?", r"\1\\overline{\2\3\4}"),
         (r"\\(?:le|leq|leqslant|leqq)(?![A-Za-z])|<=", r"\\leq "),
         (r"\\(?:ge|geq|geqslant|geqq)(?![A-Za-z])|>=", r"\\geq "),
@@ -139,12 +144,17 @@ _REWRITTEN = tuple(
         (r"°\s*(\d+(?:\.\d+)?)\s*'(?!')", r"° \1 arcmin"),
         (r"(?<![\w.])(\d+)\s*'\s*(\d+(?:\.\d+)?)\s*(?:''|\")", r"\1 ft \2 in"),
         (r"(?<=\d)_(?=\d{3}(?!\d))", ","),
+        (r"(?<![\d./,])(\d+)\s+and\s+(?:an?|one)[\s-]+half\b", r"\1 1/2"),
+        (r"(?<![\d./,])(\d+)\s+and\s+(?:an?|one)[\s-]+quarter\b", r"\1 1/4"),
+        (r"(?<![\d./,])(\d+)\s+and\s+three[\s-]+quarters\b", r"\1 3/4"),
         (r"\b(?:negative|minus)\s+infinity\b", r"-\\infty "),
         (r"\b(?:positive|plus)\s+infinity\b", r"\\infty "),
         (r"\\pounds(?![A-Za-z])", "£"),
         (r"\\euro(?![A-Za-z])", "€"),
     )
 )
+_UNIT_FRACTION = re.compile(r"(?<=\d)\s*\\frac\{([A-Za-z]+)\}\{([A-Za-z]+(?:\^\{\d\})?)\}$")
+"""A quotient of units behind a number: ``12 \\frac{m}{s}``."""
 _LINE_END = re.compile(r"[\s\\]+$")
 _COMMAND = re.compile(r"\\frac(?![A-Za-z])|\\binom(?![A-Za-z])|\\sqrt(?![A-Za-z])(?:\s*\[[^\[\]]*\])?|[\^_]")
 _TOKEN = re.compile(r"\\[A-Za-z]+|[^\s{}]")
@@ -175,7 +185,7 @@ def plain(text: str) -> str:
     text = regrouped(_FONT, text, " ", " ")
     for pattern, replacement in _REWRITTEN:
         text = pattern.sub(replacement, text)
-    return _matrix(" ".join(_LINE_END.sub("", _braced(text)).split()))
+    return _matrix(" ".join(_UNIT_FRACTION.sub(r" \1/\2", _LINE_END.sub("", _braced(text))).split()))
 
 
 def group_end(text: str, start: int, pair: str = "{}") -> int | None:

@@ -30,7 +30,7 @@ _ABOUT = (
 )
 _ARROWS = r"\#{2,6}\s*|->\s*|=>\s*|\\(?:Rightarrow|implies|therefore|to|rightarrow)\b\s*|\*\s+(?=[A-Za-z]{2})"
 _LEAD = re.compile(
-    rf"(?:{_LINKS})*(?:{_KINDS}\s*(?:[:=≈]+|\b{_IS}\b\s*:?)"
+    rf"(?:{_LINKS})*(?:{_KINDS}\s*(?:->|=>|[:=≈]+|\b{_IS}\b\s*:?)"
     r"|(?:[A-Za-z]|\\[a-z]+)\s+(?!.*[,;]\s*(?:and\s+)?[A-Z]\s+is\b)(?:is(?!\s+(?:the\s+)?(?:correct|right)\b)|equals)\b"
     rf"|{_PRONOUN}(?:'s|\s+{_IS})\b\s*:?"
     r"|.*,\s*(?:which|that)\s+(?:makes|gives|leaves|totals)(?=\s+(?:a\s+total\s+of\s+)?[-$\d])"
@@ -39,7 +39,7 @@ _LEAD = re.compile(
     r"|[^,;=]*\brounds?\s+(?:(?:up|down|off)\s+)?to(?=\s+[-$\d]))\s*(?:{_ABOUT}\s*)*",
     re.IGNORECASE,
 )
-_LEADING = re.compile(rf"(?:{_LINKS}|{_ABOUT}\s*(?=\S)|{_ARROWS})+", re.IGNORECASE)
+_LEADING = re.compile(rf"(?:{_LINKS}|{_ARROWS}|{_ABOUT}\s*(?=\S))+", re.IGNORECASE)
 _PAIRS = tuple(
     re.compile(pattern)
     for pattern in (
@@ -60,7 +60,7 @@ _REASON = re.compile(
 """A number, or one word, and why it is the answer, what is not, where it is attained, or how it was rounded."""
 _ASIDE = re.compile(r"([^.]*[^.\s])\.\s*\([A-Z][^()]*\)")
 """A sentence in brackets behind the answer's own."""
-_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_BOXED = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{")
 _MOST_LAYERS = 10
 
 

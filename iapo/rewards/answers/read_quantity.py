@@ -29,7 +29,7 @@ _NEVER_BEFORE = (
 )
 """These do so in front of a number."""
 
-_SYMBOL = r"(?<![A-Za-z'])(?![aAiIsS]\b)[A-Za-z](?![A-Za-z'])"
+_SYMBOL = r"(?<![^\W\d_])(?<!')(?![aAiIsS]\b)[A-Za-z](?![^\W\d_]|')"
 _LONE_SYMBOL = r"^\s*/\s*[A-Za-z](?![A-Za-z])|^\s*[ai]\s*$"
 """Behind a number, what would be an article or a pronoun in a sentence: ``1/a``, ``2 i``."""
 _STRANGE = r"[^\w\s,.;:'\"()?/\u064b-\u065f\u0900-\u0dff\u0e00-\u0eff-]|[\d_\u0370-\u03ff不非没無无]"

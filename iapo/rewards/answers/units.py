@@ -72,6 +72,9 @@ _TABLE: dict[str, dict[str, str]] = {
     "voltage": {"1": "V volt", "1000": "kV kilovolt", "1/1000": "mV millivolt"},
     "current": {"1": "A ampere amp", "1/1000": "mA milliampere milliamp"},
     "resistance": {"1": "Ω ohm", "1000": "kΩ kilohm", "1000000": "MΩ megohm"},
+    "capacitance": {"1": "farad", "1/1000000": "μF microfarad", "1/1000000000": "nF", "1/1000000000000": "pF"},
+    "inductance": {"1": "henry", "1/1000": "mH millihenry"},
+    "magnetic field": {"1": "tesla", "1/1000": "mT millitesla"},
     "frequency": {
         "1": "Hz hertz",
         "1000": "kHz kilohertz",
