@@ -177,6 +177,10 @@ def _same_vector(components: Sequence, formula: Expression, formulas: Formulas) 
 def _same_sequence(wanted: Sequence, given: Sequence, formulas: Formulas) -> bool | None:
     if len(wanted.items) != len(given.items):
         return False
+    if wanted.variable and given.variable and wanted.variable != given.variable:
+        return False
+    if wanted.brackets == "{}" and given.brackets == "[]" and len(given.items) != 2:
+        given = Sequence("{}", given.items)  # a list of a set's members, and no interval
     names = wanted.names or given.names
     if wanted.names and given.names:
         if set(wanted.names) == set(given.names):

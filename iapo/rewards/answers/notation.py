@@ -12,6 +12,7 @@ from iapo.rewards.answers.vectors import column
 
 _SYMBOLS = str.maketrans(
     {
+        "∶": ":",
         **dict.fromkeys("×·∙⋅•✕", "*"),
         **dict.fromkeys("≃≅", "≈"),
         **dict.fromkeys("∘º", "°"),
@@ -149,6 +150,10 @@ _REWRITTEN = tuple(
         (r"(?<![\d./,])(\d+)\s+and\s+three[\s-]+quarters\b", r"\1 3/4"),
         (r"\b(?:negative|minus)\s+infinity\b", r"-\\infty "),
         (r"\b(?:positive|plus)\s+infinity\b", r"\\infty "),
+        (r"\bU\.?S\.?\s+(?=dollars?\b)", ""),
+        (r"(?<![\w.])(\d+)\s?h(?:rs?|ours?)?\s?(\d+)\s?m(?:ins?|inutes?)?(?![\w/^])", r"\1 hours \2 minutes"),
+        (r"(?<=\d)\s*N\s+m\b", " N*m"),
+        (r"(?<=[A-Za-z])/\(\s*([A-Za-z]+)\s*\*\s*([A-Za-z]+)\s*\)$", r"/\1/\2"),
         (r"\\pounds(?![A-Za-z])", "£"),
         (r"\\euro(?![A-Za-z])", "€"),
     )

@@ -50,7 +50,7 @@ _BOUNDS = (
 _BOUNDS_BEFORE = tuple((relation, re.compile(rf"(?:{words})\s*$", re.IGNORECASE)) for relation, words in _BOUNDS)
 _BOUNDS_AFTER = (
     (">=", r"at\s+(?:the\s+)?(?:least|minimum)\b|minimum\b|or\s+(?:more|greater|above|higher|larger|over)\b"),
-    (">=", r"and\s+(?:above|up|over)\b|(?<!.)\+(?=$|\s+[A-Za-z])"),
+    (">=", r"and\s+(?:above|up|over|more)\b|(?<!.)\+(?=$|\s+[A-Za-z])"),
     ("<=", r"at\s+(?:the\s+)?(?:most|maximum)\b|max(?:imum)?\b|or\s+(?:less|fewer|below|lower|smaller|under)\b"),
     ("<=", r"and\s+(?:below|under)\b"),
 )

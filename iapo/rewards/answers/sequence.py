@@ -30,11 +30,13 @@ class Sequence:
             without any separator has a space here, and keeps its order.
         items: the answers.
         names: what each item is called, if each has another name: ``x = 1, y = 2``, ``mean 5, median 4``.
+        variable: the letter that an interval is said of, where a relation says it: ``x > 3``.
     """
 
     brackets: str
     items: tuple[Any, ...]
     names: tuple[str, ...] = field(default=(), compare=False)
+    variable: str = field(default="", compare=False)
 
     @property
     def ordered(self) -> bool:
