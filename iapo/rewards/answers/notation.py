@@ -108,6 +108,9 @@ _REWRITTEN = tuple(
         (r"\{,\}", ","),
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
+        (r"\\(begin|end)\{smallmatrix\}", r"\\\1{pmatrix}"),
+        (r"^(?:(?:np|numpy|torch|sympy)\.)?(?:list|array|tensor|Matrix)\((\[.*\])\)$", r"\1"),
+        (r"^set\(\[(.*)\]\)$", r"\\{\1\\}"),
         (r"\\choose(?![A-Za-z])", r"\\choose "),
         (r"\\([%$#&])", r"\1"),
         (r"\\(?:times|cdot|ast)(?![A-Za-z])\s*", "*"),
@@ -163,9 +166,10 @@ _UNIT_FRACTION = re.compile(r"(?<=\d)\s*\\frac\{([A-Za-z]+)\}\{([A-Za-z]+(?:\^\{
 _LINE_END = re.compile(r"[\s\\]+$")
 _COMMAND = re.compile(r"\\frac(?![A-Za-z])|\\binom(?![A-Za-z])|\\sqrt(?![A-Za-z])(?:\s*\[[^\[\]]*\])?|[\^_]")
 _TOKEN = re.compile(r"\\[A-Za-z]+|[^\s{}]")
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"-?(?:\d+(?:\.\d+)?|\.\d+)")
 _ROWS = re.compile(r"\[\s*(\[[^\[\]]*\](?:\s*,\s*\[[^\[\]]*\])+)\s*\]")
-_DIVIDED_ROWS = re.compile(r"\[((?:\s*-?[\w./]+)(?:\s+-?[\w./]+)+\s*(?:;(?:\s*-?[\w./]+)(?:\s+-?[\w./]+)+\s*)+)\]")
+_ROW = r"\s*-?[\w./]+(?:(?:\s*,\s*|\s+)-?[\w./]+)+\s*"
+_DIVIDED_ROWS = re.compile(rf"\[({_ROW}(?:;{_ROW})+)\]")
 _MOST_COMMANDS = 100
 LONE_LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
 """A letter that is a variable: of no word and no command."""
@@ -227,7 +231,7 @@ def _matrix(text: str) -> str:
     if (nested := _ROWS.fullmatch(text)) is not None:
         rows = [row.split(",") for row in re.findall(r"\[([^\[\]]*)\]", nested[1])]
     elif (divided := _DIVIDED_ROWS.fullmatch(text)) is not None:
-        rows = [row.split() for row in divided[1].split(";")]
+        rows = [row.replace(",", " ").split() for row in divided[1].split(";")]
     else:
         return text
     if len({len(row) for row in rows}) > 1:
