@@ -25,6 +25,7 @@ _INFINITE = frozenset(("\\infty", "-\\infty"))
 _FUNCTION = re.compile(r"([A-Za-z])\s*\(([A-Za-z])\)")
 _SYMBOLS = re.compile("[A-Z]{2,3}|p[A-Z]{1,2}")
 """A segment by its ends, a measure such as ``pH``."""
+_ANGLE = re.compile(r"\\angle\s*[A-Z]")
 _VALUE = re.compile(r"([A-Za-z])\s*\(([A-Z]|-?\d+)\)")
 """What a function is at one place: ``P(A)``, ``f(2)``."""
 _MOST_UNORDERED = 12
@@ -81,7 +82,7 @@ def _same_choice(wanted: Answer, given: Answer, formulas: Formulas) -> bool:
         assert isinstance(given, Choice)
         choice, other, pairs = given, wanted, [(wanted, said) for said in given.said]
     is_letter = isinstance(other, Expression) and other.formula.upper() == choice.letter
-    is_verdict = isinstance(other, Words) and other.tokens == (_VERDICTS.get(choice.letter),)
+    is_verdict = isinstance(wanted, Words) and wanted.tokens == (_VERDICTS.get(choice.letter),)
     return is_letter or is_verdict or any(same(one, two, formulas) for one, two in pairs)
 
 
@@ -159,7 +160,7 @@ def _of_the_same_letter(wanted: Named, given: Named) -> Named:
 def _name_other_things(one: str, two: str) -> bool:
     """Whether names cannot stand for the same: other letters, segments or places, ``pH`` and ``pOH``."""
     symbols = all(len(name) == 1 for name in (one, two)) or any(
-        all(map(pattern.fullmatch, (one, two))) for pattern in (_SYMBOLS, _VALUE)
+        all(map(pattern.fullmatch, (one, two))) for pattern in (_SYMBOLS, _ANGLE, _VALUE)
     )
     return symbols and sorted(one) != sorted(two)
 

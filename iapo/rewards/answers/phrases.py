@@ -32,6 +32,7 @@ _PRONOUN = r"(?:it|this|that|there|they|he|she|these|those|which)"
 _ABOUT = (
     r"(?:approximately|approx\.?|about|around|roughly|exactly|precisely|simply|just|only|equal to|a total of|in total|"
     rf"on\s+(?=[a-z]{{3,6}}day\b|(?:the\s+\d+(?:st|nd|rd|th)\s+of\s+)?(?:{MONTH})\b)|"
+    r"(?:for\s+)?all\s+(?:(?:positive|real)\s+)?(?:integers|numbers|values)?\s*(?=[a-z]\s*(?:[<>]|\\[gl]eq))|"
     r"at\s+(?=\()|the\s+(?:point|vector|interval|set|ordered\s+(?:pair|triple))\b|"
     r"(?:the\s+)?odds\s+(?:of|are)|called|known\s+as|=|≈|~|\\sim)"
 )
