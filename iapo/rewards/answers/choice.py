@@ -12,7 +12,7 @@ _CHOICE = re.compile(
 )
 _HEDGED = re.compile(
     r"\s*[).:]*\s*(?:or|and|nor|,|/|&|not)\b|\s*[).:]*\s*[,/&]"
-    r"|:.*[,;]\s*(?:and\s+)?[A-Z]:|\s*\)?\s*(?:is|was)\s+(?:wrong|incorrect|ruled\s+out|not\s+(?:correct|right|the\b.*\banswer))\b"
+    r"|:.*[,;]\s*(?:and\s+)?[A-Z]:|[^,;]*[,;]\s*(?:and\s+)?\([A-Za-z]\)\s*\S|\s*\)?\s*(?:is|was)\s+(?:wrong|incorrect|ruled\s+out|not\s+(?:correct|right|the\b.*\banswer))\b"
 )
 """Behind a letter: another one, or what takes it back."""
 

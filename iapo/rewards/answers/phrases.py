@@ -36,10 +36,10 @@ _ABOUT = (
     r"at\s+(?=\()|the\s+(?:point|vector|interval|set|ordered\s+(?:pair|triple))\b|"
     r"(?:the\s+)?odds\s+(?:of|are)|called|known\s+as|=|≈|~|\\sim)"
 )
-_ARROWS = r"\#{2,6}\s*|->\s*|=>\s*|\\(?:Rightarrow|implies|therefore|to|rightarrow)\b\s*|\*\s+(?=[A-Za-z]{2})"
+_ARROWS = r"\#{2,6}\s*|->\s*|=>\s*|\\(?:Rightarrow|implies|therefore|to|rightarrow)\b\s*|\*\s+(?=[A-Za-z]{2}|\d)"
 _LEAD = re.compile(
     rf"(?:{_LINKS})*(?:{_KINDS}\s*(?:->|=>|[:=≈]+|\b{_IS}\b\s*:?)"
-    r"|(?:[A-Za-z]|\\[a-z]+)\s+(?!.*[,;]\s*(?:and\s+)?[A-Z]\s+is\b)(?:is(?!\s+(?:the\s+)?(?:correct|right)\b)|equals)\b"
+    r"|(?:[A-Za-z]|\\[a-z]+)\s+(?!.*[,;]\s*(?:and\s+)?[A-Z]\s+is\b)(?:is(?!\s+(?:the\s+)?(?:correct|right)\b)|equals|(?:must|should|will)\s+be)\b"
     rf"|{_ELSEWHERE}"
     rf"|{_PRONOUN}(?:'s|\s+{_IS})\b\s*:?"
     r"|.*,\s*(?:which|that)\s+(?:makes|gives|leaves|totals)(?=\s+(?:a\s+total\s+of\s+)?[-$\d])"
@@ -71,6 +71,10 @@ _REASON = re.compile(
     re.IGNORECASE,
 )
 """A number, or one word, and why it is the answer, what is not, where it is attained, or how it was rounded."""
+_PLACE = re.compile(
+    r"((?:[A-Za-z\s]+\s(?:is|of)\s+)?[^\s,;(]*\d[^\s,;(]*)\s*[,;(]?\s*(?:at|when)\s+[a-z]\s*=\s*[^\s,;]+", re.IGNORECASE
+)
+"""A number and where it is one: ``the minimum is 7, at x = 2``."""
 _ASIDE = re.compile(r"([^.]*[^.\s])\.\s*\([A-Z][^()]*\)")
 """A sentence in brackets behind the answer's own."""
 _BOXED = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{")
@@ -90,7 +94,7 @@ def undressed(text: str) -> str:
     for _ in range(_MOST_LAYERS):
         before = text
         text = _BEHIND.sub("", text.strip())
-        for remark in (_REASON, _ASIDE):
+        for remark in (_REASON, _PLACE, _ASIDE):
             if (found := remark.fullmatch(text)) is not None:
                 text = found[1]
         for pair in _PAIRS:

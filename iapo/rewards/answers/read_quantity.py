@@ -210,7 +210,7 @@ def _between(before: str, number: Number, after: str) -> Quantity | Bounded | No
         return None
     if sign.lower().rstrip(".") in ("-", "minus", "negative", "neg"):
         value = -value
-    unsigned = not sign and _OPEN_SIGN.search(f"{lead} {rest}") is not None
+    unsigned = not sign and _OPEN_SIGN.search(f"{parts['lead']} {rest}") is not None
     quantity = Quantity(value, places, percent, unit, unsigned, ordinal)
     return quantity if relation is None else Bounded(relation, quantity)
 

@@ -55,8 +55,8 @@ _EXTREME = re.compile(r"(?:the\s+)?(max|min)(?:imum)?(?:\s+value)?\s*(?:is|of|:|
 """What one of two extremes is called, which alone would be a bound: ``maximum 5``."""
 _EXTREMES = re.compile(r"\b(max|min)\b(?!imum)")
 _CASES = re.compile(r"(?:(?P<name>[^=\\]+)=\s*)?\\begin\{cases\}(?P<rows>.*)\\end\{cases\}")
-_LABELED = re.compile(r"^([A-Za-z])\s*:\s*(?=\S)")
-"""The name in front of one of several values: ``A: 3, B: 5``."""
+_LABELED = re.compile(r"^(?:([A-Za-z])\s*:|\(([A-Za-z])\))\s*(?=\S)")
+"""The name in front of one of several values: ``A: 3, B: 5``, ``(a) 3, (b) 5``."""
 _RELATED = re.compile(r"[<>]|\\(?:[lg]eq|in)(?![A-Za-z])")
 _WHERE = re.compile(r"^\s*(?:if|when|for|where)\b\s*", re.IGNORECASE)
 _DEEPEST = 3
@@ -180,7 +180,7 @@ def _sequence(text: str, depth: int) -> Sequence | None:
     if parts and brackets == "" and not any(re.search(r"[\d\\=]|^\s*-\s*i$", part) for part in parts):
         return None  # "x, y", "p \\land q" and "cat, dog" are texts
     if all(map(_LABELED.match, parts)):
-        parts = [_LABELED.sub(r"\1 = ", part) for part in parts]
+        parts = [_LABELED.sub(r"\1\2 = ", part) for part in parts]
     extremes = [found[1].lower() for part in parts if (found := _EXTREME.match(part)) is not None]
     if len(extremes) == len(parts):
         parts = [_EXTREME.sub("", part) for part in parts]
