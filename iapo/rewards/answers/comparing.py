@@ -26,6 +26,7 @@ _FUNCTION = re.compile(r"([A-Za-z])\s*\(([A-Za-z])\)")
 _SYMBOLS = re.compile("[A-Z]{2,3}|p[A-Z]{1,2}")
 """A segment by its ends, a measure such as ``pH``."""
 _ANGLE = re.compile(r"\\angle\s*[A-Z]")
+_DERIVATIVE = re.compile(r"\\frac\{d[A-Za-z]\}\{d[A-Za-z]\}")
 _VALUE = re.compile(r"([A-Za-z])\s*\(([A-Z]|-?\d+)\)")
 """What a function is at one place: ``P(A)``, ``f(2)``."""
 _MOST_UNORDERED = 12
@@ -159,10 +160,10 @@ def _of_the_same_letter(wanted: Named, given: Named) -> Named:
 
 def _name_other_things(one: str, two: str) -> bool:
     """Whether names cannot stand for the same: other letters, segments or places, ``pH`` and ``pOH``."""
-    symbols = all(len(name) == 1 for name in (one, two)) or any(
-        all(map(pattern.fullmatch, (one, two))) for pattern in (_SYMBOLS, _ANGLE, _VALUE)
-    )
-    return symbols and sorted(one) != sorted(two)
+    both = (one, two)
+    if all(len(name) == 1 for name in both) or all(map(_SYMBOLS.fullmatch, both)):
+        return sorted(one) != sorted(two)
+    return one != two and any(all(map(pattern.fullmatch, both)) for pattern in (_ANGLE, _VALUE, _DERIVATIVE))
 
 
 def _same_vector(components: Sequence, formula: Expression, formulas: Formulas) -> bool | None:

@@ -44,6 +44,8 @@ _SYMBOLS = str.maketrans(
         "∪": "\\cup ",
         "∩": "\\cap ",
         "∈": "\\in ",
+        "⊂": "\\subset ",
+        "⊆": "\\subseteq ",
         "∖": "\\setminus ",
         "⟨": "(",
         "⟩": ")",
@@ -74,7 +76,10 @@ _INLINE_MATH = (
 _SPACES = re.compile(r"(\\\\)|\\!\s*|\\[,;: ]|\\(?:quad|qquad|enspace|thinspace|medspace)(?![A-Za-z])|~")
 _COLUMNS = re.compile(r"(=[^=,;]*?)\s*\\q?quad\s*(?=[A-Za-z]\s*=)|(=\s*[-+]?[\d.]+)\s+(?=[A-Za-z]\s*=)")
 """Between two equations without a separator, as of two columns or two lines."""
-_SYSTEM = re.compile(r"\\begin\{(cases|aligned|gathered)\}([^&]*?)(?:\\\\\s*)?\\end\{\1\}")
+_SYSTEM = re.compile(
+    r"(?:\\left\s*\\\{\s*)?\\begin\{(cases|aligned|gathered|array|(?:align|gather|equation)\*?)\}(?:\{l\})?"
+    r"((?:[^&]|&(?=\s*=))*?)(?:\\\\\s*)?\\end\{\1\}(?:\s*\\right\s*\.)?"
+)
 _FONT = re.compile(
     r"\\(?:ce|text|textbf|textit|textrm|textnormal|textsf|texttt|mathrm|mathbf|mathcal|mathscr|mathfrak|mathit|mathsf|boldsymbol|bm|mbox|hbox|emph|"
     r"underline|(?:(?:text)?color|colorbox)\s*\{[^{}]*\})\s*(?=\{)"
@@ -93,6 +98,7 @@ _REWRITTEN = tuple(
             r"\1\2",
         ),
         (r"\\(?:vec|overrightarrow)\s*\{?\s*([A-Z]{2}|[A-Za-z])\s*\}?(?![A-Za-z])", r"\1"),
+        (r"(?<!\d)μ(?=\s*(?:$|[=<>+*/,)^-]))", r"\\mu "),
         (r"\\var(?=(?:epsilon|phi|theta)(?![A-Za-z]))", r"\\"),
         (r"\\(max|min|gcd)\s*\\\{([^{}]*)\\\}", r"\\\1(\2)"),
         (r"(?<=[\])])\s*U\s*(?=[\[(])", r" \\cup "),
@@ -102,8 +108,7 @@ _REWRITTEN = tuple(
         (r"\\overline\s*\{\s*([A-Z]{2})\s*\}", r"\1"),
         (r"(?<![\w\\])(d(?:\^\{?2\}?)?[a-z]?)/(d[a-z](?:\^\{?2\}?)?)(?!\w)", r"\\frac{\1}{\2}"),
         (r"\+\s*/\s*-|(?:(?<==)|^)\s*\+-|\+-(?=\s)|\bplus\s+or\s+minus\b", r"\\pm "),
-        (r"\\begin\{(?:equation|align|gather)\*?\}|\\end\{(?:equation|align|gather)\*?\}|&(?=\s*=)", ""),
-        (r"(?<=[A-Z])\s*(?:\|\||\bis\s+parallel\s+to\b)\s*(?=[A-Z])", r" \\parallel "),
+        (r"(?<=[A-Z])\s*(?:\|\||//|\bis\s+parallel\s+to\b)\s*(?=[A-Z])", r" \\parallel "),
         (r"(?<=[A-Z])\s+is\s+perpendicular\s+to\s+(?=[A-Z])", r" \\perp "),
         (r"(?<![\\A-Za-z])sqrt\s*(?=\d)", r"\\sqrt"),
         (r"\\lbrace(?![A-Za-z])", r"\\{"),
@@ -114,6 +119,7 @@ _REWRITTEN = tuple(
         (r"\\(begin|end)\{smallmatrix\}", r"\\\1{pmatrix}"),
         (r"^(?:(?:np|numpy|torch|sympy)\.)?(?:list|array|tensor|Matrix)\((\[.*\])\)$", r"\1"),
         (r"^set\(\[(.*)\]\)$", r"\\{\1\\}"),
+        (r"\\colon(?![A-Za-z])", ":"),
         (r"\\choose(?![A-Za-z])", r"\\choose "),
         (r"\\([%$#&])", r"\1"),
         (r"\\(?:times|cdot|ast)(?![A-Za-z])\s*", "*"),
@@ -194,7 +200,7 @@ def plain(text: str) -> str:
     text = without_markup(text)
     for pattern in _INLINE_MATH:
         text = pattern.sub(r" \1 ", text)
-    text = _SYSTEM.sub(lambda system: re.sub(r"\s*,?\s*\\\\", ", ", system[2]), text)
+    text = _SYSTEM.sub(lambda system: re.sub(r"\s*,?\s*\\\\", ", ", system[2].replace("&", "")), text)
     text = _COLUMNS.sub(lambda equation: f"{equation[1] or equation[2]}, ", text)
     text = _SPACES.sub(lambda found: found[1] or ("" if found[0].startswith("\\!") else " "), text.translate(_SYMBOLS))
     text = regrouped(_FONT, text, " ", " ")

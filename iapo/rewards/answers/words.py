@@ -46,6 +46,15 @@ _SAME = {
     "converge": "converges",
     "every": "all",
 }
+_SIGNS: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("less", "than"): ("<",),
+    ("greater", "than"): (">",),
+    ("equal",): ("=",),
+    ("equal", "to"): ("=",),
+    ("plus",): ("+",),
+    ("minus",): ("-",),
+}
+"""What signs are called that are the whole answer."""
 _SUBJECTS = frozenset(("i", "we", "it", "they", "she", "he"))
 _COPULAS = frozenset(("is", "are", ":", "="))
 _UNORDERED = re.compile(r"&|\band\b", re.IGNORECASE)
@@ -99,7 +108,8 @@ def read_words(text: str) -> Words:
     for denied, said in _DENIED:
         text = denied.sub(said, text)
     parts = tuple(_tokens(part) for part in _JOINED.split(text))
-    return Words(_tokens(text), parts, unordered=_UNORDERED.search(text) is not None)
+    tokens = _tokens(text)
+    return Words(_SIGNS.get(tokens, tokens), parts, unordered=_UNORDERED.search(text) is not None)
 
 
 def _closed_up(tokens: tuple[str, ...]) -> str:
