@@ -145,7 +145,7 @@ _REWRITTEN = tuple(
         (r"(?<=,)\s*\.{3}|\\[cd]?dots(?![A-Za-z])", r" \\ldots "),
         (r"(?<![\w.)])(0?\.\d{0,12})\((\d{1,12})\)", r"\1\\overline{\2}"),
         (r"(\.\d{0,12})\\bar\s*\{?\s*(\d{1,12})\s*\}?", r"\1\\overline{\2}"),
-        (r"(\d*\.)(\d)\2{0,11}\s*,?\s*\(?(?:repeating|recurring)\b\)?", r"\1\\overline{\2}"),
+        (r"(?<!\d)(\d{0,12}\.)(\d)\2{0,11}\s*,?\s*\(?(?:repeating|recurring)\b\)?", r"\1\\overline{\2}"),
         (r"(\.\d{0,12})\\dot\s*\{?(\d)\}?(?:(\d{0,12})\\dot\s*\{?(\d)\}?)?", r"\1\\overline{\2\3\4}"),
         (r"\\(?:le|leq|leqslant|leqq)(?![A-Za-z])|<=", r"\\leq "),
         (r"\\(?:ge|geq|geqslant|geqq)(?![A-Za-z])|>=", r"\\geq "),

@@ -72,7 +72,8 @@ _REASON = re.compile(
 )
 """A number, or one word, and why it is the answer, what is not, where it is attained, or how it was rounded."""
 _PLACE = re.compile(
-    r"((?:[A-Za-z\s]+\s(?:is|of)\s+)?[^\s,;(]*\d[^\s,;(]*)\s*[,;(]?\s*(?:at|when)\s+[a-z]\s*=\s*[^\s,;]+", re.IGNORECASE
+    r"((?:[A-Za-z\s]+\s(?:is|of)\s+)?(?=[^\s,;(]*\d)[^\s,;(]+)\s*[,;(]?\s*(?:at|when)\s+[a-z]\s*=\s*[^\s,;]+",
+    re.IGNORECASE,
 )
 """A number and where it is one: ``the minimum is 7, at x = 2``."""
 _ASIDE = re.compile(r"([^.]*[^.\s])\.\s*\([A-Z][^()]*\)")
