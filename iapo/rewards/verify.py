@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,9 @@ _SIZES = (0.3, 1.0, 6.0, 40.0, 900.0)
 """Of the numbers that letters stand for where functions are compared at points."""
 _POINTS, _MET = 40, 8
 """Points that are tried, and the fewest at which both functions must have a real value."""
+_LETTER = re.compile(r"\\(?:begin|end)\{\w+\}|\\[A-Za-z]+|[A-Za-z]")
+_OTHER_LETTERS = "quvwpstnmkabcrxylo"
+"""Those that mean nothing but a number."""
 _WITHOUT_UNITS = replace(LatexExtractionConfig().normalization_config, units=False)
 """Units are taken apart before (`iapo.rewards.answers.units`); math-verify would take the letter g for grams."""
 
@@ -34,6 +38,8 @@ def verify(item: list[Any]) -> bool | None:
         ``None`` if the reference cannot be read.
     """
     wanted, given, is_text = item
+    if given is not None and not is_text:
+        wanted, given = _told_apart(wanted, given)
     gold = _formula(wanted)
     if not gold:
         return None
@@ -46,6 +52,19 @@ def verify(item: list[Any]) -> bool | None:
     if equal(gold, answer, timeout_seconds=None):
         return _of_one_size(gold[0], answer[0])
     return _equal_at_points(gold[0], answer[0])
+
+
+def _told_apart(*formulas: str) -> list[str]:
+    """Formulas with another letter for a capital one that one of them has beside the small one: ``R^2 - r^2``.
+
+    math-verify takes both for the same.
+    """
+    letters = [set(_LETTER.findall(formula)) for formula in formulas]
+    known = set().union(*letters)
+    both = sorted({letter.upper() for each in letters for letter in each if letter != letter.upper() in each})
+    free = [letter for letter in _OTHER_LETTERS if not known & {letter, letter.upper()}]
+    names = dict(zip(both, free, strict=False))
+    return [_LETTER.sub(lambda letter: names.get(letter[0], letter[0]), formula) for formula in formulas]
 
 
 def _formula(text: str) -> list[Any]:

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _CHOICE = re.compile(
-    r"(?i:(?:the\s+)?(?:option|choice|answer|letter)\s+)?(?:\((?P<round>[A-Za-z])\)|\[(?P<square>[A-Za-z])\]|(?P<letter>[A-Z])(?=$|[).:])|(?P<low>[a-z])\)"
+    r"(?i:(?:the\s+|answer\s+)?(?:option|choice|answer|letter)\s+|i(?:\s+would|'d)?\s+(?:choose|pick|select|go\s+with)\s+)?"
+    r"(?:[(\[{<](?P<round>[A-Za-z])[)\]}>]|(?P<letter>[A-Z])(?=$|[).:、!]|\s+-\s+[a-z]{3}|\s+\([A-Za-z]{3})|(?P<low>[a-z])\)"
     r"|(?P<said>[A-Z])(?=\s+is\s+(?:the\s+)?(?:correct|right)(?:\s+(?:answer|option|choice|one))?\.?$))"
-    r"(?P<rest>[).:]*(?:\s+.*)?)",
+    r"(?P<rest>[).:、!]*(?:\s+.*)?)",
 )
 _HEDGED = re.compile(
     r"\s*[).:]*\s*(?:or|and|nor|,|/|&|not)\b|\s*[).:]*\s*[,/&]"
-    r"|:.*[,;]\s*(?:and\s+)?[A-Z]:|\s*\)?\s*(?:is|was)\s+(?:wrong|incorrect|ruled\s+out|not\s+(?:correct|right|the\b.*\banswer))\b"
+    r"|:.*[,;]\s*(?:and\s+)?[A-Z]:|[^,;]*[,;]\s*(?:and\s+)?\([A-Za-z]\)\s*\S|\s*\)?\s*(?:is|was)\s+(?:wrong|incorrect|ruled\s+out|not\s+(?:correct|right|the\b.*\banswer))\b"
 )
 """Behind a letter: another one, or what takes it back."""
 
@@ -39,4 +40,4 @@ def read_choice(text: str) -> Choice | None:
     found = _CHOICE.fullmatch(text)
     if found is None or _HEDGED.match(found["rest"]):
         return None
-    return Choice((found["round"] or found["square"] or found["letter"] or found["low"] or found["said"]).upper())
+    return Choice((found["round"] or found["letter"] or found["low"] or found["said"]).upper())

@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from iapo.rewards.answers.choice import Choice
+from iapo.rewards.answers.congruence import Congruence, read_congruence
 from iapo.rewards.answers.expression import Expression
 from iapo.rewards.answers.moment import Clock, Date, Range, Ratio
+from iapo.rewards.answers.notation import LONE_LETTER
 from iapo.rewards.answers.parameters import renamed, renamings
 from iapo.rewards.answers.quantity import Quantity
 from iapo.rewards.answers.reading import Answer, Named
@@ -18,10 +20,15 @@ from iapo.rewards.answers.words import Words
 Formulas = Callable[[str, str], bool | None]
 """Whether two formulas in LaTeX are equal; ``None`` if the first cannot be read."""
 
+_VERDICTS = {"Y": "yes", "N": "no", "T": "true", "F": "false"}
 _INFINITE = frozenset(("\\infty", "-\\infty"))
 _FUNCTION = re.compile(r"([A-Za-z])\s*\(([A-Za-z])\)")
 _SYMBOLS = re.compile("[A-Z]{2,3}|p[A-Z]{1,2}")
 """A segment by its ends, a measure such as ``pH``."""
+_ANGLE = re.compile(r"\\angle\s*[A-Z]")
+_DERIVATIVE = re.compile(r"\\frac\{d[A-Za-z]\}\{d[A-Za-z]\}")
+_VALUE = re.compile(r"([A-Za-z])\s*\(([A-Z]|-?\d+)\)")
+"""What a function is at one place: ``P(A)``, ``f(2)``."""
 _MOST_UNORDERED = 12
 """Parts of a set that are searched for in any order where formulas are among them."""
 
@@ -61,6 +68,8 @@ def same(wanted: Answer, given: Answer, formulas: Formulas) -> bool | None:
         return len(wanted.terms) == 2 and wanted.terms[0] == given.value * wanted.terms[1]
     if isinstance(wanted, Ratio) and isinstance(given, Ratio):
         return wanted.equals(given)
+    if isinstance(wanted, Congruence) and isinstance(given, Expression):
+        return wanted == read_congruence(given.formula, frozenset(LONE_LETTER.findall(given.formula)))
     if isinstance(wanted, Range) and isinstance(given, Expression):
         return wanted.text == given.formula.replace(" ", "")
     return wanted == given
@@ -74,7 +83,8 @@ def _same_choice(wanted: Answer, given: Answer, formulas: Formulas) -> bool:
         assert isinstance(given, Choice)
         choice, other, pairs = given, wanted, [(wanted, said) for said in given.said]
     is_letter = isinstance(other, Expression) and other.formula.upper() == choice.letter
-    return is_letter or any(same(one, two, formulas) for one, two in pairs)
+    is_verdict = isinstance(wanted, Words) and wanted.tokens == (_VERDICTS.get(choice.letter),)
+    return is_letter or is_verdict or any(same(one, two, formulas) for one, two in pairs)
 
 
 def formulas_of(answer: Answer) -> list[str]:
@@ -149,9 +159,11 @@ def _of_the_same_letter(wanted: Named, given: Named) -> Named:
 
 
 def _name_other_things(one: str, two: str) -> bool:
-    """Whether names cannot stand for the same: other letters, other segments, ``pH`` and ``pOH``."""
-    symbols = all(len(name) == 1 for name in (one, two)) or all(map(_SYMBOLS.fullmatch, (one, two)))
-    return symbols and sorted(one) != sorted(two)
+    """Whether names cannot stand for the same: other letters, segments or places, ``pH`` and ``pOH``."""
+    both = (one, two)
+    if all(len(name) == 1 for name in both) or all(map(_SYMBOLS.fullmatch, both)):
+        return sorted(one) != sorted(two)
+    return one != two and any(all(map(pattern.fullmatch, both)) for pattern in (_ANGLE, _VALUE, _DERIVATIVE))
 
 
 def _same_vector(components: Sequence, formula: Expression, formulas: Formulas) -> bool | None:
@@ -167,6 +179,10 @@ def _same_vector(components: Sequence, formula: Expression, formulas: Formulas) 
 def _same_sequence(wanted: Sequence, given: Sequence, formulas: Formulas) -> bool | None:
     if len(wanted.items) != len(given.items):
         return False
+    if wanted.variable and given.variable and wanted.variable != given.variable:
+        return False
+    if wanted.brackets == "{}" and given.brackets == "[]" and len(given.items) != 2:
+        given = Sequence("{}", given.items)  # a list of a set's members, and no interval
     names = wanted.names or given.names
     if wanted.names and given.names:
         if set(wanted.names) == set(given.names):

@@ -16,7 +16,7 @@ _BARE_ROUNDED = {
 }
 _BARE_ABSOLUTE = re.compile(r"(?<![\\A-Za-z])abs\s*(?=\()")
 _COMBINATIONS = re.compile(
-    r"(?<![\\A-Za-z])C\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)|(?:\{\})?[\^_]\{(\w+)\}\s*C_\{(\w+)\}|(?<![\w\\])(\d+)C(\d+)(?!\w)"
+    r"(?<![\\A-Za-z])C\s*\(\s*([\dnmkr+-]+)\s*,\s*([\dnmkr+-]+)\s*\)|(?:\{\})?[\^_]\{(\w+)\}\s*C_\{(\w+)\}|(?<![\w\\])(\d+)C(\d+)(?!\w)"
 )
 _SPELLED = (
     (re.compile(r"(?<![\\A-Za-z])(?:infinity|inf|oo)(?![A-Za-z])", re.IGNORECASE), r"\\infty "),
@@ -31,9 +31,10 @@ _SPELLED = (
     (re.compile(r"(?<![\\A-Za-z])cbrt\s*\(([^()]*)\)"), r"\\sqrt[3]{\1}"),
     (re.compile(r"^([-+]?[\d.]+\s*[-+]\s*[\d.]*)j$"), r"\1i"),
     (re.compile(r"(?<=\d)\s*\*\s*(?=[A-Za-z])"), ""),
+    (re.compile(r"(?<![\d.,(])(\d{1,3}),(\d{3})(?:,(\d{3}))?(?![\d,)])"), r"\1\2\3"),
 )
 _FACTORS = re.compile(
-    r"(?<=\d)\s*(?=\(|\\binom(?![A-Za-z]))|(?<=\))\s*(?=[(\d]|\\(?:binom|frac)(?![A-Za-z]))"
+    r"(?<=\\pi)\s*(?=\()|(?<=\d)\s*(?=\(|\\binom(?![A-Za-z]))|(?<=\))\s*(?=[(\d]|\\(?:binom|frac)(?![A-Za-z]))"
     r"|(\\binom\{[^{}]*\}\{[^{}]*\})\s*(?=\(|\\(?:binom|frac)(?![A-Za-z]))"
 )
 """Between numbers that are multiplied, which math-verify adds, as if they were a mixed number: ``3\\binom{4}{2}``,
@@ -45,15 +46,23 @@ _UNSPECIFIED = re.compile(
     r"(?:(?:square|sq\.?|cubic|cu\.?)\s+)?units?(?:\s+(?:squared|cubed)|\^\{[23]\})?", re.IGNORECASE
 )
 _RELATION = re.compile(
-    r"\\(?:parallel|perp|triangle|angle|forall|exists|neg|land|lor|(?:long)?rightarrow|rightleftharpoons|Rightarrow|Leftrightarrow|iff|ce)"
-    r"(?![A-Za-z])|\bmod\b"
+    r"\\(?:parallel|perp|triangle|angle|forall|exists|neg|land|lor|oplus|circ|ce|aleph|mathbb|ldots|sim|propto|ll|gg"
+    r"|cap|n?mid|notin|(?:sub|sup)set(?:eq)?|mapsto|implies|iff|rightleftharpoons"
+    r"|(?:long)?rightarrow|leftrightarrow|Rightarrow|Leftrightarrow)(?![A-Za-z])|\bmod\b|^(?!.*\\begin).*&"
 )
-"""What is said of figures, statements and reactions, compared as text."""
-_REACTION = re.compile(r"[\dA-Za-z_{}\s+()^-]+\\to(?![A-Za-z])[\dA-Za-z_{}\s+()^-]+")
-_GRADE = re.compile(r"[A-Z](?:[-+]|\+\+|#)|(?:[A-Z][a-z]?(?:_\{\d+\})?)+\s*\^\{\d*[-+]\}")
-"""A grade (``A-``), a name (``C++``), an ion (``Ca^{2+}``)."""
-_COMPOUND = re.compile(r"(?=.*\d)(?:[A-Z][a-z]?(?:_\{)?\d*\}?\s*){2,}|0[xX][\dA-Fa-f]+|0[bB][01]+|0[oO][0-7]+")
+"""What is said of figures, sets, statements and reactions, compared as text."""
+_REACTION = re.compile(r"[\dA-Za-z_{}\s+()^-]+(?:\\to(?![A-Za-z])|->)[\dA-Za-z_{}\s+()^-]+")
+_GRADE = re.compile(r"[A-Z](?:[-+]|\+\+|#)|(?:[A-Z][a-z]?(?:_\{\d+\}|\d+)?)+\s*(?:\^\{\d*[-+]\}|(?:\^\{\d\})?[-+])")
+"""A grade (``A-``), a name (``C++``), an ion (``Ca^{2+}``, ``Ca2+``)."""
+_COMPOUND = re.compile(
+    r"(?=.*\d)(?:[A-Z][a-z]?(?:_\{)?\d*\}?\s*){2,}|#[\dA-Fa-f]{3,8}|0[xX][\dA-Fa-f]+|0[bB][01]+|0[oO][0-7]+"
+)
 """A chemical formula, another name of letters and digits, or a number in code."""
+_SIGN = re.compile(r"[<>=+*/-]|\\(?:[lg]eq|neq|pm|parallel|perp)")
+"""The whole of an answer that says how two things compare, or which operation it is."""
+_OTHER_SCRIPT = re.compile(r"[^\W\d_A-Za-z\u0370-\u03ff]")
+_RAISED_FIRST = re.compile(r"(?:\{\})?[\^_]")
+"""The beginning of an isotope: ``^{14}C``."""
 _DOTTED = re.compile(r"(?<![A-Za-z])[A-Za-z]\.[A-Za-z](?![A-Za-z])")
 _TRIGONOMETRY = re.compile(r"\b(?:sin|cos|tan|cot|sec|csc|cis)(?![a-z])")
 _DEGREES = re.compile(r"(-?\d+(?:\.\d+)?)\s*°")
@@ -98,6 +107,10 @@ def is_formula(text: str) -> bool:
     if any(len(word) >= _LONG_WORD for word in words) or _DOTTED.search(text) or _COMPOUND.fullmatch(text):
         return False
     if _RELATION.search(text) or _REACTION.fullmatch(text) or _GRADE.fullmatch(text):
+        return False
+    if _SIGN.fullmatch(text) or _OTHER_SCRIPT.search(text):
+        return False
+    if _RAISED_FIRST.match(text) and not _COMBINATIONS.match(text):
         return False
     return not words or _MATHS.search(text) is not None or _PRODUCT.fullmatch(text) is not None
 

@@ -23,7 +23,7 @@ _BETWEEN = re.compile(
 _AND = re.compile(r"(?<![\w\\])and(?!\w)|\\(?:text\{)?land(?![A-Za-z])")
 _OR = re.compile(r"\bor\b|\\(?:lor|cup)(?![A-Za-z])")
 _REALS = re.compile(
-    r"(?:(?:all|any|every|the|set\s+of)\s+)*(?:(?P<part>positive|negative|non-?\s?negative|non-?\s?positive)\s+)?real(?:s|\s+numbers?)",
+    r"(?:(?:all|any|every|the|set\s+of)\s+)*(?:(?P<part>positive|negative|non-?\s?(?:negative|positive|zero))\s+)?(?:real(?:s|\s+numbers?)|(?<=e\s)numbers)",
     re.IGNORECASE,
 )
 _HALVES = {
@@ -31,6 +31,7 @@ _HALVES = {
     "negative": ("()", ["-\\infty", "0"]),
     "nonnegative": ("[)", ["0", "\\infty"]),
     "nonpositive": ("(]", ["-\\infty", "0"]),
+    "nonzero": ("", ["(-\\infty,0)", "(0,\\infty)"]),
 }
 """Of the real numbers by their sign."""
 

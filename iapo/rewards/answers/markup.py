@@ -20,7 +20,9 @@ _LONE = (
 """The mark of a pair whose other half is outside of the answer: ``**Answer: 72** clips``."""
 _STRUCK = re.compile(r"<(s|del|strike)>[^<>]*</\1>|(?<![\w~])~~[^~]+~~(?![\w~])", re.IGNORECASE)
 """What was taken back."""
-_BREAKS = re.compile(r"</?(?:br|p|div|center)\s*/?>|<\|(?:begin|end)_of_box\|>|[✅✔☑🎉🎯✨]\ufe0f?", re.IGNORECASE)
+_BREAKS = re.compile(
+    r"</?(?:br|p|div|center)\s*/?>|<<[^<>]*=[^<>]*>>|<\|[a-z_]{5,}\|>|</s>|[✅✔✓☑🎉🎯✨]\ufe0f?", re.IGNORECASE
+)
 _FENCED = re.compile(r"^\s*```(?:\w+\s)?(.+)```\s*$", re.DOTALL)
 _ENTITY = re.compile(r"&(?:[A-Za-z]{2,8}|#\d{1,6});")
 _MOST_LAYERS = 4

@@ -10,7 +10,7 @@ from fractions import Fraction
 from iapo.rewards.answers.numerals import words_value
 
 _MONTHS = "january february march april may june july august september october november december"
-_MONTH = "|".join(f"{month}|{month[:3]}\\.?" for month in _MONTHS.split()) + r"|sept\.?"
+MONTH = "|".join(f"{month}|{month[:3]}\\.?" for month in _MONTHS.split()) + r"|sept\.?"
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
 _YEAR = r"(?P<year>\d{4})"
 _WEEKDAY = r"(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day,?\s+)?"
@@ -19,9 +19,9 @@ _DATES = tuple(
     for pattern in (
         r"(?P<year>\d{4})([-/.])(?P<month>\d{1,2})\2(?P<day>\d{1,2})",
         r"(?P<first>\d{1,2})([-/.])(?P<second>\d{1,2})\2(?P<year>\d{4}|\d{2})",
-        rf"(?P<name>{_MONTH})\s+{_DAY}(?:\s*,?\s+{_YEAR})?",
-        rf"(?:the\s+)?{_DAY}\s+(?:of\s+)?(?P<name>{_MONTH})(?:\s*,?\s+{_YEAR})?",
-        rf"(?P<name>{_MONTH})\s*,?\s+{_YEAR}",
+        rf"(?P<name>{MONTH})\s+{_DAY}(?:\s*,?\s+{_YEAR})?",
+        rf"(?:the\s+)?{_DAY}\s+(?:of\s+)?(?P<name>{MONTH})(?:\s*,?\s+{_YEAR})?",
+        rf"(?P<name>{MONTH})\s*,?\s+{_YEAR}",
     )
 )
 _CLOCK = re.compile(
@@ -30,6 +30,9 @@ _CLOCK = re.compile(
     re.IGNORECASE,
 )
 _OCLOCK = re.compile(r"(?P<hour>\w+)\s+o'clock(?:\s*(?P<half>[ap])\.?\s?m\.?)?", re.IGNORECASE)
+_SPOKEN = re.compile(r"(?:a\s+)?(?P<part>(?:quarter|half)\s+past|quarter\s+to)\s+(?P<hour>\w+)", re.IGNORECASE)
+"""``half past three``."""
+_MINUTES = {"quarter past": 15, "half past": 30, "quarter to": 45}
 _NOON = {"noon": (12, 0, 0, "p"), "midday": (12, 0, 0, "p"), "midnight": (12, 0, 0, "a")}
 _AT = re.compile(
     r"(?:(?!.*\b(?:not|never|before|after|until)\b)[A-Za-z' ]+\s)?at\s+"
@@ -143,12 +146,21 @@ def read_moments(text: str) -> list[Moment]:
     return moments
 
 
+def _hour(word: str) -> int | None:
+    value = int(word) if word.isdigit() else words_value(word)
+    return None if value is None else int(value)
+
+
 def _clock(text: str) -> Clock | None:
     if text.lower() in _NOON:
         return Clock(*_NOON[text.lower()])
     if (found := _OCLOCK.fullmatch(text)) is not None:
-        hour = words_value(found["hour"]) if not found["hour"].isdigit() else int(found["hour"])
-        return None if hour is None or not 0 <= hour <= 24 else Clock(int(hour), half=(found["half"] or "").lower())
+        hour = _hour(found["hour"])
+        return None if hour is None or not 0 <= hour <= 24 else Clock(hour, half=(found["half"] or "").lower())
+    if (found := _SPOKEN.fullmatch(text)) is not None:
+        hour = _hour(found["hour"])
+        minute = _MINUTES[" ".join(found["part"].lower().split())]
+        return None if hour is None or not 1 <= hour <= 12 else Clock((hour - minute // 45 - 1) % 12 + 1, minute)
     if (found := _CLOCK.fullmatch(text)) is None:
         return None
     names = ("hour", "minute", "second") if found["hour"] else ("hour24", "minute24", "second24")

@@ -12,6 +12,7 @@ from iapo.rewards.answers.vectors import column
 
 _SYMBOLS = str.maketrans(
     {
+        "∶": ":",
         **dict.fromkeys("×·∙⋅•✕", "*"),
         **dict.fromkeys("≃≅", "≈"),
         **dict.fromkeys("∘º", "°"),
@@ -43,6 +44,8 @@ _SYMBOLS = str.maketrans(
         "∪": "\\cup ",
         "∩": "\\cap ",
         "∈": "\\in ",
+        "⊂": "\\subset ",
+        "⊆": "\\subseteq ",
         "∖": "\\setminus ",
         "⟨": "(",
         "⟩": ")",
@@ -73,7 +76,10 @@ _INLINE_MATH = (
 _SPACES = re.compile(r"(\\\\)|\\!\s*|\\[,;: ]|\\(?:quad|qquad|enspace|thinspace|medspace)(?![A-Za-z])|~")
 _COLUMNS = re.compile(r"(=[^=,;]*?)\s*\\q?quad\s*(?=[A-Za-z]\s*=)|(=\s*[-+]?[\d.]+)\s+(?=[A-Za-z]\s*=)")
 """Between two equations without a separator, as of two columns or two lines."""
-_SYSTEM = re.compile(r"\\begin\{(cases|aligned|gathered)\}([^&]*?)(?:\\\\\s*)?\\end\{\1\}")
+_SYSTEM = re.compile(
+    r"(?:\\left\s*\\\{\s*)?\\begin\{(cases|aligned|gathered|array|(?:align|gather|equation)\*?)\}(?:\{l\})?"
+    r"((?:[^&]|&(?=\s*=))*?)(?:\\\\\s*)?\\end\{\1\}(?:\s*\\right\s*\.)?"
+)
 _FONT = re.compile(
     r"\\(?:ce|text|textbf|textit|textrm|textnormal|textsf|texttt|mathrm|mathbf|mathcal|mathscr|mathfrak|mathit|mathsf|boldsymbol|bm|mbox|hbox|emph|"
     r"underline|(?:(?:text)?color|colorbox)\s*\{[^{}]*\})\s*(?=\{)"
@@ -88,22 +94,32 @@ _REWRITTEN = tuple(
         (r"\\mathbb\s*\{?\s*R\s*\}?\s*(?:\^\s*\{?\s*\+\s*\}?|_\s*\{?\s*(?:\+|>\s*0)\s*\}?)", r"(0,\\infty)"),
         (r"\\mathbb\s*\{?\s*R\s*\}?", r"(-\\infty,\\infty)"),
         (
-            r"\\(?:wide)?(?:hat|vec|bar)\s*\{?\s*\\?([ij])(?:math)?\s*\}?(?![A-Za-z])|\\hat\s*\{?\s*(k)\s*\}?(?![A-Za-z])",
+            r"\\(?:wide)?(?:hat|vec|bar)\s*\{?\s*\\?([ij])(?:math)?\s*\}?(?![A-Za-z])|\\(?:hat|vec)\s*\{?\s*(k)\s*\}?(?![A-Za-z])",
             r"\1\2",
         ),
+        (r"\\(?:vec|overrightarrow)\s*\{?\s*([A-Z]{2}|[A-Za-z])\s*\}?(?![A-Za-z])", r"\1"),
+        (r"(?<!\d)μ(?=\s*(?:$|[=<>+*/,)^-]))", r"\\mu "),
+        (r"\\var(?=(?:epsilon|phi|theta)(?![A-Za-z]))", r"\\"),
+        (r"\\(max|min|gcd)\s*\\\{([^{}]*)\\\}", r"\\\1(\2)"),
         (r"(?<=[\])])\s*U\s*(?=[\[(])", r" \\cup "),
         (r"\\l(?:angle|brack)(?![A-Za-z])", "("),
         (r"\\r(?:angle|brack)(?![A-Za-z])", ")"),
         (r"^\s*<([^<>=]*,[^<>=]*)>\s*$", r"(\1)"),
         (r"\\overline\s*\{\s*([A-Z]{2})\s*\}", r"\1"),
         (r"(?<![\w\\])(d(?:\^\{?2\}?)?[a-z]?)/(d[a-z](?:\^\{?2\}?)?)(?!\w)", r"\\frac{\1}{\2}"),
-        (r"\+\s*/\s*-|(?:(?<==)|^)\s*\+-", r"\\pm "),
+        (r"\+\s*/\s*-|(?:(?<==)|^)\s*\+-|\+-(?=\s)|\bplus\s+or\s+minus\b", r"\\pm "),
+        (r"(?<=[A-Z])\s*(?:\|\||//|\bis\s+parallel\s+to\b)\s*(?=[A-Z])", r" \\parallel "),
+        (r"(?<=[A-Z])\s+is\s+perpendicular\s+to\s+(?=[A-Z])", r" \\perp "),
         (r"(?<![\\A-Za-z])sqrt\s*(?=\d)", r"\\sqrt"),
         (r"\\lbrace(?![A-Za-z])", r"\\{"),
         (r"\\rbrace(?![A-Za-z])", r"\\}"),
         (r"\{,\}", ","),
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
+        (r"\\(begin|end)\{smallmatrix\}", r"\\\1{pmatrix}"),
+        (r"^(?:(?:np|numpy|torch|sympy)\.)?(?:list|array|tensor|Matrix)\((\[.*\])\)$", r"\1"),
+        (r"^set\(\[(.*)\]\)$", r"\\{\1\\}"),
+        (r"\\colon(?![A-Za-z])", ":"),
         (r"\\choose(?![A-Za-z])", r"\\choose "),
         (r"\\([%$#&])", r"\1"),
         (r"\\(?:times|cdot|ast)(?![A-Za-z])\s*", "*"),
@@ -126,7 +142,10 @@ _REWRITTEN = tuple(
         (r"Δ(?=\s?[A-Z]{3}\b)", r"\\triangle "),
         (r"(?<![#\w])#(?=\d)", ""),
         (r"(?<![\d.])(\d*\.\d{0,12}?)(\d{1,12}?)\2{1,40}\s*(?:\.{3,}|…|\\[lc]?dots(?![A-Za-z]))", r"\1\\overline{\2}"),
+        (r"(?<=,)\s*\.{3}|\\[cd]?dots(?![A-Za-z])", r" \\ldots "),
         (r"(?<![\w.)])(0?\.\d{0,12})\((\d{1,12})\)", r"\1\\overline{\2}"),
+        (r"(\.\d{0,12})\\bar\s*\{?\s*(\d{1,12})\s*\}?", r"\1\\overline{\2}"),
+        (r"(?<!\d)(\d{0,12}\.)(\d)\2{0,11}\s*,?\s*\(?(?:repeating|recurring)\b\)?", r"\1\\overline{\2}"),
         (r"(\.\d{0,12})\\dot\s*\{?(\d)\}?(?:(\d{0,12})\\dot\s*\{?(\d)\}?)?", r"\1\\overline{\2\3\4}"),
         (r"\\(?:le|leq|leqslant|leqq)(?![A-Za-z])|<=", r"\\leq "),
         (r"\\(?:ge|geq|geqslant|geqq)(?![A-Za-z])|>=", r"\\geq "),
@@ -139,18 +158,30 @@ _REWRITTEN = tuple(
         (r"°\s*(\d+(?:\.\d+)?)\s*'(?!')", r"° \1 arcmin"),
         (r"(?<![\w.])(\d+)\s*'\s*(\d+(?:\.\d+)?)\s*(?:''|\")", r"\1 ft \2 in"),
         (r"(?<=\d)_(?=\d{3}(?!\d))", ","),
+        (r"(?<![\d./,])(\d+)\s+and\s+(?:an?|one)[\s-]+half\b", r"\1 1/2"),
+        (r"(?<![\d./,])(\d+)\s+and\s+(?:an?|one)[\s-]+quarter\b", r"\1 1/4"),
+        (r"(?<![\d./,])(\d+)\s+and\s+three[\s-]+quarters\b", r"\1 3/4"),
         (r"\b(?:negative|minus)\s+infinity\b", r"-\\infty "),
         (r"\b(?:positive|plus)\s+infinity\b", r"\\infty "),
+        (r"([$€£]\s?[\d.,]+)\s?m(?!\w)", r"\1 million"),
+        (r"\bU\.?S\.?\s+(?=dollars?\b)", ""),
+        (r"(?<![\w.])(\d+)\s?h(?:rs?|ours?)?\s?(\d+)\s?m(?:ins?|inutes?)?(?![\w/^])", r"\1 hours \2 minutes"),
+        (r"(?<=[\d}])\s*(J|N|kg|A|V|W|Pa)\s+([mhs])(?![\w^/])", r" \1*\2"),
+        (r"(10\^\{-?\d+\}|\de-\d+)\s*C$", r"\1 coulomb"),
+        (r"(?<=[A-Za-z])/\(\s*([A-Za-z]+)\s*\*\s*([A-Za-z]+)\s*\)$", r"/\1/\2"),
         (r"\\pounds(?![A-Za-z])", "£"),
         (r"\\euro(?![A-Za-z])", "€"),
     )
 )
+_UNIT_FRACTION = re.compile(r"(?<=\d)\s*\\frac\{([A-Za-z]+)\}\{([A-Za-z]+(?:\^\{\d\})?)\}$")
+"""A quotient of units behind a number: ``12 \\frac{m}{s}``."""
 _LINE_END = re.compile(r"[\s\\]+$")
 _COMMAND = re.compile(r"\\frac(?![A-Za-z])|\\binom(?![A-Za-z])|\\sqrt(?![A-Za-z])(?:\s*\[[^\[\]]*\])?|[\^_]")
 _TOKEN = re.compile(r"\\[A-Za-z]+|[^\s{}]")
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"-?(?:\d+(?:\.\d+)?|\.\d+)")
 _ROWS = re.compile(r"\[\s*(\[[^\[\]]*\](?:\s*,\s*\[[^\[\]]*\])+)\s*\]")
-_DIVIDED_ROWS = re.compile(r"\[((?:\s*-?[\w./]+)(?:\s+-?[\w./]+)+\s*(?:;(?:\s*-?[\w./]+)(?:\s+-?[\w./]+)+\s*)+)\]")
+_ROW = r"\s*-?[\w./]+(?:(?:\s*,\s*|\s+)-?[\w./]+)+\s*"
+_DIVIDED_ROWS = re.compile(rf"\[({_ROW}(?:;{_ROW})+)\]")
 _MOST_COMMANDS = 100
 LONE_LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
 """A letter that is a variable: of no word and no command."""
@@ -169,13 +200,13 @@ def plain(text: str) -> str:
     text = without_markup(text)
     for pattern in _INLINE_MATH:
         text = pattern.sub(r" \1 ", text)
-    text = _SYSTEM.sub(lambda system: re.sub(r"\s*,?\s*\\\\", ", ", system[2]), text)
+    text = _SYSTEM.sub(lambda system: re.sub(r"\s*,?\s*\\\\", ", ", system[2].replace("&", "")), text)
     text = _COLUMNS.sub(lambda equation: f"{equation[1] or equation[2]}, ", text)
     text = _SPACES.sub(lambda found: found[1] or ("" if found[0].startswith("\\!") else " "), text.translate(_SYMBOLS))
     text = regrouped(_FONT, text, " ", " ")
     for pattern, replacement in _REWRITTEN:
         text = pattern.sub(replacement, text)
-    return _matrix(" ".join(_LINE_END.sub("", _braced(text)).split()))
+    return _matrix(" ".join(_UNIT_FRACTION.sub(r" \1/\2", _LINE_END.sub("", _braced(text))).split()))
 
 
 def group_end(text: str, start: int, pair: str = "{}") -> int | None:
@@ -212,7 +243,7 @@ def _matrix(text: str) -> str:
     if (nested := _ROWS.fullmatch(text)) is not None:
         rows = [row.split(",") for row in re.findall(r"\[([^\[\]]*)\]", nested[1])]
     elif (divided := _DIVIDED_ROWS.fullmatch(text)) is not None:
-        rows = [row.split() for row in divided[1].split(";")]
+        rows = [row.replace(",", " ").split() for row in divided[1].split(";")]
     else:
         return text
     if len({len(row) for row in rows}) > 1:

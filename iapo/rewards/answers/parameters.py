@@ -9,7 +9,7 @@ _KIND = r"(?:integers?|constants?|(?:real\s+|natural\s+|whole\s+)?numbers?|reals
 _SUCH = r"(?:(?:arbitrary|real|any|some|positive|non-?negative|nonzero|non-zero)\s+)*"
 _SET = r"\\in\s*(?:\\mathbb\s*\{?\s*[ZNQC]\s*\}?|\(-\\infty,\\infty\)|[ZNQ]\b)(?:\^\{?\+\}?)?"
 _STATED = re.compile(
-    r"(?:\s*[,;(]\s*|(?<=[^\s,;(])\s+)(?:"
+    rf"(?:\s*[,;(]\s*|(?<=[^\s,;(])\s+(?=(?:where|with|for|when)\b|{_LETTER}\s*(?:\\in|is)(?![A-Za-z])))(?:"
     rf"(?:(?:where|with|for|when)\s+)?(?P<letters>{_LETTERS})\s*(?:{_SET}|(?:is|are)?\s+(?:an?\s+)?{_SUCH}{_KIND})"
     rf"|(?:for|where|with)\s+(?:any|all|every|each|some|an?)?\s*{_SUCH}{_KIND}\s+(?P<named>{_LETTERS})(?:\s*{_SET})?"
     rf"|for\s+(?:all|any|every)\s+{_LETTER}(?:\s*{_SET})?"

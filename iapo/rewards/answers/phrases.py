@@ -2,6 +2,7 @@
 
 import re
 
+from iapo.rewards.answers.moment import MONTH
 from iapo.rewards.answers.notation import group_end
 
 _LINKS = (
@@ -22,34 +23,46 @@ _KINDS = (
     rf"{_NO_OTHER}(?:total|sum|amount|cost|price|area|volume|perimeter|length|distance|probability|average|mean|range|ratio|count|"
     r"product|difference|quotient|remainder))(?:\s+(?:of|for|to|in)(?:\s+(?!is\b|are\b)[A-Za-z$']+){1,6}?)?"
 )
+_ELSEWHERE = (
+    r"(?:(?:la|le|el|il|a|die)\s+)?(?:respuesta|réponse|antwort|resposta|risposta|ответ|答案|正解|答え?|정답|답|đáp\s+án)"
+    r"(?:\s+(?:finale?|correcta?))?\s*(?:[:=是为は은]|\b(?:es|est|ist|è|é|là)\b)\s*:?"
+)
+"""``The answer is`` in other languages."""
 _PRONOUN = r"(?:it|this|that|there|they|he|she|these|those|which)"
 _ABOUT = (
     r"(?:approximately|approx\.?|about|around|roughly|exactly|precisely|simply|just|only|equal to|a total of|in total|"
+    rf"on\s+(?=[a-z]{{3,6}}day\b|(?:the\s+\d+(?:st|nd|rd|th)\s+of\s+)?(?:{MONTH})\b)|"
+    r"(?:for\s+)?all\s+(?:(?:positive|real)\s+)?(?:integers|numbers|values)?\s*(?=[a-z]\s*(?:[<>]|\\[gl]eq))|"
     r"at\s+(?=\()|the\s+(?:point|vector|interval|set|ordered\s+(?:pair|triple))\b|"
     r"(?:the\s+)?odds\s+(?:of|are)|called|known\s+as|=|≈|~|\\sim)"
 )
-_ARROWS = r"\#{2,6}\s*|->\s*|=>\s*|\\(?:Rightarrow|implies|therefore|to|rightarrow)\b\s*|\*\s+(?=[A-Za-z]{2})"
+_ARROWS = r"\#{2,6}\s*|->\s*|=>\s*|\\(?:Rightarrow|implies|therefore|to|rightarrow)\b\s*|\*\s+(?=[A-Za-z]{2}|\d)"
 _LEAD = re.compile(
-    rf"(?:{_LINKS})*(?:{_KINDS}\s*(?:[:=≈]+|\b{_IS}\b\s*:?)"
-    r"|(?:[A-Za-z]|\\[a-z]+)\s+(?!.*[,;]\s*(?:and\s+)?[A-Z]\s+is\b)(?:is(?!\s+(?:the\s+)?(?:correct|right)\b)|equals)\b"
+    rf"(?:{_LINKS})*(?:{_KINDS}\s*(?:->|=>|[:=≈]+|\b{_IS}\b\s*:?)"
+    r"|(?:[A-Za-z]|\\[a-z]+)\s+(?!.*[,;]\s*(?:and\s+)?[A-Z]\s+is\b)(?:is(?!\s+(?:the\s+)?(?:correct|right)\b)|equals|(?:must|should|will)\s+be)\b"
+    rf"|{_ELSEWHERE}"
     rf"|{_PRONOUN}(?:'s|\s+{_IS})\b\s*:?"
     r"|.*,\s*(?:which|that)\s+(?:makes|gives|leaves|totals)(?=\s+(?:a\s+total\s+of\s+)?[-$\d])"
     r"|.*,\s*(?:so\s+)?we\s+(?:get|have|find|obtain|see\s+that)(?=\s)"
     r"|.*[;,.]\s*(?:so\s+|thus\s+)?(?:the|my)\s+(?:(?:final|correct|right)\s+)?answer\s+is\b"
-    r"|[^,;=]*\brounds?\s+(?:(?:up|down|off)\s+)?to(?=\s+[-$\d]))\s*(?:{_ABOUT}\s*)*",
+    r"|[^,;=]*\brounds?\s+(?:(?:up|down|off)\s+)?to(?=\s+[-$\d]))\s*",
     re.IGNORECASE,
 )
-_LEADING = re.compile(rf"(?:{_LINKS}|{_ABOUT}\s*(?=\S)|{_ARROWS})+", re.IGNORECASE)
+_LEADING = re.compile(rf"(?:{_LINKS}|{_ARROWS}|{_ABOUT}\s*(?=\S))+", re.IGNORECASE)
 _PAIRS = tuple(
     re.compile(pattern)
     for pattern in (
         r"'([^']+)'",
         r'"([^"]+)"',
         r"'{2,3}(.+)'{2,3}",
+        r"[「«](.+)[」»]",
         r"<answer>(.*)</answer>",
     )
 )
-_BEHIND = re.compile(r"(?:\s*[.,;:?]|(?<=[A-Za-z]{2})!|(?<=[\d)}])\s+only|(?<=\S)\s*\(\s*=[^()]*\))+$")
+_BEHIND = re.compile(
+    r"(?:\s*[.,;:?。]|(?<=\d)\s*\\ldots|です|입니다|(?<=[A-Za-z]{2})!|(?<=[\d)}])\s+only|(?<=\S)\s*\(\s*=[^()]*\)"
+    r"|\s*\(?(?:a\s+)?(?:double|triple|repeated)\s+root\)?|(?:,|\s)\s*\(?with\s+multiplicity\s+\w+\)?)+$"
+)
 _REASON = re.compile(
     r"([^\s,;(]+|(?=[^,;(]*\d)[^,;(]+?)(?:(?:\s*[,;(]\s*|\s+)because|\s*[,;(]\s*(?:since|not|or\s+equivalently)"
     r"|\s*[,;(]\s*(?:which\s+is\s+)?(?:attained|achieved|reached)\s+(?:at|when|for|if|by)"
@@ -58,9 +71,14 @@ _REASON = re.compile(
     re.IGNORECASE,
 )
 """A number, or one word, and why it is the answer, what is not, where it is attained, or how it was rounded."""
+_PLACE = re.compile(
+    r"((?:[A-Za-z\s]+\s(?:is|of)\s+)?(?=[^\s,;(]*\d)[^\s,;(]+)\s*[,;(]?\s*(?:at|when)\s+[a-z]\s*=\s*[^\s,;]+",
+    re.IGNORECASE,
+)
+"""A number and where it is one: ``the minimum is 7, at x = 2``."""
 _ASIDE = re.compile(r"([^.]*[^.\s])\.\s*\([A-Z][^()]*\)")
 """A sentence in brackets behind the answer's own."""
-_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_BOXED = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{")
 _MOST_LAYERS = 10
 
 
@@ -77,7 +95,7 @@ def undressed(text: str) -> str:
     for _ in range(_MOST_LAYERS):
         before = text
         text = _BEHIND.sub("", text.strip())
-        for remark in (_REASON, _ASIDE):
+        for remark in (_REASON, _PLACE, _ASIDE):
             if (found := remark.fullmatch(text)) is not None:
                 text = found[1]
         for pair in _PAIRS:

@@ -29,7 +29,7 @@ _NEVER_BEFORE = (
 )
 """These do so in front of a number."""
 
-_SYMBOL = r"(?<![A-Za-z'])(?![aAiIsS]\b)[A-Za-z](?![A-Za-z'])"
+_SYMBOL = r"(?<![^\W\d_])(?<!')(?![aAiIsS]\b)[A-Za-z](?![^\W\d_]|')"
 _LONE_SYMBOL = r"^\s*/\s*[A-Za-z](?![A-Za-z])|^\s*[ai]\s*$"
 """Behind a number, what would be an article or a pronoun in a sentence: ``1/a``, ``2 i``."""
 _STRANGE = r"[^\w\s,.;:'\"()?/\u064b-\u065f\u0900-\u0dff\u0e00-\u0eff-]|[\d_\u0370-\u03ff不非没無无]"
@@ -50,7 +50,7 @@ _BOUNDS = (
 _BOUNDS_BEFORE = tuple((relation, re.compile(rf"(?:{words})\s*$", re.IGNORECASE)) for relation, words in _BOUNDS)
 _BOUNDS_AFTER = (
     (">=", r"at\s+(?:the\s+)?(?:least|minimum)\b|minimum\b|or\s+(?:more|greater|above|higher|larger|over)\b"),
-    (">=", r"and\s+(?:above|up|over)\b|(?<!.)\+(?=$|\s+[A-Za-z])"),
+    (">=", r"and\s+(?:above|up|over|more)\b|(?<!.)\+(?=$|\s+[A-Za-z])"),
     ("<=", r"at\s+(?:the\s+)?(?:most|maximum)\b|max(?:imum)?\b|or\s+(?:less|fewer|below|lower|smaller|under)\b"),
     ("<=", r"and\s+(?:below|under)\b"),
 )
@@ -210,7 +210,7 @@ def _between(before: str, number: Number, after: str) -> Quantity | Bounded | No
         return None
     if sign.lower().rstrip(".") in ("-", "minus", "negative", "neg"):
         value = -value
-    unsigned = not sign and _OPEN_SIGN.search(f"{lead} {rest}") is not None
+    unsigned = not sign and _OPEN_SIGN.search(f"{parts['lead']} {rest}") is not None
     quantity = Quantity(value, places, percent, unit, unsigned, ordinal)
     return quantity if relation is None else Bounded(relation, quantity)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from iapo.rewards.answers.choice import Choice, read_choice
 from iapo.rewards.answers.congruence import Congruence, read_congruence
+from iapo.rewards.answers.elsewhere import as_in_english
 from iapo.rewards.answers.expression import Expression, is_formula, read_expression
 from iapo.rewards.answers.moment import Moment, read_moments
 from iapo.rewards.answers.notation import LONE_LETTER, plain
@@ -54,6 +55,9 @@ _EXTREME = re.compile(r"(?:the\s+)?(max|min)(?:imum)?(?:\s+value)?\s*(?:is|of|:|
 """What one of two extremes is called, which alone would be a bound: ``maximum 5``."""
 _EXTREMES = re.compile(r"\b(max|min)\b(?!imum)")
 _CASES = re.compile(r"(?:(?P<name>[^=\\]+)=\s*)?\\begin\{cases\}(?P<rows>.*)\\end\{cases\}")
+_LABELED = re.compile(r"^(?:([A-Za-z])\s*:|\(([A-Za-z])\))\s*(?=\S)")
+"""The name in front of one of several values: ``A: 3, B: 5``, ``(a) 3, (b) 5``."""
+_RELATED = re.compile(r"[<>]|\\(?:[lg]eq|in)(?![A-Za-z])")
 _WHERE = re.compile(r"^\s*(?:if|when|for|where)\b\s*", re.IGNORECASE)
 _DEEPEST = 3
 
@@ -91,7 +95,8 @@ def readings(text: str) -> list[Answer]:
     """
     text, letters = without_parameters(undressed(plain(text)))
     text = with_sign(text)
-    return [_with_parameters(answer, letters) for answer in _read(text, 0)] if letters else _read(text, 0)
+    read = [*_read(text, 0), *_read(as_in_english(text), 0)]
+    return [_with_parameters(answer, letters) for answer in read] if letters else read
 
 
 def _with_parameters(answer: Any, letters: frozenset[str]) -> Any:
@@ -174,6 +179,8 @@ def _sequence(text: str, depth: int) -> Sequence | None:
     brackets, parts = split
     if parts and brackets == "" and not any(re.search(r"[\d\\=]|^\s*-\s*i$", part) for part in parts):
         return None  # "x, y", "p \\land q" and "cat, dog" are texts
+    if all(map(_LABELED.match, parts)):
+        parts = [_LABELED.sub(r"\1\2 = ", part) for part in parts]
     extremes = [found[1].lower() for part in parts if (found := _EXTREME.match(part)) is not None]
     if len(extremes) == len(parts):
         parts = [_EXTREME.sub("", part) for part in parts]
@@ -190,7 +197,24 @@ def _sequence(text: str, depth: int) -> Sequence | None:
     for names in (extremes, words, sides):
         if names and all(names) and len(set(names)) == len(names) > 1:
             return Sequence(brackets, answers, tuple(names))
-    return Sequence(brackets, answers)
+    if points := _points(sides, answers):
+        return Sequence(brackets, points)
+    return Sequence(brackets, answers, variable=_variable(text, parts))
+
+
+def _points(names: list[str], answers: tuple[Answer, ...]) -> tuple[Sequence, ...]:
+    """Several values of the same letters, one point after the other: ``x = 1, y = 2 or x = 3, y = 4``; else nothing."""
+    each = list(dict.fromkeys(names))
+    count = len(each)
+    if not all(names) or count < 2 or count == len(names) or each * (len(names) // count) != names:
+        return ()
+    return tuple(Sequence("", answers[first : first + count], tuple(each)) for first in range(0, len(answers), count))
+
+
+def _variable(text: str, parts: list[str]) -> str:
+    """The letter of which a relation is said: ``x`` of ``x > a``; empty if there is none, or more than one."""
+    letters = set(LONE_LETTER.findall(text)) - set(LONE_LETTER.findall(" ".join(parts)))
+    return letters.pop() if len(letters) == 1 and _RELATED.search(text) else ""
 
 
 def _word_in_front(part: str) -> str:

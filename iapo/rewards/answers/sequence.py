@@ -30,11 +30,13 @@ class Sequence:
             without any separator has a space here, and keeps its order.
         items: the answers.
         names: what each item is called, if each has another name: ``x = 1, y = 2``, ``mean 5, median 4``.
+        variable: the letter that an interval is said of, where a relation says it: ``x > 3``.
     """
 
     brackets: str
     items: tuple[Any, ...]
     names: tuple[str, ...] = field(default=(), compare=False)
+    variable: str = field(default="", compare=False)
 
     @property
     def ordered(self) -> bool:
@@ -72,6 +74,9 @@ def split_sequence(text: str) -> tuple[str, list[str]] | None:
     if (inside := bracketed(text)) is not None:
         brackets, inner = inside
         parts = parts_of(inner)
+        signed = [both_signs([part]) for part in parts]
+        if brackets == "()" and sorted(map(len, signed))[-2:] == [1, 2]:  # (\pm 1, 0)
+            return "", [f"({', '.join(each[-1 if is_last else 0] for each in signed)})" for is_last in (False, True)]
         return None if len(parts) < 2 else (brackets, both_signs(parts))
     parts = parts_of(text)
     is_one_number = not is_pair_or_thousands(text) and _GROUPED_NUMBER.fullmatch(text)

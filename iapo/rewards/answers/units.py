@@ -17,6 +17,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "1/1000": "mm millimeter millimetre",
         "1/1000000": "μm micrometer micron",
         "1/1000000000": "nm nanometer",
+        "1/10000000000": "Å angstrom",
         "127/5000": "in inch inches",
         "381/1250": "ft foot feet",
         "1143/1250": "yd yard",
@@ -64,14 +65,23 @@ _TABLE: dict[str, dict[str, str]] = {
     "degree Celsius": {"1": "celsius °C"},
     "degree Fahrenheit": {"1": "fahrenheit °F"},
     "temperature": {"1": "kelvin K"},
-    "energy": {"1": "J joule", "1000": "kJ kilojoule", "1000000": "MJ megajoule", "3600000": "kWh"},
+    "energy": {
+        "1": "J joule",
+        "1000": "kJ kilojoule",
+        "1000000": "MJ megajoule",
+        "3600000": "kWh",
+        "1602176634/10000000000000000000000000000": "eV electronvolt",
+    },
     "heat": {"1": "cal calorie", "1000": "kcal kilocalorie"},
     "power": {"1": "W watt", "1000": "kW kilowatt", "1000000": "MW megawatt"},
     "force": {"1": "N newton", "1000": "kN kilonewton"},
-    "pressure": {"1": "Pa pascal", "1000": "kPa kilopascal"},
+    "pressure": {"1": "Pa pascal", "1000": "kPa kilopascal", "101325": "atm atmosphere", "100000": "bar"},
     "voltage": {"1": "V volt", "1000": "kV kilovolt", "1/1000": "mV millivolt"},
     "current": {"1": "A ampere amp", "1/1000": "mA milliampere milliamp"},
     "resistance": {"1": "Ω ohm", "1000": "kΩ kilohm", "1000000": "MΩ megohm"},
+    "capacitance": {"1": "farad", "1/1000000": "μF microfarad", "1/1000000000": "nF", "1/1000000000000": "pF"},
+    "inductance": {"1": "henry", "1/1000": "mH millihenry"},
+    "magnetic field": {"1": "tesla", "1/1000": "mT millitesla"},
     "frequency": {
         "1": "Hz hertz",
         "1000": "kHz kilohertz",
@@ -105,7 +115,7 @@ _EXACT = {
 }
 _LONG = {name.lower(): unit for name, unit in _EXACT.items() if len(name) > 1 and name not in ("MW", "mA", "MJ", "mV")}
 _TERM = re.compile(
-    r"(?:(?P<power>sq(?:uare)?\.?|cubic|cu\.)\s*)?(?P<name>°\s?[CF](?![A-Za-z])|US\$|[$€£¥₹¢°]|[A-Za-zμΩ]+)"
+    r"(?:(?P<power>sq(?:uare)?\.?|cubic|cu\.)\s*)?(?P<name>°\s?[CF](?![A-Za-z])|US\$|[$€£¥₹¢°]|[A-Za-zμΩÅ]+)"
     r"\.?(?:\s*\^\{\s*(?P<raised>-?\d)\s*\}|\s*(?P<said>squared|cubed))?"
 )
 _SCALE = re.compile(r"\s*([cf])(?:elsius|entigrade|ahrenheit)?\b", re.IGNORECASE)

@@ -24,7 +24,8 @@ _SHORT: dict[str, tuple[str, ...]] = {
 }
 _SHORT |= {"tues": ("tuesday",), "thurs": ("thursday",), "dne": ("does", "not", "exist")}
 _INFINITELY_MANY = re.compile(
-    r"\b(?:infinitely\s+many|infinite|an\s+infinite\s+number\s+of)\s+solutions?|\binfinitely\s+many$", re.IGNORECASE
+    r"\b(?:infinitely\s+many|infinite|an\s+infinite\s+number\s+of)\s+solutions?|\binfinitely\s+many$|^infinite$",
+    re.IGNORECASE,
 )
 _TOWARDS = re.compile(r"(?:in|to|towards?)\s+the\s+(\w+)(?:\s+direction)?", re.IGNORECASE)
 _QUADRANT = re.compile(
@@ -33,6 +34,11 @@ _QUADRANT = re.compile(
 )
 _PLACES = ("i", "ii", "iii", "iv", "first", "second", "third", "fourth", "1st", "2nd", "3rd", "4th", *"1234")
 _QUADRANTS = dict(zip(_PLACES, 4 * "1234", strict=True))
+_DENIED = tuple(
+    (re.compile(rf"\b(?:not\s+{one}|un{one})\b", re.IGNORECASE), two)
+    for one, two in (("true", "false"), ("false", "true"), ("defined", "undefined"))
+)
+"""What a word and its denial say by another word."""
 _SAME = {
     "divergent": "diverges",
     "diverge": "diverges",
@@ -40,6 +46,15 @@ _SAME = {
     "converge": "converges",
     "every": "all",
 }
+_SIGNS: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("less", "than"): ("<",),
+    ("greater", "than"): (">",),
+    ("equal",): ("=",),
+    ("equal", "to"): ("=",),
+    ("plus",): ("+",),
+    ("minus",): ("-",),
+}
+"""What signs are called that are the whole answer."""
 _SUBJECTS = frozenset(("i", "we", "it", "they", "she", "he"))
 _COPULAS = frozenset(("is", "are", ":", "="))
 _UNORDERED = re.compile(r"&|\band\b", re.IGNORECASE)
@@ -90,8 +105,11 @@ def read_words(text: str) -> Words:
     text = _QUADRANT.sub(lambda found: f"quadrant {_QUADRANTS[(found[1] or found[2]).lower()]}", text)
     if (towards := _TOWARDS.fullmatch(text)) is not None:
         text = towards[1]
+    for denied, said in _DENIED:
+        text = denied.sub(said, text)
     parts = tuple(_tokens(part) for part in _JOINED.split(text))
-    return Words(_tokens(text), parts, unordered=_UNORDERED.search(text) is not None)
+    tokens = _tokens(text)
+    return Words(_SIGNS.get(tokens, tokens), parts, unordered=_UNORDERED.search(text) is not None)
 
 
 def _closed_up(tokens: tuple[str, ...]) -> str:
