@@ -116,7 +116,8 @@ def with_adapters(model: nn.Module, folder: str | Path, trainable: bool = False)
     Args:
         model: the base model of `base_of`.
         folder: of the adapters.
-        trainable: they are trained on; otherwise they are merged into the weights, all of which can be trained.
+        trainable: they are trained on; otherwise they are merged into the weights, which can be trained, unless they
+            are packed.
 
     Raises:
         ValueError: PEFT cannot read the folder, or the adapters are none of this model or not all there.
@@ -125,7 +126,12 @@ def with_adapters(model: nn.Module, folder: str | Path, trainable: bool = False)
     with _named(f"model: the adapters in {folder} cannot be loaded"):
         warnings.filterwarnings("error", message="Found missing adapter keys")  # new ones would be taken for them
         adapted = peft.PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
-        return adapted if trainable else adapted.merge_and_unload().requires_grad_(True)
+        if trainable:
+            return adapted
+        merged = adapted.merge_and_unload()
+        for weight in merged.parameters():
+            weight.requires_grad_(weight.is_floating_point())
+        return merged
 
 
 def name_base(adapted: Any, source: str) -> None:

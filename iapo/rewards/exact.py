@@ -92,5 +92,6 @@ def _spellings(reference: Any) -> set[str]:
     elif isinstance(written_value(reference), list | set):
         texts = (reference,)  # the answer may be a list
     else:
-        texts = (reference, *named_answers(reference))  # as it is, also with a box in it
+        marked = CompletionStyle().answer_in(f"<answer>{reference}</answer>")  # in a box, say, as completions are read
+        texts = (reference, *named_answers(reference), *([] if marked is None else [marked]))
     return {normalize(text) for text in texts} - {""}

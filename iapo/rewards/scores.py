@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from iapo.rewards.columns import check_columns
 from iapo.rewards.limit import TookTooLong, within
 
 _CALLERS = tuple(
-    str(Path(file).parent) for file in (interfaces.__file__, asyncio.__file__, concurrent.futures.__file__)
+    os.path.join(Path(file).parent, "") for file in (interfaces.__file__, asyncio.__file__, concurrent.futures.__file__)
 )
 """Where what calls a reward is."""
 

@@ -24,7 +24,8 @@ _LONGEST = 200
 _LONGEST_LINE = 80
 
 _REASONING = ("think", "thinking", "reasoning", "reason", "thought", "thoughts", "cot", "scratchpad", "analysis")
-_ANSWERS = ("answer", "final_answer", "ans", "final", "solution", "response", "result", "output", "summary")
+_ANSWERS = ("answer", "final_answer", "ans", "final", "solution", "response", "result", "output")
+_SUMMARIES = ("summary",)
 _FIELDS = ("answer", "final_answer", "final answer", "finalAnswer")
 _OTHER_FIELDS = ("solution", "result", "output")
 
@@ -61,6 +62,7 @@ ANSWER_STYLES: tuple[AnswerStyle, ...] = (
     Hashes(),
     Phrase(),
     *(JsonField(name) for name in _spelled(_OTHER_FIELDS)),  # which other objects have too
+    *(AnswerTags(f"<{name}>", f"</{name}>") for name in _spelled(_SUMMARIES)),  # of the reasoning, often
 )
 """From the most specific to the most general: a sample counts for the first one that fits it."""
 
@@ -141,7 +143,7 @@ def _other_tags(samples: Sequence[str], prompts: Sequence[str]) -> list[Reasonin
     ends = (found for prompt in prompts if (found := re.search(rf"{_OPENING_TAG.pattern}\s*$", prompt)))
     begins = (found for text in samples if (found := _OPENING_TAG.match(text.lstrip())))
     opened = {found[1]: False for found in begins} | {found[1]: True for found in ends}
-    known = {name.lower() for name in (*_REASONING, *_ANSWERS)}
+    known = {name.lower() for name in (*_REASONING, *_ANSWERS, *_SUMMARIES)}
     names = [name for name in opened if name.lower() not in known]
     tags = [ReasoningTags(f"<{name}>", f"</{name}>", opened_by_prompt=opened[name]) for name in names]
     closed = {each: [_reasons_in(each, text) for text in samples if each.closing in text] for each in tags}

@@ -7,8 +7,10 @@ from iapo.styles.interface import AnswerStyle, Marked
 
 _BEFORE = re.compile(r"(?:\n[ \t]*[-+•][ \t]+|(?:\$\$|\\\[|```\w*)[ \t]*(?=\r?\n)|\s|\*+(?=\s))*")
 """White space, what begins a line of a list, and a line that opens a formula or code: the answer is behind them."""
-_END_OF_TURN = re.compile(r"(?<!\s)(?:\s*(?:<\|(?!end_of_box)[^<>|\s]{1,30}\|>|</s>|<eos>|<end_of_turn>))+\s*$")
-"""Special tokens that end a turn, where they were decoded with the text."""
+_END_OF_TURN = re.compile(r"(?:<\|(?!end_of_box)[^<>|\s]{1,30}\|>|</s>|<eos>|<end_of_turn>)$")
+"""A special token that ends a turn, where it was decoded with the text."""
+_LONGEST_TOKEN = 34
+"""Characters of such a token."""
 _HASHES = re.compile(r"####(?!#)\s*(?=\S)")
 _LABEL = re.compile(
     r"[*_]*(?:(?:the|my)\s+)?(?:(?:final|correct)\s+)?answer\b[*_]*(?:\s*(?:is\b|[:=：])[*_]*|[ \t]*$)\s*(?=\S)",
@@ -135,11 +137,20 @@ def rest_of_line(text: str, opening: int, start: int, style: AnswerStyle) -> Mar
     start = _BEFORE.match(text, start).end()  # type: ignore[union-attr]
     end = text.find("\n", start)
     end = len(text) if end < 0 else end
-    if (turn := _END_OF_TURN.search(text[start:end])) is not None:
-        end = start + turn.start()
-    start, stop = without_stars(text, start, _without_wrapping(text, start, end))
+    start, stop = without_stars(text, start, _without_wrapping(text, start, _without_turn(text, start, end)))
     closed = stop + len(style.closing) if text.startswith(style.closing, stop) else stop
     return Marked(opening, start, stop, closed, style)
+
+
+def _without_turn(text: str, start: int, end: int) -> int:
+    """Where a line ends, without white space and the special tokens that end a turn."""
+    while True:
+        while end > start and text[end - 1].isspace():
+            end -= 1
+        token = _END_OF_TURN.search(text, max(start, end - _LONGEST_TOKEN), end)
+        if token is None:
+            return end
+        end = token.start()
 
 
 def _without_wrapping(text: str, start: int, end: int) -> int:

@@ -27,8 +27,10 @@ _OTHERS = (
 _SUPPOSED = re.compile(r"\b(?:if|suppose|assuming)\b[^.?!\n]*$", re.IGNORECASE)
 """In front of what the answer would be, of another problem than the one that was asked."""
 _REMARK = re.compile(
-    r"\s*(?:(?:already|indeed|also|thus|therefore|clearly|now|then)\s+)?(?:not(?=\s+[-−+$(\\]?\d)|correct|right|wrong|incorrect|valid|verified|"
-    r"checked|confirmed|consistent|reasonable|plausible|sensible|simplified|expressed|given|written|in|ok|okay)\b",
+    r"\s*(?:(?:already|indeed|also|thus|therefore|clearly|now|then)\s+)?(?:"
+    r"(?:correct|right|wrong|incorrect|valid|verified|checked|confirmed|consistent|reasonable|plausible|sensible|"
+    r"simplified|ok|okay)\b(?=[^\S\n]*(?:[.,;!)*\n]|$)|\s+(?:because|since|as|and|for|with|to|by)\b)"
+    r"|(?:(?:given|written|expressed)\s+)?(?:above\b|in\s+(?:[a-z]+\s+){0,3}(?:form|terms?|units?)\b))",
     re.IGNORECASE,
 )
 """Behind a phrase that says something of the answer that was given before: ``so the answer is correct``."""

@@ -10,16 +10,20 @@ from iapo.styles.interface import AnswerStyle, Marked, Reasoned, ReasoningStyle,
 from iapo.styles.lines import Hashes
 from iapo.styles.phrase import Phrase
 
-_MARKS = FirstThatFits((Boxed(), LastOf((Hashes(), Phrase(concludes=False)))))
+_PHRASE = Phrase(concludes=False)
+_MARKS = FirstThatFits((Boxed(), _PHRASE))
 """What marks the answer in a whole response between tags: ``<answer>48+24=72, so the answer is 72.</answer>``."""
+_MARKS_OF_LINES = FirstThatFits((Boxed(), LastOf((Hashes(), _PHRASE))))
+"""The same where a line begins with ``####``, which are a part of the answer anywhere else: of a picture, say."""
+_HASHES = re.compile(r"^[ \t]*#### +(?=[^#\s])", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class AnswerTags(AnswerStyle):
     """The last closed pair of tags, ``<answer>72</answer>``; of nested pairs the inner one. An empty pair is no answer.
 
-    Where a response stands between the tags, as Hunyuan and Granite write it, the answer is what a box, ``####`` or a
-    phrase marks in it; without these it is all of it.
+    Where a response stands between the tags, as Hunyuan and Granite write it, the answer is what a box, a line with
+    ``####`` in front or a phrase marks in it; without these it is all of it.
 
     Where a brace ends the opening tag and its partner begins the closing one (``answer{`` and ``}``), braces in the
     answer are balanced if they can be.
@@ -62,7 +66,8 @@ class AnswerTags(AnswerStyle):
             stop = text.index(self.closing, start)
             if text[start:stop].strip():
                 found = Marked(opening, start, stop, stop + len(self.closing), self)
-                marked = _MARKS.find(text[start:stop])
+                inside = text[start:stop]
+                marked = (_MARKS_OF_LINES if _HASHES.search(inside) else _MARKS).find(inside)
                 if marked is None or marked.start == marked.stop:
                     return found
                 within = marked.moved(start)

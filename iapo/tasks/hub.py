@@ -15,6 +15,10 @@ _LOG = logging.getLogger(__name__)
 
 _SAVED = ("state.json", "dataset_dict.json")
 """What ``save_to_disk`` writes beside one data set, and beside several."""
+_ABOUT = ("config.json", "dataset_info.json", "dataset_infos.json")
+"""Files that say something of the data, and hold none."""
+_SHOWN = 5
+"""Files that are named at most."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,10 @@ class HubTask(Task):
                     left_out := _left_out(folder, datasets.load_dataset_builder(name, self.config))
                 ):
                     _LOG.warning(
-                        "data: datasets reads none of the files %s of %s; name a file to read it", left_out, self
+                        "data: datasets leaves out %d of the files of %s, as %s; name a file to read it",
+                        len(left_out),
+                        self,
+                        ", ".join(left_out[:_SHOWN]),
                     )
         except ValueError as error:
             reason = " ".join(str(error).partition("Example of usage")[0].split())
@@ -99,7 +106,9 @@ def _left_out(folder: Path, builder: Any) -> list[str]:
         return []
     base = folder.resolve()
     read = {Path(file).resolve() for files in builder.config.data_files.values() for file in files}
-    below = [path.relative_to(base) for path in base.rglob("*") if kind_of(path) in SUFFIXES]
+    below = [
+        path.relative_to(base) for path in base.rglob("*") if kind_of(path) in SUFFIXES and path.name not in _ABOUT
+    ]
     shown = [path for path in below if not any(part.startswith((".", "__")) for part in path.parts)]
     return sorted(str(path) for path in shown if (base / path).resolve() not in read)
 

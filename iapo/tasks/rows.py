@@ -118,7 +118,7 @@ def _tell_unseen(task: Task, rows: Sequence[Row], prompt_column: str, answer_col
     """Warn of columns that usually belong to the problem, and that are no part of the prompt."""
     names = [name for name in rows[0] if str(name).strip().lower() in _OF_PROBLEMS]
     names = [name for name in names if name not in (prompt_column, answer_column)]
-    unseen = [name for name in names if any(_lacks(row["prompt"], row[name]) for row in rows)]
+    unseen = [name for name in names if any(_lacks(_said(row["prompt"]), row[name]) for row in rows)]
     if unseen:
         _LOG.warning(
             "data: the policy reads the column %r of %s and not %s, which rewards alone get; put into the prompt what "
@@ -129,14 +129,19 @@ def _tell_unseen(task: Task, rows: Sequence[Row], prompt_column: str, answer_col
         )
 
 
-def _lacks(prompt: Any, value: Any) -> bool:
-    """Whether a value holds something, and something that is not in the prompt."""
+def _said(prompt: str | Sequence[Mapping[str, Any]]) -> str:
+    """The texts of a prompt, without white space."""
+    texts = [prompt] if isinstance(prompt, str) else [message["content"] for message in prompt]
+    return "".join("".join(texts).split())
+
+
+def _lacks(said: str, value: Any) -> bool:
+    """Whether a value holds something, and something that is not in the prompt, white space aside."""
     if isinstance(value, list | tuple):
-        return any(_lacks(prompt, each) for each in value)
+        return any(_lacks(said, each) for each in value)
     if isinstance(value, dict):
-        return any(_lacks(prompt, each) for each in value.values())
-    said = prompt if isinstance(prompt, str) else "\n".join(message["content"] for message in prompt)
-    return not _is_empty(value) and not _is_blank(value) and str(value).strip() not in said
+        return any(_lacks(said, each) for each in value.values())
+    return not _is_empty(value) and not _is_blank(value) and "".join(str(value).split()) not in said
 
 
 def _is_empty(value: Any) -> bool:

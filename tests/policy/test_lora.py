@@ -108,6 +108,14 @@ def test_a_folder_of_adapters_is_trained_on_or_loads_merged(tmp_path, rollout):
     assert load_limits(str(tmp_path)) == load_limits("embedded")
 
 
+def test_adapters_of_packed_weights_load_merged(tmp_path):
+    model, base, _ = adapted()
+    model.save_pretrained(tmp_path)
+    base.packed = torch.nn.Parameter(torch.zeros(2, dtype=torch.uint8), requires_grad=False)
+    merged = with_adapters(base, tmp_path)
+    assert {name for name, each in merged.named_parameters() if not each.requires_grad} == {"packed"}
+
+
 def test_adapters_on_adapters_name_the_folder_they_build_on(tmp_path):
     model, _, tokenizer = adapted()
     model.save_pretrained(tmp_path / "one"), tokenizer.save_pretrained(tmp_path / "one")

@@ -33,7 +33,9 @@ def test_exact_answers():
         ("2e3", "2e3", "2000"),
         ("48/2 = 24\n48+24 = 72\n#### 72", "72", "24"),
         ("[1, 2]", "[1, 2]", "1"),
-        (r"\boxed{3}", r"\boxed{3}", "3"),
+        ("####.\n#..#.\n####.", "####.\n#..#.\n####.", "."),
+        (r"\boxed{3}", r"\boxed{3}", "4"),
+        ("The answer is up.", "The answer is up.", "The answer is down."),
     ],
 )
 def test_a_text_may_name_its_answers(reference, right, wrong):

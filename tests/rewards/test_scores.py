@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from iapo import interfaces
 from iapo.rewards import MathAnswer, ThinkAnswerFormat, check_columns, score
 
 
@@ -135,6 +136,14 @@ def test_the_line_that_a_reward_reached_is_named(function, time_limit):
     place = rf"reward 'fails' raised JSONDecodeError: .* \({Path(__file__).name}, line {line}\)$"
     with pytest.raises(RuntimeError, match=place):
         run({"fails": function}, time_limit=time_limit)
+
+
+def test_the_place_is_named_in_a_file_beside_the_package():
+    file = str(Path(interfaces.__file__).parent) + "_rewards.py"
+    made = {}
+    exec(compile("def fails(**_):\n    1 / 0", file, "exec"), made)
+    with pytest.raises(RuntimeError, match=r"division by zero \(iapo_rewards.py, line 2\)$"):
+        run({"fails": made["fails"]})
 
 
 def test_an_error_without_words_has_a_place():

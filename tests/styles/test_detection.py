@@ -114,6 +114,15 @@ def test_other_tags_and_fields_are_no_reasoning_and_no_answer(text, prompt):
     assert style.answer_in(text) == "7"
 
 
+def test_a_summary_holds_the_answer_where_nothing_else_marks_one():
+    assert (
+        detect_style(["<summary>I added both.</summary>\nThe answer is 7."] * 4).style.answer_in("The answer is 7.")
+        == "7"
+    )
+    summed = "<think>3+4</think><summary>7</summary>"
+    assert detect_style([summed] * 4).style.answer_in(summed) == "7"
+
+
 def test_specific_before_general():
     both = r"3+4=7. The answer is \boxed{7}."
     assert isinstance(detect_style([both, both, "The answer is 7."]).style.answer, Boxed)

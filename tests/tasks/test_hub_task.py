@@ -28,17 +28,24 @@ def test_files_of_a_folder_that_are_not_read_are_told(tmp_path: Path, caplog: py
     for name in ("a.jsonl", ".b.csv", "__c/d.jsonl", "e/f.jsonl"):
         (tmp_path / "whole" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "whole" / name).write_text(line)
+    (tmp_path / "whole" / "dataset_infos.json").write_text("{}")
     assert len(load_rows(HubTask(str(tmp_path / "whole")))) == 2
     assert not caplog.text
     (tmp_path / "whole" / "more.csv").write_text("prompt,answer\n1+2?,3\n")
     (tmp_path / "whole" / "notes.md").write_text("notes")
     assert len(load_rows(HubTask(str(tmp_path / "whole")))) == 2
-    assert "none of the files ['more.csv'] of" in caplog.text
+    assert f"leaves out 1 of the files of {tmp_path / 'whole'}, as more.csv;" in caplog.text
     (tmp_path / "named").mkdir()
     for name in ("train.jsonl", "test.jsonl", "part2.jsonl"):
         (tmp_path / "named" / name).write_text(line)
     assert len(load_rows(HubTask(str(tmp_path / "named")))) == 1
-    assert "none of the files ['part2.jsonl'] of" in caplog.text
+    assert f"leaves out 1 of the files of {tmp_path / 'named'}, as part2.jsonl;" in caplog.text
+    for number in range(3, 20):
+        (tmp_path / "named" / f"part{number}.jsonl").write_text(line)
+    caplog.clear()
+    load_rows(HubTask(str(tmp_path / "named")))
+    assert "leaves out 18 of the files of" in caplog.text
+    assert "part14.jsonl;" in caplog.text
 
 
 def test_what_save_to_disk_wrote_is_read(tmp_path: Path) -> None:

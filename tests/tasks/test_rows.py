@@ -79,6 +79,13 @@ def test_a_part_of_the_problem_that_the_prompt_lacks_is_told(
     assert f"the policy reads the column 'prompt' of mine and not [{column!r}]" in caplog.text
 
 
+def test_a_part_of_the_problem_that_the_prompt_spaces_otherwise_is_not_lacking(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    load({"prompt": "Which is odd?\nA) 2\nB)  3", "options": ["A)2", "B) 3"], "answer": "B"})
+    assert not caplog.text
+
+
 def test_a_column_that_is_the_prompt_or_the_answer_is_no_part_that_is_lacking(caplog: pytest.LogCaptureFixture) -> None:
     asked = [{"role": "user", "content": "1+1?"}]
     load({"input": asked, "options": "2"}, prompt_column="input", answer_column="options")

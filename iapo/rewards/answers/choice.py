@@ -6,7 +6,8 @@ from typing import Any
 
 _CHOICE = re.compile(
     r"(?i:(?:the\s+|answer\s+)?(?:option|choice|answer|letter)\s+|i(?:\s+would|'d)?\s+(?:choose|pick|select|go\s+with)\s+)?"
-    r"(?:[(\[{<](?P<round>[A-Za-z])[)\]}>]|(?P<letter>[A-Z])(?=$|[).:、!]|\s+-\s+[a-z]{3}|\s+\([A-Za-z]{3})|(?P<low>[a-z])\)"
+    r"(?:[(\[{<](?P<round>[A-Za-z])[)\]}>]|(?P<letter>[A-Z])(?=$|[).:、]|!+$|\s+(?:-\s+(?=[a-z])|\()(?!(?:and|nor|not|but)\b.*\b[A-Z]\b)[A-Za-z]{3})"
+    r"|(?P<low>[a-z])\)"
     r"|(?P<said>[A-Z])(?=\s+is\s+(?:the\s+)?(?:correct|right)(?:\s+(?:answer|option|choice|one))?\.?$))"
     r"(?P<rest>[).:、!]*(?:\s+.*)?)",
 )

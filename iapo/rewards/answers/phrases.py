@@ -60,7 +60,7 @@ _PAIRS = tuple(
     )
 )
 _BEHIND = re.compile(
-    r"(?:\s*[.,;:?。]|(?<=\d)\s*\\ldots|です|입니다|(?<=[A-Za-z]{2})!|(?<=[\d)}])\s+only|(?<=\S)\s*\(\s*=[^()]*\)"
+    r"(?<![.,;:?。\s])(?<!です)(?:\s*[.,;:?。]|(?<=\d)\s*\\ldots|です|입니다|(?<=[A-Za-z]{2})!|(?<=[\d)}])\s+only|(?<=\S)\s*\(\s*=[^()]*\)"
     r"|\s*\(?(?:a\s+)?(?:double|triple|repeated)\s+root\)?|(?:,|\s)\s*\(?with\s+multiplicity\s+\w+\)?)+$"
 )
 _REASON = re.compile(

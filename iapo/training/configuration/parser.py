@@ -76,7 +76,7 @@ def train_parser() -> ArgumentParser:
 def command_parser(description: str) -> ArgumentParser:
     """A parser of a command whose settings may come from a file."""
     parser = FileParser(description=description)
-    parser.add_argument("--config", action="config", help="YAML file of settings; flags after it override it")
+    parser.add_argument("--config", action="config", help="YAML file of settings; flags override it, before it too")
     return parser
 
 
