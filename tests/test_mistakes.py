@@ -118,6 +118,7 @@ MISTAKES = [
     ("T --optimizer.betas [1.5,0.9]", 1, ["optimizer.betas: got 1.5", "0 up to below 1"]),
     ("T --optimizer.eps -1", 1, ["optimizer.eps: got -1", "at least 0"]),
     ("T --optimizer torch.optim.Adafactor --optimizer.lr -2", 1, ["optimizer.lr: got -2", "at least 0"]),
+    ("T --estimator iapo.Refined", 2, ["no estimator is called 'iapo.Refined'; did you mean Refined?"]),
     ("T --task Nope", 2, ["no task is called 'Nope'", "EmbeddedTask", "my_file.py:Name"]),
     ("T --lora.r -1", 1, ["lora.r: got -1"]),
     ("T --lora.r 2 --lora.target_modules [nope]", 1, ["lora.target_modules", "nope"]),
@@ -132,6 +133,12 @@ MISTAKES = [
     ("T --rewards '{a: mine.py:fine, a: mine.py:half}'", 2, ["rewards: got", "a: mine.py:half", "by name"]),
     ("T --config typo.yaml", 2, ["config: stepps is no setting", "did you mean steps"]),
     ("T --config nested.yaml", 2, ["no parameter 'scal'", "did you mean scale?"]),
+    (
+        "T --config linked.yaml",
+        2,
+        ["iapo train: estimator.temperature: follows from --sampler.temperature", "leave it"],
+    ),
+    ("inspect --config linked_inside.yaml", 2, ["estimator.estimator.closing_ids: follows from --closing"]),
     ("T --config iapo://gfop", 2, ["no iapo://gfop", "did you mean iapo://gfpo"]),
     ("compare iapo://compare/embeded", 2, ["no iapo://compare/embeded", "iapo://compare/embedded"]),
     ("compare nope.yaml", 1, ["comparison: no file nope.yaml"]),
@@ -229,6 +236,9 @@ def desk(tmp_path_factory) -> Path:
         "list.yaml": "- a\n- b\n",
         "bad.yaml": "a: [1\n",
         "typo.yaml": "stepps: 3\n",
+        "linked.yaml": "estimator: {class_path: iapo.LeaveOut, init_args: {temperature: 2.0}}\n",
+        "linked_inside.yaml": "estimator:\n  class_path: iapo.estimators.Refined\n  init_args:\n    estimator:\n"
+        "      class_path: iapo.estimators.AnswerLikelihood\n      init_args: {closing_ids: [5]}\n",
         "nested.yaml": "assigner: {class_path: GroupRelative, init_args: {scal: none}}\n",
         "mine.py": "def raises(completions, **_):\n    raise KeyError('oh')\n"
         "def half(completions, **_):\n    return [0.5]\n"

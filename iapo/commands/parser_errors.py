@@ -136,7 +136,7 @@ def _of_key(key: str, text: str) -> str:
             value for value in (missing["path"], missing["wrong"], missing["name"], missing["reward"]) if value
         )
         given = given.rpartition(":")[2].rpartition(".")[2]
-        return f"{key}: {_no_class(given, named, literal, bool(missing['wrong']))}"
+        return f"{key}: {_no_class(given, named, literal, missing['module'], bool(missing['wrong']))}"
     if literal:
         given = text.rpartition("Got value: ")[2] or text.rpartition("Given value: ")[2]
         return f"{own}: got {given}, want one of {_listed(literal)}{did_you_mean(given, literal)}"
@@ -202,10 +202,11 @@ def _given(text: str) -> str:
     return match[1] if match else given
 
 
-def _no_class(given: str, named: str, literal: Sequence[str], other_kind: bool) -> str:
+def _no_class(given: str, named: str, literal: Sequence[str], sought_in: str | None, other_kind: bool) -> str:
     module, base = _KINDS[named]
     names = [*literal, *_classes(module, base)]
-    what = f"{given} is no {named}" if other_kind else f"no {named} is called {given!r}"
+    path = f"{sought_in}.{given}" if sought_in and given in names else given  # the name alone would be right
+    what = f"{given} is no {named}" if other_kind else f"no {named} is called {path!r}"
     near = did_you_mean(given, names) or f"; there are {_listed(names)}"
     return f"{what}{near} (one of your own by its import path, or as my_file.py:Name)"
 

@@ -16,6 +16,7 @@ from unittest.mock import patch
 import yaml  # type: ignore[import-untyped]
 from jsonargparse import ArgumentParser, Namespace, _typehints, get_loader, set_dumper, set_loader
 
+from iapo.training.configuration.linked import linked_setting
 from iapo.training.configuration.plain_files import arguments_to_import_paths, to_files, to_import_paths
 from iapo.training.configuration.shipped import shipped_path
 from iapo.training.configuration.unique_keys import check_unique_keys
@@ -39,10 +40,14 @@ class FileParser(ArgumentParser):
         with _as_iapo_reads():
             return super().parse_args(given, *rest, **options)
 
-    def parse_string(self, *args: Any, **options: Any) -> Namespace:
-        """Parse the text of a file of settings."""
+    def parse_string(self, content: str, *args: Any, **options: Any) -> Namespace:
+        """Parse the text of a file of settings; one of an estimator that would be ignored is an error."""
         with _as_iapo_reads():
-            return super().parse_string(*args, **options)
+            parsed = super().parse_string(content, *args, **options)
+        settings = _load(content)
+        if isinstance(settings, dict) and (reason := linked_setting(settings)):
+            self.error(reason)
+        return parsed
 
     def instantiate(self, *args: Any, **options: Any) -> Namespace:
         """Make the components of parsed settings."""

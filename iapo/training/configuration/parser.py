@@ -1,8 +1,7 @@
 """The flags of ``iapo train``, and those that it shares with the other commands."""
 
 import re
-from argparse import ArgumentError
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pydoc import locate
 from typing import Any
@@ -40,10 +39,6 @@ _ASSIGNER = {
 _ADAMW = {"class_path": "torch.optim.AdamW", "init_args": {"lr": 5e-4, "weight_decay": 0.0}}
 
 
-_LINKED = {"temperature": "--sampler.temperature", "postfix_ids": "--postfix", "closing_ids": "--closing"}
-"""The parameters of an estimator that follow from a flag, as `add_component_flags` links them."""
-
-_LINKED_FLAG = re.compile(rf"--estimator(?:\.init_args|\.estimator)*\.({'|'.join(_LINKED)})")
 _LINK = re.compile(r"Call to compute_fn of link .*? failed: ")
 
 
@@ -100,18 +95,6 @@ def add_component_flags(parser: ArgumentParser, estimator: dict[str, Any]) -> No
         parser.link_arguments("sampler", f"{owner}.temperature", compute_fn=_temperature)
         tokenizer = f"{owner}.boundaries.init_args.tokenizer"
         parser.link_arguments(("model", "trust_remote_code"), tokenizer, compute_fn=_tokenizer)
-
-
-def refuse_linked(arguments: Sequence[str]) -> None:
-    """Raise ``ArgumentError`` for a flag of the estimator whose value follows from another flag, and would be ignored.
-
-    Args:
-        arguments: of the command line.
-    """
-    for argument in arguments:
-        if match := _LINKED_FLAG.fullmatch(argument.partition("=")[0]):
-            flag = _LINKED[match[1]]
-            raise ArgumentError(None, f"{match[0]}: follows from {flag}; leave it out, and give {flag}")
 
 
 def add_style_flags(parser: ArgumentParser) -> None:
