@@ -106,7 +106,6 @@ def _parsed(given: Sequence[str], parsers: Mapping[str, Any], command: str) -> t
     """
     from iapo.commands.flags import FileParser
     from iapo.commands.parser_errors import readable_error, untyped
-    from iapo.training.configuration.linked import refuse_linked_flags
     from iapo.training.configuration.plain_files import to_files
     from iapo.training.configuration.sizing import is_first_process, set_defaults
 
@@ -119,7 +118,6 @@ def _parsed(given: Sequence[str], parsers: Mapping[str, Any], command: str) -> t
     for each in (parser, *parsers.values()):
         each.exit_on_error = False
     try:
-        refuse_linked_flags(given)
         settings = parser.parse_args(given)
         name = settings.subcommand
         if name in ("train", "eval", "inspect") and (sized := set_defaults(name, parsers[name], settings[name])):

@@ -138,6 +138,8 @@ MISTAKES = [
         2,
         ["iapo train: estimator.temperature: follows from --sampler.temperature", "leave it"],
     ),
+    ("compare linked_plan.yaml", 1, ["methods.a", "--estimator.temperature: follows from --sampler.temperature"]),
+    ("compare linked_whole.yaml", 1, ["methods.a", "estimator.postfix_ids: follows from --postfix"]),
     ("inspect --config linked_inside.yaml", 2, ["estimator.estimator.closing_ids: follows from --closing"]),
     ("T --config iapo://gfop", 2, ["no iapo://gfop", "did you mean iapo://gfpo"]),
     ("compare iapo://compare/embeded", 2, ["no iapo://compare/embeded", "iapo://compare/embedded"]),
@@ -237,6 +239,9 @@ def desk(tmp_path_factory) -> Path:
         "bad.yaml": "a: [1\n",
         "typo.yaml": "stepps: 3\n",
         "linked.yaml": "estimator: {class_path: iapo.LeaveOut, init_args: {temperature: 2.0}}\n",
+        "linked_plan.yaml": "reporting: {seeds: [0]}\nmethods: {a: {config: iapo://leave_out, estimator.temperature: 2.0}}\n",
+        "linked_whole.yaml": "reporting: {seeds: [0]}\nmethods:\n  a:\n    config: iapo://iapo\n    estimator:\n"
+        "      class_path: iapo.estimators.AnswerLikelihood\n      init_args: {postfix_ids: [5]}\n",
         "linked_inside.yaml": "estimator:\n  class_path: iapo.estimators.Refined\n  init_args:\n    estimator:\n"
         "      class_path: iapo.estimators.AnswerLikelihood\n      init_args: {closing_ids: [5]}\n",
         "nested.yaml": "assigner: {class_path: GroupRelative, init_args: {scal: none}}\n",

@@ -16,7 +16,7 @@ from unittest.mock import patch
 import yaml  # type: ignore[import-untyped]
 from jsonargparse import ArgumentParser, Namespace, _typehints, get_loader, set_dumper, set_loader
 
-from iapo.training.configuration.linked import linked_setting
+from iapo.training.configuration.linked import linked_flag, linked_setting
 from iapo.training.configuration.plain_files import arguments_to_import_paths, to_files, to_import_paths
 from iapo.training.configuration.shipped import shipped_path
 from iapo.training.configuration.unique_keys import check_unique_keys
@@ -37,6 +37,8 @@ class FileParser(ArgumentParser):
             given = arguments_to_import_paths(_with_paths(sys.argv[1:] if args is None else args))
         except ValueError as error:
             self.error(str(error), error)
+        if reason := linked_flag(given):
+            self.error(reason)
         with _as_iapo_reads():
             return super().parse_args(given, *rest, **options)
 
@@ -45,7 +47,7 @@ class FileParser(ArgumentParser):
         with _as_iapo_reads():
             parsed = super().parse_string(content, *args, **options)
         settings = _load(content)
-        if isinstance(settings, dict) and (reason := linked_setting(settings)):
+        if isinstance(settings, dict) and (reason := linked_setting(settings.get("estimator"))):
             self.error(reason)
         return parsed
 

@@ -1,33 +1,38 @@
 """Parameters of an estimator that follow from other settings, as `add_component_flags` links them: not to be given."""
 
 import re
-from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import yaml  # type: ignore[import-untyped]
 
 _LINKED = {"temperature": "--sampler.temperature", "postfix_ids": "--postfix", "closing_ids": "--closing"}
 """The parameters, and the flag that each follows from."""
 _LINKED_FLAG = re.compile(rf"--estimator(?:\.init_args|\.estimator)*\.({'|'.join(_LINKED)})")
 
 
-def refuse_linked_flags(arguments: Sequence[str]) -> None:
-    """Raise ``ArgumentError`` for a flag of the estimator whose value follows from another flag, and would be ignored.
+def linked_flag(arguments: Sequence[str]) -> str:
+    """What is wrong with flags that give such a parameter, which would be ignored; empty if none does.
 
     Args:
         arguments: of the command line.
     """
     for argument in arguments:
-        if match := _LINKED_FLAG.fullmatch(argument.partition("=")[0]):
-            raise ArgumentError(None, _told(match[0], match[1]))
+        flag, _, value = argument.partition("=")
+        if match := _LINKED_FLAG.fullmatch(flag):
+            return _told(flag, match[1])
+        if flag == "--estimator" and value.startswith("{") and (reason := linked_setting(_read(value))):
+            return reason
+    return ""
 
 
-def linked_setting(settings: Mapping[str, Any]) -> str:
-    """What is wrong with settings of a file that give such a parameter; empty if none does.
+def linked_setting(estimator: Any) -> str:
+    """What is wrong with an estimator's settings that give such a parameter; empty if none does.
 
     Args:
-        settings: as the file has them.
+        estimator: a class path, or a mapping with ``class_path`` and ``init_args``.
     """
-    place, estimator = "estimator", settings.get("estimator")
+    place = "estimator"
     while isinstance(estimator, Mapping):
         given = estimator.get("init_args")
         given = given if isinstance(given, Mapping) else {}
@@ -35,6 +40,13 @@ def linked_setting(settings: Mapping[str, Any]) -> str:
             return _told(f"{place}.{name}", name)
         place, estimator = f"{place}.estimator", given.get("estimator")
     return ""
+
+
+def _read(value: str) -> Any:
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        return None  # which the parser tells
 
 
 def _told(place: str, name: str) -> str:
