@@ -239,7 +239,8 @@ def desk(tmp_path_factory) -> Path:
         "bad.yaml": "a: [1\n",
         "typo.yaml": "stepps: 3\n",
         "linked.yaml": "estimator: {class_path: iapo.LeaveOut, init_args: {temperature: 2.0}}\n",
-        "linked_plan.yaml": "reporting: {seeds: [0]}\nmethods: {a: {config: iapo://leave_out, estimator.temperature: 2.0}}\n",
+        "linked_plan.yaml": "reporting: {seeds: [0]}\n"
+        "methods: {a: {config: iapo://leave_out, estimator.temperature: 2.0}}\n",
         "linked_whole.yaml": "reporting: {seeds: [0]}\nmethods:\n  a:\n    config: iapo://iapo\n    estimator:\n"
         "      class_path: iapo.estimators.AnswerLikelihood\n      init_args: {postfix_ids: [5]}\n",
         "linked_inside.yaml": "estimator:\n  class_path: iapo.estimators.Refined\n  init_args:\n    estimator:\n"
