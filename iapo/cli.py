@@ -7,6 +7,7 @@ import sys
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def _files_first(given: Sequence[str]) -> list[str]:
     arguments = iter(given[1:])
     for argument in arguments:
         if argument == "--config":
-            files += [argument, *[each for each in (next(arguments, None),) if each is not None]]
+            files += [argument, *islice(arguments, 1)]
         else:
             (files if argument.startswith("--config=") else others).append(argument)
     return [*given[:1], *files, *others]
