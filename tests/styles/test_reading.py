@@ -1,8 +1,7 @@
 """One reader: what a completion's parts are, on any text, for rewards and spans alike."""
 
-import json
-
 import pytest
+from every_style import EVERY
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +24,6 @@ from iapo.styles import (
 )
 from iapo.tokenization import token_pieces
 
-EVERY = [AnswerTags(), Boxed(), Hashes(), Phrase(), JsonField(), LastLine(), USUAL_STYLE.answer]
 MARKS = ["<think>", "</think>", "<answer>", "</answer>", "\\boxed{", "\\boxed {", "\\{", "\\", "{", "}", "####", "#"]
 MARKS += ["So ", "=> ", "A: ", " because ", " is ", ". ", "：", "= "]
 MARKS += ['"answer": ', '"answer": "', '"', "{", "[", "The answer is ", "answer:", "**", "7", "é", " ", "\n", ".", ","]
@@ -66,23 +64,6 @@ def test_what_stands_before_the_last_closing_tag_of_an_answered_text_is_reasonin
     assert style.answer_in(text) == "7"
     unanswered = "<think>3+4=7</think><answer>7</think>"
     assert unanswered[style.read(unanswered).reasoning] == "3+4=7"
-
-
-@given(
-    st.sampled_from([*EVERY[:5], LastLine()]),
-    st.sampled_from(["7", "-7", "\\frac{1}{2}", "(3, 4)", 'a "b" \\ c', "x {y}"]),
-)
-def test_what_is_asked_for_is_read_again(answer, wanted):
-    for reasoning in (ReasoningTags(), BeforeAnswer()):
-        style = CompletionStyle(reasoning, answer)
-        text = "let us see" + style.asked(wanted).text
-        assert style.answer_in(text) == wanted
-        reading = style.read(text)
-        assert text[reading.reasoning] == "let us see"
-        assert text[reading.exit].rstrip() == style.asked(wanted).text.rstrip()
-        other = style.replaced("now: ", "!")
-        assert other.asked("3").text == "now: 3!"
-        assert other.read(text) == reading
 
 
 @pytest.mark.parametrize(
@@ -302,58 +283,6 @@ def test_what_is_asked_for_is_read_again(answer, wanted):
 )
 def test_answers_by_hand(answer, text, wanted):
     assert CompletionStyle(BeforeAnswer(), answer).answer_in(text) == wanted
-
-
-@given(
-    st.sampled_from([JsonField(), JsonField(quoted=False), FirstThatFits((JsonField(), Boxed()))]),
-    st.text(max_size=20)
-    | st.lists(st.sampled_from(["\\", '"', "\n", "n", "/", "u0041", "\x00", "}", "[", ","])).map("".join),
-)
-def test_any_text_is_read_again_from_json(answer, wanted):
-    style = CompletionStyle(BeforeAnswer(), answer)
-    asked = style.asked(wanted)
-    assert style.answer_in("1+2 " + asked.text) == wanted
-    if answer != JsonField(quoted=False):
-        assert json.loads(asked.text) == {"answer": wanted}
-
-
-SIGNS = [
-    "7",
-    "x",
-    '"',
-    "'",
-    "\\frac",
-    "{1}",
-    "{2 3}",
-    r"\{",
-    r"\}",
-    "\\\\",
-    "(",
-    ")",
-    "[",
-    "]",
-    ",",
-    "-",
-    "/",
-    "\t8",
-    "é",
-    "<",
-]
-
-
-@given(
-    st.sampled_from([*EVERY, LastOf((Hashes(), Phrase())), JsonField(quoted=False), AnswerTags("=> {", "}.")]),
-    st.lists(st.sampled_from(SIGNS), min_size=1, max_size=12).map("".join).map(str.strip),
-)
-def test_every_style_reads_what_it_asks_with(answer, wanted):
-    style = CompletionStyle(BeforeAnswer("\n"), answer)
-    assert style.answer_in("1+2" + style.asked(wanted).text) == wanted
-
-
-@pytest.mark.parametrize("answer", [Hashes(), Phrase(), LastLine(), LastOf((Hashes(), Phrase()))])
-def test_what_stands_in_one_line_is_asked_for_in_one(answer):
-    style = CompletionStyle(BeforeAnswer("\n"), answer)
-    assert style.answer_in("1+2" + style.asked("7 \n\n 8").text) == "7 8"
 
 
 @pytest.mark.parametrize("said", ["So it is 72", "A: 72", "Total: 72"])
