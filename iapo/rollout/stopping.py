@@ -1,6 +1,7 @@
 """Texts that end a completion: found while it is sampled, and cut off where it is read."""
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Collection, Sequence
 from itertools import accumulate
 from typing import NamedTuple
@@ -79,6 +80,7 @@ class StopWatch:
     """Sees the tokens of completions one by one as they are sampled, and says which has just completed a stop text.
 
     It decodes the last few tokens alone, as many as can hold a stop text, and the whole completion only where these do.
+    These begin behind a whole character, as some decoders replace all bytes of a run that begins within one.
 
     Args:
         tokenizer: decodes.
@@ -90,6 +92,7 @@ class StopWatch:
         self.tokenizer, self.stop = tokenizer, tuple(stop)
         self._window = 1 + _BYTES * max(map(len, self.stop), default=0)
         self._seen: list[list[int]] = [[] for _ in range(rows)]
+        self._whole = [deque([0]) for _ in range(rows)]  # how many tokens ended with a whole character
 
     def see(self, rows: Sequence[int], tokens: Sequence[int]) -> list[bool]:
         """Whether each of these completions holds a stop text with the token that comes to it now.
@@ -102,11 +105,21 @@ class StopWatch:
             return [False] * len(rows)
         for row, token in zip(rows, tokens, strict=True):
             self._seen[row].append(token)
-        texts = decode_rows(self.tokenizer, [self._seen[row][-self._window :] for row in rows])
+        texts = decode_rows(self.tokenizer, [self._last(row) for row in rows])
+        for row, text in zip(rows, texts, strict=True):
+            if not text.endswith(_REPLACED):
+                self._whole[row].append(len(self._seen[row]))
         return [
             self._holds(text) and self._is_whole(decode_ids(self.tokenizer, self._seen[row]))
             for row, text in zip(rows, texts, strict=True)
         ]
+
+    def _last(self, row: int) -> list[int]:
+        """The tokens of a completion that can hold a stop text, from the end of a whole character on."""
+        seen, whole = self._seen[row], self._whole[row]
+        while len(whole) > 1 and whole[1] <= len(seen) - self._window:
+            whole.popleft()
+        return seen[whole[0] :]
 
     def _is_whole(self, text: str) -> bool:
         """Whether a completion holds a stop text, and its last token does not begin a character as well."""

@@ -45,6 +45,7 @@ def ended_rows(draw: st.DrawFn) -> tuple[object, list[list[int]], list[str]]:
 
 @settings(max_examples=100, deadline=None)
 @example((tokenizer("bytes-regex"), [[26, 26, 26, 273, 279]], ["777é", "zz"]))
+@example((tokenizer("byte-fallback"), [[199, 173, 234, 155, 169, 14]], ["7", "\n"]))  # the last 5 are no characters
 @given(ended_rows())
 def test_a_completion_ends_with_the_token_that_completes_a_stop_text(case: tuple) -> None:
     tok, rows, stop = case
