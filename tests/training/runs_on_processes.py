@@ -5,11 +5,11 @@ import io
 import json
 import os
 import signal
-import socket
 import time
 from pathlib import Path
 
 import torch
+from ports import held_port
 from safetensors.torch import load_file
 from torch import multiprocessing
 
@@ -97,16 +97,14 @@ def on_two(
         apart: each process works in ``machine-0`` or ``machine-1`` of the folder, as on a machine with its own disk.
     """
     with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in runs]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        ports = [int(each.getsockname()[1]) for each in sockets]
-    spawned = multiprocessing.spawn(work, (ports, runs, str(folder), environments or {}, apart), nprocs=2, join=False)
-    end = time.monotonic() + 600
-    while not spawned.join(timeout=10):
-        if time.monotonic() > end:  # one waits for the other, which gloo would do for half an hour
-            for process in spawned.processes:
-                process.kill()
+        ports = [held.enter_context(held_port()) for _ in runs]
+        given = (ports, runs, str(folder), environments or {}, apart)
+        spawned = multiprocessing.spawn(work, given, nprocs=2, join=False)
+        end = time.monotonic() + 600
+        while not spawned.join(timeout=10):
+            if time.monotonic() > end:  # one waits for the other, which gloo would do for half an hour
+                for process in spawned.processes:
+                    process.kill()
     return folder, [json.loads((folder / f"{index}.json").read_text()) for index in (0, 1)]
 
 

@@ -2,12 +2,12 @@
 
 import dataclasses
 import os
-import socket
 from datetime import timedelta
 
 import pytest
 import torch
 import torch.multiprocessing as processes
+from ports import held_port
 from torch import distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -147,10 +147,8 @@ def work(rank: int, port: int, folder: str) -> None:
 
 
 def test_two_ranks_give_what_one_gives_however_unequal_what_they_ask(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    processes.spawn(work, (port, str(tmp_path)), nprocs=2)
+    with held_port() as port:
+        processes.spawn(work, (port, str(tmp_path)), nprocs=2)
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
     for name in ESTIMATORS:
         alone = assigned(tiny_llama(), batch(), REWARDS, name)

@@ -1,12 +1,12 @@
 """Work on two processes of torch, connected by gloo."""
 
 import os
-import socket
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import torch
+from ports import held_port
 from torch import distributed, multiprocessing
 
 from iapo.training.distributed.processes import Processes
@@ -14,10 +14,8 @@ from iapo.training.distributed.processes import Processes
 
 def on_two(work: Callable[..., None], *arguments: Any) -> None:
     """Call ``work(processes, *arguments)`` on both of two processes; it is a function of a module."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    multiprocessing.spawn(_join, (port, work, *arguments), nprocs=2)
+    with held_port() as port:
+        multiprocessing.spawn(_join, (port, work, *arguments), nprocs=2)
 
 
 def _join(index: int, port: int, work: Callable[..., None], *arguments: Any) -> None:

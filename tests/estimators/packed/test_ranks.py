@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.multiprocessing as processes
 from models import tiny_model
+from ports import held_port
 from tolerances import rounding
 from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
@@ -103,7 +104,8 @@ def work(rank: int, port: int, folder: str) -> None:
 def ranks(tmp_path_factory) -> list[dict]:
     """What each of two processes found."""
     folder = tmp_path_factory.mktemp("ranks")
-    processes.spawn(work, (free_port(), str(folder)), nprocs=2)
+    with held_port() as port:
+        processes.spawn(work, (port, str(folder)), nprocs=2)
     return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
 
 
@@ -131,14 +133,6 @@ def measured(rank: int, kind: str) -> dict[tuple[str, str, str], tuple[Tensor, i
                 found = estimator(each, rollout(case, rank))
                 results[sharding, name, case] = (found, len(calls))
     return results
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])

@@ -1,13 +1,13 @@
 """Two processes under torchrun, a group split between them, give what one gives."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from ports import held_port
 from trainers import IAPOTrainer, trainer_of, weights_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -54,15 +54,12 @@ def test_a_split_group_gives_what_a_whole_one_gives(tmp_path):
     ]
     torch.save(rows, tmp_path / "given.pt")
     run(tmp_path, 1)
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
     here = Path(__file__).parent
-    path = os.pathsep.join([str(here), str(here.parents[2]), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}"]
-    done = subprocess.run(
-        [*command, __file__, str(tmp_path)], env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
-    )
+    path = os.pathsep.join([str(here), str(here.parents[1]), str(here.parents[2]), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
+    with held_port() as port:
+        command += [f"--master_port={port}", __file__, str(tmp_path)]
+        done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     one, two = (torch.load(tmp_path / f"{ranks}.pt") for ranks in (1, 2))
     torch.testing.assert_close(two["weights"], one["weights"], atol=1e-5, rtol=0)

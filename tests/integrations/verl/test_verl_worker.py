@@ -1,7 +1,6 @@
 """verl's own worker with FSDP on two gloo ranks, groups split between them: as one process without verl."""
 
 import os
-import socket
 import subprocess
 import sys
 from functools import cache
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ports import held_port
 from verl_jobs import HERE, environment, overrides
 
 from iapo.advantages import GivenOutcome, GroupRelative, InformationAware, LeaveOutPriced
@@ -205,7 +205,5 @@ def test_two_ranks_find_what_one_process_finds(ranks, engine, case):
 
 
 if __name__ == "__main__":
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        free_port = free.getsockname()[1]
-    torch.multiprocessing.spawn(work, (free_port, Path(sys.argv[1]), sys.argv[2]), nprocs=2)
+    with held_port() as port:
+        torch.multiprocessing.spawn(work, (port, Path(sys.argv[1]), sys.argv[2]), nprocs=2)

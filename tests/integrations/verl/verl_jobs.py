@@ -19,7 +19,7 @@ CHAT = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
 
 def environment(modules):
     """Variables under which verl runs on a CPU, with these modules of the tests loaded."""
-    path = os.pathsep.join([str(HERE), str(HERE.parents[2]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(HERE), str(HERE.parents[1]), str(HERE.parents[2]), os.environ.get("PYTHONPATH", "")])
     return os.environ | {
         "PYTHONPATH": path,
         "VERL_PLATFORM": "cpu",

@@ -12,38 +12,35 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from ports import held_port
+
 from iapo.rollout.vllm.worker import NOT_THERE, SHAPE
 
 QUICK = ["--enforce-eager", "--kv-cache-memory-bytes", str(2**26)]
 """Arguments of a server that starts within seconds."""
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
 @contextmanager
 def running(folder, *more):
     """A server of the model in a folder: its address and its process, which is ended after the block."""
-    port = free_port()
     log = folder.parent / "server.log"
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), "--port", str(port)]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
     command += ["--tokens-only", "--worker-extension-cls", "iapo.rollout.vllm.PolicyWorker", "--dtype", "float32"]
     command += ["--logprobs-mode", "processed_logprobs", *QUICK, *more]
-    with log.open("w") as out:
-        environment = os.environ | {"VLLM_SERVER_DEV_MODE": "1"}
-        process = subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        while not _healthy(url):
-            assert process.poll() is None, log.read_text()[-2000:]
-            time.sleep(0.2)
-        yield url, process
-    finally:
-        process.terminate()
-        process.wait()
+    with held_port() as port:
+        with log.open("w") as out:
+            environment = os.environ | {"VLLM_SERVER_DEV_MODE": "1"}
+            command += ["--port", str(port)]
+            process = subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True)
+        url = f"http://127.0.0.1:{port}"
+        try:
+            while not _healthy(url):
+                assert process.poll() is None, log.read_text()[-2000:]
+                time.sleep(0.2)
+            yield url, process
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def _healthy(url):

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 import torch
 from engines import moved, tokenizer, wide
-from servers import StandIn, between, free_port
+from ports import held_port
+from servers import StandIn, between
 
 from iapo.rollout import VLLMServerSampler
 from iapo.rollout.vllm import client, handover
@@ -358,5 +359,5 @@ def test_a_server_that_goes_between_two_calls(model, tmp_path):
         RuntimeError, match=r"url: no vLLM server answers at .*start it \(and .* --resume\): .*vllm serve"
     ):
         engine.load(model)
-    with pytest.raises(RuntimeError, match=r"url: no vLLM server answers at .*; start it: "):
-        engine_of(f"http://127.0.0.1:{free_port()}", tmp_path).load(model)
+    with held_port() as port, pytest.raises(RuntimeError, match=r"url: no vLLM server answers at .*; start it: "):
+        engine_of(f"http://127.0.0.1:{port}", tmp_path).load(model)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from engines import PROMPTS, moved, needs_vllm, tokenizer, wide
-from servers import between, free_port
+from ports import held_port
+from servers import between
 from transformers import AutoModelForCausalLM
 
 from iapo.embedded import model_path
@@ -31,12 +32,13 @@ def test_settings(settings, message):
 
 
 def test_no_server_says_how_to_start_one():
-    port = free_port()
-    sampler = VLLMServerSampler(wide(), tokenizer(), 8, url=f"http://localhost:{port}", temperature=0.7)
-    wanted = rf"no vLLM server answers .*{port} \(Connection refused\); start it: VLLM_SERVER_DEV_MODE=1 vllm serve .*"
-    wanted += rf"--port {port} --tokens-only .*PolicyWorker --dtype float32 --logprobs-mode processed_logprobs"
-    with pytest.raises(RuntimeError, match=wanted):
-        sampler(PROMPTS, 1)
+    with held_port() as port:
+        sampler = VLLMServerSampler(wide(), tokenizer(), 8, url=f"http://localhost:{port}", temperature=0.7)
+        wanted = rf"no vLLM server answers .*{port} \(Connection refused\); "
+        wanted += rf"start it: VLLM_SERVER_DEV_MODE=1 vllm serve .*--port {port} --tokens-only .*PolicyWorker "
+        wanted += "--dtype float32 --logprobs-mode processed_logprobs"
+        with pytest.raises(RuntimeError, match=wanted):
+            sampler(PROMPTS, 1)
 
 
 def changed(**facts):

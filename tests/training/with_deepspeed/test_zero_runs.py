@@ -2,12 +2,12 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 
 import pytest
 import torch
+from ports import held_port
 from runs_on_processes import JUDGE, SETTINGS, on_two, same_runs, settings_of, steps_of
 
 from iapo.cli import main
@@ -55,14 +55,13 @@ def test_a_resumed_run_repeats_the_other_bitwise(runs):
 def test_a_run_that_accelerate_launched_goes_on_bitwise(runs):
     folder, told = runs
     assert [process[name][0] for name in ("zero3 begun", "zero3 straight") for process in told] == [0] * 4
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes=2", f"--main_process_port={port}"]
-    launch += ["--use_deepspeed", f"--deepspeed_config_file={folder / 'zero3.json'}", "-m", "iapo.cli", "train"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes=2"]
+    launch += ["--use_deepspeed", f"--deepspeed_config_file={folder / 'zero3.json'}"]
     flags = (each.format(folder=folder) for each in settings_of("whole3", "--steps=2", "--resume", *WHOLE))
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launch, *SETTINGS, *flags], env=environment, capture_output=True, text=True)
+    with held_port() as port:
+        command = [*launch, f"--main_process_port={port}", "-m", "iapo.cli", "train", *SETTINGS, *flags]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"the report is in {folder / 'whole3' / 'report.md'}" in done.stderr
     same_runs(folder / "whole3", folder / "whole3-straight", "model")
