@@ -26,6 +26,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.ops.checks import check_beside, check_finite, check_integer, check_one_device, check_returned
+from iapo.ops.correct import correct_by
 from iapo.ops.masked import beside
 from iapo.ops.shapes import shape_checked
 from iapo.types import (
@@ -293,6 +294,7 @@ class AdvantageAssigner(ABC):
         group_ids: Int[Tensor, " batch"],
         completion_mask: Bool[Tensor, "batch token"],
         signals: TokenSignals | None = None,
+        correct: Bool[Tensor, " batch"] | None = None,
     ) -> AdvantageOutput:
         """Assign an advantage to every completion token.
 
@@ -301,6 +303,8 @@ class AdvantageAssigner(ABC):
             group_ids: completions with equal ids share a baseline, wherever they stand in the batch.
             completion_mask: ``True`` at the completions' tokens.
             signals: those that `requires` names; may be left out if it names none.
+            correct: the completions that are correct; ``None``: those with a reward above 0.5. Where rewards also count
+                form or length, it has to be given.
 
         Returns:
             Detached advantages of the rewards' dtype (fp32 at least), 0 outside the loss mask.
@@ -317,6 +321,7 @@ class AdvantageAssigner(ABC):
         with torch.no_grad():
             inputs = AdvantageInputs(
                 rewards=rewards.to(torch.promote_types(rewards.dtype, torch.float32)),
+                correct=correct_by(rewards) if correct is None else correct,
                 group_ids=group_ids,
                 completion_mask=completion_mask,
                 signals=TokenSignals() if signals is None else signals.wide(),

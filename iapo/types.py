@@ -292,6 +292,7 @@ class AdvantageInputs:
 
     Args:
         rewards: one number per completion.
+        correct: the completions that are correct. Rewards may also count form or length, which says nothing about it.
         group_ids: completions with equal ids answer the same prompt and share a baseline, wherever they stand in the
             batch.
         completion_mask: ``True`` at the completions' tokens.
@@ -305,6 +306,7 @@ class AdvantageInputs:
     """
 
     rewards: Float[Tensor, " batch"]
+    correct: Bool[Tensor, " batch"]
     group_ids: Int[Tensor, " batch"]
     completion_mask: Bool[Tensor, "batch token"]
     signals: TokenSignals = TokenSignals()
@@ -353,7 +355,11 @@ class AdvantageInputs:
             rows: indices of completions, or a slice of them.
         """
         return AdvantageInputs(
-            self.rewards[rows], self.group_ids[rows], self.completion_mask[rows], self.signals.select(rows)
+            self.rewards[rows],
+            self.correct[rows],
+            self.group_ids[rows],
+            self.completion_mask[rows],
+            self.signals.select(rows),
         )
 
 

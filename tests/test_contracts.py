@@ -10,11 +10,13 @@ import inspect
 import pytest
 import ragged_rollouts
 import torch
+from hypothesis import given, settings
 
 from iapo import AdvantageAssigner, MIEstimator, PolicyLoss, Sampler, advantages, estimators, losses, rollout
 from iapo.advantages import GroupRelative
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy
 from iapo.testing import TabularLanguageModel, parametrize_with_checks, tiny_llama, tiny_tokenizer
+from iapo.testing.strategies import reward_batches
 
 POSTFIX = (5, 6)
 TOKENIZER = tiny_tokenizer()
@@ -169,8 +171,32 @@ SAMPLERS = [
 ]
 
 
+def _component(entry):
+    return entry[0] if isinstance(entry, tuple) else entry
+
+
 def _kind(entry):
-    return type(entry[0] if isinstance(entry, tuple) else entry).__name__
+    return type(_component(entry)).__name__
+
+
+WRAPPING = [each for each in map(_component, ASSIGNERS) if hasattr(each, "outcome")]
+
+
+@pytest.mark.parametrize("assigner", WRAPPING, ids=_kind)
+@settings(max_examples=5)
+@given(batch=reward_batches())
+def test_an_outcome_is_told_which_completions_are_correct(assigner, batch):
+    """Of those that it is asked about: some assigners ask about a part of the batch."""
+
+    class Told(GroupRelative):
+        def assign(self, inputs):
+            rows = inputs.signals.reference_length.long()
+            assert torch.equal(inputs.correct, batch.correct[rows])
+            return super().assign(inputs)
+
+    numbered = dataclasses.replace(batch.signals, reference_length=torch.arange(len(batch)).float())
+    told = dataclasses.replace(assigner, outcome=Told(scale="none", allow_singletons=True))
+    told(**vars(dataclasses.replace(batch, signals=numbered)))
 
 
 @parametrize_with_checks([*ESTIMATORS, *ASSIGNERS, *LOSSES, *SAMPLERS])
@@ -183,7 +209,7 @@ def test_contract(component, check):
 )
 def test_padding_may_be_a_token_that_the_model_does_not_embed(entry):
     """As one that was added to a tokenizer, whose model was not resized."""
-    estimator, model = entry[0] if isinstance(entry, tuple) else entry, sampled_model()
+    estimator, model = _component(entry), sampled_model()
     plain, vocabulary = ragged_rollouts.rollout(), model.config.vocab_size
     parts = ("prompt", "completion", "answer")
     padded = {

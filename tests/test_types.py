@@ -149,7 +149,7 @@ def test_selected_advantage_inputs_are_those_rows(inputs, data):
     rows = torch.tensor(data.draw(st.lists(st.integers(0, len(inputs) - 1), max_size=6)), dtype=torch.long)
     part = inputs.select(rows)
     assert len(part) == len(rows)
-    for name in ("rewards", "group_ids", "completion_mask"):
+    for name in ("rewards", "correct", "group_ids", "completion_mask"):
         assert torch.equal(getattr(part, name), getattr(inputs, name)[rows])
     for name, value in vars(inputs.signals).items():
         found = getattr(part.signals, name)
@@ -157,7 +157,8 @@ def test_selected_advantage_inputs_are_those_rows(inputs, data):
 
 
 def test_signals_may_be_left_out():
-    inputs = AdvantageInputs(torch.zeros(2), torch.zeros(2, dtype=torch.long), torch.ones(2, 3, dtype=torch.bool))
+    mask = torch.ones(2, 3, dtype=torch.bool)
+    inputs = AdvantageInputs(torch.zeros(2), mask[:, 0], torch.zeros(2, dtype=torch.long), mask)
     assert all(signal is None for signal in vars(inputs.signals).values())
     assert len(inputs.select(slice(0, 1))) == 1
 

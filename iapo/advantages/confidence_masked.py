@@ -39,7 +39,6 @@ class ConfidenceMasked(WrappingAssigner):
         after_ids: ids of the tokens that end a step (in the paper, those that hold an empty line).
         share: of a completion's steps, 0.3 in the paper.
         counting: what the paper's ``"formula"`` says, or what the code does as it was ``"released"``.
-        correct_above: a completion is correct if its reward is above this.
 
     Raises:
         ValueError: a number that is not finite, no ``after_ids`` or a negative one, a ``share`` outside [0, 1], an
@@ -67,10 +66,8 @@ class ConfidenceMasked(WrappingAssigner):
     after_ids: tuple[int, ...]
     share: float = 0.3
     counting: Counting = "formula"
-    correct_above: float = 0.5
 
     def __post_init__(self) -> None:
-        check_number("correct_above", self.correct_above)
         check_integers("after_ids", self.after_ids, least=0)
         check_number("share", self.share, "a number from 0 to 1", lambda x: 0 <= x <= 1)
         check_choice("counting", self.counting, Counting)
@@ -83,7 +80,7 @@ class ConfidenceMasked(WrappingAssigner):
 
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
         """The outcome's advantages without those of the chosen steps."""
-        output, correct = self.assign_outcome(inputs), inputs.rewards > self.correct_above
+        output, correct = self.assign_outcome(inputs), inputs.correct
         if self.counting == "released":
             assert inputs.signals.reasoning_mask is not None
             chosen = inputs.signals.reasoning_mask & correct[:, None] & (self.share > 0)

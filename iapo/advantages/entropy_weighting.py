@@ -10,7 +10,6 @@ from torch import Tensor
 from iapo.advantages.normalization import normalize
 from iapo.advantages.parameters import check_weights
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_number
 from iapo.ops.groups import group_sum
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -30,10 +29,8 @@ class EntropyWeighted(AdvantageAssigner):
 
     outcome_weight: float = 1.0
     entropy_weight: float = 0.1
-    correct_above: float = 0.5
 
     def __post_init__(self) -> None:
-        check_number("correct_above", self.correct_above)
         check_weights(outcome_weight=self.outcome_weight, entropy_weight=self.entropy_weight)
 
     @property
@@ -50,7 +47,7 @@ class EntropyWeighted(AdvantageAssigner):
             inputs.group_ids,
             entropy=entropy,
             mask=mask,
-            correct=inputs.rewards > self.correct_above,
+            correct=inputs.correct,
             outcome_weight=self.outcome_weight,
             entropy_weight=self.entropy_weight,
         )

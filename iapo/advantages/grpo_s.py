@@ -28,7 +28,6 @@ class GRPOS(EntropyWeighted):
     Args:
         outcome_weight: weight of the reward.
         entropy_weight: weight of the entropy's share.
-        correct_above: a completion is correct if its reward is above this.
 
     Raises:
         ValueError: a number that is not finite, or a negative weight.

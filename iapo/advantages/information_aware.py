@@ -88,7 +88,6 @@ class InformationAware(WrappingAssigner):
             the ``"completion"``, with information 0 where it was not measured. Then tokens after the reasoning, such as
             an answer that is repeated, have a price too.
         exploration: what ``c_t`` is: the policy's probability or its entropy.
-        correct_above: a completion is correct if its reward, the sum over all reward functions, is above this.
 
     Raises:
         ValueError: a number that is not finite, a negative weight or power, a saturation that is not positive, a
@@ -117,10 +116,8 @@ class InformationAware(WrappingAssigner):
     solve_rate_power: float = 0.0
     covers: Covers = "measured"
     exploration: Exploration = "policy_probability"
-    correct_above: float = 0.5
 
     def __post_init__(self) -> None:
-        check_number("correct_above", self.correct_above)
         check_weights(alpha=self.alpha, beta=self.beta, solve_rate_power=self.solve_rate_power)
         check_number("resolution", self.resolution, "a number of nats of at least 0", lambda x: x >= 0)
         check_number("saturation", self.saturation, "a positive number of nats", lambda x: x > 0, or_none=True)
@@ -186,18 +183,14 @@ class InformationAware(WrappingAssigner):
                 metrics["iapo/information_per_token"] = float(masked_mean(signals.information, mask))
         if beta:
             explored = self._explored(signals)
-            signed = torch.where(self._correct(inputs.rewards)[:, None], explored, -explored)
+            signed = torch.where(inputs.correct[:, None], explored, -explored)
             terms["exploration"] = beta * normalize(signed, inputs.completion_mask, inputs.group_ids, "completion")
         terms = {name: term.masked_fill(~output.loss_mask, 0) for name, term in terms.items()}
         return AdvantageOutput(functools.reduce(torch.add, terms.values()), output.loss_mask, metrics, terms)
 
     def _gets_information_term(self, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:
-        rewards = inputs.rewards
-        could = torch.ones_like(rewards, dtype=torch.bool) if self.applies_to == "all" else self._correct(rewards)
+        could = torch.ones_like(inputs.correct) if self.applies_to == "all" else inputs.correct
         return could if self.per_group is None else first_of_groups(could, inputs.group_ids, self.per_group)
-
-    def _correct(self, rewards: Float[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
-        return rewards > self.correct_above
 
     def _at_solve_rate(
         self, term: Float[Tensor, "batch token"], inputs: AdvantageInputs
@@ -205,7 +198,7 @@ class InformationAware(WrappingAssigner):
         if self.solve_rate_power == 0:
             return term
         _, group, size = inputs.group_ids.unique(return_inverse=True, return_counts=True)
-        solved = group_mean(self._correct(inputs.rewards).to(term.dtype), group, size)
+        solved = group_mean(inputs.correct.to(term.dtype), group, size)
         return term * solved[group, None] ** self.solve_rate_power
 
     def _explored(self, signals: TokenSignals) -> Float[Tensor, "batch token"]:

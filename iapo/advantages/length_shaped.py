@@ -17,8 +17,8 @@ from iapo.types import AdvantageInputs, AdvantageOutput
 class LengthShaped(WrappingAssigner):
     """The advantages that ``outcome`` assigns to shaped rewards: ``shaping`` changes each reward by the length.
 
-    An assigner that decides by the reward whether a completion is correct, such as `InformationAware`, belongs around
-    this one: as its ``outcome`` it would see the shaped rewards.
+    Which completions are correct does not change, so that an assigner that asks for it, such as `InformationAware`,
+    may stand around this one or be its ``outcome``.
 
     *Degenerate cases.* Those of ``shaping`` and ``outcome``. A completion without tokens is of length 0.
 
@@ -57,4 +57,6 @@ class LengthShaped(WrappingAssigner):
 
     def _shaped(self, inputs: AdvantageInputs) -> AdvantageInputs:
         lengths = inputs.completion_mask.sum(1)
-        return dataclasses.replace(inputs, rewards=self.shaping(inputs.rewards, inputs.group_ids, lengths))
+        return dataclasses.replace(
+            inputs, rewards=self.shaping(inputs.rewards, inputs.group_ids, lengths, inputs.correct)
+        )

@@ -30,7 +30,6 @@ class O1Pruner(AdvantageAssigner):
         accuracy_weight: of the accuracy against the length; 2 by our choice, the paper searches it.
         lowest: the value is at least this; ``None``: no bound.
         highest: and at most this; ``None``: no bound.
-        correct_above: a completion is correct if its reward is above this.
 
     Raises:
         ValueError: a number that is not finite, a negative weight, ``lowest`` not below ``highest``; on a call, a
@@ -51,10 +50,8 @@ class O1Pruner(AdvantageAssigner):
     accuracy_weight: float = 2.0
     lowest: float | None = -2.0
     highest: float | None = 4.0
-    correct_above: float = 0.5
 
     def __post_init__(self) -> None:
-        check_number("correct_above", self.correct_above)
         check_weights(accuracy_weight=self.accuracy_weight)
         check_number("lowest", self.lowest, or_none=True)
         check_number("highest", self.highest, or_none=True)
@@ -75,7 +72,7 @@ class O1Pruner(AdvantageAssigner):
         _check("reference_accuracy", accuracy, (accuracy >= 0) & (accuracy <= 1), "a number from 0 to 1")
         rewards, mask = inputs.rewards, inputs.completion_mask
         n = mask.sum(1).clamp(min=1)
-        gain = (rewards > self.correct_above).to(rewards.dtype) - accuracy.to(rewards.dtype)
+        gain = inputs.correct.to(rewards.dtype) - accuracy.to(rewards.dtype)
         value = length.to(rewards.dtype) / n - 1 + self.accuracy_weight * gain
         if self.lowest is not None:
             value = value.clamp(min=self.lowest)

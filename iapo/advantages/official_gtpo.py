@@ -8,7 +8,6 @@ from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_number
 from iapo.ops.masked import masked_sum
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -32,7 +31,6 @@ class OfficialGTPO(WrappingAssigner):
     Args:
         outcome: assigns the outcome's part; its loss mask is kept.
         entropy_weight: weight of the entropy's share; 0.1 in the released code.
-        correct_above: a completion is right if its reward is above this.
 
     Raises:
         ValueError: a number that is not finite, or a negative weight.
@@ -52,10 +50,8 @@ class OfficialGTPO(WrappingAssigner):
 
     outcome: AdvantageAssigner = field(default_factory=GroupRelative)
     entropy_weight: float = 0.1
-    correct_above: float = 0.5
 
     def __post_init__(self) -> None:
-        check_number("correct_above", self.correct_above)
         check_weights(entropy_weight=self.entropy_weight)
 
     @property
@@ -70,7 +66,7 @@ class OfficialGTPO(WrappingAssigner):
         entropy = inputs.signals.policy_entropy.to(inputs.rewards.dtype).masked_fill(~mask, 0)
         total = masked_sum(entropy, mask, dim=1)[:, None]
         share = entropy / torch.where(total > 0, total, 1)
-        signed = torch.where((inputs.rewards > self.correct_above)[:, None], share, -share)
+        signed = torch.where(inputs.correct[:, None], share, -share)
         term = self.entropy_weight * signed * mask.sum(1, keepdim=True) * output.loss_mask
         terms = {"outcome": output.advantages, "entropy": term}
         return AdvantageOutput(output.advantages + term, output.loss_mask, dict(output.metrics), terms)

@@ -23,7 +23,7 @@ def assign_subset(
     """
     rows = kept.nonzero().flatten()
     some = inputs.select(rows)
-    part = assigner(some.rewards, some.group_ids, some.completion_mask, some.signals)
+    part = assigner(**vars(some))
 
     def whole(values: Shaped[Tensor, "kept token"]) -> Shaped[Tensor, "batch token"]:
         return torch.zeros_like(inputs.completion_mask, dtype=values.dtype).index_copy(0, rows, values)

@@ -61,7 +61,7 @@ class WrappingAssigner(AdvantageAssigner):
 
     def assign_outcome(self, inputs: AdvantageInputs) -> AdvantageOutput:
         """What the outcome assigns, checked."""
-        return self.outcome(inputs.rewards, inputs.group_ids, inputs.completion_mask, inputs.signals)
+        return self.outcome(**vars(inputs))
 
 
 def add_term(output: AdvantageOutput, name: str, term: Float[Tensor, "batch token"]) -> AdvantageOutput:

@@ -163,7 +163,7 @@ def _evaluated(
             rewards=in_style(config.rewards, style, styles.lenient),
             samples=settings.samples,
             forced=forced if forced is None or budgets is None else dataclasses.replace(forced, budgets=budgets),
-            score=partial(score_rollout, time_limit=settings.reward_time_limit),
+            score=partial(score_rollout, time_limit=settings.reward_time_limit, correct_above=settings.correct_above),
         )
     if styles.known(task) is not None:
         whole = [each for each in result.samples or () if each.finished]

@@ -10,12 +10,13 @@ from torch import nn
 
 from iapo.evaluation import ForcedAnswers
 from iapo.interfaces import Reward, Sampler
+from iapo.ops.correct import CORRECT_ABOVE
 from iapo.rewards.rollouts import TIME_LIMIT
 from iapo.styles import CompletionStyle
 from iapo.tasks.splitting import split_indices
 from iapo.training.configuration.policy_source import PolicySource
 from iapo.training.configuration.problem_source import ProblemSource
-from iapo.training.configuration.ranges import PositiveFiniteFloat, Seed, check_ranges
+from iapo.training.configuration.ranges import FiniteFloat, PositiveFiniteFloat, Seed, check_ranges
 from iapo.training.configuration.styles import AUTO, StyleSource
 from iapo.training.setup.problems import Problems
 
@@ -36,6 +37,7 @@ class EvaluationSettings:
         answer_tokens: of an answer that is asked for, at most.
         reward_time_limit: seconds that a reward function may take over completions that are sampled together: a model's
             samples, its likeliest completions, or the answers at budgets.
+        correct_above: a completion is right if the first of the rewards gives it more than this.
         output: a .json file for all numbers, with all sampled texts in a .jsonl file beside it; a table goes to
             standard output.
 
@@ -53,6 +55,7 @@ class EvaluationSettings:
     budget_samples: PositiveInt = 8
     answer_tokens: PositiveInt = 32
     reward_time_limit: PositiveFiniteFloat | None = TIME_LIMIT
+    correct_above: FiniteFloat = CORRECT_ABOVE
     output: str | None = None
 
     def __post_init__(self) -> None:

@@ -15,7 +15,6 @@ from iapo.evaluation.result import EvaluationResult
 from iapo.evaluation.samples import Sample, samples_of
 from iapo.evaluation.scoring import Rows, Scoring
 from iapo.interfaces import Reward, Sampler
-from iapo.ops.checks import check_number
 from iapo.rewards.columns import check_rows
 from iapo.rewards.rollouts import score_rollout
 from iapo.rewards.scores import Scores
@@ -33,7 +32,6 @@ def evaluate(
     greedy: Sampler,
     rewards: Mapping[str, Reward],
     samples: int,
-    correct_above: float = 0.5,
     batch: int | None = None,
     keep_texts: bool = False,
     forced: ForcedAnswers | None = None,
@@ -49,25 +47,24 @@ def evaluate(
         greedy: gives the likeliest completion: one that samples at temperature 0.
         rewards: the first says whether a completion is right; others, for form or length, do not.
         samples: completions per problem.
-        correct_above: a completion is right if its first reward is above this.
         batch: the largest number of completions in one call of a sampler; all completions of a problem are sampled in
             one call, however many they are. ``None``: those of all problems. It changes which random numbers a
             completion gets.
         keep_texts: whether the result has the texts of the samples.
         forced: also cuts the samples' reasoning at budgets and asks for the answers there, as
             `iapo.evaluation.accuracy_at_budgets` describes; everything else comes out as it does without.
-        score: calls the rewards, as `iapo.rewards.score_rollout` does.
+        score: calls the rewards, as `iapo.rewards.score_rollout` does, and knows from which score on a completion is
+            right.
         see: is called behind each call of a sampler, with all completions until then.
 
     Raises:
-        ValueError: no rows, a row without a prompt, a ``correct_above`` that is no finite number, a ``greedy`` that
-            samples at a temperature, or as `iapo.rewards.score_rollout` and `iapo.evaluation.accuracy_at_budgets`.
+        ValueError: no rows, a row without a prompt, a ``greedy`` that samples at a temperature, or as
+            `iapo.rewards.score_rollout` and `iapo.evaluation.accuracy_at_budgets`.
 
     Warns:
         UserWarning: completions that the first reward could not score (``None``), which count as wrong.
     """
     check_rows(rows)
-    check_number("correct_above", correct_above)
     if isinstance(greedy, LanguageModelSampler) and greedy.temperature > 0:
         raise ValueError(f"greedy: got a sampler at temperature {greedy.temperature}, want one at temperature 0")
     eos_ids, style = eos_ids_of(sampler, tokenizer), style_of(sampler)
@@ -77,11 +74,11 @@ def evaluate(
 
     def read(rollout: Rollout, scores: Scores, greedy: bool) -> None:
         judged.extend(next(iter(scores.by_function.values())))
-        texts.extend(samples_of(rollout, rows, scores, tokenizer, eos_ids, style, correct_above, greedy))
+        texts.extend(samples_of(rollout, rows, scores, tokenizer, eos_ids, style, greedy))
         if see is not None:
             see(texts)
 
-    scoring = Scoring(tokenizer, rewards, correct_above, eos_ids, score)
+    scoring = Scoring(tokenizer, rewards, eos_ids, score)
     sampled = _in_parts(scoring, rows, sampler, samples, batch, partial(read, greedy=False))
     best = _in_parts(scoring, rows, greedy, 1, batch, partial(read, greedy=True))
     if unscored := judged.count(None):
@@ -128,7 +125,7 @@ def _in_parts(
         rollout = _sample(rows, slice(start, start + size), sampler, count)
         scores = scoring.scores(rollout, rows)
         read(rollout, scores)
-        parts.append(_Samples(scores.correct(scoring.correct_above).view(-1, count), rollout))
+        parts.append(_Samples(scores.correct.view(-1, count), rollout))
     return _Samples(torch.cat([part.correct for part in parts]), Rollout.cat([part.rollout for part in parts]))
 
 

@@ -65,7 +65,6 @@ def samples_of(
     tokenizer: Any,
     eos_ids: Collection[int],
     style: CompletionStyle,
-    correct_above: float = 0.5,
     greedy: bool = False,
 ) -> list[Sample]:
     """The completions of a rollout, in its order.
@@ -77,12 +76,11 @@ def samples_of(
         tokenizer: decodes them.
         eos_ids: tokens that end a completion; none: whether one is finished is not known.
         style: finds the answer.
-        correct_above: a completion is right if its first reward is above this.
         greedy: whether these are the likeliest completions.
     """
     texts = decode_completions(tokenizer, rollout, eos_ids)
     finished = ended(rollout, eos_ids).tolist() if eos_ids else [None] * len(rollout)
-    correct, lengths = scores.correct(correct_above).tolist(), rollout.completion_lengths.tolist()
+    correct, lengths = scores.correct.tolist(), rollout.completion_lengths.tolist()
     groups, totals, scored = rollout.group_ids.tolist(), scores.total.tolist(), scores.scored.tolist()
     return [
         Sample(

@@ -18,19 +18,17 @@ Rows = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Scoring:
-    """How completions are scored: the rewards, and from which reward on a completion is right.
+    """How completions are scored.
 
     Args:
         tokenizer: decodes completions for the rewards.
         rewards: the first one says whether a completion is right; others, for form or length, do not.
-        correct_above: a completion is right if its first reward is above this.
         eos_ids: tokens that end a completion; ``None``: the tokenizer's.
         score: calls the rewards, as `iapo.rewards.score_rollout` does.
     """
 
     tokenizer: Any
     rewards: Mapping[str, Reward]
-    correct_above: float
     eos_ids: Collection[int] | None = None
     score: Callable[..., Scores] = score_rollout
 
@@ -41,7 +39,7 @@ class Scoring:
             rollout: its group ids say which of the problems a completion answers.
             rows: the problems.
         """
-        return self.scores(rollout, rows).correct(self.correct_above)
+        return self.scores(rollout, rows).correct
 
     def scores(self, rollout: Rollout, rows: Rows) -> Scores:
         """The scores of all completions; arguments are those of `correct`."""

@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.interfaces import AdvantageAssigner, MIEstimator
-from iapo.ops.checks import check_integer, check_one_device
+from iapo.ops.checks import check_integer, check_number, check_one_device
+from iapo.ops.correct import CORRECT_ABOVE, correct_by
 from iapo.ops.shapes import shape_checked
 from iapo.policy.logprobs import check_temperature
 from iapo.rewards.columns import read_references
@@ -58,10 +59,11 @@ class TokenAdvantages:
         style: how the completions reason and answer.
         max_new_tokens: the engine's limit of a completion.
         answer: what the estimator is asked about; of the ``reference``, `read` must be given references.
+        correct_above: a completion is right if the reward that says so is above this.
 
     Raises:
-        ValueError: a ``temperature`` that is not positive and finite, an estimator that measures at another,
-            ``micro_batch`` below 1, or references that nobody asks about.
+        ValueError: a ``correct_above`` that is no finite number, a ``temperature`` that is not positive and finite, an
+            estimator that measures at another, ``micro_batch`` below 1, or references that nobody asks about.
     """
 
     tokenizer: Any
@@ -73,8 +75,10 @@ class TokenAdvantages:
     style: CompletionStyle = USUAL_STYLE
     max_new_tokens: float = math.inf
     answer: Answer = "own"
+    correct_above: float = CORRECT_ABOVE
 
     def __post_init__(self) -> None:
+        check_number("correct_above", self.correct_above)
         check_temperature(self.temperature)
         check_same_temperature(self.estimator, self.assigner, self.temperature)
         warn_of_nothing_measured(self.estimator, self.assigner)
@@ -184,6 +188,7 @@ class TokenAdvantages:
             model,
             rollout,
             rewards,
+            correct_by(rewards, self.correct_above),
             assigner,
             self.estimator,
             self.temperature,

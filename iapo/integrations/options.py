@@ -33,7 +33,6 @@ _OF_ASSIGNER = (
     "information_scale",
     "applies_to",
     "per_group",
-    "correct_above",
 )
 _OF_STEPS: tuple[str, ...] = ("step_lines", "step_sentences", "step_patterns")
 _OF_ESTIMATOR = ("probe_at", *_OF_STEPS)
@@ -155,7 +154,6 @@ class TokenAdvantageOptions(_Config):
             center=self.information_center,
             applies_to=self.applies_to,
             per_group=self.per_group,
-            correct_above=self.correct_above,
             **{name: value for name, value in by_signal.items() if value is not None},
         )
 

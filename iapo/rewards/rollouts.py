@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from iapo.interfaces import PROMPT_MESSAGES, Reward
+from iapo.ops.correct import CORRECT_ABOVE
 from iapo.ops.padding import unpad_rows
 from iapo.rewards.columns import check_rows
 from iapo.rewards.scores import Scores, score
@@ -22,6 +23,7 @@ def score_rollout(
     rewards: Mapping[str, Reward],
     eos_ids: Collection[int] | None = None,
     time_limit: float | None = TIME_LIMIT,
+    correct_above: float = CORRECT_ABOVE,
 ) -> Scores:
     """Score a rollout's completions: rewards see their texts, their tokens and the rows of data that they answer.
 
@@ -38,6 +40,7 @@ def score_rollout(
         eos_ids: tokens that end a completion and are no part of its text (`iapo.rollout.eos_ids_of` of its sampler);
             ``None``: the tokenizer's, and whether a completion came to its end is known only if the rollout says it.
         time_limit: seconds that one function may take over the batch; ``None``: no limit.
+        correct_above: a completion is correct if its score by the first function is above this.
 
     Raises:
         ValueError: not one row per completion, a row without a prompt, or as `iapo.rewards.score` raises it.
@@ -64,4 +67,5 @@ def score_rollout(
         columns={name: [row.get(name) for row in rows] for name in names},
         time_limit=time_limit,
         finished=ended(rollout, eos_ids or ()).tolist() if eos_ids or rollout.finished is not None else None,
+        correct_above=correct_above,
     )

@@ -17,6 +17,7 @@ from torch import Tensor
 from iapo import interfaces
 from iapo.interfaces import FINISHED, REWARD_ARGUMENTS
 from iapo.ops.checks import check_number, is_finite_number
+from iapo.ops.correct import CORRECT_ABOVE, correct_by
 from iapo.ops.random_state import isolate_rng
 from iapo.rewards.calling import RewardFunction, call, scores_of
 from iapo.rewards.columns import check_columns
@@ -37,11 +38,13 @@ class Scores:
         scored: ``False`` where a function of non-zero weight could not score a completion (``None``). Its total lacks a
             term that the others have, so the completion must be left out, also of its group's baseline.
         by_function: each function's own scores, unweighted, by its name.
+        correct_above: see `correct`.
     """
 
     total: Float[Tensor, " batch"]
     scored: Bool[Tensor, " batch"]
     by_function: dict[str, list[float | None]]
+    correct_above: float = CORRECT_ABOVE
 
     @property
     def columns(self) -> Float[Tensor, "batch reward"]:
@@ -50,19 +53,19 @@ class Scores:
         values = [[math.nan if value is None else value for value in column] for column in functions]
         return torch.tensor(values, dtype=torch.float32).T
 
-    def correct(self, above: float = 0.5) -> Bool[Tensor, " batch"]:
-        """Which completions are right: those whose score by the first function is larger than ``above``.
+    @property
+    def correct(self) -> Bool[Tensor, " batch"]:
+        """Which completions are correct: those whose score by the first function is above ``correct_above``.
 
-        The other functions may reward form or length, and a wrong answer in the right form is not right.
+        The other functions may reward form or length, and a wrong answer in the right form is not correct.
         """
-        first = next(iter(self.by_function.values()))
-        return torch.tensor([value is not None and value > above for value in first], dtype=torch.bool)
+        return correct_by(self.columns[:, 0], self.correct_above)
 
     def select(self, rows: Sequence[int]) -> "Scores":
         """The scores of the completions in these rows, in their order."""
         columns = {name: [values[row] for row in rows] for name, values in self.by_function.items()}
         index = torch.tensor(rows, dtype=torch.long)
-        return Scores(self.total[index], self.scored[index], columns)
+        return Scores(self.total[index], self.scored[index], columns, self.correct_above)
 
     @staticmethod
     def cat(parts: Sequence["Scores"]) -> "Scores":
@@ -72,6 +75,7 @@ class Scores:
             torch.cat([part.total for part in parts]),
             torch.cat([part.scored for part in parts]),
             {name: [value for part in parts for value in part.by_function[name]] for name in names},
+            parts[0].correct_above,
         )
 
 
@@ -84,6 +88,7 @@ def score(
     weights: Mapping[str, float] | None = None,
     time_limit: float | None = None,
     finished: Sequence[bool] | None = None,
+    correct_above: float = CORRECT_ABOVE,
 ) -> Scores:
     """The weighted sum of all reward functions for every completion: ``total[i] = sum_f weights[f] * f(...)[i]``.
 
@@ -101,12 +106,13 @@ def score(
             ``None``: no limit.
         finished: whether each completion came to its end, which rewards get as ``completion_finished``; ``None``: that
             is not known, and they do not get it.
+        correct_above: a completion is correct if its score by the first function is above this.
 
     Raises:
         ValueError: no functions, a missing column, a column named like an argument of rewards, a weight that is no
-            finite number or names no function, a ``time_limit`` that is not positive and finite, arguments of different
-            lengths, or a function that returned another number of scores, or something that is not a finite number or
-            ``None``; the function and the index are named.
+            finite number or names no function, a ``time_limit`` that is not positive and finite, a ``correct_above``
+            that is no finite number, arguments of different lengths, or a function that returned another number of
+            scores, or something that is not a finite number or ``None``; the function and the index are named.
         TimeoutError: a function took longer than ``time_limit``; it is named.
         RuntimeError: a function raised; it is named, its error chained.
 
@@ -116,6 +122,7 @@ def score(
         tensor([1.0000, 0.5000])
     """
     check_columns(rewards, columns)
+    check_number("correct_above", correct_above)
     check_number("time_limit", time_limit, "a positive number of seconds", lambda x: x > 0, or_none=True)
     weights = _checked_weights(rewards, {} if weights is None else weights)
     if shadowing := sorted(REWARD_ARGUMENTS & set(columns)):
@@ -147,7 +154,9 @@ def score(
     rows = [{name: values[row] for name, values in by_function.items() if weights[name]} for row in range(count)]
     total = [math.fsum(weights[name] * value for name, value in row.items() if value is not None) for row in rows]
     scored = [all(value is not None for value in row.values()) for row in rows]
-    return Scores(torch.tensor(total, dtype=torch.float32), torch.tensor(scored, dtype=torch.bool), by_function)
+    return Scores(
+        torch.tensor(total, dtype=torch.float32), torch.tensor(scored, dtype=torch.bool), by_function, correct_above
+    )
 
 
 def _place_of(error: BaseException) -> str:

@@ -330,7 +330,7 @@ class AssignerContract:
 
 def _assign(assigner: AdvantageAssigner, batch: AdvantageInputs) -> AdvantageOutput:
     with seeded():
-        return assigner(batch.rewards, batch.group_ids, batch.completion_mask, batch.signals)
+        return assigner(**vars(batch))
 
 
 def _same(what: str, found: AdvantageOutput, expected: AdvantageOutput, atol: float) -> None:
@@ -355,7 +355,7 @@ def _finite(what: str, output: AdvantageOutput) -> None:
 
 
 def _tensors(batch: AdvantageInputs) -> dict[str, Tensor]:
-    own = {"rewards": batch.rewards, "group_ids": batch.group_ids, "completion_mask": batch.completion_mask}
+    own = {name: getattr(batch, name) for name in ("rewards", "correct", "group_ids", "completion_mask")}
     return own | {name: tensor for name, tensor in vars(batch.signals).items() if tensor is not None}
 
 
@@ -392,4 +392,4 @@ def _widened(batch: AdvantageInputs, more: int) -> AdvantageInputs:
         for name, values in vars(batch.signals).items()
     }
     mask = nn.functional.pad(batch.completion_mask, (0, more))
-    return AdvantageInputs(batch.rewards, batch.group_ids, mask, TokenSignals(**signals))
+    return AdvantageInputs(batch.rewards, batch.correct, batch.group_ids, mask, TokenSignals(**signals))

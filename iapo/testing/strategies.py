@@ -120,7 +120,8 @@ def reward_batches(
     generator = torch.Generator().manual_seed(draw(_SEEDS))
     tied, untied = torch.randint(0, 3, (batch,), generator=generator) / 2, torch.rand(batch, generator=generator)
     rewards = tied if ties else untied
-    return AdvantageInputs(rewards, torch.tensor(group_ids), mask, draw(token_signals(mask)))
+    correct = rewards > 0.5 if draw(st.booleans()) else torch.rand(batch, generator=generator) < 0.5
+    return AdvantageInputs(rewards, correct, torch.tensor(group_ids), mask, draw(token_signals(mask)))
 
 
 @st.composite

@@ -61,6 +61,7 @@ def assign(
     model: nn.Module,
     rollout: Rollout,
     rewards: Float[Tensor, " batch"],
+    correct: Bool[Tensor, " batch"],
     assigner: AdvantageAssigner,
     estimator: MIEstimator,
     temperature: float,
@@ -80,6 +81,7 @@ def assign(
         model: the policy that sampled.
         rollout: the completions of this process.
         rewards: of each of them; NaN for one that could not be scored.
+        correct: those that are correct.
         assigner: with its weights at this moment of training.
         estimator: asked if the assigner requires it.
         temperature: that of sampling.
@@ -96,7 +98,11 @@ def assign(
     written, known = rollout.completion_mask if written is None else written, known or {}
     gathered = {name: ranks.gather(values) for name, values in known.items()}
     inputs = AdvantageInputs(
-        ranks.gather(rewards), ranks.gather(rollout.group_ids), ranks.gather(written), TokenSignals(**gathered)
+        ranks.gather(rewards),
+        ranks.gather(correct),
+        ranks.gather(rollout.group_ids),
+        ranks.gather(written),
+        TokenSignals(**gathered),
     )
     scored = ~inputs.rewards.isnan()
     sole = without_baseline(scored, inputs.group_ids)
@@ -122,7 +128,7 @@ def assign(
     }
     complete = dataclasses.replace(inputs, signals=TokenSignals(**measured)).select(rows)
     if len(rows):
-        output = assigner(complete.rewards, complete.group_ids, complete.completion_mask, complete.signals)
+        output = assigner(**vars(complete))
     else:
         output = AdvantageOutput(
             torch.zeros_like(complete.completion_mask, dtype=rewards.dtype), complete.completion_mask, {}

@@ -11,6 +11,7 @@ import torch
 
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, PolicyOptimizer, Reward, Sampler
 from iapo.ops.checks import check_choice, check_integer, check_number, named_kind
+from iapo.ops.correct import CORRECT_ABOVE
 from iapo.training.distributed.processes import SINGLE, Processes
 
 Answer = Literal["own", "reference"]
@@ -31,7 +32,8 @@ class Components:
 
     Args:
         sampler: samples the completions of each prompt from the policy.
-        rewards: reward functions by the name they are logged under; their sum is the reward.
+        rewards: reward functions by the name they are logged under; their sum is the reward, and the first says
+            which completions are correct.
         estimator: is asked only if ``assigner`` requires information.
         assigner: turns rewards and signals into advantages.
         loss: turns advantages into a loss; may be ``None`` where another loop does.
@@ -79,14 +81,15 @@ class UpdateSettings:
             ``answer`` column; of a GSM8K solution what follows ``####``).
         autocast: the reduced precision of forwards; ``None``: the precision of the weights.
         reward_time_limit: seconds that one reward function may take over the completions; ``None``: no limit.
+        correct_above: a completion is correct if its score by the first reward function is above this.
         gradient_checkpointing: keep only the inputs of layers for the backward and compute the rest again; it changes
             memory and speed, not the update.
         processes: those that make the update together, each on the same rows, settings and random state; the policy is
             wrapped by DDP or FSDP2.
 
     Raises:
-        ValueError: a number of completions or steps below 1, another ``answer``, or a ``reward_time_limit`` that is not
-            positive and finite.
+        ValueError: a number of completions or steps below 1, another ``answer``, a ``reward_time_limit`` that is not
+            positive and finite, or a ``correct_above`` that is no finite number.
         TypeError: ``autocast`` is no dtype of torch.
     """
 
@@ -96,6 +99,7 @@ class UpdateSettings:
     answer: Answer = "own"
     autocast: torch.dtype | None = None
     reward_time_limit: float | None = None
+    correct_above: float = CORRECT_ABOVE
     gradient_checkpointing: bool = False
     processes: Processes = SINGLE
 
@@ -104,6 +108,7 @@ class UpdateSettings:
             check_integer(name, getattr(self, name))
         check_choice("answer", self.answer, Answer)
         limit = self.reward_time_limit
+        check_number("correct_above", self.correct_above)
         check_number("reward_time_limit", limit, "a positive number of seconds", lambda x: x > 0, or_none=True)
         if not isinstance(self.autocast, torch.dtype | None):
             raise TypeError(f"autocast: got {self.autocast!r}, want a dtype such as torch.bfloat16, or None")

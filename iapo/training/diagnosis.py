@@ -190,7 +190,7 @@ def describe_entropy(batch: TrainingBatch, done: PolicyUpdate) -> dict[str, floa
     """
     metrics: dict[str, float] = {}
     mask, ids = batch.rollout.completion_mask, batch.rollout.group_ids
-    correct = batch.scores.correct().to(mask.device)
+    correct = batch.scores.correct.to(mask.device)
     for name, estimate in entropy_by_correctness(done.policy_entropy, mask, ids, correct).items():
         metrics |= estimate.metrics(f"iapo/diagnostics/entropy/{name}")
     return metrics

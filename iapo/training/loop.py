@@ -26,7 +26,6 @@ from iapo.training.metrics import sampler_metrics, sampling_metrics, timed
 from iapo.training.resample import Resampling, Rows, Samples, uninformative
 from iapo.training.signals import logprobs_of
 from iapo.training.step_loss import StepLoss
-from iapo.training.verdicts import warn_of_other_verdicts
 from iapo.types import AdvantageOutput, Rollout, TokenSignals
 
 
@@ -120,7 +119,7 @@ def prepare(
     check_answer_is_read(settings.answer, components.estimator)
     metrics: dict[str, float] = {}
     sampler = divided(components.sampler, model, settings.processes)
-    score = divided_scores(settings.processes, settings.reward_time_limit)
+    score = divided_scores(settings.processes, settings.reward_time_limit, settings.correct_above)
 
     def sample(rows: Rows) -> Samples:
         """Completions of these prompts with their scores."""
@@ -142,7 +141,6 @@ def prepare(
         metrics["num_tokens"] += resampled.tokens
         metrics |= {"iapo/resample/rounds": resampled.rounds, "iapo/resample/groups": resampled.groups}
     rollout, scores = samples.rollout, samples.scores
-    warn_of_other_verdicts(components.assigner, scores)
     columns = [samples.rows[group] for group in rollout.group_ids.tolist()]
     if settings.answer == "reference":
         references = read_references(samples.rows)
@@ -155,6 +153,7 @@ def prepare(
             model,
             rollout,
             rewards,
+            scores.correct.to(device),
             components.assigner,
             components.estimator,
             components.sampler.temperature,

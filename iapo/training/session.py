@@ -167,7 +167,7 @@ class Session:
                 rewards=self.components.rewards,
                 samples=self.settings.eval_samples,
                 batch=self.settings.eval_batch,
-                score=divided_scores(processes, self.settings.reward_time_limit),
+                score=divided_scores(processes, self.settings.reward_time_limit, self.settings.correct_above),
                 see=see,
             )
         with processes.together():

@@ -14,7 +14,6 @@ from iapo.advantages import (
     ReinforcePlusPlus,
     ShorterBetter,
     SoftOverlong,
-    ThinkPrune,
 )
 
 
@@ -25,7 +24,7 @@ from iapo.advantages import (
         (RLOO(), {"allow_singletons": False}),
         (ReinforcePlusPlus(), {"discount": 1.0}),
         (GFPO(2), {"by": "length", "eps": 1e-4}),
-        (GTPO(), {"outcome_weight": 1.0, "entropy_weight": 0.1, "correct_above": 0.5}),
+        (GTPO(), {"outcome_weight": 1.0, "entropy_weight": 0.1}),
         (
             InformationAware(),
             {"outcome": GroupRelative(), "alpha": 0.5, "beta": 0.0, "credit": "to_go", "discount": 0.9},
@@ -33,14 +32,13 @@ from iapo.advantages import (
         (InformationAware(), {"center": "group", "scale": "std", "resolution": 1e-4}),
         (
             InformationAware(),
-            {"applies_to": "correct", "solve_rate_power": 0.0, "covers": "measured", "correct_above": 0.5},
+            {"applies_to": "correct", "solve_rate_power": 0.0, "covers": "measured"},
         ),
-        (AroraZanette(), {"weight": 0.2, "correct_above": 0.5}),
-        (KimiLength(), {"weight": 1.0, "correct_above": 0.5}),
-        (L1Length(9), {"weight": 3e-4, "correct_above": 0.5}),
-        (ShorterBetter(), {"correct_weight": 2.0, "weight": 1e-3, "correct_above": 0.5}),
+        (AroraZanette(), {"weight": 0.2}),
+        (KimiLength(), {"weight": 1.0}),
+        (L1Length(9), {"weight": 3e-4}),
+        (ShorterBetter(), {"correct_weight": 2.0, "weight": 1e-3}),
         (SoftOverlong(9, 3), {"weight": 1.0}),
-        (ThinkPrune(9), {"correct_above": 0.5}),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -174,7 +174,7 @@ def test_measured_information_is_a_metric_per_token():
 def test_only_so_many_completions_of_a_group_are_measured(applies_to, asked):
     rewards, ids = torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0]), torch.tensor([5, 5, 2, 5, 2])
     assigner = InformationAware(applies_to=applies_to, per_group=2)
-    inputs = AdvantageInputs(rewards, ids, torch.ones(5, 2, dtype=torch.bool), TokenSignals())
+    inputs = AdvantageInputs(rewards, rewards > 0.5, ids, torch.ones(5, 2, dtype=torch.bool))
     assert assigner.wants_information(inputs).tolist() == [bool(row) for row in asked]
 
 

@@ -95,14 +95,16 @@ def test_what_remains_keeps_its_own_signals():
 def test_of_overlong_completions_no_information_is_wanted():
     """Correct are the first, the second and the last; the first is too long."""
     mask = torch.arange(4) < torch.tensor([4, 2, 3, 2])[:, None]
-    inputs = AdvantageInputs(torch.tensor([1.0, 1.0, 0.0, 1.0]), torch.tensor([4, 4, 4, 4]), mask)
+    rewards = torch.tensor([1.0, 1.0, 0.0, 1.0])
+    inputs = AdvantageInputs(rewards, rewards > 0.5, torch.tensor([4, 4, 4, 4]), mask)
     assert OverlongFiltered(InformationAware(), 4).wants_information(inputs).tolist() == [False, True, False, True]
 
 
 def test_the_completions_of_a_group_whose_information_is_read_are_chosen_of_those_that_remain():
     """The first correct one is too long, so that the information of the next is read."""
     mask = torch.arange(4) < torch.tensor([4, 2, 3, 2])[:, None]
-    inputs = AdvantageInputs(torch.tensor([1.0, 1.0, 0.0, 1.0]), torch.tensor([4, 4, 4, 4]), mask)
+    rewards = torch.tensor([1.0, 1.0, 0.0, 1.0])
+    inputs = AdvantageInputs(rewards, rewards > 0.5, torch.tensor([4, 4, 4, 4]), mask)
     assigner = OverlongFiltered(InformationAware(per_group=1), 4)
     assert assigner.wants_information(inputs).tolist() == [False, True, False, False]
 

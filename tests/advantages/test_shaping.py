@@ -1,5 +1,7 @@
 """Length-aware rewards against naive loops, in their degenerate cases, and under an assigner."""
 
+import dataclasses
+
 import pytest
 import references
 import torch
@@ -116,21 +118,29 @@ def test_the_length_counts_where_a_prompt_is_easy():
         of(fading, [1.0, 1.0], [2, 4])
 
 
-def test_correct_is_what_lies_above_the_threshold():
-    for shaping in (KimiLength(correct_above=0.75), L1Length(3, correct_above=0.75), AroraZanette(correct_above=0.75)):
-        assert of(shaping, [0.75, 0.75], [3, 3])[0] == (0.75 if isinstance(shaping, KimiLength) else 0.0)
-    assert of(KimiLength(correct_above=0.75), [0.75, 0.75], [3, 5]) == [0.75, 0.25]
-    assert of(ThinkPrune(5, correct_above=0.75), [0.75], [3]) == [0.0]
-    assert of(ShorterBetter(correct_above=0.75), [0.75], [3]) == [0.0]
+@given(batches())
+def test_correct_is_what_the_caller_says(batch):
+    """The same as for rewards of 0 and 1, whatever the rewards are, where they serve only to tell who is correct."""
+    rewards, ids, mask, _ = batch
+    correct, lengths = rewards > 0.5, mask.sum(1)
+    for shaping in (L1Length(3, 0.1), AroraZanette(0.4), ShorterBetter(2.0, 0.1), ThinkPrune(5)):
+        expected = shaping(correct.to(rewards.dtype), ids, lengths)
+        assert torch.equal(shaping(5 - rewards, ids, lengths, correct), expected)
+    for shaping in (KimiLength(0.7), Laser(4, 0.4), LaserD(**LASER_D), PaceLength(0.7), AdaptiveLengthPenalty(0.1)):
+        added = shaping(rewards, ids, lengths, correct) - rewards
+        found = shaping(5 - rewards, ids, lengths, correct) - (5 - rewards)
+        torch.testing.assert_close(found, added, atol=1e-5, rtol=0)
 
 
-def test_around_shaped_rewards_correct_means_the_plain_reward():
+@pytest.mark.parametrize("around", [True, False])
+def test_beside_shaped_rewards_correct_means_what_it_did(around):
     """A long correct completion stays correct for the exploration term although its shaped reward is low."""
     rewards, ids, mask = torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), torch.ones(2, 2, dtype=torch.bool)
     signals = TokenSignals(policy_logprobs=torch.tensor([[-0.1, -2.0], [-0.1, -2.0]]))
-    shaped = LengthShaped(GroupRelative(), L1Length(target=100, weight=1.0))
-    found = InformationAware(shaped, alpha=0.0, beta=1.0)(rewards, ids, mask, signals).advantages
-    term = found - shaped(rewards, ids, mask).advantages
+    shaping = L1Length(target=100, weight=1.0)
+    shaped, explores = LengthShaped(GroupRelative(), shaping), InformationAware(GroupRelative(), alpha=0.0, beta=1.0)
+    both = dataclasses.replace(explores, outcome=shaped) if around else LengthShaped(explores, shaping)
+    term = both(rewards, ids, mask, signals).advantages - shaped(rewards, ids, mask).advantages
     torch.testing.assert_close(term, torch.tensor([[1.0, -1.0], [-1.0, 1.0]]), atol=1e-5, rtol=0)
 
 
@@ -149,7 +159,7 @@ def test_what_the_hook_returns_is_checked():
         def __init__(self, shaped):
             self.shaped = shaped
 
-        def shape(self, rewards, group_ids, lengths):
+        def shape(self, rewards, group_ids, lengths, correct):
             return self.shaped
 
     arguments = (torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), torch.tensor([3, 4]))
@@ -187,12 +197,12 @@ def test_bad_parameters_are_named(make, message):
         make()
 
 
-def test_information_is_asked_for_by_the_shaped_rewards():
+def test_information_is_asked_for_where_completions_are_correct():
     class Inverted(RewardShaping):
-        def shape(self, rewards, group_ids, lengths):
+        def shape(self, rewards, group_ids, lengths, correct):
             return 1 - rewards
 
     assigner = LengthShaped(InformationAware(), Inverted())
     mask = torch.ones(2, 3, dtype=torch.bool)
-    inputs = AdvantageInputs(torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), mask)
-    assert assigner.wants_information(inputs).tolist() == [False, True]
+    inputs = AdvantageInputs(torch.tensor([1.0, 0.0]), torch.tensor([True, False]), torch.tensor([0, 0]), mask)
+    assert assigner.wants_information(inputs).tolist() == [True, False]

@@ -11,6 +11,7 @@ from iapo.advantages.schedules import Linear, Schedule, weight_at
 
 INPUTS = AdvantageInputs(
     torch.tensor([1.0, 0.0]),
+    torch.tensor([True, False]),
     torch.tensor([0, 0]),
     torch.ones(2, 3, dtype=torch.bool),
     TokenSignals(information=torch.tensor([[0.1, 0.5, 0.2], [0.3, 0.1, 0.4]])),
@@ -42,6 +43,6 @@ def test_its_schedules_and_those_of_its_outcome_move():
     assert assigner.at(0.25) == Scaled(InformationAware(alpha=0.75), factor=0.5)
 
 
-def test_the_outcome_is_handed_the_signals():
-    expected = InformationAware()(INPUTS.rewards, INPUTS.group_ids, INPUTS.completion_mask, INPUTS.signals)
+def test_the_outcome_is_handed_everything():
+    expected = InformationAware()(**vars(INPUTS))
     assert torch.equal(Scaled(InformationAware(), 3.0).assign(INPUTS).advantages, 3 * expected.advantages)

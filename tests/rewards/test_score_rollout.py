@@ -34,7 +34,7 @@ def test_rewards_see_text_tokens_and_row(embedded_tokenizer: Any) -> None:
     }
     assert scores.total.tolist() == [1.25, 0.0]
     assert scores.scored.tolist() == [True, False]
-    assert scores.correct().tolist() == [True, False]
+    assert scores.correct.tolist() == [True, False]
 
 
 def test_a_completion_that_was_cut_is_wrong_unless_rewards_are_lenient(embedded_tokenizer: Any) -> None:

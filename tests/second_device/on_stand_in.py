@@ -131,7 +131,8 @@ def assigned(groups: int) -> AdvantageInputs:
         rows[name] = torch.rand(mask.shape, generator=generator) * mask * (-1 if name == "policy_logprobs" else 1)
     signals = TokenSignals(**{name: torch.cat([each] * groups) for name, each in rows.items()})
     ids = torch.arange(groups).repeat_interleave(3)
-    return AdvantageInputs(torch.tensor([1.0, 0.0, 0.6] * groups), ids, torch.cat([mask] * groups), signals)
+    rewards = torch.tensor([1.0, 0.0, 0.6] * groups)
+    return AdvantageInputs(rewards, rewards > 0.5, ids, torch.cat([mask] * groups), signals)
 
 
 @pytest.mark.parametrize(("assigner", "options"), components(listed.ASSIGNERS))

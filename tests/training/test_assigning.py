@@ -50,7 +50,8 @@ def batch() -> Rollout:
 
 def assigned(model: nn.Module, rollout: Rollout, rewards, name: str, ranks: Ranks = ALONE, **changes) -> Assigned:
     options = {"assigner": ASSIGNER, "micro_batch": 2} | changes
-    return assign(model, rollout, rewards, estimator=ESTIMATORS[name], temperature=1.0, ranks=ranks, **options)
+    options |= {"estimator": ESTIMATORS[name], "temperature": 1.0, "ranks": ranks}
+    return assign(model, rollout, rewards, rewards > 0.5, **options)
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)

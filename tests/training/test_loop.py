@@ -45,6 +45,32 @@ def test_without_weights_information_is_not_measured():
     assert torch.equal(grpo, shaped)
 
 
+def test_the_first_reward_alone_says_which_completions_are_correct():
+    """A reward that all completions get makes none correct; it is away when rewards are centered."""
+    told: list[torch.Tensor] = []
+
+    class Telling(GroupRelative):
+        def assign(self, inputs):
+            told.append(inputs.correct)
+            return super().assign(inputs)
+
+    def accuracy(**arguments):
+        return [10 * score for score in MathAnswer()(**arguments)]
+
+    def form(completions, **_):
+        return [2.0] * len(completions)
+
+    assigner = InformationAware(Telling())
+    (first, expected), (both, found) = (
+        run(double=True, assigner=assigner, rewards=rewards, correct_above=5.0)
+        for rewards in ({"accuracy": accuracy}, {"accuracy": accuracy, "form": form})
+    )
+    assert 0 < told[0].sum() < len(told[0])
+    assert torch.equal(told[0], told[1])
+    assert both["reward"] == pytest.approx(first["reward"] + 2.0)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("micro_batch", [64, 3])
 def test_only_what_the_assigner_asks_for_is_probed(micro_batch):
     class AsksForAll(InformationAware):

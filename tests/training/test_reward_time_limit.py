@@ -28,6 +28,6 @@ def test_first_completions_and_evaluations_have_the_limit_of_updates(tmp_path):
     with pytest.raises(TimeoutError, match=r"took longer than 0\.2 s"):
         session.evaluate(problems, 0)
     rollout = components.sampler([problems[0]["prompt"]], 1)
-    look = FirstLook(problems, {"slow": slow}, False, TOKENIZER, (), ReportSoFar(tmp_path), SINGLE, 0.2)
+    look = FirstLook(problems, {"slow": slow}, False, TOKENIZER, (), ReportSoFar(tmp_path), SINGLE, 0.2, 0.5)
     with pytest.raises(TimeoutError, match=r"took longer than 0\.2 s"):
         look(rollout, USUAL_STYLE)

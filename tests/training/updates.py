@@ -14,7 +14,7 @@ from iapo.training.components import Components, UpdateSettings
 from iapo.training.diagnosis import Diagnosis, diagnosed_update
 
 TOKENIZER = AutoTokenizer.from_pretrained(model_path())
-NUMBERS = ("group_size", "epochs", "answer", "autocast", "gradient_checkpointing")
+NUMBERS = ("group_size", "epochs", "answer", "autocast", "gradient_checkpointing", "correct_above")
 POSTFIX = tuple(TOKENIZER.encode("</think><answer>", add_special_tokens=False))
 
 

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.shaping.interface import RewardShaping
-from iapo.ops.checks import check_number
 from iapo.ops.groups import group_mean
 
 
@@ -23,7 +22,6 @@ class AdaptiveLengthPenalty(RewardShaping):
 
     Args:
         weight: price of a token at a prompt that is always solved.
-        correct_above: a completion is correct if its reward is above this.
 
     Raises:
         ValueError: a number that is not finite, or a negative ``weight``.
@@ -38,16 +36,18 @@ class AdaptiveLengthPenalty(RewardShaping):
     """
 
     weight: float
-    correct_above: float = 0.5
 
     def __post_init__(self) -> None:
-        check_number("correct_above", self.correct_above)
         check_weights(weight=self.weight)
 
     def shape(
-        self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
+        self,
+        rewards: Float[Tensor, " batch"],
+        group_ids: Int[Tensor, " batch"],
+        lengths: Int[Tensor, " batch"],
+        correct: Bool[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
         """The rewards minus the price of their lengths."""
         _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
-        solved = group_mean((rewards > self.correct_above).to(rewards.dtype), group, size)
+        solved = group_mean(correct.to(rewards.dtype), group, size)
         return rewards - self.weight * torch.maximum(solved, 1 / size.to(rewards.dtype))[group] * lengths

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.advantages.shaping.interface import RewardShaping
@@ -15,15 +15,14 @@ from iapo.ops.groups import group_sum
 class AroraZanette(RewardShaping):
     """``1[correct] * (1 - weight * sigmoid((n - mean_c) / std_c))``, statistics over the group's correct completions.
 
-    The standard deviation divides by the count. The original reward is used only to decide whether a completion is
-    correct. A correct completion always gets more than a wrong one.
+    The standard deviation divides by the count. The original rewards do not count, only which
+    completions are correct. A correct completion always gets more than a wrong one.
 
     *Degenerate cases.* Where all correct completions of a group have the same length, or there is only one, each gets
     ``1 - weight / 2``. Without a correct completion, all get 0.
 
     Args:
         weight: at least 0 and below 1; 0 is the plain reward.
-        correct_above: a completion is correct if its reward is above this.
 
     Raises:
         ValueError: a number that is not finite, or a ``weight`` outside [0, 1).
@@ -37,20 +36,22 @@ class AroraZanette(RewardShaping):
     """
 
     weight: float = 0.2
-    correct_above: float = 0.5
 
     def __post_init__(self) -> None:
-        check_number("correct_above", self.correct_above)
         check_number("weight", self.weight, "a number of at least 0, below 1", lambda x: 0 <= x < 1)
 
     def shape(
-        self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
+        self,
+        rewards: Float[Tensor, " batch"],
+        group_ids: Int[Tensor, " batch"],
+        lengths: Int[Tensor, " batch"],
+        correct: Bool[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
         """The reward of each completion, between 0 and 1."""
         _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
-        correct = (rewards > self.correct_above).to(rewards.dtype)
-        count = group_sum(correct, group, size).clamp(min=1)
-        deviation = lengths - (group_sum(correct * lengths, group, size) / count)[group]
-        std = (group_sum(correct * deviation.square(), group, size) / count).sqrt()[group]
+        earned = correct.to(rewards.dtype)
+        count = group_sum(earned, group, size).clamp(min=1)
+        deviation = lengths - (group_sum(earned * lengths, group, size) / count)[group]
+        std = (group_sum(earned * deviation.square(), group, size) / count).sqrt()[group]
         z = torch.where(std > 0, deviation / torch.where(std > 0, std, 1), 0)
-        return correct * (1 - self.weight * z.sigmoid())
+        return earned * (1 - self.weight * z.sigmoid())

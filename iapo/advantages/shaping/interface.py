@@ -6,10 +6,11 @@ the lengths in tokens and the groups of completions that share a prompt, which a
 
 from abc import ABC, abstractmethod
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.ops.checks import check_finite
+from iapo.ops.correct import correct_by
 from iapo.ops.shapes import shape_checked
 
 
@@ -22,7 +23,11 @@ class RewardShaping(ABC):
 
     @shape_checked
     def __call__(
-        self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
+        self,
+        rewards: Float[Tensor, " batch"],
+        group_ids: Int[Tensor, " batch"],
+        lengths: Int[Tensor, " batch"],
+        correct: Bool[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, " batch"]:
         """The rewards to learn from.
 
@@ -30,17 +35,22 @@ class RewardShaping(ABC):
             rewards: one finite number per completion.
             group_ids: completions with equal ids answer the same prompt.
             lengths: tokens of each completion.
+            correct: the completions that are correct; ``None``: those with a reward above 0.5.
 
         Raises:
             jaxtyping.TypeCheckError: wrong shapes or dtypes, of arguments or of what the hook returned.
             FloatingPointError: the hook returned a reward that is not finite; the rows are named.
         """
-        shaped = self.shape(rewards, group_ids, lengths)
+        shaped = self.shape(rewards, group_ids, lengths, correct_by(rewards) if correct is None else correct)
         check_finite(f"{type(self).__name__}.shape: rewards", shaped)
         return shaped
 
     @abstractmethod
     def shape(
-        self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
+        self,
+        rewards: Float[Tensor, " batch"],
+        group_ids: Int[Tensor, " batch"],
+        lengths: Int[Tensor, " batch"],
+        correct: Bool[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
         """Hook: the rewards to learn from; arguments are those of the call, checked."""

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.shaping.interface import RewardShaping
-from iapo.ops.checks import check_number
 from iapo.ops.groups import group_max, group_min
 
 
@@ -23,7 +22,6 @@ class KimiLength(RewardShaping):
 
     Args:
         weight: of the length reward.
-        correct_above: a completion is correct if its reward is above this.
 
     Raises:
         ValueError: a number that is not finite, or a negative ``weight``.
@@ -37,18 +35,20 @@ class KimiLength(RewardShaping):
     """
 
     weight: float = 1.0
-    correct_above: float = 0.5
 
     def __post_init__(self) -> None:
-        check_number("correct_above", self.correct_above)
         check_weights(weight=self.weight)
 
     def shape(
-        self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
+        self,
+        rewards: Float[Tensor, " batch"],
+        group_ids: Int[Tensor, " batch"],
+        lengths: Int[Tensor, " batch"],
+        correct: Bool[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
         """The rewards plus the length reward."""
         _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
         n = lengths.to(rewards.dtype)
         shortest, longest = group_min(n, group, size)[group], group_max(n, group, size)[group]
         lam = torch.where(longest > shortest, 0.5 - (n - shortest) / (longest - shortest).clamp(min=1), 0)
-        return rewards + self.weight * torch.where(rewards > self.correct_above, lam, lam.clamp(max=0))
+        return rewards + self.weight * torch.where(correct, lam, lam.clamp(max=0))

@@ -2,27 +2,26 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.shaping.interface import RewardShaping
-from iapo.ops.checks import check_integer, check_number
+from iapo.ops.checks import check_integer
 
 
 @dataclass(frozen=True)
 class L1Length(RewardShaping):
     """``1[correct] - weight * |target - n|`` (L1-Exact), here with one target for all prompts.
 
-    In the paper each prompt names a target of its own; here the prompts do not name one. The original reward is used
-    only to decide whether a completion is correct.
+    In the paper each prompt names a target of its own; here the prompts do not name one. The original rewards
+    do not count, only which completions are correct.
 
     *Degenerate cases.* A completion without tokens has length 0.
 
     Args:
         target: tokens.
         weight: price of a token of distance; 0.0003 in the paper, for targets of thousands.
-        correct_above: a completion is correct if its reward is above this.
 
     Raises:
         ValueError: ``target`` below 1, a number that is not finite, or a negative ``weight``.
@@ -38,16 +37,18 @@ class L1Length(RewardShaping):
 
     target: int
     weight: float = 0.0003
-    correct_above: float = 0.5
 
     def __post_init__(self) -> None:
-        check_number("correct_above", self.correct_above)
         check_integer("target", self.target)
         check_weights(weight=self.weight)
 
     def shape(
-        self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
+        self,
+        rewards: Float[Tensor, " batch"],
+        group_ids: Int[Tensor, " batch"],
+        lengths: Int[Tensor, " batch"],
+        correct: Bool[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
         """1 if correct, minus the price of the distance from the target."""
         distance = (self.target - lengths).abs().to(rewards.dtype)
-        return (rewards > self.correct_above).to(rewards.dtype) - self.weight * distance
+        return correct.to(rewards.dtype) - self.weight * distance

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.shaping.interface import RewardShaping
-from iapo.ops.checks import check_integer, check_number
+from iapo.ops.checks import check_integer
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,6 @@ class Laser(RewardShaping):
     Args:
         target: tokens, the same for all prompts.
         weight: of the bonus; 0.5 in the paper.
-        correct_above: a completion is correct if its reward is above this.
 
     Raises:
         ValueError: ``target`` below 1, a number that is not finite, or a negative ``weight``.
@@ -37,16 +36,18 @@ class Laser(RewardShaping):
 
     target: int
     weight: float = 0.5
-    correct_above: float = 0.5
 
     def __post_init__(self) -> None:
-        check_number("correct_above", self.correct_above)
         check_integer("target", self.target)
         check_weights(weight=self.weight)
 
     def shape(
-        self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
+        self,
+        rewards: Float[Tensor, " batch"],
+        group_ids: Int[Tensor, " batch"],
+        lengths: Int[Tensor, " batch"],
+        correct: Bool[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
         """The rewards plus the bonus."""
-        earned = (rewards > self.correct_above) & (lengths <= self.target)
+        earned = correct & (lengths <= self.target)
         return rewards + self.weight * earned.to(rewards.dtype)

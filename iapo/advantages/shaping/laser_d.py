@@ -8,7 +8,7 @@ from torch import Tensor
 
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.shaping.interface import RewardShaping
-from iapo.ops.checks import check_integer, check_integers, check_number
+from iapo.ops.checks import check_integer, check_integers
 from iapo.ops.groups import group_sum
 from iapo.ops.shapes import shape_checked
 
@@ -74,7 +74,6 @@ class LaserD(RewardShaping):
         weight: of the bonus; 0.5 in the paper.
         exploring_weight: of the bonus of long wrong completions; 0 is LASER-D, 0.5 the paper's LASER-DE.
         expected_correct: correct completions of a prompt that the target must leave; 1 in the paper.
-        correct_above: a completion is correct if its reward is above this.
 
     Raises:
         ValueError: no ``thresholds``, a threshold or ``expected_correct`` below 1, a number that is not finite, or a
@@ -94,19 +93,20 @@ class LaserD(RewardShaping):
     weight: float = 0.5
     exploring_weight: float = 0.0
     expected_correct: int = 1
-    correct_above: float = 0.5
 
     def __post_init__(self) -> None:
-        check_number("correct_above", self.correct_above)
         check_integers("thresholds", self.thresholds)
         check_integer("expected_correct", self.expected_correct)
         check_weights(weight=self.weight, exploring_weight=self.exploring_weight)
 
     def shape(
-        self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
+        self,
+        rewards: Float[Tensor, " batch"],
+        group_ids: Int[Tensor, " batch"],
+        lengths: Int[Tensor, " batch"],
+        correct: Bool[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
         """The rewards plus the bonus of correct completions within the target, and of wrong ones beyond it."""
-        correct = rewards > self.correct_above
         within = lengths <= laser_targets(correct, group_ids, lengths, self.thresholds, self.expected_correct)
         bonus = self.weight * (correct & within).to(rewards.dtype)
         return rewards + bonus + self.exploring_weight * (~correct & ~within).to(rewards.dtype)

@@ -4,14 +4,13 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.schedules import Schedule, resolved_weight, weight_at
 from iapo.advantages.shaping.interface import RewardShaping
 from iapo.advantages.shaping.kimi import KimiLength
-from iapo.ops.checks import check_number
 from iapo.ops.groups import group_mean
 
 
@@ -29,7 +28,6 @@ class PaceLength(RewardShaping):
 
     Args:
         weight: of the length reward, a number or a schedule.
-        correct_above: a completion is correct if its reward is above this.
 
     Raises:
         ValueError: a number that is not finite, or a negative ``weight``, at an end of its schedule; on a call, a
@@ -45,10 +43,8 @@ class PaceLength(RewardShaping):
     """
 
     weight: float | Schedule = 1.0
-    correct_above: float = 0.5
 
     def __post_init__(self) -> None:
-        check_number("correct_above", self.correct_above)
         check_weights(weight=self.weight)
 
     def at(self, progress: float) -> RewardShaping:
@@ -56,10 +52,14 @@ class PaceLength(RewardShaping):
         return dataclasses.replace(self, weight=weight_at(self.weight, progress))
 
     def shape(
-        self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
+        self,
+        rewards: Float[Tensor, " batch"],
+        group_ids: Int[Tensor, " batch"],
+        lengths: Int[Tensor, " batch"],
+        correct: Bool[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
         """The rewards plus the weighted length reward."""
         _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
-        solved = group_mean((rewards > self.correct_above).to(rewards.dtype), group, size)[group]
-        kimi = KimiLength(weight=resolved_weight("weight", self.weight), correct_above=self.correct_above)
-        return rewards + (1 - (solved * math.pi / 2).cos()) * (kimi.shape(rewards, group_ids, lengths) - rewards)
+        solved = group_mean(correct.to(rewards.dtype), group, size)[group]
+        kimi = KimiLength(weight=resolved_weight("weight", self.weight)).shape(rewards, group_ids, lengths, correct)
+        return rewards + (1 - (solved * math.pi / 2).cos()) * (kimi - rewards)

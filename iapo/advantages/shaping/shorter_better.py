@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.shaping.interface import RewardShaping
-from iapo.ops.checks import check_number
 from iapo.ops.groups import group_mean, group_min
 
 
@@ -16,14 +15,13 @@ from iapo.ops.groups import group_mean, group_min
 class ShorterBetter(RewardShaping):
     """``correct_weight * 1[correct] - weight * |n - n*|``, ``n*`` the group's shortest correct length.
 
-    The original reward is used only to decide whether a completion is correct.
+    The original rewards do not count, only which completions are correct.
 
     *Degenerate cases.* Without a correct completion ``n*`` is the group's mean length.
 
     Args:
         correct_weight: reward of being correct.
         weight: price of a token of distance.
-        correct_above: a completion is correct if its reward is above this.
 
     Raises:
         ValueError: a number that is not finite, or a negative weight.
@@ -39,18 +37,20 @@ class ShorterBetter(RewardShaping):
 
     correct_weight: float = 2.0
     weight: float = 0.001
-    correct_above: float = 0.5
 
     def __post_init__(self) -> None:
-        check_number("correct_above", self.correct_above)
         check_weights(correct_weight=self.correct_weight, weight=self.weight)
 
     def shape(
-        self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
+        self,
+        rewards: Float[Tensor, " batch"],
+        group_ids: Int[Tensor, " batch"],
+        lengths: Int[Tensor, " batch"],
+        correct: Bool[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
         """The weighted correctness minus the price of the distance."""
         _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
-        correct, n = rewards > self.correct_above, lengths.to(rewards.dtype)
+        n = lengths.to(rewards.dtype)
         shortest = group_min(n.masked_fill(~correct, torch.inf), group, size)
         target = torch.where(shortest.isfinite(), shortest, group_mean(n, group, size))[group]
         return self.correct_weight * correct.to(rewards.dtype) - self.weight * (n - target).abs()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.advantages.parameters import check_weights
@@ -44,7 +44,11 @@ class SoftOverlong(RewardShaping):
         check_weights(weight=self.weight)
 
     def shape(
-        self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
+        self,
+        rewards: Float[Tensor, " batch"],
+        group_ids: Int[Tensor, " batch"],
+        lengths: Int[Tensor, " batch"],
+        correct: Bool[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
         """The rewards minus the penalty of each length."""
         over = (lengths - (self.max_length - self.buffer)).to(rewards.dtype) / self.buffer

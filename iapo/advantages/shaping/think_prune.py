@@ -3,13 +3,12 @@
 import dataclasses
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.advantages.parameters import check_scheduled
 from iapo.advantages.schedules import Schedule, resolved_weight, weight_at
 from iapo.advantages.shaping.interface import RewardShaping
-from iapo.ops.checks import check_number
 
 
 @dataclass(frozen=True)
@@ -17,14 +16,13 @@ class ThinkPrune(RewardShaping):
     """``1[correct and n <= limit]``; the limit may be a schedule.
 
     The paper trains in stages with one limit each, and stops sampling at the limit. With a schedule the limit shrinks
-    from update to update, and completions may be longer than it. The original reward is used only to decide whether a
-    completion is correct.
+    from update to update, and completions may be longer than it. The original rewards do not count, only which
+    completions are correct.
 
     *Degenerate cases.* Without a correct completion within the limit, all rewards are 0.
 
     Args:
         limit: tokens, a number or a schedule such as ``Linear(start=64, end=32)``.
-        correct_above: a completion is correct if its reward is above this.
 
     Raises:
         ValueError: a number that is not finite, or a ``limit`` that is not positive, at an end of its schedule; on a
@@ -42,10 +40,8 @@ class ThinkPrune(RewardShaping):
     """
 
     limit: float | Schedule
-    correct_above: float = 0.5
 
     def __post_init__(self) -> None:
-        check_number("correct_above", self.correct_above)
         check_scheduled("limit", self.limit, "a positive number of tokens", lambda x: x > 0)
 
     def at(self, progress: float) -> RewardShaping:
@@ -53,8 +49,12 @@ class ThinkPrune(RewardShaping):
         return dataclasses.replace(self, limit=weight_at(self.limit, progress))
 
     def shape(
-        self, rewards: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"], lengths: Int[Tensor, " batch"]
+        self,
+        rewards: Float[Tensor, " batch"],
+        group_ids: Int[Tensor, " batch"],
+        lengths: Int[Tensor, " batch"],
+        correct: Bool[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
         """1 if correct and within the limit, else 0."""
         within = lengths <= resolved_weight("limit", self.limit)
-        return ((rewards > self.correct_above) & within).to(rewards.dtype)
+        return (correct & within).to(rewards.dtype)

@@ -13,7 +13,7 @@ from iapo.advantages.sufficient.curve import Curve, curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_choice, check_number
+from iapo.ops.checks import check_choice
 from iapo.ops.groups import group_max
 from iapo.ops.sufficient_prefix import (
     Anchor,
@@ -51,15 +51,13 @@ class Crop(PrefixRule):
     Where the reasoning was cut off, nothing closes it. Without a correct completion it is the outcome's advantage.
 
     Args:
-        outcome: assigns advantages to the rewards with length; in the paper they are centered and not scaled. One that
-            decides by the reward whether a completion is correct belongs around this assigner.
+        outcome: assigns advantages to the rewards with length; in the paper they are centered and not scaled.
         length_weight: of the length reward.
         closing_weight: of the reward for closing, in units of the advantage.
         threshold: share of certainty at which the answer is there; ours.
         relative_to: whether that is absolute or relative to the end of the reasoning.
         anchor: crop where the answer is ``"first"`` there, as in the paper, or from where on it ``"stays"``, which is
             ours: a policy that is stopped early may give the right answer by chance, and lose it a moment later.
-        correct_above: a completion is correct if its reward is above this.
 
     Raises:
         ValueError: a number that is not finite, a negative weight, a threshold outside (0, 1], an unknown choice.
@@ -84,22 +82,20 @@ class Crop(PrefixRule):
     threshold: float = 0.5
     relative_to: RelativeTo = "certainty"
     anchor: Anchor = "first"
-    correct_above: float = 0.5
 
     def __post_init__(self) -> None:
-        check_number("correct_above", self.correct_above)
         check_weights(length_weight=self.length_weight, closing_weight=self.closing_weight)
         check_threshold(self.threshold)
         check_choice("relative_to", self.relative_to, RelativeTo)
         check_choice("anchor", self.anchor, Anchor)
 
-    def applies(self, rewards: Float[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+    def applies(self, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:
         """The correct completions."""
-        return rewards > self.correct_above
+        return inputs.correct
 
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
         """The outcome's advantages of cropped lengths, and the reward for closing."""
-        curve, correct = curve_of(inputs), self.applies(inputs.rewards)
+        curve, correct = curve_of(inputs), inputs.correct
         there = is_there(curve.values, curve.measured, self.threshold, self.relative_to)
         prefix = sufficient_prefix(there, curve.measured)
         length, found = prefix.at(self.anchor)

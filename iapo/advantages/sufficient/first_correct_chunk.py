@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from iapo.advantages.group_relative import GroupRelative
@@ -48,7 +48,6 @@ class FirstCorrectChunk(PrefixRule):
         threshold: probability at which the answer is there.
         anchor: the chunk where the answer is ``"first"`` there, as in the paper, or from which on it ``"stays"``, which
             is ours: a policy that is stopped early may give the right answer by chance, and lose it a moment later.
-        correct_above: a completion is correct if its reward is above this.
         after_ids: ids of the tokens behind which a chunk ends, such as a newline; none: after ``step`` tokens.
 
     Raises:
@@ -75,11 +74,9 @@ class FirstCorrectChunk(PrefixRule):
     step: int = 8
     threshold: float = 0.5
     anchor: Anchor = "first"
-    correct_above: float = 0.5
     after_ids: Ids = ()
 
     def __post_init__(self) -> None:
-        check_number("correct_above", self.correct_above)
         check_weights(first=self.first, before=self.before, behind=self.behind)
         check_integer("step", self.step)
         check_integers("after_ids", self.after_ids, least=0, or_empty=True)
@@ -87,9 +84,9 @@ class FirstCorrectChunk(PrefixRule):
         check_choice("anchor", self.anchor, Anchor)
         check_number("decay", self.decay, "a number from 0 to 1", lambda x: 0 <= x <= 1)
 
-    def applies(self, rewards: Float[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+    def applies(self, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:
         """The correct completions."""
-        return rewards > self.correct_above
+        return inputs.correct
 
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
         """The outcome's advantages plus the chunks' part."""
@@ -98,7 +95,7 @@ class FirstCorrectChunk(PrefixRule):
         steps = steps_by(inputs, curve.mask, self.step, self.after_ids)
         length, found = prefix.at(self.anchor)
         reached_in = reached_step(length, found, steps)
-        there = (found & self.applies(inputs.rewards))[:, None]
+        there = (found & self.applies(inputs))[:, None]
         begins, size = steps.spread(steps.begins), steps.spread(steps.ends - steps.begins)
         position = (torch.arange(curve.mask.shape[1], device=begins.device) - begins).to(inputs.rewards.dtype)
         charge = self.behind * (1 - self.decay * position / (size - 1).clamp(min=1))

@@ -1,7 +1,7 @@
 """What credit rules that read the curve of prefix values have in common."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from iapo.advantages.steps import Ids, read_by
@@ -26,9 +26,9 @@ class PrefixRule(WrappingAssigner):
 
     def wants_information(self, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:
         """The completions that the rule applies to, and those whose information the outcome reads."""
-        wanted = self.applies(inputs.rewards)
+        wanted = self.applies(inputs)
         return wanted | self.outcome.wants_information(inputs) if self.outcome.requires_estimate else wanted
 
-    def applies(self, rewards: Float[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+    def applies(self, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:
         """Hook: the completions whose curves the rule reads; all."""
-        return torch.ones_like(rewards, dtype=torch.bool)
+        return torch.ones_like(inputs.correct)

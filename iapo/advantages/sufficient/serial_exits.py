@@ -41,7 +41,6 @@ class SerialExits(AdvantageAssigner):
         exits: how many, at least 2.
         decay: factor of the reward from one right exit to the next; 0.5 in the paper.
         threshold: probability at which the answer of an exit is right.
-        correct_above: the completion itself is right if its reward is above this.
 
     Raises:
         ValueError: a number that is not finite, ``exits`` below 2, a ``decay`` or a threshold outside (0, 1].
@@ -61,10 +60,8 @@ class SerialExits(AdvantageAssigner):
     exits: int = 8
     decay: float = 0.5
     threshold: float = 0.5
-    correct_above: float = 0.5
 
     def __post_init__(self) -> None:
-        check_number("correct_above", self.correct_above)
         check_integer("exits", self.exits, least=2)
         check_threshold(self.threshold)
         check_number("decay", self.decay, "a number above 0, at most 1", lambda x: 0 < x <= 1)
@@ -79,7 +76,7 @@ class SerialExits(AdvantageAssigner):
         curve, mask = curve_of(inputs), inputs.completion_mask
         there = is_there(curve.values, curve.measured, self.threshold)
         ends, real = exits_of(curve, self.exits)
-        right = torch.where(ends.isinf(), (inputs.rewards > self.correct_above)[:, None], _at(there, ends)) & real
+        right = torch.where(ends.isinf(), inputs.correct[:, None], _at(there, ends)) & real
         reward = right * self.decay ** (right.long().cumsum(1) - 1).clamp(min=0).double()
         count = real.sum(1, keepdim=True)
         advantage = (reward - reward.sum(1, keepdim=True) / count).masked_fill(~real, 0)

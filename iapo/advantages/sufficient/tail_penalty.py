@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Literal
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from iapo.advantages.group_relative import GroupRelative
@@ -14,7 +14,7 @@ from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_choice, check_number
+from iapo.ops.checks import check_choice
 from iapo.ops.sufficient_prefix import (
     RelativeTo,
     behind_prefix,
@@ -44,14 +44,12 @@ class TailPenalty(PrefixRule):
     ``weight=0`` is the outcome's advantage. With equal rewards, the tails alone make the difference.
 
     Args:
-        outcome: assigns advantages to the penalized rewards; one that decides by the reward whether a completion is
-            correct belongs around this assigner.
+        outcome: assigns advantages to the penalized rewards.
         weight: of the penalty, in units of the reward (of the advantage, if the tail pays).
         threshold: share of certainty at which the answer is there.
         relative_to: whether that is absolute or relative to the end of the reasoning (`sufficient_prefix`).
         applies_to: the completions that pay; of the others no curve is needed.
         paid_by: the reward of the completion, or the tokens of the tail.
-        correct_above: a completion is correct if its reward is above this.
 
     Raises:
         ValueError: a number that is not finite, a negative weight, a threshold outside (0, 1], an unknown choice.
@@ -76,26 +74,24 @@ class TailPenalty(PrefixRule):
     relative_to: RelativeTo = "certainty"
     applies_to: AppliesTo = "correct"
     paid_by: PaidBy = "completion"
-    correct_above: float = 0.5
 
     def __post_init__(self) -> None:
-        check_number("correct_above", self.correct_above)
         check_weights(weight=self.weight)
         check_threshold(self.threshold)
         check_choice("relative_to", self.relative_to, RelativeTo)
         check_choice("applies_to", self.applies_to, AppliesTo)
         check_choice("paid_by", self.paid_by, PaidBy)
 
-    def applies(self, rewards: Float[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+    def applies(self, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:
         """The completions that pay."""
-        return super().applies(rewards) if self.applies_to == "all" else rewards > self.correct_above
+        return super().applies(inputs) if self.applies_to == "all" else inputs.correct
 
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
         """The outcome's advantages, with the tail's price."""
         curve = curve_of(inputs)
         there = is_there(curve.values, curve.measured, self.threshold, self.relative_to)
         prefix = sufficient_prefix(there, curve.measured)
-        tail = behind_prefix(prefix.length, prefix.stays & self.applies(inputs.rewards), curve.mask)
+        tail = behind_prefix(prefix.length, prefix.stays & self.applies(inputs), curve.mask)
         if self.paid_by == "completion":
             share = tail.sum(1).to(inputs.rewards.dtype) / curve.mask.sum(1).clamp(min=1)
             inputs = dataclasses.replace(inputs, rewards=inputs.rewards - self.weight * share)

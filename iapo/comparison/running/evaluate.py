@@ -79,7 +79,9 @@ def evaluate_run(problems: Path, run: Path, reward_time_limit: float | None = No
             batch=content["batch"],
             keep_texts=True,
             forced=forced,
-            score=partial(score_rollout, time_limit=reward_time_limit),
+            score=partial(
+                score_rollout, time_limit=reward_time_limit, correct_above=content["settings"]["correct_above"]
+            ),
         )
     metadata = {
         "problems": digest(problems),

@@ -31,7 +31,7 @@ _OTHER_SEED = 7_919_000
 """Added to the seed of generated problems to evaluate on, away from the seeds of runs."""
 
 _EVALUATED_BY = (
-    *("model", "trust_remote_code", "device", "precision", "data", "task", "sampler", "rewards"),
+    *("model", "trust_remote_code", "device", "precision", "data", "task", "sampler", "rewards", "correct_above"),
     *(field.name for field in fields(StyleSource)),
 )
 """The settings that an evaluation depends on; others may change without anything being evaluated again."""

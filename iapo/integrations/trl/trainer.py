@@ -64,6 +64,7 @@ class InformationMixin(_Trainer):
                 self.args.style(),
                 self.max_completion_length,
                 self.args.answer,
+                self.args.correct_above,
             )
             for mode, size in (
                 ("train", self.args.per_device_train_batch_size),

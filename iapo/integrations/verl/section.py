@@ -99,6 +99,7 @@ class Section:
             options.style(),
             max_new_tokens,
             options.answer,
+            options.correct_above,
         )
 
     def _made(self, name: str, tokenizer: Any) -> Any:

@@ -14,6 +14,11 @@ PositiveFiniteFloat = restricted_number_type(
 )
 """A time limit, or a limit of a norm. Where there is to be none, that is ``None``."""
 
+FiniteFloat = restricted_number_type(
+    "FiniteFloat", float, [(">", -math.inf), ("<", math.inf)], docstring="float restricted to be finite"
+)
+"""A score that others are compared with."""
+
 Seed = restricted_number_type(
     "Seed", int, [(">=", -(2**63)), ("<", 2**63)], docstring="int restricted to be ≥-2^63 and <2^63"
 )

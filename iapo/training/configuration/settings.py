@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
+from iapo.ops.correct import CORRECT_ABOVE
 from iapo.policy.lora import LoRA
 from iapo.rewards.rollouts import TIME_LIMIT
 from iapo.training.components import Answer
-from iapo.training.configuration.ranges import GroupSize, PositiveFiniteFloat, Seed, check_ranges
+from iapo.training.configuration.ranges import FiniteFloat, GroupSize, PositiveFiniteFloat, Seed, check_ranges
 from iapo.training.reporting.tracking import TrackerName
 
 
@@ -36,6 +37,7 @@ class RunSettings:
         resample: rounds in which groups of equal rewards give way to fresh prompts.
         reward_time_limit: seconds that a reward function may take over the completions of an update, or over those of
             an evaluation that are sampled together.
+        correct_above: a completion is right if the first of the rewards gives it more than this.
         log_samples: of each update so many completions, the first, are kept to be read; 0 keeps none.
         diagnose: every how many updates the length and the information are diagnosed; 0 is never.
         answer: what the estimator is asked about, the own or the reference answer.
@@ -65,6 +67,7 @@ class RunSettings:
     epochs: PositiveInt = 1
     resample: NonNegativeInt = 0
     reward_time_limit: PositiveFiniteFloat | None = TIME_LIMIT
+    correct_above: FiniteFloat = CORRECT_ABOVE
     log_samples: NonNegativeInt = 8
     diagnose: NonNegativeInt = 10
     answer: Answer = "own"

@@ -78,7 +78,7 @@ class DividedSampler(Sampler):
                 )
 
 
-def divided_scores(processes: Processes, time_limit: float | None) -> Callable[..., Scores]:
+def divided_scores(processes: Processes, time_limit: float | None, correct_above: float) -> Callable[..., Scores]:
     """`iapo.rewards.score_rollout` in a time limit, each process scoring the completions of a share of the groups.
 
     Rewards see whole groups, and not all of them. Arguments and result are those of `iapo.rewards.score_rollout`; all
@@ -87,9 +87,10 @@ def divided_scores(processes: Processes, time_limit: float | None) -> Callable[.
     Args:
         processes: all of them.
         time_limit: seconds that one reward function may take over a call's completions; ``None``: no limit.
+        correct_above: a completion is correct if its score by the first function is above this.
     """
     work = score_rollout if processes.size == 1 else partial(_divided_scores, processes)
-    return partial(work, time_limit=time_limit)
+    return partial(work, time_limit=time_limit, correct_above=correct_above)
 
 
 def _divided_scores(

@@ -36,6 +36,7 @@ class FirstLook:
         report: of the run, so far.
         processes: all of them call this together, with the same completions.
         time_limit: seconds that one reward function may take over the completions; ``None``: no limit.
+        correct_above: a completion is right if the first reward gives it more than this.
     """
 
     rows: Sequence[Row]
@@ -46,6 +47,7 @@ class FirstLook:
     report: ReportSoFar
     processes: Processes
     time_limit: float | None
+    correct_above: float
 
     @contextmanager
     def announced(self) -> Iterator[None]:
@@ -69,7 +71,7 @@ class FirstLook:
         """
         rewards = in_style(self.rewards, style, self.lenient)
         answered = [self.rows[group] for group in rollout.group_ids.tolist()]
-        score = divided_scores(self.processes, self.time_limit)
+        score = divided_scores(self.processes, self.time_limit, self.correct_above)
         scores = score(rollout, answered, self.tokenizer, rewards, self.eos_ids)
         samples = samples_of(rollout, self.rows, scores, self.tokenizer, self.eos_ids, style)
         with self.processes.together():

@@ -178,8 +178,18 @@ def _style(
     sampler, rows = divided(components.sampler, session.model, processes), first_of(training)
     look = None
     if so_far is not None:
-        limit, ends = config.settings.reward_time_limit, eos_ids_of(sampler, tokenizer)
-        look = FirstLook(rows, components.rewards, config.styles.lenient, tokenizer, ends, so_far, processes, limit)
+        settings, ends = config.settings, eos_ids_of(sampler, tokenizer)
+        look = FirstLook(
+            rows,
+            components.rewards,
+            config.styles.lenient,
+            tokenizer,
+            ends,
+            so_far,
+            processes,
+            settings.reward_time_limit,
+            settings.correct_above,
+        )
     with (
         nullcontext() if look is None else look.announced(),
         session.update_settings.autocast_context(device),

@@ -111,6 +111,7 @@ def _update_settings(config: RunConfig, processes: Processes) -> UpdateSettings:
         settings.answer,
         config.policy.autocast(),
         settings.reward_time_limit,
+        settings.correct_above,
         settings.gradient_checkpointing,
         processes,
     )

@@ -23,7 +23,8 @@ def curve(*rows, measured=None):
     values = torch.tensor(rows, dtype=torch.float64)
     mask = torch.ones(len(rows), len(rows[0]) - 1, dtype=torch.bool)
     signals = TokenSignals(prefix_values=values, information_mask=measured)
-    return curve_of(AdvantageInputs(torch.zeros(len(rows)), torch.zeros(len(rows), dtype=torch.long), mask, signals))
+    ids, correct = torch.zeros(len(rows), dtype=torch.long), torch.zeros(len(rows), dtype=torch.bool)
+    return curve_of(AdvantageInputs(torch.zeros(len(rows)), correct, ids, mask, signals))
 
 
 def prefix_of(found, threshold=0.5, relative_to="certainty"):

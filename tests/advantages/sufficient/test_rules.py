@@ -352,7 +352,8 @@ def test_what_the_outcome_leaves_out_stays_out(batch):
 
 def test_only_right_completions_are_probed():
     mask = torch.ones(3, 2, dtype=torch.bool)
-    batch, right = AdvantageInputs(torch.tensor([1.0, 0.0, 0.6]), torch.tensor([0, 0, 0]), mask), [True, False, True]
+    right = [True, False, True]
+    batch = AdvantageInputs(torch.tensor([1.0, 2.0, 0.1]), torch.tensor(right), torch.tensor([0, 0, 0]), mask)
     for rule in (TailPenalty(), Crop(), FirstCorrectChunk()):
         assert rule.wants_information(batch).tolist() == right
         assert InformationAware(outcome=rule).wants_information(batch).tolist() == right
