@@ -49,11 +49,19 @@ def test_the_threshold_is_found_in_the_part_that_has_it():
     [
         (GroupRelative(), scores_of(accuracy=[1.0, 0.0], form=[0.0, 1.0])),
         (InformationAware(), scores_of(accuracy=[1.0, 0.0], form=[0.25, 0.25])),
+        (InformationAware(), scores_of(accuracy=[1.0, 0.0], form=[0.0, 0.5])),
         (InformationAware(correct_above=1.5), scores_of(accuracy=[1.0, 0.0], form=[1.0, 1.0])),
         (InformationAware(correct_above=2.0), scores_of(accuracy=[1.0, 0.0])),
         (InformationAware(), scores_of(accuracy=[1.0, 0.0], form=[0.0, None])),
     ],
-    ids=["reads no verdicts", "form is worth little", "another threshold", "one reward", "not scored"],
+    ids=[
+        "reads no verdicts",
+        "form is worth little",
+        "as much as the threshold",
+        "another threshold",
+        "one reward",
+        "not scored",
+    ],
 )
 def test_otherwise_nothing_is_told(assigner, scores):
     assert warned(assigner, scores) == []
