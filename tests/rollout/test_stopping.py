@@ -51,7 +51,7 @@ def ended_rows(draw: st.DrawFn) -> tuple[object, list[list[int]], list[str]]:
 @settings(max_examples=100, deadline=None)
 @example((tokenizer("bytes-regex"), [[26, 26, 26, 273, 279]], ["777é", "zz"]))
 @example((tokenizer("byte-fallback"), [[199, 173, 234, 155, 169, 14]], ["7", "\n"]))  # the last 5 are no characters
-@example((tokenizer("byte-fallback"), [byte_tokens("7" + 6 * "🦊")], [6 * "🦊"]))
+@example((tokenizer("byte-fallback"), [byte_tokens("7" + 6 * "🦊")], [6 * "🦊", "zz"]))
 @given(ended_rows())
 def test_a_completion_ends_with_the_token_that_completes_a_stop_text(case: tuple) -> None:
     tok, rows, stop = case
@@ -164,6 +164,13 @@ def test_what_is_read_ends_before_the_stop_text_unless_it_closes_a_tag(
         assert found == whole
         assert score_rollout(rollout, [{"prompt": "q", "answer": "7"}], tok, {"a": MathAnswer()}, {EOS}).total == 1
     assert bool(ended(rollout, {EOS})) or "\n" not in whole
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_closing_tag_that_nothing_opened_is_a_stop_text_as_any(name: str) -> None:
+    tok, rollout = ended_by("3+4=7</answer> a", "</answer>", name)
+    read = decode_ids(tok, tok("3+4=7", add_special_tokens=False)["input_ids"])
+    assert decode_completions(tok, rollout, {EOS}) == [read]
 
 
 def test_tokens_of_the_stop_text_are_no_reasoning() -> None:
