@@ -18,7 +18,7 @@ from typing import NoReturn
 import pytest
 from mutants import Mutant
 
-CONTRACTS = "tests/test_contracts.py"
+CONTRACTS = ("tests/test_contracts.py", "tests/test_ranges.py")
 PYTEST = (
     *("-x", "-q", "--tb=no", "-rfE", "-m", "not slow", "-p", "no:cacheprovider"),
     # The same examples every time, and none made smaller: the first failure is enough.
@@ -56,7 +56,8 @@ class Tests:
         """Those of pytest."""
         if not self.components:
             return list(self.files)
-        return [*self.files, CONTRACTS, "-k", " or ".join(["not test_contracts", *sorted(self.components)])]
+        every = " and ".join(f"not {Path(name).stem}" for name in CONTRACTS)
+        return [*self.files, *CONTRACTS, "-k", " or ".join([every, *sorted(self.components)])]
 
 
 def covering_tests(module: str, root: Path, files: list[str]) -> Tests:
@@ -80,7 +81,7 @@ def covering_tests(module: str, root: Path, files: list[str]) -> Tests:
 
     beside = [name for name in files if Path(name).parent in folders and Path(name).match("test_*.py")]
     tests = [*sorted((name for name in beside if rank(name) < 3), key=rank), module]
-    checked = set(re.findall(r"\w+", (root / CONTRACTS).read_text())) if CONTRACTS in files else set()
+    checked = {word for name in CONTRACTS if name in files for word in re.findall(r"\w+", (root / name).read_text())}
     defined = checked.intersection(re.findall(r"^class (\w+)", (root / path).read_text(), re.MULTILINE))
     exported = checked.intersection(re.findall(r"\b[A-Z]\w+", (package / "__init__.py").read_text()))
     return Tests(tuple(tests), frozenset(defined or exported))

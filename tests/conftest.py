@@ -10,7 +10,7 @@ from iapo.embedded import model_path
 
 settings.register_profile("local", deadline=None, max_examples=50)
 settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True, print_blob=True)
-settings.register_profile("first failure", settings.get_profile("local"), phases=[Phase.generate])
+settings.register_profile("first failure", settings.get_profile("local"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 

@@ -90,7 +90,7 @@ class StopWatch:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, stop: Sequence[str], rows: int) -> None:
         self.tokenizer, self.stop = tokenizer, tuple(stop)
-        self._window = 1 + _BYTES * max(map(len, self.stop), default=0)
+        self._window = _BYTES * max(map(len, self.stop), default=0)
         self._seen: list[list[int]] = [[] for _ in range(rows)]
         self._whole = [deque([0]) for _ in range(rows)]  # how many tokens ended with a whole character
 

@@ -1,5 +1,7 @@
 """What an engine hands over: tensors that do not belong to the completions are named, and nothing broadcasts."""
 
+import dataclasses
+
 import pytest
 import torch
 from jaxtyping import TypeCheckError
@@ -97,6 +99,19 @@ def test_an_outcome_that_is_not_finite_is_named_where_it_would_stay():
     assert credit(GroupRelative(), rewards=rewards, outcome=outcome).advantages.isfinite().all(), "nobody reads it"
     outcome[3, 1], outcome[3, 3:] = 0, torch.nan  # behind the completion
     assert credit(rewards=rewards, outcome=outcome).advantages.isfinite().all()
+
+
+def test_a_completion_without_a_verdict_keeps_the_advantages_of_its_written_tokens():
+    """Whatever the engine has elsewhere: at tokens of a tool, say, which the last completion begins with."""
+    rewards = REWARDS.clone()
+    rewards[3] = torch.nan
+    written = ROLLOUT.completion_mask.clone()
+    written[3, 0] = False
+    rollout = dataclasses.replace(ROLLOUT, reasoning_mask=ROLLOUT.reasoning_mask & written)
+    outcome = 2 + torch.arange(ROWS * WIDTH).view(ROWS, WIDTH) / 7
+    found = credit(rollout=rollout, rewards=rewards, outcome=outcome, written=written)
+    assert torch.equal(found.advantages[3], outcome[3].masked_fill(~written[3], 0))
+    assert torch.equal(found.loss_mask[3], written[3])
 
 
 def test_advantages_carry_no_gradient():

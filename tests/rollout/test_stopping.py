@@ -12,7 +12,7 @@ from iapo.rewards import score_rollout
 from iapo.rollout import CompactingSampler, LanguageModelSampler, ScriptedSampler, TransformersSampler, collate
 from iapo.rollout.ends import ended
 from iapo.rollout.stopping import Ending, StopWatch, endings
-from iapo.tokenization.decoding import decode_completions, decode_ids
+from iapo.tokenization.decoding import decode_completions, decode_ids, decode_rows
 
 NAMES = ["bytes-regex", "bytes-greedy", "byte-fallback", "qwen", "dummy-prefix", "unigram"]
 SAMPLERS = [CompactingSampler, TransformersSampler]
@@ -31,6 +31,11 @@ def naive_ending(tok: object, row: list[int], stop: list[str]) -> Ending:
     return Ending(len(row), False)
 
 
+def byte_tokens(text: str) -> list[int]:
+    """A text of characters that the vocabulary lacks: a token for each byte, four for a fox."""
+    return tokenizer("byte-fallback")(text, add_special_tokens=False)["input_ids"]
+
+
 @st.composite
 def ended_rows(draw: st.DrawFn) -> tuple[object, list[list[int]], list[str]]:
     """Rows of ordinary tokens, and stop texts cut from them at any character, or that are not there."""
@@ -46,6 +51,7 @@ def ended_rows(draw: st.DrawFn) -> tuple[object, list[list[int]], list[str]]:
 @settings(max_examples=100, deadline=None)
 @example((tokenizer("bytes-regex"), [[26, 26, 26, 273, 279]], ["777é", "zz"]))
 @example((tokenizer("byte-fallback"), [[199, 173, 234, 155, 169, 14]], ["7", "\n"]))  # the last 5 are no characters
+@example((tokenizer("byte-fallback"), [byte_tokens("7" + 6 * "🦊")], [6 * "🦊", "zz"]))
 @given(ended_rows())
 def test_a_completion_ends_with_the_token_that_completes_a_stop_text(case: tuple) -> None:
     tok, rows, stop = case
@@ -57,6 +63,32 @@ def test_a_completion_ends_with_the_token_that_completes_a_stop_text(case: tuple
         by_stop = end.finished and row[end.length - 1] != EOS
         assert seen[:-1] == [False] * (end.length - 1), "never before the text is there"
         assert seen[-1:] == [True] or not by_stop, "and never missed"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_token_costs_the_same_however_long_its_completion_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last tokens alone are decoded: those that can hold the longest stop text, from a whole character on."""
+    tok = tokenizer(name)
+    decoded: list[int] = []
+
+    def noting(tok: object, rows: list[list[int]]) -> list[str]:
+        decoded.extend(map(len, rows))
+        return decode_rows(tok, rows)
+
+    monkeypatch.setattr("iapo.rollout.stopping.decode_rows", noting)
+    monkeypatch.setattr("iapo.rollout.stopping.decode_ids", lambda tok, ids: noting(tok, [ids])[0])
+    watch = StopWatch(tok, ["z", "zzz"], 2)
+    row = tok("a b 3+4=7 é日🦊🦊" * 10, add_special_tokens=False)["input_ids"]
+    assert not any(watch.see([1], [token])[0] for token in row)
+    assert max(decoded) <= 4 * len("zzz") + 4 < len(row)
+
+
+def test_what_a_token_looks_like_without_the_beginning_of_its_word_ends_nothing() -> None:
+    tok = tokenizer("word-piece")
+    row = tok(20 * "a", add_special_tokens=False)["input_ids"]
+    assert "##a" in decode_ids(tok, row[-4:])
+    watch = StopWatch(tok, ["##a"], 1)
+    assert not any(watch.see([0], [token])[0] for token in row)
 
 
 @pytest.mark.parametrize("make", SAMPLERS)
@@ -132,6 +164,13 @@ def test_what_is_read_ends_before_the_stop_text_unless_it_closes_a_tag(
         assert found == whole
         assert score_rollout(rollout, [{"prompt": "q", "answer": "7"}], tok, {"a": MathAnswer()}, {EOS}).total == 1
     assert bool(ended(rollout, {EOS})) or "\n" not in whole
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_closing_tag_that_nothing_opened_is_a_stop_text_as_any(name: str) -> None:
+    tok, rollout = ended_by("3+4=7</answer> a", "</answer>", name)
+    read = decode_ids(tok, tok("3+4=7", add_special_tokens=False)["input_ids"])
+    assert decode_completions(tok, rollout, {EOS}) == [read]
 
 
 def test_tokens_of_the_stop_text_are_no_reasoning() -> None:

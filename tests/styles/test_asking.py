@@ -52,6 +52,14 @@ def test_any_text_is_read_again_from_json(answer, wanted):
         assert json.loads(asked.text) == {"answer": wanted}
 
 
+@pytest.mark.parametrize("value", ["72", "-1/2", "x + 1", "[1, 2]"])
+def test_a_value_without_quotes_gets_them_only_where_it_needs_them(value):
+    answer = JsonField(quoted=False)
+    assert answer.write(value) == value
+    for needs in ("", "null", f"{value}}}", f"{value}, 3"):
+        assert answer.write(needs) == json.dumps(needs)
+
+
 SIGNS = [
     "7",
     "x",

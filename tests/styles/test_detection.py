@@ -2,7 +2,17 @@
 
 import pytest
 
-from iapo.styles import BeforeAnswer, Boxed, Hashes, JsonField, LastLine, Phrase, ReasoningTags, detect_style
+from iapo.styles import (
+    AnswerTags,
+    BeforeAnswer,
+    Boxed,
+    Hashes,
+    JsonField,
+    LastLine,
+    Phrase,
+    ReasoningTags,
+    detect_style,
+)
 
 THOUGHT = "<think>3+4=7</think>"
 
@@ -165,3 +175,19 @@ def test_what_closes_something_is_no_last_line(end):
 
 def test_an_answer_behind_hashes_may_be_followed_by_courtesies():
     assert detect_style(["48\n#### 72\n\nHope this helps!"] * 4).style.answer == Hashes()
+
+
+def test_of_two_kinds_of_reasoning_the_one_of_most_samples_is_taken():
+    often, seldom = "<thought>1+1=2</thought><answer>2</answer>", "<think>1+1=2</think><answer>2</answer>"
+    for samples in ([often] * 3 + [seldom] * 2, [seldom] * 2 + [often] * 3):
+        assert detect_style(samples).style.reasoning == ReasoningTags("<thought>", "</thought>")
+
+
+def test_a_quarter_is_enough_and_of_last_lines_a_half():
+    rambles = "and then I add one more and one more " * 9
+    tagged, hashed, line = "<think>1+1=2</think> <answer>2</answer>", "1+1=2\n#### 2", "1+1 is\n2"
+    found = detect_style([tagged, *[rambles] * 3])
+    assert (found.style.reasoning, found.style.answer, found.fitting) == (ReasoningTags(), AnswerTags(), 1)
+    assert detect_style([hashed, line, line, line, *[rambles] * 4]).style.answer == LastLine()
+    assert detect_style([hashed, line, line, *[rambles] * 5]).style.answer != LastLine()
+    assert detect_style([hashed, line, line, line]).style.answer == Hashes()

@@ -1,7 +1,9 @@
 """Completions as texts: markers stay, padding and the final end of sequence do not; the piece of each token."""
 
+from collections.abc import Sequence
 from itertools import product
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -10,7 +12,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from iapo.embedded import model_path
 from iapo.rollout.collation import collate
 from iapo.styles import CompletionStyle
-from iapo.tokenization.decoding import decode_completions, token_pieces
+from iapo.tokenization.decoding import decode_completions, decode_rows, token_pieces
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
@@ -129,3 +131,26 @@ def test_a_character_of_bytes_is_the_last_ones() -> None:
     assert (cut[:2], cut[3]) == (("a", ""), "a"), "what stands beside the bytes is not moved"
     many = [byte[0xC3]] * 300
     assert token_pieces(FALLING_BACK, [byte[0x0A], *many]) == (*[""] * 300, "\ufffd" * 301)
+
+
+def test_pairs_of_tokens_are_decoded_once_however_long_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for those of a character in bytes, which are decoded in their place."""
+    decoded: list[Sequence[int]] = []
+
+    def noting(tokenizer: PreTrainedTokenizerFast, rows: Sequence[Sequence[int]]) -> list[str]:
+        decoded.extend(rows)
+        return decode_rows(tokenizer, rows)
+
+    monkeypatch.setattr("iapo.tokenization.decoding.decode_rows", noting)
+    vocab = FALLING_BACK.get_vocab()
+    words = [vocab[each] for each in ("\u2581", "a", "7")]
+    character = [1 + 0xC3, 1 + 0xA9]
+    counts = []
+    for times in (2, 20):
+        decoded.clear()
+        assert (
+            "".join(token_pieces(FALLING_BACK, words * times + character + words * times))
+            == (f"{' a7' * times}\u00e9{' a7' * times}"[1:])
+        )
+        counts.append(len(decoded))
+    assert counts[0] == counts[1]

@@ -105,7 +105,7 @@ def budget_advantages(
         correct: ``r_k``, the probability of the right answer at each budget.
         prior: ``p_k``, which sums to 1.
         group_ids: completions with equal ids share the mean.
-        known: the completions that count in it.
+        known: the completions that count in it; what the others get is of no use.
     """
     budgets = len(prior)
     returns = (correct * prior).flip(1).cumsum(1).flip(1)
@@ -116,7 +116,7 @@ def budget_advantages(
     count = group_sum(known.to(correct.dtype), group, size).clamp(min=1)
     mean = (group_sum(returns * known[:, None], group, size) / count[:, None])[group]
     share = torch.arange(budgets, dtype=correct.dtype, device=correct.device) / budgets
-    return (returns - share * past - (1 - share) * mean) * known[:, None]
+    return returns - share * past - (1 - share) * mean
 
 
 def _is_prior(weights: object, count: int) -> bool:

@@ -59,9 +59,9 @@ def train_parser() -> ArgumentParser:
     add("--resume", action="store_true", help="go on from the newest checkpoint of the run folder, if it has one")
     add("--override", action="store_true", help="resume although settings, data or versions differ")
     add_component_flags(parser, _ESTIMATOR)
-    parser.add_subclass_arguments(AdvantageAssigner, "assigner", default=_ASSIGNER, required=False)
+    parser.add_subclass_arguments(AdvantageAssigner, "assigner", default=_ASSIGNER)
     loss = {"class_path": "iapo.losses.ClippedPolicyLoss"}
-    parser.add_subclass_arguments(PolicyLoss, "loss", default=loss, required=False)
+    parser.add_subclass_arguments(PolicyLoss, "loss", default=loss)
     parser.add_argument(
         "--optimizer", type=OptimizerFactory, default=_ADAMW, help="torch optimizer, called with the parameters"
     )
@@ -86,7 +86,7 @@ def add_component_flags(parser: ArgumentParser, estimator: dict[str, Any]) -> No
     add_style_flags(parser)
     add("--sampler", type=SamplerFactory, default=SAMPLER, help="called with model and tokenizer")
     add("--rewards", type=RewardFunctions, default=REWARDS, help="reward functions by name")
-    parser.add_subclass_arguments(MIEstimator, "estimator", default=estimator, required=False)
+    parser.add_subclass_arguments(MIEstimator, "estimator", default=estimator)
     for owner in ("estimator.init_args", "estimator.init_args.estimator.init_args"):
         for text in ("postfix", "closing"):
             parser.link_arguments(

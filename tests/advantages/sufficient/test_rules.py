@@ -166,6 +166,16 @@ def test_step_potential(batch, size, threshold, after):
     add_up(output)
 
 
+def test_a_potential_as_high_as_the_threshold_is_enough():
+    """That of a certain answer is 1, which is the highest threshold too."""
+    mask, values = torch.ones(2, 3, dtype=torch.bool), torch.tensor([[-1.0, 0, 0, 0], [-1.0, -1, -1, -1]])
+    rule = StepPotential(CENTERED, saturation=0.75, difference=0.0, threshold=1.0, step=1)
+    output = rule(torch.tensor([1.0, 0.0]), torch.tensor([0, 0]), mask, TokenSignals(prefix_values=values))
+    close(output.advantages, [[0.5, 0.125, 0.125], [-0.5, -0.5, -0.5]])
+    assert output.metrics["iapo/sufficient/found"] == 0.5
+    assert output.metrics["iapo/sufficient/length"] == pytest.approx(1 / 3)
+
+
 @given(curves(), st.integers(2, 6), THRESHOLDS, st.sampled_from([0.5, 0.8, 1.0]))
 def test_serial_exits(batch, exits, threshold, decay):
     output = call(SerialExits(exits, decay, threshold), batch)
