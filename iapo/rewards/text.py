@@ -100,8 +100,8 @@ def accepted_answers(reference: Any) -> tuple[str, ...]:
     of numbers alone is the answer itself; if it holds one number, that number is accepted too. Numbers are written
     without an exponent and without a fraction of zeros, as a column that lacks some values makes 4 to 4.0, and a float
     of more digits than it keeps (0.1 + 0.2) also to those that it keeps. Bytes are UTF-8. A tensor without dimensions
-    is its number. ``None``, NaN (the text ``nan`` too, which pandas writes), infinity, other tensors and objects without
-    a text of their own are no answer.
+    is its number. ``None``, NaN (the text ``nan`` too, which pandas writes), infinity, other tensors and objects
+    without a text of their own are no answer.
 
     Example:
         >>> accepted_answers("2+2=4 #### 4"), accepted_answers({"ground_truth": "4"}), accepted_answers(["2", "two"])

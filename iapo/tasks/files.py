@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from glob import glob
+from itertools import islice
 from pathlib import Path
 
 from iapo.tasks.file import FileTask
@@ -58,14 +59,10 @@ class FilesTask(Task):
 
     def place(self, index: int) -> str:
         """The index of a row among all, its file, and in that its line or, where rows have none, its index."""
-        row = index
-        for file in self._files():
-            count = len(file.rows())
-            if row < count:
-                line = file.line(row)
-                return f"{index} ({f'row {row}' if line is None else f'line {line}'} of {file})"
-            row -= count
-        return str(index)
+        places = ((file, row) for file in self._files() for row in range(len(file.rows())))
+        file, row = next(islice(places, index, None))
+        line = file.line(row)
+        return f"{index} ({f'row {row}' if line is None else f'line {line}'} of {file})"
 
     def _files(self) -> list[FileTask]:
         """The files, all of which are there, and each once."""
@@ -91,11 +88,10 @@ def _paths(name: str) -> Iterator[Path]:
     """The file of a name, or the files of a pattern in the order of their paths."""
     path = Path(name).expanduser()
     if is_pattern(name):
-        matching = sorted(each for each in glob(str(path), recursive=True) if Path(each).is_file())
+        matching = sorted({each for each in glob(str(path), recursive=True) if Path(each).is_file()})
         if not matching:
-            raise FileNotFoundError(
-                f"data: no file matches {name}" + ("" if path.is_absolute() else f" in {Path.cwd()}")
-            )
+            where = "" if path.is_absolute() else f" in {Path.cwd()}"
+            raise FileNotFoundError(f"data: no file matches {name}{where}")
         yield from map(Path, matching)
     elif path.is_dir():
         raise FileNotFoundError(f"data: {name} is a folder; a list has files, and patterns such as {name}/*.jsonl")

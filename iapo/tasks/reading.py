@@ -106,9 +106,9 @@ def _decode(path: Path, content: bytes) -> str:
     if encoding == "utf-8" and b"\0" in content:
         line = content[: content.index(b"\0")].count(b"\n") + 1
         raise ValueError(
-            f"data: line {line} of {path} has zero bytes, so that it is no text in UTF-8: it begins with {content[:8]!r}; "
-            "UTF-16 without a byte-order mark is converted with iconv -f utf-16le -t utf-8, and what a crash or a disk "
-            "left in a text is removed with tr -d '\\000'"
+            f"data: line {line} of {path} has zero bytes, so that it is no text in UTF-8: it begins with "
+            f"{content[:8]!r}; UTF-16 without a byte-order mark is converted with iconv -f utf-16le -t utf-8, and what "
+            "a crash left in a text is removed with tr -d '\\000'"
         )
     try:
         return content[len(mark) :].decode(encoding)

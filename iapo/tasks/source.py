@@ -63,7 +63,7 @@ def _check_names(names: Sequence[str]) -> None:
             raise ValueError(f"data: got {name!r} in a list, want the name of a file or a pattern of files")
         if "://" in name:
             raise ValueError(
-                f"data: {name} is an address; want a file that lies here, or the id of a data set of the hub, owner/name"
+                f"data: {name} is an address; want a file that lies here, or the id of a data set of the hub"
             )
         if name.startswith("[") and name.endswith("]") and not Path(name).exists():
             raise ValueError(

@@ -179,5 +179,5 @@ def test_its_text_is_short(names: tuple[str, ...], text: str) -> None:
 def test_several_files_are_a_fixed_set(source: str | list[str]) -> None:
     task: Task = task_from_source(source)
     assert task.holds_out
-    with pytest.raises(ValueError, match="data_config: got 'main', but .* is no data set of the hub"):
+    with pytest.raises(ValueError, match=r"data_config: got 'main', but .* is no data set of the hub"):
         task_from_source(source, config="main")

@@ -43,7 +43,7 @@ def test_only_fixed_sets_are_held_out(task: Task, disjoint: bool, seeded: bool, 
     [
         ([], "got an empty list, want at least one file"),
         (["a.jsonl", 7], "got 7 in a list, want the name of a file"),
-        ("https://huggingface.co/datasets/openai/gsm8k", r"gsm8k is an address; want a file .*, owner/name"),
+        ("https://huggingface.co/datasets/openai/gsm8k", r"gsm8k is an address; want a file .* the id of a data set"),
         ("hf://datasets/openai/gsm8k/train.parquet", "is an address"),
         (["a.jsonl", "file:///b.jsonl"], r"file:///b\.jsonl is an address"),
         ("[*.jsonl]", r"\[\*\.jsonl\] looks like a list, and is none of texts in YAML: quote its texts"),

@@ -81,8 +81,8 @@ def _as_iapo_reads() -> Iterator[None]:
 def _check(action: Any, value: Any, *rest: Any, **options: Any) -> Any:
     """A text for a setting that takes texts is that text: jsonargparse would read it as YAML, ``####`` as nothing.
 
-    ``null`` is none, where that may be; where there may be several texts, a list is a list, and ``--NAME+`` adds to those
-    that were given, of which the default is none.
+    ``null`` is none, where that may be; where there may be several texts, a list is a list, and ``--NAME+`` adds to
+    those that were given, of which the default is none.
     """
     hint = action._typehint
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
