@@ -155,7 +155,7 @@ def test_problems_that_a_model_was_trained_on_are_told(
     assert found == ([] if told == 0 else ["checkpoint-1", "exported"])
 
 
-def run_of(folder: Path, data: str, model: str = "embedded", **changed: Any) -> str:
+def run_of(folder: Path, data: str | list[str], model: str = "embedded", **changed: Any) -> str:
     """A checkpoint of a run as far as its settings are read; the policy is the embedded one."""
     settings = {"task": None, "split": "train", "data_config": None, "limit": None, "prompt_column": "prompt"}
     settings |= {"answer_column": "answer", "few_shot": 0, "last_assistant": "refuse", "seed": 0, "eval_problems": HELD}
@@ -166,7 +166,7 @@ def run_of(folder: Path, data: str, model: str = "embedded", **changed: Any) -> 
     return str(checkpoint)
 
 
-def told(model: str, data: str, count: int = HELD) -> list[str]:
+def told(model: str, data: str | list[str], count: int = HELD) -> list[str]:
     source = ProblemSource(data)
     held_out = hold_out(source.load(0), count)[1]
     with warnings.catch_warnings(record=True) as found:
@@ -199,6 +199,28 @@ def test_problems_of_a_folder_are_told(tmp_path: Path) -> None:
     data = write(tmp_path / "parts" / "train.jsonl", "text")
     (message,) = told(run_of(tmp_path / "run", str(tmp_path / "parts"), eval_problems=HELD - 4), data)
     assert f"checkpoint-1 was trained on 4 of these {HELD}" in message
+
+
+@pytest.mark.parametrize("form", ["pattern", "list"])
+def test_problems_of_several_files_are_told(tmp_path: Path, form: str) -> None:
+    lines = Path(write(tmp_path / "all.jsonl", "text")).read_text().splitlines(keepends=True)
+    for number in range(3):
+        (tmp_path / f"part-{number}.jsonl").write_text("".join(lines[number::3]))
+    data = str(tmp_path / "part-*.jsonl") if form == "pattern" else [str(each) for each in tmp_path.glob("part-*")]
+    model = run_of(tmp_path / "run", data, eval_problems=HELD - 4)
+    (message,) = told(model, data)
+    assert f"was trained on 4 of these {HELD}; its run held out {HELD - 4}, so that --problems" in message
+    (message,) = told(model, str(tmp_path / "all.jsonl"))
+    assert re.search(rf"was trained on 4 of these {HELD}; its run had /.*part-.*jsonl; leave these", message)
+    assert told(model, data, HELD - 4) == []
+    (tmp_path / "part-1.jsonl").unlink()
+    (message,) = told(model, str(tmp_path / "all.jsonl"))
+    if form == "list":
+        assert re.search(r"is not known: its run had /.*part-1.jsonl.*, which is gone", message)
+    for each in tmp_path.glob("part-*"):
+        each.unlink()
+    (message,) = told(model, str(tmp_path / "all.jsonl"))
+    assert re.search(r"is not known: its run had /.*part-.*jsonl, which is gone", message)
 
 
 @pytest.mark.parametrize("changed", [{"data": "openai/gsm8k"}, {"data": "embedded"}, {"task": "mine.Task"}])

@@ -216,7 +216,8 @@ def _unknown_flag(rest: str, parser: ArgumentParser | None) -> str:
     flag = next((word for word in words if word.startswith("-")), words[0] if words else "")
     name = flag.partition("=")[0].lstrip("-")
     if not flag.startswith("-"):
-        return f"{flag!r} is one word too many; a value follows its flag, in quotes if it has spaces"
+        quoted = "in quotes if it has spaces or is a pattern of files"
+        return f"{flag!r} is one word too many; a value follows its flag, {quoted}"
     near = "" if parser is None else did_you_mean(name, _settings(parser), "--")
     return f"{flag.partition('=')[0]} is no flag{near}"
 

@@ -1,4 +1,4 @@
-"""Values of NumPy and pandas as Python's own, without either being imported."""
+"""Values of NumPy, pandas and PyTorch as Python's own, without any of them being imported."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from typing import Any
 def plain_value(value: Any) -> Any:
     """An array as a list, a number as a Python number, and ``NA`` and ``NaT`` of pandas as ``None``.
 
-    Anything else stays as it is.
+    A tensor of PyTorch without dimensions is its number. Anything else stays as it is.
 
     A float of less than 64 bits is the number with the fewest digits that names it: 0.1, and not the 0.10000000149 that
     is nearest to it in 32 bits.
@@ -18,6 +18,9 @@ def plain_value(value: Any) -> Any:
     """
     if type(value).__name__ in ("NAType", "NaTType") and type(value).__module__.startswith("pandas."):
         return None
+    if type(value).__module__ == "torch" and getattr(value, "ndim", None) == 0:
+        value = value.detach().cpu()
+        value = value.item() if value.dtype.itemsize >= 8 or str(value.dtype) == "torch.bfloat16" else value.numpy()[()]
     if type(value).__module__ != "numpy" or not hasattr(value, "tolist"):
         return value
     if value.dtype.kind == "f" and value.dtype.itemsize < 8:

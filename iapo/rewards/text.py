@@ -99,8 +99,9 @@ def accepted_answers(reference: Any) -> tuple[str, ...]:
     it names too (`named_answers`). A list or a set with a text or a mapping in it names alternatives. A list or a set
     of numbers alone is the answer itself; if it holds one number, that number is accepted too. Numbers are written
     without an exponent and without a fraction of zeros, as a column that lacks some values makes 4 to 4.0, and a float
-    of more digits than it keeps (0.1 + 0.2) also to those that it keeps. Bytes are UTF-8. ``None``, NaN (the text
-    ``nan`` too, which pandas writes) and infinity are no answer.
+    of more digits than it keeps (0.1 + 0.2) also to those that it keeps. Bytes are UTF-8. A tensor without dimensions
+    is its number. ``None``, NaN (the text ``nan`` too, which pandas writes), infinity, other tensors and objects
+    without a text of their own are no answer.
 
     Example:
         >>> accepted_answers("2+2=4 #### 4"), accepted_answers({"ground_truth": "4"}), accepted_answers(["2", "two"])
@@ -141,7 +142,9 @@ def accepted_answers(reference: Any) -> tuple[str, ...]:
         return _spellings(reference) if math.isfinite(reference) else ()
     if isinstance(reference, datetime) and reference.time() == time():
         reference = reference.date()
-    return () if reference is None or reference != reference else (reference_answer(str(reference)),)
+    if reference is None or not _has_text(reference) or reference != reference:
+        return ()
+    return (reference_answer(str(reference)),)
 
 
 def named_answers(reference: str) -> tuple[str, ...]:
@@ -169,6 +172,12 @@ def _names_answers(reference: str) -> Any:
     is_named = isinstance(held, Mapping) and any(key in held for key in _NAMES)
     is_list = isinstance(held, list | set) and bool(held) and all(isinstance(each, str) for each in held)
     return held if is_named or is_list else None
+
+
+def _has_text(value: Any) -> bool:
+    """Whether the text of a value says what it is: a tensor's leaves values out, a bare object's is its place."""
+    is_bare = type(value).__str__ is object.__str__ and type(value).__repr__ is object.__repr__
+    return not is_bare and not hasattr(value, "shape")
 
 
 def _spellings(number: float | Decimal) -> tuple[str, ...]:

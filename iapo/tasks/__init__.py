@@ -2,6 +2,7 @@
 
 from iapo.tasks.embedded import EmbeddedTask
 from iapo.tasks.file import FileTask
+from iapo.tasks.files import FilesTask
 from iapo.tasks.hub import HubTask
 from iapo.tasks.interface import Classifier, Row, RowPlace, Split, Task
 from iapo.tasks.prompts import render_prompts
@@ -15,6 +16,7 @@ __all__ = [
     "Classifier",
     "EmbeddedTask",
     "FileTask",
+    "FilesTask",
     "HubTask",
     "PromptStream",
     "ReasoningGymTask",

@@ -37,8 +37,12 @@ class FileTask(Task):
 
     def place(self, index: int) -> str:
         """The index of a row and, where a row begins in a line of its own, that line."""
-        line = self._numbered()[index][0]
+        line = self.line(index)
         return str(index) if line is None else f"{index} (line {line})"
+
+    def line(self, index: int) -> int | None:
+        """The line that a row begins in, counted from 1; ``None`` where rows have no lines of their own."""
+        return self._numbered()[index][0]
 
     def _numbered(self) -> list[tuple[int | None, Row]]:
         path = Path(self.path).expanduser()

@@ -78,9 +78,10 @@ class HubTask(Task):
         except (OSError, datasets.exceptions.DatasetsError) as error:
             kind = "the folder" if folder.is_dir() else "the data set"
             reason = " ".join(str(error.__cause__ or error).split())
+            pattern = f"; a pattern of files, {self.name}/*.jsonl, names the file" if folder.is_dir() else ""
             raise ValueError(
                 f"data: {kind} {self.name} cannot be loaded ({reason}); want a file (.jsonl, "
-                ".json, .csv, .tsv, .parquet), a folder of them, or the id of a data set of the hub"
+                f".json, .csv, .tsv, .parquet), a folder of them, or the id of a data set of the hub{pattern}"
             ) from error
         return take(data, limit)
 

@@ -35,7 +35,8 @@ def plain_prompt(prompt: Any, last_assistant: LastAssistant = "refuse") -> str |
     in, are left out.
 
     Args:
-        prompt: a text or a list of messages, each with ``role`` and ``content``, or the text of such a list.
+        prompt: a text or a list of messages, each with ``role`` and ``content``, or the text of such a list; bytes are
+            text in UTF-8.
         last_assistant: what becomes of an assistant's message at the end.
 
     Raises:
@@ -49,12 +50,17 @@ def plain_prompt(prompt: Any, last_assistant: LastAssistant = "refuse") -> str |
         ([{'role': 'user', 'content': '1+1?'}], '[1, 2] has what sum?')
     """
     prompt = prompt.tolist() if hasattr(prompt, "tolist") else prompt
+    if isinstance(prompt, bytes):
+        try:
+            prompt = prompt.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"is bytes that are no text in UTF-8 (at {error.start})") from error
     prompt = _written_messages(prompt) if isinstance(prompt, str) else prompt
     if isinstance(prompt, str):
         if not prompt:
             raise ValueError("is empty")
         return without_surrogates(prompt)
-    if not isinstance(prompt, Sequence) or isinstance(prompt, bytes):
+    if not isinstance(prompt, Sequence):
         raise ValueError(f"is of type {type(prompt).__name__}, want a text or a list of messages")
     messages = [_message(index, message) for index, message in enumerate(prompt)]
     if messages and messages[-1]["role"] in ASSISTANT_ROLES and last_assistant != "continue":

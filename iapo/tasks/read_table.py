@@ -37,7 +37,8 @@ def read_table(path: Path, text: str, kind: str) -> Numbered:
                 continue
             if len(fields) != len(header):
                 raise ValueError(
-                    f"data: line {start} of {path} has {len(fields)} fields, want {len(header)} as in its header"
+                    f"data: line {start} of {path} has {len(fields)} fields, want {len(header)} as in its header, "
+                    f"line {first}"
                 )
             rows.append((start, dict(zip(header, fields, strict=True))))
     return rows

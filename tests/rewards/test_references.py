@@ -3,10 +3,12 @@
 import json
 from datetime import date, datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +32,12 @@ NO_ANSWER = [
     '{"ground_truth": NaN}',
     "{'answer': nan, 'style': 'rule'}",
     "{'answer': None}",
+    torch.tensor([1, 2]),
+    torch.tensor([4]),
+    torch.zeros(0),
+    torch.tensor(float("nan")),
+    [torch.tensor([1, 2]), torch.tensor([3])],
+    object(),
 ]
 
 
@@ -51,6 +59,15 @@ NO_ANSWER = [
         (1e22, ("10000000000000000000000",)),
         (np.float64(0.5), ("0.5",)),
         (np.int64(7), ("7",)),
+        (torch.tensor(7), ("7",)),
+        (torch.tensor(0.1), ("0.1",)),
+        (torch.tensor(0.1, dtype=torch.float16), ("0.1",)),
+        (torch.tensor(0.1, dtype=torch.float64, requires_grad=True), ("0.1",)),
+        (torch.tensor(0.5, dtype=torch.bfloat16), ("0.5",)),
+        (torch.tensor(True), ("True",)),
+        ({"answer": torch.tensor(4.0)}, ("4",)),
+        ([torch.tensor(2), torch.tensor(3)], ("[2, 3]",)),
+        (Fraction(1, 2), ("1/2",)),
         (Decimal("1E+2"), ("100",)),
         (Decimal("0.50"), ("0.5",)),
         (True, ("True",)),

@@ -176,6 +176,16 @@ def test_a_field_may_be_long(tmp_path: Path) -> None:
         ("a.jsonl", b"\x80\x04\x95\x10\0\0\0", r"a\.jsonl has zero bytes.*begins with b'"),
         ("a.jsonl", b'{"prompt": "1", "prompt": "2"}', r"line 1 of .* has the columns \['prompt'\] more than once"),
         ("a.json", b'[{"prompt": "1", "prompt": "2"}]', r"row 0 of .* has the columns \['prompt'\] more than once"),
+        ("a.jsonl", b"<!doctype html><p>404", r"a\.jsonl is a page of HTML; download the file itself, .* /resolve/"),
+        ("a.parquet", b"<!DOCTYPE html>", r"a\.parquet is a page of HTML"),
+        ("a.jsonl", zipped("x" * 257 + "ustar" + "\0" * 250), r"a\.jsonl is a TAR archive; unpack it"),
+        ("a.csv", TABLE.encode() + b"\0" * 4096, r"line 5 of .*a\.csv has zero bytes.* tr -d"),
+        (
+            "a.jsonl",
+            b'{"prompt": "1"}\n{"prompt": "2",}\n',
+            r"line 2 of .* is no JSON: [^:]* at column 1[0-9]; want one",
+        ),
+        ("a.csv", b"# mine\nprompt,answer\n1,2\n", r"line 2 of .* has 2 fields, want 1 as in its header, line 1$"),
         ("a.parquet", b"PAR1 nothing PAR1", r"a\.parquet cannot be read as Parquet"),
     ],
 )
@@ -212,6 +222,23 @@ def test_parquet_may_be_packed(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.Table.from_pylist(ROWS), written)
     (tmp_path / "a.parquet.gz").write_bytes(gzip.compress(written.getvalue()))
     assert load_rows(task_from_source(str(tmp_path / "a.parquet.gz"))) == ROWS
+
+
+def test_what_is_packed_twice_is_unpacked_twice(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(bz2.compress(LINES.encode())))
+    assert load_rows(FileTask(str(tmp_path / "a.jsonl.gz"))) == ROWS
+
+
+def test_bytes_are_prompts_as_they_are_answers(tmp_path: Path) -> None:
+    """Older writers of Parquet do not say that what they write is text."""
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table({"prompt": ["1²?".encode()], "answer": [b"1"]}), tmp_path / "a.parquet")
+    assert load_rows(FileTask(str(tmp_path / "a.parquet")))[0]["prompt"] == "1²?"
+    parquet.write_table(pyarrow.table({"prompt": [b"a\xff"], "answer": [b"1"]}), tmp_path / "a.parquet")
+    with pytest.raises(
+        ValueError, match=r"the prompt of row 0 of .*a\.parquet is bytes that are no text in UTF-8 \(at 1"
+    ):
+        load_rows(FileTask(str(tmp_path / "a.parquet")))
 
 
 def test_a_column_of_parquet_that_is_there_twice_is_named(tmp_path: Path) -> None:

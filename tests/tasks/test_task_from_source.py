@@ -1,5 +1,7 @@
 """The task that a text on the command line names."""
 
+from typing import Any
+
 import pytest
 
 from iapo.tasks import EmbeddedTask, FileTask, HubTask, ReasoningGymTask, Task, task_from_source
@@ -34,3 +36,20 @@ def test_sources_name_tasks(source: str, task: Task) -> None:
 )
 def test_only_fixed_sets_are_held_out(task: Task, disjoint: bool, seeded: bool, holds_out: bool) -> None:
     assert (task.disjoint_splits, task.seeded, task.holds_out) == (disjoint, seeded, holds_out)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ([], "got an empty list, want at least one file"),
+        (["a.jsonl", 7], "got 7 in a list, want the name of a file"),
+        ("https://huggingface.co/datasets/openai/gsm8k", r"gsm8k is an address; want a file .* the id of a data set"),
+        ("hf://datasets/openai/gsm8k/train.parquet", "is an address"),
+        (["a.jsonl", "file:///b.jsonl"], r"file:///b\.jsonl is an address"),
+        ("[*.jsonl]", r"\[\*\.jsonl\] looks like a list, and is none of texts in YAML: quote its texts"),
+        ("[1, 2]", "looks like a list"),
+    ],
+)
+def test_what_names_no_source_is_refused(source: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^data: .*{message}"):
+        task_from_source(source)

@@ -81,7 +81,8 @@ def _as_iapo_reads() -> Iterator[None]:
 def _check(action: Any, value: Any, *rest: Any, **options: Any) -> Any:
     """A text for a setting that takes texts is that text: jsonargparse would read it as YAML, ``####`` as nothing.
 
-    ``null`` is none, where that may be; where there may be several texts, a list is a list.
+    ``null`` is none, where that may be; where there may be several texts, a list is a list, and ``--NAME+`` adds to
+    those that were given, of which the default is none.
     """
     hint = action._typehint
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
@@ -91,7 +92,13 @@ def _check(action: Any, value: Any, *rest: Any, **options: Any) -> Any:
         return None
     is_list = value.strip().startswith("[") and value.strip().endswith("]")
     several = is_list and any(kind not in (str, type(None)) for kind in kinds)
-    return _CHECK(action, value, *rest, **options) if several else value
+    found = _CHECK(action, value) if several else value
+    before = options["cfg"].get(action.dest) if options.get("append") else action.default
+    return found if before == action.default else [*_listed(before), *_listed(found)]
+
+
+def _listed(texts: str | list[str]) -> list[str]:
+    return [texts] if isinstance(texts, str) else texts
 
 
 def _with_paths(arguments: Sequence[str]) -> list[str]:

@@ -107,7 +107,7 @@ def add_style_flags(parser: ArgumentParser) -> None:
 def _ids_of(style_text: str) -> Callable[..., tuple[int, ...]]:
     """The function that gives an estimator the tokens of one of the texts of an answer style."""
 
-    def ids(model: str, trust_remote_code: bool, data: str, task: Any, text: str | None) -> tuple[int, ...]:
+    def ids(model: str, trust_remote_code: bool, data: str | list[str], task: Any, text: str | None) -> tuple[int, ...]:
         if text is None:
             text = getattr(_task(data, task).style or CompletionStyle(), style_text)
         return _encode(model, trust_remote_code, text)
@@ -118,7 +118,7 @@ def _ids_of(style_text: str) -> Callable[..., tuple[int, ...]]:
 _IDS = {text: _ids_of(text) for text in ("postfix", "closing")}
 
 
-def _task(data: str, task: Task | Namespace | None) -> Task:
+def _task(data: str | list[str], task: Task | Namespace | None) -> Task:
     """The task of the flags; a parser hands over what is not instantiated yet."""
     if task is None:
         return task_from_source(data)

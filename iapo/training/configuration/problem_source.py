@@ -21,7 +21,8 @@ class ProblemSource:
     """The problems and how they are put to the policy.
 
     Args:
-        data: embedded, a .jsonl, .json, .csv, .tsv or .parquet file, reasoning-gym:TASK, a hub id.
+        data: embedded, a .jsonl, .json, .csv, .tsv or .parquet file, a pattern of files in quotes or a list of files
+            and patterns, reasoning-gym:TASK, a hub id.
         task: a task of one's own by import path, in place of data.
         split: split of a hub data set.
         data_config: configuration of a hub data set that has several.
@@ -39,7 +40,7 @@ class ProblemSource:
         long_prompts: those that do not fit the model's positions are refused or dropped.
     """
 
-    data: str = "embedded"
+    data: str | list[str] = "embedded"
     task: Task | None = None
     split: str = "train"
     data_config: str | None = None

@@ -9,6 +9,7 @@ from typing import Any
 from iapo.ops.text_files import write_text
 from iapo.tasks import Row
 from iapo.tasks.endings import SUFFIXES, kind_of
+from iapo.tasks.files import is_pattern
 from iapo.tasks.splitting import keys_of, split_indices
 from iapo.training.checkpoints.checkpoint import settings_in
 from iapo.training.configuration.problem_source import ProblemSource
@@ -60,15 +61,15 @@ def warn_of_trained(model: str, problems: ProblemSource, held_out: Sequence[Row]
             if run is None:
                 return
             of = source if source == model else f"{source}, from which {model} was trained,"
-            trained = _trained_on(run, problems)
+            trained, had = _trained_on(run, problems), ", ".join(_names(run["data"]))
             if trained is None:
                 warnings.warn(
-                    f"{flag}: whether {of} was trained on some of these {len(keys)} is not known: its run had "
-                    f"{run['data']}, which is gone from there or no longer fits its settings; put it back to know",
+                    f"{flag}: whether {of} was trained on some of these {len(keys)} is not known: its run had {had}, "
+                    "which is gone from there or no longer fits its settings; put it back to know",
                     stacklevel=3,
                 )
             elif count := sum(key in trained for key in keys):
-                remedy = f"its run had {run['data']}; leave these problems out of the data"
+                remedy = f"its run had {had}; leave these problems out of the data"
                 if _same_data(run, problems):
                     remedy = (
                         f"its run held out {run['eval_problems']}, so that --{flag} {run['eval_problems']} (with its "
@@ -107,10 +108,11 @@ def _trained_on(run: dict[str, Any], problems: ProblemSource) -> set[str] | None
     Raises:
         KeyError: a setting is missing.
     """
-    path = Path(run["data"]).expanduser()
+    names = _names(run["data"])
+    path = Path(names[0]).expanduser()
     if run["task"] is not None:
         return set()
-    if not (path.exists() or _same_data(run, problems)):
+    if not (len(names) > 1 or is_pattern(names[0]) or path.exists() or _same_data(run, problems)):
         return None if kind_of(path) in SUFFIXES or path.is_absolute() else set()
     own = ProblemSource(**{name: run[name] for name in ("data", "split", "data_config", *_ROWS)})
     try:
@@ -123,9 +125,13 @@ def _trained_on(run: dict[str, Any], problems: ProblemSource) -> set[str] | None
 
 def _same_data(run: dict[str, Any], problems: ProblemSource) -> bool:
     """Whether a run had the data that problems come from."""
-    same_file = Path(run["data"]).expanduser().resolve() == Path(problems.data).expanduser().resolve()
-    return same_file and (run["task"], run["split"], run["data_config"]) == (
+    ran, asked = ([Path(name).expanduser().resolve() for name in _names(data)] for data in (run["data"], problems.data))
+    return ran == asked and (run["task"], run["split"], run["data_config"]) == (
         problems.task,
         problems.split,
         problems.data_config,
     )
+
+
+def _names(data: str | Sequence[str]) -> Sequence[str]:
+    return [data] if isinstance(data, str) else data

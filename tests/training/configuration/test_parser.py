@@ -32,6 +32,31 @@ def test_a_class_in_place_of_another_starts_from_its_own_defaults(before, monkey
     assert (refined.boundaries, refined.stride) == (None, Refined(refined.estimator).stride)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "data"),
+    [
+        (["--data", "a/*.jsonl"], "a/*.jsonl"),
+        (["--data", "[ab].jsonl"], "[ab].jsonl"),
+        (["--data", "[a.jsonl, b/*.jsonl]"], ["a.jsonl", "b/*.jsonl"]),
+        (["--data", '["*.jsonl", "b[1].jsonl"]'], ["*.jsonl", "b[1].jsonl"]),
+        (["--data+", "a.jsonl"], "a.jsonl"),
+        (["--data+", "a.jsonl", "--data+=b/*.jsonl"], ["a.jsonl", "b/*.jsonl"]),
+        (["--data", "a.jsonl", "--data+", "[b.jsonl, c.jsonl]"], ["a.jsonl", "b.jsonl", "c.jsonl"]),
+        (["--data+", "a.jsonl", "--data", "b.jsonl"], "b.jsonl"),
+        (["--config", "data.yaml"], ["a.jsonl", "b/*.jsonl"]),
+        (["--config", "data.yaml", "--data+", "c.jsonl"], ["a.jsonl", "b/*.jsonl", "c.jsonl"]),
+    ],
+)
+def test_data_are_a_text_or_a_list(tmp_path, monkeypatch, arguments, data):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data.yaml").write_text("data:\n- a.jsonl\n- b/*.jsonl\n")
+    parser = train_parser()
+    parser.exit_on_error = False
+    parsed = parser.parse_args(arguments)
+    assert parsed.data == data
+    assert parser.parse_string(parser.dump(parsed, skip_validation=True)).data == data
+
+
 def test_it_keeps_what_it_cannot_do_without():
     shaped = chosen("--assigner", "LengthShaped", "--assigner.shaping", "KimiLength").assigner
     assert shaped == LengthShaped(GroupRelative(), KimiLength())
