@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import sys
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
@@ -30,13 +31,25 @@ _PLACES = {"output", "html", "comparison", "run"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; the entry point of ``iapo``.
 
+    Args:
+        arguments: ``None``: those of the process, which ends with the command. Ctrl-C then ends it at once and in
+            silence as soon as there is nothing left to interrupt.
+
     Returns:
         The exit code: 0, 1 for an error that is reported in one line, 75 for a training run or a comparison that a
         signal ended after it saved, 128 and the signal's number where there was nothing to save. A command line that
         cannot be parsed exits with 2.
     """
     with tolerant_standard_error():
-        return _main(arguments)
+        code = _main(arguments)
+        _nothing_left_to_interrupt(arguments)
+    return code
+
+
+def _nothing_left_to_interrupt(arguments: Sequence[str] | None) -> None:
+    """Let Ctrl-C end a process that only has its last words to say, where it would print a traceback."""
+    if arguments is None and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _main(arguments: Sequence[str] | None) -> int:
@@ -49,6 +62,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         print(f"{command}: {error.name} is missing: install the extra, pip install 'iapo[train]'", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        _nothing_left_to_interrupt(arguments)
         print(f"{command}: interrupted before it began; run the same command again", file=sys.stderr)
         return 130
     debug = "--debug" in given
@@ -78,6 +92,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         output_is_closed()
         raise
     except BaseException as error:
+        _nothing_left_to_interrupt(arguments)
         return report(command, error, debug, folder)
 
 
