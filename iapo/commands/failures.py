@@ -81,7 +81,7 @@ def describe(error: BaseException) -> str:
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST - 4]} ..."
     if isinstance(error, OSError) and error.errno in _FULL:
-        return f"{text}; make room, then go on with --resume (earlier checkpoints are as they were)"
+        return f"{text}; make room, then run it again (a training with --resume: its checkpoints are as they were)"
     if is_out_of_memory(error):
         return _MEMORY.format(text or "no more to be had")
     if isinstance(error, ArgumentError):
