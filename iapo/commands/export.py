@@ -7,7 +7,7 @@ from pathlib import Path
 
 from iapo.commands.last_line import say_where
 from iapo.ops.shell import quoted_path
-from iapo.ops.tensor_files import failed_writes_named
+from iapo.ops.tensor_files import failed_writes_named, follow_umask
 from iapo.ops.text_files import TEMPORARY, write_text
 from iapo.policy.loading import load_model, load_tokenizer
 from iapo.policy.lora import base_of, is_adapter
@@ -122,6 +122,7 @@ def _write(checkpoint: Path, folder: Path, adapter: bool) -> None:
             model.save_pretrained(folder)
             model.generation_config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+        follow_umask(folder)
 
 
 def _card(checkpoint: Path, folder: Path, name: str, adapter: bool) -> str:

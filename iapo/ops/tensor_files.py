@@ -1,5 +1,6 @@
-"""The error for files of tensors, models and tokenizers that could not be written."""
+"""Files of tensors, models and tokenizers: the error where they cannot be written, and who may read them."""
 
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,3 +32,21 @@ def failed_writes_named(path: Path, remedy: str) -> Iterator[None]:
         if not isinstance(error, SafetensorError) and "(os error " not in str(error):
             raise
         raise OSError(f"{path}: could not be written: {error}; {remedy}") from error
+
+
+def follow_umask(folder: Path) -> None:
+    """Give all files in a folder the mode that the umask says: safetensors writes for the owner alone, whatever it is.
+
+    Args:
+        folder: that no other process writes into; folders in it are not looked at.
+
+    Raises:
+        OSError: a mode cannot be changed, or nothing can be written.
+    """
+    probe = folder / ".mode"
+    probe.touch()
+    mode = stat.S_IMODE(probe.stat().st_mode)
+    probe.unlink()
+    for path in folder.iterdir():
+        if path.is_file() and stat.S_IMODE(path.stat().st_mode) != mode:
+            path.chmod(mode)
