@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from iapo.commands.standard_error import tolerant_standard_error
+from iapo.commands.standard_streams import flush_output, lost_output, open_missing_streams, tolerant_standard_error
 
 COMMANDS = ("train", "eval", "inspect", "compare", "show", "export")
 
@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal ended after it saved, 128 and the signal's number where there was nothing to save. A command line that
         cannot be parsed exits with 2.
     """
+    open_missing_streams()
     with tolerant_standard_error():
         code = _main(arguments)
         _nothing_left_to_interrupt(arguments)
@@ -56,7 +57,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = f"iapo {given[0]}" if given and given[0] in COMMANDS else "iapo"
     try:
-        from iapo.commands.failures import output_is_closed, report, short_warnings
+        from iapo.commands.failures import report, short_warnings
         from iapo.commands.flags import parser_of
     except ModuleNotFoundError as error:
         print(f"{command}: {error.name} is missing: install the extra, pip install 'iapo[train]'", file=sys.stderr)
@@ -73,6 +74,7 @@ def _main(arguments: Sequence[str] | None) -> int:
             from iapo.commands.version import versions
 
             print(versions())
+            flush_output()
             return 0
         parsers = {name: parser_of(name) for name in COMMANDS}
         name, settings = _parsed(_files_first([each for each in given if each != "--debug"]), parsers, command)
@@ -86,10 +88,11 @@ def _main(arguments: Sequence[str] | None) -> int:
                 )  # of ~, a shell leaves some as they are
             folder = Path(parts["output"]) if name in ("train", "compare") else None
             code = _run(name, parts, plain, shlex.join(["iapo", *given]))
-        sys.stdout.flush()
+        flush_output()
         return code
     except SystemExit:
-        output_is_closed()
+        if (lost := lost_output()) is not None:
+            return report(command, lost, debug, folder)
         raise
     except BaseException as error:
         _nothing_left_to_interrupt(arguments)
