@@ -4,29 +4,18 @@ What a training loop needs is here: the interfaces, the records that flow betwee
 each kind, and the loop itself (`update`, or its halves `prepare` and `optimise`). Further components are in
 `iapo.advantages`, `iapo.estimators`, `iapo.losses`, `iapo.rewards`, `iapo.rollout` and `iapo.tasks`.
 
-Interfaces and records are imported at once, everything else when it is first used: it needs ``transformers``, which
-takes longer to import than ``torch``.
+Each name is imported when it is first used: ``torch`` and ``transformers`` take seconds to import, in which a command
+line has to be interrupted without a traceback already.
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
-
-from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, PolicyOptimizer, Reward, Sampler
-from iapo.types import (
-    AdvantageInputs,
-    AdvantageOutput,
-    LossInputs,
-    LossOutput,
-    Rollout,
-    StepStats,
-    TokenSignals,
-)
 
 if TYPE_CHECKING:
     from iapo.advantages import GroupRelative, InformationAware, LeaveOutPriced
     from iapo.estimators import AnswerLikelihood, EarlyExitEntropy, LeaveOut, NoInformation, TextBoundaries
     from iapo.evaluation import EvaluationResult, evaluate
+    from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, PolicyOptimizer, Reward, Sampler
     from iapo.losses import ClippedPolicyLoss
     from iapo.optimizers import ClippedOptimizer
     from iapo.policy import load_model, load_tokenizer
@@ -34,11 +23,23 @@ if TYPE_CHECKING:
     from iapo.rollout import CompactingSampler, TransformersSampler
     from iapo.tasks import Task
     from iapo.training import Components, UpdateSettings, optimise, prepare, update
+    from iapo.types import (
+        AdvantageInputs,
+        AdvantageOutput,
+        LossInputs,
+        LossOutput,
+        Rollout,
+        StepStats,
+        TokenSignals,
+    )
+
+    __version__: str
 
 _HOMES = {
     "iapo.advantages": ("GroupRelative", "InformationAware", "LeaveOutPriced"),
     "iapo.estimators": ("AnswerLikelihood", "EarlyExitEntropy", "LeaveOut", "NoInformation", "TextBoundaries"),
     "iapo.evaluation": ("EvaluationResult", "evaluate"),
+    "iapo.interfaces": ("AdvantageAssigner", "MIEstimator", "PolicyLoss", "PolicyOptimizer", "Reward", "Sampler"),
     "iapo.losses": ("ClippedPolicyLoss",),
     "iapo.optimizers": ("ClippedOptimizer",),
     "iapo.policy": ("load_model", "load_tokenizer"),
@@ -46,10 +47,11 @@ _HOMES = {
     "iapo.rollout": ("CompactingSampler", "TransformersSampler"),
     "iapo.tasks": ("Task",),
     "iapo.training": ("Components", "UpdateSettings", "optimise", "prepare", "update"),
+    "iapo.types": (
+        *("AdvantageInputs", "AdvantageOutput", "LossInputs", "LossOutput", "Rollout", "StepStats", "TokenSignals"),
+    ),
 }
 """What is imported when it is first used, by the package that it comes from."""
-
-__version__ = version("iapo")
 
 __all__ = [
     "AdvantageAssigner",
@@ -94,7 +96,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name of `_HOMES` when it is first used."""
+    """Import a name of `_HOMES`, or look the version up, when it is first used."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("iapo")
     for home, names in _HOMES.items():
         if name in names:
             value = getattr(import_module(home), name)

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import sys
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from iapo.commands.standard_error import tolerant_standard_error
+from iapo.commands.standard_streams import flush_output, lost_output, open_missing_streams, tolerant_standard_error
 
 COMMANDS = ("train", "eval", "inspect", "compare", "show", "export")
 
@@ -30,25 +31,39 @@ _PLACES = {"output", "html", "comparison", "run"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; the entry point of ``iapo``.
 
+    Args:
+        arguments: ``None``: those of the process, which ends with the command. Ctrl-C then ends it at once and in
+            silence as soon as there is nothing left to interrupt.
+
     Returns:
         The exit code: 0, 1 for an error that is reported in one line, 75 for a training run or a comparison that a
         signal ended after it saved, 128 and the signal's number where there was nothing to save. A command line that
         cannot be parsed exits with 2.
     """
+    open_missing_streams()
     with tolerant_standard_error():
-        return _main(arguments)
+        code = _main(arguments)
+        _nothing_left_to_interrupt(arguments)
+    return code
+
+
+def _nothing_left_to_interrupt(arguments: Sequence[str] | None) -> None:
+    """Let Ctrl-C end a process that only has its last words to say, where it would print a traceback."""
+    if arguments is None and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _main(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = f"iapo {given[0]}" if given and given[0] in COMMANDS else "iapo"
     try:
-        from iapo.commands.failures import output_is_closed, report, short_warnings
+        from iapo.commands.failures import report, short_warnings
         from iapo.commands.flags import parser_of
     except ModuleNotFoundError as error:
         print(f"{command}: {error.name} is missing: install the extra, pip install 'iapo[train]'", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        _nothing_left_to_interrupt(arguments)
         print(f"{command}: interrupted before it began; run the same command again", file=sys.stderr)
         return 130
     debug = "--debug" in given
@@ -59,6 +74,7 @@ def _main(arguments: Sequence[str] | None) -> int:
             from iapo.commands.version import versions
 
             print(versions())
+            flush_output()
             return 0
         parsers = {name: parser_of(name) for name in COMMANDS}
         name, settings = _parsed(_files_first([each for each in given if each != "--debug"]), parsers, command)
@@ -72,12 +88,14 @@ def _main(arguments: Sequence[str] | None) -> int:
                 )  # of ~, a shell leaves some as they are
             folder = Path(parts["output"]) if name in ("train", "compare") else None
             code = _run(name, parts, plain, shlex.join(["iapo", *given]))
-        sys.stdout.flush()
+        flush_output()
         return code
     except SystemExit:
-        output_is_closed()
+        if (lost := lost_output()) is not None:
+            return report(command, lost, debug, folder)
         raise
     except BaseException as error:
+        _nothing_left_to_interrupt(arguments)
         return report(command, error, debug, folder)
 
 

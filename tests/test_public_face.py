@@ -20,7 +20,7 @@ def test_names_come_from_where_they_are_said_to_come_from():
     for home, names in iapo._HOMES.items():
         module = __import__(home, fromlist=names)
         assert all(getattr(iapo, name) is getattr(module, name) for name in names)
-        assert set(names) <= set(module.__all__)
+        assert set(names) <= set(getattr(module, "__all__", names))
 
 
 def test_a_name_that_is_not_there_is_an_error():
@@ -28,8 +28,8 @@ def test_a_name_that_is_not_there_is_an_error():
         _ = iapo.InformationUnaware
 
 
-def test_importing_it_imports_no_transformers():
-    code = "import sys, iapo; print(sorted({'transformers', 'datasets', 'hypothesis'} & set(sys.modules)))"
+def test_importing_it_imports_nothing_that_takes_seconds():
+    code = "import sys, iapo; print(sorted({'torch', 'transformers', 'datasets', 'hypothesis'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -37,5 +37,5 @@ def test_importing_it_imports_no_transformers():
 def test_no_exported_function_hides_its_module():
     for home in iapo._HOMES:
         module = sys.modules[home]
-        for name in module.__all__:
+        for name in getattr(module, "__all__", ()):
             assert f"{home}.{name}" not in sys.modules, f"{home}.{name} is a module and a name"

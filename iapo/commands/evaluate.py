@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -40,7 +41,8 @@ def evaluate_models(config: EvaluationConfig) -> int:
     """Evaluate each model with the same problems, seed and budgets, and print them side by side.
 
     The table goes to standard output, Markdown. If ``output`` is a path, all numbers are written there as JSON, and
-    all sampled texts beside it as JSON lines; where that fails in the end the table is printed all the same.
+    all sampled texts beside it as JSON lines, each time a model is evaluated; where that fails in the end the table is
+    printed all the same.
 
     Returns:
         The exit code 0.
@@ -62,12 +64,17 @@ def evaluate_models(config: EvaluationConfig) -> int:
                     "name another file"
                 )
     results: dict[str, EvaluationResult] = {}
+    written = False
     with CommandProgress("iapo eval") as progress:
         try:
             for source, result in _results(config, progress):
                 results[source] = result
+                if settings.output is not None:
+                    with suppress(OSError):  # the last time it is an error, behind the table
+                        _write(Path(settings.output), config, results)
+                        written = True
         except KeyboardInterrupt as interruption:
-            interruption.add_note(_not_evaluated(settings.models[len(results) :], settings.output))
+            interruption.add_note(_not_evaluated(settings.models[len(results) :], settings.output, written))
             raise
         finally:
             if results:
@@ -78,8 +85,7 @@ def evaluate_models(config: EvaluationConfig) -> int:
         )
         return 0
     output = Path(settings.output)
-    write_text(samples_beside(output), "".join(_lines(source, each) for source, each in results.items()))
-    write_text(output, json.dumps(_numbers(config.problems, settings, results), indent=2) + "\n")
+    _write(output, config, results)
     say_where("iapo eval", f"the numbers are in {output}; iapo show {quoted_path(output)} prints sampled texts")
     return 0
 
@@ -199,6 +205,14 @@ def _lines(source: str, result: EvaluationResult) -> str:
     return lines_of(result.samples or (), model=source)
 
 
-def _not_evaluated(models: Sequence[str], output: str | None) -> str:
+def _write(output: Path, config: EvaluationConfig, results: Mapping[str, EvaluationResult]) -> None:
+    """All texts and numbers so far: they are kept whatever ends the evaluation of the next model."""
+    write_text(samples_beside(output), "".join(_lines(source, each) for source, each in results.items()))
+    write_text(output, json.dumps(_numbers(config.problems, config.settings, results), indent=2) + "\n")
+
+
+def _not_evaluated(models: Sequence[str], output: str | None, written: bool) -> str:
     kept = "nothing was written" if output is None else f"nothing was written to {output}"
+    if written:
+        kept = f"the others are in {output}"
     return f"{', '.join(models)} not evaluated, {kept}; run the same command again"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from iapo.commands.last_line import say_where
 from iapo.ops.shell import quoted_path
-from iapo.ops.text_files import TEMPORARY
+from iapo.ops.tensor_files import failed_writes_named, follow_umask
+from iapo.ops.text_files import TEMPORARY, write_text
 from iapo.policy.loading import load_model, load_tokenizer
 from iapo.policy.lora import base_of, is_adapter
 from iapo.training.checkpoints.checkpoint import FORMAT, latest_checkpoint, settings_in
@@ -83,7 +84,7 @@ def export(*, run: str, output: str, adapter: bool) -> int:
         with CommandProgress("iapo export") as progress, progress.phase(f"writing {target} from {checkpoint}"):
             _write(checkpoint, temporary, adapter)
             export_settings(checkpoint, temporary)
-            (temporary / "README.md").write_text(_card(checkpoint, temporary, target.name, adapter), encoding="utf-8")
+            write_text(temporary / "README.md", _card(checkpoint, temporary, target.name, adapter))
         temporary.replace(target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -113,12 +114,15 @@ def _write(checkpoint: Path, folder: Path, adapter: bool) -> None:
     if adapter:
         for name in _ADAPTER_FILES:
             shutil.copy(checkpoint / name, folder)
-        load_tokenizer(str(checkpoint)).save_pretrained(folder)
-        return
-    model, tokenizer = load_model(str(checkpoint))
-    model.save_pretrained(folder)
-    model.generation_config.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+        model, tokenizer = None, load_tokenizer(str(checkpoint))
+    else:
+        model, tokenizer = load_model(str(checkpoint))
+    with failed_writes_named(folder, "make room, then run it again"):
+        if model is not None:
+            model.save_pretrained(folder)
+            model.generation_config.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        follow_umask(folder)
 
 
 def _card(checkpoint: Path, folder: Path, name: str, adapter: bool) -> str:

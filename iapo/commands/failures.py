@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import os
 import sys
 import traceback
 import warnings
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import iapo
+from iapo.commands.standard_streams import lost_output, output_is_read
 from iapo.ops.memory import is_out_of_memory
 from iapo.training.configuration.parser import without_link
 from iapo.training.interruption import Interrupted
@@ -45,7 +45,8 @@ def report(command: str, error: BaseException, debug: bool, folder: Path | None)
     """
     if debug:
         traceback.print_exception(error)
-    if isinstance(error, BrokenPipeError) and output_is_closed():
+    lost = lost_output() is not None
+    if isinstance(error, BrokenPipeError) and (lost or not output_is_read()):
         return 0
     if isinstance(error, KeyboardInterrupt):
         known = " ".join(getattr(error, "__notes__", ())) or "what was saved before is as it was"
@@ -81,7 +82,7 @@ def describe(error: BaseException) -> str:
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST - 4]} ..."
     if isinstance(error, OSError) and error.errno in _FULL:
-        return f"{text}; make room, then go on with --resume (earlier checkpoints are as they were)"
+        return f"{text}; make room, then run it again (a training with --resume: its checkpoints are as they were)"
     if is_out_of_memory(error):
         return _MEMORY.format(text or "no more to be had")
     if isinstance(error, ArgumentError):
@@ -115,13 +116,3 @@ def short_warnings(command: str) -> Iterator[None]:
 
         warnings.showwarning = show
         yield
-
-
-def output_is_closed() -> bool:
-    """Whether nobody reads standard output any more; what is left in its buffer then goes nowhere."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False

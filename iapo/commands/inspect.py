@@ -178,12 +178,16 @@ def inspect_and_show(config: InspectionConfig, html: str | None = None) -> int:
         check_writable("html", html)
     with CommandProgress("iapo inspect") as progress, progress.phase(f"loading and sampling {config.policy.model}"):
         inspection = inspect_prompt(config)
+    if html is not None:
+        write_text(Path(html), render_html(inspection))
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
-    render_terminal(inspection, Console())
+    console = Console()
+    with console.capture() as rendered:  # what it prints itself ends the process where nobody reads it
+        render_terminal(inspection, console)
+    print(rendered.get(), end="")
     if html is None:
         say_where("iapo inspect", "nothing is kept of this; the same command with --html page.html writes a page")
         return 0
-    write_text(Path(html), render_html(inspection))
     say_where("iapo inspect", f"the page is {quoted_path(html)}; open it in a browser")
     return 0

@@ -2,8 +2,10 @@
 
 import sys
 
+from iapo.commands.standard_streams import flush_output
+
 
 def say_where(command: str, text: str) -> None:
     """Write the line to standard error, behind what is on standard output."""
-    sys.stdout.flush()
+    flush_output()
     print(f"{command}: {text}", file=sys.stderr)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from iapo.ops.text_files import writing
+
 _TRIES = 1000
 """Times that a folder may come or go while it is made; in a place such as /proc none can ever be made."""
 
@@ -31,16 +33,36 @@ def locked(folder: Path) -> Iterator[int]:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     descriptor = _lock(folder)
     try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        with writing(folder / LOCK):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield descriptor
     finally:
         with contextlib.suppress(OSError):
+            check_held(folder, descriptor)
             if missing and [path.name for path in folder.iterdir()] == [LOCK]:
                 (folder / LOCK).unlink()
                 for path in missing:
                     path.rmdir()
         os.close(descriptor)
+
+
+def check_held(folder: Path, descriptor: int) -> None:
+    """Raise ``FileNotFoundError`` unless the folder, and the locked file in it, are those that were locked.
+
+    Whatever has its name now may be another process's.
+
+    Args:
+        folder: that `locked` holds.
+        descriptor: what `locked` yields.
+    """
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        if os.path.samestat(os.fstat(descriptor), (folder / LOCK).lstat()):
+            return
+    raise FileNotFoundError(
+        f"output: {folder} was moved, removed, emptied or replaced while this process was at work in it, so that it "
+        "writes nothing more there; what is saved goes on with --resume where it is now"
+    )
 
 
 def _lock(folder: Path) -> int:

@@ -31,6 +31,7 @@ def interim_writer(run: Run, when: str) -> Callable[[Sequence[Sample]], None]:
             unchecked = False
             texts, prompts = [sample.completion for sample in whole], [sample.prompt for sample in whole]
             warn_of_style(style_of(session.components.sampler), texts, prompts)
+        run.check_held()
         with processes.together():
             if processes.first:
                 write_text(path, lines_of(samples))

@@ -74,17 +74,18 @@ def _train(config: RunConfig, processes: Processes, sharding: Sharding | Zero | 
     """`train` on this process of a run."""
     folder = Path(config.settings.output)
     with ExitStack() as held:
+        lock = None
         with processes.together():
             if processes.first:
-                held.enter_context(locked(folder))
+                lock = held.enter_context(locked(folder))
         interruption = held.enter_context(listening(processes.size > 1))
         what = f"setting up {config.policy.model} and {config.problems.resolve()}"
         with interruption.leaving(), progress.phase(what):
-            run = open_run(config, processes, sharding, progress)
+            run = open_run(config, processes, sharding, progress, lock)
         try:
             finished = _carry_on(run, interruption, progress)
         except Interrupted:
-            run.session.save(run.resolved)
+            _save(run)
             finished = False
     if finished:
         progress.say(
@@ -95,6 +96,12 @@ def _train(config: RunConfig, processes: Processes, sharding: Sharding | Zero | 
     name = interruption.signal.name if interruption.signal is not None else "a signal to another process"
     progress.say(f"interrupted by {name} {_kept(run.session)}; the same command with --resume goes on")
     return EXIT_CODE
+
+
+def _save(run: Run) -> None:
+    """A checkpoint, in the folder that this run holds."""
+    run.check_held()
+    run.session.save(run.resolved)
 
 
 def _kept(session: Session) -> str:
@@ -150,6 +157,7 @@ def _carry_on(run: Run, interruption: Interruption, progress: CommandProgress) -
         while (done := session.share_done()) < 1:
             due = settings.diagnose > 0 and session.step % settings.diagnose == 0
             metrics = session.advance(done, run.diagnosis if due else None, leaving)
+            run.check_held()
             with processes.together():
                 if processes.first:
                     append_metrics(metrics_file, session.step, metrics)
@@ -161,13 +169,14 @@ def _carry_on(run: Run, interruption: Interruption, progress: CommandProgress) -
             rewards.see(metrics)
             ended, stop = session.share_done() == 1, processes.any(bool(interruption))
             if session.step % settings.checkpoint_every == 0 or ended or stop:
-                session.save(run.resolved)
+                _save(run)
             if session.saved_step == session.step or session.step == 1:
                 write_report_so_far(run)
             if stop and not ended:
                 return False
     with leaving(), _evaluating(progress, run, "after training"):
         after = session.evaluate(run.held_out, session.step, interim_writer(run, f"after update {session.step}"))
+    run.check_held()
     metadata = {"updates": session.step, "tokens sampled": session.tokens_sampled, **run.metadata}
     with processes.together():
         if processes.first:

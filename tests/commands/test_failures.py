@@ -63,7 +63,8 @@ def test_what_was_raised_on_purpose_says_it_all():
 
 
 def test_a_full_disk_and_full_memory_say_what_to_do():
-    assert "make room, then go on with --resume" in describe(OSError(errno.ENOSPC, "No space left on device", "x"))
+    full = OSError(errno.ENOSPC, "No space left on device", "x")
+    assert "make room, then run it again (a training with --resume" in describe(full)
     for error in (torch.OutOfMemoryError("CUDA out of memory."), MemoryError(), RuntimeError("can't allocate memory")):
         assert describe(error).startswith("out of memory")
         assert "lower --micro_batch" in describe(error)
@@ -221,6 +222,29 @@ def test_a_disk_that_fills_up_ends_the_run_and_leaves_the_checkpoints(tmp_path, 
     capsys.readouterr()
     assert main([*arguments, "--resume"]) == 0, capsys.readouterr().err
     assert (folder / "checkpoint-2").exists()
+
+
+MOVES = """
+from pathlib import Path
+
+def reward(completions, **_):
+    folder = Path({folder!r})
+    if (folder / "checkpoint-1").exists():
+        folder.rename({moved!r})
+        folder.mkdir()
+    return [float(len(text) % 3) for text in completions]
+"""
+
+
+def test_a_run_whose_folder_is_replaced_writes_nothing_into_the_other_and_goes_on_where_it_is(tmp_path, capsys):
+    folder, moved, reward = tmp_path / "run", tmp_path / "moved", tmp_path / "reward.py"
+    reward.write_text(MOVES.format(folder=str(folder), moved=str(moved)))
+    arguments = [*TINY, "--rewards", f"{reward}:reward"]
+    assert main(["train", "--output", str(folder), *arguments]) == 1
+    assert f"output: {folder} was moved, removed, emptied or replaced" in capsys.readouterr().err.splitlines()[-1]
+    assert list(folder.iterdir()) == []
+    assert main(["train", "--output", str(moved), *arguments, "--resume"]) == 0, capsys.readouterr().err
+    assert len((moved / "metrics.jsonl").read_text().splitlines()) == 2
 
 
 def test_memory_that_runs_out_is_one_line(tmp_path):

@@ -14,7 +14,7 @@ import pytest
 
 from iapo.cli import main
 from iapo.ops import lock
-from iapo.ops.lock import LOCK, locked
+from iapo.ops.lock import LOCK, check_held, locked
 
 BEGINNING = (  # the file alone, without the seconds that the package around it takes
     f"import os, sys, time\nfrom pathlib import Path\nsys.path.append({str(Path(lock.__file__).parent)!r})\n"
@@ -118,6 +118,37 @@ def test_a_folder_that_its_holder_loses_does_not_hide_what_went_wrong(tmp_path: 
 
     with pytest.raises(ZeroDivisionError):
         lose()
+
+
+@pytest.mark.parametrize("loss", ["moved", "replaced", "emptied", "linked"])
+def test_a_folder_is_held_as_long_as_it_is_in_its_place(tmp_path: Path, loss: str) -> None:
+    folder, elsewhere = tmp_path / "folder", tmp_path / "elsewhere"
+    with locked(folder) as descriptor:
+        check_held(folder, descriptor)
+        if loss == "emptied":
+            (folder / LOCK).unlink()
+        else:
+            folder.rename(elsewhere)
+        if loss == "replaced":
+            folder.mkdir()
+            (folder / LOCK).touch()
+        if loss == "linked":
+            folder.mkdir()
+            (folder / LOCK).symlink_to(elsewhere / LOCK)
+        with pytest.raises(FileNotFoundError, match=f"output: {folder} was moved, removed, emptied or replaced while"):
+            check_held(folder, descriptor)
+    if loss == "replaced":
+        assert (folder / LOCK).exists(), "it is another process's"
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    full = (
+        "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "try:\n    locked(Path(sys.argv[1])).__enter__()\nexcept OSError as error:\n    print(error)\n"
+    )
+    command = [sys.executable, "-c", BEGINNING + full, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"[Errno {errno.EFBIG}] File too large: '{tmp_path / LOCK}'\n"
 
 
 def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -52,10 +52,10 @@ class Trials:
                 signal.alarm(30)
                 child()
                 os._exit(0)
-            except OSError:
-                os._exit(3)
-            except BaseException as error:
-                os._exit(4 if "File too large" in str(error) else 5)
+            except OSError as error:
+                os._exit(3 if "File too large" in str(error) and str(self.work) in str(error) else 4)
+            except BaseException:
+                os._exit(5)
         wait(process)
         status = os.waitpid(process, 0)[1]
         checkpoint = load_checkpoint(self.work, CONFIG)
@@ -136,7 +136,7 @@ def full_disks(trials: Trials) -> list[dict]:
     results = []
     for limit in [0, 1, *(size - 1 for size in sorted(map(len, trials.before.values())))]:
         status, left = trials.attempt(trials.full_at(limit))
-        results.append({**left, "raised": os.waitstatus_to_exitcode(status) in (3, 4)})
+        results.append({**left, "raised": os.waitstatus_to_exitcode(status) == 3})
     return results
 
 

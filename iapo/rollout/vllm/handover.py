@@ -13,7 +13,7 @@ from typing import IO, Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from iapo.ops.tensor_files import failed_writes_named
+from iapo.ops.tensor_files import failed_writes_named, follow_umask
 
 
 @contextmanager
@@ -38,6 +38,7 @@ def written(weights: Mapping[str, Tensor], folder: Path, remedy: str) -> Iterato
         with failed_writes_named(folder, remedy):
             # Copies: a file holds no tensors that share memory.
             save_file({name: value.to("cpu", copy=True).contiguous() for name, value in weights.items()}, path)
+            follow_umask(folder)
         yield path
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerBase
 
 from iapo.ops.checks import check_integer
 from iapo.ops.random_state import capture_rng
-from iapo.ops.tensor_files import failed_writes_named
+from iapo.ops.tensor_files import failed_writes_named, follow_umask
 from iapo.ops.text_files import TEMPORARY
 from iapo.policy.forward import unwrap
 from iapo.policy.lora import saving_options
@@ -139,6 +139,7 @@ def save_checkpoint(
         tokenizer.save_pretrained(folder)
         save_file(tensors, folder / "state.safetensors")
         (folder / "state.json").write_text(text, encoding="utf-8")
+        follow_umask(folder)
     for old in [path for path in checkpoints(run) if step_of(path) < step][keep - 1 :]:
         discard_folder(old)
     for left_over in run.glob(f"checkpoint-*{TEMPORARY}"):

@@ -6,7 +6,7 @@ from typing import Any
 
 from iapo.evaluation import EvaluationResult, Sample, change, markdown_table
 from iapo.ops.shell import quoted_path
-from iapo.ops.text_files import write_text
+from iapo.ops.text_files import write_text, writing
 from iapo.training.reporting.quoting import quoted
 
 REPORT = "report.md"
@@ -104,7 +104,7 @@ def plot_curves(metrics: Sequence[Mapping[str, float]], path: Path) -> None:
             axis.plot(steps, smoothed(values, window), color=_COLOR, linewidth=1.8)
         axis.set_xlabel("step")
         axis.set_ylabel(label)
-    figure.savefig(path, dpi=120)
+    _save(figure, path)
 
 
 def smoothing_window(steps: int) -> int:
@@ -151,7 +151,12 @@ def plot_before_after(before: EvaluationResult, after: EvaluationResult, path: P
     axis.set_xlabel("mean completion length, tokens")
     axis.set_ylabel("accuracy (sampled)")
     axis.legend(frameon=False)
-    figure.savefig(path, dpi=120)
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    with writing(path):
+        figure.savefig(path, dpi=120)
 
 
 def _figure(columns: int) -> tuple[Any, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from iapo.ops.lock import check_held
 from iapo.ops.text_files import write_text
 from iapo.rollout.ends import eos_ids_of
 from iapo.styles import CompletionStyle
@@ -55,6 +56,7 @@ class Run:
         metadata: what the reader of its report needs to know, by name.
         so_far: writes the report of a run that is not finished.
         style_said: whether the style was known before anything was sampled.
+        lock: of the folder, in the process that writes; ``None`` in others.
     """
 
     folder: Path
@@ -65,12 +67,31 @@ class Run:
     metadata: Mapping[str, Any]
     so_far: ReportSoFar
     style_said: bool
+    lock: int | None
+
+    def check_held(self) -> None:
+        """Raise ``FileNotFoundError``, in all processes, if the folder is not the one that was locked any more."""
+        with self.session.update_settings.processes.together():
+            if self.lock is not None:
+                check_held(self.folder, self.lock)
 
 
 def open_run(
-    config: RunConfig, processes: Processes, sharding: Sharding | Zero | None, progress: CommandProgress
+    config: RunConfig,
+    processes: Processes,
+    sharding: Sharding | Zero | None,
+    progress: CommandProgress,
+    lock: int | None,
 ) -> Run:
-    """Check everything, load the policy or its newest checkpoint, and write the first files of the run folder."""
+    """Check everything, load the policy or its newest checkpoint, and write the first files of the run folder.
+
+    Args:
+        config: what the run is asked to be.
+        processes: of the run.
+        sharding: of the policy over them.
+        progress: of the command.
+        lock: of the run folder, in the process that writes; ``None`` in others.
+    """
     settings, choices, styles, task = config.settings, config.choices, config.styles, config.problems.resolve()
     folder = Path(settings.output)
     with processes.together():
@@ -110,14 +131,15 @@ def open_run(
     classifier = task.classifier(session.tokenizer, [row["prompt"] for row in problems.all.rows])
     diagnosis = Diagnosis(session.model, session.tokenizer, session.components, session.update_settings, classifier)
     with processes.together():
-        if processes.first:
+        if lock is not None:
+            check_held(folder, lock)
             changed = not begun_so or (session.resumed_from is not None and session.resumed_from.changes)
             forget_evaluations(folder, session.step if changed else session.step + 1)
             truncate_metrics(folder / "metrics.jsonl", session.step)
             truncate(folder / SAMPLES, session.step)
             write_text(folder / "config.json", json.dumps(resolved, indent=2) + "\n")
     said = styles.known(task) is not None
-    return Run(folder, resolved, session, held_out, diagnosis, metadata, so_far, said)
+    return Run(folder, resolved, session, held_out, diagnosis, metadata, so_far, said, lock)
 
 
 def _found(
