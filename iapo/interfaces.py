@@ -450,7 +450,12 @@ class PolicyLoss(ABC):
 
 
 class PolicyOptimizer(ABC):
-    """Collects the losses of a step and updates the policy at its boundary."""
+    """Collects the losses of a step and updates the policy at its boundary.
+
+    Weights change at the boundary alone, along the gradient of the sum of the step's losses. A step is refused, weights
+    and state bitwise untouched, if one of its losses or its gradient is NaN or infinite, or if its gradient is exactly
+    zero; `iapo.StepStats` counts it. `iapo.testing.check_policy_optimizer` checks all of this.
+    """
 
     @shape_checked
     def __call__(self, loss: Float[Tensor, ""], boundary: bool = True) -> StepStats | None:
