@@ -25,8 +25,16 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from iapo.ops.checks import check_beside, check_finite, check_integer, check_one_device, check_returned
+from iapo.ops.checks import (
+    check_beside,
+    check_finite,
+    check_integer,
+    check_one_device,
+    check_returned,
+    unchanged,
+)
 from iapo.ops.correct import correct_by
+from iapo.ops.hooks import Hooked
 from iapo.ops.masked import beside
 from iapo.ops.shapes import shape_checked
 from iapo.types import (
@@ -67,7 +75,7 @@ class Reward(Protocol):
         ...
 
 
-class Sampler(ABC):
+class Sampler(Hooked, ABC):
     """Samples ``group_size`` completions for each prompt."""
 
     temperature: float = 1.0
@@ -86,8 +94,9 @@ class Sampler(ABC):
 
         Raises:
             TypeError: one text in place of several, or the hook returned no `Rollout`.
-            ValueError: no prompts, an empty prompt, ``group_size`` below 1, or a hook that returned another number of
-                completions or wrong groups: ids that are no indices of prompts, or two prompts in one group.
+            ValueError: no prompts, an empty prompt, ``group_size`` below 1, or a hook that changed the prompts, or
+                returned another number of completions or wrong groups: ids that are no indices of prompts, or two
+                prompts in one group.
         """
         check_integer("group_size", group_size)
         if isinstance(prompts, str):
@@ -97,8 +106,11 @@ class Sampler(ABC):
         empty = [index for index, prompt in enumerate(prompts) if len(prompt) == 0]
         if empty:
             raise ValueError(f"prompts: the prompt at index {empty[0]} is empty")
+        kept = list(prompts)
         rollout = self.sample(prompts, group_size)
         check_returned(self, "sample", rollout, Rollout)
+        if list(prompts) != kept:
+            raise ValueError(f"{type(self).__name__}.sample: changed prompts, want what it is given left as it is")
         ids = rollout.group_ids
         if bool((ids < 0).any()):
             raise ValueError(
@@ -126,7 +138,7 @@ class Sampler(ABC):
         """Hook: the completions; arguments are those of the call, checked."""
 
 
-class MIEstimator(ABC):
+class MIEstimator(Hooked, ABC):
     """Estimates how much each completion token says about the answer: ``I(y; o_t | q, o_<t)`` in nats.
 
     The hook `probe` gives a value ``V_t`` after each prefix of the completion. `information_sign` says what it is: what
@@ -186,16 +198,21 @@ class MIEstimator(ABC):
             tokens, ``probe = token + 1``. 0 at prefixes that are not beside a token of ``rollout.reasoning_mask``.
 
         Raises:
-            TypeError: the hook returned no tensor.
-            ValueError: the hook returned a wrong shape, ``information_sign`` is neither 1 nor -1, or the model lies on
-                an accelerator and the rollout does not, or on the meta device.
+            TypeError: the hook returned no tensor of floating point.
+            ValueError: the hook returned a wrong shape, on another device, or changed the rollout in place;
+                ``information_sign`` is neither 1 nor -1, or the model lies on an accelerator and the rollout does not,
+                or on the meta device.
             FloatingPointError: the hook returned a non-finite probe inside the reasoning span; the rows are named.
         """
         if self.information_sign not in (1, -1):
             raise ValueError(f"{type(self).__name__}.information_sign: got {self.information_sign!r}, want 1 or -1")
         check_beside(model, rollout.completion_ids.device)
-        probes = self.probe(model, rollout)
+        with unchanged(self, "probe", vars(rollout)):
+            probes = self.probe(model, rollout)
         check_returned(self, "probe", probes, Tensor)
+        if not probes.is_floating_point():
+            raise TypeError(f"{type(self).__name__}.probe: got {probes.dtype}, want numbers of floating point")
+        check_one_device(f"{type(self).__name__}.probe", {"probes": probes, "rollout": rollout.completion_ids})
         batch, token = rollout.completion_ids.shape
         if tuple(probes.shape) != (batch, token + 1):
             raise ValueError(
@@ -241,7 +258,7 @@ def information_between(
     return (values[:, 1:] - values[:, :-1]).masked_fill(~mask, 0)
 
 
-class AdvantageAssigner(ABC):
+class AdvantageAssigner(Hooked, ABC):
     """Turns rewards and token signals into one advantage per token."""
 
     @property
@@ -313,8 +330,8 @@ class AdvantageAssigner(ABC):
             jaxtyping.TypeCheckError: wrong shapes or dtypes; the message names the argument and the sizes.
             TypeError: the hook returned no `AdvantageOutput`.
             ValueError: `requires` is no set of names of signals, a required one is missing or of another shape, devices
-                differ, or the hook returned another shape, a loss mask outside the completion mask, or advantages
-                outside the loss mask.
+                differ, or the hook changed its inputs in place, or returned another shape, a loss mask outside the
+                completion mask, or advantages outside the loss mask.
             FloatingPointError: a reward or a required signal is not finite where it is read, the squares of rewards are
                 not, or the hook returned an advantage that is not.
         """
@@ -339,8 +356,11 @@ class AdvantageAssigner(ABC):
                 # A z-score or a comparison would make something finite of NaN.
                 read = values if name in OF_COMPLETIONS else values.masked_fill(~inputs.read_at(name), 0)
                 check_finite(f"signals.{name}", read)
-            output = self.assign(inputs)
+            with unchanged(self, "assign", vars(inputs.signals) | vars(inputs)):
+                output = self.assign(inputs)
         check_returned(self, "assign", output, AdvantageOutput)
+        given = {"completion_mask": completion_mask}
+        check_one_device(f"{type(self).__name__}.assign", {"advantages": output.advantages} | given)
         if output.advantages.shape != completion_mask.shape:
             raise ValueError(
                 f"{type(self).__name__}.assign: want advantages of shape {tuple(completion_mask.shape)}, "
@@ -364,7 +384,7 @@ class AdvantageAssigner(ABC):
         """
 
 
-class PolicyLoss(ABC):
+class PolicyLoss(Hooked, ABC):
     """A surrogate loss over completion tokens."""
 
     @property
@@ -418,7 +438,8 @@ class PolicyLoss(ABC):
         Raises:
             jaxtyping.TypeCheckError: wrong shapes or dtypes; the message names the argument and the sizes.
             TypeError: the hook returned no `LossOutput`.
-            ValueError: devices differ, or ``denominator`` is not positive and finite.
+            ValueError: devices differ, ``denominator`` is not positive and finite, or the hook changed its inputs in
+                place.
             FloatingPointError: an input or the loss is NaN or infinite at a token of the loss mask; the tensor and the
                 rows are named.
         """
@@ -432,7 +453,9 @@ class PolicyLoss(ABC):
             clean = tensor.masked_fill(~loss_mask, 0)
             check_finite(name, clean)
             tensors[name] = clean if name == "policy_logprobs" else clean.detach()
-        output = self.compute(LossInputs(**tensors, loss_mask=loss_mask, denominator=denominator))
+        inputs = LossInputs(**tensors, loss_mask=loss_mask, denominator=denominator)
+        with unchanged(self, "compute", vars(inputs)):
+            output = self.compute(inputs)
         check_returned(self, "compute", output, LossOutput)
         check_finite(f"{type(self).__name__}.compute: loss", output.loss)
         return output
@@ -454,8 +477,13 @@ class PolicyLoss(ABC):
         """
 
 
-class PolicyOptimizer(ABC):
-    """Collects the losses of a step and updates the policy at its boundary."""
+class PolicyOptimizer(Hooked, ABC):
+    """Collects the losses of a step and updates the policy at its boundary.
+
+    Weights change at the boundary alone, along the gradient of the sum of the step's losses. A step is refused, weights
+    and state bitwise untouched, if one of its losses or its gradient is NaN or infinite, or if its gradient is exactly
+    zero; `iapo.StepStats` counts it. `iapo.testing.check_policy_optimizer` checks all of this.
+    """
 
     @shape_checked
     def __call__(self, loss: Float[Tensor, ""], boundary: bool = True) -> StepStats | None:

@@ -1,7 +1,8 @@
 """Every shipped component has the contract of its interface: `iapo.testing` on all of them.
 
 A component that is added to ``__all__`` of its package gets a line below: an instance, or ``(instance, options)`` with
-the fields of its contract (`iapo.testing.EstimatorContract` and so on) where a property does not hold by design.
+the fields of its contract (`iapo.testing.EstimatorContract` and so on) where a property does not hold by design. Of an
+optimizer the line has a function that makes it of a model.
 """
 
 import dataclasses
@@ -11,8 +12,20 @@ import pytest
 import ragged_rollouts
 import torch
 from hypothesis import given, settings
+from torch.optim.lr_scheduler import LambdaLR
 
-from iapo import AdvantageAssigner, MIEstimator, PolicyLoss, Sampler, advantages, estimators, losses, rollout
+from iapo import (
+    AdvantageAssigner,
+    MIEstimator,
+    PolicyLoss,
+    PolicyOptimizer,
+    Sampler,
+    advantages,
+    estimators,
+    losses,
+    optimizers,
+    rollout,
+)
 from iapo.advantages import GroupRelative
 from iapo.estimators import AnswerLikelihood, EarlyExitEntropy
 from iapo.testing import TabularLanguageModel, parametrize_with_checks, tiny_llama, tiny_tokenizer
@@ -160,8 +173,30 @@ LOSSES = [
     (losses.CISPO(clip_low=0.2, clip_high=0.3), {"differentiable": False}),
 ]
 
-ELSEWHERE = {rollout.VLLMSampler, rollout.VLLMServerSampler}
-"""Checked in environments of their own: tests/rollout/with_vllm."""
+
+def adamw(model) -> optimizers.ClippedOptimizer:
+    """As `iapo train` makes it: the learning rate rises with the steps."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    return optimizers.ClippedOptimizer(optimizer, 1.0, LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 5)))
+
+
+def momentum(model) -> optimizers.ClippedOptimizer:
+    """Two groups, momentum and decay, never clipped; the first step is one of size 0."""
+    first, *others = model.parameters()
+    groups = [{"params": [first], "lr": 0.5}, {"params": others}]
+    optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.9, weight_decay=0.1)
+    return optimizers.ClippedOptimizer(optimizer, None, LambdaLR(optimizer, lambda step: min(1.0, step / 2)))
+
+
+def adafactor(model) -> optimizers.ClippedOptimizer:
+    """Its state is factored."""
+    return optimizers.ClippedOptimizer(torch.optim.Adafactor(model.parameters()), backward=torch.Tensor.backward)
+
+
+OPTIMIZERS = [adamw, momentum, adafactor]
+
+ELSEWHERE = {rollout.VLLMSampler, rollout.VLLMServerSampler, optimizers.DeepSpeedOptimizer}
+"""Checked in environments of their own: tests/rollout/with_vllm, tests/training/with_deepspeed."""
 
 SAMPLERS = [
     rollout.TransformersSampler(sampled_model(), TOKENIZER, max_new_tokens=6, temperature=0.8),
@@ -176,7 +211,9 @@ def _component(entry):
 
 
 def _kind(entry):
-    return type(_component(entry)).__name__
+    component = _component(entry)
+    made = component.__annotations__["return"] if inspect.isfunction(component) else type(component)
+    return made.__name__
 
 
 WRAPPING = [each for each in map(_component, ASSIGNERS) if hasattr(each, "outcome")]
@@ -199,7 +236,7 @@ def test_an_outcome_is_told_which_completions_are_correct(assigner, batch):
     told(**vars(dataclasses.replace(batch, signals=numbered)))
 
 
-@parametrize_with_checks([*ESTIMATORS, *ASSIGNERS, *LOSSES, *SAMPLERS])
+@parametrize_with_checks([*ESTIMATORS, *ASSIGNERS, *LOSSES, *OPTIMIZERS, *SAMPLERS])
 def test_contract(component, check):
     check(component)
 
@@ -229,6 +266,7 @@ def test_padding_may_be_a_token_that_the_model_does_not_embed(entry):
         (estimators, MIEstimator, "ESTIMATORS"),
         (advantages, AdvantageAssigner, "ASSIGNERS"),
         (losses, PolicyLoss, "LOSSES"),
+        (optimizers, PolicyOptimizer, "OPTIMIZERS"),
         (rollout, Sampler, "SAMPLERS"),
     ],
 )
@@ -247,7 +285,7 @@ def test_every_component_is_in_the_table(package, interface, table):
     assert not missing, f"{package.__name__}: {', '.join(missing)} not checked; add a line to {table} in {__file__}"
 
 
-@pytest.mark.parametrize("package", [estimators, advantages, losses, rollout])
+@pytest.mark.parametrize("package", [estimators, advantages, losses, optimizers, rollout])
 def test_a_component_is_final_but_for_other_defaults(package):
     components = [each for each in vars(package).values() if inspect.isclass(each) and not inspect.isabstract(each)]
     for component in components:

@@ -207,6 +207,32 @@ MISTAKES = [
         2,
         ["optimizer: ", "untyped.py:Steps is no optimizer of torch", "iapo.PolicyOptimizer", "iapo.Components"],
     ),
+    (
+        "T --assigner own.py:Priced",
+        2,
+        ["assigner: ", "own.py:Priced has no default for price, want --assigner.price VALUE"],
+    ),
+    ("T --assigner own.py:Raises()", 2, ["assigner: got own.py:Raises(), want a class", "my_file.py:Name"]),
+    ("T --assigner own.py", 2, ["assigner: got own.py, want a class by its import path, or as my_file.py:Name"]),
+    ("T --answer_style own.py:Style", 2, ["answer_style: ", "own.py:Style is abstract, want one that has find"]),
+    ("T --optimizer own.py:Steps", 2, ["the parameter 'params' of", "as in params: Any"]),
+    (
+        "T --loss arguments.py:Loss",
+        2,
+        ["arguments.py, line 2: TypeError: Loss.compute: takes (self, a, b), want (self"],
+    ),
+    ("T --assigner own.py:Made", 1, ["KeyError: 'oh' (own.py, line 8, in __init__)"]),
+    (
+        "T --assigner own.py:Raises",
+        1,
+        ["'AdvantageInputs' object has no attribute 'reward'", "own.py, line 11, in assi"],
+    ),
+    (
+        "T --assigner own.py:Shaped",
+        1,
+        ["TypeCheckError: types.AdvantageOutput: advantages: got f32[4](torch), want Float[Tensor, 'batch token']"],
+    ),
+    ("T --sampler own.py:Drawn", 1, ["pad_id: got None, want an integer of at least 0", "own.py, line 23, in sample"]),
     ("T --rewards lacking.py:f", 2, ["lacking.py, line 1: ModuleNotFoundError", "no_such_module"]),
     ("T --rewards mine.py:raises", 1, ["reward 'raises' raised KeyError"]),
     ("T --rewards mine.py:half", 1, ["reward 'half': got 1 scores, want a list of"]),
@@ -256,6 +282,26 @@ def desk(tmp_path_factory) -> Path:
         "class Other: pass\n",
         "syntax.py": "def f(:\n",
         "twice.yaml": "steps: 1\nbase: {steps: 1, limit: &few 8}\nsteps: 2\n",
+        "own.py": "from dataclasses import dataclass\nfrom typing import Any\nimport torch\n"
+        "from iapo import AdvantageAssigner, AdvantageOutput, Sampler\n"
+        "from iapo.rollout import collate\nfrom iapo.styles import AnswerStyle\n"
+        "class Made(AdvantageAssigner):\n"
+        "    def __init__(self, price: float = 0.1): raise KeyError('oh')\n"
+        "    def assign(self, inputs): pass\n"
+        "class Raises(AdvantageAssigner):\n"
+        "    def assign(self, inputs): return inputs.reward\n"
+        "class Shaped(AdvantageAssigner):\n"
+        "    def assign(self, inputs): return AdvantageOutput(inputs.rewards, inputs.completion_mask, {})\n"
+        "@dataclass(frozen=True)\nclass Priced(Raises):\n"
+        "    price: float\n"
+        "class Style(AnswerStyle): pass\n"
+        "class Steps(torch.optim.Optimizer):\n"
+        "    def __init__(self, params, lr: float = 0.1): pass\n"
+        "class Drawn(Sampler):\n"
+        "    def __init__(self, model: torch.nn.Module, tokenizer: Any): self.tokenizer = tokenizer\n"
+        "    def sample(self, prompts, group_size):\n"
+        "        return collate([[4]], [[5]], [0], None, self.tokenizer)\n",
+        "arguments.py": "from iapo import PolicyLoss\nclass Loss(PolicyLoss):\n    def compute(self, a, b): pass\n",
         "lacking.py": "import no_such_module\n",
         "exits.py": "import sys\nsys.exit(3)\n",
         "nothing.py": "f = None\n\0",
@@ -327,7 +373,8 @@ def test_there_are_many():
 def test_a_mistake_is_told_in_one_line(line, code, wanted, call, desk):
     ended, out, err = call(line)
     # What a command is at is told after a second, on a busy machine of what is refused too.
-    at_work = ("iapo train: setting up ", "iapo train: sampling ", "iapo inspect: loading and sampling ")
+    at_work = tuple(f"iapo {what} " for what in ("train: setting up", "train: sampling", "train: evaluating"))
+    at_work += ("iapo inspect: loading and sampling ",)
     others = ("prompt: ", "first ", *at_work)
     told = [each for each in err.splitlines() if "warning:" not in each and not each.startswith(others)]
     assert len(told) == 1, err

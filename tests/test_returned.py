@@ -13,8 +13,11 @@ from iapo import (
     Rollout,
     Sampler,
     StepStats,
+    TokenSignals,
 )
+from iapo.estimators import Boundaries
 from iapo.rollout import collate
+from iapo.styles import AnswerStyle, ReasoningStyle
 
 
 def rollout(group_ids=(0, 0, 1, 1), prompts=((4,), (4,), (5, 6), (5, 6))) -> Rollout:
@@ -131,6 +134,111 @@ def test_an_optimizer_returns_statistics_at_a_boundary_and_nothing_before():
             OwnOptimizer(returned)(torch.zeros(()))
     with pytest.raises(TypeError, match=r"OwnOptimizer.accumulate: got StepStats, want NoneType"):
         OwnOptimizer(stats)(torch.zeros(()), boundary=False)
+
+
+@pytest.mark.parametrize("dtype", [torch.long, torch.bool])
+def test_probes_are_numbers_of_floating_point_beside_the_rollout(dtype):
+    with pytest.raises(TypeError, match=f"OwnEstimator.probe: got {dtype}, want numbers of floating point"):
+        OwnEstimator(torch.zeros(4, 3, dtype=dtype))(torch.nn.Linear(1, 1), rollout())
+    with pytest.raises(ValueError, match=r"OwnEstimator.probe: all .* one device, got probes on meta, rollout on cpu"):
+        OwnEstimator(torch.zeros(4, 3, device="meta"))(torch.nn.Linear(1, 1), rollout())
+
+
+def test_advantages_lie_beside_the_mask():
+    mask = rollout().completion_mask
+    with pytest.raises(ValueError, match=r"OwnAssigner.assign: .* got advantages on meta, completion_mask on cpu"):
+        called(OwnAssigner(AdvantageOutput(mask.float().to("meta"), mask.to("meta"), {})))
+
+
+class ChangesPrompts(Sampler):
+    def sample(self, prompts, group_size):
+        prompts.append("b")
+        return rollout()
+
+
+class ChangesRollout(MIEstimator):
+    def probe(self, model, rollout):
+        rollout.completion_ids.zero_()
+        return torch.zeros(4, 3)
+
+
+class ChangesMask(AdvantageAssigner):
+    def assign(self, inputs):
+        inputs.completion_mask.zero_()
+        return AdvantageOutput(inputs.completion_mask.float(), inputs.completion_mask, {})
+
+
+class ChangesSignals(AdvantageAssigner):
+    def assign(self, inputs):
+        inputs.signals.information.zero_()
+        return AdvantageOutput(inputs.completion_mask.float(), inputs.completion_mask, {})
+
+
+class ChangesAdvantages(PolicyLoss):
+    def compute(self, inputs):
+        inputs.advantages.mul_(2)
+        return LossOutput(inputs.policy_logprobs.sum(), {})
+
+    def denominator(self, loss_mask):
+        return loss_mask.sum().float()
+
+
+def test_what_a_hook_is_given_is_left_as_it_is():
+    values, mask = torch.zeros(1, 2), torch.ones(1, 2, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r"ChangesPrompts.sample: changed prompts"):
+        ChangesPrompts()(["a", "b"], 2)
+    with pytest.raises(ValueError, match=r"ChangesRollout.probe: changed completion_ids in place"):
+        ChangesRollout()(torch.nn.Linear(1, 1), rollout())
+    with pytest.raises(ValueError, match=r"ChangesMask.assign: changed completion_mask in place"):
+        called(ChangesMask())
+    signals = TokenSignals(information=values, information_mask=mask)
+    with pytest.raises(ValueError, match=r"ChangesSignals.assign: changed information in place"):
+        ChangesSignals()(torch.zeros(1), torch.zeros(1, dtype=torch.long), mask, signals)
+    with pytest.raises(ValueError, match=r"ChangesAdvantages.compute: changed advantages in place"):
+        ChangesAdvantages()(values, values, values, mask, torch.tensor(2.0))
+
+
+def test_a_forgotten_or_unknown_argument_is_told_with_what_was_called():
+    mask = rollout().completion_mask
+    with pytest.raises(TypeError, match=r"AdvantageOutput: missing .*'metrics'; .* advantages, loss_mask, metrics, \["):
+        AdvantageOutput(mask.float(), mask)
+    with pytest.raises(
+        TypeError, match=r"StepStats: got an unexpected keyword argument 'norm'; its arguments are step"
+    ):
+        StepStats(1, True, 0.5, 0.1, 0, norm=0.5)
+    with pytest.raises(
+        TypeError, match=r"MIEstimator.__call__: missing a required argument: 'rollout'; .* model, roll"
+    ):
+        OwnEstimator(None)(rollout())
+
+
+def test_a_type_error_of_a_hook_itself_stays_as_it_is():
+    class Raises(AdvantageAssigner):
+        def assign(self, inputs):
+            return 1 + "a"
+
+    with pytest.raises(TypeError, match=r"^unsupported operand"):
+        called(Raises())
+
+
+@pytest.mark.parametrize(
+    ("interface", "hook", "wanted"),
+    [
+        (Sampler, "sample", "self, prompts, group_size"),
+        (MIEstimator, "probe", "self, model, rollout"),
+        (AdvantageAssigner, "assign", "self, inputs"),
+        (PolicyLoss, "compute", "self, inputs"),
+        (PolicyOptimizer, "accumulate", "self, loss, boundary"),
+        (Boundaries, "__call__", "self, rollout"),
+        (AnswerStyle, "find", "self, text"),
+        (ReasoningStyle, "find", "self, text"),
+    ],
+)
+def test_a_hook_that_takes_other_arguments_is_told_where_it_is_defined(interface, hook, wanted):
+    with pytest.raises(TypeError, match=rf"^Mine.{hook}: takes \(self, a, b, c, d\), want \({wanted}\)$"):
+        type("Mine", (interface,), {hook: lambda self, a, b, c, d: None})
+    assert type("Mine", (interface,), {hook: lambda self, *others: None})
+    assert type("Mine", (interface,), {hook: lambda self, a=1, b=2, c=3: None})
 
 
 def test_a_loss_returns_its_record():

@@ -13,10 +13,10 @@ from iapo.cli import main
 from iapo.comparison.running.problems import choose_problems
 from iapo.comparison.running.settings import resolve
 from iapo.embedded import model_path
+from iapo.ops.tree import flatten
 from iapo.policy import load_model
 from iapo.tasks import hold_out
 from iapo.tasks.messages import problem_of
-from iapo.training.checkpoints.tree import flatten
 from iapo.training.configuration.problem_source import ProblemSource
 from iapo.training.configuration.trained_problems import export_settings, warn_of_trained
 

@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.gpu.results import Results, Row
 from iapo import AdvantageInputs, Rollout, TokenSignals
-from iapo.testing import check_estimator, check_policy_loss, check_sampler, tiny_llama
+from iapo.testing import check_estimator, check_policy_loss, check_policy_optimizer, check_sampler, tiny_llama
 from iapo.testing.checks import assert_close, for_all, seeded
 from iapo.testing.strategies import reward_batches
 
@@ -40,6 +40,9 @@ def run(results: Results, settings: argparse.Namespace) -> None:
     for name, loss, options in named(listed.LOSSES, settings.toy):
         results.case(f"{name}: contract", lambda c=loss, o=options: applied(check_policy_loss(c, **o)))
         results.case(f"{name}: values", lambda c=loss: loss_values(c, device))
+    for name, make, options in named(listed.OPTIMIZERS, settings.toy):
+        case = f"{name}: contract"
+        results.case(case, lambda m=make, o=options: applied(check_policy_optimizer(m, device=device, **o)))
     for name in ("CompactingSampler", "TransformersSampler"):
         results.case(f"{name}: contract", lambda n=name: sampler_contract(n, device, listed))
     for precision in ("fp32", "bf16"):

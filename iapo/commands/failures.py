@@ -2,7 +2,9 @@
 
 import contextlib
 import errno
+import re
 import sys
+import sysconfig
 import traceback
 import warnings
 from argparse import ArgumentError
@@ -21,6 +23,11 @@ TRACEBACK = "traceback.txt"
 
 _LONGEST = 1500
 _HERE = str(Path(iapo.__file__).parent)
+_LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+_TYPES = re.compile(
+    r"Type-check error whil\w+ checking the parameters of (?P<called>[\w.]+)\. The problem arose whil\w+ typechecking "
+    r"parameter '(?P<argument>\w+)'\. Actual value: (?P<got>.*?) Expected type: (?P<wanted>.*?)\. -{9,}"
+)
 _EXPECTED = (ValueError, OSError, ImportError, ArithmeticError, RuntimeError, TypeError, LookupError)
 _MEMORY = (
     "out of memory ({}); lower --micro_batch or --prompts_per_step (of iapo eval --samples), sample fewer completions "
@@ -55,7 +62,7 @@ def report(command: str, error: BaseException, debug: bool, folder: Path | None)
     if isinstance(error, Interrupted):
         print(f"{command}: {error} before there was anything to save; run the same command again", file=sys.stderr)
         return 128 + error.signal
-    line = describe(error)
+    line = describe(error) + _place_of(error)
     if isinstance(error, ArgumentError):
         print(f"{command}: {line}; {command} --help lists what there is", file=sys.stderr)
         return 2
@@ -78,7 +85,7 @@ def describe(error: BaseException) -> str:
         ('steps: got 0, want 1', "KeyError: 'hint'")
     """
     text = " ".join([str(error), *getattr(error, "__notes__", ())])
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    text = _of_types(" ".join("".join(c if c.isprintable() else " " for c in text).split()))
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST - 4]} ..."
     if isinstance(error, OSError) and error.errno in _FULL:
@@ -90,6 +97,26 @@ def describe(error: BaseException) -> str:
     if isinstance(error, LookupError) or not (text and (is_expected(error) or isinstance(error, OSError | ValueError))):
         return f"{type(error).__name__}: {text}" if text else type(error).__name__
     return text
+
+
+def _of_types(text: str) -> str:
+    """An error of jaxtyping about one argument, by what was called, the argument, what came and what was wanted."""
+    match = _TYPES.match(text)
+    if match is None:
+        return text
+    sizes = re.search(r"axis annotation are as follows\. ((?:\w+=\d+ ?)+)", text)
+    called = match["called"].removesuffix(".__init__").rpartition("iapo.")[2]
+    wanted = match["wanted"].removeprefix("<class '").removesuffix("'>")
+    among = f" ({', '.join(sizes[1].split())})" if sizes else ""
+    notes = text[text.rindex(sizes[0]) + len(sizes[0]) :] if sizes else ""
+    return f"{called}: {match['argument']}: got {match['got']}, want {wanted}{among} {notes}".rstrip()
+
+
+def _place_of(error: BaseException) -> str:
+    """The last line of a file of the user's that an error came through; empty if it came through none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [each for each in frames if not each.filename.startswith((_HERE, "<", *_LIBRARIES))]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno}, in {own[-1].name})" if own else ""
 
 
 def is_expected(error: BaseException) -> bool:

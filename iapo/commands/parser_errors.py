@@ -91,6 +91,11 @@ def _readable_message(message: str, commands: Sequence[str], parser: ArgumentPar
         return _unknown_flag(match[1], parser)
     if message.startswith('expected "subcommand"'):
         return f"no subcommand is given, want one of {_listed(commands)}"
+    of_component = re.search(r'Parser key "([\w.]+)": .*class_path \'(\S+)\': .* are required: ([\w, ]+)', message)
+    if of_component:
+        key, class_path, lacking = of_component[1], of_component[2], of_component[3].split(", ")
+        flags = " ".join(f"--{key}.{name} VALUE" for name in lacking)
+        return f"{key}: {class_path} has no default for {_listed(lacking)}, want {flags}, or defaults in the class"
     if match := re.search(r"arguments are required: (?:\w+\.)?(\w+)", message):
         what = "a flag" if parser is not None and f"--{match[1]}" in parser._option_string_actions else "a word"
         return f"{match[1]}: is missing, want {what} that names it; {_PLACES.get(match[1], '')}".rstrip("; ")
@@ -127,8 +132,11 @@ def _of_key(key: str, text: str) -> str:
         near = did_you_mean(option[1], known) or f"; it takes {_listed(known)}"
         return f"{key}: {class_path[1]} has no parameter {option[1]!r}{near}"
     hooks = getattr(_KINDS[named][1], "__abstractmethods__", ()) if named else ()
-    if hooks and (match := re.search(r"class, but (\S+) is abstract", text)):
-        return f"{key}: {match[1]} is abstract, want one that has {_listed(sorted(hooks))}"
+    if hooks and re.search(r"class, but (\S+ )?is abstract", text):
+        named_so = re.search(r"class, but (\S+) is abstract", text) or re.search(r"Given value: (\S+)$", text)
+        return f"{key}: {named_so[1] if named_so else 'it'} is abstract, want one that has {_listed(sorted(hooks))}"
+    if named and (match := re.match(r"- Expected a path but (\S+) either not accessible or invalid", text)):
+        return f"{key}: got {match[1]}, want a class by its import path, or as my_file.py:Name"
     literal = [choice.strip(" '\"") for found in _CHOICES.findall(text)[:1] for choice in found.split(",")]
     missing = _NOT_FOUND.search(text)
     if missing and named:
@@ -167,7 +175,7 @@ def untyped(text: str) -> str:
     match = re.search(r"Parameter '(\w+)' from '(\S+)' does not specify a type", text)
     if match is None:
         return ""
-    kind = {"model": "nn.Module", "tokenizer": "Any"}.get(match[1], "float")
+    kind = {"model": "nn.Module", "tokenizer": "Any", "params": "Any"}.get(match[1], "float")
     return f"the parameter {match[1]!r} of {match[2]} has no type, want one, as in {match[1]}: {kind}"
 
 

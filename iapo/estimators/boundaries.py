@@ -8,17 +8,45 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from iapo.ops.checks import check_integer, check_integers, check_number
+from iapo.ops.checks import check_integer, check_integers, check_number, check_one_device, named_kind, unchanged
+from iapo.ops.hooks import Hooked
 from iapo.ops.token_classes import label_codes
 from iapo.types import Rollout
 
 
-class Boundaries(ABC):
+class Boundaries(Hooked, ABC):
     """Where the parts of a completion begin and end: where `Refined` may probe, and the spans of `LeaveOut`."""
 
     @abstractmethod
     def __call__(self, rollout: Rollout) -> Bool[Tensor, "batch probe"]:
         """``True`` at those prefixes; entry ``t`` has seen ``t`` tokens."""
+
+
+def boundaries_of(boundaries: Boundaries, rollout: Rollout) -> Bool[Tensor, "batch probe"]:
+    """What boundaries say of a rollout, checked.
+
+    Raises:
+        TypeError: they returned no tensor of booleans.
+        ValueError: they returned another shape or device, or changed the rollout in place.
+    """
+    owner, (batch, token) = type(boundaries).__name__, rollout.completion_ids.shape
+    with unchanged(boundaries, "__call__", vars(rollout)):
+        found = boundaries(rollout)
+    if not isinstance(found, Tensor) or found.dtype != torch.bool:
+        got = f"{found.dtype}" if isinstance(found, Tensor) else type(found).__name__
+        raise TypeError(f"{owner}: got {got}, want a tensor of torch.bool, True where a part begins or ends")
+    if found.shape != (batch, token + 1):
+        raise ValueError(f"{owner}: want shape (batch, token + 1) = {(batch, token + 1)}, got {tuple(found.shape)}")
+    check_one_device(owner, {"boundaries": found, "rollout": rollout.completion_ids})
+    return found
+
+
+def check_boundaries(name: str, boundaries: object) -> None:
+    """Raise ``TypeError`` unless an argument is an object of `Boundaries`."""
+    if not isinstance(boundaries, Boundaries):
+        raise TypeError(
+            f"{name}: got {named_kind(boundaries)}, want an object of a subclass of iapo.estimators.Boundaries"
+        )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from einops import repeat
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from iapo.estimators.boundaries import Boundaries
+from iapo.estimators.boundaries import Boundaries, boundaries_of, check_boundaries
 from iapo.estimators.packed import (
     MAX_LOGITS,
     Block,
@@ -90,6 +90,7 @@ class LeaveOut(MIEstimator):
         temperature: logits are divided by it; use the sampler's.
 
     Raises:
+        TypeError: ``boundaries`` that are none.
         ValueError: ``window``, ``runs``, ``tokens`` or ``chunk`` below 1, ``temperature`` not positive and finite; on a
             call, boundaries of another shape, or a row without a prompt.
         iapo.policy.forward.UnsupportedModelError: on a call, for a model whose attention cannot honor the mask.
@@ -111,6 +112,7 @@ class LeaveOut(MIEstimator):
     reads_answer = False
 
     def __post_init__(self) -> None:
+        check_boundaries("boundaries", self.boundaries)
         check_integer("window", self.window, or_none=True)
         check_integer("runs", self.runs)
         check_integer("tokens", self.tokens, or_none=True)
@@ -133,15 +135,9 @@ class LeaveOut(MIEstimator):
         """The runs of spans that are left out, one after the other.
 
         Raises:
-            ValueError: boundaries of another shape.
+            TypeError, ValueError: boundaries as `iapo.estimators.boundaries.boundaries_of` refuses them.
         """
-        batch, token = rollout.completion_ids.shape
-        found = self.boundaries(rollout)
-        if found.shape != (batch, token + 1):
-            raise ValueError(
-                f"boundaries: want shape (batch, probe) = {(batch, token + 1)}, got {tuple(found.shape)} from "
-                f"{type(self.boundaries).__name__}"
-            )
+        found = boundaries_of(self.boundaries, rollout)
         runs = runs_of_spans(rollout.reasoning_mask, found, self.runs, self.window)
         reasoned, whole = int(runs.real.any(1).sum()), int((runs.real.sum(1) == 1).sum())
         if reasoned >= _MIN_ROWS_TO_WARN and 2 * whole > reasoned:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from iapo.estimators.boundaries import Boundaries
+from iapo.estimators.boundaries import Boundaries, boundaries_of, check_boundaries
 from iapo.estimators.packed import fill_cache, longest_prefix, needed_probes, packable_attention
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.estimators.wrapping import WrappingEstimator
@@ -76,6 +76,9 @@ class Refined(WrappingEstimator):
 
     def __post_init__(self) -> None:
         check_integer("stride", self.stride)
+        for name in ("boundaries", "always"):
+            if getattr(self, name) is not None:
+                check_boundaries(name, getattr(self, name))
         check_number("threshold", self.threshold, "a number of nats of at least 0", lambda x: x >= 0, or_none=True)
 
     def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:
@@ -85,8 +88,8 @@ class Refined(WrappingEstimator):
     def refine(self, model: nn.Module, rollout: Rollout) -> RefinedProbes:
         """The probes, and which of them were probed."""
         needed = needed_probes(rollout)
-        allowed = needed if self.boundaries is None else _among(needed, "boundaries", self.boundaries(rollout))
-        always = torch.zeros_like(needed) if self.always is None else _among(needed, "always", self.always(rollout))
+        allowed = needed if self.boundaries is None else needed & boundaries_of(self.boundaries, rollout)
+        always = torch.zeros_like(needed) if self.always is None else needed & boundaries_of(self.always, rollout)
         if not all_reduce_max(int(needed.any()), model):
             return RefinedProbes(torch.zeros(needed.shape, dtype=torch.float32, device=needed.device), needed, 0)
         with packable_attention(model), inference_mode(model):
@@ -101,12 +104,6 @@ class Refined(WrappingEstimator):
             values = torch.where(at, self.estimator.probe_at(model, rollout, at, cache), values)
             probed, rounds = probed | at, rounds + 1
         return RefinedProbes(interpolate(values, probed, needed), probed, rounds)
-
-
-def _among(needed: Bool[Tensor, "batch probe"], name: str, found: Bool[Tensor, "..."]) -> Bool[Tensor, "batch probe"]:
-    if found.shape != needed.shape:
-        raise ValueError(f"{name}: want shape (batch, probe) = {tuple(needed.shape)}, got {tuple(found.shape)}")
-    return found & needed
 
 
 def span_ends(rollout: Rollout) -> Bool[Tensor, "batch probe"]:

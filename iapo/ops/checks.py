@@ -1,7 +1,8 @@
 """Checks that several parts make of what they are given: its kind, its device, that its numbers are finite."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, get_args
 
@@ -32,6 +33,26 @@ def check_returned(component: object, hook: str, returned: object, kind: type) -
     """Raise ``TypeError`` if a hook returned something else than it should."""
     if not isinstance(returned, kind):
         raise TypeError(f"{type(component).__name__}.{hook}: got {type(returned).__name__}, want {kind.__name__}")
+
+
+@contextmanager
+def unchanged(component: object, hook: str, tensors: Mapping[str, object]) -> Iterator[None]:
+    """A context for the call of a hook: a tensor that it changes in place is a ``ValueError``; others read it too.
+
+    Args:
+        component: whose hook is called.
+        hook: its name.
+        tensors: what the hook is given, by name; what is no tensor is skipped.
+    """
+    given = {name: each for name, each in tensors.items() if isinstance(each, Tensor) and not each.is_inference()}
+    versions = {name: each._version for name, each in given.items()}
+    yield
+    changed = [name for name, each in given.items() if each._version != versions[name]]
+    if changed:
+        raise ValueError(
+            f"{type(component).__name__}.{hook}: changed {', '.join(changed)} in place, want what it is given left as "
+            "it is (clone it first)"
+        )
 
 
 def check_one_device(owner: str, tensors: Mapping[str, object]) -> None:

@@ -23,7 +23,7 @@ def shape_checked(function: Callable[P, T]) -> Callable[P, T]:
     Methods check that themselves, under the name of their class.
     """
     if function.__qualname__ != function.__name__:
-        return jaxtyped(typechecker=beartype)(function)
+        return _fitting(jaxtyped(typechecker=beartype)(function), function)
 
     @wraps(function)
     def on_one_device(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -31,7 +31,31 @@ def shape_checked(function: Callable[P, T]) -> Callable[P, T]:
             check_one_device(function.__name__, inspect.signature(function).bind(*args, **kwargs).arguments)
         return function(*args, **kwargs)
 
-    return jaxtyped(typechecker=beartype)(on_one_device)
+    return _fitting(jaxtyped(typechecker=beartype)(on_one_device), function)
+
+
+def _fitting(checked: Callable[P, T], function: Callable[P, T]) -> Callable[P, T]:
+    """``checked``, whose ``TypeError`` about an argument that is missing or unknown names what was called."""
+    signature, name = inspect.signature(function), function.__qualname__.removesuffix(".__init__")
+
+    @wraps(checked)
+    def named(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return checked(*args, **kwargs)
+        except TypeError:
+            try:
+                signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{name}: {error}; its arguments are {_listed(signature)}") from None
+            raise
+
+    return named
+
+
+def _listed(signature: inspect.Signature) -> str:
+    """The names of arguments, those in brackets that may be left out."""
+    arguments = [each for each in signature.parameters.values() if each.name != "self"]
+    return ", ".join(each.name if each.default is each.empty else f"[{each.name}]" for each in arguments)
 
 
 @dataclass_transform(frozen_default=True)

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from iapo.interfaces import PolicyOptimizer
-from iapo.ops.checks import check_number
+from iapo.ops.checks import check_number, named_kind
 from iapo.optimizers.counted import CountedSteps, refusal
 from iapo.types import StepStats
 
@@ -32,6 +32,7 @@ class ClippedOptimizer(PolicyOptimizer):
         backward: back-propagates a loss, such as ``accelerator.backward``; ``None``: ``loss.backward()``.
 
     Raises:
+        TypeError: an ``optimizer`` or a ``scheduler`` that is none of torch.
         ValueError: a ``max_grad_norm`` that is not positive and finite; at a boundary, losses were back-propagated and
             no parameter of ``optimizer`` has a gradient, as where it steps those of another model.
 
@@ -46,6 +47,13 @@ class ClippedOptimizer(PolicyOptimizer):
         scheduler: LRScheduler | None = None,
         backward: Callable[[Tensor], None] | None = None,
     ) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(
+                f"optimizer: got {named_kind(optimizer)}, want an object of a subclass of torch.optim.Optimizer, as "
+                "torch.optim.AdamW(model.parameters())"
+            )
+        if scheduler is not None and (isinstance(scheduler, type) or not hasattr(scheduler, "step")):
+            raise TypeError(f"scheduler: got {named_kind(scheduler)}, want None or one of torch.optim.lr_scheduler")
         check_number("max_grad_norm", max_grad_norm, "a positive number", lambda x: x > 0, or_none=True)
         self.optimizer, self.max_grad_norm = optimizer, max_grad_norm
         self._backward = backward or torch.Tensor.backward

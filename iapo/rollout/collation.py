@@ -2,10 +2,13 @@
 
 import dataclasses
 from collections.abc import Collection, Sequence
+from numbers import Integral
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from iapo.ops.checks import check_integer
 from iapo.ops.padding import pad_rows, unpad_rows
 from iapo.rollout.spans import Exits, ExitTokens, mark_spans
 from iapo.styles import USUAL_STYLE, CompletionStyle
@@ -49,12 +52,19 @@ def collate(
         The rollout, trimmed to the longest prompt and the longest completion.
 
     Raises:
-        ValueError: fields of different numbers of rows, or a row of log-probabilities of another length than
-            its completion.
+        TypeError: a row that is no list of token ids, such as a text, or a group id that is no integer.
+        ValueError: fields of different numbers of rows, a ``pad_id`` that is none (a tokenizer without padding has
+            ``None``), or a row of log-probabilities of another length than its completion.
     """
     rows = {"prompt_ids": len(prompt_ids), "completion_ids": len(completion_ids), "group_ids": len(group_ids)}
     if len(set(rows.values())) > 1:
         raise ValueError(f"prompt_ids, completion_ids, group_ids: want as many rows in each, got {rows}")
+    check_integer("pad_id", pad_id, least=0)
+    _check_ids("prompt_ids", prompt_ids)
+    _check_ids("completion_ids", completion_ids)
+    groups = group_ids.tolist() if isinstance(group_ids, Tensor) else list(group_ids)
+    if other := [each for each in groups if not isinstance(each, Integral)]:
+        raise TypeError(f"group_ids: got {other[0]!r}, want indices of prompts")
     prompts, prompt_mask = pad_rows(prompt_ids, pad_id, left=True)
     completions, completion_mask = pad_rows(completion_ids, pad_id)
     logprobs = None
@@ -71,7 +81,7 @@ def collate(
         completion_ids=completions,
         completion_mask=completion_mask,
         reasoning_mask=completion_mask,
-        group_ids=torch.tensor(list(group_ids)) if rows["group_ids"] else torch.zeros(0, dtype=torch.long),
+        group_ids=torch.tensor(groups, dtype=torch.long),
         sampler_logprobs=logprobs,
         finished=None if finished is None else torch.tensor(finished, dtype=torch.bool),
         unread=None if unread is None else torch.tensor(unread, dtype=torch.long),
@@ -82,6 +92,16 @@ def collate(
         reasoning = torch.arange(completions.shape[1]) < ends[:, None]
         return dataclasses.replace(rollout, reasoning_mask=reasoning).to(device)
     return read_anew(rollout, tokenizer, style, eos_ids).to(device)
+
+
+def _check_ids(name: str, rows: Ids) -> None:
+    """Raise ``TypeError`` unless each row has token ids; a tensor of them may be a row."""
+    for index, row in enumerate(rows):
+        if isinstance(row, Tensor) and row.ndim == 1 and not row.is_floating_point():
+            continue
+        is_row = not isinstance(row, str) and hasattr(row, "__len__") and hasattr(row, "__iter__")
+        if not is_row or any(not isinstance(token, Integral) for token in row):
+            raise TypeError(f"{name}[{index}]: got {row!r:.80}, want a list of token ids")
 
 
 def read_anew(

@@ -3,6 +3,8 @@
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+from iapo.ops.hooks import Hooked
+
 
 class Marked(NamedTuple):
     """A marked answer in a text: ``opening <= start <= stop <= closing`` are positions of characters.
@@ -29,7 +31,7 @@ class Marked(NamedTuple):
         return Marked(*places, self.style, self.announced)
 
 
-class AnswerStyle(ABC):
+class AnswerStyle(Hooked, ABC):
     """How a completion gives its final answer. Implementations are frozen dataclasses.
 
     ``opening`` is the text that asks for an answer of this style, ``closing`` the one that ends it. Both are what an
@@ -73,7 +75,7 @@ class Reasoned(NamedTuple):
     unfinished: bool = False
 
 
-class ReasoningStyle(ABC):
+class ReasoningStyle(Hooked, ABC):
     """How a completion reasons before it answers. Implementations are frozen dataclasses.
 
     ``ending`` is the text that ends the reasoning, wherever it is stopped.

@@ -17,6 +17,11 @@ def _to_all(component: object) -> bool:
     return True
 
 
+def named(component: object) -> str:
+    """The name of a component in messages: its class, or the function or class that makes it."""
+    return getattr(component, "__name__", type(component).__name__)
+
+
 @dataclass(frozen=True)
 class Check:
     """One property of a contract. Call it with a component.
@@ -40,7 +45,7 @@ class Check:
 
     def __call__(self, component: object) -> None:
         """Check one component."""
-        owner = getattr(component, "__name__", type(component).__name__)
+        owner = named(component)
         if not self.applies_to(component):
             raise ValueError(f"{owner}: the check {self.name} does not apply, it needs {self.needs}")
         try:

@@ -168,7 +168,7 @@ def test_boundaries_of_another_shape():
         def __call__(self, rollout):
             return torch.zeros(2, 3, dtype=torch.bool)
 
-    with pytest.raises(ValueError, match=r"want shape \(batch, probe\) = \(2, 13\), got \(2, 3\) from Short"):
+    with pytest.raises(ValueError, match=r"Short: want shape \(batch, token \+ 1\) = \(2, 13\), got \(2, 3\)"):
         LeaveOut(Short())(tiny_model("llama"), example())
 
 

@@ -90,6 +90,13 @@ def test_the_schedule_moves_with_steps_taken_and_is_restored():
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="max_grad_norm: got 0"):
         setup(max_grad_norm=0)
+    parameters = [nn.Parameter(torch.zeros(1))]
+    for other, got in ((iter(parameters), "a list_iterator"), (torch.optim.SGD, "the class SGD")):
+        with pytest.raises(TypeError, match=f"optimizer: got {got}, want an object of a subclass of torch.optim.Opt"):
+            ClippedOptimizer(other)
+    for other, got in ((lambda step: 1.0, "a function"), (torch.optim.lr_scheduler.LambdaLR, "the class LambdaLR")):
+        with pytest.raises(TypeError, match=f"scheduler: got {got}, want None or one of torch.optim.lr_scheduler"):
+            setup(scheduler=other)
     with pytest.raises(TypeError, match="parameter 'loss'"):
         setup()[2](torch.zeros(2))
 

@@ -132,3 +132,21 @@ def test_an_answer_that_is_no_text_is_named():
     for answer in (12, None):
         with pytest.raises(TypeError, match=rf"answers\[1\]: got {answer}, want a text"):
             ask_about(rollout, ["1", answer], tokenizer("words"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"pad_id": None}, "pad_id: got None, want an integer of at least 0"),
+        ({"prompt_ids": ["ab"]}, r"prompt_ids\[0\]: got 'ab', want a list of token ids"),
+        ({"completion_ids": [["a"]]}, r"completion_ids\[0\]: got \['a'\], want a list of token ids"),
+        ({"completion_ids": [5]}, r"completion_ids\[0\]: got 5, want a list of token ids"),
+        ({"completion_ids": [[0.5]]}, r"completion_ids\[0\]: got \[0.5\], want a list of token ids"),
+        ({"completion_ids": torch.zeros(1, 2)}, r"completion_ids\[0\]: got tensor.*, want a list of token ids"),
+        ({"group_ids": [0.5]}, "group_ids: got 0.5, want indices of prompts"),
+    ],
+)
+def test_what_is_no_token_id_is_named(changed, message):
+    given = {"prompt_ids": [[4]], "completion_ids": [[5, 6]], "group_ids": [0], "pad_id": 0}
+    with pytest.raises((TypeError, ValueError), match=message):
+        collate(**given | changed, tokenizer=None)

@@ -1,5 +1,6 @@
 """Checks as pytest parameters, strategies, and what is said without hypothesis."""
 
+import functools
 import importlib
 import sys
 
@@ -8,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iapo import ClippedOptimizer, PolicyOptimizer
 from iapo.advantages import GroupRelative
 from iapo.estimators import NoInformation
 from iapo.interfaces import information_between
@@ -19,6 +21,7 @@ from iapo.testing import (
     checks_of,
     estimator_checks,
     loss_checks,
+    optimizer_checks,
     parametrize_with_checks,
     reward_batches,
     rollouts,
@@ -27,6 +30,18 @@ from iapo.testing import (
 )
 
 SCRIPTED = ScriptedSampler(lambda prompt, index: [5])
+
+
+def sgd(model):
+    return ClippedOptimizer(torch.optim.SGD(model.parameters(), lr=0.1))
+
+
+class WithoutState(PolicyOptimizer):
+    def __init__(self, model):
+        pass
+
+    def accumulate(self, loss, boundary):
+        pass
 
 
 def test_every_check_of_every_component_is_a_parameter():
@@ -44,6 +59,10 @@ def test_a_check_that_does_not_apply_is_skipped_in_sight():
     reasons = {parameter.id: mark.kwargs["reason"] for parameter in parameters for mark in parameter.marks}
     assert reasons["ScriptedSampler-model_untouched"] == "model_untouched needs a sampler with a `model`"
     assert len(reasons) == 3
+    parameters = parametrize_with_checks([WithoutState]).mark.args[1]
+    reasons = {parameter.id: mark.kwargs["reason"] for parameter in parameters for mark in parameter.marks}
+    wanted = "resumed needs an optimizer with `state_dict` and `load_state_dict`"
+    assert reasons == {"WithoutState-resumed": wanted}
 
 
 @pytest.mark.parametrize(
@@ -53,6 +72,9 @@ def test_a_check_that_does_not_apply_is_skipped_in_sight():
         (GroupRelative(), assigner_checks),
         (ClippedPolicyLoss(), loss_checks),
         (SCRIPTED, sampler_checks),
+        (sgd, optimizer_checks),
+        (functools.partial(sgd), optimizer_checks),
+        (WithoutState, optimizer_checks),
     ],
 )
 def test_checks_of_an_interface_have_different_names(component, checks):
@@ -62,8 +84,10 @@ def test_checks_of_an_interface_have_different_names(component, checks):
 
 
 def test_what_is_no_component_or_no_option_is_refused():
-    with pytest.raises(TypeError, match="got Linear, want one of MIEstimator, AdvantageAssigner, PolicyLoss, Sampler"):
-        checks_of(torch.nn.Linear(1, 1))
+    wanted = "want one of MIEstimator, AdvantageAssigner, PolicyLoss, Sampler, or a function that makes a PolicyOptim"
+    for other in (torch.nn.Linear(1, 1), sgd(torch.nn.Linear(1, 1))):
+        with pytest.raises(TypeError, match=f"got {type(other).__name__}, {wanted}"):
+            checks_of(other)
     with pytest.raises(TypeError, match="unexpected keyword argument 'tolerances'"):
         checks_of(GroupRelative(), tolerances=1)
 

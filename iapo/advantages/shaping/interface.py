@@ -11,10 +11,11 @@ from torch import Tensor
 
 from iapo.ops.checks import check_finite
 from iapo.ops.correct import correct_by
+from iapo.ops.hooks import Hooked
 from iapo.ops.shapes import shape_checked
 
 
-class RewardShaping(ABC):
+class RewardShaping(Hooked, ABC):
     """Changes rewards by the completions' lengths, before any baseline. `iapo.advantages.LengthShaped` applies it."""
 
     def at(self, progress: float) -> "RewardShaping":

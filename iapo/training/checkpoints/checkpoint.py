@@ -23,6 +23,7 @@ from iapo.ops.checks import check_integer
 from iapo.ops.random_state import capture_rng
 from iapo.ops.tensor_files import failed_writes_named, follow_umask
 from iapo.ops.text_files import TEMPORARY
+from iapo.ops.tree import flatten, unflatten
 from iapo.policy.forward import unwrap
 from iapo.policy.lora import saving_options
 from iapo.policy.whole_weights import gathered_weights
@@ -33,7 +34,6 @@ from iapo.training.checkpoints.folder import (
     write_folder,
 )
 from iapo.training.checkpoints.reproducibility import differences, versions
-from iapo.training.checkpoints.tree import flatten, unflatten
 
 FORMAT = 1
 """Version of the layout; a checkpoint of a newer one is refused."""

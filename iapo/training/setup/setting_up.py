@@ -10,12 +10,12 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from iapo.ops.random_state import seed_rng
+from iapo.ops.tree import other_kind
 from iapo.optimizers import ClippedOptimizer, DeepSpeedOptimizer
 from iapo.policy.lora import AdapterOff, LoRA, name_base, with_adapters
 from iapo.tasks import PromptStream
 from iapo.training.checkpoints.checkpoint import Checkpoint, checkpoints, load_checkpoint
 from iapo.training.checkpoints.reproducibility import weights_digest
-from iapo.training.checkpoints.tree import other_kind
 from iapo.training.components import Components, UpdateSettings
 from iapo.training.configuration.policy_source import PolicySource
 from iapo.training.configuration.run_config import RunConfig

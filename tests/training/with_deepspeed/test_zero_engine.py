@@ -13,6 +13,7 @@ from iapo.optimizers import DeepSpeedOptimizer
 from iapo.policy.lora import LoRA
 from iapo.policy.weights import checkpoint_weights
 from iapo.policy.whole_weights import whole_weights
+from iapo.testing import optimizer_checks
 from iapo.training.distributed import zero_state as state_module
 from iapo.training.distributed.processes import Processes
 from iapo.training.distributed.zero import Zero
@@ -95,9 +96,23 @@ def handed_over(stage: int, rank: int) -> dict:
     return {"found": found, "wanted": checkpoint_weights(other)}
 
 
+def contract(stage: int) -> list[str]:
+    """The checks of an optimizer that hold; not the one of resuming, whose state `states` saves."""
+
+    def engine(model):
+        adam = torch.optim.Adam([each for each in model.parameters() if each.requires_grad], lr=0.01)
+        return DeepSpeedOptimizer(Zero(stage).engine(model, adam, max_grad_norm=1.0), adam)
+
+    checks = [check for check in optimizer_checks(examples=2) if check.name != "resumed"]
+    for check in checks:
+        check(engine)
+    return [check.name for check in checks]
+
+
 def everything(processes: Processes, folder: str) -> None:
     os.environ["LOCAL_RANK"] = str(processes.index)
     found = {"precision": precision(), "states": states(processes)}
+    found["contract"] = {stage: contract(stage) for stage in (1, 2)}
     found |= {(stage, rank): handed_over(stage, rank) for stage in (2, 3) for rank in (0, 2)}
     torch.save(found, f"{folder}/{processes.index}.pt")
 
@@ -114,6 +129,11 @@ def test_an_engine_computes_in_the_precision_of_whoever_calls_it(on_processes):
         assert found["precision"]["inside"] == [torch.bfloat16] * 2
         assert found["precision"]["outside"] == [torch.float32] * 2
         assert found["precision"]["equal"]
+
+
+def test_it_has_the_contract_of_an_optimizer(on_processes):
+    for found in on_processes:
+        assert found["contract"][1] == found["contract"][2] != []
 
 
 @pytest.mark.parametrize("stage", [2, 3])

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iapo.training.checkpoints.tree import flatten, unflatten
+from iapo.ops.tree import flatten, unflatten
 
 floats = st.floats(allow_nan=False)
 leaves = st.none() | st.booleans() | st.integers() | floats | st.text(st.characters(codec="utf-8"), max_size=3)
