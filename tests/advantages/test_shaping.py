@@ -167,6 +167,10 @@ def test_what_the_hook_returns_is_checked():
         Own(torch.tensor([0.0, torch.nan]))(*arguments)
     with pytest.raises(TypeError, match="batch"):
         Own(torch.zeros(3))(*arguments)
+    with pytest.raises(
+        TypeError, match=r"Mine.shape: takes \(self, rewards\), want \(self, rewards, group_ids, lengths, "
+    ):
+        type("Mine", (RewardShaping,), {"shape": lambda self, rewards: rewards})
 
 
 @pytest.mark.parametrize(
