@@ -6,12 +6,13 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from iapo.advantages import GivenOutcome, GroupRelative, InformationAware
+from iapo.advantages import GTPO, GivenOutcome, GroupRelative, InformationAware
 from iapo.embedded import generate_problems, model_path
 from iapo.estimators import NextTokenEntropy
 from iapo.integrations.core import TokenAdvantages
 from iapo.policy import load_model
 from iapo.rollout import ScriptedSampler
+from iapo.types import TokenSignals
 
 ROWS, WIDTH = 4, 12
 MODEL, TOKENIZER = load_model(str(model_path()), torch.device("cpu"))
@@ -118,6 +119,21 @@ def test_advantages_carry_no_gradient():
     rewards = REWARDS.masked_fill(torch.tensor([False, False, False, True]), torch.nan)
     found = credit(rewards=rewards, outcome=OUTCOME.clone().requires_grad_())
     assert not found.advantages.requires_grad
+
+
+def test_a_signal_that_the_engine_has_measured_is_not_measured_again():
+    """One that the assigner does not read is left alone."""
+
+    class Forbidden(torch.nn.Module):
+        def forward(self, *_, **__):
+            raise AssertionError("the engine has measured it")
+
+    given = 1 + torch.arange(ROWS * WIDTH).view(ROWS, WIDTH) / 7
+    known = {"policy_entropy": given, "policy_logprobs": -given}
+    found = TokenAdvantages(TOKENIZER, NextTokenEntropy(), GTPO())(Forbidden(), ROLLOUT, REWARDS, OUTCOME, known=known)
+    signals = TokenSignals(policy_entropy=given)
+    expected = GTPO()(REWARDS, ROLLOUT.group_ids, ROLLOUT.completion_mask, signals)
+    assert torch.equal(found.advantages, expected.advantages)
 
 
 def test_a_batch_of_nothing():

@@ -383,3 +383,10 @@ def test_reading_is_linear():
     for text in texts:
         for answer in EVERY:
             CompletionStyle(BeforeAnswer(), answer).read(text)
+
+
+@pytest.mark.parametrize("brackets", ["()", "[]", "{}", "「」", "『』", "【】", "“”", "«»"])
+def test_brackets_around_a_sentence_are_no_part_of_its_answer(brackets):
+    text = f"so {brackets[0]}the answer is 72{brackets[1]}"
+    found = Phrase().find(text)
+    assert text[found.start : found.stop] == "72"

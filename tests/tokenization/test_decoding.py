@@ -133,8 +133,9 @@ def test_a_character_of_bytes_is_the_last_ones() -> None:
     assert token_pieces(FALLING_BACK, [byte[0x0A], *many]) == (*[""] * 300, "\ufffd" * 301)
 
 
-def test_pairs_of_tokens_are_decoded_once_however_long_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """But for those of a character in bytes, which are decoded in their place."""
+@pytest.mark.parametrize("cut", [0, 1])
+def test_pairs_of_tokens_are_decoded_once_however_long_the_text(monkeypatch: pytest.MonkeyPatch, cut: int) -> None:
+    """But for those of a character in bytes, which are decoded in their place; the last one may be cut."""
     decoded: list[Sequence[int]] = []
 
     def noting(tokenizer: PreTrainedTokenizerFast, rows: Sequence[Sequence[int]]) -> list[str]:
@@ -148,9 +149,8 @@ def test_pairs_of_tokens_are_decoded_once_however_long_the_text(monkeypatch: pyt
     counts = []
     for times in (2, 20):
         decoded.clear()
-        assert (
-            "".join(token_pieces(FALLING_BACK, words * times + character + words * times))
-            == (f"{' a7' * times}\u00e9{' a7' * times}"[1:])
-        )
+        ids = words * times + character + words * times + character[:cut]
+        text = f"{' a7' * times}\u00e9{' a7' * times}{cut * chr(0xFFFD)}"
+        assert "".join(token_pieces(FALLING_BACK, ids)) == text[1:]
         counts.append(len(decoded))
     assert counts[0] == counts[1]

@@ -211,6 +211,16 @@ def test_a_policy_that_is_a_damaged_checkpoint_is_refused(run: Path, tmp_path: P
             PolicySource(model=str(name)).load()
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "state.json"])
+def test_a_model_of_others_may_have_a_file_of_such_a_name(run: Path, name: str) -> None:
+    """A checkpoint of a run has both, a state and the manifest of its files."""
+    newest = run / "checkpoint-2"
+    for each in {"manifest.json", "state.json"} - {name}:
+        (newest / each).unlink()
+    (newest / name).write_text('{"made_by": "another"}')
+    PolicySource(model=str(newest)).load()
+
+
 @pytest.mark.parametrize("found", [0, -3, True])
 def test_a_format_that_never_was_is_refused(run: Path, found: object) -> None:
     rewrite_manifest(run / "checkpoint-2", lambda content: content.update(format=found))
