@@ -102,7 +102,8 @@ def test_an_error_that_nobody_expected_is_one_line_too(own, tmp_path, fails, cap
     arguments = ["train", "--output", str(tmp_path / "run"), *TINY, "--task", own]
     code, line = fails(*arguments)
     assert code == 1
-    assert line == "iapo train: ZeroDivisionError: by nought; run it again with --debug for the traceback"
+    place = "own_breaking.py, line 10, in rows"
+    assert line == f"iapo train: ZeroDivisionError: by nought ({place}); run it again with --debug for the traceback"
     assert not (tmp_path / "run").exists()
     assert main([*arguments, "--debug"]) == 1
     printed = capsys.readouterr().err
