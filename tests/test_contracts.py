@@ -206,17 +206,17 @@ SAMPLERS = [
 ]
 
 
-def _component(entry):
+def component_of(entry):
     return entry[0] if isinstance(entry, tuple) else entry
 
 
 def _kind(entry):
-    component = _component(entry)
+    component = component_of(entry)
     made = component.__annotations__["return"] if inspect.isfunction(component) else type(component)
     return made.__name__
 
 
-WRAPPING = [each for each in map(_component, ASSIGNERS) if hasattr(each, "outcome")]
+WRAPPING = [each for each in map(component_of, ASSIGNERS) if hasattr(each, "outcome")]
 
 
 @pytest.mark.parametrize("assigner", WRAPPING, ids=_kind)
@@ -246,7 +246,7 @@ def test_contract(component, check):
 )
 def test_padding_may_be_a_token_that_the_model_does_not_embed(entry):
     """As one that was added to a tokenizer, whose model was not resized."""
-    estimator, model = _component(entry), sampled_model()
+    estimator, model = component_of(entry), sampled_model()
     plain, vocabulary = ragged_rollouts.rollout(), model.config.vocab_size
     parts = ("prompt", "completion", "answer")
     padded = {

@@ -5,14 +5,13 @@ import math
 import re
 
 import pytest
-import test_contracts
+from test_contracts import ASSIGNERS, ESTIMATORS, LOSSES, SHAPINGS, component_of
 
 from iapo import advantages, estimators
 
 COMPONENTS = [
-    *(each[0] if isinstance(each, tuple) else each for each in [*test_contracts.ASSIGNERS, *test_contracts.LOSSES]),
-    *(each[0] if isinstance(each, tuple) else each for each in test_contracts.ESTIMATORS),
-    *test_contracts.SHAPINGS,
+    *map(component_of, [*ASSIGNERS, *LOSSES, *ESTIMATORS]),
+    *SHAPINGS,
     advantages.LaserD((3, 6)),
     estimators.EveryTokens(3),
     estimators.StepBoundaries(surprisal=0.3),
@@ -26,7 +25,7 @@ def refusal(component, name, value):
     """What is said against a value of a field; empty if nothing is."""
     try:
         dataclasses.replace(component, **{name: value})
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         return str(error) if str(error).startswith(f"{name}: got") else ""
     return ""
 
