@@ -67,7 +67,7 @@ def test_files_that_were_asked_for_are_written(lost: str, tmp_path: Path, monkey
     page, numbers = tmp_path / "page.html", tmp_path / "numbers.json"
     evaluate = ["eval", *FEW, "--problems", "1", "--ks", "[1]", "--budgets", "[]", "--output", str(numbers)]
     codes = []
-    for command in (["inspect", *FEW, "--html", str(page)], evaluate):
+    for command in (["inspect", *FEW, "--html", str(page)], evaluate, ["show", str(numbers)]):
         reading, writing = os.pipe()
         os.close(reading)
         with open("/dev/full", "w") if lost == "full" else os.fdopen(writing, "w") as stream:
@@ -77,7 +77,7 @@ def test_files_that_were_asked_for_are_written(lost: str, tmp_path: Path, monkey
     assert page.exists()
     assert numbers.exists()
     assert numbers.with_suffix(".jsonl").exists()
-    assert codes == ([1, 1] if lost == "full" else [0, 0])
+    assert codes == ([1, 1, 1] if lost == "full" else [0, 0, 0])
 
 
 REWARD = """
