@@ -1,8 +1,10 @@
 """Standard streams that are missing, full or read by nobody: one line, a code, and all files are written."""
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,7 @@ def test_files_that_were_asked_for_are_written(lost: str, tmp_path: Path, monkey
 
 REWARD = """
 import os, signal
+from collections.abc import Iterator
 from pathlib import Path
 
 def reward(completions, **_):
@@ -91,7 +94,15 @@ def reward(completions, **_):
 """
 
 
-def test_models_that_are_evaluated_are_kept_when_the_next_is_interrupted(tmp_path: Path, capsys) -> None:
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C interrupts this process, also where it was started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_models_that_are_evaluated_are_kept_when_the_next_is_interrupted(tmp_path: Path, capsys, interruptible) -> None:
     reward, numbers = tmp_path / "reward.py", tmp_path / "numbers.json"
     reward.write_text(REWARD.format(numbers=str(numbers)))
     few = [*FEW, "--problems", "1", "--ks", "[1]", "--budgets", "[]", "--rewards", f"{reward}:reward"]
