@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from jsonargparse.typing import NonNegativeInt, PositiveInt
-from rich.console import Console
 from torch import nn
 
+from iapo.commands.console import OutputConsole
 from iapo.commands.last_line import say_where
 from iapo.inspection import Inspection, render_html, render_terminal, trace_from_rollout
 from iapo.interfaces import MIEstimator, Reward, Sampler, information_between
@@ -182,10 +182,7 @@ def inspect_and_show(config: InspectionConfig, html: str | None = None) -> int:
         write_text(Path(html), render_html(inspection))
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
-    console = Console()
-    with console.capture() as rendered:  # what it prints itself ends the process where nobody reads it
-        render_terminal(inspection, console)
-    print(rendered.get(), end="")
+    render_terminal(inspection, OutputConsole())
     if html is None:
         say_where("iapo inspect", "nothing is kept of this; the same command with --html page.html writes a page")
         return 0

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
+from iapo.commands.console import OutputConsole
 from iapo.evaluation import EvaluationResult, Sample, read_samples, samples_beside
 from iapo.inspection.glyphs import printable
 from iapo.training.reporting.quoting import facts
@@ -88,7 +89,7 @@ def show(source: str, settings: ShowSettings) -> None:
     right = sum(sample.correct for _, sample in samples)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
-    console = Console(soft_wrap=True, highlight=False)
+    console = OutputConsole(soft_wrap=True, highlight=False)
     counts = f"{len(samples)} completions, {right} right, {len(samples) - right} wrong"
     console.print(Text(f"{path}: {counts}{_unfinished(path)}{_lost(path, len(samples))}"))
     for sample in chosen:

@@ -1,8 +1,10 @@
 """Standard streams that are missing, full or read by nobody: one line, a code, and all files are written."""
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -67,7 +69,7 @@ def test_files_that_were_asked_for_are_written(lost: str, tmp_path: Path, monkey
     page, numbers = tmp_path / "page.html", tmp_path / "numbers.json"
     evaluate = ["eval", *FEW, "--problems", "1", "--ks", "[1]", "--budgets", "[]", "--output", str(numbers)]
     codes = []
-    for command in (["inspect", *FEW, "--html", str(page)], evaluate):
+    for command in (["inspect", *FEW, "--html", str(page)], evaluate, ["show", str(numbers)]):
         reading, writing = os.pipe()
         os.close(reading)
         with open("/dev/full", "w") if lost == "full" else os.fdopen(writing, "w") as stream:
@@ -77,11 +79,12 @@ def test_files_that_were_asked_for_are_written(lost: str, tmp_path: Path, monkey
     assert page.exists()
     assert numbers.exists()
     assert numbers.with_suffix(".jsonl").exists()
-    assert codes == ([1, 1] if lost == "full" else [0, 0])
+    assert codes == ([1, 1, 1] if lost == "full" else [0, 0, 0])
 
 
 REWARD = """
 import os, signal
+from collections.abc import Iterator
 from pathlib import Path
 
 def reward(completions, **_):
@@ -91,7 +94,15 @@ def reward(completions, **_):
 """
 
 
-def test_models_that_are_evaluated_are_kept_when_the_next_is_interrupted(tmp_path: Path, capsys) -> None:
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C interrupts this process, also where it was started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_models_that_are_evaluated_are_kept_when_the_next_is_interrupted(tmp_path: Path, capsys, interruptible) -> None:
     reward, numbers = tmp_path / "reward.py", tmp_path / "numbers.json"
     reward.write_text(REWARD.format(numbers=str(numbers)))
     few = [*FEW, "--problems", "1", "--ks", "[1]", "--budgets", "[]", "--rewards", f"{reward}:reward"]
