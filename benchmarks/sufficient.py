@@ -40,7 +40,7 @@ def main() -> None:
     rollout = sampler([row["prompt"] for row in problems], arguments.samples)
     columns = [problems[group] for group in rollout.group_ids.tolist()]
     scores = score_rollout(rollout, columns, tokenizer, {"accuracy": MathAnswer()})
-    rollout = rollout.select((scores.total > 0.5).nonzero().flatten())
+    rollout = rollout.select(scores.correct.nonzero().flatten())
     postfix, closing = (tuple(tokenizer.encode(text)) for text in ("</think><answer>", "</answer>"))
     estimator, needed = AnswerLikelihood(postfix, closing), needed_probes(rollout)
     begins, reasoning = needed.long().argmax(1), needed.sum(1) - 1

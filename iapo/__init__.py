@@ -48,10 +48,16 @@ _HOMES = {
     "iapo.tasks": ("Task",),
     "iapo.training": ("Components", "UpdateSettings", "optimise", "prepare", "update"),
     "iapo.types": (
-        *("AdvantageInputs", "AdvantageOutput", "LossInputs", "LossOutput", "Rollout", "StepStats", "TokenSignals"),
+        "AdvantageInputs",
+        "AdvantageOutput",
+        "LossInputs",
+        "LossOutput",
+        "Rollout",
+        "StepStats",
+        "TokenSignals",
     ),
 }
-"""What is imported when it is first used, by the package that it comes from."""
+"""What is imported when it is first used, by the module that it comes from."""
 
 __all__ = [
     "AdvantageAssigner",
@@ -96,9 +102,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name of `_HOMES`, or look the version up, when it is first used."""
+    """Import a name of `_HOMES`, or one of these modules, or look the version up, when it is first used."""
     if name == "__version__":
-        return import_module("importlib.metadata").version("iapo")
+        from importlib.metadata import version
+
+        return version("iapo")
+    if f"iapo.{name}" in _HOMES:
+        return import_module(f"iapo.{name}")
     for home, names in _HOMES.items():
         if name in names:
             value = getattr(import_module(home), name)

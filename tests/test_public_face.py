@@ -34,6 +34,13 @@ def test_importing_it_imports_nothing_that_takes_seconds():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("name", ["interfaces", "types", "advantages"])
+def test_a_module_of_public_names_is_imported_when_it_is_first_used(name):
+    code = f"import iapo; print(iapo.{name}.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"iapo.{name}"
+
+
 def test_no_exported_function_hides_its_module():
     for home in iapo._HOMES:
         module = sys.modules[home]

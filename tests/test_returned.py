@@ -15,9 +15,12 @@ from iapo import (
     StepStats,
     TokenSignals,
 )
+from iapo.advantages.schedules import Schedule
+from iapo.advantages.shaping import RewardShaping
 from iapo.estimators import Boundaries
 from iapo.rollout import collate
 from iapo.styles import AnswerStyle, ReasoningStyle
+from iapo.tasks import Task
 
 
 def rollout(group_ids=(0, 0, 1, 1), prompts=((4,), (4,), (5, 6), (5, 6))) -> Rollout:
@@ -232,13 +235,18 @@ def test_a_type_error_of_a_hook_itself_stays_as_it_is():
         (Boundaries, "__call__", "self, rollout"),
         (AnswerStyle, "find", "self, text"),
         (ReasoningStyle, "find", "self, text"),
+        (RewardShaping, "shape", "self, rewards, group_ids, lengths, correct"),
+        (Schedule, "weight", "self, progress"),
+        (Task, "rows", "self, split='train', seed=0, limit=None"),
     ],
 )
 def test_a_hook_that_takes_other_arguments_is_told_where_it_is_defined(interface, hook, wanted):
-    with pytest.raises(TypeError, match=rf"^Mine.{hook}: takes \(self, a, b, c, d\), want \({wanted}\)$"):
-        type("Mine", (interface,), {hook: lambda self, a, b, c, d: None})
+    with pytest.raises(TypeError, match=rf"^Mine.{hook}: takes \(self, a, b, c, d, e\), want \({wanted}\)$"):
+        type("Mine", (interface,), {hook: lambda self, a, b, c, d, e: None})
+    with pytest.raises(TypeError, match=rf"^Mine.{hook}: takes \(self, \*, a=1\), want \({wanted}\)$"):
+        type("Mine", (interface,), {hook: lambda self, *, a=1: None})
     assert type("Mine", (interface,), {hook: lambda self, *others: None})
-    assert type("Mine", (interface,), {hook: lambda self, a=1, b=2, c=3: None})
+    assert type("Mine", (interface,), {hook: lambda self, a=1, b=2, c=3, d=4: None})
 
 
 def test_a_loss_returns_its_record():

@@ -10,9 +10,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from iapo.ops.checks import check_number
+from iapo.ops.hooks import Hooked
 
 
-class Schedule(ABC):
+class Schedule(Hooked, ABC):
     """A weight as a function of progress."""
 
     def __call__(self, progress: float) -> float:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import re
 import sys
 import sysconfig
@@ -22,8 +23,11 @@ TRACEBACK = "traceback.txt"
 """The file in a run folder that gets the traceback of an error that was not expected."""
 
 _LONGEST = 1500
-_HERE = str(Path(iapo.__file__).parent)
-_LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+_HERE = os.path.join(Path(iapo.__file__).parent, "")
+_PYTHON = tuple(os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib"))
+_INSTALLED = {"site-packages", "dist-packages"}
+"""Folders of what is installed, wherever they are: of an environment, of the system, or of a user."""
+
 _TYPES = re.compile(
     r"Type-check error whil\w+ checking the parameters of (?P<called>[\w.]+)\. The problem arose whil\w+ typechecking "
     r"parameter '(?P<argument>\w+)'\. Actual value: (?P<got>.*?) Expected type: (?P<wanted>.*?)\. -{9,}"
@@ -115,7 +119,8 @@ def _of_types(text: str) -> str:
 def _place_of(error: BaseException) -> str:
     """The last line of a file of the user's that an error came through; empty if it came through none."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [each for each in frames if not each.filename.startswith((_HERE, "<", *_LIBRARIES))]
+    outside = [each for each in frames if not each.filename.startswith((_HERE, "<", *_PYTHON))]
+    own = [each for each in outside if _INSTALLED.isdisjoint(Path(each.filename).parts)]
     return f" ({Path(own[-1].filename).name}, line {own[-1].lineno}, in {own[-1].name})" if own else ""
 
 

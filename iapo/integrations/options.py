@@ -13,6 +13,7 @@ from iapo.advantages.parameters import check_weights
 from iapo.estimators import AnswerLikelihood, LeaveOut, Refined, TextBoundaries
 from iapo.interfaces import AdvantageAssigner, MIEstimator
 from iapo.ops.checks import check_choice, check_integer
+from iapo.ops.correct import CORRECT_ABOVE
 from iapo.styles import USUAL_STYLE, CompletionStyle, Steps
 from iapo.training.components import Answer
 from iapo.training.configuration.styles import ANSWERS, REASONINGS
@@ -89,7 +90,8 @@ class TokenAdvantageOptions(_Config):
         metadata={"help": "Completions of a group that get an information term, and are measured; default: all."},
     )
     correct_above: float = field(
-        default=0.5, metadata={"help": "A completion is right if that reward, unweighted, is above this."}
+        default=CORRECT_ABOVE,
+        metadata={"help": "A completion is right if the reward that says so, unweighted, is above this."},
     )
     answer: Answer = field(
         default="own", metadata={"help": "What is asked about: the completion's `own` answer, or the `reference`."}

@@ -27,10 +27,14 @@ class Hooked:
                 getattr(hook, "__isabstractmethod__", False) and inspect.isfunction(hook) and inspect.isfunction(own)
             ):
                 continue
-            wanted, taken = inspect.signature(hook).parameters, inspect.signature(own)
+            wanted, taken = inspect.signature(hook), inspect.signature(own)
             try:
-                taken.bind(*wanted)
+                taken.bind(*wanted.parameters)
             except TypeError:
-                raise TypeError(
-                    f"{cls.__name__}.{name}: takes ({', '.join(taken.parameters)}), want ({', '.join(wanted)})"
-                ) from None
+                raise TypeError(f"{cls.__name__}.{name}: takes {_untyped(taken)}, want {_untyped(wanted)}") from None
+
+
+def _untyped(signature: inspect.Signature) -> str:
+    """A signature without its annotations."""
+    parameters = [each.replace(annotation=each.empty) for each in signature.parameters.values()]
+    return str(inspect.Signature(parameters))

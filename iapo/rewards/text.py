@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from iapo.interfaces import FINISHED
-from iapo.ops.numpy_values import plain_value
+from iapo.ops.plain_values import plain_value
 from iapo.ops.written_values import written_value
 from iapo.styles import Boxed, Hashes
 

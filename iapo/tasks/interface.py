@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from iapo.ops.hooks import Hooked
 from iapo.styles import CompletionStyle
 
 Row = dict[str, Any]
@@ -40,7 +41,7 @@ def short_place(number: object) -> str:
     return str(number.index if isinstance(number, RowPlace) else number)
 
 
-class Task(ABC):
+class Task(Hooked, ABC):
     """Problems by split and seed. A task of one's own is one class that implements `rows`.
 
     Implementations that have parameters are frozen dataclasses. Their text (``str``) names them in reports and errors.

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from iapo.ops.numpy_values import plain_value
+from iapo.ops.plain_values import plain_value
 from iapo.tasks.interface import Row
 
 

@@ -6,6 +6,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from iapo.interfaces import information_between
+from iapo.ops.correct import correct_by
 from iapo.ops.masked import beside
 from iapo.testing.models import VOCAB
 from iapo.types import AdvantageInputs, LossInputs, Rollout, TokenSignals
@@ -120,7 +121,7 @@ def reward_batches(
     generator = torch.Generator().manual_seed(draw(_SEEDS))
     tied, untied = torch.randint(0, 3, (batch,), generator=generator) / 2, torch.rand(batch, generator=generator)
     rewards = tied if ties else untied
-    correct = rewards > 0.5 if draw(st.booleans()) else torch.rand(batch, generator=generator) < 0.5
+    correct = correct_by(rewards) if draw(st.booleans()) else torch.rand(batch, generator=generator) < 0.5
     return AdvantageInputs(rewards, correct, torch.tensor(group_ids), mask, draw(token_signals(mask)))
 
 

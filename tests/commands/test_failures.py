@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import iapo
 from iapo.cli import main
-from iapo.commands.failures import describe, is_expected
+from iapo.commands.failures import describe, is_expected, report
 from iapo.embedded import model_path
 
 TINY = [
@@ -223,6 +225,25 @@ def test_a_disk_that_fills_up_ends_the_run_and_leaves_the_checkpoints(tmp_path, 
     capsys.readouterr()
     assert main([*arguments, "--resume"]) == 0, capsys.readouterr().err
     assert (folder / "checkpoint-2").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("/home/me/.local/lib/python3.12/site-packages/library/module.py", False),
+        ("/usr/lib/python3/dist-packages/library/module.py", False),
+        (f"{sysconfig.get_path('stdlib')}/json/decoder.py", False),
+        (f"{Path(iapo.__file__).parent}/cli.py", False),
+        (f"{Path(iapo.__file__).parent}_rewards.py", True),
+        (f"{Path(iapo.__file__).parents[1]}/mine.py", True),
+    ],
+)
+def test_the_line_of_an_error_is_told_where_it_is_in_a_file_of_the_user(file: str, told: bool, capsys):
+    with pytest.raises(KeyError) as caught:
+        exec(compile("raise KeyError('hint')", file, "exec"))
+    error = caught.value.with_traceback(caught.value.__traceback__.tb_next)
+    assert report("iapo train", error, debug=False, folder=None) == 1
+    assert (f" ({Path(file).name}, line 1, in <module>)" in capsys.readouterr().err) == told
 
 
 MOVES = """

@@ -64,6 +64,7 @@ NO_ANSWER = [
         (torch.tensor(0.1, dtype=torch.float16), ("0.1",)),
         (torch.tensor(0.1, dtype=torch.float64, requires_grad=True), ("0.1",)),
         (torch.tensor(0.5, dtype=torch.bfloat16), ("0.5",)),
+        (torch.tensor(0.5).to(torch.float8_e4m3fn), ("0.5",)),
         (torch.tensor(True), ("True",)),
         ({"answer": torch.tensor(4.0)}, ("4",)),
         ([torch.tensor(2), torch.tensor(3)], ("[2, 3]",)),

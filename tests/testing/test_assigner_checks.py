@@ -49,9 +49,11 @@ class Attached(Sound):
 
 
 class InPlace(Sound):
+    """Through a view of which torch keeps no count, so that the interface does not see it."""
+
     def change(self, advantages, inputs):
         if inputs.signals.policy_logprobs is not None:
-            inputs.signals.policy_logprobs.exp_()
+            inputs.signals.policy_logprobs.data.exp_()
         return advantages
 
 

@@ -15,8 +15,8 @@ from iapo.ops.groups import group_sum
 class AroraZanette(RewardShaping):
     """``1[correct] * (1 - weight * sigmoid((n - mean_c) / std_c))``, statistics over the group's correct completions.
 
-    The standard deviation divides by the count. The original rewards do not count, only which
-    completions are correct. A correct completion always gets more than a wrong one.
+    The standard deviation divides by the count. The original rewards do not count, only which completions are correct.
+    A correct completion always gets more than a wrong one.
 
     *Degenerate cases.* Where all correct completions of a group have the same length, or there is only one, each gets
     ``1 - weight / 2``. Without a correct completion, all get 0.

@@ -14,8 +14,8 @@ from iapo.ops.checks import check_integer
 class L1Length(RewardShaping):
     """``1[correct] - weight * |target - n|`` (L1-Exact), here with one target for all prompts.
 
-    In the paper each prompt names a target of its own; here the prompts do not name one. The original rewards
-    do not count, only which completions are correct.
+    In the paper each prompt names a target of its own; here the prompts do not name one. The original rewards do not
+    count, only which completions are correct.
 
     *Degenerate cases.* A completion without tokens has length 0.
 

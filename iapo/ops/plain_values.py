@@ -8,8 +8,8 @@ def plain_value(value: Any) -> Any:
 
     A tensor of PyTorch without dimensions is its number. Anything else stays as it is.
 
-    A float of less than 64 bits is the number with the fewest digits that names it: 0.1, and not the 0.10000000149 that
-    is nearest to it in 32 bits.
+    A float of 16 or 32 bits is the number with the fewest digits that names it: 0.1, and not the 0.10000000149 that is
+    nearest to it in 32 bits. A kind that NumPy does not have (bfloat16) is the number that it holds.
 
     Example:
         >>> import numpy
@@ -20,7 +20,8 @@ def plain_value(value: Any) -> Any:
         return None
     if type(value).__module__ == "torch" and getattr(value, "ndim", None) == 0:
         value = value.detach().cpu()
-        value = value.item() if value.dtype.itemsize >= 8 or str(value.dtype) == "torch.bfloat16" else value.numpy()[()]
+        has_narrow = str(value.dtype) in ("torch.float32", "torch.float16")
+        value = value.numpy()[()] if has_narrow else value.item()
     if type(value).__module__ != "numpy" or not hasattr(value, "tolist"):
         return value
     if value.dtype.kind == "f" and value.dtype.itemsize < 8:
