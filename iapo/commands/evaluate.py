@@ -71,6 +71,7 @@ def evaluate_models(config: EvaluationConfig) -> int:
                 results[source] = result
                 if settings.output is not None:
                     with suppress(OSError):  # the last time it is an error, behind the table
+                        written = False
                         _write(Path(settings.output), config, results)
                         written = True
         except KeyboardInterrupt as interruption:
@@ -182,7 +183,7 @@ def _numbers(
 ) -> dict[str, Any]:
     """What the file has: the settings, and every measure of each model."""
     used: dict[str, Any] = {"data": str(problems.resolve())}
-    used |= {name: getattr(settings, name) for name in ("problems", "samples", "seed")}
+    used |= {name: getattr(settings, name) for name in ("problems", "samples", "seed", "correct_above")}
     curve = next((result.at_budget for result in results.values() if result.at_budget is not None), None)
     if curve is not None:
         used["budgets"] = list(curve.budgets)

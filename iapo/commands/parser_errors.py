@@ -135,8 +135,6 @@ def _of_key(key: str, text: str) -> str:
     if hooks and re.search(r"class, but (\S+ )?is abstract", text):
         named_so = re.search(r"class, but (\S+) is abstract", text) or re.search(r"Given value: (\S+)$", text)
         return f"{key}: {named_so[1] if named_so else 'it'} is abstract, want one that has {_listed(sorted(hooks))}"
-    if named and (match := re.match(r"- Expected a path but (\S+) either not accessible or invalid", text)):
-        return f"{key}: got {match[1]}, want a class by its import path, or as my_file.py:Name"
     literal = [choice.strip(" '\"") for found in _CHOICES.findall(text)[:1] for choice in found.split(",")]
     missing = _NOT_FOUND.search(text)
     if missing and named:
@@ -145,6 +143,8 @@ def _of_key(key: str, text: str) -> str:
         )
         given = given.rpartition(":")[2].rpartition(".")[2]
         return f"{key}: {_no_class(given, named, literal, missing['module'], bool(missing['wrong']))}"
+    if named and (match := re.match(r"- Expected a path but (\S+) either not accessible or invalid", text)):
+        return f"{key}: got {match[1]}, want a class by its import path, or as my_file.py:Name"
     if literal:
         given = text.rpartition("Got value: ")[2] or text.rpartition("Given value: ")[2]
         return f"{own}: got {given}, want one of {_listed(literal)}{did_you_mean(given, literal)}"
