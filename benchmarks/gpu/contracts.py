@@ -151,7 +151,7 @@ def assigner_values(assigner: Any, options: dict[str, Any], device: torch.device
 def moved(batch: AdvantageInputs, device: torch.device) -> AdvantageInputs:
     """The inputs of an assigner, on the device."""
     signals = {name: None if value is None else value.to(device) for name, value in vars(batch.signals).items()}
-    own = {name: getattr(batch, name).to(device) for name in ("rewards", "group_ids", "completion_mask")}
+    own = {name: value.to(device) for name, value in vars(batch).items() if name != "signals"}
     return dataclasses.replace(batch, **own, signals=TokenSignals(**signals))
 
 
