@@ -162,7 +162,8 @@ class Averages(Sound):
 
 class LastLossAlone(Sound):
     def accumulate(self, loss, boundary):
-        self.model.zero_grad()
+        if all(each.grad is None or each.grad.isfinite().all() for each in self.model.parameters()):
+            self.model.zero_grad()
         return super().accumulate(loss, boundary)
 
 
