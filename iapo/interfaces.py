@@ -359,8 +359,8 @@ class AdvantageAssigner(Hooked, ABC):
             with unchanged(self, "assign", vars(inputs.signals) | vars(inputs)):
                 output = self.assign(inputs)
         check_returned(self, "assign", output, AdvantageOutput)
-        given = {"completion_mask": completion_mask}
-        check_one_device(f"{type(self).__name__}.assign", {"advantages": output.advantages} | given)
+        given_and_returned = {"advantages": output.advantages, "completion_mask": completion_mask}
+        check_one_device(f"{type(self).__name__}.assign", given_and_returned)
         if output.advantages.shape != completion_mask.shape:
             raise ValueError(
                 f"{type(self).__name__}.assign: want advantages of shape {tuple(completion_mask.shape)}, "

@@ -1,32 +1,34 @@
 """The contract of every optimizer of a policy."""
 
-import copy
 import inspect
-import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from hypothesis import strategies as st
-from jaxtyping import Float
-from safetensors.torch import load, save
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from iapo.interfaces import PolicyOptimizer
 from iapo.ops.checks import named_kind
-from iapo.ops.tree import flatten, unflatten
 from iapo.testing.checks import Check, assert_close, for_all, run_checks, seeded
+from iapo.testing.loss_steps import LinearPolicy, Step, steps_of_losses, total_loss
+from iapo.testing.optimizer_state import (
+    assert_same_state,
+    assert_same_tensors,
+    has_state,
+    learning_rate,
+    load_state,
+    state_of,
+    state_tensors,
+    through_file,
+)
 from iapo.types import StepStats
 
 MakeOptimizer = Callable[[nn.Module], PolicyOptimizer]
 """Makes an optimizer of a model: a function, or a class that is called with the model alone."""
-
-_FEATURES, _ROWS = 3, 2
-_SEEDS = st.integers(0, 2**16)
 
 _NOT_FINITE: dict[str, Callable[[Tensor], Tensor]] = {
     "a loss of NaN": lambda loss: loss * torch.nan,
@@ -37,62 +39,6 @@ _NOT_FINITE: dict[str, Callable[[Tensor], Tensor]] = {
 }
 _NOTHING = {"a gradient of 0": (0.0,), "two gradients that cancel": (1.0, -1.0)}
 """By what its losses are multiplied in a step that teaches nothing."""
-
-
-class _Policy(nn.Module):
-    """Weights that are trained, some of which no loss reads, and weights and a buffer that are not.
-
-    What it returns is linear in the weights, and features are small multiples of powers of 2, so that gradients and
-    their sums are exact in fp32, in whichever order losses add up.
-    """
-
-    fixed: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(0)
-        self.matrix = nn.Parameter(torch.randn(_FEATURES, 2, generator=generator) / 8)
-        self.vector = nn.Parameter(torch.zeros(2))
-        self.unread = nn.Parameter(torch.ones(2))
-        self.frozen = nn.Parameter(torch.ones(2), requires_grad=False)
-        self.register_buffer("fixed", torch.tensor([1.0, -0.5]))
-
-    def forward(self, features: Float[Tensor, "rows features"]) -> Float[Tensor, " rows"]:
-        return (features @ self.matrix + self.vector + self.frozen) @ self.fixed
-
-
-@dataclass(frozen=True)
-class _Step:
-    """The losses of one step, before they are computed.
-
-    Args:
-        features: of each micro-batch.
-        factors: what the loss of each is multiplied by.
-    """
-
-    features: Sequence[Float[Tensor, "rows features"]]
-    factors: Sequence[float]
-
-    def losses(self, model: nn.Module) -> list[Tensor]:
-        """One of each micro-batch."""
-        like = next(model.parameters())
-        pairs = zip(self.features, self.factors, strict=True)
-        return [model(features.to(like)).sum() * factor for features, factor in pairs]
-
-
-@st.composite
-def _steps(
-    draw: st.DrawFn, factors: Sequence[float] = (0.25, 1.0, 512.0), least: int = 1, most: int = 3
-) -> list[_Step]:
-    """Some steps of one to three micro-batches each. With positive factors no gradient is 0: that of ``vector`` counts
-    rows."""
-    steps = []
-    for _ in range(draw(st.integers(least, most))):
-        generator = torch.Generator().manual_seed(draw(_SEEDS))
-        count = draw(st.integers(1, 3))
-        features = torch.randint(-8, 9, (count, _ROWS, _FEATURES), generator=generator) / 4
-        steps.append(_Step(list(features), draw(st.lists(st.sampled_from(factors), min_size=count, max_size=count))))
-    return steps
 
 
 def check_policy_optimizer(make: MakeOptimizer, **options: Any) -> dict[str, bool]:
@@ -168,7 +114,7 @@ class OptimizerContract:
             Check(
                 "resumed",
                 self.resumed,
-                lambda make: _has_state(self._made(make)[1]),
+                lambda make: has_state(self._made(make)[1]),
                 "an optimizer with `state_dict` and `load_state_dict`",
             ),
         )
@@ -177,12 +123,12 @@ class OptimizerContract:
         """Steps taken and refused are counted, a reason is given where one is refused, and only there; the learning
         rate is the one that the step used."""
 
-        def holds(steps: list[_Step], refused: list[bool]) -> None:
+        def holds(steps: list[Step], refused: list[bool]) -> None:
             model, optimizer = self._made(make)
             taken = skipped = 0
             for index, step in enumerate(steps):
                 refuse = refused[index]
-                what, rate = f"step {index} of {len(steps)}", _rate(optimizer)
+                what, rate = f"step {index} of {len(steps)}", learning_rate(optimizer)
                 stats = _take(optimizer, [loss * (torch.nan if refuse else 1) for loss in step.losses(model)])
                 taken, skipped = taken + (not refuse), skipped + refuse
                 wanted = {"step": taken, "stepped": not refuse, "skipped": skipped}
@@ -197,44 +143,44 @@ class OptimizerContract:
                 if rate is not None and stats.learning_rate != rate:
                     raise AssertionError(f"{what}: learning_rate is {stats.learning_rate}, the step's was {rate}")
 
-        self._for_all(holds, _steps(least=3, most=4), st.lists(st.booleans(), min_size=4, max_size=4))
+        self._for_all(holds, steps_of_losses(least=3, most=4), st.lists(st.booleans(), min_size=4, max_size=4))
 
     def before_boundary(self, make: MakeOptimizer) -> None:
         """Weights change at the last loss of a step and not before: the other losses are of the same policy."""
 
-        def holds(steps: list[_Step]) -> None:
+        def holds(steps: list[Step]) -> None:
             model, optimizer = self._made(make)
             for index, step in enumerate(steps):
                 weights, losses = _weights(model), step.losses(model)
                 for part, loss in enumerate(losses[:-1]):
                     with seeded(device=loss.device):
                         optimizer(loss, boundary=False)
-                    _same(f"step {index}, after loss {part} of {len(losses)}", _weights(model), weights)
+                    assert_same_tensors(f"step {index}, after loss {part} of {len(losses)}", _weights(model), weights)
                 with seeded(device=losses[-1].device):
                     optimizer(losses[-1], boundary=True)
 
-        self._for_all(holds, _steps())
+        self._for_all(holds, steps_of_losses())
 
     def descent(self, make: MakeOptimizer) -> None:
         """Four steps on the same losses lower their sum."""
 
-        def holds(steps: list[_Step]) -> None:
+        def holds(steps: list[Step]) -> None:
             model, optimizer = self._made(make)
-            before, weights = _total(steps[0], model), _weights(model)
+            before, weights = total_loss(steps[0], model), _weights(model)
             for _ in range(4):
                 _take(optimizer, steps[0].losses(model))
-            after = _total(steps[0], model)
+            after = total_loss(steps[0], model)
             if all(torch.equal(weights[name], value) for name, value in _weights(model).items()):
                 raise AssertionError("no weight has changed after 4 steps with finite gradients")
             if not after < before:
                 raise AssertionError(f"the loss of 4 equal steps was {before:.6g}, is {after:.6g}, want a smaller one")
 
-        self._for_all(holds, _steps(most=1))
+        self._for_all(holds, steps_of_losses(most=1))
 
     def gradient_norm(self, make: MakeOptimizer) -> None:
         """``grad_norm`` is the L2 norm of the step's gradient alone, over all weights, before any clipping."""
 
-        def holds(steps: list[_Step], refused: int) -> None:
+        def holds(steps: list[Step], refused: int) -> None:
             model, optimizer = self._made(make)
             for index, step in enumerate(steps):
                 if index == refused:
@@ -251,12 +197,12 @@ class OptimizerContract:
                 )
                 assert_close(f"grad_norm of step {index} of {len(steps)}", found, expected, atol=0, rtol=self.tolerance)
 
-        self._for_all(holds, _steps(), st.integers(0, 3))
+        self._for_all(holds, steps_of_losses(), st.integers(0, 3))
 
     def micro_batches(self, make: MakeOptimizer) -> None:
         """The losses of a step add up: micro-batches make the step of their sum, where some have no gradient too."""
 
-        def holds(steps: list[_Step]) -> None:
+        def holds(steps: list[Step]) -> None:
             (model, optimizer), (whole, at_once) = self._made(make), self._made(make)
             for index, step in enumerate(steps):
                 stats = _take(optimizer, step.losses(model))
@@ -268,30 +214,30 @@ class OptimizerContract:
                     found = _weights(model)[name]
                     assert_close(f"{what}: weight {name}", found, value, self.tolerance, self.tolerance)
 
-        self._for_all(holds, _steps((0.0, 0.5, 1.0, -1.0)))
+        self._for_all(holds, steps_of_losses((0.0, 0.5, 1.0, -1.0)))
 
     def frozen(self, make: MakeOptimizer) -> None:
         """Weights that need no gradient and buffers are left as they are, and so is what needs one."""
 
-        def holds(steps: list[_Step]) -> None:
+        def holds(steps: list[Step]) -> None:
             model, optimizer = self._made(make)
             needing = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
             kept = {name: value for name, value in _weights(model).items() if not needing.get(name, False)}
             for step in steps:
                 _take(optimizer, step.losses(model))
             found = _weights(model)
-            _same(f"after {len(steps)} steps", {name: found[name] for name in kept}, kept)
+            assert_same_tensors(f"after {len(steps)} steps", {name: found[name] for name in kept}, kept)
             for name, parameter in model.named_parameters():
                 if parameter.requires_grad != needing[name]:
                     raise AssertionError(f"{name}: requires_grad was {needing[name]}, is {parameter.requires_grad}")
 
-        self._for_all(holds, _steps())
+        self._for_all(holds, steps_of_losses())
 
     def not_finite(self, make: MakeOptimizer) -> None:
         """A step with a loss or a gradient that is NaN or infinite is refused: it is counted, and weights, state and
         the steps behind it are, bit for bit, as if it had not been."""
 
-        def holds(before: list[_Step], step: _Step, kind: str, place: int, after: list[_Step]) -> None:
+        def holds(before: list[Step], step: Step, kind: str, place: int, after: list[Step]) -> None:
             def losses(model: nn.Module) -> list[Tensor]:
                 return [
                     _NOT_FINITE[kind](loss) if index == place % len(step.features) else loss
@@ -301,14 +247,16 @@ class OptimizerContract:
             what = f"{kind} at {place % len(step.features)} of {len(step.features)} losses"
             self._refused(make, what, before, losses, after)
 
-        step = _steps(most=1).map(lambda steps: steps[0])
-        self._for_all(holds, _steps(), step, st.sampled_from(sorted(_NOT_FINITE)), st.integers(0, 2), _steps(least=2))
+        step = steps_of_losses(most=1).map(lambda steps: steps[0])
+        for kind in map(st.just, _NOT_FINITE):
+            few = -(-self.examples // len(_NOT_FINITE))
+            for_all(few, holds, steps_of_losses(), step, kind, st.integers(0, 2), steps_of_losses(least=2))
 
     def nothing_to_learn(self, make: MakeOptimizer) -> None:
         """A step whose gradient is exactly 0 is refused likewise, and its norm is 0: momentum or weight decay would
         move the weights, and nothing was learned."""
 
-        def holds(before: list[_Step], step: _Step, kind: str, after: list[_Step]) -> None:
+        def holds(before: list[Step], step: Step, kind: str, after: list[Step]) -> None:
             def losses(model: nn.Module) -> list[Tensor]:
                 return [loss * factor for factor in _NOTHING[kind] for loss in step.losses(model)]
 
@@ -316,45 +264,47 @@ class OptimizerContract:
             if stats.grad_norm != 0:
                 raise AssertionError(f"{kind}: grad_norm is {stats.grad_norm}, want 0")
 
-        step = _steps(most=1).map(lambda steps: steps[0])
-        self._for_all(holds, _steps(), step, st.sampled_from(sorted(_NOTHING)), _steps(least=2))
+        step = steps_of_losses(most=1).map(lambda steps: steps[0])
+        for kind in map(st.just, _NOTHING):
+            few = -(-self.examples // len(_NOTHING))
+            for_all(few, holds, steps_of_losses(), step, kind, steps_of_losses(least=2))
 
     def resumed(self, make: MakeOptimizer) -> None:
         """Saved as a checkpoint is (JSON and safetensors) and loaded into a new one of the same weights, it goes on bit
         for bit: weights, counts, learning rates and state."""
 
-        def holds(before: list[_Step], refused: bool, after: list[_Step]) -> None:
+        def holds(before: list[Step], refused: bool, after: list[Step]) -> None:
             model, optimizer = self._made(make)
             for step in before:
                 _take(optimizer, step.losses(model))
             if refused:
                 _take(optimizer, [loss * torch.nan for loss in before[0].losses(model)])
-            saved = _through_file(_state(optimizer))
+            saved = through_file(state_of(optimizer))
             resumed, other = self._made(make, model.state_dict())
-            _load_state(other, saved)
+            load_state(other, saved)
             what = f"after {len(before)} steps and a resume"
-            _same_state(f"{what}: state", _state(other), _state(optimizer))
+            assert_same_state(f"{what}: state", state_of(other), state_of(optimizer))
             for index, step in enumerate(after):
                 found, expected = _take(other, step.losses(resumed)), _take(optimizer, step.losses(model))
                 _same_step(f"{what}, step {index}", resumed, found, model, expected)
-            _same_state(f"{what}, {len(after)} steps later: state", _state(other), _state(optimizer))
+            assert_same_state(f"{what}, {len(after)} steps later: state", state_of(other), state_of(optimizer))
 
-        self._for_all(holds, _steps(), st.booleans(), _steps(least=2))
+        self._for_all(holds, steps_of_losses(), st.booleans(), steps_of_losses(least=2))
 
     def _refused(
         self,
         make: MakeOptimizer,
         kind: str,
-        before: list[_Step],
+        before: list[Step],
         losses: Callable[[nn.Module], list[Tensor]],
-        after: list[_Step],
+        after: list[Step],
     ) -> StepStats:
         """Raise unless the step of these losses is refused and changes nothing that comes behind it."""
         (model, optimizer), (twin, without) = self._made(make), self._made(make)
         for step in before:
             earlier = _take(optimizer, step.losses(model))
             _take(without, step.losses(twin))
-        weights, tensors = _weights(model), _tensors(optimizer)
+        weights, tensors = _weights(model), state_tensors(optimizer)
         stats = _take(optimizer, losses(model))
         if stats.stepped or stats.skipped != earlier.skipped + 1 or stats.step != earlier.step:
             raise AssertionError(
@@ -363,8 +313,8 @@ class OptimizerContract:
             )
         if not stats.reason:
             raise AssertionError(f"{kind}: refused without a reason")
-        _same(f"{kind}: weights after the step was refused", _weights(model), weights)
-        _same(f"{kind}: state after the step was refused", _tensors(optimizer), tensors)
+        assert_same_tensors(f"{kind}: weights after the step was refused", _weights(model), weights)
+        assert_same_tensors(f"{kind}: state after the step was refused", state_tensors(optimizer), tensors)
         for index, step in enumerate(after):
             found, expected = _take(optimizer, step.losses(model)), _take(without, step.losses(twin))
             _same_step(f"{kind}, then step {index}", model, found, twin, expected, but="skipped")
@@ -372,7 +322,7 @@ class OptimizerContract:
 
     def _made(self, make: MakeOptimizer, weights: dict[str, Tensor] | None = None) -> tuple[nn.Module, PolicyOptimizer]:
         """A model, with these weights if some are given, and its optimizer."""
-        model = _Policy().to(self.device)
+        model = LinearPolicy().to(self.device)
         if weights is not None:
             model.load_state_dict(weights)
         with seeded(device=torch.device(self.device)):
@@ -402,81 +352,8 @@ def _same_step(
     for name, value in vars(expected).items():
         if name != but and getattr(found, name) != value:
             raise AssertionError(f"{what}: {name} is {getattr(found, name)!r}, want {value!r}")
-    _same(f"{what}: weights", _weights(model), _weights(other))
-
-
-def _total(step: _Step, model: nn.Module) -> float:
-    """The loss of a step, in fp64."""
-    return sum(float(loss.detach()) for loss in step.losses(copy.deepcopy(model).double()))
+    assert_same_tensors(f"{what}: weights", _weights(model), _weights(other))
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-
-def _same(what: str, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """Raise unless tensors of the same names are the same, bit for bit."""
-    if found.keys() != expected.keys():
-        raise AssertionError(f"{what}: want {sorted(expected)}, got {sorted(found)}")
-    for name, value in expected.items():
-        assert_close(f"{what}: {name}", found[name], value, atol=0)
-
-
-def _rate(optimizer: PolicyOptimizer) -> float | None:
-    """The learning rate of the next step, of an optimizer of torch inside; ``None``: there is none in sight."""
-    return next((float(of_torch.param_groups[0]["lr"]) for of_torch in _of_torch(optimizer)), None)
-
-
-def _of_torch(optimizer: PolicyOptimizer) -> Iterator[Optimizer]:
-    inner = getattr(optimizer, "optimizer", None)
-    if isinstance(inner, Optimizer):
-        yield inner
-
-
-def _has_state(optimizer: PolicyOptimizer) -> bool:
-    return hasattr(optimizer, "state_dict") and hasattr(optimizer, "load_state_dict")
-
-
-def _state(optimizer: Any) -> dict[str, Any]:
-    """What a run saves: its own state, and that of an optimizer of torch inside."""
-    return {"own": optimizer.state_dict(), "torch": [each.state_dict() for each in _of_torch(optimizer)]}
-
-
-def _load_state(optimizer: Any, state: dict[str, Any]) -> None:
-    for of_torch, each in zip(_of_torch(optimizer), state["torch"], strict=True):
-        of_torch.load_state_dict(each)
-    optimizer.load_state_dict(state["own"])
-
-
-def _tensors(optimizer: PolicyOptimizer) -> dict[str, Tensor]:
-    """The tensors of its state, by the path to each; none of an optimizer that does not tell it."""
-    return flatten(_state(optimizer), "state")[1] if _has_state(optimizer) else {}
-
-
-def _through_file(state: dict[str, Any]) -> dict[str, Any]:
-    """The state as it comes back from a checkpoint's files."""
-    tree, tensors = flatten(state, "state")
-    found: dict[str, Any] = unflatten(json.loads(json.dumps(tree, allow_nan=False)), load(save(tensors)))
-    return found
-
-
-def _same_state(what: str, found: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Raise unless two states are the same, bit for bit."""
-    (values, tensors), (wanted, kept) = (
-        (_plain(state, "state"), flatten(state, "state")[1]) for state in (found, expected)
-    )
-    for path in sorted(values.keys() | wanted.keys()):
-        got, want = (repr(each[path]) if path in each else "nothing" for each in (values, wanted))
-        if got != want:
-            raise AssertionError(f"{what}: {path}: got {got}, want {want}")
-    _same(what, tensors, kept)
-
-
-def _plain(tree: Any, path: str) -> dict[str, Any]:
-    """What nested state holds beside tensors, by the path to each."""
-    if isinstance(tree, Tensor):
-        return {}
-    if not isinstance(tree, dict | list | tuple):
-        return {path: tree}
-    pairs = tree.items() if isinstance(tree, dict) else enumerate(tree)
-    return {name: each for key, value in pairs for name, each in _plain(value, f"{path}.{key}").items()}

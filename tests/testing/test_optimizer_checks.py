@@ -160,10 +160,11 @@ class Averages(Sound):
         self.count = 0
 
 
-class LastLossAlone(Sound):
+class HalvesEarlierLosses(Sound):
     def accumulate(self, loss, boundary):
-        if all(each.grad is None or each.grad.isfinite().all() for each in self.model.parameters()):
-            self.model.zero_grad()
+        for each in self.model.parameters():
+            if each.grad is not None:
+                each.grad /= 2
         return super().accumulate(loss, boundary)
 
 
@@ -268,7 +269,11 @@ BROKEN = [
         r"grad_norm of step \d|stepped True|grad_norm is",
     ),
     (Averages, {"gradient_norm", "micro_batches"}, r"differs by"),
-    (LastLossAlone, {"gradient_norm", "micro_batches"}, r"differs by"),
+    (
+        HalvesEarlierLosses,
+        {"gradient_norm", "micro_batches", "nothing_to_learn"},
+        r"differs by|stepped is|two gradients that cancel: want the step refused",
+    ),
     (DecaysEveryWeight, {"frozen"}, r"after \d steps: frozen: differs by"),
     (Unfreezes, {"frozen", "gradient_norm"}, "frozen: requires_grad was False, is True|grad_norm of step 1"),
     (LooksAtLossesAlone, {"not_finite"}, "behind a finite loss at .* got stepped True"),
