@@ -184,11 +184,12 @@ class TokenAdvantages:
         if self.takes_outcome:
             signals["outcome_advantages"] = outcome
         signals |= {name: values for name, values in known.items() if name in assigner.requires}
+        correct = correct_by(rewards, self.correct_above)
         assigned = assign(
             model,
             rollout,
             rewards,
-            correct_by(rewards, self.correct_above),
+            correct,
             assigner,
             self.estimator,
             self.temperature,
@@ -204,7 +205,8 @@ class TokenAdvantages:
         metrics = _metrics(assigned) | lacking_answers(rollout, rewards, self.eos_ids, ranks)
         information = assigned.signals.information
         if information is not None:
-            lacking = lacking_spans(rollout, information, assigned.probed & (rewards > 0), self, ranks)
+            rewarded = assigned.probed & ((rewards > 0) | correct)
+            lacking = lacking_spans(rollout, information, rewarded, self, ranks)
             lacking.warn()
             metrics |= lacking.metrics
             metrics["iapo/completions/probed"] = float(ranks.gather(assigned.probed).sum())

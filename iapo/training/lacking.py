@@ -24,7 +24,7 @@ class LackingSpans:
     """How many rewarded completions there are, and how many of them have nothing to probe; over all processes.
 
     Args:
-        rewarded: completions with a reward above 0 whose information was asked for.
+        rewarded: completions that are correct or have a reward above 0, and whose information was asked for.
         without_reasoning: those of them without a reasoning token.
         without_answer: those with reasoning and without an answer to ask about, where the estimator then found nothing.
         cut: those of the two that were cut at the sampler's limit, before they could answer.
@@ -76,7 +76,8 @@ def lacking_spans(
     Args:
         rollout: the completions of this process.
         information: of their tokens, nats.
-        rewarded: the completions that are looked at: those with a reward above 0 whose information was asked for.
+        rewarded: the completions that are looked at: those that are correct or have a reward above 0, and whose
+            information was asked for.
         sampler: of the completions, or what else knows its ``eos_ids`` and its limit, ``max_new_tokens``.
         ranks: the processes that share the batch. All of them call this function together.
     """

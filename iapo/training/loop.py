@@ -163,7 +163,7 @@ def prepare(
         )
     metrics |= assigned.metrics | assigned.output.metrics
     if assigned.signals.information is not None:
-        rewarded = assigned.probed & (rewards > 0)
+        rewarded = assigned.probed & ((rewards > 0) | scores.correct.to(device))
         lacking = lacking_spans(rollout, assigned.signals.information, rewarded, components.sampler)
         metrics |= lacking.metrics
         lacking.warn()

@@ -38,16 +38,19 @@ class Twice(Ranks):
         return values[:rows]
 
 
-def test_the_loop_and_integrations_count_the_same_completions():
+@pytest.mark.parametrize("least", [0.0, -1.0])
+def test_the_loop_and_integrations_count_the_same_completions(least):
     model, estimator = embedded_model(), AnswerLikelihood(POSTFIX)
     sampler = ScriptedSampler({"1+1=": TEXTS}, TOKENIZER)
-    paid = {"paid": lambda completions, **_: PAID}
-    parts = Components(sampler, paid, estimator, InformationAware(), None, None)
+    paid, above = [least + reward for reward in PAID], least + 0.5
+    parts = Components(sampler, {"paid": lambda completions, **_: paid}, estimator, InformationAware(), None, None)
+    settings = UpdateSettings(len(TEXTS), 8, correct_above=above)
     with pytest.warns(UserWarning, match="nothing to probe"):
-        loop = prepare([{"prompt": "1+1="}], model, TOKENIZER, parts, UpdateSettings(len(TEXTS), 8)).metrics
-    engine = TokenAdvantages(TOKENIZER, estimator, InformationAware(), eos_ids=(TOKENIZER.eos_token_id,))
+        loop = prepare([{"prompt": "1+1="}], model, TOKENIZER, parts, settings).metrics
+    ends = (TOKENIZER.eos_token_id,)
+    engine = TokenAdvantages(TOKENIZER, estimator, InformationAware(), eos_ids=ends, correct_above=above)
     rollout = sampler(["1+1="], len(TEXTS))
-    rewards = torch.tensor(PAID)
+    rewards = torch.tensor(paid)
     with pytest.warns(UserWarning, match="nothing to probe"):
         alone = engine(model, rollout, rewards, torch.zeros(rollout.completion_mask.shape)).metrics
     with pytest.warns(UserWarning, match="nothing to probe"):
