@@ -16,7 +16,9 @@ LastAssistant = Literal["refuse", "drop", "continue"]
 
 _FORMS = (("role", "content"), ("from", "value"))
 """What messages have, those of this library's and of ShareGPT's form."""
-_ROLES = (*SYSTEM_ROLES, *ASSISTANT_ROLES, "user", "tool", "function", "human", "gpt")
+_SHAREGPT_ROLES = {"human": "user", "gpt": "assistant"}
+"""What two of ShareGPT's roles are called here; the others have their names."""
+_ROLES = (*SYSTEM_ROLES, *ASSISTANT_ROLES, "user", "tool", "function", *_SHAREGPT_ROLES)
 _BEGUN = re.compile(rf"""\s*(array\()?\[\s*\{{\s*["'](role|from)["']\s*:\s*["']({"|".join(_ROLES)})["']\s*,""")
 """How a text begins that holds messages."""
 _ENDED = re.compile(r"\]\s*(,\s*dtype=object\s*)?\)?\s*$")
@@ -32,11 +34,11 @@ def plain_prompt(prompt: Any, last_assistant: LastAssistant = "refuse") -> str |
     A text that is a list of messages, in JSON or as Python or NumPy prints it, is read as the messages; a table without
     nesting has no other way to hold them. Lone surrogates, which no tokenizer takes, are replaced. Content parts
     ``{"type": "text", "text": ...}`` become one text; keys of messages that are ``None``, as a Parquet file fills them
-    in, are left out.
+    in, are left out. ShareGPT's ``{"from": "human", "value": ...}`` is a message of the user.
 
     Args:
-        prompt: a text or a list of messages, each with ``role`` and ``content``, or the text of such a list; bytes are
-            text in UTF-8.
+        prompt: a text or a list of messages, each with ``role`` and ``content``, or with ``from`` and ``value``, or the
+            text of such a list; bytes are text in UTF-8.
         last_assistant: what becomes of an assistant's message at the end.
 
     Raises:
@@ -153,12 +155,23 @@ def _are_messages(value: Any) -> bool:
 
 
 def _message(index: int, message: Any) -> Message:
+    message = _renamed(message) if isinstance(message, Mapping) else message
     if not isinstance(message, Mapping) or not isinstance(message.get("role"), str) or "content" not in message:
         got = sorted(map(str, message)) if isinstance(message, Mapping) else type(message).__name__
         raise ValueError(f"has a message {index} of {got}, want a mapping with role and content")
     return {key: value for key, value in message.items() if value is not None} | {
         "content": _text(index, message["content"])
     }
+
+
+def _renamed(message: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """A message of ShareGPT's form under the names of this library; others as they are."""
+    role, content = _FORMS[1]
+    who = message.get(role)
+    if message.get("role") is not None or not isinstance(who, str) or who not in _ROLES or content not in message:
+        return message
+    others = {key: value for key, value in message.items() if key not in (role, content)}
+    return others | {"role": _SHAREGPT_ROLES.get(who, who), "content": message[content]}
 
 
 def _text(index: int, content: Any) -> str:

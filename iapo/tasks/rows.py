@@ -12,7 +12,7 @@ from iapo.tasks.messages import LastAssistant, plain_prompt, without_surrogates
 
 _LOG = logging.getLogger(__name__)
 
-PROMPT_COLUMNS = ("prompt", "question", "problem", "instruction", "query", "messages", "input")
+PROMPT_COLUMNS = ("prompt", "question", "problem", "instruction", "query", "messages", "conversations", "input")
 ANSWER_COLUMNS = ("answer", "final_answer", "expected_answer", "ground_truth", "solution", "reward_model", "target")
 """Names that columns of references usually have, and `PROMPT_COLUMNS` of problems; an earlier one is taken first."""
 _OF_PROBLEMS = (

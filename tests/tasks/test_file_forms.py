@@ -55,6 +55,10 @@ def zipped(text: str) -> bytes:
         ("a.json.bz2", ARRAY),
         ("a.csv", TABLE.replace(",", ";")),
         ("a.csv", TABLE.replace(",", "\t")),
+        ("a.csv", TABLE.replace(",", "|")),
+        ("a.csv", TABLE.replace(",", ", ").replace("2", '"2"')),
+        ("a.csv", "sep=;\r\n" + TABLE.replace(",", ";")),
+        ("a.csv", '\n"SEP=^"\n\n' + TABLE.replace(",", "^")),
         ("a.tsv", TABLE.replace(",", "\t")),
     ],
 )
@@ -93,6 +97,7 @@ def test_empty_lines_before_the_header_are_skipped(tmp_path: Path, before: str) 
         ("a.jsonl", '\n{"prompt": "1"}\n\n{"prompt": ""}\n', r"1 \(line 4\)"),
         ("a.json", '[{"prompt": "1"},\n{"prompt": ""}]', "1"),
         ("a.csv", '\nprompt,answer\n"1\n+1",2\n\n,3\n', r"1 \(line 6\)"),
+        ("a.csv", "sep=;\nprompt;answer\n1;2\n;3\n", r"1 \(line 4\)"),
     ],
 )
 def test_a_row_is_named_with_its_line(tmp_path: Path, name: str, text: str, place: str) -> None:

@@ -53,9 +53,10 @@ def test_bad_rows_are_named(tmp_path: Path, name: str, content: str, message: st
 
 
 def test_csv_fields_stay_as_they_are_written(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text('prompt,answer\n007,NA\n"a\n""b""",1e3\n')
+    (tmp_path / "a.csv").write_text('prompt,answer\n007,NA\n 1 , 2\n"a\n""b""",1e3\n')
     assert load_rows(FileTask(str(tmp_path / "a.csv"))) == [
         {"prompt": "007", "answer": "NA"},
+        {"prompt": " 1 ", "answer": " 2"},
         {"prompt": 'a\n"b"', "answer": "1e3"},
     ]
 

@@ -196,7 +196,10 @@ def test_arguments_of_the_chat_template_that_are_no_mapping_are_named(chat: Any,
         ("", "is empty"),
         (4, "is of type int, want a text or a list of messages"),
         (["hi"], "has a message 0 of str, want a mapping with role and content"),
-        ([{"from": "human", "value": "hi"}], r"has a message 0 of \['from', 'value'\]"),
+        ([{"from": "Paris", "value": "hi"}], r"has a message 0 of \['from', 'value'\]"),
+        ([{"from": "human", "text": "hi"}], r"has a message 0 of \['from', 'text'\]"),
+        ([{"from": "system", "value": "x"}], r"has no message of the user: .*got the roles \['system'\]"),
+        ([{"from": "human", "value": "1+1?"}, {"from": "gpt", "value": "2"}], "ends with a message of the assistant"),
         ([{"role": "system", "content": "x"}], r"has no message of the user: .*got the roles \['system'\]"),
         ([{"role": "User", "content": "x"}], r"has no message of the user: want .* 'user', got the roles \['User'\]"),
         ([{"role": "user", "content": None}], "asks nothing: all messages of the user are empty"),
@@ -262,7 +265,7 @@ def test_a_text_that_begins_like_a_list_stays_a_text(text: str) -> None:
         ('[{"role": "user", "content": "a "b" c"}]', "begins like messages, .* a quote that is not escaped"),
         (json.dumps(SAID[0]), "is of type dict, want a text or a list of messages"),
         (json.dumps({"messages": SAID}), "is of type dict, want a text or a list of messages"),
-        ('[{"from": "human", "value": "hi"}]', r"has a message 0 of \['from', 'value'\], want a mapping with role"),
+        ('[{"from": "gpt", "value": "hi"}]', "ends with a message of the assistant"),
         (json.dumps(SAID[:1]), "has no message of the user"),
     ],
 )
@@ -270,6 +273,26 @@ def test_a_text_that_means_to_be_messages_and_is_none_is_named(text: str, messag
     with pytest.raises(ValueError, match=message) as caught:
         plain_prompt(text)
     assert "\n" not in str(caught.value)
+
+
+SHAREGPT = [
+    {"from": "system", "value": "Brief.", "role": None, "weight": 0},
+    {"from": "human", "value": [{"type": "text", "text": "1+1?"}]},
+    {"from": "gpt", "value": "2"},
+    {"from": "user", "value": "2+2?"},
+    {"from": "assistant", "value": "4"},
+]
+
+
+@pytest.mark.parametrize("write", [lambda messages: messages, json.dumps, repr])
+def test_conversations_of_sharegpt_are_messages(write: Any) -> None:
+    found = plain_prompt(write(SHAREGPT), last_assistant="drop")
+    assert found == [
+        {"role": "system", "content": "Brief.", "weight": 0},
+        {"role": "user", "content": "1+1?"},
+        {"role": "assistant", "content": "2"},
+        {"role": "user", "content": "2+2?"},
+    ]
 
 
 def test_messages_stay_beside_the_text_for_rewards(chat: Any) -> None:

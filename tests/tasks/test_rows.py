@@ -50,6 +50,12 @@ def test_columns_named_like_arguments_of_trl_are_left_out(caplog: pytest.LogCapt
     assert "['log_extra', 'log_metric', 'trainer_state'] of mine are left out" in caplog.text
 
 
+def test_conversations_of_sharegpt_are_prompts() -> None:
+    said = [{"from": "human", "value": "1+1?"}, {"from": "gpt", "value": "2"}]
+    (row,) = load({"conversations": said, "answer": 2}, last_assistant="drop")
+    assert row["prompt"] == [{"role": "user", "content": "1+1?"}]
+
+
 @pytest.mark.parametrize("spelled", [("Problem", "Answer"), ("QUESTION", "Final_Answer"), ("question ", " answer")])
 def test_usual_names_are_found_however_they_are_spelled(
     caplog: pytest.LogCaptureFixture, spelled: tuple[str, str]
