@@ -70,7 +70,7 @@ def look(browser: Any, page: Path, name: str, looks: str) -> tuple[list[str], fl
     shown = context.new_page()
     shown.goto(page.as_uri(), wait_until="domcontentloaded")
     screen = BUILT / "screens" / looks / f"{name.removesuffix('.html').replace('/', '-')}.png"
-    shown.screenshot(path=screen, full_page=True)
+    shown.screenshot(path=screen, full_page=True, timeout=0)  # long pages take long on a busy machine
     found = shown.evaluate(CUT, width >= 1280), shown.evaluate(LIGHTNESS), shown.evaluate(FONTS)
     context.close()
     return found
