@@ -1,6 +1,11 @@
 """Sphinx configuration."""
 
 import importlib.metadata
+from typing import Any
+
+from docutils import nodes
+from latex2mathml.converter import convert
+from sphinx.application import Sphinx
 
 import iapo
 
@@ -14,12 +19,12 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.doctest",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
 ]
 autodoc_mock_imports = ["trl", "verl", "ray", "tensordict", "transfer_queue", "omegaconf"]
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "iapo"
 html_static_path = ["_static"]
@@ -39,3 +44,15 @@ doctest_test_doctest_blocks = ""
 # The copy button leaves out prompts, and the output of commands.
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+
+
+def _write_mathml(translator: Any, node: nodes.Element) -> None:
+    """A formula that browsers show by themselves, without a script from a network."""
+    display = "block" if isinstance(node, nodes.math_block) else "inline"
+    translator.body.append(convert(node.astext(), display=display))
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> None:
+    """Register the renderer of formulas."""
+    app.add_html_math_renderer("mathml", (_write_mathml, None), (_write_mathml, None))

@@ -64,14 +64,20 @@ def browser() -> Iterator[Any]:
 
 
 def look(browser: Any, page: Path, name: str, looks: str) -> tuple[list[str], float, list[float]]:
-    """What is cut on a page, how light its text is, between 0 and 1, and its charts' scales; keeps a screenshot."""
+    """What of a page is cut or comes from a network, how light its text is, between 0 and 1, and its charts' scales.
+
+    A screenshot is kept.
+    """
     width, scheme = LOOKS[looks]
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     shown = context.new_page()
+    asked: list[str] = []
+    shown.on("request", lambda request: asked.append(request.url))
     shown.goto(page.as_uri(), wait_until="domcontentloaded")
     screen = BUILT / "screens" / looks / f"{name.removesuffix('.html').replace('/', '-')}.png"
     shown.screenshot(path=screen, full_page=True, timeout=0)  # long pages take long on a busy machine
-    found = shown.evaluate(CUT, width >= 1280), shown.evaluate(LIGHTNESS), shown.evaluate(FONTS)
+    cut = shown.evaluate(CUT, width >= 1280) + [url for url in asked if not url.startswith(("file:", "data:"))]
+    found = cut, shown.evaluate(LIGHTNESS), shown.evaluate(FONTS)
     context.close()
     return found
 
