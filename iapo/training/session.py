@@ -129,7 +129,7 @@ class Session:
     ) -> EvaluationResult:
         """Evaluate the policy in the precision of training, or read what was kept of the evaluation after ``step``.
 
-        Torch's random state is afterwards as it was before.
+        The global random generators are afterwards as they were before.
 
         Args:
             rows: the problems.

@@ -219,6 +219,33 @@ def test_commands_in_a_report_can_be_pasted(whole):
     assert "'" in quoted_path(whole)
 
 
+@pytest.mark.parametrize("flags", [[], ["--resume"]])
+def test_a_run_that_ended_behind_its_first_completions_begins_again(tmp_path, flags):
+    """Its samples were there before its settings, so that they were taken for somebody else's."""
+    folder = tmp_path / "run"
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("iapo.training.setup.opening.forget_evaluations", killed)
+        assert train(folder, "--steps", "1", *flags) == 130
+    assert (folder / "samples.jsonl").exists()
+    assert not (folder / "config.json").exists()
+    assert train(folder, "--steps", "1", *flags) == 0
+
+
+def test_random_numbers_of_python_and_numpy_are_those_of_a_run_that_nobody_killed(run, begun, tmp_path):
+    """A reward that drew from them got others where the evaluation before training was kept."""
+    assert train(begun, "--resume", "--steps", "1") == 0
+    assert train(tmp_path / "again", "--steps", "1") == 0
+    rng, expected = (
+        json.loads((folder / "checkpoint-1" / "state.json").read_text())["rng"]
+        for folder in (begun, tmp_path / "again")
+    )
+    assert rng == expected
+
+
 @pytest.mark.parametrize("name", ["report.md", "metrics.jsonl", "samples.jsonl", "curves.png"])
 @pytest.mark.parametrize("flags", [[], ["--resume"]])
 def test_files_of_somebody_else_are_kept(tmp_path, capsys, name, flags):
