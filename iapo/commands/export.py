@@ -8,10 +8,10 @@ from pathlib import Path
 from iapo.commands.last_line import say_where
 from iapo.ops.shell import quoted_path
 from iapo.ops.tensor_files import failed_writes_named, follow_umask
-from iapo.ops.text_files import TEMPORARY, write_text
+from iapo.ops.text_files import TEMPORARY, read_text, write_text
 from iapo.policy.loading import load_model, load_tokenizer
 from iapo.policy.lora import base_of, is_adapter
-from iapo.training.checkpoints.checkpoint import FORMAT, latest_checkpoint, settings_in
+from iapo.training.checkpoints.checkpoint import FORMAT, is_checkpoint, latest_checkpoint, settings_in
 from iapo.training.checkpoints.folder import verify_folder
 from iapo.training.configuration.trained_problems import export_settings
 from iapo.training.reporting.progress import CommandProgress
@@ -101,7 +101,7 @@ def _checkpoint(run: Path) -> Path:
     """The complete checkpoint that is meant."""
     if not run.is_dir():
         raise FileNotFoundError(f"run: no folder {run}; want the --output of iapo train")
-    if (run / "state.json").exists():
+    if is_checkpoint(run):
         verify_folder(run, FORMAT)
         return run
     found = latest_checkpoint(run)
@@ -128,9 +128,9 @@ def _write(checkpoint: Path, folder: Path, adapter: bool) -> None:
 def _card(checkpoint: Path, folder: Path, name: str, adapter: bool) -> str:
     """The model card: where the model comes from, how to load it, and the report of its run with its pictures."""
     run, report = checkpoint.parent, "The run has no report: it was not finished."
-    step = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))["step"]
+    step = json.loads(read_text(checkpoint / "state.json"))["step"]
     if (run / REPORT).exists():
-        text = (run / REPORT).read_text(encoding="utf-8")
+        text = read_text(run / REPORT)
         other = (
             "" if f"\n- updates: {step}\n" in text else "\nThe numbers are of the model at its end, not of this one.\n"
         )

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from iapo.ops.text_files import read_bytes
 from iapo.rewards.scores import Scores
 from iapo.rollout.ends import ended
 from iapo.styles import CompletionStyle
@@ -124,7 +125,7 @@ def read_samples(path: Path) -> list[tuple[dict[str, Any], Sample]]:
     names = {field.name for field in fields(Sample)}
     found: list[tuple[dict[str, Any], Sample]] = []
     # Lines end with \n alone: a text may have other ends of lines in it, which JSON leaves as they are.
-    *whole, last = path.read_bytes().decode("utf-8-sig", "replace").split("\n")
+    *whole, last = read_bytes(path).decode("utf-8-sig", "replace").split("\n")
     lines = [*whole, last] if _is_object(last) else whole
     for number, line in enumerate(lines, 1):
         try:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from iapo.evaluation import Sample, lines_of
-from iapo.ops.text_files import write_text, writing
+from iapo.ops.text_files import read_text, write_text, writing
 
 
 def append_metrics(path: Path, step: int, metrics: Mapping[str, float]) -> None:
@@ -27,7 +27,7 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     Raises:
         ValueError: another line is damaged; it is named.
     """
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    text = read_text(path, "replace") if path.exists() else ""
     return [_row(path, number, line) for number, line in enumerate(text.split("\n")[:-1], 1)]
 
 
