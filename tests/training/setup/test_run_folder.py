@@ -1,6 +1,7 @@
 """A run that goes on keeps what is its own of its folder, and says what it keeps and what differs."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -233,6 +234,20 @@ def test_a_run_that_ended_behind_its_first_completions_begins_again(tmp_path, fl
     assert (folder / "samples.jsonl").exists()
     assert not (folder / "config.json").exists()
     assert train(folder, "--steps", "1", *flags) == 0
+
+
+@pytest.mark.parametrize(("content", "fault"), [(None, "missing"), ("{", r"damaged \(.*\)"), ("{}", r"damaged \(.*\)")])
+def test_an_evaluation_that_cannot_be_made_again_is_named_with_where_to_get_it(run, capsys, content, fault):
+    """Who removed a damaged one, as the message said, was told that it is missing."""
+    if content is None:
+        (run / "evaluation-0.json").unlink()
+    else:
+        (run / "evaluation-0.json").write_text(content)
+    assert train(run, "--resume", "--steps", "4") == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert re.search(rf"evaluation-0\.json: is {fault}, and the policy of step 0 is not there any more", told)
+    assert "a run of the same settings in another folder begins with the same one" in told
+    assert "remove it" not in told
 
 
 def test_random_numbers_of_python_and_numpy_are_those_of_a_run_that_nobody_killed(run, begun, tmp_path):
