@@ -8,7 +8,7 @@ from pathlib import Path
 from iapo.commands.last_line import say_where
 from iapo.ops.shell import quoted_path
 from iapo.ops.tensor_files import failed_writes_named, follow_umask
-from iapo.ops.text_files import TEMPORARY, read_text, write_text
+from iapo.ops.text_files import TEMPORARY, check_is_text, read_text, write_text
 from iapo.policy.loading import load_model, load_tokenizer
 from iapo.policy.lora import base_of, is_adapter
 from iapo.training.checkpoints.checkpoint import FORMAT, is_checkpoint, latest_checkpoint, settings_in
@@ -64,8 +64,10 @@ def export(*, run: str, output: str, adapter: bool) -> int:
         FileExistsError: ``output`` is there and is no empty folder.
         FileNotFoundError: no such run, or one without a checkpoint.
         OSError: ``output`` cannot be written; raised before anything loads.
-        ValueError: ``adapter`` of a run that trained all weights, or a damaged checkpoint.
+        ValueError: ``adapter`` of a run that trained all weights, a damaged checkpoint, or an ``output`` whose name has
+            bytes that are no UTF-8.
     """
+    check_is_text("output", output)
     checkpoint = _checkpoint(Path(run).expanduser())
     if adapter and not is_adapter(checkpoint):
         raise ValueError(f"adapter: {checkpoint} has all weights and no adapters; leave --adapter out")

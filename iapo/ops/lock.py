@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from iapo.ops.text_files import writing
+from iapo.ops.text_files import check_is_text, writing
 
 _TRIES = 1000
 """Times that a folder may come or go while it is made; in a place such as /proc none can ever be made."""
@@ -29,7 +29,9 @@ def locked(folder: Path) -> Iterator[int]:
 
     Raises:
         OSError: another process holds it (its id is named), or the folder cannot be made or written.
+        ValueError: its name has bytes that are no UTF-8.
     """
+    check_is_text("output", folder)
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     descriptor = _lock(folder)
     try:

@@ -50,13 +50,15 @@ def read_text(path: Path, errors: str = "strict") -> str:
 def write_text(path: Path, text: str) -> None:
     """Write a file that is complete or as it was before, whenever the process dies.
 
+    Lone surrogates, as names of files have them for bytes that are no UTF-8, are written as JSON escapes them.
+
     Raises:
         OSError: a write failed (disk full); it names the file, and what was written is removed.
     """
     partial = path.with_name(path.name + TEMPORARY)
     try:
         with writing(path):
-            partial.write_text(text, encoding="utf-8")
+            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
             flush(partial)
             os.replace(partial, path)
     except BaseException:
@@ -73,6 +75,22 @@ def writing(path: Path) -> Iterator[None]:
         if error.filename is None:
             error.filename = str(path)
         raise
+
+
+def check_is_text(name: str, path: str | Path) -> None:
+    """Raise ``ValueError`` for a path with bytes that are no UTF-8: tokenizers cannot be written there.
+
+    Args:
+        name: of the setting, for the message.
+        path: as Python has it, a lone surrogate for each such byte.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{name}: got {str(path)!r}, which has bytes that are no UTF-8, want a folder of another name (or a locale "
+            "that reads this one, as LC_ALL=C.UTF-8 does)"
+        ) from error
 
 
 def check_writable(name: str, path: str) -> None:

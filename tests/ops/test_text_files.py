@@ -1,6 +1,7 @@
 """A file that is replaced is the old one or the new one, wherever the process dies and whatever fails."""
 
 import ast
+import json
 import os
 import re
 import resource
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import iapo
-from iapo.ops.text_files import check_writable, read_bytes, read_text, write_text
+from iapo.ops.text_files import check_is_text, check_writable, read_bytes, read_text, write_text
 
 
 def in_a_child(action) -> int:
@@ -134,3 +135,17 @@ def test_files_of_runs_are_read_by_the_reader_alone():
         if names & {"read_text", "read_bytes"}:
             reading.add(source.relative_to(package).as_posix())
     assert reading == OTHERS | GIVEN
+
+
+def test_lone_surrogates_are_written_as_json_reads_them(tmp_path):
+    """The name of a run folder stands in its report, and may have bytes that are no text."""
+    file = tmp_path / "texts.jsonl"
+    name = os.fsdecode(b"a\xff")
+    write_text(file, json.dumps(name, ensure_ascii=False))
+    assert json.loads(read_text(file)) == name
+
+
+def test_names_that_are_no_text_are_refused():
+    check_is_text("output", "l\xe4uf-\u6a21")
+    with pytest.raises(ValueError, match=r"^output: got 'a\\udcff', which has bytes that are no UTF-8, want a folder"):
+        check_is_text("output", Path(os.fsdecode(b"a\xff")))

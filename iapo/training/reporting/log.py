@@ -11,13 +11,13 @@ from iapo.ops.text_files import read_text, write_text, writing
 
 def append_metrics(path: Path, step: int, metrics: Mapping[str, float]) -> None:
     """Add the metrics of one step."""
-    with writing(path), path.open("a", encoding="utf-8") as file:
+    with writing(path), path.open("a", encoding="utf-8", errors="backslashreplace") as file:
         file.write(json.dumps({"step": step, **metrics}) + "\n")
 
 
 def append_samples(path: Path, step: int, samples: Iterable[Sample]) -> None:
     """Add completions of one step."""
-    with writing(path), path.open("a", encoding="utf-8") as file:
+    with writing(path), path.open("a", encoding="utf-8", errors="backslashreplace") as file:
         file.write(lines_of(samples, step=step))
 
 
