@@ -16,6 +16,7 @@ from iapo.evaluation.scoring import Rows, Scoring
 from iapo.interfaces import Sampler
 from iapo.ops.checks import check_integer, check_integers
 from iapo.ops.random_state import fork_rng
+from iapo.ops.shapes import arguments_named
 from iapo.rollout.collation import collate
 from iapo.rollout.ends import eos_ids_of, style_of
 from iapo.rollout.language_model import LanguageModelSampler
@@ -65,6 +66,7 @@ class ForcedAnswers:
         check_integer("samples", self.samples, or_none=True)
 
 
+@arguments_named
 def accuracy_at_budgets(
     forced: ForcedAnswers,
     rollout: Rollout,

@@ -18,6 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from iapo.embedded import model_path
 from iapo.ops.memory import is_out_of_memory
+from iapo.ops.shapes import arguments_named
 from iapo.policy.hub import unreachable_model
 from iapo.policy.limits import Limits, limits_of, limits_of_config
 from iapo.policy.lora import base_of, is_adapter, told, with_adapters
@@ -57,6 +58,7 @@ def choose_autocast(precision: str, device: torch.device) -> torch.dtype | None:
     return torch.bfloat16 if precision == "bf16" else None
 
 
+@arguments_named
 def load_tokenizer(source: str, trust_remote_code: bool = False) -> Any:
     """The tokenizer of a model, left-padding, with a padding token. Arguments and errors are those of `load_model`."""
     with _named(source):
@@ -69,6 +71,7 @@ def load_tokenizer(source: str, trust_remote_code: bool = False) -> Any:
     return tokenizer
 
 
+@arguments_named
 def load_model(
     source: str,
     device: torch.device | str = "cpu",
