@@ -10,6 +10,7 @@ import torch
 from beartype.door import is_bearable
 from beartype.roar import BeartypeException
 from rich.console import Console
+from test_contracts import ASSIGNERS, ESTIMATORS, LOSSES, SHAPINGS, component_of
 from test_public_functions import takes_tensors
 
 from iapo import (
@@ -17,6 +18,8 @@ from iapo import (
     Components,
     GroupRelative,
     NoInformation,
+    TextBoundaries,
+    TransformersSampler,
     UpdateSettings,
     diagnostics,
     evaluation,
@@ -207,3 +210,45 @@ def test_every_public_function_whose_arguments_are_not_checked_is_called():
 @pytest.mark.parametrize("function", CALLS)
 def test_the_calls_succeed(function):
     function(**CALLS[function])
+
+
+def made():
+    """Components and styles, one of each class, whose fields are then something else."""
+    of_texts = [styles.AnswerTags(), styles.Hashes(), styles.JsonField(), styles.LastLine(), styles.Phrase()]
+    of_texts += [styles.ReasoningTags(), styles.BeforeAnswer(), styles.Steps(), styles.CompletionStyle()]
+    of_styles = [styles.FirstThatFits((styles.Boxed(),)), styles.LastOf((styles.Boxed(),))]
+    scoring = [rewards.ExactAnswer(), rewards.MathAnswer(), rewards.ThinkAnswerFormat()]
+    scoring += [rewards.IsolatedReward(__file__, "made")]
+    reading = [tasks.FileTask("a.jsonl"), tasks.FilesTask(("a.jsonl",)), tasks.HubTask("a/b")]
+    others = [*scoring, *reading, SAMPLER, TransformersSampler(MODEL, TOKENIZER, 4), TextBoundaries(TOKENIZER)]
+    others += [evaluation.ForcedAnswers("a", "b"), rollout.ScriptedSampler({"a": ["b"]}, TOKENIZER)]
+    parts = [component_of(each) for each in [*ASSIGNERS, *ESTIMATORS, *LOSSES, *SHAPINGS]]
+    found = {type(each): each for each in [*of_texts, *of_styles, *others, *parts] if dataclasses.is_dataclass(each)}
+    return list(found.values())
+
+
+def kinds_of(component):
+    """The fields of a component that are no numbers, models or tokenizers."""
+    return [each for each in dataclasses.fields(component) if each.init and is_compared(each.type)]
+
+
+def is_compared(annotation):
+    others = ("int", "float", "Schedule", "Literal", "Any", "Module", "Tokenizer", "Mapping", "Candidates")
+    return not any(other in str(annotation) for other in others)
+
+
+@pytest.mark.parametrize(
+    ("component", "field"),
+    [(each, field) for each in made() for field in kinds_of(each)],
+    ids=lambda each: type(each).__name__ if not isinstance(each, dataclasses.Field) else each.name,
+)
+def test_a_field_of_another_kind_is_named(component, field):
+    for bad in BAD:
+        if is_bearable(bad, field.type) or (bad == [] and "tuple" in str(field.type)):
+            continue
+        with pytest.raises((TypeError, ValueError), match=rf"^{field.name}\b.*: got .*want"):
+            dataclasses.replace(component, **{field.name: bad})
+
+
+def test_fields_are_found():
+    assert len([field for each in made() for field in kinds_of(each)]) > 50

@@ -8,7 +8,15 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from iapo.ops.checks import check_integer, check_integers, check_number, check_one_device, named_kind, unchanged
+from iapo.ops.checks import (
+    check_integer,
+    check_integers,
+    check_kinds,
+    check_number,
+    check_one_device,
+    named_kind,
+    unchanged,
+)
 from iapo.ops.hooks import Hooked
 from iapo.ops.token_classes import label_codes
 from iapo.types import Rollout
@@ -137,6 +145,9 @@ class ClassBoundaries(Boundaries):
 
     classify: Callable[[Rollout], Sequence[Sequence[str]]]
     beside: frozenset[str] | None = None
+
+    def __post_init__(self) -> None:
+        check_kinds(self)
 
     def __call__(self, rollout: Rollout) -> Bool[Tensor, "batch probe"]:
         """``True`` at the prefixes behind which a token of another class follows; entry ``t`` has seen ``t`` tokens."""
