@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from iapo.commands.last_line import say_where
-from iapo.ops.shell import quoted_path
+from iapo.ops.shell import quoted_list
 from iapo.ops.tensor_files import failed_writes_named, follow_umask
 from iapo.ops.text_files import TEMPORARY, check_is_text, read_text, write_text
 from iapo.policy.loading import load_model, load_tokenizer
@@ -94,7 +94,7 @@ def export(*, run: str, output: str, adapter: bool) -> int:
     say_where(
         "iapo export",
         f"the model is in {target}, its card is {target / 'README.md'}; "
-        f"iapo eval --models '[{quoted_path(target)}]' evaluates it",
+        f"iapo eval --models {quoted_list(target)} evaluates it",
     )
     return 0
 
