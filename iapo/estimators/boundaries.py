@@ -14,7 +14,6 @@ from iapo.ops.checks import (
     check_kinds,
     check_number,
     check_one_device,
-    named_kind,
     unchanged,
 )
 from iapo.ops.hooks import Hooked
@@ -47,14 +46,6 @@ def boundaries_of(boundaries: Boundaries, rollout: Rollout) -> Bool[Tensor, "bat
         raise ValueError(f"{owner}: want shape (batch, token + 1) = {(batch, token + 1)}, got {tuple(found.shape)}")
     check_one_device(owner, {"boundaries": found, "rollout": rollout.completion_ids})
     return found
-
-
-def check_boundaries(name: str, boundaries: object) -> None:
-    """Raise ``TypeError`` unless an argument is an object of `Boundaries`."""
-    if not isinstance(boundaries, Boundaries):
-        raise TypeError(
-            f"{name}: got {named_kind(boundaries)}, want an object of a subclass of iapo.estimators.Boundaries"
-        )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from einops import repeat
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from iapo.estimators.boundaries import Boundaries, boundaries_of, check_boundaries
+from iapo.estimators.boundaries import Boundaries, boundaries_of
 from iapo.estimators.packed import (
     MAX_LOGITS,
     Block,
@@ -113,7 +113,6 @@ class LeaveOut(MIEstimator):
 
     def __post_init__(self) -> None:
         check_kinds(self)
-        check_boundaries("boundaries", self.boundaries)
         check_integer("window", self.window, or_none=True)
         check_integer("runs", self.runs)
         check_integer("tokens", self.tokens, or_none=True)

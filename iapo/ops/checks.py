@@ -37,7 +37,8 @@ def check_kinds(part: Any) -> None:
     for each in fields(part):
         value, kinds = getattr(part, each.name, None), _alternatives(each.type)
         if each.init and all(map(_is_compared, kinds)) and not any(_is_of(value, kind) for kind in kinds):
-            raise TypeError(f"{each.name}: got {value!r:.80}, want {' or '.join(map(_kind_in_words, kinds))}")
+            got = named_kind(value) if isinstance(value, type) else f"{value!r:.80}"
+            raise TypeError(f"{each.name}: got {got}, want {' or '.join(map(_kind_in_words, kinds))}")
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:
@@ -68,7 +69,7 @@ def _kind_in_words(kind: Any) -> str:
     if get_origin(kind) is Callable:
         return "a function"
     words = {bool: "True or False", str: "a text", NoneType: "None"}
-    return words.get(kind) or f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
+    return words.get(kind) or f"an object of {kind.__name__}"
 
 
 def check_choice(name: str, value: str, choices: Any) -> None:
