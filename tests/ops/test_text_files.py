@@ -120,7 +120,7 @@ GIVEN = {
     *("comparison/running/read_plan.py", "tasks/reading.py", "training/configuration/plain_files.py"),
     *("training/configuration/sizing.py", "training/configuration/trained_problems.py"),
     *("training/distributed/accelerate_deepspeed.py", "estimators/packed/memory.py", "estimators/packed/matmul.py"),
-    *("policy/files.py", "policy/loading.py", "policy/lora.py", "training/checkpoints/folder.py"),
+    *("policy/files.py", "policy/lora.py", "training/checkpoints/folder.py"),
 }
 """Reads what the user or the system gives, or looks first whether it is a file."""
 
