@@ -1,6 +1,7 @@
 """One process at a time in a folder, by a lock that the kernel releases when its holder dies."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -32,7 +33,7 @@ def locked(folder: Path) -> Iterator[int]:
         ValueError: its name has bytes that are no UTF-8.
     """
     check_is_text("output", folder)
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    missing = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     descriptor = _lock(folder)
     try:
         with writing(folder / LOCK):
@@ -75,6 +76,8 @@ def _lock(folder: Path) -> int:
         attempt += 1
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if path.is_fifo():
+                raise OSError(errno.EINVAL, "Is a named pipe", str(path))
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         except OSError as error:
             went = isinstance(error, FileNotFoundError)
