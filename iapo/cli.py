@@ -56,6 +56,13 @@ def _nothing_left_to_interrupt(arguments: Sequence[str] | None) -> None:
 def _main(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = f"iapo {given[0]}" if given and given[0] in COMMANDS else "iapo"
+    if sys.flags.optimize > 1:
+        print(
+            f"{command}: Python runs without docstrings (-OO, PYTHONOPTIMIZE=2), which transformers reads when it is "
+            "imported; want one O at most",
+            file=sys.stderr,
+        )
+        return 1
     try:
         from iapo.commands.failures import report, short_warnings
         from iapo.commands.flags import parser_of

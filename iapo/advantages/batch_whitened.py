@@ -9,7 +9,7 @@ from torch import Tensor
 
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_choice, check_number
+from iapo.ops.checks import check_choice, check_kinds, check_number
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 Over = Literal["tokens", "completions"]
@@ -53,6 +53,7 @@ class BatchWhitened(WrappingAssigner):
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_choice("over", self.over, Over)
         check_number("eps", self.eps, "a number of at least 0", lambda x: x >= 0)
 

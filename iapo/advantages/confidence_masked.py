@@ -11,7 +11,7 @@ from torch import Tensor
 from iapo.advantages.steps import steps_by
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_choice, check_integers, check_number
+from iapo.ops.checks import check_choice, check_integers, check_kinds, check_number
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 Counting = Literal["formula", "released"]
@@ -68,6 +68,7 @@ class ConfidenceMasked(WrappingAssigner):
     counting: Counting = "formula"
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_integers("after_ids", self.after_ids, least=0)
         check_number("share", self.share, "a number from 0 to 1", lambda x: 0 <= x <= 1)
         check_choice("counting", self.counting, Counting)

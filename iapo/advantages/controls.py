@@ -10,6 +10,7 @@ from torch import Tensor
 
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner, information_between
+from iapo.ops.checks import check_kinds
 from iapo.ops.masked import beside, masked_mean, masked_std
 from iapo.types import AdvantageInputs, AdvantageOutput, TokenSignals
 
@@ -79,6 +80,9 @@ class PermutedInformation(ReplacedInformation):
 
     outcome: AdvantageAssigner
 
+    def __post_init__(self) -> None:
+        check_kinds(self)
+
     def replace(
         self, information: Float[Tensor, "batch token"], mask: Bool[Tensor, "batch token"]
     ) -> Float[Tensor, "batch token"]:
@@ -114,6 +118,9 @@ class RandomInformation(ReplacedInformation):
     """
 
     outcome: AdvantageAssigner
+
+    def __post_init__(self) -> None:
+        check_kinds(self)
 
     def replace(
         self, information: Float[Tensor, "batch token"], mask: Bool[Tensor, "batch token"]

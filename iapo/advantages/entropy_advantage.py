@@ -7,7 +7,7 @@ import torch
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.wrapping import WrappingAssigner, add_term
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_number
+from iapo.ops.checks import check_kinds, check_number
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 
@@ -48,6 +48,7 @@ class EntropyAdvantage(WrappingAssigner):
     kappa: float = 2.0
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_weights(alpha=self.alpha)
         check_number("kappa", self.kappa, "a finite number above 1", lambda x: x > 1)
 

@@ -6,7 +6,7 @@ import torch
 
 from iapo.advantages.group_relative import GroupRelative
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import is_finite_number
+from iapo.ops.checks import check_kinds, is_finite_number
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 
@@ -49,6 +49,7 @@ class GDPO(AdvantageAssigner):
     allow_singletons: bool = False
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if self.weights is not None and not (
             isinstance(self.weights, tuple) and self.weights and all(map(is_finite_number, self.weights))
         ):

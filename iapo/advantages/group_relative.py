@@ -6,7 +6,7 @@ import torch
 
 from iapo.advantages.normalization import Scale
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_choice, check_number
+from iapo.ops.checks import check_choice, check_kinds, check_number
 from iapo.ops.groups import group_constant, group_mean, group_sum, refuse_singletons
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -44,6 +44,7 @@ class GroupRelative(AdvantageAssigner):
     allow_singletons: bool = False
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_choice("scale", self.scale, Scale)
         check_number("eps", self.eps, "a number of at least 0", lambda x: x >= 0)
 

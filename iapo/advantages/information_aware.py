@@ -15,7 +15,7 @@ from iapo.advantages.parameters import check_weights
 from iapo.advantages.schedules import Schedule, resolved_weight, weight_at
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_choice, check_integer, check_number
+from iapo.ops.checks import check_choice, check_integer, check_kinds, check_number
 from iapo.ops.groups import first_of_groups, group_mean
 from iapo.ops.masked import masked_mean
 from iapo.types import AdvantageInputs, AdvantageOutput, TokenSignals
@@ -118,6 +118,7 @@ class InformationAware(WrappingAssigner):
     exploration: Exploration = "policy_probability"
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_weights(alpha=self.alpha, beta=self.beta, solve_rate_power=self.solve_rate_power)
         check_number("resolution", self.resolution, "a number of nats of at least 0", lambda x: x >= 0)
         check_number("saturation", self.saturation, "a positive number of nats", lambda x: x > 0, or_none=True)

@@ -10,6 +10,7 @@ from torch import Tensor
 from iapo.advantages.shaping.interface import RewardShaping
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_kinds
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 
@@ -37,6 +38,9 @@ class LengthShaped(WrappingAssigner):
 
     outcome: AdvantageAssigner
     shaping: RewardShaping
+
+    def __post_init__(self) -> None:
+        check_kinds(self)
 
     def wants_information(self, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:
         """The completions whose information the outcome reads, given the shaped rewards."""

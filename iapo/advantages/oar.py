@@ -10,7 +10,7 @@ from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_number
+from iapo.ops.checks import check_kinds, check_number
 from iapo.ops.masked import masked_extremes, masked_mean
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -56,6 +56,7 @@ class OARReshaped(WrappingAssigner):
     floor: float = 0.1
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_number("quantile", self.quantile, "a number from 0 to 1", lambda x: 0 <= x <= 1)
         check_weights(boost=self.boost, floor=self.floor)
 

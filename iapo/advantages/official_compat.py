@@ -11,6 +11,7 @@ from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_kinds
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 
@@ -63,6 +64,7 @@ class OfficialCompat(WrappingAssigner):
     outcome: AdvantageAssigner = field(default_factory=GroupRelative)
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_weights(alpha=self.alpha, beta=self.beta)
 
     @property

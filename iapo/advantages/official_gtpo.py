@@ -8,6 +8,7 @@ from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_kinds
 from iapo.ops.masked import masked_sum
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -52,6 +53,7 @@ class OfficialGTPO(WrappingAssigner):
     entropy_weight: float = 0.1
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_weights(entropy_weight=self.entropy_weight)
 
     @property

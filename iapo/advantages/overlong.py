@@ -8,7 +8,7 @@ from torch import Tensor
 from iapo.advantages.subset import assign_subset
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_integer
+from iapo.ops.checks import check_integer, check_kinds
 from iapo.ops.groups import group_sum
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -48,6 +48,7 @@ class OverlongFiltered(WrappingAssigner):
     max_length: int
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_integer("max_length", self.max_length)
 
     def wants_information(self, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import check_kinds
 from iapo.ops.groups import group_constant, group_sum, refuse_singletons
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -36,6 +37,9 @@ class RLOO(AdvantageAssigner):
     """
 
     allow_singletons: bool = False
+
+    def __post_init__(self) -> None:
+        check_kinds(self)
 
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
         """Each reward minus the mean of the group's others."""

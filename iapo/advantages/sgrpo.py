@@ -6,7 +6,7 @@ import torch
 
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_integer, check_number
+from iapo.ops.checks import check_integer, check_kinds, check_number
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 
@@ -54,6 +54,7 @@ class SGRPO(WrappingAssigner):
     cutoff: int | None = None
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_integer("first", self.first, least=0)
         check_number("probability", self.probability, "a number from 0 to 1", lambda x: 0 <= x <= 1)
         if not self.first and not self.probability:

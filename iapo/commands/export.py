@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 
 from iapo.commands.last_line import say_where
-from iapo.ops.shell import quoted_path
+from iapo.ops.shell import quoted_list
 from iapo.ops.tensor_files import failed_writes_named, follow_umask
-from iapo.ops.text_files import TEMPORARY, write_text
+from iapo.ops.text_files import TEMPORARY, check_is_text, read_text, write_text
 from iapo.policy.loading import load_model, load_tokenizer
 from iapo.policy.lora import base_of, is_adapter
-from iapo.training.checkpoints.checkpoint import FORMAT, latest_checkpoint, settings_in
+from iapo.training.checkpoints.checkpoint import FORMAT, is_checkpoint, latest_checkpoint, settings_in
 from iapo.training.checkpoints.folder import verify_folder
 from iapo.training.configuration.trained_problems import export_settings
 from iapo.training.reporting.progress import CommandProgress
@@ -64,8 +64,10 @@ def export(*, run: str, output: str, adapter: bool) -> int:
         FileExistsError: ``output`` is there and is no empty folder.
         FileNotFoundError: no such run, or one without a checkpoint.
         OSError: ``output`` cannot be written; raised before anything loads.
-        ValueError: ``adapter`` of a run that trained all weights, or a damaged checkpoint.
+        ValueError: ``adapter`` of a run that trained all weights, a damaged checkpoint, or an ``output`` whose name has
+            bytes that are no UTF-8.
     """
+    check_is_text("output", output)
     checkpoint = _checkpoint(Path(run).expanduser())
     if adapter and not is_adapter(checkpoint):
         raise ValueError(f"adapter: {checkpoint} has all weights and no adapters; leave --adapter out")
@@ -92,7 +94,7 @@ def export(*, run: str, output: str, adapter: bool) -> int:
     say_where(
         "iapo export",
         f"the model is in {target}, its card is {target / 'README.md'}; "
-        f"iapo eval --models '[{quoted_path(target)}]' evaluates it",
+        f"iapo eval --models {quoted_list(target)} evaluates it",
     )
     return 0
 
@@ -101,7 +103,7 @@ def _checkpoint(run: Path) -> Path:
     """The complete checkpoint that is meant."""
     if not run.is_dir():
         raise FileNotFoundError(f"run: no folder {run}; want the --output of iapo train")
-    if (run / "state.json").exists():
+    if is_checkpoint(run):
         verify_folder(run, FORMAT)
         return run
     found = latest_checkpoint(run)
@@ -128,9 +130,9 @@ def _write(checkpoint: Path, folder: Path, adapter: bool) -> None:
 def _card(checkpoint: Path, folder: Path, name: str, adapter: bool) -> str:
     """The model card: where the model comes from, how to load it, and the report of its run with its pictures."""
     run, report = checkpoint.parent, "The run has no report: it was not finished."
-    step = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))["step"]
+    step = json.loads(read_text(checkpoint / "state.json"))["step"]
     if (run / REPORT).exists():
-        text = (run / REPORT).read_text(encoding="utf-8")
+        text = read_text(run / REPORT)
         other = (
             "" if f"\n- updates: {step}\n" in text else "\nThe numbers are of the model at its end, not of this one.\n"
         )

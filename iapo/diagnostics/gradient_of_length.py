@@ -11,7 +11,7 @@ from iapo.diagnostics.change_of_length import covariance_weights
 from iapo.interfaces import PolicyLoss
 from iapo.ops.checks import check_integer
 from iapo.ops.groups import group_rank
-from iapo.ops.shapes import shape_checked
+from iapo.ops.shapes import arguments_named, shape_checked
 from iapo.types import Rollout
 
 Gradients = Callable[[Callable[[], Tensor], Sequence[Tensor], Sequence[Tensor]], Iterator[Sequence[Tensor]]]
@@ -35,6 +35,7 @@ def plain_gradients(
         yield [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
 
 
+@arguments_named
 def length_gradient(
     logprobs: Callable[[Rollout], Float[Tensor, "batch token"]],
     parameters: Sequence[Tensor],

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from iapo.diagnostics.estimate import Estimate, mean_over_tokens
 from iapo.ops.checks import check_finite
-from iapo.ops.shapes import shape_checked
+from iapo.ops.shapes import arguments_named, shape_checked
 from iapo.ops.token_classes import label_codes
 from iapo.tokenization.decoding import decode_completions
 from iapo.types import Rollout
@@ -57,6 +57,7 @@ def information_by_class(
     return result
 
 
+@arguments_named
 def classify_completions(
     rollout: Rollout, prompts: Sequence[str], tokenizer: Any, classify: Callable[[str, str], Sequence[str]]
 ) -> list[Sequence[str]]:
@@ -67,6 +68,11 @@ def classify_completions(
         prompts: the prompt of each.
         tokenizer: decodes the completions, their end-of-sequence token included.
         classify: from a prompt and a completion to one label per token.
+
+    Raises:
+        ValueError: another number of prompts than of completions.
     """
+    if len(prompts) != len(rollout):
+        raise ValueError(f"prompts: got {len(prompts)}, want one for each of {len(rollout)} completions")
     texts = decode_completions(tokenizer, rollout, eos_ids=())
     return [classify(prompt, text) for prompt, text in zip(prompts, texts, strict=True)]

@@ -19,7 +19,7 @@ from iapo.estimators.packed import (
     probe_prefixes,
 )
 from iapo.estimators.prefix_estimator import PrefixEstimator
-from iapo.ops.checks import check_integers
+from iapo.ops.checks import check_integers, check_kinds
 from iapo.policy.logprobs import at_temperature, check_temperature, entropy
 from iapo.policy.ranks import all_reduce_max
 from iapo.types import Rollout
@@ -84,6 +84,7 @@ class AnswerEntropy(PrefixEstimator):
     takes_reference = False
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_integers("postfix_ids", self.postfix_ids, least=0)
         check_integers("closing_ids", self.closing_ids, least=0, or_empty=True)
         if self.candidates is not None:

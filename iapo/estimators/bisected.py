@@ -10,7 +10,7 @@ from iapo.estimators.packed import fill_cache, longest_prefix, needed_probes, pa
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.estimators.refined import interpolate
 from iapo.estimators.wrapping import WrappingEstimator
-from iapo.ops.checks import check_choice, check_integer
+from iapo.ops.checks import check_choice, check_integer, check_kinds
 from iapo.ops.sufficient_prefix import (
     RelativeTo,
     check_threshold,
@@ -81,6 +81,7 @@ class Bisected(WrappingEstimator):
     checks: int = 3
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_threshold(self.threshold)
         check_choice("relative_to", self.relative_to, RelativeTo)
         check_integer("checks", self.checks, least=0)

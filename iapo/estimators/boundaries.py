@@ -8,7 +8,14 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from iapo.ops.checks import check_integer, check_integers, check_number, check_one_device, named_kind, unchanged
+from iapo.ops.checks import (
+    check_integer,
+    check_integers,
+    check_kinds,
+    check_number,
+    check_one_device,
+    unchanged,
+)
 from iapo.ops.hooks import Hooked
 from iapo.ops.token_classes import label_codes
 from iapo.types import Rollout
@@ -39,14 +46,6 @@ def boundaries_of(boundaries: Boundaries, rollout: Rollout) -> Bool[Tensor, "bat
         raise ValueError(f"{owner}: want shape (batch, token + 1) = {(batch, token + 1)}, got {tuple(found.shape)}")
     check_one_device(owner, {"boundaries": found, "rollout": rollout.completion_ids})
     return found
-
-
-def check_boundaries(name: str, boundaries: object) -> None:
-    """Raise ``TypeError`` unless an argument is an object of `Boundaries`."""
-    if not isinstance(boundaries, Boundaries):
-        raise TypeError(
-            f"{name}: got {named_kind(boundaries)}, want an object of a subclass of iapo.estimators.Boundaries"
-        )
 
 
 @dataclass(frozen=True)
@@ -137,6 +136,9 @@ class ClassBoundaries(Boundaries):
 
     classify: Callable[[Rollout], Sequence[Sequence[str]]]
     beside: frozenset[str] | None = None
+
+    def __post_init__(self) -> None:
+        check_kinds(self)
 
     def __call__(self, rollout: Rollout) -> Bool[Tensor, "batch probe"]:
         """``True`` at the prefixes behind which a token of another class follows; entry ``t`` has seen ``t`` tokens."""

@@ -16,7 +16,7 @@ from iapo.estimators.packed import (
     probe_prefixes,
 )
 from iapo.estimators.prefix_estimator import PrefixEstimator
-from iapo.ops.checks import check_integers
+from iapo.ops.checks import check_integers, check_kinds
 from iapo.ops.padding import pad_rows
 from iapo.policy.logprobs import check_temperature, entropy
 from iapo.types import Rollout
@@ -75,6 +75,7 @@ class EarlyExitEntropy(PrefixEstimator):
     takes_reference = False
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_integers("postfix_ids", self.postfix_ids, least=0)
         check_chunk(self.chunk)
         check_temperature(self.temperature)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from iapo.estimators.monte_carlo import measure_sign
 from iapo.estimators.packed import needed_probes
 from iapo.interfaces import MIEstimator
-from iapo.ops.checks import check_integer
+from iapo.ops.checks import check_integer, check_kinds
 from iapo.ops.padding import unpad_rows
 from iapo.policy.forward import inference_mode, unwrap
 from iapo.policy.support import check_length
@@ -74,6 +74,7 @@ class ExactInformation(MIEstimator):
     reads_answer = False
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         object.__setattr__(self, "information_sign", measure_sign(self.measure))
         for name, least in (("eos_id", 0), ("max_new_tokens", 1), ("max_sequences", 1)):
             check_integer(name, getattr(self, name), least)

@@ -8,7 +8,7 @@ from einops import repeat
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from iapo.estimators.boundaries import Boundaries, boundaries_of, check_boundaries
+from iapo.estimators.boundaries import Boundaries, boundaries_of
 from iapo.estimators.packed import (
     MAX_LOGITS,
     Block,
@@ -21,7 +21,7 @@ from iapo.estimators.packed import (
 )
 from iapo.estimators.spans import SpanRuns, runs_of_spans
 from iapo.interfaces import MIEstimator
-from iapo.ops.checks import check_integer
+from iapo.ops.checks import check_integer, check_kinds
 from iapo.policy.forward import inference_mode, unwrap
 from iapo.policy.logprobs import check_prompts, check_temperature, texts_of, token_logprobs
 from iapo.policy.ranks import all_reduce_max
@@ -112,7 +112,7 @@ class LeaveOut(MIEstimator):
     reads_answer = False
 
     def __post_init__(self) -> None:
-        check_boundaries("boundaries", self.boundaries)
+        check_kinds(self)
         check_integer("window", self.window, or_none=True)
         check_integer("runs", self.runs)
         check_integer("tokens", self.tokens, or_none=True)

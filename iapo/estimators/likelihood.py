@@ -17,7 +17,7 @@ from iapo.estimators.packed import (
     probe_prefixes,
 )
 from iapo.estimators.prefix_estimator import PrefixEstimator
-from iapo.ops.checks import check_integers
+from iapo.ops.checks import check_integers, check_kinds
 from iapo.policy.logprobs import check_temperature, token_logprobs
 from iapo.policy.ranks import all_reduce_max
 from iapo.tokenization.continuation import continuation_ids
@@ -73,6 +73,7 @@ class AnswerLikelihood(PrefixEstimator):
     _checked: CheckedModels = field(default_factory=CheckedModels, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_integers("postfix_ids", self.postfix_ids, least=0)
         check_integers("closing_ids", self.closing_ids, least=0, or_empty=True)
         check_chunk(self.chunk)

@@ -13,7 +13,7 @@ from iapo.estimators.answer_counts import Answer, AnswerCounts
 from iapo.estimators.asked import asking_ids, read_answers, split_exits
 from iapo.estimators.packed import needed_probes
 from iapo.interfaces import MIEstimator, Sampler
-from iapo.ops.checks import check_integer, check_integers
+from iapo.ops.checks import check_integer, check_integers, check_kinds
 from iapo.ops.padding import unpad_rows
 from iapo.types import Rollout
 
@@ -92,6 +92,7 @@ class MonteCarloInformation(MIEstimator):
     max_prompts: int | None = None
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if self.answers not in ("continued", "forced"):
             raise ValueError(f"answers: got {self.answers!r}, want 'continued' or 'forced'")
         object.__setattr__(self, "information_sign", measure_sign(self.measure))

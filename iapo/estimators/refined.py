@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from iapo.estimators.boundaries import Boundaries, boundaries_of, check_boundaries
+from iapo.estimators.boundaries import Boundaries, boundaries_of
 from iapo.estimators.packed import fill_cache, longest_prefix, needed_probes, packable_attention
 from iapo.estimators.prefix_estimator import PrefixEstimator
 from iapo.estimators.wrapping import WrappingEstimator
-from iapo.ops.checks import check_integer, check_number
+from iapo.ops.checks import check_integer, check_kinds, check_number
 from iapo.policy.forward import inference_mode
 from iapo.policy.ranks import all_reduce_max
 from iapo.types import Rollout
@@ -75,10 +75,8 @@ class Refined(WrappingEstimator):
     always: Boundaries | None = None
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_integer("stride", self.stride)
-        for name in ("boundaries", "always"):
-            if getattr(self, name) is not None:
-                check_boundaries(name, getattr(self, name))
         check_number("threshold", self.threshold, "a number of nats of at least 0", lambda x: x >= 0, or_none=True)
 
     def probe(self, model: nn.Module, rollout: Rollout) -> Float[Tensor, "batch probe"]:

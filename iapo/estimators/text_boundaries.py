@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from iapo.estimators.boundaries import Boundaries
+from iapo.ops.checks import check_kinds
 from iapo.ops.padding import unpad_rows
 from iapo.styles import Steps
 from iapo.tokenization.decoding import token_pieces
@@ -30,6 +31,9 @@ class TextBoundaries(Boundaries):
 
     tokenizer: PreTrainedTokenizerBase
     steps: Steps | None = None
+
+    def __post_init__(self) -> None:
+        check_kinds(self)
 
     def __call__(self, rollout: Rollout) -> Bool[Tensor, "batch probe"]:
         """``True`` at the prefixes at whose end a step ends; entry ``t`` has seen ``t`` tokens."""

@@ -14,8 +14,9 @@ from torch import Tensor
 from iapo.evaluation.budgets import BudgetCurve, default_budgets, with_zero
 from iapo.evaluation.scoring import Rows, Scoring
 from iapo.interfaces import Sampler
-from iapo.ops.checks import check_integer, check_integers
+from iapo.ops.checks import check_integer, check_integers, check_kinds
 from iapo.ops.random_state import fork_rng
+from iapo.ops.shapes import arguments_named
 from iapo.rollout.collation import collate
 from iapo.rollout.ends import eos_ids_of, style_of
 from iapo.rollout.language_model import LanguageModelSampler
@@ -53,6 +54,7 @@ class ForcedAnswers:
     samples: int | None = None
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if not self.postfix:
             raise ValueError(
                 "postfix: got an empty text, so that nothing asks for an answer where reasoning is cut; want the text "
@@ -65,6 +67,7 @@ class ForcedAnswers:
         check_integer("samples", self.samples, or_none=True)
 
 
+@arguments_named
 def accuracy_at_budgets(
     forced: ForcedAnswers,
     rollout: Rollout,

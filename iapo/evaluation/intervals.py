@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from iapo.ops.checks import check_finite
-from iapo.ops.shapes import shape_checked
+from iapo.ops.shapes import arguments_named, shape_checked
 
 RESAMPLES = 2000
 """Resamples of each bootstrap."""
@@ -89,6 +89,7 @@ def interval(
     return Interval.of_resamples(value, values[sampled].mean(1)[kept] / divided[kept])
 
 
+@arguments_named
 def resample(count: int, size: int, generator: torch.Generator) -> Int[Tensor, "resample sample"]:
     """Indices of the 2000 resamples of a bootstrap, each of ``size`` out of ``count`` things, with replacement."""
     return torch.randint(count, (RESAMPLES, size), generator=generator)

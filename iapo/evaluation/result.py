@@ -14,7 +14,8 @@ from iapo.evaluation.budgets import BudgetCurve
 from iapo.evaluation.intervals import Interval, interval
 from iapo.evaluation.pass_at import pass_at_k
 from iapo.evaluation.samples import Sample, lines_of, samples_beside
-from iapo.ops.text_files import write_text
+from iapo.ops.shapes import arguments_named
+from iapo.ops.text_files import read_text, write_text
 
 _SAVED = ("correct", "lengths", "greedy_correct", "greedy_lengths")
 
@@ -178,7 +179,7 @@ def read_content(path: Path) -> Any:
         ValueError: the file is no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: is damaged ({error}); put back the file, or remove it") from error
 
@@ -188,6 +189,7 @@ def _check_shape(name: str, tensor: Tensor, want: Sequence[int]) -> None:
         raise ValueError(f"{name}: got shape {tuple(tensor.shape)}, want {tuple(want)}")
 
 
+@arguments_named
 def change(before: EvaluationResult, after: EvaluationResult) -> dict[str, Interval]:
     """Changes of accuracy and length from one evaluation to another on the same problems, paired by problem.
 

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from iapo.ops.shapes import arguments_named
+from iapo.ops.text_files import read_bytes
 from iapo.rewards.scores import Scores
 from iapo.rollout.ends import ended
 from iapo.styles import CompletionStyle
@@ -58,6 +60,7 @@ _KINDS = {
 _ADVANTAGE = ("mean", "min", "max")
 
 
+@arguments_named
 def samples_of(
     rollout: Rollout,
     rows: Sequence[Mapping[str, Any]],
@@ -100,12 +103,14 @@ def samples_of(
     ]
 
 
+@arguments_named
 def lines_of(samples: Iterable[Sample], **context: Any) -> str:
     """Samples as JSON, one a line; ``context`` stands first in each."""
     named = ({**context, **asdict(sample)} for sample in samples)
     return "".join(json.dumps(each, ensure_ascii=False, default=str) + "\n" for each in named)
 
 
+@arguments_named
 def samples_beside(numbers: Path) -> Path:
     """The file of the samples of an evaluation, beside the file of its numbers.
 
@@ -115,6 +120,7 @@ def samples_beside(numbers: Path) -> Path:
     return numbers.with_suffix(".jsonl") if numbers.suffix == ".json" else numbers.with_name(f"{numbers.name}.jsonl")
 
 
+@arguments_named
 def read_samples(path: Path) -> list[tuple[dict[str, Any], Sample]]:
     """What `lines_of` wrote, each with its context; a last line that a crash cut off is left out.
 
@@ -124,7 +130,7 @@ def read_samples(path: Path) -> list[tuple[dict[str, Any], Sample]]:
     names = {field.name for field in fields(Sample)}
     found: list[tuple[dict[str, Any], Sample]] = []
     # Lines end with \n alone: a text may have other ends of lines in it, which JSON leaves as they are.
-    *whole, last = path.read_bytes().decode("utf-8-sig", "replace").split("\n")
+    *whole, last = read_bytes(path).decode("utf-8-sig", "replace").split("\n")
     lines = [*whole, last] if _is_object(last) else whole
     for number, line in enumerate(lines, 1):
         try:

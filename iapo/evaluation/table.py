@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from iapo.evaluation.result import EvaluationResult
+from iapo.ops.shapes import arguments_named
 
 
+@arguments_named
 def markdown_table(results: Mapping[str, EvaluationResult], ks: Sequence[int] = (1,)) -> str:
     """Results side by side, one column each, every measure with its interval, as Markdown.
 

@@ -7,11 +7,13 @@ from iapo.inspection.figure import Axis, axes, figure, sparkline
 from iapo.inspection.glyphs import number, printable
 from iapo.inspection.markup import escaped, policy_source
 from iapo.inspection.trace import NOTHING_MEASURED, CompletionTrace, Inspection, strongest, summarize
+from iapo.ops.shapes import arguments_named
 
 _ROWS = 8
 _CONTEXT = 3
 
 
+@arguments_named
 def render_html(inspection: Inspection) -> str:
     """One self-contained page: every token shaded by its information, the probe curve and the information below.
 

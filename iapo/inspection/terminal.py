@@ -7,6 +7,7 @@ from iapo.inspection.figure import Axis, axes
 from iapo.inspection.glyphs import number, printable
 from iapo.inspection.marked_lines import NOT_MEASURED, TEXT, mark, marked_lines
 from iapo.inspection.trace import NOTHING_MEASURED, CompletionTrace, Inspection, strongest, summarize
+from iapo.ops.shapes import arguments_named
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,6 +33,7 @@ _STYLES = {
 }
 
 
+@arguments_named
 def render_terminal(inspection: Inspection, console: "Console") -> None:
     """Write the inspection to a console: every token colored, the probe curve, totals, the strongest tokens.
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from iapo.ops.shapes import arguments_named
+
 NOTHING_MEASURED = (
     "nothing to probe: no reasoning, or no final answer, is found here (--reasoning_style, --answer_style)"
 )
@@ -132,6 +134,7 @@ class TraceSummary:
     near_zero: float | None
 
 
+@arguments_named
 def summarize(trace: CompletionTrace, threshold: float) -> TraceSummary:
     """Add up a completion.
 
@@ -154,6 +157,7 @@ def summarize(trace: CompletionTrace, threshold: float) -> TraceSummary:
     )
 
 
+@arguments_named
 def strongest(trace: CompletionTrace, count: int, sign: int) -> tuple[int, ...]:
     """Indices of the measured tokens of one sign that have the largest ``|s_t|``, largest first.
 

@@ -3,8 +3,10 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from numbers import Integral, Real
-from typing import Any, get_args
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,53 @@ def named_kind(part: object) -> str:
         return f"the class {part.__name__}"
     name = type(part).__name__
     return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+
+
+def check_kinds(part: Any) -> None:
+    """Raise ``TypeError`` for a field of a dataclass that is of another kind than its annotation says.
+
+    Compared are texts, flags, functions and the classes of this package, alone, one of several, or in a tuple. Numbers
+    have ranges (`check_number`), and a model or a tokenizer may be of any class that does what it should.
+
+    Args:
+        part: an object of the dataclass.
+    """
+    for each in fields(part):
+        value, kinds = getattr(part, each.name, None), _alternatives(each.type)
+        if each.init and all(map(_is_compared, kinds)) and not any(_is_of(value, kind) for kind in kinds):
+            got = named_kind(value) if isinstance(value, type) else f"{value!r:.80}"
+            raise TypeError(f"{each.name}: got {got}, want {' or '.join(map(_kind_in_words, kinds))}")
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+
+
+def _member(kind: Any) -> Any:
+    """What a tuple of any length is of; ``None`` for another kind."""
+    return get_args(kind)[0] if get_origin(kind) is tuple and get_args(kind)[1:] == (...,) else None
+
+
+def _is_compared(kind: Any) -> bool:
+    if (member := _member(kind)) is not None:
+        return _is_compared(member)
+    own = isinstance(kind, type) and kind.__module__.startswith("iapo.") and not getattr(kind, "_is_protocol", False)
+    return kind in (bool, str, NoneType) or get_origin(kind) is Callable or own
+
+
+def _is_of(value: object, kind: Any) -> bool:
+    if (member := _member(kind)) is not None:
+        return isinstance(value, tuple | list) and all(isinstance(each, member) for each in value)
+    return callable(value) if get_origin(kind) is Callable else isinstance(value, kind)
+
+
+def _kind_in_words(kind: Any) -> str:
+    if (member := _member(kind)) is not None:
+        return f"a tuple, each {_kind_in_words(member)}"
+    if get_origin(kind) is Callable:
+        return "a function"
+    words = {bool: "True or False", str: "a text", NoneType: "None"}
+    return words.get(kind) or f"an object of {kind.__name__}"
 
 
 def check_choice(name: str, value: str, choices: Any) -> None:

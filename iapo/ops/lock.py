@@ -1,6 +1,7 @@
 """One process at a time in a folder, by a lock that the kernel releases when its holder dies."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from iapo.ops.text_files import writing
+from iapo.ops.text_files import check_is_text, writing
 
 _TRIES = 1000
 """Times that a folder may come or go while it is made; in a place such as /proc none can ever be made."""
@@ -29,8 +30,10 @@ def locked(folder: Path) -> Iterator[int]:
 
     Raises:
         OSError: another process holds it (its id is named), or the folder cannot be made or written.
+        ValueError: its name has bytes that are no UTF-8.
     """
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    check_is_text("output", folder)
+    missing = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     descriptor = _lock(folder)
     try:
         with writing(folder / LOCK):
@@ -73,6 +76,8 @@ def _lock(folder: Path) -> int:
         attempt += 1
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if path.is_fifo():
+                raise OSError(errno.EINVAL, "Is a named pipe", str(path))
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         except OSError as error:
             went = isinstance(error, FileNotFoundError)

@@ -55,10 +55,20 @@ def restore_rng(rng: Mapping[str, Any]) -> None:
 
 @contextmanager
 def fork_rng(device: torch.device) -> Iterator[None]:
-    """Leave torch's random generators, those of the CPU and of ``device``, as they were before the block."""
+    """Leave the global random generators as they were before the block: Python's, NumPy's (if it is loaded), torch's.
+
+    Of torch's, those of the CPU and of ``device``. Rewards and checks of types draw from Python's.
+    """
     others = [] if device.type == "cpu" else [device]
+    numpy = sys.modules.get("numpy")
+    before = random.getstate(), None if numpy is None else numpy.random.get_state()
     with torch.random.fork_rng(devices=others, device_type="cuda" if device.type == "cpu" else device.type):
-        yield
+        try:
+            yield
+        finally:
+            random.setstate(before[0])
+            if numpy is not None:
+                numpy.random.set_state(before[1])
 
 
 @contextmanager

@@ -1,12 +1,19 @@
 """Checks of shapes, dtypes and devices at every call: the decorators of functions, methods and records."""
 
+import contextlib
 import inspect
-from collections.abc import Callable
+import os
+import re
+import traceback
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
+from pathlib import Path
 from typing import ParamSpec, TypeVar, dataclass_transform
 
 from beartype import beartype
+from beartype.door import is_bearable
+from beartype.roar import BeartypeException
 from jaxtyping import jaxtyped
 from torch import Tensor
 
@@ -14,6 +21,10 @@ from iapo.ops.checks import check_one_device
 
 T = TypeVar("T")
 P = ParamSpec("P")
+
+_HERE = os.path.join(Path(__file__).parents[1], "")
+_MODULE = re.compile(r"\b(?:[a-z_]\w*\.)+(?=[A-Z])")
+"""Modules in front of a class in an annotation."""
 
 
 def shape_checked(function: Callable[P, T]) -> Callable[P, T]:
@@ -32,6 +43,58 @@ def shape_checked(function: Callable[P, T]) -> Callable[P, T]:
         return function(*args, **kwargs)
 
     return _fitting(jaxtyped(typechecker=beartype)(on_one_device), function)
+
+
+def arguments_named(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorator: a call that fails because an argument is of another type is a ``TypeError`` that names the argument.
+
+    Annotations are compared when a call has failed, so that they cost one that succeeds nothing: of sequences, those
+    that `shape_checked` compares at every call draw from Python's random numbers.
+
+    Example:
+        >>> @arguments_named
+        ... def total(lengths: list[int]) -> int:
+        ...     return sum(lengths)
+        >>> total(None)
+        Traceback (most recent call last):
+        ...
+        TypeError: lengths: got None, want list[int] (TypeError: 'NoneType' object is not iterable)
+    """
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def named(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            try:
+                given = signature.bind(*args, **kwargs).arguments
+            except TypeError:
+                raise error from None
+            if _is_on_purpose(error) or (misfit := _misfit(signature, given, error)) is None:
+                raise
+            raise TypeError(f"{misfit} ({type(error).__name__}: {error})") from error
+
+    return _fitting(named, function)
+
+
+def _is_on_purpose(error: Exception) -> bool:
+    """Whether a ``raise`` of this package raised it: its message says what is wrong."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return last.filename.startswith(_HERE) and (last.line or "").startswith("raise")
+
+
+def _misfit(signature: inspect.Signature, given: Mapping[str, object], error: Exception) -> str | None:
+    """What is wrong with the first argument that is not as it is annotated, or lacks what an error misses in it."""
+    for name, value in given.items():
+        wanted = signature.parameters[name].annotation
+        with contextlib.suppress(BeartypeException):  # an annotation that cannot be compared
+            if not is_bearable(value, wanted):
+                return f"{name}: got {value!r:.80}, want {_MODULE.sub('', inspect.formatannotation(wanted))}"
+    for name, value in given.items():
+        if isinstance(error, AttributeError) and error.obj is value:
+            return f"{name}: got {value!r:.80}, want what has {error.name}"
+    return None
 
 
 def _fitting(checked: Callable[P, T], function: Callable[P, T]) -> Callable[P, T]:

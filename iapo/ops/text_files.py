@@ -1,7 +1,8 @@
-"""Text files that are complete or as they were before, whenever the process dies."""
+"""Text files that are complete or as they were before, whenever the process dies, and read as files alone."""
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +11,46 @@ TEMPORARY = ".tmp"
 """What the name of a file or folder ends with while it is being written."""
 
 
+_NO_FILES = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+"""What may have the name of a file, by the type in its mode."""
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        OSError: it cannot be read, or is something else than a file: who reads a named pipe waits for its writer, and a
+            device may never end.
+    """
+    if kind := _NO_FILES.get(stat.S_IFMT(path.stat().st_mode)):
+        raise OSError(f"{path}: is {kind}, want a file; put the file back, or remove what has its name")
+    return path.read_bytes()
+
+
+def read_text(path: Path, errors: str = "strict") -> str:
+    """The content of a file as text in UTF-8.
+
+    Args:
+        path: of the file.
+        errors: what becomes of bytes that are no UTF-8, as `bytes.decode` has it.
+
+    Raises:
+        OSError: as `read_bytes` does.
+        UnicodeDecodeError: it is no UTF-8, and ``errors`` is ``strict``.
+    """
+    return read_bytes(path).decode("utf-8", errors)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file that is complete or as it was before, whenever the process dies.
+
+    Lone surrogates, as names of files have them for bytes that are no UTF-8, are written as JSON escapes them.
 
     Raises:
         OSError: a write failed (disk full); it names the file, and what was written is removed.
@@ -19,7 +58,7 @@ def write_text(path: Path, text: str) -> None:
     partial = path.with_name(path.name + TEMPORARY)
     try:
         with writing(path):
-            partial.write_text(text, encoding="utf-8")
+            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
             flush(partial)
             os.replace(partial, path)
     except BaseException:
@@ -36,6 +75,22 @@ def writing(path: Path) -> Iterator[None]:
         if error.filename is None:
             error.filename = str(path)
         raise
+
+
+def check_is_text(name: str, path: str | Path) -> None:
+    """Raise ``ValueError`` for a path with bytes that are no UTF-8: tokenizers cannot be written there.
+
+    Args:
+        name: of the setting, for the message.
+        path: as Python has it, a lone surrogate for each such byte.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{name}: got {str(path)!r}, which has bytes that are no UTF-8, want a folder of another name (or a locale "
+            "that reads this one, as LC_ALL=C.UTF-8 does)"
+        ) from error
 
 
 def check_writable(name: str, path: str) -> None:

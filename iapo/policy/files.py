@@ -27,7 +27,11 @@ def files_digest(source: str, trust_remote_code: bool = False) -> str:
         load_config(source, trust_remote_code)  # asks the hub, if it can be asked, for what is newest
         return cached_revision(source)
     chosen = options.get("gguf_file")
-    files = [folder / chosen] if chosen else [each for each in folder.iterdir() if each.suffix in _WEIGHTS + _OTHERS]
+    files = (
+        [folder / chosen]
+        if chosen
+        else [each for each in folder.iterdir() if each.suffix in _WEIGHTS + _OTHERS and each.is_file()]
+    )
     found = hashlib.sha256(below.encode())
     for file in sorted(files):
         found.update(f"{file.name} {file.stat().st_size} ".encode())

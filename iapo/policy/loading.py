@@ -1,6 +1,7 @@
 """Loads models and tokenizers: the embedded one, a local directory, a hub id, or a GGUF file."""
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from iapo.embedded import model_path
 from iapo.ops.memory import is_out_of_memory
+from iapo.ops.shapes import arguments_named
+from iapo.ops.text_files import read_bytes
 from iapo.policy.hub import unreachable_model
 from iapo.policy.limits import Limits, limits_of, limits_of_config
 from iapo.policy.lora import base_of, is_adapter, told, with_adapters
@@ -57,6 +60,7 @@ def choose_autocast(precision: str, device: torch.device) -> torch.dtype | None:
     return torch.bfloat16 if precision == "bf16" else None
 
 
+@arguments_named
 def load_tokenizer(source: str, trust_remote_code: bool = False) -> Any:
     """The tokenizer of a model, left-padding, with a padding token. Arguments and errors are those of `load_model`."""
     with _named(source):
@@ -69,6 +73,7 @@ def load_tokenizer(source: str, trust_remote_code: bool = False) -> Any:
     return tokenizer
 
 
+@arguments_named
 def load_model(
     source: str,
     device: torch.device | str = "cpu",
@@ -231,7 +236,7 @@ def _check_generation_config(folder: Path) -> None:
     """Refuse a file that transformers would ignore in silence, and with it the tokens that end a sequence."""
     path = folder / "generation_config.json"
     try:
-        is_read = not path.is_file() or isinstance(json.loads(path.read_bytes()), Mapping)
+        is_read = not os.path.lexists(path) or isinstance(json.loads(read_bytes(path)), Mapping)
     except (ValueError, RecursionError):
         is_read = False
     if not is_read:

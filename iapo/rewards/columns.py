@@ -4,10 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from iapo.ops.checks import named_kind
+from iapo.ops.shapes import arguments_named
 from iapo.rewards.calling import RewardFunction, wanted_columns
 from iapo.rewards.text import accepted_answers
 
 
+@arguments_named
 def check_columns(rewards: Mapping[str, RewardFunction], columns: Iterable[str]) -> None:
     """Raise ``ValueError`` if there is no reward, one that cannot be called, or one that needs a column which is not
     among ``columns``.
@@ -48,6 +50,7 @@ def check_rows(rows: Sequence[Mapping[str, Any]]) -> None:
             raise ValueError(f"rows[{index}]: has no 'prompt', its columns are {sorted(map(str, row))}")
 
 
+@arguments_named
 def check_references(
     rewards: Mapping[str, RewardFunction], rows: Sequence[Mapping[str, Any]], numbers: Sequence[object] | None = None
 ) -> None:
@@ -76,6 +79,7 @@ def check_references(
             )
 
 
+@arguments_named
 def read_references(rows: Sequence[Mapping[str, Any]], numbers: Sequence[object] | None = None) -> list[str]:
     """The reference answer of each row as a text that an estimator can be asked about: the first that is accepted.
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from iapo.ops.checks import check_integer
+from iapo.ops.checks import check_integer, check_kinds
 from iapo.ops.written_values import written_value
 from iapo.rewards.columns import column
 from iapo.rewards.text import accepted_answers, judged_texts, named_answers, normalize, reference_answer
@@ -49,6 +49,7 @@ class ExactAnswer:
     style: CompletionStyle | None = None
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_integer("longest", self.longest)
 
     @property

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from iapo.ops.checks import check_kinds
 from iapo.rewards.text import completion_text
 from iapo.styles import AnswerTags, CompletionStyle, ReasoningTags
 
@@ -37,6 +38,9 @@ class ThinkAnswerFormat:
     opened_by_prompt: bool = False
     endings: tuple[str, ...] = ()
     style: CompletionStyle | None = None
+
+    def __post_init__(self) -> None:
+        check_kinds(self)
 
     def __call__(
         self, prompts: Sequence[Any], completions: Sequence[Any], completion_ids: Sequence[Any], **columns: Any

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from iapo.ops.checks import check_integer
+from iapo.ops.checks import check_integer, check_kinds
 from iapo.rewards.columns import column
 from iapo.rewards.text import judged_texts
 from iapo.rewards.worker import Failure, KillableWorker
@@ -54,6 +54,7 @@ class ReasoningGymAnswer:
     _worker: KillableWorker = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_integer("longest", self.longest)
         scorer = Path(__file__).with_name("gym_score.py")
         object.__setattr__(self, "_worker", KillableWorker(scorer, "score_answer", self.time_limit, computes=True))

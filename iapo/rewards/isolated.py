@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from iapo.ops.checks import check_kinds
 from iapo.rewards.worker import Failure, KillableWorker
 
 
@@ -44,6 +45,7 @@ class IsolatedReward:
     _worker: KillableWorker = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         path = Path(self.file).expanduser()
         if not path.is_file():
             raise ValueError(f"file: got {self.file!r}, want the source file of a reward function")

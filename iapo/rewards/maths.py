@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from iapo.ops.checks import check_integer
+from iapo.ops.checks import check_integer, check_kinds
 from iapo.rewards.answers import Answer, Expression, Quantity, Words, formulas_of, readings, same
 from iapo.rewards.columns import column
 from iapo.rewards.text import accepted_answers, judged_texts, normalize
@@ -77,6 +77,7 @@ class MathAnswer:
     _worker: KillableWorker = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_integer("longest", self.longest)
         verify = Path(__file__).with_name("verify.py")
         object.__setattr__(self, "_worker", KillableWorker(verify, "verify", self.time_limit, computes=True))

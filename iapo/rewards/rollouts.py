@@ -6,6 +6,7 @@ from typing import Any
 from iapo.interfaces import PROMPT_MESSAGES, Reward
 from iapo.ops.correct import CORRECT_ABOVE
 from iapo.ops.padding import unpad_rows
+from iapo.ops.shapes import arguments_named
 from iapo.rewards.columns import check_rows
 from iapo.rewards.scores import Scores, score
 from iapo.rollout.ends import ended
@@ -16,6 +17,7 @@ TIME_LIMIT = 600.0
 """Seconds that a reward function may take over a batch, unless another limit is given."""
 
 
+@arguments_named
 def score_rollout(
     rollout: Rollout,
     rows: Sequence[Mapping[str, Any]],

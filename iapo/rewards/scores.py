@@ -19,6 +19,7 @@ from iapo.interfaces import FINISHED, REWARD_ARGUMENTS
 from iapo.ops.checks import check_number, is_finite_number
 from iapo.ops.correct import CORRECT_ABOVE, correct_by
 from iapo.ops.random_state import isolate_rng
+from iapo.ops.shapes import arguments_named
 from iapo.rewards.calling import RewardFunction, call, scores_of
 from iapo.rewards.columns import check_columns
 from iapo.rewards.limit import TookTooLong, within
@@ -79,6 +80,7 @@ class Scores:
         )
 
 
+@arguments_named
 def score(
     rewards: Mapping[str, RewardFunction],
     prompts: Sequence[Any],

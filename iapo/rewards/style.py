@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from iapo.ops.shapes import arguments_named
 from iapo.styles import CompletionStyle
 
 
+@arguments_named
 def in_style(rewards: Mapping[str, Any], style: CompletionStyle, lenient: bool = False) -> dict[str, Any]:
     """The reward functions, reading by ``style`` where they have no style of their own.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from iapo.interfaces import FINISHED
 from iapo.ops.plain_values import plain_value
+from iapo.ops.shapes import arguments_named
 from iapo.ops.written_values import written_value
 from iapo.styles import Boxed, Hashes
 
@@ -70,6 +71,7 @@ def normalize(answer: str) -> str:
     return " ".join(kept.split())
 
 
+@arguments_named
 def reference_answer(reference: str) -> str:
     r"""The answer in a reference solution: in the last ``\boxed{}`` or behind the last ``####``, else all of it.
 

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from iapo.ops.checks import check_integer
 from iapo.ops.padding import pad_rows, unpad_rows
+from iapo.ops.shapes import arguments_named
 from iapo.rollout.spans import Exits, ExitTokens, mark_spans
 from iapo.styles import USUAL_STYLE, CompletionStyle
 from iapo.tokenization.decoding import decode_rows
@@ -19,6 +20,7 @@ Ids = Sequence[Sequence[int]]
 """Token ids, a row each."""
 
 
+@arguments_named
 def collate(
     prompt_ids: Ids,
     completion_ids: Ids,
@@ -104,6 +106,7 @@ def _check_ids(name: str, rows: Ids) -> None:
             raise TypeError(f"{name}[{index}]: got {row!r:.80}, want a list of token ids")
 
 
+@arguments_named
 def read_anew(
     rollout: Rollout,
     tokenizer: PreTrainedTokenizerBase,
@@ -122,6 +125,7 @@ def read_anew(
     return _asking(dataclasses.replace(rollout, reasoning_mask=spans.reasoning_mask), spans.exits)
 
 
+@arguments_named
 def ask_about(
     rollout: Rollout, answers: Sequence[str], tokenizer: PreTrainedTokenizerBase, style: CompletionStyle = USUAL_STYLE
 ) -> Rollout:
@@ -156,6 +160,7 @@ def ask_about(
     return _asking(rollout, exits.padded(rollout.completion_ids.device))
 
 
+@arguments_named
 def with_answers(rollout: Rollout, reference_ids: Ids) -> Rollout:
     """As `ask_about`, of answers that are tokens: estimators put their own postfix and closing around them.
 

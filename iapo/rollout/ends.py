@@ -8,16 +8,19 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from iapo.interfaces import Sampler
+from iapo.ops.shapes import arguments_named
 from iapo.styles import USUAL_STYLE, CompletionStyle
 from iapo.types import Rollout
 
 
+@arguments_named
 def eos_ids_of(sampler: Sampler, tokenizer: Any) -> Collection[int]:
     """The tokens that end a sampler's completions: its own ``eos_ids`` if it says them, else the tokenizer's."""
     known: Sequence[int | None] = getattr(sampler, "eos_ids", (tokenizer.eos_token_id,))
     return {token for token in known if token is not None}
 
 
+@arguments_named
 def style_of(sampler: Sampler) -> CompletionStyle:
     """How a sampler's completions reason and answer: its own ``style`` if it has one, else the usual."""
     return getattr(sampler, "style", None) or USUAL_STYLE

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from iapo.interfaces import Prompts, Sampler
-from iapo.ops.checks import check_integer, check_loaded, check_number
+from iapo.ops.checks import check_integer, check_kinds, check_loaded, check_number
 from iapo.policy.forward import inference_mode, unwrap
 from iapo.policy.limits import check_room, limits_of, table_of_positions
 from iapo.policy.support import check_causal, padding_is_text
@@ -86,6 +86,7 @@ class LanguageModelSampler(Sampler):
     stop: str | tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         object.__setattr__(self, "stop", stop_texts(self.stop))
         check_integer("max_new_tokens", self.max_new_tokens)
         check_number("temperature", self.temperature, "a number of at least 0", lambda x: x >= 0)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from iapo.interfaces import Prompts, Sampler
+from iapo.ops.checks import check_kinds
 from iapo.rollout.collation import collate
 from iapo.rollout.ends import style_of
 from iapo.rollout.prompts import encode, encode_prompts
@@ -50,6 +51,7 @@ class ScriptedSampler(Sampler):
     stop: str | tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         object.__setattr__(self, "stop", stop_texts(self.stop))
         if self.stop and self.tokenizer is None:
             raise ValueError("stop: got texts, but there is no tokenizer to find them with")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from iapo.ops.shapes import arguments_named
 from iapo.styles.completion import CompletionStyle
 from iapo.styles.detection import Detected, detect_style
 
@@ -13,6 +14,7 @@ _FEW, _MOST = 0.25, 0.5
 _REASONING, _ANSWER = "1 + 1 = 2.", "7"
 
 
+@arguments_named
 def misfits(style: CompletionStyle) -> tuple[str, ...]:
     """Which of a style's texts ask for an answer that it would not read: ``asks``, ``ends``, both or none.
 
@@ -29,6 +31,7 @@ def misfits(style: CompletionStyle) -> tuple[str, ...]:
     return tuple(name for name, tried in alone.items() if getattr(style, name) and not _reads_what_it_asks(tried))
 
 
+@arguments_named
 def better_style(style: CompletionStyle, samples: Sequence[str], prompts: Sequence[str] = ()) -> Detected | None:
     """The style that samples are written in where it is another one; ``None`` where ``style`` does, or none does.
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from iapo.ops.checks import check_kinds
 from iapo.styles.interface import Reasoned, ReasoningStyle
 
 
@@ -14,6 +15,9 @@ class BeforeAnswer(ReasoningStyle):
     """
 
     ending: str = "\n"
+
+    def __post_init__(self) -> None:
+        check_kinds(self)
 
     def find(self, text: str) -> Reasoned:
         """The whole text, up to the answer."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from iapo.ops.checks import check_kinds
 from iapo.styles.interface import AnswerStyle, Marked
 
 
@@ -19,6 +20,7 @@ class Combined(AnswerStyle):
     styles: tuple[AnswerStyle, ...]
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if not self.styles:
             raise ValueError("styles: got none, want at least one answer style")
 

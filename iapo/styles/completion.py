@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from iapo.ops.checks import check_kinds
 from iapo.styles.boxed import Boxed
 from iapo.styles.combined import FirstThatFits, LastOf
 from iapo.styles.interface import AnswerStyle, Marked, ReasoningStyle
@@ -78,6 +79,9 @@ class CompletionStyle:
     asks: str | None = None
     ends: str | None = None
     steps: Steps = field(default_factory=Steps)
+
+    def __post_init__(self) -> None:
+        check_kinds(self)
 
     @property
     def postfix(self) -> str:

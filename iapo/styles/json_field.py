@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from itertools import islice
 
+from iapo.ops.checks import check_kinds
 from iapo.styles.interface import AnswerStyle, Marked, check_text
 
 _STRING = re.compile(r'"((?:[^"\\\n]|\\.)*)"|\'((?:[^\'\\\n]|\\.)*)\'')
@@ -44,6 +45,7 @@ class JsonField(AnswerStyle):
     quoted: bool = True
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_text("field", self.field)
 
     @property

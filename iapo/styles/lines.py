@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from iapo.ops.checks import check_kinds
 from iapo.styles.interface import AnswerStyle, Marked
 
 _BEFORE = re.compile(r"(?:\n[ \t]*[-+•][ \t]+|(?:\$\$|\\\[|```\w*)[ \t]*(?=\r?\n)|\s|\*+(?=\s))*")
@@ -65,6 +66,9 @@ class Hashes(AnswerStyle):
     closing: str = "\n"
     opening = "#### "
 
+    def __post_init__(self) -> None:
+        check_kinds(self)
+
     def find(self, text: str) -> Marked | None:
         """The rest of the line behind the last mark that anything follows."""
         marks = list(_HASHES.finditer(text))
@@ -95,6 +99,9 @@ class LastLine(AnswerStyle):
 
     closing: str = "\n"
     opening = ""
+
+    def __post_init__(self) -> None:
+        check_kinds(self)
 
     def find(self, text: str) -> Marked | None:
         """The last line, without white space around it and without a sign in front that begins an item or a result."""

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from iapo.ops.checks import check_kinds
 from iapo.styles.conclusion import LONGEST, concluded
 from iapo.styles.interface import AnswerStyle, Marked, check_text
 from iapo.styles.lines import one_line, rest_of_sentence
@@ -76,6 +77,7 @@ class Phrase(AnswerStyle):
     concludes: bool = True
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_text("opening", self.opening.strip())
 
     def find(self, text: str) -> Marked | None:

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from iapo.ops.checks import check_kinds
+
 _LINE = re.compile(r"\n\s*(?=\S)")
 """The end of a line, empty lines behind it included."""
 _SENTENCE = re.compile(r"(?<!\n\d)(?<!\n\d\d)[.?!]['\")\]*]*\s+(?=\S)|[。？！]")
@@ -35,6 +37,7 @@ class Steps:
     patterns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if not (self.lines or self.sentences or self.patterns):
             raise ValueError("lines, sentences, patterns: got False, False, (), want at least one, else no step ends")
         for pattern in self.patterns:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from iapo.ops.checks import check_kinds
 from iapo.styles.boxed import Boxed
 from iapo.styles.brackets import ends_in_brace, find_in_brackets
 from iapo.styles.combined import FirstThatFits, LastOf
@@ -46,6 +47,7 @@ class AnswerTags(AnswerStyle):
     closing: str = "</answer>"
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_text("opening", self.opening)
         check_text("closing", self.closing)
 
@@ -145,6 +147,7 @@ class ReasoningTags(ReasoningStyle):
     opened_by_prompt: bool = False
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_text("opening", self.opening)
         check_text("closing", self.closing)
 

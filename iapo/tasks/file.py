@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from iapo.ops.checks import check_kinds
 from iapo.tasks.endings import kind_of
 from iapo.tasks.interface import Row, Split, Task
 from iapo.tasks.reading import numbered_rows
@@ -21,6 +22,9 @@ class FileTask(Task):
     """
 
     path: str
+
+    def __post_init__(self) -> None:
+        check_kinds(self)
 
     def __str__(self) -> str:
         return self.path

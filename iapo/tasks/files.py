@@ -7,6 +7,7 @@ from glob import glob
 from itertools import islice
 from pathlib import Path
 
+from iapo.ops.checks import check_kinds
 from iapo.tasks.file import FileTask
 from iapo.tasks.interface import Row, Split, Task
 from iapo.tasks.reading import check_ending
@@ -27,6 +28,9 @@ class FilesTask(Task):
     """
 
     names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_kinds(self)
 
     def __str__(self) -> str:
         others = len(self.names) - 1

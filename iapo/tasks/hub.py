@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from iapo.ops.checks import check_kinds
 from iapo.policy.hub import unreachable_data
 from iapo.tasks.class_names import name_classes
 from iapo.tasks.endings import SUFFIXES, kind_of
@@ -34,6 +35,9 @@ class HubTask(Task):
     name: str
     hub_split: str = "train"
     config: str | None = None
+
+    def __post_init__(self) -> None:
+        check_kinds(self)
 
     def __str__(self) -> str:
         return self.name

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 
+from iapo.ops.checks import check_kinds
 from iapo.ops.near_names import did_you_mean
 from iapo.tasks.interface import Row, Split, Task
 
@@ -18,6 +19,9 @@ class ReasoningGymTask(Task):
     name: str
 
     seeded = True
+
+    def __post_init__(self) -> None:
+        check_kinds(self)
 
     def __str__(self) -> str:
         return f"reasoning-gym:{self.name}"

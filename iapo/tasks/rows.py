@@ -7,6 +7,7 @@ from typing import Any
 
 from iapo.interfaces import PROMPT_MESSAGES, REWARD_ARGUMENTS, TRL_ARGUMENTS
 from iapo.ops.plain_values import plain_value
+from iapo.ops.shapes import arguments_named
 from iapo.tasks.interface import Row, RowPlace, Split, Task
 from iapo.tasks.messages import LastAssistant, plain_prompt, without_surrogates
 
@@ -23,6 +24,7 @@ _OF_PROBLEMS = (
 _FLAGS = ("--prompt_column", "--answer_column")
 
 
+@arguments_named
 def load_rows(
     task: Task,
     split: Split = "train",

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from iapo.ops.shapes import arguments_named
 from iapo.tasks.embedded import EmbeddedTask
 from iapo.tasks.endings import SUFFIXES, kind_of
 from iapo.tasks.file import FileTask
@@ -13,6 +14,7 @@ from iapo.tasks.reading import check_ending
 from iapo.tasks.reasoning_gym import ReasoningGymTask
 
 
+@arguments_named
 def task_from_source(source: str | Sequence[str], split: str = "train", config: str | None = None) -> Task:
     """The task of a source of problems.
 

@@ -3,10 +3,12 @@
 import hashlib
 from collections.abc import Collection, Sequence
 
+from iapo.ops.shapes import arguments_named
 from iapo.tasks.interface import Row
 from iapo.tasks.messages import problem_key, problem_of
 
 
+@arguments_named
 def hold_out(rows: Sequence[Row], count: int, name: str = "eval_problems") -> tuple[list[Row], list[Row]]:
     """Split rows into those to train on and ``count`` to evaluate on, by a hash of the problem.
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
+from iapo.ops.shapes import arguments_named
 from iapo.tokenization.decoding import decode_ids, pieces_of_rows
 
 _NEUTRAL = ("a", "\n", ".", "0", ")", " ")
@@ -52,6 +53,7 @@ def continue_texts(
     return [each if each is not None else next(alone) for each in found]
 
 
+@arguments_named
 def continuation_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
     """The tokens of a text that stands behind another one, whichever that is."""
     return tuple(continue_texts(tokenizer, [""], [text])[0].ids)

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from iapo.ops.padding import unpad_rows
+from iapo.ops.shapes import arguments_named
 from iapo.types import Rollout
 
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
@@ -20,6 +21,7 @@ _LONGEST_RUN = 256
 """Bytes behind each other that are told apart; more belong to the last one of them."""
 
 
+@arguments_named
 def decode_completions(
     tokenizer: PreTrainedTokenizerBase, rollout: Rollout, eos_ids: Collection[int] | None = None
 ) -> list[str]:
@@ -74,6 +76,7 @@ def rows_of_text(
     return rows
 
 
+@arguments_named
 def token_pieces(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> tuple[str, ...]:
     """The text that each token adds to the text before it; together they are the decoded text.
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from iapo.ops.shapes import arguments_named
 from iapo.policy.logprobs import completion_logprobs
 from iapo.rewards.columns import check_rows, read_references
 from iapo.rewards.scores import Scores
@@ -69,6 +70,7 @@ class PolicyUpdate:
     policy_entropy: Float[Tensor, "batch token"]
 
 
+@arguments_named
 def update(
     rows: Rows,
     model: nn.Module,
@@ -89,6 +91,7 @@ def update(
     return batch.metrics | optimise(batch, model, components, settings, ref_model).metrics
 
 
+@arguments_named
 def prepare(
     rows: Rows,
     model: nn.Module,
@@ -176,6 +179,7 @@ def prepare(
     )
 
 
+@arguments_named
 def optimise(
     batch: TrainingBatch,
     model: nn.Module,

@@ -129,7 +129,7 @@ class Session:
     ) -> EvaluationResult:
         """Evaluate the policy in the precision of training, or read what was kept of the evaluation after ``step``.
 
-        Torch's random state is afterwards as it was before.
+        The global random generators are afterwards as they were before.
 
         Args:
             rows: the problems.
@@ -140,7 +140,7 @@ class Session:
             ValueError: what was kept is damaged or of another size, or it is of an earlier step and not there.
         """
         path, processes = Path(self.settings.output) / f"evaluation-{step}.json", self.update_settings.processes
-        kept = processes.from_first(lambda: EvaluationResult.load(path) if path.exists() else None)
+        kept = processes.from_first(lambda: self._kept(path, step))
         if kept is not None:
             found, wanted = tuple(kept.correct.shape), (len(rows), self.settings.eval_samples)
             if found != wanted:
@@ -149,11 +149,6 @@ class Session:
                     f"with {wanted[1]}; leave eval_problems and eval_samples as they were, or start a new run"
                 )
             return kept
-        if step < self.step:
-            raise ValueError(
-                f"{path}: is missing, and the policy of step {step} is not there any more to be evaluated again; put "
-                "the file back, or start a new run"
-            )
         device = next(self.model.parameters()).device
         sampler = self.components.sampler
         greedy = greedy_beside(sampler, self.model, self.tokenizer)
@@ -174,6 +169,23 @@ class Session:
             if processes.first:
                 result.save(path)
         return result
+
+    def _kept(self, path: Path, step: int) -> EvaluationResult | None:
+        """The evaluation after ``step`` if it is in its file; ``None`` if there is none, and it can be made now."""
+        fault = "missing"
+        try:
+            if path.exists():
+                return EvaluationResult.load(path)
+        except ValueError as error:
+            if step == self.step:
+                raise
+            fault = f"damaged ({error.__cause__ or error})"
+        if step == self.step:
+            return None
+        raise ValueError(
+            f"{path}: is {fault}, and the policy of step {step} is not there any more to be evaluated again; put the "
+            "file back (a run of the same settings in another folder begins with the same one), or start a new run"
+        )
 
     def save(self, resolved: Mapping[str, Any]) -> None:
         """Write a checkpoint of this step, unless there is one, or nothing was trained yet."""

@@ -209,6 +209,27 @@ def run(line: list[str], **options) -> subprocess.CompletedProcess:
     return subprocess.run(line, capture_output=True, text=True, env=environment, timeout=300, **options)
 
 
+def test_python_without_docstrings_is_refused_in_one_line():
+    """Transformers reads its own docstrings when it is imported, and fails in a traceback without."""
+    done = run([sys.executable, "-OO", *program()[1:], "show", "--help"])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        "iapo show: Python runs without docstrings (-OO, PYTHONOPTIMIZE=2), which transformers"
+    )
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "line", [["train", *TINY], ["export", str(model_path())], ["compare", "iapo://compare/embedded"]]
+)
+def test_a_folder_whose_name_is_no_text_is_refused_before_any_work(line, tmp_path, capsys):
+    """A run failed at its first checkpoint, where the tokenizer is written."""
+    folder = tmp_path / os.fsdecode(b"a\xff")
+    assert main([*line, "--output", str(folder)]) == 1
+    assert "has bytes that are no UTF-8" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_disk_that_fills_up_ends_the_run_and_leaves_the_checkpoints(tmp_path, capsys):
     folder = tmp_path / "run"
     arguments = ["train", "--output", str(folder), *TINY]

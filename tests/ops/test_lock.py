@@ -162,3 +162,14 @@ def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="cannot be used"):
         locked(tmp_path / "run").__enter__()
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_name_that_is_too_long_and_a_pipe_in_the_place_of_the_lock_are_named(tmp_path: Path) -> None:
+    for folder in (tmp_path / ("n" * 256), tmp_path / "with pipe"):
+        if folder.name == "with pipe":
+            folder.mkdir()
+            os.mkfifo(folder / LOCK)
+        with pytest.raises(
+            OSError, match=rf"^output: {folder} cannot be used \((File name too long|Is a named pipe): "
+        ):
+            locked(folder).__enter__()

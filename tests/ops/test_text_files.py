@@ -1,13 +1,18 @@
 """A file that is replaced is the old one or the new one, wherever the process dies and whatever fails."""
 
+import ast
+import json
 import os
 import re
 import resource
+import socket
 import sys
+from pathlib import Path
 
 import pytest
 
-from iapo.ops.text_files import check_writable, write_text
+import iapo
+from iapo.ops.text_files import check_is_text, check_writable, read_bytes, read_text, write_text
 
 
 def in_a_child(action) -> int:
@@ -74,3 +79,73 @@ def test_places_that_cannot_be_written_are_named(tmp_path):
             check_writable("output", str(place))
     check_writable("output", str(tmp_path / "file"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["folder", "named pipe", "socket", "device"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_is_no_file_is_named_and_not_waited_for(tmp_path, kind, linked, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the name of a socket has a limit
+    path = Path("file")
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "named pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(str(path))
+    else:
+        path.symlink_to(os.devnull)
+    if linked:
+        Path("link").symlink_to(path)
+        path = Path("link")
+    for read in (read_bytes, read_text):
+        with pytest.raises(OSError, match=f"^{path}: is a {kind}, want a file; put the file back, or remove"):
+            read(path)
+
+
+def test_files_are_read_as_bytes_and_as_text(tmp_path):
+    (tmp_path / "file").write_bytes(b"caf\xc3\xa9 \xff")
+    (tmp_path / "link").symlink_to("file")
+    assert read_bytes(tmp_path / "link") == b"caf\xc3\xa9 \xff"
+    assert read_text(tmp_path / "file", "replace") == "caf\xe9 \ufffd"
+    with pytest.raises(UnicodeDecodeError):
+        read_text(tmp_path / "file")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        read_text(tmp_path / "nowhere")
+
+
+OTHERS = {"ops/text_files.py", "inspection/page.py", "comparison/showing/page.py"}
+"""Reads files by itself: the reader, and what comes with the package."""
+GIVEN = {
+    *("comparison/running/read_plan.py", "tasks/reading.py", "training/configuration/plain_files.py"),
+    *("training/configuration/sizing.py", "training/configuration/trained_problems.py"),
+    *("training/distributed/accelerate_deepspeed.py", "estimators/packed/memory.py", "estimators/packed/matmul.py"),
+    *("policy/files.py", "policy/lora.py", "training/checkpoints/folder.py"),
+}
+"""Reads what the user or the system gives, or looks first whether it is a file."""
+
+
+def test_files_of_runs_are_read_by_the_reader_alone():
+    """Whatever lies in the place of a file of a run is named; a named pipe would be waited for."""
+    package = Path(iapo.__file__).parent
+    reading = set()
+    for source in package.rglob("*.py"):
+        calls = [each.func for each in ast.walk(ast.parse(source.read_text())) if isinstance(each, ast.Call)]
+        names = {each.attr for each in calls if isinstance(each, ast.Attribute)}
+        if names & {"read_text", "read_bytes"}:
+            reading.add(source.relative_to(package).as_posix())
+    assert reading == OTHERS | GIVEN
+
+
+def test_lone_surrogates_are_written_as_json_reads_them(tmp_path):
+    """The name of a run folder stands in its report, and may have bytes that are no text."""
+    file = tmp_path / "texts.jsonl"
+    name = os.fsdecode(b"a\xff")
+    write_text(file, json.dumps(name, ensure_ascii=False))
+    assert json.loads(read_text(file)) == name
+
+
+def test_names_that_are_no_text_are_refused():
+    check_is_text("output", "l\xe4uf-\u6a21")
+    with pytest.raises(ValueError, match=r"^output: got 'a\\udcff', which has bytes that are no UTF-8, want a folder"):
+        check_is_text("output", Path(os.fsdecode(b"a\xff")))

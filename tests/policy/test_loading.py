@@ -1,5 +1,6 @@
 """Models from every kind of source, and the device and precision chosen for them."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -82,6 +83,24 @@ def test_the_damaged_one_of_several_files_of_weights_is_named(
 def test_a_generation_configuration_that_would_be_ignored_is_refused(content: bytes, copy: Path) -> None:
     (copy / "generation_config.json").write_bytes(content)
     with pytest.raises(ValueError, match=r"generation_config\.json is no JSON object; get it again, or remove it"):
+        load_model(str(copy))
+
+
+@pytest.mark.parametrize(("put", "fault"), [(Path.mkdir, "is a folder, want a file"), (os.mkfifo, "is a named pipe")])
+def test_what_is_no_generation_configuration_is_refused(put, fault: str, copy: Path) -> None:
+    """It was passed over like one that is not there, and with it the tokens that end a sequence."""
+    path = copy / "generation_config.json"
+    path.unlink()
+    put(path)
+    with pytest.raises(OSError, match=rf"generation_config\.json: {fault}"):
+        load_model(str(copy))
+
+
+def test_a_generation_configuration_whose_link_leads_nowhere_is_refused(copy: Path) -> None:
+    path = copy / "generation_config.json"
+    path.unlink()
+    path.symlink_to(copy / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"generation_config\.json"):
         load_model(str(copy))
 
 

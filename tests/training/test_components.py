@@ -15,11 +15,22 @@ from iapo.estimators import (
     LeaveOut,
     MonteCarloInformation,
     NoInformation,
+    PrefixEstimator,
     Refined,
     StepBoundaries,
 )
 from iapo.losses import ClippedPolicyLoss
+from iapo.rollout import CompactingSampler
 from iapo.training.components import Components, UpdateSettings, check_answer_is_read, warn_of_nothing_measured
+
+
+class Nothing(PrefixEstimator):
+    """Probes, and says that it measures nothing."""
+
+    measures = False
+
+    def probe_at(self, model, rollout, at, cache=None):
+        return torch.zeros(at.shape)
 
 
 def at(temperature: float, **changes) -> Components:
@@ -48,7 +59,7 @@ def test_what_is_not_measured_may_have_any():
     [
         (InformationAware(), NoInformation(), True),
         (LeaveOutPriced(GroupRelative()), NoInformation(), True),
-        (InformationAware(), Refined(NoInformation()), True),
+        (InformationAware(), Refined(Nothing()), True),
         (InformationAware(alpha=0.0, beta=0.1), NoInformation(), False),
         (GroupRelative(), NoInformation(), False),
         (InformationAware(), AnswerLikelihood((5, 6)), False),
@@ -69,12 +80,12 @@ FORCED = {"samples": 2, "answers": "forced", "postfix_ids": (4, 5), "max_answer_
     [
         (AnswerLikelihood((4, 5)), None),
         (Refined(AnswerLikelihood((4, 5))), None),
-        (MonteCarloInformation(None, measure="likelihood", samples=2), None),
-        (MonteCarloInformation(None, measure="likelihood", **FORCED), None),
+        (MonteCarloInformation(CompactingSampler, measure="likelihood", samples=2), None),
+        (MonteCarloInformation(CompactingSampler, measure="likelihood", **FORCED), None),
         (LeaveOut(StepBoundaries((7,))), "asks for no answer"),
         (AnswerEntropy((4, 5), candidates=((1,), (2,))), "asks for no answer"),
-        (MonteCarloInformation(None, samples=2), "asks for no answer"),
-        (MonteCarloInformation(None, **FORCED), "whichever it is"),
+        (MonteCarloInformation(CompactingSampler, samples=2), "asks for no answer"),
+        (MonteCarloInformation(CompactingSampler, **FORCED), "whichever it is"),
         (AnswerEntropy((4, 5)), "whichever it is"),
         (EarlyExitEntropy((4, 5)), "whichever it is"),
         (Bisected(EarlyExitEntropy((4, 5))), "whichever it is"),

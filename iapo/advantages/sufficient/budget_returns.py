@@ -11,7 +11,7 @@ from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.sufficient.curve import behind_measured, curve_of
 from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_integers, is_finite_number
+from iapo.ops.checks import check_integers, check_kinds, is_finite_number
 from iapo.ops.groups import group_sum
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -66,6 +66,7 @@ class BudgetReturns(PrefixRule):
     outcome: AdvantageAssigner = field(default_factory=GroupRelative)
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_integers("budgets", self.budgets)
         if any(b <= a for a, b in itertools.pairwise(self.budgets)):
             raise ValueError(f"budgets: got {self.budgets}, want increasing numbers of tokens")

@@ -13,7 +13,7 @@ from iapo.advantages.sufficient.curve import Curve, curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_choice
+from iapo.ops.checks import check_choice, check_kinds
 from iapo.ops.groups import group_max
 from iapo.ops.sufficient_prefix import (
     Anchor,
@@ -84,6 +84,7 @@ class Crop(PrefixRule):
     anchor: Anchor = "first"
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_weights(length_weight=self.length_weight, closing_weight=self.closing_weight)
         check_threshold(self.threshold)
         check_choice("relative_to", self.relative_to, RelativeTo)

@@ -12,7 +12,7 @@ from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_integer, check_integers
+from iapo.ops.checks import check_integer, check_integers, check_kinds
 from iapo.ops.sufficient_prefix import check_threshold, is_there, sufficient_prefix
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -61,6 +61,7 @@ class Drift(PrefixRule):
     after_ids: Ids = ()
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_weights(weight=self.weight)
         check_integer("step", self.step)
         check_integers("after_ids", self.after_ids, least=0, or_empty=True)

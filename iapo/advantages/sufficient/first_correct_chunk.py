@@ -14,7 +14,7 @@ from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_choice, check_integer, check_integers, check_number
+from iapo.ops.checks import check_choice, check_integer, check_integers, check_kinds, check_number
 from iapo.ops.steps import Steps
 from iapo.ops.sufficient_prefix import Anchor, check_threshold, is_there, sufficient_prefix
 from iapo.types import AdvantageInputs, AdvantageOutput
@@ -77,6 +77,7 @@ class FirstCorrectChunk(PrefixRule):
     after_ids: Ids = ()
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_weights(first=self.first, before=self.before, behind=self.behind)
         check_integer("step", self.step)
         check_integers("after_ids", self.after_ids, least=0, or_empty=True)

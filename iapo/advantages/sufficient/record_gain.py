@@ -14,7 +14,7 @@ from iapo.advantages.sufficient.curve import Curve, curve_of
 from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_choice, check_integer, check_integers
+from iapo.ops.checks import check_choice, check_integer, check_integers, check_kinds
 from iapo.ops.steps import Steps
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -65,6 +65,7 @@ class RecordGain(PrefixRule):
     after_ids: Ids = ()
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_weights(weight=self.weight)
         check_integer("step", self.step)
         check_integers("after_ids", self.after_ids, least=0, or_empty=True)

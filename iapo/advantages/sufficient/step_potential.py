@@ -11,7 +11,7 @@ from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_integer, check_integers, check_number
+from iapo.ops.checks import check_integer, check_integers, check_kinds, check_number
 from iapo.ops.sufficient_prefix import sufficient_prefix
 from iapo.types import AdvantageInputs, AdvantageOutput
 
@@ -68,6 +68,7 @@ class StepPotential(PrefixRule):
     after_ids: Ids = ()
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_weights(saturation=self.saturation, difference=self.difference)
         check_integer("step", self.step)
         check_integers("after_ids", self.after_ids, least=0, or_empty=True)

@@ -14,7 +14,7 @@ from iapo.advantages.sufficient.curve import curve_of, describe_prefix
 from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.checks import check_choice
+from iapo.ops.checks import check_choice, check_kinds
 from iapo.ops.sufficient_prefix import (
     RelativeTo,
     behind_prefix,
@@ -76,6 +76,7 @@ class TailPenalty(PrefixRule):
     paid_by: PaidBy = "completion"
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_weights(weight=self.weight)
         check_threshold(self.threshold)
         check_choice("relative_to", self.relative_to, RelativeTo)

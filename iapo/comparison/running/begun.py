@@ -5,7 +5,7 @@ from pathlib import Path
 
 from iapo.comparison.running.plan import Plan
 from iapo.comparison.running.problems import problem_source
-from iapo.ops.text_files import write_text
+from iapo.ops.text_files import read_text, write_text
 from iapo.policy.files import files_digest
 from iapo.tasks.stream import digest_of
 
@@ -20,12 +20,12 @@ def check_begun(plan: Plan, folder: Path, begun: bool) -> None:
 
     Raises:
         ValueError: they have changed, so that finished runs may have been trained on what is held out now, and those
-            to come would be trained on other problems or from another model.
+            to come would be trained on other problems or from another model; or ``begun.json`` is damaged.
     """
     settings, path = plan.evaluation.settings, folder / "begun.json"
     source = problem_source(settings)
     seeds = (*plan.tuning.seeds, *plan.reporting_seeds) if source.resolve().seeded else (0,)
-    kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if begun and path.exists() else {}
+    kept = _kept_in(path) if begun and path.exists() else {}
     model = {"model": files_digest(settings["model"], settings["trust_remote_code"])}
     rows = {str(seed): str(digest_of(source.load(seed))) for seed in seeds}
     if any(kept.get(seed, each) != each for seed, each in rows.items()):
@@ -39,3 +39,17 @@ def check_begun(plan: Plan, folder: Path, begun: bool) -> None:
             "the model back as it was, or name another output"
         )
     write_text(path, json.dumps(kept | rows | model) + "\n")
+
+
+def _kept_in(path: Path) -> dict[str, str]:
+    """The digests in ``begun.json``."""
+    try:
+        kept = json.loads(read_text(path))
+        if not isinstance(kept, dict):
+            raise TypeError(f"it holds {kept!r:.40}")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"{path}: is damaged ({error}), want the digests of data and model that the trainings began with; put the "
+            "file back, or remove it if neither has changed since"
+        ) from error
+    return kept

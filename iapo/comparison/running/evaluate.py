@@ -17,6 +17,7 @@ from iapo.comparison.running.problems import digest, style_source
 from iapo.comparison.running.results import BASE_FOLDER, evaluation_file, read_evaluation
 from iapo.comparison.running.settings import instantiate
 from iapo.evaluation import ForcedAnswers, evaluate
+from iapo.ops.text_files import read_text
 from iapo.rewards import in_style
 from iapo.rewards.rollouts import score_rollout
 from iapo.rollout.greedy import greedy_beside
@@ -48,7 +49,7 @@ def evaluate_run(problems: Path, run: Path, reward_time_limit: float | None = No
             model before that was evaluated.
     """
     start = time.perf_counter()
-    content = json.loads(problems.read_text(encoding="utf-8"))
+    content = json.loads(read_text(problems))
     parts = instantiate(content["settings"])
     checkpoint = last_checkpoint(run)
     forced = forced_answers(problems, run) if "forced" in content else None
@@ -126,7 +127,7 @@ def forced_answers(problems: Path, run: Path) -> ForcedAnswers:
     Raises:
         FileNotFoundError: such budgets of another run, before the base model was evaluated on these problems.
     """
-    forced = ForcedAnswers(**json.loads(problems.read_text(encoding="utf-8"))["forced"])
+    forced = ForcedAnswers(**json.loads(read_text(problems))["forced"])
     folder = problems.parent
     if forced.budgets is not None or run.resolve() == (folder / BASE_FOLDER).resolve():
         return forced

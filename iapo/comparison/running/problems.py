@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from iapo.comparison.running.plan import Plan, Split
 from iapo.comparison.running.settings import Settings, instantiate
-from iapo.ops.text_files import write_text
+from iapo.ops.text_files import read_bytes, read_text, write_text
 from iapo.policy.limits import Limits
 from iapo.policy.loading import load_limits, load_tokenizer
 from iapo.rollout.prompts import encode_prompts
@@ -90,7 +90,7 @@ def check_problems(plan: Plan, folder: Path) -> None:
         raise FileNotFoundError(f"output: {folder} holds no comparison")
     for path in filter(Path.exists, (problems_path(folder, split) for split in get_args(Split))):
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(read_text(path))
             found = {name: value for name, value in content.items() if name not in ("problems", "rows")}
             wanted = _evaluated_as(plan, found["split"])
             number = len(content["rows"])
@@ -168,7 +168,7 @@ def problems_path(folder: Path, split: Split) -> Path:
 
 def digest(path: Path) -> str:
     """SHA-256 of a file, by which an evaluation knows the problems it was made on."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
 def choose_problems(

@@ -16,7 +16,7 @@ from iapo.comparison.running.problems import problems_path
 from iapo.comparison.running.results import BASE_FOLDER, is_evaluated, read_finished
 from iapo.comparison.running.runner import Job, Outcome, Stage
 from iapo.comparison.running.settings import Settings
-from iapo.ops.text_files import write_text
+from iapo.ops.text_files import read_text, write_text
 from iapo.training.configuration.plain_files import digests
 from iapo.training.reporting.log import read_metrics
 from iapo.training.reporting.progress import rate, summary
@@ -139,7 +139,7 @@ def _settings_in(file: Path) -> Any:
     if not file.exists():
         raise ValueError(f"output: {file.parent} holds a run of somebody else, it has no {file.name}; {remedy}")
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
+        return yaml.safe_load(read_text(file))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{file}: is damaged ({error}); {remedy}") from error
 
@@ -147,7 +147,7 @@ def _settings_in(file: Path) -> Any:
 def _changed_code(config: Path) -> list[str]:
     """The files of code that have changed since a run began, as its ``config.json`` says; none if it does not say."""
     try:
-        files = dict(json.loads(config.read_text(encoding="utf-8"))["files"])
+        files = dict(json.loads(read_text(config))["files"])
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return []
     return [f"{file} has changed since" for file, digest in files.items() if digests([file]).get(file) != digest]

@@ -15,6 +15,7 @@ from iapo.comparison.running.plan import Method, Plan, Run, Split
 from iapo.comparison.running.problems import digest, problems_path
 from iapo.evaluation import EvaluationResult, pass_at_k
 from iapo.evaluation.result import read_content
+from iapo.ops.text_files import read_text
 from iapo.training.checkpoints.checkpoint import step_of
 from iapo.training.reporting.log import read_metrics
 
@@ -151,7 +152,7 @@ def _read(folder: Path, run: Run, inside: str) -> RunResult | None:
     if evaluation is None:
         return None
     content = evaluation.content
-    rows = json.loads(problems_path(folder, run.split).read_text(encoding="utf-8"))["rows"]
+    rows = json.loads(read_text(problems_path(folder, run.split)))["rows"]
     difficulty = [row.get("difficulty") for row in rows]
     known = all(isinstance(value, int | float) and not isinstance(value, bool) for value in difficulty)
     return RunResult(

@@ -7,6 +7,7 @@ versions), and ``manifest.json`` (SHA-256 of every file). A process killed at an
 """
 
 import json
+import os
 import re
 import shutil
 import warnings
@@ -22,12 +23,13 @@ from transformers import PreTrainedTokenizerBase
 from iapo.ops.checks import check_integer
 from iapo.ops.random_state import capture_rng
 from iapo.ops.tensor_files import failed_writes_named, follow_umask
-from iapo.ops.text_files import TEMPORARY
+from iapo.ops.text_files import TEMPORARY, read_text
 from iapo.ops.tree import flatten, unflatten
 from iapo.policy.forward import unwrap
 from iapo.policy.lora import saving_options
 from iapo.policy.whole_weights import gathered_weights
 from iapo.training.checkpoints.folder import (
+    MANIFEST,
     DamagedCheckpointError,
     discard_folder,
     verify_folder,
@@ -37,6 +39,9 @@ from iapo.training.checkpoints.reproducibility import differences, versions
 
 FORMAT = 1
 """Version of the layout; a checkpoint of a newer one is refused."""
+
+_OWN = ("state.json", "state.safetensors", MANIFEST)
+"""Files of a checkpoint beside those of its model."""
 
 _NAME = re.compile(r"checkpoint-(0|[1-9][0-9]*)")
 
@@ -158,6 +163,14 @@ def step_of(path: Path) -> int:
     return int(path.name.removeprefix("checkpoint-"))
 
 
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a folder was written by `save_checkpoint`: it has two of three files that no model of others has all.
+
+    One of them may be gone, which `iapo.training.checkpoints.folder.verify_folder` says; one alone may be of anything.
+    """
+    return sum(os.path.lexists(folder / name) for name in _OWN) > 1
+
+
 def settings_in(path: Path) -> dict[str, Any]:
     """The settings of the run that a checkpoint is of, as it keeps them; its digests are not checked.
 
@@ -169,7 +182,7 @@ def settings_in(path: Path) -> dict[str, Any]:
         LookupError: it has no settings.
         ValueError: it is damaged.
     """
-    settings = unflatten(json.loads((path / "state.json").read_text(encoding="utf-8"))["config"], {})
+    settings = unflatten(json.loads(read_text(path / "state.json"))["config"], {})
     if not isinstance(settings, dict):
         raise ValueError(f"{path}: its settings are {settings!r:.80}, want keys and values")
     return settings
@@ -180,7 +193,7 @@ def changes_in(path: Path) -> list[str]:
 
     Arguments and errors are those of `settings_in`.
     """
-    counters = json.loads((path / "state.json").read_text(encoding="utf-8"))["counters"]["dict"]
+    counters = json.loads(read_text(path / "state.json"))["counters"]["dict"]
     return list(unflatten(dict(counters)["changed"], {}))
 
 
@@ -243,7 +256,7 @@ def load_checkpoint(run: str | Path, config: Mapping[str, Any] | None = None, ov
     if path is None:
         raise FileNotFoundError(f"{run}: no checkpoint-N folder")
     try:
-        content = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        content = json.loads(read_text(path / "state.json"))
         tensors = load_file(path / "state.safetensors")
         names = [part.name for part in fields(TrainingState)]
         if missing := [name for name in names if name not in content]:

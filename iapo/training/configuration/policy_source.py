@@ -9,8 +9,8 @@ import torch
 from transformers import PreTrainedModel
 
 from iapo.policy.loading import choose_autocast, choose_device, load_config, load_model, load_tokenizer
-from iapo.training.checkpoints.checkpoint import FORMAT
-from iapo.training.checkpoints.folder import MANIFEST, verify_folder
+from iapo.training.checkpoints.checkpoint import FORMAT, is_checkpoint
+from iapo.training.checkpoints.folder import verify_folder
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,5 @@ class PolicySource:
 
     def _verify(self) -> None:
         folder = Path(self.model).expanduser().resolve()
-        # Folders of others may have a manifest of another kind.
-        if (folder / MANIFEST).is_file() and (folder / "state.json").is_file():
+        if is_checkpoint(folder):
             verify_folder(folder, FORMAT)

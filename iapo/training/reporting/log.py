@@ -6,18 +6,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from iapo.evaluation import Sample, lines_of
-from iapo.ops.text_files import write_text, writing
+from iapo.ops.text_files import read_text, write_text, writing
 
 
 def append_metrics(path: Path, step: int, metrics: Mapping[str, float]) -> None:
     """Add the metrics of one step."""
-    with writing(path), path.open("a", encoding="utf-8") as file:
+    with writing(path), path.open("a", encoding="utf-8", errors="backslashreplace") as file:
         file.write(json.dumps({"step": step, **metrics}) + "\n")
 
 
 def append_samples(path: Path, step: int, samples: Iterable[Sample]) -> None:
     """Add completions of one step."""
-    with writing(path), path.open("a", encoding="utf-8") as file:
+    with writing(path), path.open("a", encoding="utf-8", errors="backslashreplace") as file:
         file.write(lines_of(samples, step=step))
 
 
@@ -27,7 +27,7 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     Raises:
         ValueError: another line is damaged; it is named.
     """
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    text = read_text(path, "replace") if path.exists() else ""
     return [_row(path, number, line) for number, line in enumerate(text.split("\n")[:-1], 1)]
 
 

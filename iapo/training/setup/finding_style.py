@@ -40,7 +40,7 @@ def choose_style(
 ) -> CompletionStyle:
     """The style, found in a few samples where it is not known; what was found is told on standard error.
 
-    A few of the samples come first, to be seen soon. Torch's random state is afterwards as it was before.
+    A few of the samples come first, to be seen soon. The global random generators are afterwards as they were before.
 
     Args:
         source: what is said of it.

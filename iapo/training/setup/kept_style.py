@@ -7,6 +7,7 @@ from pathlib import Path
 from pydoc import ErrorDuringImport, locate
 from typing import Any
 
+from iapo.ops.text_files import read_text
 from iapo.styles import AnswerStyle, CompletionStyle, ReasoningStyle, Steps
 from iapo.training.checkpoints.checkpoint import checkpoints, load_checkpoint
 from iapo.training.configuration.styles import StyleSource
@@ -28,7 +29,7 @@ def kept_style(folder: Path, settings: Mapping[str, Any]) -> CompletionStyle | N
     path = folder / "config.json"
     if path.exists():
         try:
-            return _kept_in(json.loads(path.read_text(encoding="utf-8")), settings)
+            return _kept_in(json.loads(read_text(path)), settings)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(
                 f"{path}: is damaged ({type(error).__name__}: {error}), want the settings of the run as it wrote them; "

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from iapo.ops.text_files import read_text
 from iapo.training.checkpoints.checkpoint import checkpoints
 from iapo.training.checkpoints.reproducibility import differences
 from iapo.training.configuration.settings import RunSettings
 from iapo.training.reporting.report import FIGURES, REPORT
+from iapo.training.reporting.report_so_far import SO_FAR
 from iapo.training.samples import SAMPLES
 
 _WRITTEN = (REPORT, *FIGURES, "metrics.jsonl", SAMPLES)
@@ -29,7 +31,7 @@ def check_free(folder: Path, settings: RunSettings) -> None:
             f"output: {settings.output} is the folder of a comparison, whose report a run would take the place of; "
             "name another folder"
         )
-    is_of_run = (folder / "config.json").exists() or checkpoints(folder)
+    is_of_run = any((folder / name).exists() for name in ("config.json", SO_FAR)) or checkpoints(folder)
     if not is_of_run and (foreign := [name for name in _WRITTEN if (folder / name).exists()]):
         raise FileExistsError(
             f"output: {settings.output} has {foreign[0]}, which is of no run and whose place a run's would take; name "
@@ -66,7 +68,7 @@ def check_begun(folder: Path, resolved: Mapping[str, Any], override: bool) -> bo
     path = folder / "config.json"
     if not path.exists():
         return False
-    saved = json.loads(path.read_text(encoding="utf-8"))
+    saved = json.loads(read_text(path))
     changes = differences({**saved, "style": None}, {**resolved, "style": None})
     if changes and not override:
         raise ValueError(
@@ -87,6 +89,6 @@ def forget_evaluations(folder: Path, first: int) -> None:
 def _is_of_model(config: Path) -> bool:
     """Whether a ``config.json`` is that of a model."""
     try:
-        return "model_type" in json.loads(config.read_text(encoding="utf-8"))
+        return "model_type" in json.loads(read_text(config))
     except (OSError, ValueError, TypeError, RecursionError):
         return False

@@ -211,11 +211,23 @@ def test_a_policy_that_is_a_damaged_checkpoint_is_refused(run: Path, tmp_path: P
             PolicySource(model=str(name)).load()
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "state.json"])
-def test_a_model_of_others_may_have_a_file_of_such_a_name(run: Path, name: str) -> None:
-    """A checkpoint of a run has both, a state and the manifest of its files."""
+OWN = ("manifest.json", "state.json", "state.safetensors")
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_policy_that_is_a_checkpoint_without_its_manifest_or_state_is_refused(run: Path, name: str) -> None:
+    """Nothing could say that its weights are those that were written."""
     newest = run / "checkpoint-2"
-    for each in {"manifest.json", "state.json"} - {name}:
+    (newest / name).unlink()
+    with pytest.raises(DamagedCheckpointError, match=rf"checkpoint-2/{name}: is missing"):
+        PolicySource(model=str(newest)).load()
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_model_of_others_may_have_a_file_of_such_a_name(run: Path, name: str) -> None:
+    """A checkpoint of a run has all of them, a state and the manifest of its files."""
+    newest = run / "checkpoint-2"
+    for each in set(OWN) - {name}:
         (newest / each).unlink()
     (newest / name).write_text('{"made_by": "another"}')
     PolicySource(model=str(newest)).load()

@@ -1,6 +1,7 @@
 """A run that goes on keeps what is its own of its folder, and says what it keeps and what differs."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -217,6 +218,47 @@ def test_the_folder_of_a_comparison_is_no_run_folder(tmp_path, capsys):
 def test_commands_in_a_report_can_be_pasted(whole):
     assert f"`iapo show {quoted_path(whole)}`" in (whole / "report.md").read_text()
     assert "'" in quoted_path(whole)
+
+
+@pytest.mark.parametrize("flags", [[], ["--resume"]])
+def test_a_run_that_ended_behind_its_first_completions_begins_again(tmp_path, flags):
+    """Its samples were there before its settings, so that they were taken for somebody else's."""
+    folder = tmp_path / "run"
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("iapo.training.setup.opening.forget_evaluations", killed)
+        assert train(folder, "--steps", "1", *flags) == 130
+    assert (folder / "samples.jsonl").exists()
+    assert not (folder / "config.json").exists()
+    assert train(folder, "--steps", "1", *flags) == 0
+
+
+@pytest.mark.parametrize(("content", "fault"), [(None, "missing"), ("{", r"damaged \(.*\)"), ("{}", r"damaged \(.*\)")])
+def test_an_evaluation_that_cannot_be_made_again_is_named_with_where_to_get_it(run, capsys, content, fault):
+    """Who removed a damaged one, as the message said, was told that it is missing."""
+    if content is None:
+        (run / "evaluation-0.json").unlink()
+    else:
+        (run / "evaluation-0.json").write_text(content)
+    assert train(run, "--resume", "--steps", "4") == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert re.search(rf"evaluation-0\.json: is {fault}, and the policy of step 0 is not there any more", told)
+    assert "a run of the same settings in another folder begins with the same one" in told
+    assert "remove it" not in told
+
+
+def test_random_numbers_of_python_and_numpy_are_those_of_a_run_that_nobody_killed(run, begun, tmp_path):
+    """A reward that drew from them got others where the evaluation before training was kept."""
+    assert train(begun, "--resume", "--steps", "1") == 0
+    assert train(tmp_path / "again", "--steps", "1") == 0
+    rng, expected = (
+        json.loads((folder / "checkpoint-1" / "state.json").read_text())["rng"]
+        for folder in (begun, tmp_path / "again")
+    )
+    assert rng == expected
 
 
 @pytest.mark.parametrize("name", ["report.md", "metrics.jsonl", "samples.jsonl", "curves.png"])
