@@ -43,6 +43,20 @@ def assert_logprobs_are_those_of_full_forwards(model: nn.Module, rollout: Rollou
         torch.testing.assert_close(found, expected.to(found.dtype), atol=rounding(model, logprobs), rtol=0)
 
 
+def test_nothing_is_sampled_once_all_completions_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[int] = []
+    sample = CompactingSampler._sample_tokens
+
+    def noting(self: CompactingSampler, logits: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        batches.append(len(logits))
+        return sample(self, logits)
+
+    monkeypatch.setattr(CompactingSampler, "_sample_tokens", noting)
+    rollout = CompactingSampler(model_of("llama", tuple(range(VOCAB))), words(), 5)([[5, 9], [8]], 2)
+    assert rollout.completion_lengths.tolist() == [1] * 4
+    assert batches == [4]
+
+
 RAGGED = st.lists(st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=9), min_size=1, max_size=4)
 
 
