@@ -39,6 +39,8 @@ MODULES = (
     "iapo/advantages",
     "iapo/estimators",
     "iapo/evaluation",
+    "iapo/diagnostics",
+    "iapo/comparison/showing/statistics.py",
     "iapo/training/checkpoints/checkpoint.py",
 )
 WANTED = 0.95

@@ -89,6 +89,27 @@ def test_references_are_one_for_each_completion(references):
         read(references=references)
 
 
+def test_no_tokens_but_the_written_ones_are_probed():
+    text = "<think>1+2=3</think><answer>3</answer>"
+    rollout = ScriptedSampler(lambda prompt, index: text, TOKENIZER)(PROMPTS, 2)
+    given = {
+        name: getattr(rollout, name) for name in ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
+    }
+    written = rollout.completion_mask.clone()
+    written[0, 2:4], written[1] = False, False
+    assert rollout.reasoning_mask[:2, 2:4].all()
+    found = read(**given, written=written)
+    assert torch.equal(found.reasoning_mask, rollout.reasoning_mask & written)
+    assert torch.equal(found.completion_mask, rollout.completion_mask)
+
+
+def test_references_are_asked_about_in_place_of_own_answers():
+    """As they stand in a data set; of one with its solution the answer is read."""
+    found = read(references=["4", 12, "5+6=11\n#### 11", "7"])
+    asked = [TOKENIZER.decode(ids[mask]) for ids, mask in zip(found.answer_ids, found.answer_mask, strict=True)]
+    assert asked == ["4", "12", "11", "7"]
+
+
 def test_an_outcome_that_is_not_finite_is_named_where_it_would_stay():
     """A completion without a verdict keeps the engine's advantages."""
     rewards = REWARDS.clone()

@@ -238,7 +238,7 @@ def test_what_stands_before_the_last_closing_tag_of_an_answered_text_is_reasonin
         (MARKED_STYLE.answer, "There are <|begin_of_box|>23<|end_of_box|> left of 29.", "23"),
         (LastOf((Hashes(), Phrase())), "#### 5\nThe answer is 6", "6"),
         (Boxed(), r"$x = \boxed{3}$ and $\boxed{\frac{5}{2}}$.", r"3, \frac{5}{2}"),
-        (Boxed(), r"so \\boxed{72}", "72"),
+        (Boxed(), r"\boxed{71}? No: \\boxed{72}", "72"),
         (Boxed(), r"\boxed{1} \text{, or } \boxed{2};\quad \boxed{3}", "1, 2, 3"),
         (Boxed(), r"\boxed{7}, \boxed{7}", "7"),
         (Boxed(), r"(a) \boxed{3}. (b) \boxed{5}", "5"),
