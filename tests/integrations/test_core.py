@@ -72,8 +72,8 @@ def test_written_tokens_do_not_broadcast(value):
         ({"outcome": REWARDS[:, None]}, r"outcome: got shape \(4, 1\), want \(4, 12\)"),
         ({"written": torch.ones(ROWS, WIDTH, dtype=torch.bool)}, r"written: True outside .* in rows \[1, 3\]"),
         (
-            {"written": ROLLOUT.completion_mask & False},
-            r"written: False at tokens of the reasoning in rows \[0, 1, 2, 3\]",
+            {"written": ROLLOUT.completion_mask & (torch.arange(ROWS) % 2 == 0)[:, None]},
+            r"written: False at tokens of the reasoning in rows \[1, 3\]",
         ),
         ({"known": {"policy_logprob": OUTCOME}}, r"known: got \['policy_logprob'\], want names of signals"),
     ],

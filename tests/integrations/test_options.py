@@ -66,6 +66,11 @@ def test_how_completions_are_written():
         ({"step_lines": False}, [NextTokenEntropy()], "step_lines: .* and given is NextTokenEntropy, with settings of"),
         ({"postfix": "So: "}, [GroupRelative()], "postfix: .* and given is GroupRelative, which reads no information"),
         (
+            {"postfix": "So: "},
+            [AnswerLikelihood((1,)), GroupRelative()],
+            "postfix: .* given is GroupRelative, which reads",
+        ),
+        (
             {"signal": "answer_likelihood"},
             [AnswerLikelihood((1,)), InformationAware()],
             "signal: .* and given is AnswerLikelihood and InformationAware, with settings of its own",
