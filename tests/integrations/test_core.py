@@ -59,6 +59,11 @@ def test_a_temperature_without_a_distribution_is_named(temperature):
         TokenAdvantages(TOKENIZER, NextTokenEntropy(), GroupRelative(), temperature)
 
 
+def test_references_that_nobody_asks_about_are_refused():
+    with pytest.raises(ValueError, match="answer: got 'reference', and NextTokenEntropy asks for no answer"):
+        TokenAdvantages(TOKENIZER, NextTokenEntropy(), InformationAware(GivenOutcome()), answer="reference")
+
+
 @pytest.mark.parametrize("value", [torch.ones(ROWS, 1, dtype=torch.bool), torch.ones(WIDTH, dtype=torch.bool)])
 def test_written_tokens_do_not_broadcast(value):
     with pytest.raises(TypeCheckError, match="parameter 'written'"):
@@ -83,9 +88,9 @@ def test_what_does_not_belong_to_the_completions_is_named(changed, message):
         credit(**changed)
 
 
-@pytest.mark.parametrize("references", ["1234", ["1", "2"]])
-def test_references_are_one_for_each_completion(references):
-    with pytest.raises(ValueError, match=r"references: got .* want one entry for each of 4 completions"):
+@pytest.mark.parametrize(("references", "got"), [("1234", "the text '1234'"), (["1", "2"], "2 entries")])
+def test_references_are_one_for_each_completion(references, got):
+    with pytest.raises(ValueError, match=f"references: got {got}, want one entry for each of 4 completions"):
         read(references=references)
 
 

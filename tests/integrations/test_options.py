@@ -59,6 +59,38 @@ def test_how_completions_are_written():
 
 
 @pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"signal": "answer"}, "signal: got 'answer'"),
+        ({"alpha": -0.1}, "alpha: got -0.1"),
+        ({"discount": 2.0}, "discount: got 2.0"),
+        ({"per_group": 0}, "per_group: got 0"),
+        ({"exploration_weight": float("nan")}, "exploration_weight: got nan"),
+        ({"credit": "theirs"}, "credit: got 'theirs'"),
+        ({"information_center": "token"}, "information_center: got 'token'"),
+        ({"information_scale": "max"}, "information_scale: got 'max'"),
+        ({"answer": "any"}, "answer: got 'any'"),
+        ({"answer_style": "xml"}, "answer_style: got 'xml'"),
+        ({"reasoning_style": "auto"}, "reasoning_style: got 'auto'"),
+        ({"probe_at": "words"}, "probe_at: got 'words'"),
+        ({"step_lines": False, "step_sentences": False}, "step_lines, step_sentences: got False and False"),
+        ({"step_patterns": ["("]}, r"step_patterns: got '\('"),
+        ({"step_patterns": "Wait"}, "step_patterns: got 'Wait', want a list"),
+        ({"postfix": ""}, "postfix: got an empty text"),
+        ({"estimate_batch_size": 0}, "estimate_batch_size: got 0, want None or an integer of at least 1"),
+    ],
+)
+def test_an_option_out_of_its_range_is_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        Options(**options).check()
+
+
+def test_options_in_their_ranges():
+    Options().check()
+    Options(signal="answer_likelihood", information_scale="std", estimate_batch_size=4, postfix="So: ").check()
+
+
+@pytest.mark.parametrize(
     ("options", "given", "message"),
     [
         ({"alpha": 0.2}, [GroupRelative()], "alpha: set in the configuration, and given is GroupRelative, with settin"),
