@@ -41,6 +41,9 @@ MODULES = (
     "iapo/evaluation",
     "iapo/diagnostics",
     "iapo/comparison/showing/statistics.py",
+    "iapo/ops/groups.py",
+    "iapo/ops/masked.py",
+    "iapo/ops/steps.py",
     "iapo/training/checkpoints/checkpoint.py",
 )
 WANTED = 0.95
