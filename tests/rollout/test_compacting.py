@@ -209,7 +209,15 @@ def test_sliding_windows_and_other_positions(family: str, extra: dict[str, objec
     assert_logprobs_are_those_of_full_forwards(model, rollout, prompts)
 
 
-def test_more_tokens_than_a_buffer_has_room_for() -> None:
+def test_more_tokens_than_a_buffer_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffers: list[torch.Tensor] = []
+    append = growing._append
+
+    def noting(buffer: torch.Tensor, length: int, new: torch.Tensor) -> torch.Tensor:
+        buffers.append(buffer)
+        return append(buffer, length, new)
+
+    monkeypatch.setattr(growing, "_append", noting)
     model, prompts = model_of(), [[4, 8, 9], [4]]
     model.generation_config.eos_token_id = None
     tok = words()
@@ -217,6 +225,7 @@ def test_more_tokens_than_a_buffer_has_room_for() -> None:
     torch.manual_seed(0)
     rollout = CompactingSampler(model, tok, 150)(prompts, 6)
     assert rollout.completion_ids.shape[1] > 2 * growing._ROOM
+    assert len(buffers) > 20 * len({id(buffer) for buffer in buffers}), "tokens are appended in place"
     assert_logprobs_are_those_of_full_forwards(model, rollout, prompts)
 
 
