@@ -39,6 +39,11 @@ MODULES = (
     "iapo/advantages",
     "iapo/estimators",
     "iapo/evaluation",
+    "iapo/diagnostics",
+    "iapo/comparison/showing/statistics.py",
+    "iapo/ops/groups.py",
+    "iapo/ops/masked.py",
+    "iapo/ops/steps.py",
     "iapo/training/checkpoints/checkpoint.py",
 )
 WANTED = 0.95

@@ -15,8 +15,8 @@ _PRINTED = ("array", "float16", "float32", "float64", "int8", "int16", "int32", 
 def written_value(text: str, longest: int = 10_000) -> Any:
     """What a text in JSON, or a literal as Python or NumPy prints it, stands for; ``None`` if it is neither.
 
-    NumPy prints no commas: ``['2' 'two']`` has two elements here, of which Python would make one text. An array is the
-    list of its elements, and ``nan`` a float.
+    NumPy prints no commas: ``['2' 'two']`` and ``[3 -4]`` have two elements here, of which Python would make one text
+    and a difference. An array is the list of its elements, and ``nan`` a float.
 
     Args:
         text: any text.
@@ -50,9 +50,11 @@ def _with_commas(text: str) -> str:
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.NL:
             continue
+        at = ends[token.start[0] - 1] + token.start[1]
         is_value = token.type in (tokenize.STRING, tokenize.NUMBER, tokenize.NAME)
-        if (is_value or token.string in ("[", "{")) and after_value and opened[-1] == "[":
-            places.append(ends[token.start[0] - 1] + token.start[1])
+        is_sign = token.string in ("-", "+") and text[at - 1].isspace() and not text[at + 1 : at + 2].isspace()
+        if (is_value or is_sign or token.string in ("[", "{")) and after_value and opened[-1] == "[":
+            places.append(at)
         if token.string in ("(", "[", "{"):
             opened.append(token.string)
         elif token.string in (")", "]", "}"):

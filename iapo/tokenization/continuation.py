@@ -70,8 +70,7 @@ def _behind(
         first = len(before.ids)
         if whole.ids[:first] != before.ids:
             first = bisect_right(whole.ends, len(context))
-            clean = first and whole.ends[first - 1] == len(context)
-            if not clean or decode_ids(tokenizer, whole.ids[:first]) != decode_ids(tokenizer, before.ids):
+            if first == 0 or decode_ids(tokenizer, whole.ids[:first]) != decode_ids(tokenizer, before.ids):
                 found.append(None)
                 continue
         found.append(Continued(whole.ids[first:], [max(0, end - len(context)) for end in whole.ends[first:]]))

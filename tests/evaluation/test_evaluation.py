@@ -45,12 +45,23 @@ def test_k_above_the_samples_is_an_error():
         pass_at_k(torch.tensor([1]), 4, 5)
 
 
+@pytest.mark.parametrize("right", [[-1, 2], [2, 5]])
+def test_more_right_samples_than_there_are_or_fewer_than_none_are_an_error(right):
+    with pytest.raises(ValueError, match=r"right: got .*, want numbers from 0 to the number of samples, 4"):
+        pass_at_k(torch.tensor(right), 4, 1)
+
+
 def test_the_interval_has_the_width_of_the_normal_approximation():
     values = torch.randn(400, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     found = interval(values)
     error = float(values.std()) / 20
     assert found.value == pytest.approx(float(values.mean()))
     assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
+def test_the_ends_of_an_interval_are_the_percentiles_of_95_percent_in_the_middle():
+    found = Interval.of_resamples(torch.tensor(0.3), torch.linspace(1, 0, 401, dtype=torch.float64))
+    assert (found.value, found.low, found.high) == pytest.approx((0.3, 0.025, 0.975))
 
 
 def test_a_ratio_is_one_of_means():
@@ -230,9 +241,10 @@ def test_a_saved_result_is_loaded_with_the_same_numbers(tmp_path):
     for after, before in ((loaded.truncated, cut.truncated), (loaded.at_budget.correct, cut.at_budget.correct)):
         assert torch.equal(after, before)
         assert after.dtype == before.dtype
-    path.write_text(json.dumps({"correct": [[1]], "lengths": [[2]]}))
-    with pytest.raises(ValueError, match=r"evaluation-3\.json: .*greedy_correct"):
-        EvaluationResult.load(path)
+    for other in ({"correct": [[1]], "lengths": [[2]]}, 3):
+        path.write_text(json.dumps(other))
+        with pytest.raises(ValueError, match=r"evaluation-3\.json: want an evaluation, .*greedy_correct.* are missing"):
+            EvaluationResult.load(path)
     with pytest.raises(FileNotFoundError):
         EvaluationResult.load(tmp_path / "none.json")
     for damage in ({"correct": None}, {"lengths": "many"}, {"lengths": [[1]]}, {"at_budget": {"budgets": [0]}}):
@@ -265,6 +277,7 @@ def test_completions_that_cannot_be_scored_are_told(embedded_tokenizer):
             rows, tokenizer=embedded_tokenizer, sampler=sampler, greedy=sampler, rewards=rewards, samples=2
         )
     assert not found.correct.any()
+    assert [(sample.reward, sample.rewards) for sample in found.samples] == [(None, {"judge": None, "form": 1.0})] * 3
 
 
 def test_completions_that_are_all_empty_have_no_ratio():

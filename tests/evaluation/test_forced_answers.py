@@ -139,6 +139,7 @@ def test_an_answer_without_end_is_closed_after_its_tokens(embedded_tokenizer):
         (Boxed(), "} well}", None),
         (Phrase(), "3.14. So it is 4.", "3.14"),
         (Phrase(), "5 p.m. on Monday.", "5 p.m."),
+        (Phrase(), ".5. So it is 4.", ".5"),
         (Phrase(), "**3**. Ok.", "3"),
         (JsonField(), r'a\"}b"} and', 'a"}b'),
         (Hashes(), "3 \n4", "3"),

@@ -102,10 +102,10 @@ def test_marks_are_absent_where_there_is_color() -> None:
 
 
 def test_whitespace_and_totals_are_visible() -> None:
-    trace = trace_of((" ", "a\n\nb", "", "\t"), (0.5, 0.25, 0.0, -0.125))
-    output = rendered(Inspection((trace,), {"model": "[bold]tiny[/]"}))
+    trace = trace_of((" ", "a\n\nb", "", "\t"), (0.5, 0.25, 0.0, -0.125), prompt="[b]1+1\t=")
+    output = rendered(Inspection((trace,), {"model": "[bold]tiny[/]"}, title="Sums"))
+    assert output.startswith("Sums\nmodel  [bold]tiny[/]\n\n[b]1+1⇥=\n\n")
     assert "│ ␣a↵\n  43\n│ ↵\n│ b◌⇥\n   " in output
-    assert "model  [bold]tiny[/]" in output
     assert "4 tokens, 4 measured, 25 % of these within ±0.01 nats" in output
     assert "probe 1.000 → 0.375, information +0.625 nats, +0.1562 per measured token" in output
     assert "█▅▃▃▄" in output

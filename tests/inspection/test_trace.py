@@ -29,6 +29,7 @@ def test_summary_against_a_loop(inspection: Inspection) -> None:
         assert got.first_probe == trace.probes[kept[0]]
         assert got.last_probe == trace.probes[kept[-1] + 1]
         assert got.information == math.fsum(trace.information[t] for t in kept)
+        assert got.per_token == got.information / len(kept)
         assert got.near_zero == sum(abs(trace.information[t]) < 0.01 for t in kept) / len(kept)
 
 

@@ -59,6 +59,11 @@ def test_a_temperature_without_a_distribution_is_named(temperature):
         TokenAdvantages(TOKENIZER, NextTokenEntropy(), GroupRelative(), temperature)
 
 
+def test_references_that_nobody_asks_about_are_refused():
+    with pytest.raises(ValueError, match="answer: got 'reference', and NextTokenEntropy asks for no answer"):
+        TokenAdvantages(TOKENIZER, NextTokenEntropy(), InformationAware(GivenOutcome()), answer="reference")
+
+
 @pytest.mark.parametrize("value", [torch.ones(ROWS, 1, dtype=torch.bool), torch.ones(WIDTH, dtype=torch.bool)])
 def test_written_tokens_do_not_broadcast(value):
     with pytest.raises(TypeCheckError, match="parameter 'written'"):
@@ -72,8 +77,8 @@ def test_written_tokens_do_not_broadcast(value):
         ({"outcome": REWARDS[:, None]}, r"outcome: got shape \(4, 1\), want \(4, 12\)"),
         ({"written": torch.ones(ROWS, WIDTH, dtype=torch.bool)}, r"written: True outside .* in rows \[1, 3\]"),
         (
-            {"written": ROLLOUT.completion_mask & False},
-            r"written: False at tokens of the reasoning in rows \[0, 1, 2, 3\]",
+            {"written": ROLLOUT.completion_mask & (torch.arange(ROWS) % 2 == 0)[:, None]},
+            r"written: False at tokens of the reasoning in rows \[1, 3\]",
         ),
         ({"known": {"policy_logprob": OUTCOME}}, r"known: got \['policy_logprob'\], want names of signals"),
     ],
@@ -83,10 +88,31 @@ def test_what_does_not_belong_to_the_completions_is_named(changed, message):
         credit(**changed)
 
 
-@pytest.mark.parametrize("references", ["1234", ["1", "2"]])
-def test_references_are_one_for_each_completion(references):
-    with pytest.raises(ValueError, match=r"references: got .* want one entry for each of 4 completions"):
+@pytest.mark.parametrize(("references", "got"), [("1234", "the text '1234'"), (["1", "2"], "2 entries")])
+def test_references_are_one_for_each_completion(references, got):
+    with pytest.raises(ValueError, match=f"references: got {got}, want one entry for each of 4 completions"):
         read(references=references)
+
+
+def test_no_tokens_but_the_written_ones_are_probed():
+    text = "<think>1+2=3</think><answer>3</answer>"
+    rollout = ScriptedSampler(lambda prompt, index: text, TOKENIZER)(PROMPTS, 2)
+    given = {
+        name: getattr(rollout, name) for name in ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
+    }
+    written = rollout.completion_mask.clone()
+    written[0, 2:4], written[1] = False, False
+    assert rollout.reasoning_mask[:2, 2:4].all()
+    found = read(**given, written=written)
+    assert torch.equal(found.reasoning_mask, rollout.reasoning_mask & written)
+    assert torch.equal(found.completion_mask, rollout.completion_mask)
+
+
+def test_references_are_asked_about_in_place_of_own_answers():
+    """As they stand in a data set; of one with its solution the answer is read."""
+    found = read(references=["4", 12, "5+6=11\n#### 11", "7"])
+    asked = [TOKENIZER.decode(ids[mask]) for ids, mask in zip(found.answer_ids, found.answer_mask, strict=True)]
+    assert asked == ["4", "12", "11", "7"]
 
 
 def test_an_outcome_that_is_not_finite_is_named_where_it_would_stay():

@@ -110,6 +110,15 @@ def test_a_folder_that_goes_at_any_moment_is_made_again(
         assert (folder / LOCK).exists()
 
 
+def test_a_folder_that_can_never_be_made_is_not_tried_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mkdir(path: Path, *_: object, **__: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))  # as in /proc
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with pytest.raises(OSError, match=f"output: {tmp_path / 'run'} cannot be used .*; want a folder that can be"):
+        locked(tmp_path / "run").__enter__()
+
+
 def test_a_folder_that_its_holder_loses_does_not_hide_what_went_wrong(tmp_path: Path) -> None:
     def lose() -> None:
         with locked(tmp_path / "folder"):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iapo.ops.masked import masked_mean, masked_std, masked_sum, masked_zscore
+from iapo.ops.masked import masked_extremes, masked_mean, masked_std, masked_sum, masked_zscore
 
 
 @st.composite
@@ -45,6 +45,12 @@ def test_nothing_is_zero():
         assert reduce(empty, empty.bool()) == 0
         assert torch.equal(reduce(empty, empty.bool(), dim=1), torch.zeros(3))
     assert masked_zscore(empty, empty.bool()).shape == (3, 0)
+    for values in (empty, torch.ones(3, 2)):
+        nothing = torch.zeros(values.shape, dtype=torch.bool)
+        assert masked_extremes(values, nothing) == (torch.inf, -torch.inf)
+        low, high = masked_extremes(values, nothing, dim=1)
+        assert low.tolist() == [torch.inf] * 3
+        assert high.tolist() == [-torch.inf] * 3
 
 
 def test_constant_values_have_no_spread_at_all():

@@ -43,6 +43,20 @@ def assert_logprobs_are_those_of_full_forwards(model: nn.Module, rollout: Rollou
         torch.testing.assert_close(found, expected.to(found.dtype), atol=rounding(model, logprobs), rtol=0)
 
 
+def test_nothing_is_sampled_once_all_completions_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[int] = []
+    sample = CompactingSampler._sample_tokens
+
+    def noting(self: CompactingSampler, logits: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        batches.append(len(logits))
+        return sample(self, logits)
+
+    monkeypatch.setattr(CompactingSampler, "_sample_tokens", noting)
+    rollout = CompactingSampler(model_of("llama", tuple(range(VOCAB))), words(), 5)([[5, 9], [8]], 2)
+    assert rollout.completion_lengths.tolist() == [1] * 4
+    assert batches == [4]
+
+
 RAGGED = st.lists(st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=9), min_size=1, max_size=4)
 
 
@@ -195,7 +209,15 @@ def test_sliding_windows_and_other_positions(family: str, extra: dict[str, objec
     assert_logprobs_are_those_of_full_forwards(model, rollout, prompts)
 
 
-def test_more_tokens_than_a_buffer_has_room_for() -> None:
+def test_more_tokens_than_a_buffer_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffers: list[torch.Tensor] = []
+    append = growing._append
+
+    def noting(buffer: torch.Tensor, length: int, new: torch.Tensor) -> torch.Tensor:
+        buffers.append(buffer)
+        return append(buffer, length, new)
+
+    monkeypatch.setattr(growing, "_append", noting)
     model, prompts = model_of(), [[4, 8, 9], [4]]
     model.generation_config.eos_token_id = None
     tok = words()
@@ -203,6 +225,7 @@ def test_more_tokens_than_a_buffer_has_room_for() -> None:
     torch.manual_seed(0)
     rollout = CompactingSampler(model, tok, 150)(prompts, 6)
     assert rollout.completion_ids.shape[1] > 2 * growing._ROOM
+    assert len(buffers) > 20 * len({id(buffer) for buffer in buffers}), "tokens are appended in place"
     assert_logprobs_are_those_of_full_forwards(model, rollout, prompts)
 
 

@@ -113,6 +113,7 @@ def test_nothing_is_sampled_behind_a_stop_text_and_logprobs_stay_exact(
         by_stop = any(each in text for each in stops)
         assert bool(rollout.finished[index]) == (by_stop or row[-1] == EOS)
         assert by_stop or row[-1] == EOS or len(row) == 24
+        assert int(rollout.unread[index]) == endings(tok, [row], {EOS}, stops)[0].unread
         logits = naive_logits(model, prompts[int(rollout.group_ids[index])], row)
         expected = logits.log_softmax(-1).gather(1, torch.tensor(row)[:, None])[:, 0]
         torch.testing.assert_close(rollout.sampler_logprobs[index, : len(row)], expected, atol=1e-5, rtol=0)
@@ -186,6 +187,8 @@ def test_recorded_completions_are_cut_where_a_sampler_would_have_ended_them() ->
     rollout = ScriptedSampler({"q": [text, "3+4=7"]}, tok, stop="</answer>")(["q"], 2)
     assert decode_completions(tok, rollout, {EOS}) == ["<think>3+4=7</think><answer>7</answer>", "3+4=7"]
     assert ended(rollout, {EOS}).tolist() == [True, False]
+    rollout = ScriptedSampler({"q": ["3+4=7\n\na b", "3"]}, tok, stop="\n\na")(["q"], 2)
+    assert decode_completions(tok, rollout, {EOS}) == ["3+4=7", "3"]
     for stop, match in (("", "at least one character"), ("x", "no tokenizer")):
         with pytest.raises(ValueError, match=f"stop: got .*{match}"):
             ScriptedSampler({(1,): [[5]]}, stop=stop)

@@ -86,6 +86,15 @@ def test_the_column_of_solutions() -> None:
             examples_of([{"prompt": "q", "answer": answer}])
 
 
+def test_examples_of_conversations_are_what_the_user_asks() -> None:
+    asked = {"role": "user", "content": "2+2?"}
+    told = [{"role": "system", "content": "Be brief."}, asked]
+    assert examples_of([{"prompt": told, "solution": " 2+2=4 "}]) == (Example("2+2?", "2+2=4"),)
+    talk = [asked, {"role": "assistant", "content": "4"}, {"role": "user", "content": "And 3+3?"}]
+    with pytest.raises(ValueError, match="few_shot: an example has 2 messages of the user, want one"):
+        examples_of([{"prompt": talk, "solution": "3+3=6"}])
+
+
 @pytest.mark.parametrize(
     ("template", "solution", "stop"),
     [

@@ -1,5 +1,6 @@
 """Held-out prompts do not depend on the order of the rows or on copies."""
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,15 @@ def test_held_out_prompts_are_on_one_side(texts: list[object], data: st.DataObje
     assert [row for row in rows if row in training] == training
     shuffled = data.draw(st.permutations(rows + rows))
     assert [key(row["prompt"]) for row in hold_out(shuffled, count)[1]] == [key(row["prompt"]) for row in held]
+
+
+def test_problems_are_held_out_in_the_order_of_their_hashes() -> None:
+    """Neither the first nor the shortest; and the same in every version, so that evaluations can be compared."""
+    texts = [f"{number} + 1?" for number in range(30)]
+    training, held = hold_out([{"prompt": text} for text in texts], 8)
+    by_hash = sorted(texts, key=lambda text: hashlib.sha256(text.encode()).hexdigest())
+    assert [row["prompt"] for row in held] == by_hash[:8]
+    assert [row["prompt"] for row in training] == [text for text in texts if text in by_hash[8:]]
 
 
 def test_where_nothing_is_trained_all_problems_may_be_held_out() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import product
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -12,7 +13,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from iapo.embedded import model_path
 from iapo.rollout.collation import collate
 from iapo.styles import CompletionStyle
-from iapo.tokenization.decoding import decode_completions, decode_rows, token_pieces
+from iapo.tokenization.decoding import decode_completions, decode_rows, rows_of_text, token_pieces
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
@@ -57,6 +58,14 @@ def test_an_end_that_closes_an_opened_tag_is_text() -> None:
     assert rollout.answer_mask.any(1).tolist() == [True, False, False, False]
     assert rollout.exit_ids[0].tolist() == encode("</think><answer>1</answer>"), "its own tokens, the end among them"
     assert rollout.reasoning_mask.sum(1).tolist() == [1, 1, 0, 2]
+
+
+def test_an_end_with_white_space_around_its_tag_closes_one_too() -> None:
+    words = Tokenizer(models.WordLevel({"<answer>": 0, "1": 1, "</answer>\n": 2}, unk_token="1"))
+    words.decoder = decoders.Fuse()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, clean_up_tokenization_spaces=False)
+    ids = torch.tensor([[0, 1, 2], [1, 1, 2]])
+    assert rows_of_text(tokenizer, ids, torch.ones_like(ids).bool(), eos_ids=[2]) == [[0, 1, 2], [1, 1]]
 
 
 def crossing() -> PreTrainedTokenizerFast:

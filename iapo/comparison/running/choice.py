@@ -6,6 +6,9 @@ from statistics import fmean
 from iapo.comparison.running.plan import Method, Plan
 from iapo.comparison.running.results import RunResult
 
+_ROUNDING = 1e-9
+"""What a difference of accuracies may be off by: 0.26 - 0.02 is more than 0.24."""
+
 
 def choose(plan: Plan, tuning: Sequence[RunResult]) -> dict[str, str]:
     """The setting of each method: its only one, or `choose_setting` of its tuning runs.
@@ -47,7 +50,7 @@ def choose_setting(accuracies: Mapping[str, float], lengths: Mapping[str, float]
     """
     if not accuracies:
         raise ValueError("accuracies: got none, want at least one setting")
-    enough = max(accuracies.values()) - tolerance
+    enough = max(accuracies.values()) - tolerance - _ROUNDING
     eligible = [name for name, accuracy in accuracies.items() if accuracy >= enough]
     return min(eligible, key=lambda name: (lengths[name], -accuracies[name]))
 

@@ -45,15 +45,14 @@ def mean_interval(
     _check(values, "values")
     if divisors is not None and divisors.shape != values.shape:
         raise ValueError(f"divisors: got shape {tuple(divisors.shape)}, want {tuple(values.shape)}, from values")
-    if divisors is not None and not bool(divisors.any()):
-        raise ValueError("divisors: all are 0, want at least one that is not")
+    if divisors is not None:
+        _check_some("divisors", divisors)
     generator = torch.Generator().manual_seed(0)
     runs, problems = _weights(values.shape[0], generator), _weights(values.shape[1], generator)
     spread = _resampled(values, runs, problems)
     value = values.double().mean()
     if divisors is not None:
-        divided = _resampled(divisors, runs, problems)
-        spread = spread[divided != 0] / divided[divided != 0]
+        spread = _quotients(spread, _resampled(divisors, runs, problems))
         value = value / divisors.double().mean()
     return Interval.of_resamples(value, spread)
 
@@ -68,10 +67,10 @@ def difference_interval(
     Args:
         first: one number for each run and problem.
         second: the same problems, other runs.
-        relative: ``first / second - 1`` instead.
+        relative: ``first / second - 1`` instead. Resamples in which ``second`` is 0 have no value and are left out.
 
     Raises:
-        ValueError: no values, or another number of problems.
+        ValueError: no values, another number of problems, or, to divide by, a ``second`` that is 0 throughout.
     """
     _check(first, "first")
     _check(second, "second")
@@ -83,7 +82,8 @@ def difference_interval(
     below = _resampled(second, _weights(second.shape[0], generator), problems)
     means = first.double().mean(), second.double().mean()
     if relative:
-        return Interval.of_resamples(means[0] / means[1] - 1, above / below - 1)
+        _check_some("second", second)
+        return Interval.of_resamples(means[0] / means[1] - 1, _quotients(above, below) - 1)
     return Interval.of_resamples(means[0] - means[1], above - below)
 
 
@@ -119,6 +119,16 @@ def hardest_third(difficulties: Float[Tensor, " problem"]) -> Bool[Tensor, " pro
 def _check(values: Float[Tensor, "run problem"], name: str) -> None:
     if values.ndim != 2 or values.numel() == 0:
         raise ValueError(f"{name}: got shape {tuple(values.shape)}, want (run, problem), both at least 1")
+
+
+def _check_some(name: str, divisors: Float[Tensor, "run problem"]) -> None:
+    if not bool(divisors.any()):
+        raise ValueError(f"{name}: all are 0, want at least one that is not")
+
+
+def _quotients(above: Float[Tensor, " resample"], below: Float[Tensor, " resample"]) -> Float[Tensor, " quotient"]:
+    """Those of the resamples that have something to divide by."""
+    return above[below != 0] / below[below != 0]
 
 
 def _weights(count: int, generator: torch.Generator) -> Float[Tensor, "resample count"]:

@@ -21,3 +21,8 @@ def test_the_chosen_setting_is_the_shortest_one_accurate_enough(points, toleranc
             assert (lengths[chosen], -accuracies[chosen]) <= (lengths[name], -accuracies[name])
     with pytest.raises(ValueError, match="got none"):
         choose_setting({}, {}, tolerance)
+
+
+def test_a_setting_that_loses_all_that_may_be_given_up_is_taken():
+    """In floating point 0.26 - 0.02 is more than 0.24."""
+    assert choose_setting({"long": 0.26, "short": 0.24}, {"long": 9.0, "short": 5.0}, 0.02) == "short"

@@ -19,7 +19,7 @@ class Clock:
 
 
 def job(name: str, share: float) -> Job:
-    return Job(name, Path(name), (), lambda: (share, f"update {share * 10:.0f} of 10  41 tokens/s"))
+    return Job(name, Path(name), (), lambda: (share, f"update {share * 10:.0f} of 10  [b] 41 tokens/s"))
 
 
 def test_the_time_left_follows_from_what_was_done_now():
@@ -65,7 +65,7 @@ def test_without_a_terminal_there_is_a_line_now_and_then(monkeypatch, capsys):
         listener.event(job("grpo/seed-1", 0.0), "failed")
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "iapo compare: reporting, 0 of 2 runs done: grpo/seed-0 started"
-    at = "iapo compare: reporting, 0 of 2 runs done, about 30 s left; grpo/seed-0 50% update 5 of 10  41 tokens/s"
+    at = "iapo compare: reporting, 0 of 2 runs done, about 30 s left; grpo/seed-0 50% update 5 of 10  [b] 41 tokens/s"
     assert lines[1] == at
     assert lines[-2:] == [
         "iapo compare: reporting, 1 of 2 runs done: grpo/seed-0 finished",
@@ -83,4 +83,5 @@ def test_in_a_terminal_there_are_bars(name, monkeypatch, capsys):
         listener.poll([job(name, 0.5)])
     shown = capsys.readouterr().err
     assert "0 of 1 runs done" in shown
-    assert "41 tokens/s" in shown
+    assert shown[shown.rindex("tuning") :].count(" 50%") == 2, "of all runs, and of the one that runs"
+    assert "[b] 41 tokens/s" in shown

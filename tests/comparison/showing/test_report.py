@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from comparison_folders import write_comparison
 from summaries import choices_and_results, made_up_comparison, summary_of
 
@@ -13,6 +14,7 @@ from iapo.comparison.running.problems import problems_path
 from iapo.comparison.running.results import BASE_FOLDER, evaluation_file, is_evaluated
 from iapo.comparison.showing.page import render_page
 from iapo.comparison.showing.report import render_report, results_json
+from iapo.comparison.showing.statistics import difference_interval, mean_interval
 from iapo.comparison.showing.summary import summarize
 from iapo.evaluation.result import read_content
 
@@ -40,6 +42,73 @@ def test_right_and_wrong_completions_are_told_apart(made_up):
         assert f"| {method.name} | {next(shown):.1f} | {next(shown):.1f} | {next(shown):.1%} |" in report
 
 
+def test_every_measure_has_its_interval_over_runs_and_problems(made_up):
+    _, folder, summary = made_up
+    tables = {}
+    for method in summary.methods:
+        files = [json.loads((folder / run.folder / evaluation_file("test")).read_text()) for run in method.runs]
+        names = ("correct", "lengths", "greedy_correct", "greedy_lengths", "shortest")
+        right, tokens, greedy, greedy_tokens, shortest = (
+            torch.tensor([each[name] for each in files], dtype=torch.float64) for name in names
+        )
+        accuracy, length = right.mean(2), tokens.mean(2)
+        tables[method.name] = accuracy, length
+        wanted = {
+            "accuracy": mean_interval(accuracy),
+            "accuracy_hard": mean_interval(accuracy[:, [2, 5]]),
+            "mean_length": mean_interval(length),
+            "excess": mean_interval(length - shortest),
+            "greedy_accuracy": mean_interval(greedy),
+            "greedy_length": mean_interval(greedy_tokens),
+            "length_right": mean_interval((right * tokens).sum(2), right.sum(2)),
+            "length_wrong": mean_interval(((1 - right) * tokens).sum(2), (1 - right).sum(2)),
+            "truncated": mean_interval(1 - accuracy),
+            "pass@1": mean_interval(accuracy),
+            "ratio@1": mean_interval(accuracy, length),
+            "pass@4": mean_interval(right.amax(2)),
+            "ratio@4": mean_interval(right.amax(2), length),
+            "budget_area": mean_interval(accuracy * 5 / 6),
+        }
+        same({name: method.measures[name] for name in wanted}, wanted)
+        same(method.by_budget, {0: mean_interval(0 * accuracy), 10: wanted["accuracy"], 30: wanted["accuracy"]})
+        for level, pair in method.by_difficulty.items():
+            of = [i for i in range(6) if 2 + i % 3 == level]
+            same(dict(enumerate(pair)), dict(enumerate(mean_interval(each[:, of]) for each in (accuracy, length))))
+        filler = {"needed": mean_interval(length * 0 + 10), "filler": mean_interval(length - 10)}
+        same(method.classes, filler)
+    for method in summary.methods:
+        (accuracy, length), (other, others) = tables[method.name], tables["grpo"]
+        wanted = {
+            "accuracy": difference_interval(accuracy, other),
+            "accuracy_hard": difference_interval(accuracy[:, [2, 5]], other[:, [2, 5]]),
+            "mean_length": difference_interval(length, others, relative=True),
+            "budget_area": difference_interval(accuracy * 5 / 6, other * 5 / 6),
+        }
+        same(method.differences, {} if method.name == "grpo" else wanted)
+
+
+def same(found, wanted):
+    """Intervals by name, or anything else that they are found by."""
+    assert set(found) == set(wanted)
+    for name, interval in wanted.items():
+        ends = found[name].value, found[name].low, found[name].high
+        assert ends == pytest.approx((interval.value, interval.low, interval.high), abs=1e-12), name
+
+
+def test_the_summary_says_what_was_compared(made_up):
+    assert made_up[2].metadata == {
+        "model": "embedded",
+        "data": "embedded",
+        "budget of a run": "3 updates",
+        "reporting seeds": "0, 1",
+        "evaluated on": "6 problems, 4 samples of each",
+        "tuning seeds": "7",
+        "tuned on": "4 other problems, 2 samples of each",
+        "chosen": "the shortest setting whose accuracy is at most 0.02 below the best of its grid",
+        "unequal budgets": "iapo sampled 6,000 tokens a run, grpo 9,000",
+    }
+
+
 def test_rows_have_their_fields_and_numbers(made_up):
     _, folder, summary = made_up
     rows = json.loads(results_json(summary))
@@ -54,6 +123,8 @@ def test_rows_have_their_fields_and_numbers(made_up):
         hard = [value for i in (2, 5) for value in found["correct"][i]]
         assert row["accuracy_hard"] == pytest.approx(sum(hard) / len(hard))
         assert row["shortest_length"] == 16
+        assert (row["problems"], row["samples"]) == (6, 4 if row["split"] == "test" else 2)
+        assert (row["greedy_accuracy"], row["greedy_length"]) == (1, found["greedy_lengths"][0])
         assert sum(row["token_classes"].values()) == pytest.approx(row["mean_length"])
         if row["split"] == "test":
             assert row["accuracy_at_budget"] == {"0": 0, "10": row["accuracy"], "30": row["accuracy"]}
@@ -79,6 +150,8 @@ def test_rows_have_their_fields_and_numbers(made_up):
 
 def test_the_report_says_what_was_chosen_and_against_what(made_up):
     report = render_report(made_up[2])
+    for row in made_up[2].tuning:
+        assert [run.folder for run in row.runs] == [f"iapo/{row.setting}/seed-7"]
     assert re.search(r"\| iapo \| alpha=0\.5 \| 1\.000 \| (19|20)\.\d \| chosen \|", report)
     assert "## Against grpo" in report
     assert "Not finished" not in report

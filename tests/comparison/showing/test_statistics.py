@@ -104,8 +104,12 @@ def test_a_difference_pairs_problems_and_leads_back_to_the_mean(values):
 def test_resamples_without_anything_to_divide_by_are_left_out():
     found = mean_interval(torch.tensor([[6.0, 0.0, 0.0]]), torch.tensor([[2.0, 0.0, 0.0]]))
     assert (found.value, found.low, found.high) == pytest.approx((3, 3, 3))
+    share = difference_interval(torch.tensor([[3.0, 0.0, 0.0]]), torch.tensor([[2.0, 0.0, 0.0]]), relative=True)
+    assert (share.value, share.low, share.high) == pytest.approx((0.5, 0.5, 0.5))
     with pytest.raises(ValueError, match="divisors: all are 0"):
         mean_interval(torch.zeros(1, 2), torch.zeros(1, 2))
+    with pytest.raises(ValueError, match="second: all are 0"):
+        difference_interval(torch.ones(1, 2), torch.zeros(1, 2), relative=True)
 
 
 def test_shapes_must_fit():
