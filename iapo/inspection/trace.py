@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 NOTHING_MEASURED = (
-    "nothing to probe: no reasoning, or no final answer, is found here (--reasoning_style, --answer_style)"
+    "nothing to probe: no reasoning, or no final answer, is found here (--reasoning_style, --answer_style; if it was "
+    "cut, --sampler.max_new_tokens)"
 )
 """What is said of a completion without a measured token."""
 
