@@ -111,6 +111,13 @@ def _readable_message(message: str, commands: Sequence[str], parser: ArgumentPar
     return _of_key(match[1], match[2]) if match else ""
 
 
+def _range(rule: str) -> str:
+    """A rule of jsonargparse, ``v>=0 and v<inf``, as this library writes it: `` ≥0 and finite``."""
+    for its, ours in (("v", ""), (">=", "≥"), ("<=", "≤"), ("<inf", "finite")):
+        rule = rule.replace(its, ours)
+    return f" {rule}" if rule else ""
+
+
 def _of_key(key: str, text: str) -> str:
     """The error about one setting; empty for one of another kind."""
     if key == "config":
@@ -120,8 +127,7 @@ def _of_key(key: str, text: str) -> str:
     if number := _NUMBER.search(text):
         given = next((found[1] for each in _VALUES if (found := re.search(each, text))), "")
         what = "a number" if "Float" in number["kind"] else "a whole number"
-        rule = f": it does not conform to restriction {number['want']}" if number["want"] else ""
-        return f'"{key}": got {given}, want {what}{rule}'
+        return f'"{key}": got {given}, want {what}{_range(number["want"] or "")}'
     if reason := _of_parameter(key, text):
         return reason
     own = ".".join([key.rpartition(".")[2], *_PARAMETER.findall(text)])

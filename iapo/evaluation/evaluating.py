@@ -20,7 +20,7 @@ from iapo.rewards.columns import check_rows
 from iapo.rewards.rollouts import score_rollout
 from iapo.rewards.scores import Scores
 from iapo.rollout import LanguageModelSampler
-from iapo.rollout.ends import ended, eos_ids_of, style_of
+from iapo.rollout.ends import ended_if_known, eos_ids_of, style_of
 from iapo.tokenization.decoding import decode_completions
 from iapo.types import Rollout
 
@@ -90,12 +90,13 @@ def evaluate(
             stacklevel=2,
         )
     lengths = sampled.rollout.completion_lengths.cpu().view(len(rows), samples)
+    whole = ended_if_known(sampled.rollout, eos_ids)
     return EvaluationResult(
         correct=sampled.correct,
         lengths=lengths,
         greedy_correct=best.correct[:, 0],
         greedy_lengths=best.rollout.completion_lengths.cpu(),
-        truncated=~ended(sampled.rollout, eos_ids).cpu().view(lengths.shape) if eos_ids else None,
+        truncated=None if whole is None else ~whole.cpu().view(lengths.shape),
         at_budget=None
         if forced is None
         else accuracy_at_budgets(forced, sampled.rollout, sampled.correct, rows, scoring, sampler, batch),

@@ -9,7 +9,7 @@ from typing import Any
 from iapo.ops.shapes import arguments_named
 from iapo.ops.text_files import read_bytes
 from iapo.rewards.scores import Scores
-from iapo.rollout.ends import ended
+from iapo.rollout.ends import ended_if_known
 from iapo.styles import CompletionStyle
 from iapo.tokenization.decoding import decode_completions
 from iapo.types import Rollout
@@ -77,12 +77,13 @@ def samples_of(
         rows: the problems.
         scores: one for each completion.
         tokenizer: decodes them.
-        eos_ids: tokens that end a completion; none: whether one is finished is not known.
+        eos_ids: tokens that end a completion; none: whether one is finished is not known unless the rollout says it.
         style: finds the answer.
         greedy: whether these are the likeliest completions.
     """
     texts = decode_completions(tokenizer, rollout, eos_ids)
-    finished = ended(rollout, eos_ids).tolist() if eos_ids else [None] * len(rollout)
+    known = ended_if_known(rollout, eos_ids)
+    finished = [None] * len(rollout) if known is None else known.tolist()
     correct, lengths = scores.correct.tolist(), rollout.completion_lengths.tolist()
     groups, totals, scored = rollout.group_ids.tolist(), scores.total.tolist(), scores.scored.tolist()
     return [

@@ -9,7 +9,8 @@ from itertools import groupby
 from iapo.ops.shapes import arguments_named
 
 NOTHING_MEASURED = (
-    "nothing to probe: no reasoning, or no final answer, is found here (--reasoning_style, --answer_style)"
+    "nothing to probe: no reasoning, or no final answer, is found here (--reasoning_style, --answer_style; if it was "
+    "cut, --sampler.max_new_tokens)"
 )
 """What is said of a completion without a measured token."""
 

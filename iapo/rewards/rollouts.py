@@ -9,7 +9,7 @@ from iapo.ops.padding import unpad_rows
 from iapo.ops.shapes import arguments_named
 from iapo.rewards.columns import check_rows
 from iapo.rewards.scores import Scores, score
-from iapo.rollout.ends import ended
+from iapo.rollout.ends import ended_if_known
 from iapo.tokenization.decoding import decode_completions
 from iapo.types import Rollout
 
@@ -57,6 +57,7 @@ def score_rollout(
     if len(rows):
         check_rows(rows)
     texts = decode_completions(tokenizer, rollout, eos_ids)
+    whole = ended_if_known(rollout, eos_ids)
     names = dict.fromkeys(name for row in rows for name in row if name not in ("prompt", PROMPT_MESSAGES))
     return score(
         rewards,
@@ -68,6 +69,6 @@ def score_rollout(
         completion_ids=unpad_rows(rollout.completion_ids, rollout.completion_mask),
         columns={name: [row.get(name) for row in rows] for name in names},
         time_limit=time_limit,
-        finished=ended(rollout, eos_ids or ()).tolist() if eos_ids or rollout.finished is not None else None,
+        finished=None if whole is None else whole.tolist(),
         correct_above=correct_above,
     )

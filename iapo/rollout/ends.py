@@ -34,3 +34,8 @@ def ended(rollout: Rollout, eos_ids: Collection[int]) -> Bool[Tensor, " batch"]:
     ids = rollout.completion_ids.gather(1, last[:, None])[:, 0]
     ends = torch.tensor(sorted(eos_ids), dtype=ids.dtype, device=ids.device)
     return torch.isin(ids, ends) & (rollout.completion_lengths > 0)
+
+
+def ended_if_known(rollout: Rollout, eos_ids: Collection[int] | None) -> Bool[Tensor, " batch"] | None:
+    """`ended`, or ``None`` where neither the rollout nor any end-of-sequence token says it."""
+    return ended(rollout, eos_ids or ()) if eos_ids or rollout.finished is not None else None

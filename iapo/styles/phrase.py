@@ -19,11 +19,13 @@ _ENGLISH = (
 )
 _OTHERS = (
     r"\b(?:(?:la|die|het|правильный)\s+)?(?:réponse|respuesta|resposta|risposta|antwort|antwoord|odpowiedź|ответ|"
-    r"відповідь|cevap|jawaban(?:nya)?|đáp án|उत्तर|الإجابة|الجواب|תשובה|התשובה|پاسخ|جواب|απάντηση|svar(?:et)?|vastaus|"
-    r"odpověď|válasz|răspuns(?:ul)?|উত্তর|விடை|คำตอบ)"
+    r"відповідь|отговор(?:ът)?|odgovor|cevap|jawa[bp]an(?:nya)?|jibu|sagot|đáp án|उत्तर|الإجابة|الجواب|תשובה|"
+    r"התשובה|پاسخ|جواب|απάντηση|svar(?:et)?|vastaus|odpověď|odpoveď|válasz|răspuns(?:ul)?|উত্তর|సమాధానం|விடை|பதில்|คำตอบ)"
     r"(?:\s+(?:finale?|correct[ae]?|corretta|akhir|النهائية|النهائي|הסופית|نهایی))?"
-    r"[*_]*\s*(?:(?:est|este|es|é|è|ist|lautet|adalah|är|er|on|je|to|είναι|là|है|هي|هو|היא|คือ)(?!\w)|คือ|[:=：]|[—–-]+\s)"
-    r"|答案[*_]*(?:应该|應該)?(?:[是为為]|\s*[:=：])|答え[*_]*(?:は|\s*[:=：])|정?답[*_]*(?:[은는]|\s*[:=：])"
+    r"[*_]*\s*(?:(?:est|este|es|é|è|ist|is|lautet|adalah|ialah|är|er|on|je|to|ni|ay|είναι|là|है|হলো|হল|هي|هو|היא|คือ)(?!\w)"
+    r"|คือ|[:=：]|[—–-]+\s)"
+    r"|(?:उत्तर|উত্তর|సమాధానం|பதில்|پاسخ|جواب)(?=\s+[*$]*[-−]?\d)"
+    r"|答案[*_]*(?:应该|應該)?(?:[是为為]|等[于於]|\s*[:=：])|答え[*_]*(?:は、?|\s*[:=：])|정?답[*_]*(?:[은는]|\s*[:=：])"
 )
 _SUPPOSED = re.compile(r"\b(?:if|suppose|assuming)\b[^.?!\n]*$", re.IGNORECASE)
 """In front of what the answer would be, of another problem than the one that was asked."""

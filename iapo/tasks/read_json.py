@@ -55,7 +55,9 @@ def _parsed(path: Path, text: str) -> list[tuple[int | None, Any]]:
             whole = None if found else _whole(text)
             if whole is not None:
                 return [(number, whole)]
-            reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
+            reason = str(error)
+            if isinstance(error, json.JSONDecodeError):
+                reason = f"{error.msg.removesuffix(' at')} at column {error.colno}"
             raise ValueError(
                 f"data: line {number} of {path} is no JSON: {reason}; want one object a line, as jq -c . writes "
                 "them, or an array of objects"

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from iapo.rollout.ends import ended
+from iapo.rollout.ends import ended, ended_if_known
 from iapo.training.distributed.ranks import ALONE, Ranks
 from iapo.types import Rollout
 
@@ -100,7 +100,8 @@ def lacking_answers(
     Args:
         rollout: the completions of this process with their own answers; one without answers counts nothing.
         verdicts: of each completion, the score that says whether it is right; NaN for one that has none.
-        eos_ids: tokens that end a completion, without which it was cut; none: that is not known.
+        eos_ids: tokens that end a completion, without which it was cut; none: that is not known unless the rollout
+            says it.
         ranks: the processes that share the batch. All of them call this function together.
 
     Returns:
@@ -110,7 +111,8 @@ def lacking_answers(
         return {}
     answers = ranks.gather(rollout.answer_mask.any(1))
     verdicts = ranks.gather(verdicts.to(answers.device))
-    cut = ranks.gather(~ended(rollout, eos_ids)) if eos_ids else torch.zeros_like(answers)
+    whole = ended_if_known(rollout, eos_ids)
+    cut = ranks.gather(torch.zeros_like(rollout.completion_lengths, dtype=torch.bool) if whole is None else ~whole)
     known = verdicts[~verdicts.isnan()]
     if len(answers) >= _ENOUGH and not bool(answers.any()) and not bool((known != known[:1]).any()):
         if float(cut.float().mean()) > _MOST:

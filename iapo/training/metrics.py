@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from iapo.rewards.scores import Scores
-from iapo.rollout.ends import ended
+from iapo.rollout.ends import ended_if_known
 from iapo.types import Rollout
 
 
@@ -18,7 +18,8 @@ def sampling_metrics(rollout: Rollout, scores: Scores, eos_ids: Collection[int])
     Args:
         rollout: the completions.
         scores: one for each completion.
-        eos_ids: tokens that end a completion, without which it counts as clipped; none: that is not measured.
+        eos_ids: tokens that end a completion, without which it counts as clipped; none: that is not measured unless
+            the rollout says it.
     """
     lengths = rollout.completion_lengths.float()
     metrics = {
@@ -28,8 +29,9 @@ def sampling_metrics(rollout: Rollout, scores: Scores, eos_ids: Collection[int])
         "num_tokens": float(lengths.sum()),
         "reward": float(scores.total[scores.scored].mean()) if bool(scores.scored.any()) else 0.0,
     }
-    if eos_ids:
-        metrics["completions/clipped_ratio"] = float((~ended(rollout, eos_ids)).float().mean())
+    whole = ended_if_known(rollout, eos_ids)
+    if whole is not None:
+        metrics["completions/clipped_ratio"] = float((~whole).float().mean())
     for name, values in scores.by_function.items():
         known = [value for value in values if value is not None]
         if known:

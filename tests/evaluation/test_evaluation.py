@@ -21,6 +21,7 @@ from iapo.evaluation import (
     markdown_table,
     pass_at_k,
 )
+from iapo.interfaces import Sampler
 from iapo.rollout import ScriptedSampler, TransformersSampler
 
 
@@ -211,6 +212,33 @@ def test_a_batch_splits_the_problems_and_changes_no_result(embedded_tokenizer):
     assert calls == [(1, 3)] * 5 + [(1, 1)] * 5
     with pytest.raises(ValueError, match="rows: got none"):
         evaluate([], tokenizer=tokenizer, rewards={"exact": exact}, samples=3, sampler=scripted, greedy=best)
+
+
+@dataclasses.dataclass(frozen=True)
+class Told(Sampler):
+    """No token ends its completions: it says itself which ones came to their end."""
+
+    scripted: Sampler
+    finished: tuple[bool, ...]
+    temperature: float = 0.0
+    eos_ids: tuple[int, ...] = ()
+
+    def sample(self, prompts, group_size):
+        return dataclasses.replace(self.scripted(prompts, group_size), finished=torch.tensor(self.finished))
+
+
+def test_a_rollout_says_which_completions_were_cut_where_no_token_does(embedded_tokenizer):
+    one, two = (ScriptedSampler({"1+2=": ["<answer>3</answer>"] * count}, embedded_tokenizer) for count in (1, 2))
+    found = evaluate(
+        [{"prompt": "1+2=", "answer": "3"}],
+        tokenizer=embedded_tokenizer,
+        sampler=Told(two, (True, False)),
+        greedy=Told(one, (False,)),
+        rewards={"exact": exact},
+        samples=2,
+    )
+    assert [each.finished for each in found.samples] == [True, False, False]
+    assert found.truncated.tolist() == [[False, True]]
 
 
 def test_texts_are_kept_only_if_asked_for(embedded_tokenizer):

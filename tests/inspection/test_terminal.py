@@ -111,6 +111,11 @@ def test_whitespace_and_totals_are_visible() -> None:
     assert "█▅▃▃▄" in output
 
 
+def test_a_completion_with_nothing_to_probe_names_what_may_help() -> None:
+    output = rendered(Inspection((trace_of(("a",), (0.0,), measured=(False,)),)), width=200)
+    assert "(--reasoning_style, --answer_style; if it was cut, --sampler.max_new_tokens)" in output
+
+
 def test_without_rich_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("rich.rule", "rich.text"):
         monkeypatch.setitem(sys.modules, name, None)

@@ -190,6 +190,7 @@ def test_a_field_may_be_long(tmp_path: Path) -> None:
             b'{"prompt": "1"}\n{"prompt": "2",}\n',
             r"line 2 of .* is no JSON: [^:]* at column 1[0-9]; want one",
         ),
+        ("a.jsonl", b'{"prompt": "1', r"line 1 of .* is no JSON: Unterminated string starting at column 12; want one"),
         ("a.csv", b"# mine\nprompt,answer\n1,2\n", r"line 2 of .* has 2 fields, want 1 as in its header, line 1$"),
         ("a.parquet", b"PAR1 nothing PAR1", r"a\.parquet cannot be read as Parquet"),
     ],

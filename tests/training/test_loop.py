@@ -1,5 +1,7 @@
 """One update: micro-batches change nothing, unscored completions move nothing, only what is needed runs."""
 
+import copy
+
 import pytest
 import torch
 from updates import POSTFIX, TOKENIZER, components_of, embedded_model, run
@@ -352,6 +354,17 @@ def test_a_completion_that_any_end_token_ends_is_not_clipped():
     model.generation_config.eos_token_id = None
     clipped, _ = run(sampler=sampler, model=model, assigner=GroupRelative(), estimator=NoInformation())
     assert clipped["completions/clipped_ratio"] > 0.9
+
+
+def test_completions_that_no_token_ends_are_cut_or_end_at_a_stop_text():
+    model, tokenizer = embedded_model(), copy.deepcopy(TOKENIZER)
+    model.generation_config.eos_token_id = tokenizer.eos_token = None
+    plain = {"model": model, "assigner": GroupRelative(), "estimator": NoInformation()}
+    with pytest.warns(UserWarning, match="no final answer is found in any completion.*most are cut"):
+        metrics, _ = run(sampler=TransformersSampler(model, tokenizer, max_new_tokens=12), **plain)
+    assert metrics["completions/clipped_ratio"] == 1
+    stopped = TransformersSampler(model, tokenizer, max_new_tokens=60, stop=("</answer>",))
+    assert run(sampler=stopped, **plain)[0]["completions/clipped_ratio"] < 0.5
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def _made(row: Row, tokenizer: Any, problems: ProblemSource) -> str:
 
 
 def print_end_of_turn(row: Row, tokenizer: Any, problems: ProblemSource, sampler: Sampler) -> None:
-    """Say on standard error if the chat template ends answers with a token behind which completions go on.
+    """Say on standard error if nothing ends completions, or they go on behind what ends answers in a chat template.
 
     Args:
         row: rendered.
@@ -104,7 +104,15 @@ def print_end_of_turn(row: Row, tokenizer: Any, problems: ProblemSource, sampler
         sampler: of the completions.
     """
     end = end_of_turn(tokenizer) if _is_chat(row, tokenizer, problems) else None
-    if end is None or end in getattr(sampler, "stop", ()):
+    stop = getattr(sampler, "stop", ())
+    if end is None and not stop and not getattr(sampler, "eos_ids", (None,)):
+        print(
+            "prompt: neither the tokenizer nor the model (generation_config.json, eos_token_id) names an "
+            "end-of-sequence token, so that every completion is cut at --sampler.max_new_tokens; name it there, or "
+            "end completions at a text with --sampler.stop",
+            file=sys.stderr,
+        )
+    if end is None or end in stop:
         return
     if tokenizer.convert_tokens_to_ids(end) not in eos_ids_of(sampler, tokenizer):
         print(

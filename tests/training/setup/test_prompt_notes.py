@@ -108,6 +108,20 @@ def test_an_end_of_turn_that_ends_no_completion_is_told(embedded_tokenizer, caps
     assert bool(message) == told
 
 
+@pytest.mark.parametrize(
+    ("ends", "stop", "told"), [((), (), True), ((), ("Q:",), False), ((2,), (), False), (None, (), False)]
+)
+def test_that_nothing_ends_a_completion_is_told(embedded_tokenizer, capsys, ends, stop, told):
+    sampler = ScriptedSampler({}, embedded_tokenizer)
+    if ends is not None:
+        object.__setattr__(sampler, "eos_ids", ends)
+    object.__setattr__(sampler, "stop", stop)
+    print_end_of_turn({"prompt": "1+1="}, embedded_tokenizer, ProblemSource(), sampler)
+    message = capsys.readouterr().err
+    assert message.startswith("prompt: neither the tokenizer nor the model") == told
+    assert bool(message) == told
+
+
 def test_a_chat_template_that_refuses_an_answer_has_no_end_of_turn(embedded_tokenizer):
     tokenizer = copy.deepcopy(embedded_tokenizer)
     assert end_of_turn(tokenizer) is None
