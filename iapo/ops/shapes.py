@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar, dataclass_transform
+from typing import Any, ParamSpec, TypeVar, dataclass_transform
 
 from beartype import beartype
 from beartype.door import is_bearable
@@ -48,8 +48,10 @@ def shape_checked(function: Callable[P, T]) -> Callable[P, T]:
 def arguments_named(function: Callable[P, T]) -> Callable[P, T]:
     """Decorator: a call that fails because an argument is of another type is a ``TypeError`` that names the argument.
 
-    Annotations are compared when a call has failed, so that they cost one that succeeds nothing: of sequences, those
-    that `shape_checked` compares at every call draw from Python's random numbers.
+    Annotations are compared when a call has failed with one of the errors that Python raises for a thing of another
+    type, so that they cost a call that succeeds nothing: of sequences, those that `shape_checked` compares at every
+    call draw from Python's random numbers. Others (out of memory, a full disk, a server that is gone) stay what they
+    are, whatever the arguments.
 
     Example:
         >>> @arguments_named
@@ -66,7 +68,7 @@ def arguments_named(function: Callable[P, T]) -> Callable[P, T]:
     def named(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return function(*args, **kwargs)
-        except Exception as error:
+        except (TypeError, AttributeError) as error:
             try:
                 given = signature.bind(*args, **kwargs).arguments
             except TypeError:
@@ -80,19 +82,21 @@ def arguments_named(function: Callable[P, T]) -> Callable[P, T]:
 
 def _is_on_purpose(error: Exception) -> bool:
     """Whether a ``raise`` of this package raised it: its message says what is wrong."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
+    last = traceback.extract_tb(error.__traceback__, limit=-1)[0]
     return last.filename.startswith(_HERE) and (last.line or "").startswith("raise")
 
 
 def _misfit(signature: inspect.Signature, given: Mapping[str, object], error: Exception) -> str | None:
-    """What is wrong with the first argument that is not as it is annotated, or lacks what an error misses in it."""
+    """What is wrong with the first argument that is not as annotated, or, where nothing is known of its type, lacks
+    what it was asked for.
+    """
     for name, value in given.items():
         wanted = signature.parameters[name].annotation
         with contextlib.suppress(BeartypeException):  # an annotation that cannot be compared
             if not is_bearable(value, wanted):
                 return f"{name}: got {value!r:.80}, want {_MODULE.sub('', inspect.formatannotation(wanted))}"
-    for name, value in given.items():
-        if isinstance(error, AttributeError) and error.obj is value:
+        untyped = wanted is Any or isinstance(wanted, str)
+        if untyped and isinstance(error, AttributeError) and error.name and error.obj is value:
             return f"{name}: got {value!r:.80}, want what has {error.name}"
     return None
 
