@@ -35,6 +35,7 @@ from iapo import (
     training,
 )
 from iapo.losses import ClippedPolicyLoss
+from iapo.ops.shapes import arguments_named
 from iapo.optimizers import ClippedOptimizer
 from iapo.policy import load_model
 
@@ -248,6 +249,18 @@ def test_an_error_of_a_component_stays_what_it_is_whatever_the_arguments(error):
     with pytest.raises(type(error)) as raised:
         training.update(**{**OF_UPDATE, "rows": rows, "components": components}, ref_model=None)
     assert raised.value is error
+
+
+def test_an_integer_is_not_blamed_where_a_float_is_wanted():
+    @arguments_named
+    def called(time_limit: float, function: Any) -> None:
+        function()
+
+    def fails():
+        raise TypeError("mine")
+
+    with pytest.raises(TypeError, match=r"^mine$"):
+        called(60, fails)
 
 
 def test_what_nothing_is_asked_of_is_not_blamed():

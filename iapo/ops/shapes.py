@@ -11,7 +11,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, dataclass_transform
 
-from beartype import beartype
+from beartype import BeartypeConf, beartype
 from beartype.door import is_bearable
 from beartype.roar import BeartypeException
 from jaxtyping import jaxtyped
@@ -25,6 +25,8 @@ P = ParamSpec("P")
 _HERE = os.path.join(Path(__file__).parents[1], "")
 _MODULE = re.compile(r"\b(?:[a-z_]\w*\.)+(?=[A-Z])")
 """Modules in front of a class in an annotation."""
+_NUMBERS = BeartypeConf(is_pep484_tower=True)
+"""An integer is a float where one is wanted."""
 
 
 def shape_checked(function: Callable[P, T]) -> Callable[P, T]:
@@ -93,7 +95,7 @@ def _misfit(signature: inspect.Signature, given: Mapping[str, object], error: Ex
     for name, value in given.items():
         wanted = signature.parameters[name].annotation
         with contextlib.suppress(BeartypeException):  # an annotation that cannot be compared
-            if not is_bearable(value, wanted):
+            if not is_bearable(value, wanted, conf=_NUMBERS):
                 return f"{name}: got {value!r:.80}, want {_MODULE.sub('', inspect.formatannotation(wanted))}"
         untyped = wanted is Any or isinstance(wanted, str)
         if untyped and isinstance(error, AttributeError) and error.name and error.obj is value:
