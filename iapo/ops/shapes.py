@@ -5,7 +5,7 @@ import inspect
 import os
 import re
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -64,22 +64,18 @@ def arguments_named(function: Callable[P, T]) -> Callable[P, T]:
         ...
         TypeError: lengths: got None, want list[int] (TypeError: 'NoneType' object is not iterable)
     """
-    signature = inspect.signature(function)
 
     @wraps(function)
     def named(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return function(*args, **kwargs)
         except (TypeError, AttributeError) as error:
-            try:
-                given = signature.bind(*args, **kwargs).arguments
-            except TypeError:
-                raise error from None
-            if _is_on_purpose(error) or (misfit := _misfit(signature, given, error)) is None:
+            given = _bound(function, args, kwargs)
+            if _is_on_purpose(error) or (misfit := _misfit(given, error)) is None:
                 raise
             raise TypeError(f"{misfit} ({type(error).__name__}: {error})") from error
 
-    return _fitting(named, function)
+    return named
 
 
 def _is_on_purpose(error: Exception) -> bool:
@@ -88,12 +84,12 @@ def _is_on_purpose(error: Exception) -> bool:
     return last.filename.startswith(_HERE) and (last.line or "").startswith("raise")
 
 
-def _misfit(signature: inspect.Signature, given: Mapping[str, object], error: Exception) -> str | None:
+def _misfit(given: inspect.BoundArguments, error: Exception) -> str | None:
     """What is wrong with the first argument that is not as annotated, or, where nothing is known of its type, lacks
     what it was asked for.
     """
-    for name, value in given.items():
-        wanted = signature.parameters[name].annotation
+    for name, value in given.arguments.items():
+        wanted = given.signature.parameters[name].annotation
         with contextlib.suppress(BeartypeException):  # an annotation that cannot be compared
             if not is_bearable(value, wanted, conf=_NUMBERS):
                 return f"{name}: got {value!r:.80}, want {_MODULE.sub('', inspect.formatannotation(wanted))}"
@@ -105,20 +101,25 @@ def _misfit(signature: inspect.Signature, given: Mapping[str, object], error: Ex
 
 def _fitting(checked: Callable[P, T], function: Callable[P, T]) -> Callable[P, T]:
     """``checked``, whose ``TypeError`` about an argument that is missing or unknown names what was called."""
-    signature, name = inspect.signature(function), function.__qualname__.removesuffix(".__init__")
 
     @wraps(checked)
     def named(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return checked(*args, **kwargs)
         except TypeError:
-            try:
-                signature.bind(*args, **kwargs)
-            except TypeError as error:
-                raise TypeError(f"{name}: {error}; its arguments are {_listed(signature)}") from None
+            _bound(function, args, kwargs)
             raise
 
     return named
+
+
+def _bound(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> inspect.BoundArguments:
+    """The arguments of a call by their names; ``TypeError``, which names what was called, if they do not fit."""
+    signature, name = inspect.signature(function), function.__qualname__.removesuffix(".__init__")
+    try:
+        return signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}; its arguments are {_listed(signature)}") from None
 
 
 def _listed(signature: inspect.Signature) -> str:
