@@ -1,4 +1,4 @@
-"""Checks of shapes, dtypes and devices at every call: the decorators of functions, methods and records."""
+"""Decorators that check arguments: shapes, dtypes and devices at every call, or types once a call has failed."""
 
 import contextlib
 import inspect
