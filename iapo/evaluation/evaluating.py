@@ -87,7 +87,7 @@ def evaluate(
         warnings.warn(
             f"reward {next(iter(rewards))!r} could not score {unscored} of {len(judged)} completions (None); they "
             "count as wrong",
-            stacklevel=2,
+            stacklevel=3,  # behind the decorator
         )
     lengths = sampled.rollout.completion_lengths.cpu().view(len(rows), samples)
     whole = ended_if_known(sampled.rollout, eos_ids)

@@ -5,11 +5,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from numbers import Integral, Real
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
 import torch
 from torch import Tensor, nn
+
+from iapo.ops.plain_values import plain_value
 
 
 def named_kind(part: object) -> str:
@@ -25,11 +28,15 @@ def named_kind(part: object) -> str:
     return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
+_IN_WORDS = {bool: "True or False", str: "a text", Path: "a path", NoneType: "None"}
+"""Kinds that fields of any dataclass may have, as errors call them."""
+
+
 def check_kinds(part: Any) -> None:
     """Raise ``TypeError`` for a field of a dataclass that is of another kind than its annotation says.
 
-    Compared are texts, flags, functions and the classes of this package, alone, one of several, or in a tuple. Numbers
-    have ranges (`check_number`), and a model or a tokenizer may be of any class that does what it should.
+    Compared are texts, paths, flags (of NumPy too), functions and the classes of this package, alone, one of several,
+    or in a tuple. Numbers have ranges (`check_number`), and a model or a tokenizer may be of any class that works.
 
     Args:
         part: an object of the dataclass.
@@ -54,13 +61,15 @@ def _is_compared(kind: Any) -> bool:
     if (member := _member(kind)) is not None:
         return _is_compared(member)
     own = isinstance(kind, type) and kind.__module__.startswith("iapo.") and not getattr(kind, "_is_protocol", False)
-    return kind in (bool, str, NoneType) or get_origin(kind) is Callable or own
+    return kind in _IN_WORDS or get_origin(kind) is Callable or own
 
 
 def _is_of(value: object, kind: Any) -> bool:
     if (member := _member(kind)) is not None:
-        return isinstance(value, tuple | list) and all(isinstance(each, member) for each in value)
-    return callable(value) if get_origin(kind) is Callable else isinstance(value, kind)
+        return isinstance(value, tuple | list) and all(_is_of(each, member) for each in value)
+    if get_origin(kind) is Callable:
+        return callable(value)
+    return isinstance(plain_value(value) if kind is bool else value, kind)
 
 
 def _kind_in_words(kind: Any) -> str:
@@ -68,8 +77,7 @@ def _kind_in_words(kind: Any) -> str:
         return f"a tuple, each {_kind_in_words(member)}"
     if get_origin(kind) is Callable:
         return "a function"
-    words = {bool: "True or False", str: "a text", NoneType: "None"}
-    return words.get(kind) or f"an object of {kind.__name__}"
+    return _IN_WORDS.get(kind) or f"an object of {kind.__name__}"
 
 
 def check_choice(name: str, value: str, choices: Any) -> None:

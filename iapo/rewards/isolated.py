@@ -38,7 +38,7 @@ class IsolatedReward:
         [None]
     """
 
-    file: str
+    file: str | Path
     function: str
     time_limit: float = 10.0
     failed: Literal["error", "none"] = "error"
@@ -48,7 +48,7 @@ class IsolatedReward:
         check_kinds(self)
         path = Path(self.file).expanduser()
         if not path.is_file():
-            raise ValueError(f"file: got {self.file!r}, want the source file of a reward function")
+            raise ValueError(f"file: got {str(self.file)!r}, want the source file of a reward function")
         if self.failed not in ("error", "none"):
             raise ValueError(f"failed: got {self.failed!r}, want 'error' or 'none'")
         object.__setattr__(self, "_worker", KillableWorker(path, self.function, self.time_limit, by_name=True))

@@ -85,8 +85,8 @@ def collate(
         reasoning_mask=completion_mask,
         group_ids=torch.tensor(groups, dtype=torch.long),
         sampler_logprobs=logprobs,
-        finished=None if finished is None else torch.tensor(finished, dtype=torch.bool),
-        unread=None if unread is None else torch.tensor(unread, dtype=torch.long),
+        finished=None if finished is None else torch.as_tensor(finished, dtype=torch.bool),
+        unread=None if unread is None else torch.as_tensor(unread, dtype=torch.long),
     )
     if tokenizer is None:
         lengths = [len(row) - (len(row) > 0 and row[-1] in (eos_ids or ())) for row in completion_ids]

@@ -21,13 +21,13 @@ class FileTask(Task):
         path: the file.
     """
 
-    path: str
+    path: str | Path
 
     def __post_init__(self) -> None:
         check_kinds(self)
 
     def __str__(self) -> str:
-        return self.path
+        return str(self.path)
 
     def rows(self, split: Split = "train", seed: int = 0, limit: int | None = None) -> list[Row]:
         """The first ``limit`` rows of the file, whatever the split and the seed.

@@ -155,7 +155,7 @@ def _are_messages(value: Any) -> bool:
 
 
 def _message(index: int, message: Any) -> Message:
-    message = _renamed(message) if isinstance(message, Mapping) else message
+    message = _renamed(index, message) if isinstance(message, Mapping) else message
     if not isinstance(message, Mapping) or not isinstance(message.get("role"), str) or "content" not in message:
         got = sorted(map(str, message)) if isinstance(message, Mapping) else type(message).__name__
         raise ValueError(f"has a message {index} of {got}, want a mapping with role and content")
@@ -164,12 +164,14 @@ def _message(index: int, message: Any) -> Message:
     }
 
 
-def _renamed(message: Mapping[Any, Any]) -> Mapping[Any, Any]:
+def _renamed(index: int, message: Mapping[Any, Any]) -> Mapping[Any, Any]:
     """A message of ShareGPT's form under the names of this library; others as they are."""
     role, content = _FORMS[1]
     who = message.get(role)
-    if message.get("role") is not None or not isinstance(who, str) or who not in _ROLES or content not in message:
+    if message.get("role") is not None or not isinstance(who, str) or content not in message:
         return message
+    if who not in _ROLES:
+        raise ValueError(f"has a message {index} from {who!r:.40}, want one from {', '.join(_ROLES)}")
     others = {key: value for key, value in message.items() if key not in (role, content)}
     return others | {"role": _SHAREGPT_ROLES.get(who, who), "content": message[content]}
 

@@ -300,10 +300,13 @@ def test_completions_that_cannot_be_scored_are_told(embedded_tokenizer):
     sampler = ScriptedSampler({"1+2=": ["<answer>3</answer>"] * 2}, embedded_tokenizer, append_eos=True)
     rows = [{"prompt": "1+2=", "answer": "3"}]
     rewards = {"judge": lambda completions, **_: [None] * len(completions), "form": exact}
-    with pytest.warns(UserWarning, match=r"reward 'judge' could not score 3 of 3 completions \(None\); they count"):
+    with pytest.warns(
+        UserWarning, match=r"reward 'judge' could not score 3 of 3 completions \(None\); they count"
+    ) as told:
         found = evaluate(
             rows, tokenizer=embedded_tokenizer, sampler=sampler, greedy=sampler, rewards=rewards, samples=2
         )
+    assert told[0].filename == __file__, "it is of the call"
     assert not found.correct.any()
     assert [(sample.reward, sample.rewards) for sample in found.samples] == [(None, {"judge": None, "form": 1.0})] * 3
 

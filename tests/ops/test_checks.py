@@ -1,14 +1,21 @@
 """What is no number, or none that fits, is named where it is given."""
 
+import dataclasses
+import functools
 import math
+from collections.abc import Callable
+from pathlib import Path
+from unittest.mock import Mock
 
+import numpy
 import pytest
 import torch
+from torch import nn
 
 from iapo.advantages.schedules import Cosine, Linear, Warmup
 from iapo.estimators import AnswerLikelihood, OARGradient, Refined
-from iapo.estimators.boundaries import StepBoundaries
-from iapo.ops.checks import check_integers, check_number, is_finite_number
+from iapo.estimators.boundaries import Boundaries, StepBoundaries
+from iapo.ops.checks import check_integers, check_kinds, check_number, is_finite_number
 from iapo.optimizers import ClippedOptimizer
 from iapo.policy.lora import LoRA
 from iapo.rewards import MathAnswer, score
@@ -72,6 +79,51 @@ def test_what_is_infinite_or_no_number_is_named(make, name, value):
 def test_settings_made_in_python_are_checked_as_flags_are(name, value):
     with pytest.raises(ValueError, match=rf"{name}: got .*, want (a float|an int) restricted to be >0"):
         RunSettings(**{name: value})
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    flag: bool = True
+    file: str | Path = "a.py"
+    names: tuple[str, ...] = ()
+    hooks: tuple[Callable[[int], int], ...] = ()
+    boundaries: Boundaries | None = None
+    model: nn.Module | None = None
+
+    def __post_init__(self):
+        check_kinds(self)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"flag": numpy.True_},
+        {"file": Path("a.py")},
+        {"file": numpy.str_("a.py")},
+        {"names": ["a", "b"]},
+        {"hooks": (functools.partial(max, 1), int, len)},
+        {"boundaries": Mock(spec=Boundaries)},
+        {"model": Mock()},
+    ],
+)
+def test_kinds_of_fields_that_fit(fields):
+    Part(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"flag": 1}, "flag: got 1, want True or False"),
+        ({"flag": numpy.array([True])}, r"flag: got array\(\[ True\]\), want True or False"),
+        ({"file": 3}, "file: got 3, want a text or a path"),
+        ({"names": "a"}, "names: got 'a', want a tuple, each a text"),
+        ({"hooks": (3,)}, r"hooks: got \(3,\), want a tuple, each a function"),
+        ({"boundaries": Boundaries}, "boundaries: got the class Boundaries, want an object of Boundaries or None"),
+    ],
+)
+def test_kinds_of_fields_that_do_not_fit_are_named(fields, message):
+    with pytest.raises(TypeError, match=f"^{message}$"):
+        Part(**fields)
 
 
 def test_settings_without_a_number():
