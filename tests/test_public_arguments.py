@@ -35,7 +35,7 @@ from iapo import (
     training,
 )
 from iapo.losses import ClippedPolicyLoss
-from iapo.ops.shapes import arguments_named
+from iapo.ops.arguments import arguments_named
 from iapo.optimizers import ClippedOptimizer
 from iapo.policy import load_model
 

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from iapo.diagnostics.change_of_length import covariance_weights
 from iapo.interfaces import PolicyLoss
+from iapo.ops.arguments import arguments_named
 from iapo.ops.checks import check_integer
 from iapo.ops.groups import group_rank
-from iapo.ops.shapes import arguments_named, shape_checked
+from iapo.ops.shapes import shape_checked
 from iapo.types import Rollout
 
 Gradients = Callable[[Callable[[], Tensor], Sequence[Tensor], Sequence[Tensor]], Iterator[Sequence[Tensor]]]

@@ -7,8 +7,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.diagnostics.estimate import Estimate, mean_over_tokens
+from iapo.ops.arguments import arguments_named
 from iapo.ops.checks import check_finite
-from iapo.ops.shapes import arguments_named, shape_checked
+from iapo.ops.shapes import shape_checked
 from iapo.ops.token_classes import label_codes
 from iapo.tokenization.decoding import decode_completions
 from iapo.types import Rollout

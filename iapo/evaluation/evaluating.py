@@ -15,7 +15,7 @@ from iapo.evaluation.result import EvaluationResult
 from iapo.evaluation.samples import Sample, samples_of
 from iapo.evaluation.scoring import Rows, Scoring
 from iapo.interfaces import Reward, Sampler
-from iapo.ops.shapes import arguments_named
+from iapo.ops.arguments import arguments_named
 from iapo.rewards.columns import check_rows
 from iapo.rewards.rollouts import score_rollout
 from iapo.rewards.scores import Scores

@@ -14,9 +14,9 @@ from torch import Tensor
 from iapo.evaluation.budgets import BudgetCurve, default_budgets, with_zero
 from iapo.evaluation.scoring import Rows, Scoring
 from iapo.interfaces import Sampler
+from iapo.ops.arguments import arguments_named
 from iapo.ops.checks import check_integer, check_integers, check_kinds
 from iapo.ops.random_state import fork_rng
-from iapo.ops.shapes import arguments_named
 from iapo.rollout.collation import collate
 from iapo.rollout.ends import eos_ids_of, style_of
 from iapo.rollout.language_model import LanguageModelSampler

@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from iapo.ops.arguments import arguments_named
 from iapo.ops.checks import check_finite
-from iapo.ops.shapes import arguments_named, shape_checked
+from iapo.ops.shapes import shape_checked
 
 RESAMPLES = 2000
 """Resamples of each bootstrap."""

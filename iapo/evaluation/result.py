@@ -14,7 +14,7 @@ from iapo.evaluation.budgets import BudgetCurve
 from iapo.evaluation.intervals import Interval, interval
 from iapo.evaluation.pass_at import pass_at_k
 from iapo.evaluation.samples import Sample, lines_of, samples_beside
-from iapo.ops.shapes import arguments_named
+from iapo.ops.arguments import arguments_named
 from iapo.ops.text_files import read_text, write_text
 
 _SAVED = ("correct", "lengths", "greedy_correct", "greedy_lengths")

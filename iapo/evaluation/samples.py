@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from iapo.ops.shapes import arguments_named
+from iapo.ops.arguments import arguments_named
 from iapo.ops.text_files import read_bytes
 from iapo.rewards.scores import Scores
 from iapo.rollout.ends import ended_if_known

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from iapo.evaluation.result import EvaluationResult
-from iapo.ops.shapes import arguments_named
+from iapo.ops.arguments import arguments_named
 
 
 @arguments_named

@@ -7,7 +7,7 @@ from iapo.inspection.figure import Axis, axes, figure, sparkline
 from iapo.inspection.glyphs import number, printable
 from iapo.inspection.markup import escaped, policy_source
 from iapo.inspection.trace import NOTHING_MEASURED, CompletionTrace, Inspection, strongest, summarize
-from iapo.ops.shapes import arguments_named
+from iapo.ops.arguments import arguments_named
 
 _ROWS = 8
 _CONTEXT = 3

@@ -7,7 +7,7 @@ from iapo.inspection.figure import Axis, axes
 from iapo.inspection.glyphs import number, printable
 from iapo.inspection.marked_lines import NOT_MEASURED, TEXT, mark, marked_lines
 from iapo.inspection.trace import NOTHING_MEASURED, CompletionTrace, Inspection, strongest, summarize
-from iapo.ops.shapes import arguments_named
+from iapo.ops.arguments import arguments_named
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from iapo.ops.shapes import arguments_named
+from iapo.ops.arguments import arguments_named
 
 NOTHING_MEASURED = (
     "nothing to probe: no reasoning, or no final answer, is found here (--reasoning_style, --answer_style; if it was "

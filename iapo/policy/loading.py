@@ -18,8 +18,8 @@ from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from iapo.embedded import model_path
+from iapo.ops.arguments import arguments_named
 from iapo.ops.memory import is_out_of_memory
-from iapo.ops.shapes import arguments_named
 from iapo.ops.text_files import read_bytes
 from iapo.policy.hub import unreachable_model
 from iapo.policy.limits import Limits, limits_of, limits_of_config

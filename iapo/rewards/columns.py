@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from iapo.ops.arguments import arguments_named
 from iapo.ops.checks import named_kind
-from iapo.ops.shapes import arguments_named
 from iapo.rewards.calling import RewardFunction, wanted_columns
 from iapo.rewards.text import accepted_answers
 

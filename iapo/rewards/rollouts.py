@@ -4,9 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from iapo.interfaces import PROMPT_MESSAGES, Reward
+from iapo.ops.arguments import arguments_named
 from iapo.ops.correct import CORRECT_ABOVE
 from iapo.ops.padding import unpad_rows
-from iapo.ops.shapes import arguments_named
 from iapo.rewards.columns import check_rows
 from iapo.rewards.scores import Scores, score
 from iapo.rollout.ends import ended_if_known

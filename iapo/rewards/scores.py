@@ -16,10 +16,10 @@ from torch import Tensor
 
 from iapo import interfaces
 from iapo.interfaces import FINISHED, REWARD_ARGUMENTS
+from iapo.ops.arguments import arguments_named
 from iapo.ops.checks import check_number, is_finite_number
 from iapo.ops.correct import CORRECT_ABOVE, correct_by
 from iapo.ops.random_state import isolate_rng
-from iapo.ops.shapes import arguments_named
 from iapo.rewards.calling import RewardFunction, call, scores_of
 from iapo.rewards.columns import check_columns
 from iapo.rewards.limit import TookTooLong, within

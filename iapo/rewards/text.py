@@ -10,8 +10,8 @@ from itertools import groupby
 from typing import Any
 
 from iapo.interfaces import FINISHED
+from iapo.ops.arguments import arguments_named
 from iapo.ops.plain_values import plain_value
-from iapo.ops.shapes import arguments_named
 from iapo.ops.written_values import written_value
 from iapo.styles import Boxed, Hashes
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from iapo.ops.arguments import arguments_named
 from iapo.ops.checks import check_integer
 from iapo.ops.padding import pad_rows, unpad_rows
-from iapo.ops.shapes import arguments_named
 from iapo.rollout.spans import Exits, ExitTokens, mark_spans
 from iapo.styles import USUAL_STYLE, CompletionStyle
 from iapo.tokenization.decoding import decode_rows

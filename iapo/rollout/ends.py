@@ -8,7 +8,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from iapo.interfaces import Sampler
-from iapo.ops.shapes import arguments_named
+from iapo.ops.arguments import arguments_named
 from iapo.styles import USUAL_STYLE, CompletionStyle
 from iapo.types import Rollout
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from iapo.ops.shapes import arguments_named
+from iapo.ops.arguments import arguments_named
 from iapo.styles.completion import CompletionStyle
 from iapo.styles.detection import Detected, detect_style
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from iapo.ops.shapes import arguments_named
+from iapo.ops.arguments import arguments_named
 from iapo.styles.before_answer import BeforeAnswer
 from iapo.styles.boxed import Boxed
 from iapo.styles.combined import FirstThatFits

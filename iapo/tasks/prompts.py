@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from iapo.interfaces import PROMPT_MESSAGES
-from iapo.ops.shapes import arguments_named
+from iapo.ops.arguments import arguments_named
 from iapo.policy.chat import in_parts, prints_parts, rendered_openings
 from iapo.tasks.few_shot import TEMPLATE, Example, as_text, as_turns
 from iapo.tasks.interface import Row

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from iapo.interfaces import PROMPT_MESSAGES, REWARD_ARGUMENTS, TRL_ARGUMENTS
+from iapo.ops.arguments import arguments_named
 from iapo.ops.plain_values import plain_value
-from iapo.ops.shapes import arguments_named
 from iapo.tasks.interface import Row, RowPlace, Split, Task
 from iapo.tasks.messages import LastAssistant, plain_prompt, without_surrogates
 

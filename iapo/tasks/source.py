@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from iapo.ops.shapes import arguments_named
+from iapo.ops.arguments import arguments_named
 from iapo.tasks.embedded import EmbeddedTask
 from iapo.tasks.endings import SUFFIXES, kind_of
 from iapo.tasks.file import FileTask

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
-from iapo.ops.shapes import arguments_named
+from iapo.ops.arguments import arguments_named
 from iapo.tokenization.decoding import decode_ids, pieces_of_rows
 
 _NEUTRAL = ("a", "\n", ".", "0", ")", " ")

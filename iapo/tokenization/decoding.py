@@ -8,8 +8,8 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from iapo.ops.arguments import arguments_named
 from iapo.ops.padding import unpad_rows
-from iapo.ops.shapes import arguments_named
 from iapo.types import Rollout
 
 _REPLACED = "\N{REPLACEMENT CHARACTER}"

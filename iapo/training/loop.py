@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from iapo.ops.shapes import arguments_named
+from iapo.ops.arguments import arguments_named
 from iapo.policy.logprobs import completion_logprobs
 from iapo.rewards.columns import check_rows, read_references
 from iapo.rewards.scores import Scores
