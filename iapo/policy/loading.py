@@ -61,8 +61,9 @@ def choose_autocast(precision: str, device: torch.device) -> torch.dtype | None:
 
 
 @arguments_named
-def load_tokenizer(source: str, trust_remote_code: bool = False) -> Any:
+def load_tokenizer(source: str | Path, trust_remote_code: bool = False) -> Any:
     """The tokenizer of a model, left-padding, with a padding token. Arguments and errors are those of `load_model`."""
+    source = os.fspath(source)
     with _named(source):
         tokenizer = _read(AutoTokenizer, source, trust_remote_code)
     tokenizer.padding_side = "left"
@@ -75,7 +76,7 @@ def load_tokenizer(source: str, trust_remote_code: bool = False) -> Any:
 
 @arguments_named
 def load_model(
-    source: str,
+    source: str | Path,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     attn_implementation: str = "sdpa",
@@ -101,6 +102,7 @@ def load_model(
             are not all there, a generation configuration that cannot be read, or a tokenizer with neither a padding nor
             an end-of-sequence token, or with one of them that the model has no embedding of.
     """
+    source = os.fspath(source)
     if is_adapter(source):
         with _base_named(source) as place:
             base, _ = load_model(place, device, dtype, attn_implementation, trust_remote_code)

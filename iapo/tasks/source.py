@@ -15,7 +15,9 @@ from iapo.tasks.reasoning_gym import ReasoningGymTask
 
 
 @arguments_named
-def task_from_source(source: str | Sequence[str], split: str = "train", config: str | None = None) -> Task:
+def task_from_source(
+    source: str | Path | Sequence[str | Path], split: str = "train", config: str | None = None
+) -> Task:
     """The task of a source of problems.
 
     Args:
@@ -35,7 +37,8 @@ def task_from_source(source: str | Sequence[str], split: str = "train", config: 
         >>> task_from_source("train-*.jsonl"), task_from_source(["a.jsonl", "b.csv"])
         (FilesTask(names=('train-*.jsonl',)), FilesTask(names=('a.jsonl', 'b.csv')))
     """
-    names = (source,) if isinstance(source, str) else tuple(source)
+    given = [source] if isinstance(source, str | Path) else source
+    names = tuple(str(each) if isinstance(each, Path) else each for each in given)
     _check_names(names)
     several = len(names) > 1 or is_pattern(names[0])
     path = Path(names[0]).expanduser()

@@ -20,7 +20,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def test_embedded_and_local_directory_are_the_same(copy: Path) -> None:
-    (first, tokenizer), (second, _) = load_model("embedded"), load_model(str(copy))
+    (first, tokenizer), (second, _) = load_model("embedded"), load_model(copy)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     assert next(first.parameters()).dtype == torch.float32
     assert not first.training

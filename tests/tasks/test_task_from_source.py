@@ -1,10 +1,11 @@
 """The task that a text on the command line names."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from iapo.tasks import EmbeddedTask, FileTask, HubTask, ReasoningGymTask, Task, task_from_source
+from iapo.tasks import EmbeddedTask, FilesTask, FileTask, HubTask, ReasoningGymTask, Task, task_from_source
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,11 @@ from iapo.tasks import EmbeddedTask, FileTask, HubTask, ReasoningGymTask, Task, 
 def test_sources_name_tasks(source: str, task: Task) -> None:
     assert task_from_source(source, "main") == task
     assert str(task) == source
+
+
+def test_paths_are_sources_as_their_texts_are() -> None:
+    assert task_from_source(Path("a.jsonl")) == FileTask("a.jsonl")
+    assert task_from_source([Path("a.jsonl"), "b.csv"]) == FilesTask(("a.jsonl", "b.csv"))
 
 
 @pytest.mark.parametrize(
