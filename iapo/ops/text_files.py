@@ -9,8 +9,6 @@ from pathlib import Path
 
 TEMPORARY = ".tmp"
 """What the name of a file or folder ends with while it is being written."""
-
-
 _NO_FILES = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
