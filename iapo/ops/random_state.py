@@ -23,10 +23,7 @@ def capture_rng() -> dict[str, Any]:
     Returns:
         Nested state of plain values and tensors; `restore_rng` reads it.
     """
-    rng: dict[str, Any] = {"python": random.getstate(), "torch": torch.get_rng_state()}
-    if numpy := sys.modules.get("numpy"):
-        kind, keys, position, has_gauss, gauss = numpy.random.get_state()
-        rng["numpy"] = (kind, keys.tolist(), position, has_gauss, gauss)
+    rng = _capture_host_rng() | {"torch": torch.get_rng_state()}
     if torch.cuda.is_available():
         rng["cuda"] = torch.cuda.get_rng_state_all()
     return rng
@@ -41,16 +38,29 @@ def restore_rng(rng: Mapping[str, Any]) -> None:
         rng: what `capture_rng` returned. The states of CUDA devices that this machine does not have are ignored;
             `iapo.training.checkpoints.checkpoint.load_checkpoint` compares the number of devices.
     """
-    random.setstate(rng["python"])
+    _restore_host_rng(rng)
     torch.set_rng_state(rng["torch"])
+    if torch.cuda.is_available():
+        for device, state in zip(range(torch.cuda.device_count()), rng.get("cuda", []), strict=False):
+            torch.cuda.set_rng_state(state, device)
+
+
+def _capture_host_rng() -> dict[str, Any]:
+    """Those of Python and, if it is loaded, NumPy."""
+    rng: dict[str, Any] = {"python": random.getstate()}
+    if numpy := sys.modules.get("numpy"):
+        kind, keys, position, has_gauss, gauss = numpy.random.get_state()
+        rng["numpy"] = (kind, keys.tolist(), position, has_gauss, gauss)
+    return rng
+
+
+def _restore_host_rng(rng: Mapping[str, Any]) -> None:
+    random.setstate(rng["python"])
     if "numpy" in rng:
         import numpy
 
         kind, keys, position, has_gauss, gauss = rng["numpy"]
         numpy.random.set_state((kind, numpy.array(keys, dtype=numpy.uint32), position, has_gauss, gauss))
-    if torch.cuda.is_available():
-        for device, state in zip(range(torch.cuda.device_count()), rng.get("cuda", []), strict=False):
-            torch.cuda.set_rng_state(state, device)
 
 
 @contextmanager
@@ -60,15 +70,12 @@ def fork_rng(device: torch.device) -> Iterator[None]:
     Of torch's, those of the CPU and of ``device``. Rewards and checks of types draw from Python's.
     """
     others = [] if device.type == "cpu" else [device]
-    numpy = sys.modules.get("numpy")
-    before = random.getstate(), None if numpy is None else numpy.random.get_state()
+    before = _capture_host_rng()
     with torch.random.fork_rng(devices=others, device_type="cuda" if device.type == "cpu" else device.type):
         try:
             yield
         finally:
-            random.setstate(before[0])
-            if numpy is not None:
-                numpy.random.set_state(before[1])
+            _restore_host_rng(before)
 
 
 @contextmanager
