@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.interfaces import AdvantageAssigner, MIEstimator
+from iapo.ops.groups import Groups
 from iapo.training.distributed.processes import SINGLE, Processes
 from iapo.training.distributed.ranks import ALONE, Alone, Ranks
 from iapo.training.signals import measure
@@ -191,6 +192,5 @@ def without_baseline(scored: Bool[Tensor, " batch"], group_ids: Int[Tensor, " ba
         >>> without_baseline(torch.tensor([True, False, True, True, True]), torch.tensor([0, 0, 1, 1, 2])).tolist()
         [True, False, False, False, False]
     """
-    _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
-    remaining = torch.zeros_like(size).index_add(0, group, scored.to(size.dtype))
-    return scored & ((remaining == 1) & (size > 1))[group]
+    groups = Groups.of(group_ids)
+    return scored & ((groups.sum(scored.long()) == 1) & (groups.size > 1))[groups.of_row]

@@ -14,7 +14,7 @@ from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.checks import check_choice, check_kinds
-from iapo.ops.groups import group_max
+from iapo.ops.groups import Groups
 from iapo.ops.sufficient_prefix import (
     Anchor,
     RelativeTo,
@@ -102,8 +102,8 @@ class Crop(PrefixRule):
         length, found = prefix.at(self.anchor)
         cropped = behind_prefix(length, found & correct, curve.mask)
         remains = (inputs.completion_mask.sum(1) - cropped.sum(1)).to(inputs.rewards.dtype)
-        _, group, size = inputs.group_ids.unique(return_inverse=True, return_counts=True)
-        longest = group_max(remains * correct, group, size)[group]
+        groups = Groups.of(inputs.group_ids)
+        longest = groups.max(remains * correct)[groups.of_row]
         shorter = (1 - remains / longest.clamp(min=1)).masked_fill(~correct | (longest == 0), 0)
         output = self.assign_outcome(dataclasses.replace(inputs, rewards=inputs.rewards + self.length_weight * shorter))
         loss_mask = output.loss_mask & ~cropped
