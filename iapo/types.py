@@ -19,7 +19,7 @@ Masks are boolean, ``True`` = counts. Entropies and information are in nats. Ten
 ``policy_logprobs``, ``old_logprobs``, ``ref_logprobs``, ``sampler_logprobs``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -379,6 +379,22 @@ class AdvantageOutput:
     loss_mask: Bool[Tensor, "batch token"]
     metrics: dict[str, float]
     terms: Mapping[str, Float[Tensor, "batch token"]] | None = None
+
+    def changed(
+        self, change: Callable[[Tensor], Tensor], loss_mask: Bool[Tensor, "rows width"] | None = None
+    ) -> "AdvantageOutput":
+        """The output with its advantages and each of their terms changed alike.
+
+        Args:
+            change: of a tensor; linear, so that terms still sum to the advantages.
+            loss_mask: of the tokens that enter the loss then; ``None``: as before.
+        """
+        return AdvantageOutput(
+            advantages=change(self.advantages),
+            loss_mask=self.loss_mask if loss_mask is None else loss_mask,
+            metrics=self.metrics,
+            terms=None if self.terms is None else {name: change(term) for name, term in self.terms.items()},
+        )
 
 
 @checked_record

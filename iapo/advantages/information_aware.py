@@ -169,7 +169,7 @@ class InformationAware(WrappingAssigner):
         terms, metrics = {"outcome": output.advantages}, dict(output.metrics)
         if alpha:
             assert signals.information is not None
-            mask = inputs.completion_mask if signals.information_mask is None else signals.information_mask
+            mask = inputs.read_at("information")
             credited = signals.information.masked_fill(~mask, 0)
             if self.saturation is not None:
                 credited = -torch.expm1(-credited.clamp(min=0) / self.saturation)

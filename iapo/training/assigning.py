@@ -47,13 +47,11 @@ class Assigned:
             for name, values in vars(self.signals.select(rows)).items()
             if values is not None
         }
-        output = self.output
-        terms = None if output.terms is None else {name: each[rows, :width] for name, each in output.terms.items()}
         return Assigned(
             self.kept[rows],
             self.probed[rows],
             TokenSignals(**signals),
-            AdvantageOutput(output.advantages[rows, :width], output.loss_mask[rows, :width], output.metrics, terms),
+            self.output.changed(lambda each: each[rows, :width], self.output.loss_mask[rows, :width]),
             self.metrics,
         )
 
@@ -145,12 +143,7 @@ def assign(
         kept=mine,
         probed=ranks.own(probed, count),
         signals=signals,
-        output=AdvantageOutput(
-            back(output.advantages),
-            back(output.loss_mask),
-            output.metrics,
-            None if output.terms is None else {name: back(term) for name, term in output.terms.items()},
-        ),
+        output=output.changed(back, back(output.loss_mask)),
         metrics={
             "iapo/completions/unscored": float((~scored).sum()),
             "iapo/completions/without_baseline": float(sole.sum()),

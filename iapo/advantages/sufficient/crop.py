@@ -109,9 +109,8 @@ class Crop(PrefixRule):
         loss_mask = output.loss_mask & ~cropped
         closing = self._closing(curve, found, cropped, inputs.completion_mask) * correct[:, None]
         output = add_term(output, "closing", closing)
-        terms = {name: term.masked_fill(~loss_mask, 0) for name, term in (output.terms or {}).items()}
-        advantages = output.advantages.masked_fill(~loss_mask, 0)
-        return AdvantageOutput(advantages, loss_mask, output.metrics | describe_prefix(prefix, curve), terms)
+        output = output.changed(lambda each: each.masked_fill(~loss_mask, 0), loss_mask)
+        return dataclasses.replace(output, metrics=output.metrics | describe_prefix(prefix, curve))
 
     def _closing(
         self,
