@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from iapo.ops.checks import check_one_device
 from iapo.ops.masked import beside
+from iapo.ops.precision import widened
 from iapo.ops.shapes import checked_record
 
 
@@ -271,9 +272,7 @@ class TokenSignals:
         """The same numbers in fp32 or better, so that nothing is computed from them in half precision."""
         return TokenSignals(
             **{
-                name: value.to(torch.promote_types(value.dtype, torch.float32))
-                if value is not None and value.is_floating_point()
-                else value
+                name: widened(value) if value is not None and value.is_floating_point() else value
                 for name, value in vars(self).items()
             }
         )
