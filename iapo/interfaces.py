@@ -36,6 +36,7 @@ from iapo.ops.checks import (
 from iapo.ops.correct import correct_by
 from iapo.ops.hooks import Hooked
 from iapo.ops.masked import beside
+from iapo.ops.precision import widened
 from iapo.ops.shapes import shape_checked
 from iapo.types import (
     ESTIMATED,
@@ -337,7 +338,7 @@ class AdvantageAssigner(Hooked, ABC):
         """
         with torch.no_grad():
             inputs = AdvantageInputs(
-                rewards=rewards.to(torch.promote_types(rewards.dtype, torch.float32)),
+                rewards=widened(rewards),
                 correct=correct_by(rewards) if correct is None else correct,
                 group_ids=group_ids,
                 completion_mask=completion_mask,

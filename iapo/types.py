@@ -19,7 +19,7 @@ Masks are boolean, ``True`` = counts. Entropies and information are in nats. Ten
 ``policy_logprobs``, ``old_logprobs``, ``ref_logprobs``, ``sampler_logprobs``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from iapo.ops.checks import check_one_device
 from iapo.ops.masked import beside
+from iapo.ops.precision import widened
 from iapo.ops.shapes import checked_record
 
 
@@ -271,9 +272,7 @@ class TokenSignals:
         """The same numbers in fp32 or better, so that nothing is computed from them in half precision."""
         return TokenSignals(
             **{
-                name: value.to(torch.promote_types(value.dtype, torch.float32))
-                if value is not None and value.is_floating_point()
-                else value
+                name: widened(value) if value is not None and value.is_floating_point() else value
                 for name, value in vars(self).items()
             }
         )
@@ -379,6 +378,22 @@ class AdvantageOutput:
     loss_mask: Bool[Tensor, "batch token"]
     metrics: dict[str, float]
     terms: Mapping[str, Float[Tensor, "batch token"]] | None = None
+
+    def changed(
+        self, change: Callable[[Tensor], Tensor], loss_mask: Bool[Tensor, "rows width"] | None = None
+    ) -> "AdvantageOutput":
+        """The output with its advantages and each of their terms changed alike.
+
+        Args:
+            change: of a tensor; linear, so that terms still sum to the advantages.
+            loss_mask: of the tokens that enter the loss then; ``None``: as before.
+        """
+        return AdvantageOutput(
+            advantages=change(self.advantages),
+            loss_mask=self.loss_mask if loss_mask is None else loss_mask,
+            metrics=self.metrics,
+            terms=None if self.terms is None else {name: change(term) for name, term in self.terms.items()},
+        )
 
 
 @checked_record

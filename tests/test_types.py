@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iapo import AdvantageInputs, LossOutput, Rollout, StepStats, TokenSignals
+from iapo import AdvantageInputs, AdvantageOutput, LossOutput, Rollout, StepStats, TokenSignals
 from iapo.testing import loss_inputs, reward_batches, rollouts
 
 
@@ -203,3 +203,18 @@ def test_outputs_are_checked_too():
         LossOutput(torch.zeros(()), {"kl": torch.zeros(2)})
     with pytest.raises(TypeError, match="information_mask"):
         TokenSignals(information=torch.zeros(2, 3), information_mask=torch.zeros(2, 4, dtype=torch.bool))
+
+
+def test_changed_changes_the_advantages_and_their_terms_alike():
+    mask = torch.tensor([[True, True, False]])
+    terms = {"base": torch.tensor([[1.0, 2.0, 0.0]]), "bonus": torch.tensor([[0.5, -2.0, 0.0]])}
+    output = AdvantageOutput(terms["base"] + terms["bonus"], mask, {"mean": 0.75}, terms)
+    halved = output.changed(lambda values: values / 2, mask & False)
+    assert halved.advantages.tolist() == [[0.75, 0.0, 0.0]]
+    assert halved.terms
+    assert torch.equal(sum(halved.terms.values()), halved.advantages)
+    assert not halved.loss_mask.any()
+    assert halved.metrics == {"mean": 0.75}
+    plain = AdvantageOutput(output.advantages, mask, {}).changed(torch.neg)
+    assert plain.terms is None
+    assert plain.loss_mask is mask

@@ -1,5 +1,6 @@
 """No credit for the steps in which the policy was least sure, or in a wrong completion most sure (SAS)."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -88,11 +89,10 @@ class ConfidenceMasked(WrappingAssigner):
         else:
             chosen = self._chosen(inputs, correct)
         masked = chosen & output.loss_mask
-        terms = {name: term.masked_fill(masked, 0) for name, term in (output.terms or {}).items()} or None
         metrics = dict(output.metrics)
         if tokens := int(output.loss_mask.sum()):
             metrics["iapo/frac_step_masked"] = int(masked.sum()) / tokens
-        return AdvantageOutput(output.advantages.masked_fill(masked, 0), output.loss_mask, metrics, terms)
+        return dataclasses.replace(output.changed(lambda each: each.masked_fill(masked, 0)), metrics=metrics)
 
     def _chosen(self, inputs: AdvantageInputs, correct: Bool[Tensor, " batch"]) -> Bool[Tensor, "batch token"]:
         """The tokens of the steps that the formula chooses."""

@@ -28,7 +28,7 @@ class ReplacedInformation(WrappingAssigner):
         signals = inputs.signals
         if signals.information is None and signals.prefix_values is None:
             return self.assign_outcome(inputs)
-        mask = inputs.completion_mask if signals.information_mask is None else signals.information_mask
+        mask = inputs.read_at("information")
         information = signals.information
         if information is None:
             assert signals.prefix_values is not None

@@ -10,7 +10,7 @@ from torch import Tensor
 from iapo.advantages.normalization import normalize
 from iapo.advantages.parameters import check_weights
 from iapo.interfaces import AdvantageAssigner
-from iapo.ops.groups import group_sum
+from iapo.ops.groups import Groups
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 _LEAST_ENTROPY = 1e-6
@@ -92,14 +92,14 @@ def entropy_weighted(
     Returns:
         In float64; 0 outside ``mask``.
     """
-    _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
+    groups = Groups.of(group_ids)
     entropy = entropy.double().masked_fill(~mask, 1.0).clamp(min=_LEAST_ENTROPY)
     right, wrong = mask & correct[:, None], mask & ~correct[:, None]
 
     def share(weight: Tensor, rows: Tensor) -> Tensor:
         weight = weight * rows
-        total = group_sum(weight, group, size)[group]
-        return group_sum(rows.double(), group, size)[group] * weight / torch.where(total > 0, total, 1)
+        total = groups.sum(weight)[groups.of_row]
+        return groups.sum(rows.double())[groups.of_row] * weight / torch.where(total > 0, total, 1)
 
     gained = outcome_weight * rewards.double()[:, None] + entropy_weight * share(entropy, right)
     lost = -outcome_weight - entropy_weight * share(1 / entropy, wrong)

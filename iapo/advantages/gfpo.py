@@ -7,7 +7,7 @@ from iapo.advantages.group_relative import GroupRelative
 from iapo.advantages.subset import assign_subset
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.checks import check_choice, check_integer
-from iapo.ops.groups import group_rank
+from iapo.ops.groups import Groups
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 By = Literal["length", "reward_per_token"]
@@ -56,6 +56,5 @@ class GFPO(AdvantageAssigner):
         """`GroupRelative`'s advantages over the best completions of each group."""
         lengths = inputs.completion_mask.sum(1)
         cost = lengths if self.by == "length" else -inputs.rewards / lengths.clamp(min=1)
-        _, group, size = inputs.group_ids.unique(return_inverse=True, return_counts=True)
-        kept = group_rank(cost, group, size) < self.keep
+        kept = Groups.of(inputs.group_ids).rank(cost) < self.keep
         return assign_subset(GroupRelative(eps=self.eps), inputs, kept)

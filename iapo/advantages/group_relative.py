@@ -7,7 +7,7 @@ import torch
 from iapo.advantages.normalization import Scale
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.checks import check_choice, check_kinds, check_number
-from iapo.ops.groups import group_constant, group_mean, group_sum, refuse_singletons
+from iapo.ops.groups import Groups
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 
@@ -53,14 +53,14 @@ class GroupRelative(AdvantageAssigner):
         rewards, mask = inputs.rewards, inputs.completion_mask
         if len(inputs) == 0:
             return AdvantageOutput(torch.zeros_like(mask, dtype=rewards.dtype), mask, {})
-        _, group, size = inputs.group_ids.unique(return_inverse=True, return_counts=True)
+        groups = Groups.of(inputs.group_ids)
         if not self.allow_singletons:
-            refuse_singletons(inputs.group_ids, group, size)
-        deviation = rewards - group_mean(rewards, group, size)[group]
-        flat = group_constant(rewards, group, size)
-        std = (group_sum(deviation.square(), group, size) / (size - 1).clamp(min=1)).sqrt()
-        advantage = deviation / (std + self.eps)[group] if self.scale == "std" else deviation
-        advantage = advantage.masked_fill(flat[group], 0)
+            groups.refuse_singletons()
+        deviation = rewards - groups.mean(rewards)[groups.of_row]
+        flat = groups.constant(rewards)
+        std = (groups.sum(deviation.square()) / (groups.size - 1).clamp(min=1)).sqrt()
+        advantage = deviation / (std + self.eps)[groups.of_row] if self.scale == "std" else deviation
+        advantage = advantage.masked_fill(flat[groups.of_row], 0)
         return AdvantageOutput(
             advantages=advantage[:, None] * mask,
             loss_mask=mask,

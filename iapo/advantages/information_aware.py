@@ -16,7 +16,7 @@ from iapo.advantages.schedules import Schedule, resolved_weight, weight_at
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.checks import check_choice, check_integer, check_kinds, check_number
-from iapo.ops.groups import first_of_groups, group_mean
+from iapo.ops.groups import Groups
 from iapo.ops.masked import masked_mean
 from iapo.types import AdvantageInputs, AdvantageOutput, TokenSignals
 
@@ -169,7 +169,7 @@ class InformationAware(WrappingAssigner):
         terms, metrics = {"outcome": output.advantages}, dict(output.metrics)
         if alpha:
             assert signals.information is not None
-            mask = inputs.completion_mask if signals.information_mask is None else signals.information_mask
+            mask = inputs.read_at("information")
             credited = signals.information.masked_fill(~mask, 0)
             if self.saturation is not None:
                 credited = -torch.expm1(-credited.clamp(min=0) / self.saturation)
@@ -191,16 +191,16 @@ class InformationAware(WrappingAssigner):
 
     def _gets_information_term(self, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:
         could = torch.ones_like(inputs.correct) if self.applies_to == "all" else inputs.correct
-        return could if self.per_group is None else first_of_groups(could, inputs.group_ids, self.per_group)
+        return could if self.per_group is None else Groups.of(inputs.group_ids).first(could, self.per_group)
 
     def _at_solve_rate(
         self, term: Float[Tensor, "batch token"], inputs: AdvantageInputs
     ) -> Float[Tensor, "batch token"]:
         if self.solve_rate_power == 0:
             return term
-        _, group, size = inputs.group_ids.unique(return_inverse=True, return_counts=True)
-        solved = group_mean(inputs.correct.to(term.dtype), group, size)
-        return term * solved[group, None] ** self.solve_rate_power
+        groups = Groups.of(inputs.group_ids)
+        solved = groups.mean(inputs.correct.to(term.dtype))
+        return term * solved[groups.of_row, None] ** self.solve_rate_power
 
     def _explored(self, signals: TokenSignals) -> Float[Tensor, "batch token"]:
         """What the exploration term raises in correct completions and lowers in wrong ones."""

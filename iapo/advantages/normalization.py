@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from iapo.ops.groups import group_masked_mean, group_masked_std
+from iapo.ops.groups import Groups
 from iapo.ops.masked import masked_mean, masked_std
 
 Center = Literal["completion", "group", "batch"]
@@ -52,8 +52,8 @@ def normalize(
     elif center == "completion":
         mean, std = masked_mean(values, mask, 1)[:, None], masked_std(values, mask, 1)[:, None]
     else:
-        _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
-        mean = group_masked_mean(values, mask, group, size)[group, None]
-        std = group_masked_std(values, mask, group, size)[group, None]
+        groups = Groups.of(group_ids)
+        mean = groups.masked_mean(values, mask)[groups.of_row, None]
+        std = groups.masked_std(values, mask)[groups.of_row, None]
     divisor = std + eps if scale == "std" else 1
     return ((values - mean) / divisor).masked_fill(~(mask & (std > resolution)), 0).to(dtype)

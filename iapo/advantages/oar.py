@@ -72,12 +72,11 @@ class OARReshaped(WrappingAssigner):
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
         """The outcome's advantages times the weights."""
         assert inputs.signals.information is not None
-        output, measured = self.assign_outcome(inputs), inputs.signals.information_mask
-        mask = output.loss_mask if measured is None else output.loss_mask & measured
+        output = self.assign_outcome(inputs)
+        mask = output.loss_mask & inputs.read_at("information")
         weights = mass_preserving_weights(inputs.signals.information, mask, self.quantile, self.boost, self.floor)
         weights = weights.to(output.advantages.dtype)
-        terms = None if output.terms is None else {name: term * weights for name, term in output.terms.items()}
-        return AdvantageOutput(output.advantages * weights, output.loss_mask, dict(output.metrics), terms)
+        return output.changed(lambda each: each * weights)
 
 
 def mass_preserving_weights(

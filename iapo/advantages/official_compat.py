@@ -83,7 +83,7 @@ class OfficialCompat(WrappingAssigner):
         dtype, terms = output.advantages.dtype, {"outcome": output.advantages}
         if self.alpha:
             assert signals.information is not None
-            mask = completion_mask if signals.information_mask is None else signals.information_mask
+            mask = inputs.read_at("information")
             information = signals.information.to(dtype).masked_fill(~mask, 0)
             before = torch.nn.functional.pad(information, (1, 0))[:, :-1]
             signal = (information + before / 2).masked_fill(~mask, 0)

@@ -9,7 +9,7 @@ from iapo.advantages.subset import assign_subset
 from iapo.advantages.wrapping import WrappingAssigner
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.checks import check_integer, check_kinds
-from iapo.ops.groups import group_sum
+from iapo.ops.groups import Groups
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 
@@ -62,7 +62,7 @@ class OverlongFiltered(WrappingAssigner):
         return assign_subset(self.outcome, inputs, self._kept(inputs))
 
     def _kept(self, inputs: AdvantageInputs) -> Bool[Tensor, " batch"]:
-        _, group, size = inputs.group_ids.unique(return_inverse=True, return_counts=True)
+        groups = Groups.of(inputs.group_ids)
         whole = inputs.completion_mask.sum(1) < self.max_length
-        alone = (group_sum(whole.float(), group, size) == 1) & (size > 1)
-        return whole & ~alone[group]
+        alone = (groups.sum(whole.float()) == 1) & (groups.size > 1)
+        return whole & ~alone[groups.of_row]

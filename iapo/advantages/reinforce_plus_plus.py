@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
+from iapo.advantages.normalization import normalize
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.checks import check_number
-from iapo.ops.masked import masked_zscore
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 
@@ -49,4 +49,4 @@ class ReinforcePlusPlus(AdvantageAssigner):
         position = torch.arange(mask.shape[1], device=mask.device)
         left = (mask.sum(1, keepdim=True) - 1 - position).clamp(min=0)
         returns = rewards[:, None] * torch.pow(self.discount, left.to(rewards.dtype))
-        return AdvantageOutput(masked_zscore(returns, mask), mask, {})
+        return AdvantageOutput(normalize(returns, mask, inputs.group_ids, "batch"), mask, {})

@@ -6,7 +6,7 @@ import torch
 
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.checks import check_kinds
-from iapo.ops.groups import group_constant, group_sum, refuse_singletons
+from iapo.ops.groups import Groups
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 
@@ -44,10 +44,10 @@ class RLOO(AdvantageAssigner):
     def assign(self, inputs: AdvantageInputs) -> AdvantageOutput:
         """Each reward minus the mean of the group's others."""
         rewards, mask = inputs.rewards, inputs.completion_mask
-        _, group, size = inputs.group_ids.unique(return_inverse=True, return_counts=True)
+        groups = Groups.of(inputs.group_ids)
         if not self.allow_singletons:
-            refuse_singletons(inputs.group_ids, group, size)
-        others = (size - 1).clamp(min=1)[group]
-        baseline = (group_sum(rewards, group, size)[group] - rewards) / others
-        advantage = torch.where(group_constant(rewards, group, size)[group], 0, rewards - baseline)
+            groups.refuse_singletons()
+        others = (groups.size - 1).clamp(min=1)[groups.of_row]
+        baseline = (groups.sum(rewards)[groups.of_row] - rewards) / others
+        advantage = torch.where(groups.constant(rewards)[groups.of_row], 0, rewards - baseline)
         return AdvantageOutput(advantage[:, None] * mask, mask, {})

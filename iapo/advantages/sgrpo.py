@@ -70,5 +70,4 @@ class SGRPO(WrappingAssigner):
         if self.cutoff is not None:
             sampled[:, self.cutoff :] = False
         loss_mask = output.loss_mask & sampled
-        terms = None if output.terms is None else {name: term * loss_mask for name, term in output.terms.items()}
-        return AdvantageOutput(output.advantages * loss_mask, loss_mask, output.metrics, terms)
+        return output.changed(lambda each: each * loss_mask, loss_mask)

@@ -1,5 +1,7 @@
 """Assign advantages to some completions of a batch as if the others had not been sampled."""
 
+import dataclasses
+
 import torch
 from jaxtyping import Bool, Shaped
 from torch import Tensor
@@ -31,9 +33,4 @@ def assign_subset(
     metrics = dict(part.metrics)
     if len(kept):
         metrics["iapo/frac_kept"] = float(kept.float().mean())
-    return AdvantageOutput(
-        advantages=whole(part.advantages),
-        loss_mask=whole(part.loss_mask),
-        metrics=metrics,
-        terms=None if part.terms is None else {name: whole(term) for name, term in part.terms.items()},
-    )
+    return dataclasses.replace(part.changed(whole, whole(part.loss_mask)), metrics=metrics)

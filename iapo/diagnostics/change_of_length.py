@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from iapo.diagnostics.estimate import Estimate, centered, group_covariances, ratio_of_sums, sum_by_group
+from iapo.diagnostics.estimate import Estimate, centered, group_covariances, ratio_of_sums
 from iapo.ops.checks import check_finite
+from iapo.ops.groups import Groups
 from iapo.ops.shapes import shape_checked
 
 _NAME = "iapo/diagnostics/length_change"
@@ -115,10 +116,10 @@ def realized_length_change(
         Tokens; ``None`` if no prompt has completions both before and after.
     """
     ids, means = [], []
-    for mask, groups in ((before, group_ids_before), (after, group_ids_after)):
-        present, counts = groups.unique(return_counts=True)
-        ids.append(present)
-        means.append(sum_by_group(mask.sum(1).double(), groups) / counts)
+    for mask, group_ids in ((before, group_ids_before), (after, group_ids_after)):
+        groups = Groups.of(group_ids)
+        ids.append(groups.ids)
+        means.append(groups.mean(mask.sum(1).double()))
     old, new = means[0][torch.isin(ids[0], ids[1])], means[1][torch.isin(ids[1], ids[0])]
     return _mean(new - old)
 
@@ -133,11 +134,12 @@ def covariance_weights(
         Float64, 0 for completions not counted or alone in their group; ``None`` if no group has two that count.
     """
     rows = counted.nonzero().flatten()
-    _, group, size = group_ids[rows].unique(return_inverse=True, return_counts=True)
-    several = size > 1
+    groups = Groups.of(group_ids[rows])
+    several = groups.size > 1
     if not bool(several.any()):
         return None
-    own = centered(lengths[rows].double(), group_ids[rows]) / (size[group] - 1).clamp(min=1) / several.sum()
+    others = (groups.size - 1).clamp(min=1)[groups.of_row]
+    own = centered(lengths[rows].double(), group_ids[rows]) / others / several.sum()
     return torch.zeros(len(lengths), dtype=torch.float64, device=lengths.device).index_copy(0, rows, own)
 
 

@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iapo.ops.checks import check_finite
-from iapo.ops.groups import group_mean, group_sum
+from iapo.ops.groups import Groups
 from iapo.ops.shapes import shape_checked
 
 
@@ -86,15 +86,14 @@ def mean_over_tokens(
 @shape_checked
 def sum_by_group(values: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"]) -> Float[Tensor, " groups"]:
     """Sum of each group's values in float64, the groups in ascending order of their ids."""
-    _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
-    return group_sum(values.double(), group, size)
+    return Groups.of(group_ids).sum(values.double())
 
 
 @shape_checked
 def centered(values: Float[Tensor, " batch"], group_ids: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
     """``values`` minus their group's mean, float64; exactly 0 in a group of equal integers."""
-    _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
-    return values.double() - group_mean(values.double(), group, size)[group]
+    groups = Groups.of(group_ids)
+    return values.double() - groups.mean(values.double())[groups.of_row]
 
 
 @shape_checked
@@ -113,6 +112,7 @@ def group_covariances(
     Returns:
         One number per group of at least two, in ascending order of their ids.
     """
-    sizes = group_ids.unique(return_counts=True)[1]
-    products = sum_by_group(centered(first, group_ids) * centered(second, group_ids), group_ids)
-    return products[sizes > 1] / (sizes[sizes > 1] - 1)
+    groups = Groups.of(group_ids)
+    several = groups.size > 1
+    products = groups.sum(centered(first, group_ids) * centered(second, group_ids))
+    return products[several] / (groups.size[several] - 1)

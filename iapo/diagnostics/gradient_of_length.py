@@ -11,7 +11,7 @@ from iapo.diagnostics.change_of_length import covariance_weights
 from iapo.interfaces import PolicyLoss
 from iapo.ops.arguments import arguments_named
 from iapo.ops.checks import check_integer
-from iapo.ops.groups import group_rank
+from iapo.ops.groups import Groups
 from iapo.ops.shapes import shape_checked
 from iapo.types import Rollout
 
@@ -148,8 +148,7 @@ def every_other(group_ids: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         >>> every_other(torch.tensor([7, 7, 3, 7, 3])).tolist()
         [True, False, True, True, False]
     """
-    _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
-    return group_rank(torch.zeros_like(group), group, size) % 2 == 0
+    return Groups.of(group_ids).rank(torch.zeros_like(group_ids)) % 2 == 0
 
 
 _Cut = Callable[[Tensor], Tensor]

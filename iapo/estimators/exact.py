@@ -15,7 +15,7 @@ from iapo.estimators.packed import needed_probes
 from iapo.interfaces import MIEstimator
 from iapo.ops.checks import check_integer, check_kinds
 from iapo.ops.padding import unpad_rows
-from iapo.policy.forward import inference_mode, unwrap
+from iapo.policy.forward import inference_mode, text_config
 from iapo.policy.support import check_length
 from iapo.types import Rollout
 
@@ -111,7 +111,7 @@ class ExactInformation(MIEstimator):
         return math.log(p) if p > 0 else -math.inf
 
     def _check(self, model: nn.Module, prefixes: list[tuple[Ids, Ids]]) -> None:
-        vocab = unwrap(model).config.get_text_config().vocab_size
+        vocab = text_config(model).vocab_size
         if self.eos_id >= vocab:
             raise ValueError(f"eos_id: got {self.eos_id}, the vocabulary has {vocab} tokens")
         if any(not prompt for prompt, _ in prefixes):
@@ -120,7 +120,7 @@ class ExactInformation(MIEstimator):
         if longest > self.max_new_tokens:
             raise ValueError(f"max_new_tokens: got {self.max_new_tokens}, a prefix has {longest} tokens")
         asked = max((len(prompt) for prompt, _ in prefixes), default=0) + self.max_new_tokens - 1
-        check_length(unwrap(model).config.get_text_config(), asked)  # nothing is read behind the last token
+        check_length(text_config(model), asked)  # nothing is read behind the last token
         shortest = min((len(prefix) for _, prefix in prefixes if self.eos_id not in prefix), default=None)
         if shortest is None:
             return

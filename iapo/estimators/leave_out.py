@@ -22,7 +22,7 @@ from iapo.estimators.packed import (
 from iapo.estimators.spans import SpanRuns, runs_of_spans
 from iapo.interfaces import MIEstimator
 from iapo.ops.checks import check_integer, check_kinds
-from iapo.policy.forward import inference_mode, unwrap
+from iapo.policy.forward import inference_mode, text_config
 from iapo.policy.logprobs import check_prompts, check_temperature, texts_of, token_logprobs
 from iapo.policy.ranks import all_reduce_max
 from iapo.types import Rollout
@@ -167,7 +167,7 @@ class LeaveOut(MIEstimator):
         if self.guard:
             self._checked.check(model, rollout, rollout.completion_ids[:, :_GUARD_TOKENS])
         # Rows that need similar amounts of text go together: few at once, no more than one block's logits each allow.
-        vocab = unwrap(model).config.get_text_config().vocab_size
+        vocab = text_config(model).vocab_size
         order = rest.sum(1).argsort(descending=True, stable=True)
         parts = list(order.split(max(1, min(_MAX_ROWS, MAX_LOGITS // (longest * vocab)))))
         for rows in [*parts, *parts[-1:] * (all_reduce_max(len(parts), model) - len(parts))]:

@@ -121,8 +121,7 @@ class AnswerLikelihood(PrefixEstimator):
         """``log p(y | q, o_<t)`` in nats after each prefix at ``at``, 0 elsewhere."""
         asked = self.asked(rollout)
         if not all_reduce_max(int(asked.scored.any()), model):
-            batch, token = rollout.completion_ids.shape
-            return torch.zeros(batch, token + 1, dtype=torch.float32, device=rollout.completion_ids.device)
+            return torch.zeros(at.shape, dtype=torch.float32, device=at.device)
         asked.check(model)
         ids, targets, counts = asked.ids[:, :-1], asked.targets, asked.counts
         if self.guard:

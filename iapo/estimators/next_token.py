@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from iapo.estimators.packed import MAX_LOGITS, check_chunk, run_in_chunks
 from iapo.interfaces import MIEstimator
-from iapo.policy.forward import inference_mode, unwrap
+from iapo.policy.forward import inference_mode, text_config
 from iapo.policy.logprobs import check_prompts, check_temperature, entropy, texts_of
 from iapo.policy.ranks import all_reduce_max
 from iapo.policy.support import check_text
@@ -69,7 +69,7 @@ class NextTokenEntropy(MIEstimator):
         ids = ids.gather(1, order.clamp(max=ids.shape[1] - 1))
         uneven = int(padding.max() - padding.min()) if len(ids) else 0
         one = probes + uneven
-        most = self.chunk or MAX_LOGITS // unwrap(model).config.get_text_config().vocab_size
+        most = self.chunk or MAX_LOGITS // text_config(model).vocab_size
         dtype = torch.promote_types(next(model.parameters()).dtype, torch.float32)
 
         def run(most: int) -> Tensor:

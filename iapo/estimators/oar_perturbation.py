@@ -11,7 +11,7 @@ from iapo.estimators.forced_text import ForcedText, Measure, answer_change, answ
 from iapo.estimators.packed import MAX_LOGITS, check_chunk, check_vocabulary, run_in_chunks
 from iapo.interfaces import MIEstimator
 from iapo.ops.checks import check_choice, check_integer, check_integers
-from iapo.policy.forward import inference_mode, unwrap
+from iapo.policy.forward import inference_mode, text_config
 from iapo.policy.logprobs import check_temperature
 from iapo.policy.ranks import all_reduce_max
 from iapo.types import Rollout
@@ -106,5 +106,5 @@ class OARPerturbation(MIEstimator):
         return answer_change(logits[0], logits[1:], text.targets, self.measure).double()
 
     def _copies(self, model: nn.Module, text: ForcedText) -> int:
-        vocab = unwrap(model).config.get_text_config().vocab_size
+        vocab = text_config(model).vocab_size
         return self.chunk or max(1, min(64, MAX_LOGITS // ((text.answer + 1) * vocab) - 1))

@@ -105,16 +105,15 @@ class ClippedPolicyLoss(PolicyLoss):
                 f"max_length: got {self.max_length} with aggregation={self.aggregation!r}, give it for 'constant'"
             )
         check_integer("max_length", self.max_length, or_none=True)
-        if self.dual_clip is not None:
-            check_number("dual_clip", self.dual_clip, "a finite number above 1", lambda x: x > 1)
+        check_number("dual_clip", self.dual_clip, "a finite number above 1", lambda x: x > 1, or_none=True)
         check_choice("kl_estimator", self.kl_estimator, KLEstimator)
-        if self.sampler_ratio_cap is not None:
-            check_number(
-                "sampler_ratio_cap",
-                self.sampler_ratio_cap,
-                "a finite number above 0 (2 is usual), or None",
-                lambda x: x > 0,
-            )
+        check_number(
+            "sampler_ratio_cap",
+            self.sampler_ratio_cap,
+            "a finite number above 0 (2 is usual)",
+            lambda x: x > 0,
+            or_none=True,
+        )
 
     @property
     def requires_reference(self) -> bool:

@@ -1,10 +1,10 @@
 """Log-ratios of two policies, and the share of tokens that are clipped: what losses have in common."""
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iapo.ops.checks import check_number
+from iapo.ops.precision import widened
 from iapo.ops.shapes import shape_checked
 
 _LARGEST_LOG_RATIO = 20.0
@@ -16,7 +16,7 @@ def log_ratio(
     policy_logprobs: Float[Tensor, "batch token"], other_logprobs: Float[Tensor, "batch token"]
 ) -> Float[Tensor, "batch token"]:
     """``log(pi / pi_other)`` of each token in nats, fp32 or better, clamped to +-20 so that ``exp`` cannot overflow."""
-    difference = policy_logprobs.to(torch.promote_types(policy_logprobs.dtype, torch.float32)) - other_logprobs
+    difference = widened(policy_logprobs) - other_logprobs
     return difference.clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO)
 
 

@@ -1,1 +1,1 @@
-"""Helpers that know nothing of models: checks, masks, groups, padding, steps, random state, files."""
+"""Helpers that know nothing of models: checks, masks, groups, precision, padding, steps, random state, files."""

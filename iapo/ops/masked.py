@@ -1,12 +1,14 @@
 """Masked reductions, defined for an empty mask too.
 
-Sums, means and standard deviations over nothing are 0, and z-scores are 0 where all values are equal. Values outside
-the mask have no influence, NaN included. Reductions run in fp32 or better.
+Sums, means and standard deviations over nothing are 0. Values outside the mask have no influence, NaN included.
+Reductions run in fp32 or better.
 """
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+from iapo.ops.precision import widened
 
 
 def masked_sum(values: Float[Tensor, "*axes"], mask: Bool[Tensor, "*axes"], dim: int | None = None) -> Tensor:
@@ -17,7 +19,7 @@ def masked_sum(values: Float[Tensor, "*axes"], mask: Bool[Tensor, "*axes"], dim:
         mask: the same shape.
         dim: axis to reduce; ``None``: all of them.
     """
-    clean = _wide(values).masked_fill(~mask, 0)
+    clean = widened(values).masked_fill(~mask, 0)
     return clean.sum() if dim is None else clean.sum(dim)
 
 
@@ -33,22 +35,10 @@ def masked_std(values: Float[Tensor, "*axes"], mask: Bool[Tensor, "*axes"], dim:
     Arguments as `masked_sum`. Constant values give exactly 0, without rounding noise.
     """
     mean = masked_mean(values, mask, dim)
-    deviation = _wide(values) - (mean if dim is None else mean.unsqueeze(dim))
+    deviation = widened(values) - (mean if dim is None else mean.unsqueeze(dim))
     spread = masked_mean(deviation.square(), mask, dim).sqrt()
     low, high = masked_extremes(values, mask, dim)
     return spread.masked_fill(high <= low, 0)
-
-
-def masked_zscore(values: Float[Tensor, "*axes"], mask: Bool[Tensor, "*axes"]) -> Tensor:
-    """``(values - mean) / std`` where ``mask``, 0 elsewhere, and 0 everywhere if there is no spread.
-
-    Args:
-        values: any shape.
-        mask: the same shape.
-    """
-    mean, std = masked_mean(values, mask), masked_std(values, mask)
-    scaled = (_wide(values) - mean) / torch.where(std > 0, std, torch.ones_like(std))
-    return scaled.masked_fill(~(mask & (std > 0)), 0)
 
 
 def masked_extremes(
@@ -58,7 +48,7 @@ def masked_extremes(
 
     Arguments as `masked_sum`.
     """
-    low, high = _wide(values).masked_fill(~mask, torch.inf), _wide(values).masked_fill(~mask, -torch.inf)
+    low, high = widened(values).masked_fill(~mask, torch.inf), widened(values).masked_fill(~mask, -torch.inf)
     if values.numel() == 0:
         nothing = masked_sum(values, mask, dim)
         return nothing + torch.inf, nothing - torch.inf
@@ -76,7 +66,3 @@ def beside(mask: Bool[Tensor, "batch token"]) -> Bool[Tensor, "batch probe"]:
     """
     padded = torch.nn.functional.pad(mask, (1, 1))
     return padded[:, 1:] | padded[:, :-1]
-
-
-def _wide(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -31,6 +31,11 @@ def unwrap(model: nn.Module) -> Any:
     return model
 
 
+def text_config(model: nn.Module) -> Any:
+    """The configuration of the model inside wrappers; where it reads more than text, that of its part for text."""
+    return unwrap(model).config.get_text_config()
+
+
 def cache_argument(model: nn.Module) -> str:
     """The name of the key-value cache in the signature of a model's forward, inside wrappers such as DDP or PEFT.
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from copy import deepcopy
 from difflib import get_close_matches
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from iapo.embedded import model_path
 from iapo.ops.arguments import arguments_named
+from iapo.ops.extras import check_installed
 from iapo.ops.memory import is_out_of_memory
 from iapo.ops.text_files import read_bytes
 from iapo.policy.hub import unreachable_model
@@ -252,8 +252,7 @@ def locate(source: str) -> tuple[str, dict[str, Any]]:
     path = Path(source).expanduser()
     if path.suffix == ".gguf":
         for needed in ("gguf", "accelerate"):
-            if find_spec(needed) is None:
-                raise ModuleNotFoundError(f"{needed} is missing: install the extra, pip install 'iapo[gguf]'")
+            check_installed(needed, "gguf")
         if not path.is_file():
             raise FileNotFoundError(f"model: no file {source}")
         return str(path.parent), {"gguf_file": path.name}

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.ops.checks import check_beside, check_number
+from iapo.ops.precision import widened
 from iapo.ops.shapes import shape_checked
 from iapo.policy.forward import positions
 from iapo.policy.support import check_text
@@ -96,7 +97,7 @@ def check_prompts(rollout: Rollout) -> None:
 def at_temperature(logits: Tensor, temperature: float) -> Tensor:
     """``logits / temperature`` in fp32 or better: those of the distribution that a sampler at this temperature has."""
     check_temperature(temperature)
-    wide = _wide(logits)
+    wide = widened(logits)
     return wide if temperature == 1 else wide / temperature
 
 
@@ -158,14 +159,10 @@ def texts_of(rollout: Rollout) -> tuple[Int[Tensor, "batch text"], Bool[Tensor, 
     return ids.masked_fill(~mask, 0), mask
 
 
-def _wide(logits: Tensor) -> Tensor:
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
-
-
 def _slices(flat: Tensor) -> list[tuple[Tensor, int, int]]:
     size = max(1, _SLICE // max(1, flat.shape[-1]))
     return [(flat[start : start + size], start, start + size) for start in range(0, flat.shape[0], size)]
 
 
 def _join(parts: list[Tensor], shape: torch.Size, flat: Tensor) -> Tensor:
-    return torch.cat(parts).reshape(shape) if parts else _wide(flat).sum(-1).reshape(shape)
+    return torch.cat(parts).reshape(shape) if parts else widened(flat).sum(-1).reshape(shape)

@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from iapo.ops.checks import check_integer
+from iapo.ops.extras import check_installed
 
 ADAPTER = "adapter_config.json"
 """The file that a folder of adapters has, and a folder of a whole model has not."""
@@ -153,12 +154,9 @@ def saving_options(model: Any) -> dict[str, Any]:
 
 
 def _peft() -> Any:
-    try:
-        import peft
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "peft is missing: install the extra, pip install 'iapo[train]'", name="peft"
-        ) from error
+    check_installed("peft", "train")
+    import peft
+
     return peft
 
 

@@ -3,11 +3,11 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from iapo.ops.checks import check_integer, check_kinds
+from iapo.ops.extras import check_installed
 from iapo.rewards.columns import column
 from iapo.rewards.text import judged_texts
 from iapo.rewards.worker import Failure, KillableWorker
@@ -68,8 +68,7 @@ class ReasoningGymAnswer:
         self, prompts: Sequence[Any], completions: Sequence[Any], completion_ids: Sequence[Any], **columns: Any
     ) -> list[float | None]:
         """Score a batch: for each completion the task's own score, from 0 to 1."""
-        if find_spec("reasoning_gym") is None:
-            raise ModuleNotFoundError("reasoning_gym is missing: install the extra, pip install 'iapo[tasks]'")
+        check_installed("reasoning_gym", "tasks")
         entries = column(self, columns, self.entry_column, len(completions))
         style = self.style or CompletionStyle()
         texts = judged_texts(completions, columns, self.lenient)

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from iapo.ops.checks import check_integer, check_kinds
+from iapo.ops.extras import check_installed
 from iapo.rewards.answers import Answer, Expression, Quantity, Words, formulas_of, readings, same
 from iapo.rewards.columns import column
 from iapo.rewards.text import accepted_answers, judged_texts, normalize
@@ -163,8 +163,7 @@ class MathAnswer:
         return self._ask(wanted.formula, text, is_text=True) if isinstance(wanted, Quantity | Expression) else False
 
     def _ask(self, wanted: str, given: str | None, is_text: bool = False) -> bool | None:
-        if find_spec("math_verify") is None:
-            raise ModuleNotFoundError("math_verify is missing: install the extra, pip install 'iapo[train]'")
+        check_installed("math_verify", "train")
         equal = self._worker.apply([wanted, given, is_text])
         if isinstance(equal, Failure):
             raise _Unanswered(equal)

@@ -11,6 +11,7 @@ from transformers import DynamicCache, TopPLogitsWarper
 from transformers.cache_utils import DynamicLayer
 
 from iapo.ops.padding import pad_rows
+from iapo.ops.precision import widened
 from iapo.policy.forward import UnsupportedModelError, cache_argument, positions, sharded
 from iapo.policy.limits import check_sampleable, sampleable
 from iapo.policy.support import layer_types
@@ -103,7 +104,7 @@ class CompactingSampler(LanguageModelSampler):
     ) -> tuple[Int[Tensor, " batch"], Float[Tensor, " batch"], Bool[Tensor, " batch"]]:
         """One token of each row, its log-probability, and whether it could be sampled; else the token is any."""
         sound = sampleable(logits)
-        scores = logits.to(torch.promote_types(logits.dtype, torch.float32)).masked_fill(~sound[:, None], 0)
+        scores = widened(logits).masked_fill(~sound[:, None], 0)
         logprobs = (scores / self.temperature if self.temperature > 0 else scores).log_softmax(-1)
         if self.temperature == 0:
             chosen = scores.argmax(-1, keepdim=True)

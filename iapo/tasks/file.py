@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iapo.ops.checks import check_kinds
-from iapo.tasks.endings import kind_of
 from iapo.tasks.interface import Row, Split, Task
-from iapo.tasks.reading import numbered_rows
+from iapo.tasks.reading import kind_of, numbered_rows
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from iapo.ops.checks import check_kinds
+from iapo.ops.extras import check_installed
 from iapo.policy.hub import unreachable_data
-from iapo.tasks.class_names import name_classes
-from iapo.tasks.endings import SUFFIXES, kind_of
 from iapo.tasks.interface import Row, Split, Task
-from iapo.tasks.narrow_floats import widen_floats
+from iapo.tasks.reading import SUFFIXES, kind_of, name_classes, widen_floats
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,7 +49,9 @@ class HubTask(Task):
             ConnectionError: it is not here, and the hub cannot be reached.
             ValueError: there is no such data set, configuration or split, or several configurations and none is named.
         """
-        datasets = import_datasets()
+        check_installed("datasets", "train")
+        import datasets
+
         folder = Path(self.name).expanduser()
         is_saved = any((folder / name).is_file() for name in _SAVED)
         if reason := unreachable_data(self.name, Path(datasets.config.HF_DATASETS_CACHE)):
@@ -122,15 +123,6 @@ def _origin(split: str) -> str:
     """Of ``train[:100]`` or ``train[:10]+train[90:]`` the split ``train``; what is of several splits stays as it is."""
     origins = {part.split("[")[0] for part in split.split("+")}
     return origins.pop() if len(origins) == 1 else split
-
-
-def import_datasets() -> Any:
-    """The package ``datasets``; raises ``ModuleNotFoundError`` that names the extra if it is missing."""
-    try:
-        import datasets
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("datasets is missing: install the extra, pip install 'iapo[train]'") from error
-    return datasets
 
 
 def take(data: Any, limit: int | None) -> list[Row]:

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 
 from iapo.ops.checks import check_kinds
+from iapo.ops.extras import check_installed
 from iapo.ops.near_names import did_you_mean
 from iapo.tasks.interface import Row, Split, Task
 
@@ -33,12 +34,9 @@ class ReasoningGymTask(Task):
             ModuleNotFoundError: the extra ``tasks`` is not installed.
             ValueError: no task of that name, or one whose entries do not survive as JSON, which would change scores.
         """
-        try:
-            import reasoning_gym
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                "reasoning_gym is missing: install the extra, pip install 'iapo[tasks]'"
-            ) from error
+        check_installed("reasoning_gym", "tasks")
+        import reasoning_gym
+
         known = reasoning_gym.factory.DATASETS
         if self.name not in known:
             some = f"; it has {len(known)}, such as reasoning-gym:{sorted(known)[0]}"

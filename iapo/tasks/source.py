@@ -5,12 +5,11 @@ from pathlib import Path
 
 from iapo.ops.arguments import arguments_named
 from iapo.tasks.embedded import EmbeddedTask
-from iapo.tasks.endings import SUFFIXES, kind_of
 from iapo.tasks.file import FileTask
 from iapo.tasks.files import FilesTask, is_pattern
 from iapo.tasks.hub import HubTask
 from iapo.tasks.interface import Task
-from iapo.tasks.reading import check_ending
+from iapo.tasks.reading import SUFFIXES, check_ending, kind_of
 from iapo.tasks.reasoning_gym import ReasoningGymTask
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from iapo.interfaces import AdvantageAssigner, MIEstimator
+from iapo.ops.groups import Groups
 from iapo.training.distributed.processes import SINGLE, Processes
 from iapo.training.distributed.ranks import ALONE, Alone, Ranks
 from iapo.training.signals import measure
@@ -46,13 +47,11 @@ class Assigned:
             for name, values in vars(self.signals.select(rows)).items()
             if values is not None
         }
-        output = self.output
-        terms = None if output.terms is None else {name: each[rows, :width] for name, each in output.terms.items()}
         return Assigned(
             self.kept[rows],
             self.probed[rows],
             TokenSignals(**signals),
-            AdvantageOutput(output.advantages[rows, :width], output.loss_mask[rows, :width], output.metrics, terms),
+            self.output.changed(lambda each: each[rows, :width], self.output.loss_mask[rows, :width]),
             self.metrics,
         )
 
@@ -144,12 +143,7 @@ def assign(
         kept=mine,
         probed=ranks.own(probed, count),
         signals=signals,
-        output=AdvantageOutput(
-            back(output.advantages),
-            back(output.loss_mask),
-            output.metrics,
-            None if output.terms is None else {name: back(term) for name, term in output.terms.items()},
-        ),
+        output=output.changed(back, back(output.loss_mask)),
         metrics={
             "iapo/completions/unscored": float((~scored).sum()),
             "iapo/completions/without_baseline": float(sole.sum()),
@@ -191,6 +185,5 @@ def without_baseline(scored: Bool[Tensor, " batch"], group_ids: Int[Tensor, " ba
         >>> without_baseline(torch.tensor([True, False, True, True, True]), torch.tensor([0, 0, 1, 1, 2])).tolist()
         [True, False, False, False, False]
     """
-    _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
-    remaining = torch.zeros_like(size).index_add(0, group, scored.to(size.dtype))
-    return scored & ((remaining == 1) & (size > 1))[group]
+    groups = Groups.of(group_ids)
+    return scored & ((groups.sum(scored.long()) == 1) & (groups.size > 1))[groups.of_row]

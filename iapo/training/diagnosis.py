@@ -24,7 +24,7 @@ from iapo.diagnostics import (
     realized_length_change,
 )
 from iapo.diagnostics.gradient_of_length import plain_gradients
-from iapo.ops.groups import group_constant
+from iapo.ops.groups import Groups
 from iapo.ops.random_state import fork_rng
 from iapo.policy.forward import inference_mode
 from iapo.policy.logprobs import completion_logprobs
@@ -177,8 +177,7 @@ def diagnosed_update(
 
 def rewards_differ(batch: TrainingBatch) -> bool:
     """Whether there is a group whose completions have different rewards."""
-    _, group, size = batch.rollout.group_ids.unique(return_inverse=True, return_counts=True)
-    return not bool(group_constant(batch.rewards, group, size).all())
+    return not bool(Groups.of(batch.rollout.group_ids).constant(batch.rewards).all())
 
 
 def describe_entropy(batch: TrainingBatch, done: PolicyUpdate) -> dict[str, float]:

@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from iapo.ops.checks import check_integer
-from iapo.ops.groups import group_constant
+from iapo.ops.groups import Groups
 from iapo.rewards.scores import Scores
 from iapo.types import Rollout
 
@@ -95,9 +95,9 @@ class Resampling:
 def uninformative(samples: Samples) -> Int[Tensor, " group"]:
     """Ids of the groups whose scored completions, if there are two, all have the same reward; ascending."""
     ids, scores = samples.rollout.group_ids, samples.scores
-    groups, group, size = ids.cpu().unique(return_inverse=True, return_counts=True)
-    flat = group_constant(scores.total[scores.scored], group[scores.scored], size)
-    return groups[flat].to(ids.device)
+    groups = Groups.of(ids.cpu())
+    scored = dataclasses.replace(groups, of_row=groups.of_row[scores.scored])
+    return groups.ids[scored.constant(scores.total[scores.scored])].to(ids.device)
 
 
 def replace_groups(samples: Samples, flat: Int[Tensor, " group"], others: Samples) -> Samples:

@@ -7,8 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iapo.ops import groups
-from iapo.ops.groups import first_of_groups, refuse_singletons
+from iapo.ops.groups import Groups
 
 
 @st.composite
@@ -25,21 +24,17 @@ def batches(draw):
     return torch.tensor(ids), members, torch.tensor(values).view(shape).double(), torch.tensor(mask).view(shape).bool()
 
 
-def numbered(ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    return ids.unique(return_inverse=True, return_counts=True)[1:]
-
-
 @given(batches(), st.data())
 def test_one_number_a_row(batch, data):
     ids, members, _, _ = batch
-    group, size = numbered(ids)
+    groups = Groups.of(ids)
     numbers = data.draw(st.lists(st.integers(-3, 3), min_size=len(ids), max_size=len(ids)))
     values = torch.tensor(numbers).double()
     pools = [[numbers[row] for row in each] for each in members]
     for name, loop in (("sum", sum), ("mean", statistics.fmean), ("min", min), ("max", max)):
-        assert getattr(groups, f"group_{name}")(values, group, size).tolist() == pytest.approx(list(map(loop, pools)))
-    assert groups.group_constant(values, group, size).tolist() == [len(set(pool)) == 1 for pool in pools]
-    rank = groups.group_rank(values, group, size).tolist()
+        assert getattr(groups, name)(values).tolist() == pytest.approx(list(map(loop, pools)))
+    assert groups.constant(values).tolist() == [len(set(pool)) == 1 for pool in pools]
+    rank = groups.rank(values).tolist()
     for each in members:
         assert [rank[row] for row in sorted(each, key=lambda row: (numbers[row], row))] == list(range(len(each)))
 
@@ -47,18 +42,18 @@ def test_one_number_a_row(batch, data):
 @given(batches())
 def test_masked_tokens(batch):
     ids, members, values, mask = batch
-    group, size = numbered(ids)
+    groups = Groups.of(ids)
     pools = [[float(value) for row in each for value in values[row][mask[row]]] for each in members]
     garbage = values.masked_fill(~mask, torch.nan)
-    mean = groups.group_masked_mean(garbage, mask, group, size)
-    spread = groups.group_masked_std(garbage, mask, group, size)
+    mean = groups.masked_mean(garbage, mask)
+    spread = groups.masked_std(garbage, mask)
     assert mean.tolist() == pytest.approx([statistics.fmean(pool) if pool else 0 for pool in pools])
     assert spread.tolist() == pytest.approx([statistics.pstdev(pool) if pool else 0 for pool in pools])
 
 
 def test_constant_tokens_have_no_spread_at_all():
-    values, group = torch.full((3, 1000), 0.1), torch.zeros(3, dtype=torch.long)
-    assert groups.group_masked_std(values, torch.ones_like(values).bool(), group, torch.tensor([3])) == 0
+    values, groups = torch.full((3, 1000), 0.1), Groups.of(torch.zeros(3, dtype=torch.long))
+    assert groups.masked_std(values, torch.ones_like(values).bool()) == 0
 
 
 @given(batches(), st.integers(0, 4))
@@ -66,7 +61,7 @@ def test_the_first_of_each_group(batch, count):
     ids, members, _, mask = batch
     among = mask.any(1)
     wanted = {row for each in members for row in [row for row in each if among[row]][:count]}
-    assert set(first_of_groups(among, ids, count).nonzero().flatten().tolist()) == wanted
+    assert set(Groups.of(ids).first(among, count).nonzero().flatten().tolist()) == wanted
 
 
 @given(batches())
@@ -74,8 +69,8 @@ def test_a_group_of_one_is_named(batch):
     ids, members, _, _ = batch
     single = [int(ids[each[0]]) for each in members if len(each) == 1]
     if not single:
-        refuse_singletons(ids, *numbered(ids))
+        Groups.of(ids).refuse_singletons()
         return
     with pytest.raises(ValueError, match=r"group_ids: group \d has one completion") as raised:
-        refuse_singletons(ids, *numbered(ids))
+        Groups.of(ids).refuse_singletons()
     assert int(str(raised.value).split()[2]) in single

@@ -9,7 +9,6 @@ import torch
 from models import tiny_model
 from safetensors.torch import load_file, save_file
 
-import iapo.policy.loading
 from iapo.embedded import model_path
 from iapo.policy.loading import choose_autocast, choose_device, load_model, load_tokenizer
 
@@ -114,7 +113,7 @@ def test_tied_weights_are_there_once(tmp_path: Path) -> None:
 
 
 def test_gguf_without_its_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(iapo.policy.loading, "find_spec", lambda name: None)
+    monkeypatch.setattr("iapo.ops.extras.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'iapo\[gguf\]'"):
         load_model("model.gguf")
 

@@ -1,7 +1,7 @@
 """Adapters by PEFT: attached, trained on, merged, and off in the reference policy."""
 
-import builtins
 import json
+import sys
 import warnings
 
 import pytest
@@ -152,13 +152,6 @@ def test_settings_that_cannot_work_are_named(monkeypatch):
         LoRA(1, 0)
     with pytest.raises(ValueError, match=r"lora\.target_modules: \['nothing'\] cannot be adapted"):
         LoRA(1, target_modules=["nothing"]).attach(load_model("embedded")[0], "embedded")
-    usual = builtins.__import__
-
-    def without_peft(name, *arguments, **keywords):
-        if name == "peft":
-            raise ModuleNotFoundError("No module named 'peft'", name="peft")
-        return usual(name, *arguments, **keywords)
-
-    monkeypatch.setattr(builtins, "__import__", without_peft)
+    monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(ModuleNotFoundError, match="peft is missing"):
         LoRA(1).attach(None, "embedded")

@@ -37,7 +37,7 @@ def test_an_entry_that_cannot_be_scored_is_an_error():
 
 @pytest.mark.parametrize("entry", [None, "no entry", "[1]", 3])
 def test_what_is_no_entry_is_named(entry, monkeypatch):
-    monkeypatch.setattr("iapo.rewards.gym.find_spec", lambda name: True)
+    monkeypatch.setattr("iapo.ops.extras.find_spec", lambda name: True)
     reward = ReasoningGymAnswer("chain_sum")
     with pytest.raises(ValueError, match=rf"entry: got {re.escape(repr(entry))} for completion 1, want the entry that"):
         reward(["q"] * 2, ["none", "<answer>4</answer>"], [[1]] * 2, entry=[{}, entry])
@@ -45,6 +45,6 @@ def test_what_is_no_entry_is_named(entry, monkeypatch):
 
 
 def test_without_the_package_the_error_names_the_extra(monkeypatch):
-    monkeypatch.setattr("iapo.rewards.gym.find_spec", lambda name: None)
+    monkeypatch.setattr("iapo.ops.extras.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"iapo\[tasks\]"):
         ReasoningGymAnswer("countdown")(["q"], ["a"], [[1]], entry=[{}])

@@ -192,7 +192,7 @@ def test_plain_comparisons_start_no_process():
 
 
 def test_without_the_package_the_error_names_the_extra(monkeypatch):
-    monkeypatch.setattr("iapo.rewards.maths.find_spec", lambda name: None)
+    monkeypatch.setattr("iapo.ops.extras.find_spec", lambda name: None)
     assert grade(MathAnswer(), tagged("1/2"), "0.5") == 1.0
     with pytest.raises(ModuleNotFoundError, match=r"iapo\[train\]"):
         grade(MathAnswer(), tagged("\\sqrt{2}"), "0.5")

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.shaping.interface import RewardShaping
-from iapo.ops.groups import group_mean
+from iapo.ops.groups import Groups
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class AdaptiveLengthPenalty(RewardShaping):
         correct: Bool[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
         """The rewards minus the price of their lengths."""
-        _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
-        solved = group_mean(correct.to(rewards.dtype), group, size)
-        return rewards - self.weight * torch.maximum(solved, 1 / size.to(rewards.dtype))[group] * lengths
+        groups = Groups.of(group_ids)
+        solved = groups.mean(correct.to(rewards.dtype))
+        least = 1 / groups.size.to(rewards.dtype)
+        return rewards - self.weight * torch.maximum(solved, least)[groups.of_row] * lengths

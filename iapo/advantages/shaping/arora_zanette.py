@@ -8,7 +8,7 @@ from torch import Tensor
 
 from iapo.advantages.shaping.interface import RewardShaping
 from iapo.ops.checks import check_number
-from iapo.ops.groups import group_sum
+from iapo.ops.groups import Groups
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class AroraZanette(RewardShaping):
         correct: Bool[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
         """The reward of each completion, between 0 and 1."""
-        _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
+        groups = Groups.of(group_ids)
         earned = correct.to(rewards.dtype)
-        count = group_sum(earned, group, size).clamp(min=1)
-        deviation = lengths - (group_sum(earned * lengths, group, size) / count)[group]
-        std = (group_sum(earned * deviation.square(), group, size) / count).sqrt()[group]
+        count = groups.sum(earned).clamp(min=1)
+        deviation = lengths - (groups.sum(earned * lengths) / count)[groups.of_row]
+        std = (groups.sum(earned * deviation.square()) / count).sqrt()[groups.of_row]
         z = torch.where(std > 0, deviation / torch.where(std > 0, std, 1), 0)
         return earned * (1 - self.weight * z.sigmoid())

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.shaping.interface import RewardShaping
-from iapo.ops.groups import group_max, group_min
+from iapo.ops.groups import Groups
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class KimiLength(RewardShaping):
         correct: Bool[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
         """The rewards plus the length reward."""
-        _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
+        groups = Groups.of(group_ids)
         n = lengths.to(rewards.dtype)
-        shortest, longest = group_min(n, group, size)[group], group_max(n, group, size)[group]
+        shortest, longest = groups.min(n)[groups.of_row], groups.max(n)[groups.of_row]
         lam = torch.where(longest > shortest, 0.5 - (n - shortest) / (longest - shortest).clamp(min=1), 0)
         return rewards + self.weight * torch.where(correct, lam, lam.clamp(max=0))

@@ -9,7 +9,7 @@ from torch import Tensor
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.shaping.interface import RewardShaping
 from iapo.ops.checks import check_integer, check_integers
-from iapo.ops.groups import group_sum
+from iapo.ops.groups import Groups
 from iapo.ops.shapes import shape_checked
 
 
@@ -40,15 +40,16 @@ def laser_targets(
     Returns:
         Tokens. Where no threshold does, the longest length in the batch.
     """
-    _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
-    solved = group_sum(correct.double(), group, size).long()
+    groups = Groups.of(group_ids)
+    solved = groups.sum(correct.double()).long()
+    size = groups.size
     difficulty = (3 * solved >= size).long() + (3 * solved >= 2 * size).long()  # 2: easy, 1: medium, 0: hard
-    sure = torch.where(difficulty > 0, difficulty * size // 3, 1)[group]
-    difficulty, levels = difficulty[group], torch.arange(3, device=lengths.device)
-    same = group_sum(torch.ones_like(lengths), difficulty, levels)[difficulty]
+    sure = torch.where(difficulty > 0, difficulty * size // 3, 1)[groups.of_row]
+    levels = Groups.of(difficulty[groups.of_row])
+    same = levels.size[levels.of_row]
     targets = torch.full_like(lengths, int(lengths.max()) if len(lengths) else 0)
     for threshold in sorted(thresholds, reverse=True):
-        within = group_sum((lengths <= threshold).long(), difficulty, levels)[difficulty]
+        within = levels.sum((lengths <= threshold).long())[levels.of_row]
         targets[(within * sure >= expected_correct * same) & (targets > threshold)] = threshold
     return targets
 

@@ -11,7 +11,7 @@ from iapo.advantages.parameters import check_weights
 from iapo.advantages.schedules import Schedule, resolved_weight, weight_at
 from iapo.advantages.shaping.interface import RewardShaping
 from iapo.advantages.shaping.kimi import KimiLength
-from iapo.ops.groups import group_mean
+from iapo.ops.groups import Groups
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class PaceLength(RewardShaping):
         correct: Bool[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
         """The rewards plus the weighted length reward."""
-        _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
-        solved = group_mean(correct.to(rewards.dtype), group, size)[group]
+        groups = Groups.of(group_ids)
+        solved = groups.mean(correct.to(rewards.dtype))[groups.of_row]
         kimi = KimiLength(weight=resolved_weight("weight", self.weight)).shape(rewards, group_ids, lengths, correct)
         return rewards + (1 - (solved * math.pi / 2).cos()) * (kimi - rewards)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.shaping.interface import RewardShaping
-from iapo.ops.groups import group_mean
+from iapo.ops.groups import Groups
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class GroupRescaling(RewardShaping):
         correct: Bool[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
         """The rewards, divided."""
-        _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
+        groups = Groups.of(group_ids)
         n = lengths.to(rewards.dtype)
-        mean = group_mean(n, group, size)[group]
+        mean = groups.mean(n)[groups.of_row]
         return rewards / (1 + self.weight * n / torch.where(mean > 0, mean, 1))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from iapo.advantages.parameters import check_weights
 from iapo.advantages.shaping.interface import RewardShaping
-from iapo.ops.groups import group_mean, group_min
+from iapo.ops.groups import Groups
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class ShorterBetter(RewardShaping):
         correct: Bool[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
         """The weighted correctness minus the price of the distance."""
-        _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
+        groups = Groups.of(group_ids)
         n = lengths.to(rewards.dtype)
-        shortest = group_min(n.masked_fill(~correct, torch.inf), group, size)
-        target = torch.where(shortest.isfinite(), shortest, group_mean(n, group, size))[group]
+        shortest = groups.min(n.masked_fill(~correct, torch.inf))
+        target = torch.where(shortest.isfinite(), shortest, groups.mean(n))[groups.of_row]
         return self.correct_weight * correct.to(rewards.dtype) - self.weight * (n - target).abs()

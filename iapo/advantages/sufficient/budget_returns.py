@@ -12,7 +12,7 @@ from iapo.advantages.sufficient.curve import behind_measured, curve_of
 from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.checks import check_integers, check_kinds, is_finite_number
-from iapo.ops.groups import group_sum
+from iapo.ops.groups import Groups
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 
@@ -113,9 +113,9 @@ def budget_advantages(
     left = prior.flip(0).cumsum(0).flip(0)
     growth = 2.0 ** torch.arange(budgets, dtype=correct.dtype, device=correct.device)
     past = torch.nn.functional.pad((correct * growth).cumsum(1) / growth.cumsum(0), (1, 0))[:, :-1] * left
-    _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
-    count = group_sum(known.to(correct.dtype), group, size).clamp(min=1)
-    mean = (group_sum(returns * known[:, None], group, size) / count[:, None])[group]
+    groups = Groups.of(group_ids)
+    count = groups.sum(known.to(correct.dtype)).clamp(min=1)
+    mean = (groups.sum(returns * known[:, None]) / count[:, None])[groups.of_row]
     share = torch.arange(budgets, dtype=correct.dtype, device=correct.device) / budgets
     return returns - share * past - (1 - share) * mean
 

@@ -14,7 +14,7 @@ from iapo.advantages.sufficient.rule import PrefixRule
 from iapo.advantages.wrapping import add_term
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.checks import check_choice, check_kinds
-from iapo.ops.groups import group_max
+from iapo.ops.groups import Groups
 from iapo.ops.sufficient_prefix import (
     Anchor,
     RelativeTo,
@@ -102,16 +102,15 @@ class Crop(PrefixRule):
         length, found = prefix.at(self.anchor)
         cropped = behind_prefix(length, found & correct, curve.mask)
         remains = (inputs.completion_mask.sum(1) - cropped.sum(1)).to(inputs.rewards.dtype)
-        _, group, size = inputs.group_ids.unique(return_inverse=True, return_counts=True)
-        longest = group_max(remains * correct, group, size)[group]
+        groups = Groups.of(inputs.group_ids)
+        longest = groups.max(remains * correct)[groups.of_row]
         shorter = (1 - remains / longest.clamp(min=1)).masked_fill(~correct | (longest == 0), 0)
         output = self.assign_outcome(dataclasses.replace(inputs, rewards=inputs.rewards + self.length_weight * shorter))
         loss_mask = output.loss_mask & ~cropped
         closing = self._closing(curve, found, cropped, inputs.completion_mask) * correct[:, None]
         output = add_term(output, "closing", closing)
-        terms = {name: term.masked_fill(~loss_mask, 0) for name, term in (output.terms or {}).items()}
-        advantages = output.advantages.masked_fill(~loss_mask, 0)
-        return AdvantageOutput(advantages, loss_mask, output.metrics | describe_prefix(prefix, curve), terms)
+        output = output.changed(lambda each: each.masked_fill(~loss_mask, 0), loss_mask)
+        return dataclasses.replace(output, metrics=output.metrics | describe_prefix(prefix, curve))
 
     def _closing(
         self,

@@ -58,7 +58,7 @@ def curve_of(inputs: AdvantageInputs) -> Curve:
     """
     signals = inputs.signals
     assert signals.prefix_values is not None
-    mask = inputs.completion_mask if signals.information_mask is None else signals.information_mask
+    mask = inputs.read_at("information")
     values = signals.prefix_values.double().masked_fill(~beside(mask), 0)
     mask = mask & (values != 0).any(1, keepdim=True)
     return Curve(values, mask, beside(mask))

@@ -1,5 +1,6 @@
 """Less credit once the potential is saturated, and a term for its difference (SPAE)."""
 
+import dataclasses
 from dataclasses import dataclass, field
 
 import torch
@@ -85,8 +86,8 @@ class StepPotential(PrefixRule):
         output = self.assign_outcome(inputs)
         shrunk = steps.spread(after) & (output.advantages > 0)
         factor = torch.where(shrunk, 1 - self.saturation, 1.0).to(output.advantages.dtype)
-        terms = None if output.terms is None else {name: term * factor for name, term in output.terms.items()}
+        credited = output.changed(lambda each: each * factor)
+        credited = add_term(credited, "potential", self.difference * steps.spread(steps.gains(potential)))
         there = (potential >= self.threshold) & curve.measured
         metrics = output.metrics | describe_prefix(sufficient_prefix(there, curve.measured), curve)
-        credited = AdvantageOutput(output.advantages * factor, output.loss_mask, metrics, terms)
-        return add_term(credited, "potential", self.difference * steps.spread(steps.gains(potential)))
+        return dataclasses.replace(credited, metrics=metrics)

@@ -13,7 +13,7 @@ from iapo.advantages.steps import Ids, read_by, steps_by
 from iapo.advantages.sufficient.curve import curve_of
 from iapo.interfaces import AdvantageAssigner
 from iapo.ops.checks import check_choice, check_integer, check_integers, check_number
-from iapo.ops.groups import group_sum
+from iapo.ops.groups import Groups
 from iapo.types import AdvantageInputs, AdvantageOutput
 
 Centers = Literal["rewards", "returns"]
@@ -114,11 +114,11 @@ class TurnGain(AdvantageAssigner):
         group_ids: Int[Tensor, " batch"],
     ) -> Float[Tensor, "batch turn"]:
         """Values less the group's mean of the baseline, over its standard deviation; 0 where a turn was not taken."""
-        _, group, size = group_ids.unique(return_inverse=True, return_counts=True)
-        number = group_sum(counted.double().sum(1), group, size)
-        mean = (group_sum(baseline.masked_fill(~counted, 0).sum(1), group, size) / number)[group][:, None]
+        groups = Groups.of(group_ids)
+        number = groups.sum(counted.double().sum(1))
+        mean = (groups.sum(baseline.masked_fill(~counted, 0).sum(1)) / number)[groups.of_row][:, None]
         divisor = torch.ones_like(mean)
         if self.scale == "std":
             spread = (baseline - mean).square().masked_fill(~counted, 0).sum(1)
-            divisor = (group_sum(spread, group, size) / (number - 1).clamp(min=1)).sqrt()[group][:, None] + self.eps
+            divisor = (groups.sum(spread) / (number - 1).clamp(min=1)).sqrt()[groups.of_row][:, None] + self.eps
         return ((values - mean) / divisor).masked_fill(~taken, 0)

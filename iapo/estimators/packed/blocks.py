@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from iapo.ops.checks import check_integer
-from iapo.policy.forward import unwrap
+from iapo.policy.forward import text_config
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class Block:
 
 def check_vocabulary(model: nn.Module, **ids: tuple[int, ...] | Tensor) -> None:
     """Raise ``ValueError`` if an id is none of the model's; on CUDA the embedding would only stop the device."""
-    size = unwrap(model).config.get_text_config().vocab_size
+    size = text_config(model).vocab_size
     for name, each in ids.items():
         largest = int(max(each, default=-1)) if isinstance(each, tuple) else int(each.max()) if each.numel() else -1
         if largest >= size:

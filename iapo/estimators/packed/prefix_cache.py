@@ -12,7 +12,7 @@ from transformers import DynamicCache
 from iapo.estimators.packed.attention import FLEX
 from iapo.estimators.packed.matmul import fast_matmul
 from iapo.estimators.packed.memory import MAX_LOGITS
-from iapo.policy.forward import cache_argument, positions, unwrap
+from iapo.policy.forward import cache_argument, positions, text_config, unwrap
 from iapo.policy.logprobs import texts_of, token_logprobs
 from iapo.policy.ranks import all_reduce_max, is_collective
 from iapo.policy.support import check_length, check_text
@@ -116,7 +116,7 @@ def fill_cache(model: nn.Module, rollout: Rollout, longest: int) -> PrefixCache:
     """
     ids, real = (each[:, : rollout.prompt_ids.shape[1] + longest] for each in texts_of(rollout))
     alone = unwrap(model) is model and model._compiled_call_impl is None and not is_collective(model)
-    cache = PrefixCache(real, unwrap(model).config.get_text_config().num_hidden_layers if alone else None)
+    cache = PrefixCache(real, text_config(model).num_hidden_layers if alone else None)
     list(_fill(model, ids, cache, filling_tokens(model, ids.shape[1])))
     return cache
 
@@ -134,7 +134,7 @@ def fill_cache_and_score(
     cache = PrefixCache(real)
     check_text(model, cache.real)
     token = rollout.completion_ids.shape[1]
-    vocab = unwrap(model).config.get_text_config().vocab_size
+    vocab = text_config(model).vocab_size
     tokens = min(filling_tokens(model, ids.shape[1]), max(1, MAX_LOGITS // max(1, len(ids) * vocab)))
     parts, start = [], 0
     for logits in _fill(model, ids, cache, tokens, scored=token + 1):
@@ -146,7 +146,7 @@ def fill_cache_and_score(
 
 def filling_tokens(model: nn.Module, width: int) -> int:
     """Tokens of each row that one forward which fills a cache takes."""
-    if unwrap(model).config.get_text_config()._attn_implementation == FLEX:
+    if text_config(model)._attn_implementation == FLEX:
         return max(1, width)  # its mask takes no memory to speak of, and another number of keys is compiled anew
     return _FILLING_TOKENS["cpu" if next(model.parameters()).device.type == "cpu" else "cuda"]
 
@@ -156,7 +156,7 @@ def _fill(
 ) -> Iterator[Float[Tensor, "batch part vocab"]]:
     """Fill the cache, ``tokens`` of a row at once, and yield the logits of the last ``scored`` tokens, part by part."""
     width = ids.shape[1]
-    check_length(unwrap(model).config.get_text_config(), int(cache.real.sum(1).max()))
+    check_length(text_config(model), int(cache.real.sum(1).max()))
     places = positions(cache.real)
     # Ranks that wait for each other take as few tokens, and as many forwards, as the one that needs it.
     starts = range(0, width, -all_reduce_max(-tokens, model))

@@ -163,7 +163,7 @@ def named_dtype(dtype: str, model: Any) -> str:
     return str(model.dtype).removeprefix("torch.") if dtype == "auto" else dtype
 
 
-def check_finite(weights: Mapping[str, Tensor]) -> None:
+def check_finite_weights(weights: Mapping[str, Tensor]) -> None:
     """Raise ``FloatingPointError`` for weights that are NaN or infinite; the first is named."""
     floats = {name: value for name, value in weights.items() if value.is_floating_point()}
     # A sum is several times faster than a look at each, and NaN or infinite if one of them is.

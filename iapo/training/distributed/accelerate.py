@@ -5,9 +5,10 @@ from collections.abc import Mapping
 
 import torch
 
+from iapo.ops.extras import check_installed
 from iapo.training.distributed.accelerate_deepspeed import deepspeed_settings
 from iapo.training.distributed.parallel import Sharding
-from iapo.training.distributed.zero import Zero, check_deepspeed
+from iapo.training.distributed.zero import Zero
 
 _OFF = ("", "false", "no", "none")
 
@@ -111,7 +112,7 @@ def check_configured(processes: int) -> None:
             "accelerate: DeepSpeed is configured on one process, want several: accelerate launch --use_deepspeed "
             "--num_processes 2, or no DeepSpeed"
         )
-    check_deepspeed()
+    check_installed("deepspeed", "deepspeed")
 
 
 def _number(text: str) -> float | None:

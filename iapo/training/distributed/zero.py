@@ -5,13 +5,13 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import nn, optim
 from torch.optim import Optimizer
 
+from iapo.ops.extras import check_installed
 from iapo.policy.zero import keep_autocast
 
 ELEMENTWISE = (
@@ -86,19 +86,11 @@ class Zero:
         return engine
 
 
-def check_deepspeed() -> None:
-    """Raise ``ModuleNotFoundError`` if DeepSpeed is not installed."""
-    if find_spec("deepspeed") is None:
-        raise ModuleNotFoundError(
-            "deepspeed is missing: install the extra, pip install 'iapo[deepspeed]'", name="deepspeed"
-        )
-
-
 def _deepspeed(device: torch.device) -> Any:
     """The package, for a device, and quiet about what is as it should be."""
     if device.type == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    check_deepspeed()
+    check_installed("deepspeed", "deepspeed")
     import deepspeed
 
     # Sums in shared memory, for inference, which it would compile at the start.

@@ -34,7 +34,7 @@ def test_what_deepspeed_lacks_is_said_before_anything_loads(monkeypatch, capsys,
     assert told.startswith("iapo train: accelerate: DeepSpeed is configured on one process, want several")
     assert "--use_deepspeed --num_processes 2" in told
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr("iapo.training.distributed.zero.find_spec", lambda name: None if name == "deepspeed" else name)
+    monkeypatch.setattr("iapo.ops.extras.find_spec", lambda name: None if name == "deepspeed" else name)
     assert main(["train", "--output", str(tmp_path / "run")]) == 1
     told = capsys.readouterr().err
     assert told == "iapo train: deepspeed is missing: install the extra, pip install 'iapo[deepspeed]'\n"

@@ -8,11 +8,11 @@ import zlib
 from importlib import import_module
 from pathlib import Path
 
-from iapo.tasks.endings import SUFFIXES, kind_of
 from iapo.tasks.interface import Numbered
-from iapo.tasks.read_json import read_json
-from iapo.tasks.read_parquet import read_parquet
-from iapo.tasks.read_table import read_table
+from iapo.tasks.reading.endings import SUFFIXES, kind_of
+from iapo.tasks.reading.read_json import read_json
+from iapo.tasks.reading.read_parquet import read_parquet
+from iapo.tasks.reading.read_table import read_table
 
 _MARKS = {
     codecs.BOM_UTF8: "utf-8",

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from iapo.tasks.class_names import name_classes
-from iapo.tasks.hub import import_datasets
+from iapo.ops.extras import check_installed
 from iapo.tasks.interface import Row
-from iapo.tasks.narrow_floats import widen_floats
+from iapo.tasks.reading.class_names import name_classes
+from iapo.tasks.reading.narrow_floats import widen_floats
 
 _DATASETS = b"huggingface"
 """Under this name a table has what ``datasets`` knows of its columns."""
@@ -25,11 +25,10 @@ def read_parquet(path: Path, content: bytes) -> list[Row]:
         ModuleNotFoundError: the extra ``train`` is not installed.
         ValueError: what is no Parquet, or names a column twice, or a key of a map.
     """
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("pyarrow is missing: install the extra, pip install 'iapo[train]'") from error
+    check_installed("pyarrow", "train")
+    import pyarrow
+    import pyarrow.parquet
+
     try:
         table = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content)).read()
         names = table.schema.names
@@ -40,5 +39,8 @@ def read_parquet(path: Path, content: bytes) -> list[Row]:
         raise ValueError(f"data: {path} cannot be read as Parquet: {' '.join(str(error).split())}") from error
     widen_floats(rows, table.schema)
     if _DATASETS in (table.schema.metadata or {}):
-        name_classes(rows, import_datasets().Features.from_arrow_schema(table.schema))
+        check_installed("datasets", "train")
+        import datasets
+
+        name_classes(rows, datasets.Features.from_arrow_schema(table.schema))
     return rows
