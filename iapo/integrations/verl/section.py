@@ -1,6 +1,7 @@
 """The section ``iapo`` of verl's configuration, and the components that it names."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -9,6 +10,7 @@ from jsonargparse import ArgumentParser
 from iapo.integrations.core import TokenAdvantages
 from iapo.integrations.options import TokenAdvantageOptions
 from iapo.interfaces import AdvantageAssigner, MIEstimator
+from iapo.ops.checks import check_kinds
 from iapo.tokenization.continuation import continuation_ids
 
 OUTCOMES = (
@@ -43,6 +45,7 @@ class VerlOptions(TokenAdvantageOptions):
 
     Raises:
         ValueError: an option out of its range.
+        TypeError: one that is no flag or text, and should be.
     """
 
     outcome: str = "grpo"
@@ -50,6 +53,7 @@ class VerlOptions(TokenAdvantageOptions):
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         self.check()
         if self.outcome not in OUTCOMES:
             raise ValueError(
@@ -88,10 +92,12 @@ class Section:
         """
         options = self.options
         parts = {name: self._made(name, tokenizer) for name in self.parts}
-        options.refuse_options_of(*parts.values())
+        with _named():
+            options.refuse_options_of(*parts.values())
+            estimator = parts.get("estimator") or options.estimator(tokenizer)
         return TokenAdvantages(
             tokenizer,
-            parts.get("estimator") or options.estimator(tokenizer),
+            estimator,
             parts.get("assigner") or options.assigner(),
             options.temperature,
             options.estimate_batch_size or micro_batch,
@@ -140,6 +146,15 @@ def _refuse_filled_in(given: Any) -> None:
     _refuse_filled_in(arguments.get("estimator"))
 
 
+@contextmanager
+def _named() -> Iterator[None]:
+    """A context in which the message of an error about an option says that the option is of the section."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"iapo.{error}") from error
+
+
 def read_section(given: Mapping[str, Any], temperature: float) -> Section:
     """The section ``iapo``.
 
@@ -149,13 +164,12 @@ def read_section(given: Mapping[str, Any], temperature: float) -> Section:
 
     Raises:
         ValueError: a name that there is not, a value out of its range.
+        TypeError: a value that is no flag or text, and should be.
     """
     names = {each.name for each in fields(VerlOptions)} - {"temperature"}
     if unknown := sorted(set(given) - names - set(_PARTS)):
         raise ValueError(f"iapo: got {', '.join(unknown)}, want some of {', '.join(sorted(names | set(_PARTS)))}")
     words = {name: value for name, value in given.items() if name in names}
-    try:
+    with _named():
         options = VerlOptions(**words, temperature=temperature)
-    except ValueError as error:
-        raise ValueError(f"iapo.{error}") from error
     return Section(options, {name: given[name] for name in _PARTS if given.get(name) is not None}, set(given))
