@@ -111,6 +111,22 @@ def test_a_baseline_that_needs_no_group(outcome):
     trainer_of(config_of("actor_rollout_ref.rollout.n=1", outcome))._init_tokenizer()
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"reward_extra_info": {"acc": None}}, "the reward function returned acc=None, want a number"),
+        ({"reward_extra_info": {"acc": "yes"}}, "the reward function returned acc='yes', want a number"),
+        ({"reward_extra_info": {"right": 1}}, r"got 'acc', the reward function returns \['right'\]; let it return"),
+        (None, "got 'acc', the reward function returns a score alone; let it return"),
+    ],
+)
+def test_a_verdict_that_is_no_number(fields, message):
+    from iapo.integrations.verl.trainer import _number
+
+    with pytest.raises(ValueError, match=f"^iapo.correct_reward: {message}"):
+        _number("acc", fields)
+
+
 def test_a_plugin_that_does_not_load_says_so():
     code = "import sys; sys.modules['transfer_queue'] = None; import verl"
     done = subprocess.run([sys.executable, "-c", code], env=environment(""), capture_output=True, text=True)
