@@ -1,5 +1,6 @@
 """The section ``iapo`` of verl's configuration, and the components that it names."""
 
+from argparse import ArgumentError
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -12,6 +13,7 @@ from iapo.integrations.options import TokenAdvantageOptions
 from iapo.interfaces import AdvantageAssigner, MIEstimator
 from iapo.ops.checks import check_kinds
 from iapo.tokenization.continuation import continuation_ids
+from iapo.training.configuration.parser_errors import readable_error
 
 OUTCOMES = (
     "grpo",
@@ -129,7 +131,8 @@ class Section:
         try:
             return parser.instantiate(parser.parse_object({name: self.parts[name]}))[name]
         except Exception as error:
-            said = " ".join(str(error).split())
+            said = readable_error(error, (), parser).message if isinstance(error, ArgumentError) else str(error)
+            said = " ".join(said.split())
             raise ValueError(f"iapo.{name}: got {self.parts[name]}, which cannot be made: {said}") from error
 
 
