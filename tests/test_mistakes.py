@@ -179,6 +179,11 @@ MISTAKES = [
     ("T --data sums.jsonl --answer_column solution", 1, ["no column ['solution']", "answer"]),
     ("T --prompt_template solve", 1, ["prompt_template: got 'solve'", "{prompt}"]),
     # rewards
+    ("T --rewards no_such_module.f", 2, ["rewards: there is no module 'no_such_module'", "PYTHONPATH", "my_file.py:N"]),
+    ("T --task no_such_module.T", 2, ["task: there is no module 'no_such_module'", "PYTHONPATH"]),
+    ("T --sampler no_such_module.T", 2, ["sampler: there is no module 'no_such_module'"]),
+    ("T --estimator no_such_module.T", 2, ["estimator: there is no module 'no_such_module'"]),
+    ("T --assigner GFPO", 2, ["assigner: iapo.advantages.GFPO has no default for keep, want --assigner.keep VALUE"]),
     ("T --rewards MathAnser", 2, ["rewards", "did you mean MathAnswer"]),
     ("T --rewards 3", 2, ["rewards: got 3", "want functions by name"]),
     ("T --rewards nope.py:f", 2, ["nope.py:f: no file"]),

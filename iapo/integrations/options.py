@@ -12,7 +12,7 @@ from iapo.advantages.normalization import Center, Scale
 from iapo.advantages.parameters import check_weights
 from iapo.estimators import AnswerLikelihood, LeaveOut, Refined, TextBoundaries
 from iapo.interfaces import AdvantageAssigner, MIEstimator
-from iapo.ops.checks import check_choice, check_integer
+from iapo.ops.checks import check_choice, check_integer, check_kinds, check_number
 from iapo.ops.correct import CORRECT_ABOVE
 from iapo.styles import USUAL_STYLE, CompletionStyle, Steps
 from iapo.training.components import Answer
@@ -125,7 +125,9 @@ class TokenAdvantageOptions(_Config):
     )
 
     def check(self) -> None:
-        """Raise ``ValueError`` for an option out of its range; the message names it."""
+        """Raise ``ValueError`` for an option out of its range, ``TypeError`` for one that is no flag or no text."""
+        check_kinds(self, TokenAdvantageOptions)
+        check_number("correct_above", self.correct_above)
         check_integer("estimate_batch_size", self.estimate_batch_size, or_none=True)
         check_weights(exploration_weight=self.exploration_weight)
         check_choice("information_center", self.information_center, Center)
@@ -165,15 +167,16 @@ class TokenAdvantageOptions(_Config):
         Raises:
             ValueError: nothing that ends one, or a pattern that is no regular expression.
         """
-        if isinstance(self.step_patterns, str):
+        patterns = () if self.step_patterns is None else self.step_patterns
+        if not (isinstance(patterns, list | tuple) and all(isinstance(pattern, str) for pattern in patterns)):
             raise ValueError(f"step_patterns: got {self.step_patterns!r}, want a list of regular expressions")
-        if not (self.step_lines or self.step_sentences or self.step_patterns):
+        if not (self.step_lines or self.step_sentences or patterns):
             raise ValueError(
                 "step_lines, step_sentences: got False and False, and no step_patterns; want one of them, else no step "
                 "ends"
             )
         try:
-            return Steps(self.step_lines, self.step_sentences, tuple(self.step_patterns or ()))
+            return Steps(self.step_lines, self.step_sentences, tuple(patterns))
         except ValueError as error:
             raise ValueError(f"step_{error}") from error
 

@@ -32,7 +32,7 @@ _IN_WORDS = {bool: "True or False", str: "a text", Path: "a path", NoneType: "No
 """Kinds that fields of any dataclass may have, as errors call them."""
 
 
-def check_kinds(part: Any) -> None:
+def check_kinds(part: Any, declared_by: Any = None) -> None:
     """Raise ``TypeError`` for a field of a dataclass that is of another kind than its annotation says.
 
     Compared are texts, paths, flags (of NumPy too), functions and the classes of this package, alone, one of several,
@@ -40,8 +40,9 @@ def check_kinds(part: Any) -> None:
 
     Args:
         part: an object of the dataclass.
+        declared_by: a dataclass that this one extends, whose fields alone are compared; ``None``: all are.
     """
-    for each in fields(part):
+    for each in fields(part if declared_by is None else declared_by):
         value, kinds = getattr(part, each.name, None), _alternatives(each.type)
         if each.init and all(map(_is_compared, kinds)) and not any(_is_of(value, kind) for kind in kinds):
             got = named_kind(value) if isinstance(value, type) else f"{value!r:.80}"

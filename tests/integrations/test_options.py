@@ -76,12 +76,29 @@ def test_how_completions_are_written():
         ({"step_lines": False, "step_sentences": False}, "step_lines, step_sentences: got False and False"),
         ({"step_patterns": ["("]}, r"step_patterns: got '\('"),
         ({"step_patterns": "Wait"}, "step_patterns: got 'Wait', want a list"),
+        ({"step_patterns": 5}, "step_patterns: got 5, want a list"),
+        ({"step_patterns": [1]}, r"step_patterns: got \[1\], want a list"),
+        ({"correct_above": "high"}, "correct_above: got 'high', want a finite number"),
         ({"postfix": ""}, "postfix: got an empty text"),
         ({"estimate_batch_size": 0}, "estimate_batch_size: got 0, want None or an integer of at least 1"),
     ],
 )
 def test_an_option_out_of_its_range_is_named(options, message):
     with pytest.raises(ValueError, match=message):
+        Options(**options).check()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"step_lines": "no"}, "step_lines: got 'no', want True or False"),
+        ({"step_sentences": None}, "step_sentences: got None, want True or False"),
+        ({"postfix": 5}, "postfix: got 5, want a text or None"),
+        ({"closing": False}, "closing: got False, want a text or None"),
+    ],
+)
+def test_an_option_of_another_kind_is_named_as_the_user_gave_it(options, message):
+    with pytest.raises(TypeError, match=f"^{message}$"):
         Options(**options).check()
 
 

@@ -126,6 +126,20 @@ def test_kinds_of_fields_that_do_not_fit_are_named(fields, message):
         Part(**fields)
 
 
+@dataclasses.dataclass(frozen=True)
+class Extended(Part):
+    more: bool = True
+
+    def __post_init__(self):
+        check_kinds(self, Part)
+
+
+def test_kinds_of_fields_that_a_base_declares():
+    assert Extended(more=1).more == 1
+    with pytest.raises(TypeError, match="flag: got 1, want True or False"):
+        Extended(flag=1)
+
+
 def test_settings_without_a_number():
     assert RunSettings(reward_time_limit=None).reward_time_limit is None
     with pytest.raises(ValueError, match="steps: got None, want an int restricted to be >0"):

@@ -71,7 +71,7 @@ def test_auto_finds_and_tells(capsys):
     style = chosen(StyleSource(), "<think>1+2=3</think><answer>3</answer>", "hmm 1")
     assert style == CompletionStyle()
     before, told = capsys.readouterr().err.splitlines()
-    assert "looked for in 16 samples" in before
+    assert before.endswith("looked for in 16 samples (--answer_style and --reasoning_style name it)")
     assert "answer by AnswerTags" in told
     assert "'</think><answer>'" in told
     state = torch.random.get_rng_state()
@@ -82,7 +82,9 @@ def test_auto_finds_and_tells(capsys):
 def test_auto_says_what_to_do_where_nothing_fits(capsys):
     with pytest.raises(ValueError, match="--answer_style tags"):
         chosen(StyleSource(), "hmm 1")
+    capsys.readouterr()
     assert chosen(StyleSource("boxed"), "hmm 1") == CompletionStyle(BeforeAnswer(), Boxed())
+    assert "(--reasoning_style names it)" in capsys.readouterr().err
     assert chosen(StyleSource(), "hmm 1", end=False) == USUAL_STYLE, "all were cut: nothing to judge by"
     assert "--sampler.max_new_tokens" in capsys.readouterr().err
 

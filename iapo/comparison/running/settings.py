@@ -10,6 +10,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from iapo.training.configuration.parser import train_parser, without_link
+from iapo.training.configuration.parser_errors import readable_error, untyped
 
 Settings = Mapping[str, Any]
 
@@ -57,8 +58,10 @@ def resolve(arguments: Sequence[str], where: str) -> dict[str, Any]:
             # Newer versions of the parser call the argument skip_unset, older ones know this name alone.
             warnings.simplefilter("ignore", DeprecationWarning)
             plain = json.loads(parser.dump(parsed, format="json", skip_unset=False, skip_validation=True))
-    except (argparse.ArgumentError, ValueError, TypeError) as error:
-        raise ValueError(f"{where}: {without_link(str(error))}") from error
+    except argparse.ArgumentError as error:
+        raise ValueError(f"{where}: {without_link(readable_error(error, (), parser).message)}") from error
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where}: {untyped(str(error)) or without_link(str(error))}") from error
     return {name: value for name, value in plain.items() if name not in SET_BY_COMPARE}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from trl import GRPOConfig
 
 from iapo.integrations.options import TokenAdvantageOptions
+from iapo.ops.checks import check_kinds
 
 
 @dataclass
@@ -37,6 +38,7 @@ class InformationOptions(TokenAdvantageOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         refuse_trl_options(self)
+        check_kinds(self, InformationOptions)
         self.check()
 
 

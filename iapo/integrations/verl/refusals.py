@@ -7,6 +7,7 @@ from iapo.advantages import GFPO, GivenOutcome
 from iapo.integrations.core import TokenAdvantages
 from iapo.integrations.verl.section import Section
 from iapo.interfaces import AdvantageAssigner
+from iapo.ops.checks import is_finite_number
 from iapo.training.known_signals import REFERENCE
 
 _STRATEGIES = ("fsdp", "fsdp2")
@@ -52,9 +53,9 @@ def refuse_config(config: Any) -> None:
             f"actor.policy_loss.loss_mode: got {loss}, want one that reads an advantage for each token, such as "
             "vanilla; it takes their mean"
         )
-    elif temperature <= 0:
+    elif not is_finite_number(temperature) or temperature <= 0:
         reason = (
-            f"actor_rollout_ref.rollout.temperature: got {temperature}, want above 0; greedy sampling has no "
+            f"actor_rollout_ref.rollout.temperature: got {temperature}, want a number above 0; greedy sampling has no "
             "distribution that information could be measured of"
         )
     if reason is not None:
@@ -140,7 +141,7 @@ def _refuse_groups_of_one(config: Any, section: Section, parts: Sequence[Advanta
             f"iapo.outcome={outcome} compares the completions of a prompt, and one alone has no baseline; that of "
             "iapo.outcome=reinforce_plus_plus is the batch's"
         )
-    if size < 2 and compares:
+    if (size is None or size < 2) and compares:
         raise ValueError(f"actor_rollout_ref.rollout.n: got {size}, want at least 2; {compares[0]}")
 
 

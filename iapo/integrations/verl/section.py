@@ -1,6 +1,8 @@
 """The section ``iapo`` of verl's configuration, and the components that it names."""
 
-from collections.abc import Collection, Mapping
+from argparse import ArgumentError
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -9,7 +11,9 @@ from jsonargparse import ArgumentParser
 from iapo.integrations.core import TokenAdvantages
 from iapo.integrations.options import TokenAdvantageOptions
 from iapo.interfaces import AdvantageAssigner, MIEstimator
+from iapo.ops.checks import check_kinds
 from iapo.tokenization.continuation import continuation_ids
+from iapo.training.configuration.parser_errors import readable_error
 
 OUTCOMES = (
     "grpo",
@@ -43,6 +47,7 @@ class VerlOptions(TokenAdvantageOptions):
 
     Raises:
         ValueError: an option out of its range.
+        TypeError: one that is no flag or text, and should be.
     """
 
     outcome: str = "grpo"
@@ -50,6 +55,7 @@ class VerlOptions(TokenAdvantageOptions):
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         self.check()
         if self.outcome not in OUTCOMES:
             raise ValueError(
@@ -88,10 +94,12 @@ class Section:
         """
         options = self.options
         parts = {name: self._made(name, tokenizer) for name in self.parts}
-        options.refuse_options_of(*parts.values())
+        with _named():
+            options.refuse_options_of(*parts.values())
+            estimator = parts.get("estimator") or options.estimator(tokenizer)
         return TokenAdvantages(
             tokenizer,
-            parts.get("estimator") or options.estimator(tokenizer),
+            estimator,
             parts.get("assigner") or options.assigner(),
             options.temperature,
             options.estimate_batch_size or micro_batch,
@@ -123,7 +131,8 @@ class Section:
         try:
             return parser.instantiate(parser.parse_object({name: self.parts[name]}))[name]
         except Exception as error:
-            said = " ".join(str(error).split())
+            said = readable_error(error, (), parser).message if isinstance(error, ArgumentError) else str(error)
+            said = " ".join(said.split())
             raise ValueError(f"iapo.{name}: got {self.parts[name]}, which cannot be made: {said}") from error
 
 
@@ -140,6 +149,15 @@ def _refuse_filled_in(given: Any) -> None:
     _refuse_filled_in(arguments.get("estimator"))
 
 
+@contextmanager
+def _named() -> Iterator[None]:
+    """A context in which the message of an error about an option says that the option is of the section."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"iapo.{error}") from error
+
+
 def read_section(given: Mapping[str, Any], temperature: float) -> Section:
     """The section ``iapo``.
 
@@ -149,13 +167,12 @@ def read_section(given: Mapping[str, Any], temperature: float) -> Section:
 
     Raises:
         ValueError: a name that there is not, a value out of its range.
+        TypeError: a value that is no flag or text, and should be.
     """
     names = {each.name for each in fields(VerlOptions)} - {"temperature"}
     if unknown := sorted(set(given) - names - set(_PARTS)):
         raise ValueError(f"iapo: got {', '.join(unknown)}, want some of {', '.join(sorted(names | set(_PARTS)))}")
     words = {name: value for name, value in given.items() if name in names}
-    try:
+    with _named():
         options = VerlOptions(**words, temperature=temperature)
-    except ValueError as error:
-        raise ValueError(f"iapo.{error}") from error
     return Section(options, {name: given[name] for name in _PARTS if given.get(name) is not None}, set(given))

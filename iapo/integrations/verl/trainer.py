@@ -148,7 +148,12 @@ def _number(judge: str, fields: Any) -> float:
             f"iapo.correct_reward: got {judge!r}, the reward function returns {sorted(found) or 'a score alone'}; let "
             "it return a dictionary with this key"
         )
-    return float(found[judge])
+    try:
+        return float(found[judge])
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"iapo.correct_reward: the reward function returned {judge}={found[judge]!r}, want a number"
+        ) from None
 
 
 @register_trainer("iapo_sync")

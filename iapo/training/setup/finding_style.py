@@ -61,7 +61,10 @@ def choose_style(
     """
     known, prompts = source.known(task), first_of(prompts)
     if known is None:
-        print(f"style: looked for in {len(prompts)} samples (--answer_style names it)", file=sys.stderr)
+        parts = zip(("--answer_style", "--reasoning_style"), source.said(), strict=True)
+        flags = [flag for flag, said in parts if said is None]
+        named = f"{' and '.join(flags)} {'name' if flags[1:] else 'names'} it"
+        print(f"style: looked for in {len(prompts)} samples ({named})", file=sys.stderr)
     elif see is None:
         _warn_of_texts(source, known)
         return known

@@ -36,6 +36,11 @@ _PLACES = {
 """What stands in the place of an argument that is missing."""
 
 _KEY = re.compile(r'Parser key "([\w.]+)":\s*(.*)', re.S)
+_OR_NONE = re.compile(
+    r"Does not validate against any of the Union subtypes Subtypes: \[<class 'iapo\.[\w.]+'>, <class 'NoneType'>\] "
+    r"Errors: - (.*) - Expected a <class 'NoneType'>"
+)
+"""A component that may be left out: what stands in the group is the error about the one that is given."""
 _UNKNOWN = re.compile(r"[Uu]nrecognized arguments: (.*)", re.S)
 _COMMAND = re.compile(r"invalid choice: '(.*?)'")
 _OPTION = re.compile(r"(?:Option|option) '([\w.]+)'")
@@ -46,6 +51,7 @@ _NOT_FOUND = re.compile(
     r"module '(?P<module>[\w.]+)' has no attribute '(?P<name>\w+)'|"
     r"Expected a <class 'dict'>\. Got value: (?P<reward>[A-Za-z]\w*)$"
 )
+_NO_MODULE = re.compile(r"No module named '([\w.]+)'")
 _REWARDS = "'{accuracy: {class_path: iapo.rewards.MathAnswer}}'"
 _TYPES = {
     "int": "a whole number",
@@ -93,7 +99,7 @@ def _readable_message(message: str, commands: Sequence[str], parser: ArgumentPar
         return f"no subcommand is given, want one of {_listed(commands)}"
     of_component = re.search(r'Parser key "([\w.]+)": .*class_path \'(\S+)\': .* are required: ([\w, ]+)', message)
     if of_component:
-        key, class_path, lacking = of_component[1], of_component[2], of_component[3].split(", ")
+        key, class_path, lacking = of_component[1], of_component[2], of_component[3].strip().split(", ")
         flags = " ".join(f"--{key}.{name} VALUE" for name in lacking)
         return f"{key}: {class_path} has no default for {_listed(lacking)}, want {flags}, or defaults in the class"
     if match := re.search(r"arguments are required: (?:\w+\.)?(\w+)", message):
@@ -107,7 +113,7 @@ def _readable_message(message: str, commands: Sequence[str], parser: ArgumentPar
         return "config: want a mapping of settings, as in 'steps: 60', one a line; " + message[:80]
     if message.startswith("Problems parsing config"):
         return f"config: the file is no YAML: {message.removeprefix('Problems parsing config: ')}"
-    match = _KEY.match(message)
+    match = _KEY.match(_OR_NONE.sub(lambda found: found[1] + "\n", message).partition("\n")[0])
     return _of_key(match[1], match[2]) if match else ""
 
 
@@ -124,6 +130,11 @@ def _of_key(key: str, text: str) -> str:
         return f"config: {text[0].lower()}{text[1:]}; want a YAML file of settings, or one of iapo://NAME"
     if reason := untyped(text) or _of_callable(key, text):
         return f"{key}: {reason}"
+    if module := _NO_MODULE.search(text):
+        return (
+            f"{key}: there is no module {module[1]!r}; want one that is installed or lies in a folder of PYTHONPATH, "
+            "or a file, as my_file.py:Name"
+        )
     if number := _NUMBER.search(text):
         given = next((found[1] for each in _VALUES if (found := re.search(each, text))), "")
         what = "a number" if "Float" in number["kind"] else "a whole number"
