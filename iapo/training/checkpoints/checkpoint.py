@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from iapo.ops.checks import check_integer
+from iapo.ops.json_files import read_json_file
 from iapo.ops.random_state import capture_rng
 from iapo.ops.tensor_files import failed_writes_named, follow_umask
-from iapo.ops.text_files import TEMPORARY, read_text
+from iapo.ops.text_files import TEMPORARY
 from iapo.ops.tree import flatten, unflatten
 from iapo.policy.forward import unwrap
 from iapo.policy.lora import saving_options
@@ -182,19 +183,23 @@ def settings_in(path: Path) -> dict[str, Any]:
         LookupError: it has no settings.
         ValueError: it is damaged.
     """
-    settings = unflatten(json.loads(read_text(path / "state.json"))["config"], {})
+    settings = unflatten(read_json_file(path / "state.json")["config"], {})
     if not isinstance(settings, dict):
         raise ValueError(f"{path}: its settings are {settings!r:.80}, want keys and values")
     return settings
 
 
-def changes_in(path: Path) -> list[str]:
-    """What differed when the run of a checkpoint went on by ``--override``, one sentence each time.
+def counters_in(path: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Some counters of a run at a checkpoint.
 
-    Arguments and errors are those of `settings_in`.
+    Args:
+        path: its folder.
+        names: of counters that are no tensors.
+
+    Errors are those of `settings_in`.
     """
-    counters = json.loads(read_text(path / "state.json"))["counters"]["dict"]
-    return list(unflatten(dict(counters)["changed"], {}))
+    counters = dict(read_json_file(path / "state.json")["counters"]["dict"])
+    return {name: unflatten(counters[name], {}) for name in names}
 
 
 def latest_checkpoint(run: str | Path) -> Path | None:
@@ -256,7 +261,7 @@ def load_checkpoint(run: str | Path, config: Mapping[str, Any] | None = None, ov
     if path is None:
         raise FileNotFoundError(f"{run}: no checkpoint-N folder")
     try:
-        content = json.loads(read_text(path / "state.json"))
+        content = read_json_file(path / "state.json")
         tensors = load_file(path / "state.safetensors")
         names = [part.name for part in fields(TrainingState)]
         if missing := [name for name in names if name not in content]:
