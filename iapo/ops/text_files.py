@@ -66,11 +66,14 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Let an error of a write name the file, as the system does where it is opened but not where it is written."""
+    """Let an error of a write name the file: the system names what it opens, that of `write_text` for a while, and none
+    where it writes.
+    """
     try:
         yield
     except OSError as error:
-        if error.filename is None:
+        temporary = str(error.filename) == f"{path}{TEMPORARY}" and error.filename2 is None
+        if error.filename is None or temporary:
             error.filename = str(path)
         raise
 

@@ -73,6 +73,16 @@ def test_a_full_disk_leaves_the_old_file_alone(tmp_path):
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("report.md", "old")]
 
 
+def test_the_file_that_was_asked_for_is_named(tmp_path):
+    """Not the one that stands in for it while it is written."""
+    place = tmp_path / "no" / "file.md"
+    with pytest.raises(FileNotFoundError, match=f": '{place}'$"):
+        write_text(place, "text")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError, match=f" -> '{tmp_path / 'folder'}'$"):
+        write_text(tmp_path / "folder", "text")
+
+
 def test_places_that_cannot_be_written_are_named(tmp_path):
     for place in (tmp_path, tmp_path / "no" / "file"):
         with pytest.raises(OSError, match=f"output: cannot write {place} .*; want a file in a folder"):
