@@ -1,16 +1,17 @@
 """A comparison folder as runs leave it, made up, so that reports can be tested without training."""
 
 import dataclasses
-import json
 import random
 from pathlib import Path
 
 import torch
 
 from iapo.comparison.running.plan import EvaluationPlan, Method, Plan, Run, Tuning
-from iapo.comparison.running.problems import digest, problems_path
-from iapo.comparison.running.results import BASE_FOLDER, evaluation_file
+from iapo.comparison.running.problems import problems_path
+from iapo.comparison.running.results import BASE_FOLDER, evaluation_file, made_from
 from iapo.evaluation import BudgetCurve, EvaluationResult, ForcedAnswers
+from iapo.ops.json_files import write_sealed
+from iapo.training.reporting.log import METRICS, append_metrics, metrics_digest
 
 SETTINGS = {"data": "embedded", "model": "embedded", "steps": 3, "max_tokens": None}
 
@@ -42,7 +43,7 @@ def write_problems(folder: Path) -> None:
     for split, samples in (("validation", 2), ("test", 4)):
         rows = [{"prompt": f"{i}+1=", "answer": str(i + 1), "difficulty": 2 + i % 3} for i in range(6)]
         content = {"split": split, "samples": samples, "settings": SETTINGS, "rows": rows}
-        problems_path(folder, split).write_text(json.dumps(content))
+        write_sealed(problems_path(folder, split), content)
 
 
 def write_evaluation(folder: Path, run: str, split: str, accuracy: float, length: int, samples: int) -> None:
@@ -54,7 +55,9 @@ def write_evaluation(folder: Path, run: str, split: str, accuracy: float, length
     correct = [[rng.random() < accuracy for _ in range(samples)] for _ in range(6)]
     greedy = torch.ones(6, dtype=torch.bool), torch.full((6,), length)
     known = {
-        "problems": digest(problems_path(folder, split)),
+        **made_from(problems_path(folder, split), folder / run),
+        "model": "checkpoint-3" if (folder / run / METRICS).exists() else "embedded",
+        "metrics": metrics_digest(folder / run / METRICS),
         "classes": {"needed": [10.0] * 6, "filler": [mean - 10 for mean in means]},
         "shortest": [15 + i % 3 for i in range(6)],
     }
@@ -71,18 +74,11 @@ def at_budgets(correct: torch.Tensor, budgets: tuple[int, int, int] = (0, 10, 30
 
 def write_run(folder: Path, run: Run, accuracy: float, length: int, samples: int) -> None:
     """A finished run."""
+    (folder / run.folder).mkdir(parents=True, exist_ok=True)
+    row = {"num_tokens": 100.0 * length, "step_time": 0.5, "reward": accuracy, "completions/mean_length": length}
+    for step in (1, 2, 3):
+        append_metrics(folder / run.folder / METRICS, step, row)
     write_evaluation(folder, run.folder, run.split, accuracy, length, samples)
-    steps = [
-        {
-            "step": i,
-            "num_tokens": 100.0 * length,
-            "step_time": 0.5,
-            "reward": accuracy,
-            "completions/mean_length": length,
-        }
-        for i in (1, 2, 3)
-    ]
-    (folder / run.folder / "metrics.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))
     (folder / run.folder / "report.md").write_text("# Report\n")
 
 

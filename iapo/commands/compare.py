@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from iapo.commands.last_line import say_where
@@ -17,7 +18,7 @@ from iapo.comparison.running.settings import instantiate
 from iapo.comparison.showing.page import render_page
 from iapo.comparison.showing.report import render_report, results_json
 from iapo.comparison.showing.summary import summarize
-from iapo.ops.lock import locked
+from iapo.ops.lock import check_held, locked
 from iapo.ops.shell import quoted_path
 from iapo.ops.text_files import write_text
 from iapo.training.interruption import EXIT_CODE
@@ -38,7 +39,7 @@ def compare(*, comparison: str, output: str, only_report: bool, override: bool =
 
     Raises:
         FileNotFoundError: a file that is not there; with ``only_report``, no comparison in ``output``.
-        OSError: another comparison is at work in ``output``.
+        OSError: another comparison is at work in ``output``; or ``output`` was moved, removed or replaced on the way.
         ValueError: a plan that cannot work; raised before any process starts.
     """
     if not output:
@@ -53,12 +54,18 @@ def compare(*, comparison: str, output: str, only_report: bool, override: bool =
         with locked(folder) as lock:
 
             def execute(title: str, jobs: Sequence[Job]) -> Mapping[str, Outcome]:
-                with display(title, len(jobs)) as listener:
-                    return run_jobs(jobs, plan.at_once, plan.threads, (lock,), listener)
+                with display(title, len(jobs)) as shown:
+
+                    def poll(running: Sequence[Job]) -> None:
+                        check_held(folder, lock)
+                        shown.poll(running)
+
+                    return run_jobs(jobs, plan.at_once, plan.threads, (lock,), replace(shown, poll=poll))
 
             check_begun(plan, folder, check_folders(plan, folder))
             write_problems(plan, folder, instantiate(plan.evaluation.settings)["rewards"])
             outcomes = run_plan(plan, folder, execute, override)
+            check_held(folder, lock)
         if any(outcome.state == "interrupted" for outcome in outcomes.values()):
             done = sum(outcome.state not in ("interrupted", "failed") for outcome in outcomes.values())
             print(

@@ -1,11 +1,11 @@
 """`iapo export`: the policy of a run as a folder that any library of the Hugging Face kind loads, with a model card."""
 
-import json
 import re
 import shutil
 from pathlib import Path
 
 from iapo.commands.last_line import say_where
+from iapo.ops.json_files import read_json_file
 from iapo.ops.shell import quoted_list
 from iapo.ops.tensor_files import failed_writes_named, follow_umask
 from iapo.ops.text_files import TEMPORARY, check_is_text, read_text, write_text
@@ -130,7 +130,7 @@ def _write(checkpoint: Path, folder: Path, adapter: bool) -> None:
 def _card(checkpoint: Path, folder: Path, name: str, adapter: bool) -> str:
     """The model card: where the model comes from, how to load it, and the report of its run with its pictures."""
     run, report = checkpoint.parent, "The run has no report: it was not finished."
-    step = json.loads(read_text(checkpoint / "state.json"))["step"]
+    step = read_json_file(checkpoint / "state.json")["step"]
     if (run / REPORT).exists():
         text = read_text(run / REPORT)
         other = (

@@ -1,6 +1,5 @@
 """The result of an evaluation and the measures that follow from it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,8 @@ from iapo.evaluation.intervals import Interval, interval
 from iapo.evaluation.pass_at import pass_at_k
 from iapo.evaluation.samples import Sample, lines_of, samples_beside
 from iapo.ops.arguments import arguments_named
-from iapo.ops.text_files import read_text, write_text
+from iapo.ops.json_files import read_sealed, write_sealed
+from iapo.ops.text_files import write_text
 
 _SAVED = ("correct", "lengths", "greedy_correct", "greedy_lengths")
 
@@ -111,7 +111,8 @@ class EvaluationResult:
         return measures
 
     def save(self, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
-        """Write the numbers as JSON; `load` reads them. A process that is killed on the way leaves no half of a file.
+        """Write the numbers and their digest as JSON; `load` reads them. A process that is killed on the way leaves no
+        half of a file.
 
         The samples are written beside them, into the file that `iapo.evaluation.samples_beside` names, which
         `iapo.evaluation.read_samples` reads.
@@ -126,9 +127,9 @@ class EvaluationResult:
         if self.at_budget is not None:
             budgets, correct = self.at_budget.budgets, self.at_budget.correct
             content["at_budget"] = {"budgets": list(budgets), "correct": correct.tolist()}
-        texts = {} if self.samples is None else {samples_beside(path): lines_of(self.samples)}
-        for target, text in (texts | {path: json.dumps(content) + "\n"}).items():
-            write_text(target, text)
+        if self.samples is not None:
+            write_text(samples_beside(path), lines_of(self.samples))
+        write_sealed(path, content)
 
     @classmethod
     def load(cls, path: Path) -> "EvaluationResult":
@@ -136,13 +137,13 @@ class EvaluationResult:
 
         Raises:
             FileNotFoundError: the file is not there.
-            ValueError: the file holds something else.
+            ValueError: the file is not what `save` wrote, or it holds something else.
         """
-        return cls.of_content(read_content(path), path)
+        return cls.of_content(read_sealed(path), path)
 
     @classmethod
-    def of_content(cls, content: Any, path: Path) -> "EvaluationResult":
-        """The numbers among what `read_content` read, which has the metadata of `save` too.
+    def of_content(cls, content: Mapping[str, Any], path: Path) -> "EvaluationResult":
+        """The numbers among what `iapo.ops.json_files.read_sealed` read, which has the metadata of `save` too.
 
         Args:
             content: of the file.
@@ -151,7 +152,7 @@ class EvaluationResult:
         Raises:
             ValueError: the file holds something else.
         """
-        missing = [name for name in _SAVED if not isinstance(content, dict) or name not in content]
+        missing = [name for name in _SAVED if name not in content]
         if missing:
             raise ValueError(f"{path}: want an evaluation, {missing} are missing")
         curve = content.get("at_budget")
@@ -166,22 +167,7 @@ class EvaluationResult:
                 at_budget=BudgetCurve(tuple(curve["budgets"]), torch.tensor(curve["correct"])) if curve else None,
             )
         except (ValueError, TypeError, LookupError, RuntimeError) as error:
-            raise ValueError(
-                f"{path}: holds no numbers of an evaluation ({error}); put back the file, or remove it"
-            ) from error
-
-
-def read_content(path: Path) -> Any:
-    """All that a file of `EvaluationResult.save` holds, metadata included, as JSON has it.
-
-    Raises:
-        FileNotFoundError: the file is not there.
-        ValueError: the file is no JSON.
-    """
-    try:
-        return json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: is damaged ({error}); put back the file, or remove it") from error
+            raise ValueError(f"{path}: holds no numbers of an evaluation ({error})") from error
 
 
 def _check_shape(name: str, tensor: Tensor, want: Sequence[int]) -> None:

@@ -64,7 +64,7 @@ def check_held(folder: Path, descriptor: int) -> None:
             return
     raise FileNotFoundError(
         f"output: {folder} was moved, removed, emptied or replaced while this process was at work in it, so that it "
-        "writes nothing more there; what is saved goes on with --resume where it is now"
+        "writes nothing more there; what is saved goes on where it is now"
     )
 
 

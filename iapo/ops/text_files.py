@@ -26,7 +26,7 @@ def read_bytes(path: Path) -> bytes:
         OSError: it cannot be read, or is something else than a file: who reads a named pipe waits for its writer, and a
             device may never end.
     """
-    if kind := _NO_FILES.get(stat.S_IFMT(path.stat().st_mode)):
+    if kind := _other_kind(path):
         raise OSError(f"{path}: is {kind}, want a file; put the file back, or remove what has its name")
     return path.read_bytes()
 
@@ -66,11 +66,14 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Let an error of a write name the file, as the system does where it is opened but not where it is written."""
+    """Let an error of a write name the file: the system names what it opens, that of `write_text` for a while, and none
+    where it writes.
+    """
     try:
         yield
     except OSError as error:
-        if error.filename is None:
+        temporary = str(error.filename) == f"{path}{TEMPORARY}" and error.filename2 is None
+        if error.filename is None or temporary:
             error.filename = str(path)
         raise
 
@@ -94,19 +97,26 @@ def check_is_text(name: str, path: str | Path) -> None:
 def check_writable(name: str, path: str) -> None:
     """Raise ``OSError`` unless a file can be written there, before the work whose results it is to hold.
 
+    Something else that is there, such as a named pipe, would be replaced by the file.
+
     Args:
         name: of the setting, for the message.
         path: of the file.
     """
     try:
-        if Path(path).is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if os.path.exists(path) and (kind := _other_kind(Path(path))):
+            raise OSError(errno.EINVAL, f"it is {kind}")
         write_text(Path(f"{path}.check"), "")
         os.unlink(f"{path}.check")
     except OSError as error:
         raise OSError(
             f"{name}: cannot write {path} ({error.strerror}); want a file in a folder that is there and can be written"
         ) from error
+
+
+def _other_kind(path: Path) -> str | None:
+    """What has the name of a file, if it is none."""
+    return _NO_FILES.get(stat.S_IFMT(path.stat().st_mode))
 
 
 def flush(path: Path) -> None:

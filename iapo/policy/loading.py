@@ -1,6 +1,5 @@
 """Loads models and tokenizers: the embedded one, a local directory, a hub id, or a GGUF file."""
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -19,8 +18,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from iapo.embedded import model_path
 from iapo.ops.arguments import arguments_named
 from iapo.ops.extras import check_installed
+from iapo.ops.json_files import read_json_file
 from iapo.ops.memory import is_out_of_memory
-from iapo.ops.text_files import read_bytes
 from iapo.policy.hub import unreachable_model
 from iapo.policy.limits import Limits, limits_of, limits_of_config
 from iapo.policy.lora import base_of, is_adapter, told, with_adapters
@@ -238,8 +237,8 @@ def _check_generation_config(folder: Path) -> None:
     """Refuse a file that transformers would ignore in silence, and with it the tokens that end a sequence."""
     path = folder / "generation_config.json"
     try:
-        is_read = not os.path.lexists(path) or isinstance(json.loads(read_bytes(path)), Mapping)
-    except (ValueError, RecursionError):
+        is_read = not os.path.lexists(path) or isinstance(read_json_file(path), Mapping)
+    except ValueError:
         is_read = False
     if not is_read:
         raise ValueError(f"model: {path} is no JSON object; get it again, or remove it if the model has none")

@@ -1,6 +1,5 @@
 """Low-rank adapters of a policy (LoRA) by PEFT: attached, read from a checkpoint, merged, and switched off."""
 
-import json
 import sys
 import warnings
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from torch import nn
 
 from iapo.ops.checks import check_integer
 from iapo.ops.extras import check_installed
+from iapo.ops.json_files import read_json_file
 
 ADAPTER = "adapter_config.json"
 """The file that a folder of adapters has, and a folder of a whole model has not."""
@@ -103,8 +103,8 @@ def base_of(folder: str | Path) -> str:
     """
     path = Path(folder) / ADAPTER
     try:
-        base = json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"]
-    except (ValueError, LookupError, TypeError, RecursionError):
+        base = read_json_file(path)["base_model_name_or_path"]
+    except (ValueError, LookupError, TypeError):
         base = None
     if not isinstance(base, str) or not base or Path(base).resolve() == Path(folder).resolve():
         raise ValueError(f"{path}: names no base_model_name_or_path, want the model that the adapters belong to")

@@ -6,7 +6,7 @@ from iapo.evaluation import Sample, lines_of
 from iapo.ops.text_files import write_text
 from iapo.rollout import style_of
 from iapo.styles.agreement import ENOUGH_SAMPLES
-from iapo.training.reporting.log import read_metrics
+from iapo.training.reporting.log import METRICS, read_metrics
 from iapo.training.setup.finding_style import warn_of_style
 from iapo.training.setup.opening import Run
 
@@ -46,7 +46,7 @@ def write_report_so_far(run: Run) -> None:
     session, processes = run.session, run.session.update_settings.processes
     with processes.together():
         if processes.first:
-            run.so_far.metrics = read_metrics(run.folder / "metrics.jsonl")
+            run.so_far.metrics = read_metrics(run.folder / METRICS)
             if session.samples:
                 run.so_far.samples, run.so_far.when = session.samples, f"in update {session.step}"
                 run.so_far.shown = " --training"

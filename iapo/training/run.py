@@ -22,7 +22,7 @@ from iapo.training.distributed.zero import Zero
 from iapo.training.equal_rewards import EqualRewards
 from iapo.training.interim_results import evaluated_completions, interim_writer, write_report_so_far
 from iapo.training.interruption import EXIT_CODE, Interrupted, Interruption, listening
-from iapo.training.reporting.log import append_metrics, append_samples, read_metrics
+from iapo.training.reporting.log import METRICS, append_metrics, append_samples, read_metrics
 from iapo.training.reporting.progress import CommandProgress
 from iapo.training.reporting.report import REPORT, write_report
 from iapo.training.reporting.tracking import check_tracker, tracked
@@ -133,12 +133,12 @@ def _carry_on(run: Run, interruption: Interruption, progress: CommandProgress) -
     Raises:
         Interrupted: a signal came while something was sampled; the session is as after the last finished update.
     """
-    session, metrics_file = run.session, run.folder / "metrics.jsonl"
+    session, metrics_file = run.session, run.folder / METRICS
     settings = session.settings
     processes = session.update_settings.processes
     leaving: Callable[[], AbstractContextManager[Any]] = interruption.leaving if processes.size == 1 else nullcontext
     with leaving(), _evaluating(progress, run, "before training"):
-        before = session.evaluate(run.held_out, 0, interim_writer(run, "before training"))
+        before = session.evaluate(run.held_out, 0, run.resolved, interim_writer(run, "before training"))
     run.so_far.before = before
     if session.resumed_from is not None:
         restore_rng(session.resumed_from.state.rng)
@@ -175,7 +175,8 @@ def _carry_on(run: Run, interruption: Interruption, progress: CommandProgress) -
             if stop and not ended:
                 return False
     with leaving(), _evaluating(progress, run, "after training"):
-        after = session.evaluate(run.held_out, session.step, interim_writer(run, f"after update {session.step}"))
+        see = interim_writer(run, f"after update {session.step}")
+        after = session.evaluate(run.held_out, session.step, run.resolved, see)
     run.check_held()
     metadata = {"updates": session.step, "tokens sampled": session.tokens_sampled, **run.metadata}
     with processes.together():

@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from iapo.evaluation import EvaluationResult, Sample, evaluate
+from iapo.ops.json_files import read_sealed
 from iapo.ops.random_state import capture_rng, fork_rng, restore_rng
 from iapo.optimizers import ClippedOptimizer, DeepSpeedOptimizer
 from iapo.policy.whole_weights import whole_weights
@@ -21,6 +22,7 @@ from iapo.rollout.greedy import greedy_beside
 from iapo.styles import CompletionStyle
 from iapo.tasks import PromptStream, Row
 from iapo.training.checkpoints.checkpoint import Checkpoint, TrainingState, save_checkpoint
+from iapo.training.checkpoints.reproducibility import settings_digest
 from iapo.training.components import Components, UpdateSettings
 from iapo.training.configuration.settings import RunSettings
 from iapo.training.configuration.styles import estimator_in_style, sampler_in_style
@@ -30,6 +32,7 @@ from iapo.training.distributed.sharded_state import whole_state
 from iapo.training.distributed.zero_state import zero_state
 from iapo.training.interruption import Interrupted
 from iapo.training.loop import TrainingBatch
+from iapo.training.reporting.log import METRICS, settled_digest
 from iapo.training.resample import Resampling
 from iapo.training.samples import first_samples
 
@@ -125,7 +128,11 @@ class Session:
         return metrics | {"iapo/tokens_sampled": self.tokens_sampled, "step_time": time.perf_counter() - start}
 
     def evaluate(
-        self, rows: Sequence[Row], step: int, see: Callable[[Sequence[Sample]], None] | None = None
+        self,
+        rows: Sequence[Row],
+        step: int,
+        resolved: Mapping[str, Any],
+        see: Callable[[Sequence[Sample]], None] | None = None,
     ) -> EvaluationResult:
         """Evaluate the policy in the precision of training, or read what was kept of the evaluation after ``step``.
 
@@ -134,13 +141,17 @@ class Session:
         Args:
             rows: the problems.
             step: updates done.
+            resolved: all settings of the run, as plain data; what was kept is of the same, or of those before an
+                override.
             see: is called with the completions so far, as they are sampled (`iapo.evaluation.evaluate`).
 
         Raises:
-            ValueError: what was kept is damaged or of another size, or it is of an earlier step and not there.
+            ValueError: what was kept is damaged, of another run or of another size, or it is of an earlier step and not
+                there.
         """
         path, processes = Path(self.settings.output) / f"evaluation-{step}.json", self.update_settings.processes
-        kept = processes.from_first(lambda: self._kept(path, step))
+        made_under = settings_digest(resolved)
+        kept = processes.from_first(lambda: self._kept(path, step, made_under))
         if kept is not None:
             found, wanted = tuple(kept.correct.shape), (len(rows), self.settings.eval_samples)
             if found != wanted:
@@ -167,24 +178,27 @@ class Session:
             )
         with processes.together():
             if processes.first:
-                result.save(path)
+                result.save(path, {"settings": made_under})
         return result
 
-    def _kept(self, path: Path, step: int) -> EvaluationResult | None:
+    def _kept(self, path: Path, step: int, made_under: str) -> EvaluationResult | None:
         """The evaluation after ``step`` if it is in its file; ``None`` if there is none, and it can be made now."""
-        fault = "missing"
+        fault = f"{path}: is missing"
         try:
             if path.exists():
-                return EvaluationResult.load(path)
+                content = read_sealed(path)
+                if content.get("settings") != made_under and not self.changed:
+                    raise ValueError(f"{path}: is of a run with other settings")
+                return EvaluationResult.of_content(content, path)
         except ValueError as error:
+            fault = str(error)
             if step == self.step:
-                raise
-            fault = f"damaged ({error.__cause__ or error})"
+                raise ValueError(f"{fault}; put the file back, or remove it, and it is made again") from error
         if step == self.step:
             return None
         raise ValueError(
-            f"{path}: is {fault}, and the policy of step {step} is not there any more to be evaluated again; put the "
-            "file back (a run of the same settings in another folder begins with the same one), or start a new run"
+            f"{fault}, and the policy of step {step} is not there any more to be evaluated again; put the file back (a "
+            "run of the same settings in another folder begins with the same one), or start a new run"
         )
 
     def save(self, resolved: Mapping[str, Any]) -> None:
@@ -193,6 +207,7 @@ class Session:
             return
         optimizer, processes = self.components.optimizer, self.update_settings.processes
         assert isinstance(optimizer, ClippedOptimizer | DeepSpeedOptimizer)
+        metrics = processes.from_first(lambda: settled_digest(Path(self.settings.output) / METRICS))
         of_torch = self.torch_optimizer
         in_engine = zero_stage(self.model) > 0
         of_optimizer = (
@@ -207,6 +222,7 @@ class Session:
                 "tokens_sampled": self.tokens_sampled,
                 "base": self.base,
                 "changed": list(self.changed),
+                "metrics": metrics,
             },
         )
         run, keep = Path(self.settings.output), self.settings.keep_checkpoints

@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import json
 import math
 from fractions import Fraction
 
@@ -22,6 +21,7 @@ from iapo.evaluation import (
     pass_at_k,
 )
 from iapo.interfaces import Sampler
+from iapo.ops.json_files import read_sealed, write_sealed
 from iapo.rollout import ScriptedSampler, TransformersSampler
 
 
@@ -254,7 +254,7 @@ def test_a_saved_result_is_loaded_with_the_same_numbers(tmp_path):
     one = dataclasses.replace(result([[1, 0], [1, 1]], [[10, 20], [30, 40]]), texts=(("a", "b"), ("c", "d")))
     path = tmp_path / "evaluation-3.json"
     one.save(path, {"model": "embedded"})
-    content = json.loads(path.read_text())
+    content = read_sealed(path)
     assert set(content) == {"correct", "lengths", "greedy_correct", "greedy_lengths", "model"}
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
     loaded = EvaluationResult.load(path)
@@ -269,14 +269,16 @@ def test_a_saved_result_is_loaded_with_the_same_numbers(tmp_path):
     for after, before in ((loaded.truncated, cut.truncated), (loaded.at_budget.correct, cut.at_budget.correct)):
         assert torch.equal(after, before)
         assert after.dtype == before.dtype
-    for other in ({"correct": [[1]], "lengths": [[2]]}, 3):
-        path.write_text(json.dumps(other))
-        with pytest.raises(ValueError, match=r"evaluation-3\.json: want an evaluation, .*greedy_correct.* are missing"):
-            EvaluationResult.load(path)
+    path.write_text(path.read_text().replace("10", "11", 1))
+    with pytest.raises(ValueError, match=r"evaluation-3\.json: is damaged, its content is not what was written"):
+        EvaluationResult.load(path)
+    write_sealed(path, {"correct": [[1]], "lengths": [[2]]})
+    with pytest.raises(ValueError, match=r"evaluation-3\.json: want an evaluation, .*greedy_correct.* are missing"):
+        EvaluationResult.load(path)
     with pytest.raises(FileNotFoundError):
         EvaluationResult.load(tmp_path / "none.json")
     for damage in ({"correct": None}, {"lengths": "many"}, {"lengths": [[1]]}, {"at_budget": {"budgets": [0]}}):
-        path.write_text(json.dumps({**content, **damage}))
+        write_sealed(path, {**content, **damage})
         with pytest.raises(ValueError, match=r"evaluation-3\.json: holds no numbers of an evaluation"):
             EvaluationResult.load(path)
 

@@ -73,12 +73,26 @@ def test_a_full_disk_leaves_the_old_file_alone(tmp_path):
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("report.md", "old")]
 
 
+def test_the_file_that_was_asked_for_is_named(tmp_path):
+    """Not the one that stands in for it while it is written."""
+    place = tmp_path / "no" / "file.md"
+    with pytest.raises(FileNotFoundError, match=f": '{place}'$"):
+        write_text(place, "text")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError, match=f" -> '{tmp_path / 'folder'}'$"):
+        write_text(tmp_path / "folder", "text")
+
+
 def test_places_that_cannot_be_written_are_named(tmp_path):
     for place in (tmp_path, tmp_path / "no" / "file"):
         with pytest.raises(OSError, match=f"output: cannot write {place} .*; want a file in a folder"):
             check_writable("output", str(place))
     check_writable("output", str(tmp_path / "file"))
     assert list(tmp_path.iterdir()) == []
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match=r"output: cannot write .*pipe \(it is a named pipe\)"):
+        check_writable("output", str(tmp_path / "pipe"))
+    check_writable("output", str(tmp_path / "file"))
 
 
 @pytest.mark.parametrize("kind", ["folder", "named pipe", "socket", "device"])
@@ -118,9 +132,7 @@ OTHERS = {"ops/text_files.py", "inspection/page.py", "comparison/showing/page.py
 """Reads files by itself: the reader, and what comes with the package."""
 GIVEN = {
     *("comparison/running/read_plan.py", "tasks/reading.py", "training/configuration/plain_files.py"),
-    *("training/configuration/sizing.py", "training/configuration/trained_problems.py"),
-    *("training/distributed/accelerate_deepspeed.py", "estimators/packed/memory.py", "estimators/packed/matmul.py"),
-    *("policy/files.py", "policy/lora.py", "training/checkpoints/folder.py"),
+    *("estimators/packed/memory.py", "estimators/packed/matmul.py", "policy/files.py"),
 }
 """Reads what the user or the system gives, or looks first whether it is a file."""
 

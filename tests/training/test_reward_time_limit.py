@@ -26,7 +26,7 @@ def test_first_completions_and_evaluations_have_the_limit_of_updates(tmp_path):
     settings = RunSettings(output=str(tmp_path), eval_samples=1, reward_time_limit=0.2)
     session = Session(settings, UpdateSettings(2, 2), model, TOKENIZER, None, components, None, None)
     with pytest.raises(TimeoutError, match=r"took longer than 0\.2 s"):
-        session.evaluate(problems, 0)
+        session.evaluate(problems, 0, {})
     rollout = components.sampler([problems[0]["prompt"]], 1)
     look = FirstLook(problems, {"slow": slow}, False, TOKENIZER, (), ReportSoFar(tmp_path), SINGLE, 0.2, 0.5)
     with pytest.raises(TimeoutError, match=r"took longer than 0\.2 s"):

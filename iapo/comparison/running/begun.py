@@ -1,11 +1,10 @@
 """What the trainings of a comparison began with: digests of the data and of the model, so that all have the same."""
 
-import json
 from pathlib import Path
 
 from iapo.comparison.running.plan import Plan
 from iapo.comparison.running.problems import problem_source
-from iapo.ops.text_files import read_text, write_text
+from iapo.ops.json_files import read_sealed, write_sealed
 from iapo.policy.files import files_digest
 from iapo.tasks.stream import digest_of
 
@@ -38,18 +37,15 @@ def check_begun(plan: Plan, folder: Path, begun: bool) -> None:
             f"output: {folder} holds runs that began from other files of {settings['model']} than there are now; put "
             "the model back as it was, or name another output"
         )
-    write_text(path, json.dumps(kept | rows | model) + "\n")
+    write_sealed(path, kept | rows | model)
 
 
 def _kept_in(path: Path) -> dict[str, str]:
     """The digests in ``begun.json``."""
     try:
-        kept = json.loads(read_text(path))
-        if not isinstance(kept, dict):
-            raise TypeError(f"it holds {kept!r:.40}")
-    except (ValueError, TypeError, RecursionError) as error:
+        return read_sealed(path)
+    except ValueError as error:
         raise ValueError(
-            f"{path}: is damaged ({error}), want the digests of data and model that the trainings began with; put the "
-            "file back, or remove it if neither has changed since"
+            f"{error}, want the digests of data and model that the trainings began with; put the file back, or remove "
+            "it if neither has changed since"
         ) from error
-    return kept

@@ -1,7 +1,6 @@
 """Evaluates one run on the problems of a comparison: `python -m iapo.comparison.running.evaluate`."""
 
 import argparse
-import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -13,20 +12,20 @@ from typing import Any
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from iapo.comparison.running.problems import digest, style_source
-from iapo.comparison.running.results import BASE_FOLDER, evaluation_file, read_evaluation
+from iapo.comparison.running.problems import style_source
+from iapo.comparison.running.results import BASE_FOLDER, evaluation_file, made_from, read_evaluation
 from iapo.comparison.running.settings import instantiate
 from iapo.evaluation import ForcedAnswers, evaluate
-from iapo.ops.text_files import read_text
+from iapo.ops.json_files import read_sealed
 from iapo.rewards import in_style
 from iapo.rewards.rollouts import score_rollout
 from iapo.rollout.greedy import greedy_beside
 from iapo.tasks import Classifier, Task
-from iapo.training.checkpoints.checkpoint import changes_in, checkpoints, latest_checkpoint, step_of
+from iapo.training.checkpoints.checkpoint import checkpoints, counters_in, latest_checkpoint, step_of
 from iapo.training.configuration.policy_source import PolicySource
 from iapo.training.configuration.problem_source import ProblemSource
 from iapo.training.configuration.styles import sampler_in_style
-from iapo.training.reporting.log import read_metrics
+from iapo.training.reporting.log import METRICS, metrics_digest, read_metrics
 from iapo.training.reporting.report import REPORT
 from iapo.training.setup.finding_style import choose_style
 from iapo.training.setup.kept_style import kept_style
@@ -39,8 +38,9 @@ def evaluate_run(problems: Path, run: Path, reward_time_limit: float | None = No
         problems: a file of `iapo.comparison.running.problems.write_problems`.
         run: the run folder; one that nothing was trained in has no checkpoint, and the model is the one that training
             starts from. ``evaluation-SPLIT.json`` is written there: what `iapo.evaluation.EvaluationResult.save`
-            writes, what differed when the run went on by ``--override``, and, as far as the task knows them, mean
-            tokens of each class per completion and the length of the shortest sufficient completion, per problem.
+            writes, what it was made from, the digest of the metrics up to this checkpoint, what differed when the run
+            went on by ``--override``, and, as far as the task knows them, mean tokens of each class per completion and
+            the length of the shortest sufficient completion, per problem.
         reward_time_limit: seconds that a reward function may take over completions that are sampled together; ``None``:
             no limit.
 
@@ -49,7 +49,7 @@ def evaluate_run(problems: Path, run: Path, reward_time_limit: float | None = No
             model before that was evaluated.
     """
     start = time.perf_counter()
-    content = json.loads(read_text(problems))
+    content = read_sealed(problems)
     parts = instantiate(content["settings"])
     checkpoint = last_checkpoint(run)
     forced = forced_answers(problems, run) if "forced" in content else None
@@ -85,13 +85,20 @@ def evaluate_run(problems: Path, run: Path, reward_time_limit: float | None = No
             ),
         )
     metadata = {
-        "problems": digest(problems),
+        **made_from(problems, run),
         "model": policy.model if checkpoint is None else checkpoint.name,
-        "changed": [] if checkpoint is None else changes_in(checkpoint),
+        **_of_training(run, checkpoint),
         **known_to_task(task, tokenizer, content["problems"], result.texts or ()),
         "seconds": time.perf_counter() - start,
     }
     result.save(run / evaluation_file(content["split"]), metadata)
+
+
+def _of_training(run: Path, checkpoint: Path | None) -> dict[str, Any]:
+    """What differed when a run went on by ``--override``, and the digest of its metrics, as its checkpoint has them."""
+    if checkpoint is None:
+        return {"changed": [], "metrics": metrics_digest(run / METRICS)}
+    return counters_in(checkpoint, ("changed", "metrics"))
 
 
 def last_checkpoint(run: Path) -> Path | None:
@@ -100,7 +107,7 @@ def last_checkpoint(run: Path) -> Path | None:
     Raises:
         FileNotFoundError: the run was trained, and this checkpoint is gone or damaged.
     """
-    found, made = latest_checkpoint(run), max((row["step"] for row in read_metrics(run / "metrics.jsonl")), default=0)
+    found, made = latest_checkpoint(run), max((row["step"] for row in read_metrics(run / METRICS)), default=0)
     if found is None and (run / REPORT).exists():
         raise FileNotFoundError(
             f"{run}: this run was trained and has no checkpoint left to evaluate; put it back, or delete the folder to "
@@ -126,8 +133,9 @@ def forced_answers(problems: Path, run: Path) -> ForcedAnswers:
 
     Raises:
         FileNotFoundError: such budgets of another run, before the base model was evaluated on these problems.
+        ValueError: its evaluation is damaged, or on others.
     """
-    forced = ForcedAnswers(**json.loads(read_text(problems))["forced"])
+    forced = ForcedAnswers(**read_sealed(problems)["forced"])
     folder = problems.parent
     if forced.budgets is not None or run.resolve() == (folder / BASE_FOLDER).resolve():
         return forced

@@ -9,7 +9,8 @@ from typing import Any, get_args
 
 from iapo.comparison.running.plan import Plan, Split
 from iapo.comparison.running.settings import Settings, instantiate
-from iapo.ops.text_files import read_bytes, read_text, write_text
+from iapo.ops.json_files import read_sealed, write_sealed
+from iapo.ops.text_files import read_bytes
 from iapo.policy.limits import Limits
 from iapo.policy.loading import load_limits, load_tokenizer
 from iapo.rollout.prompts import encode_prompts
@@ -77,7 +78,7 @@ def write_problems(plan: Plan, folder: Path, rewards: Any) -> None:
             "problems": [rows[place]["prompt"] for place in kept],
             "rows": [rendered.rows[place] for place in kept],
         }
-        write_text(problems_path(folder, split), json.dumps(content, default=_as_text) + "\n")
+        write_sealed(problems_path(folder, split), json.loads(json.dumps(content, default=_as_text)))
 
 
 def check_problems(plan: Plan, folder: Path) -> None:
@@ -90,16 +91,12 @@ def check_problems(plan: Plan, folder: Path) -> None:
         raise FileNotFoundError(f"output: {folder} holds no comparison")
     for path in filter(Path.exists, (problems_path(folder, split) for split in get_args(Split))):
         try:
-            content = json.loads(read_text(path))
-            found = {name: value for name, value in content.items() if name not in ("problems", "rows")}
-            wanted = _evaluated_as(plan, found["split"])
-            number = len(content["rows"])
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise ValueError(
-                f"{path}: is damaged ({type(error).__name__}: {error}); the same command without --only_report writes "
-                "it again"
-            ) from error
-        changes = differences(found, wanted)
+            content = read_sealed(path)
+        except ValueError as error:
+            raise ValueError(f"{error}; the same command without --only_report writes it again") from error
+        found = {name: value for name, value in content.items() if name not in ("problems", "rows")}
+        number = len(content["rows"])
+        changes = differences(found, _evaluated_as(plan, found["split"]))
         size = plan.evaluation.problems if found["split"] == "test" else plan.tuning.problems
         if number != size and problem_source(plan.evaluation.settings).long_prompts == "refuse":
             changes.append(f"problems: saved {number}, now {size}")

@@ -13,12 +13,13 @@ from iapo.comparison.running.choice import choose
 from iapo.comparison.running.entries import PAGES
 from iapo.comparison.running.plan import Plan, Run, Split
 from iapo.comparison.running.problems import problems_path
-from iapo.comparison.running.results import BASE_FOLDER, is_evaluated, read_finished
+from iapo.comparison.running.results import BASE_FOLDER, SETTINGS, is_evaluated, read_finished
 from iapo.comparison.running.runner import Job, Outcome, Stage
 from iapo.comparison.running.settings import Settings
+from iapo.ops.json_files import read_json_file
 from iapo.ops.text_files import read_text, write_text
 from iapo.training.configuration.plain_files import digests
-from iapo.training.reporting.log import read_metrics
+from iapo.training.reporting.log import METRICS, read_metrics
 from iapo.training.reporting.progress import rate, summary
 from iapo.training.reporting.report import REPORT
 
@@ -65,15 +66,15 @@ def run_job(plan: Plan, folder: Path, run: Run, override: bool = False) -> Job:
     """Training and evaluation of a run as a job, see `run_plan`; its ``settings.yaml`` is written."""
     run_folder = folder / run.folder
     run_folder.mkdir(parents=True, exist_ok=True)
-    write_text(run_folder / "settings.yaml", yaml.safe_dump(run_settings(run), sort_keys=False))
+    write_text(run_folder / SETTINGS, yaml.safe_dump(run_settings(run), sort_keys=False))
     settings = run.method.settings[run.setting]
-    flags = [f"--config={run_folder / 'settings.yaml'}", f"--output={run_folder}", "--resume"]
+    flags = [f"--config={run_folder / SETTINGS}", f"--output={run_folder}", "--resume"]
     flags += ["--override"] if override else []
     train = Stage((sys.executable, "-m", "iapo.cli", "train", *flags), (run_folder / REPORT).exists)
 
     def progress() -> tuple[float, str]:
         try:
-            steps = read_metrics(run_folder / "metrics.jsonl")
+            steps = read_metrics(run_folder / METRICS)
             if not steps:
                 return 0.0, "starting"
             if train.finished():
@@ -100,7 +101,7 @@ def check_folders(plan: Plan, folder: Path) -> bool:
         ValueError: other settings, of which the first that differ are named; files of code that have changed; a run
             that does not say its settings; or ``folder`` is itself that of a run, or has a page of something else.
     """
-    if any((folder / name).exists() for name in ("config.json", "metrics.jsonl")):
+    if any((folder / name).exists() for name in ("config.json", METRICS)):
         raise ValueError(
             f"output: {folder} is the folder of a run, whose report a comparison would take the place of; name another "
             "output"
@@ -115,7 +116,7 @@ def check_folders(plan: Plan, folder: Path) -> bool:
     begun = False
     for run in [*plan.tuning_runs(), *itertools.chain(*every)]:
         inside = folder / run.folder
-        file, config = inside / "settings.yaml", inside / "config.json"
+        file, config = inside / SETTINGS, inside / "config.json"
         begun = begun or config.exists()
         if not file.exists() and not config.exists():
             continue
@@ -147,8 +148,8 @@ def _settings_in(file: Path) -> Any:
 def _changed_code(config: Path) -> list[str]:
     """The files of code that have changed since a run began, as its ``config.json`` says; none if it does not say."""
     try:
-        files = dict(json.loads(read_text(config))["files"])
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        files = dict(read_json_file(config)["files"])
+    except (OSError, ValueError, LookupError, TypeError):
         return []
     return [f"{file} has changed since" for file, digest in files.items() if digests([file]).get(file) != digest]
 

@@ -1,6 +1,5 @@
 """Finished runs read back from their folders."""
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +13,12 @@ from torch import Tensor
 from iapo.comparison.running.plan import Method, Plan, Run, Split
 from iapo.comparison.running.problems import digest, problems_path
 from iapo.evaluation import EvaluationResult, pass_at_k
-from iapo.evaluation.result import read_content
-from iapo.ops.text_files import read_text
+from iapo.ops.json_files import read_sealed
 from iapo.training.checkpoints.checkpoint import step_of
-from iapo.training.reporting.log import read_metrics
+from iapo.training.reporting.log import METRICS, metrics_digest, read_metrics
 
+SETTINGS = "settings.yaml"
+"""The file of a run's folder with its settings, as a comparison gives them to `iapo train`."""
 BASE_FOLDER = "base"
 """Folder of the evaluation of the model that training starts from."""
 
@@ -105,6 +105,17 @@ class RunEvaluation:
     content: Mapping[str, Any]
 
 
+def made_from(problems: Path, run: Path) -> dict[str, str | None]:
+    """Digests of the problems and of the settings of a run, by which an evaluation says what it was made from.
+
+    Args:
+        problems: the file of the problems.
+        run: the run folder; that of the base model has no settings.
+    """
+    settings = run / SETTINGS
+    return {"problems": digest(problems), "settings": digest(settings) if settings.exists() else None}
+
+
 def read_evaluation(folder: Path, run: str, split: Split) -> RunEvaluation | None:
     """The evaluation of a run on the problems that the comparison has now.
 
@@ -114,22 +125,28 @@ def read_evaluation(folder: Path, run: str, split: Split) -> RunEvaluation | Non
         split: whose problems.
 
     Returns:
-        ``None`` if there is none: no file, a damaged one, or an evaluation on other problems.
+        ``None`` if there is no file.
+
+    Raises:
+        OSError: something else than a file is in its place.
+        ValueError: it is damaged, or an evaluation on other problems or of another run.
     """
     path, problems = folder / run / evaluation_file(split), problems_path(folder, split)
     if not path.exists() or not problems.exists():
         return None
-    try:
-        content = read_content(path)
-        result = EvaluationResult.of_content(content, path)
-    except ValueError:
-        return None
-    return RunEvaluation(result, content) if content.get("problems") == digest(problems) else None
+    content = read_sealed(path)
+    wanted = made_from(problems, folder / run)
+    if other := [name for name, each in wanted.items() if content.get(name) != each]:
+        raise ValueError(f"{path}: was made with other {' and '.join(other)} than this run has")
+    return RunEvaluation(EvaluationResult.of_content(content, path), content)
 
 
 def is_evaluated(folder: Path, run: str, split: Split) -> bool:
     """Whether `read_evaluation` finds an evaluation of the run."""
-    return read_evaluation(folder, run, split) is not None
+    try:
+        return read_evaluation(folder, run, split) is not None
+    except (OSError, ValueError):  # the evaluation that is made next says it if it cannot be written
+        return False
 
 
 def read_reporting(plan: Plan, folder: Path, choices: Mapping[str, str]) -> list[RunResult]:
@@ -147,12 +164,23 @@ def read_finished(folder: Path, runs: Sequence[Run]) -> list[RunResult]:
 
 
 def _read(folder: Path, run: Run, inside: str) -> RunResult | None:
-    """A run from the folder ``inside`` that of the comparison; ``None`` if it was not evaluated."""
-    evaluation = read_evaluation(folder, inside, run.split)
+    """A run from the folder ``inside`` that of the comparison; ``None`` if it was not evaluated.
+
+    Warns:
+        UserWarning: there is an evaluation, and it is damaged or of something else; or the metrics are.
+    """
+    try:
+        evaluation = read_evaluation(folder, inside, run.split)
+    except (OSError, ValueError) as error:
+        warnings.warn(
+            f"{error}; it does not count, and the same comparison evaluates the run again (without --only_report)",
+            stacklevel=2,
+        )
+        return None
     if evaluation is None:
         return None
     content = evaluation.content
-    rows = json.loads(read_text(problems_path(folder, run.split)))["rows"]
+    rows = read_sealed(problems_path(folder, run.split))["rows"]
     difficulty = [row.get("difficulty") for row in rows]
     known = all(isinstance(value, int | float) and not isinstance(value, bool) for value in difficulty)
     return RunResult(
@@ -167,28 +195,33 @@ def _read(folder: Path, run: Run, inside: str) -> RunResult | None:
         difficulty=torch.tensor(difficulty, dtype=torch.float64) if known else None,
         classes={kind: torch.tensor(v, dtype=torch.float64) for kind, v in content.get("classes", {}).items()},
         shortest=torch.tensor(content["shortest"], dtype=torch.float64) if "shortest" in content else None,
-        steps=_steps(folder / inside / "metrics.jsonl", content.get("model")),
+        steps=_steps(folder / inside / METRICS, content),
         changed=tuple(content.get("changed", ())),
     )
 
 
-def _steps(path: Path, model: Any) -> tuple[dict[str, float], ...] | None:
-    """The metrics of all updates behind the ``model`` that was evaluated, ``checkpoint-N`` or one of none.
+def _steps(path: Path, content: Mapping[str, Any]) -> tuple[dict[str, float], ...] | None:
+    """The metrics of all updates behind the model that was evaluated, ``checkpoint-N`` or one of none.
+
+    Args:
+        path: of the metrics.
+        content: of the evaluation, which knows their digest.
 
     Returns:
-        ``None`` if those of some are gone.
+        ``None`` if those of some are gone, or if they are not those that the run wrote.
 
     Warns:
         UserWarning: they are.
     """
-    steps = read_metrics(path)
-    last = step_of(Path(model)) if str(model).startswith("checkpoint-") else 0
-    made = int(max([last, *(row["step"] for row in steps)]))
-    whole = [row for row in steps if "num_tokens" in row and "step_time" in row]
-    if [row["step"] for row in whole] != list(range(1, made + 1)):
+    model = str(content.get("model"))
+    last = step_of(Path(model)) if model.startswith("checkpoint-") else 0
+    as_written = metrics_digest(path) == content.get("metrics")
+    steps = read_metrics(path) if as_written else []
+    fault = f"has the metrics of {len(steps)} of {last} updates" if as_written else "is not what the run wrote"
+    if [row["step"] for row in steps] != list(range(1, last + 1)):
         warnings.warn(
-            f"{path}: has the metrics of {len(whole)} of {made} updates, so that the tokens and the time of this run "
-            "are not known; put the file back, or remove the folder of the run to train it again",
+            f"{path}: {fault}, so that the tokens and the time of this run are not known; put the file back, or remove "
+            "the folder of the run to train it again",
             stacklevel=2,
         )
         return None

@@ -37,7 +37,7 @@ class Job:
 
     Args:
         name: how the job is called.
-        folder: made if it is not there; ``output.log`` in it gets what the processes print.
+        folder: made if it is not there, in one that is; ``output.log`` in it gets what the processes print.
         stages: in their order.
         progress: share of the work done, 0 to 1, and a line about it; asked while the job runs.
     """
@@ -96,9 +96,9 @@ def run_jobs(
 ) -> dict[str, Outcome]:
     """Run jobs, in their order, several at once.
 
-    A job that fails does not stop the others. The first SIGINT, SIGTERM or SIGHUP starts nothing more, sends SIGTERM to
-    what runs and waits until it has saved; a second SIGINT kills it. Processes have their own sessions: Ctrl-C in a
-    terminal reaches them only through here.
+    A job that fails, or cannot be started, does not stop the others. The first SIGINT, SIGTERM or SIGHUP starts nothing
+    more, sends SIGTERM to what runs and waits until it has saved; a second SIGINT kills it. Processes have their own
+    sessions: Ctrl-C in a terminal reaches them only through here.
 
     Args:
         jobs: with different names.
@@ -118,6 +118,12 @@ def run_jobs(
         outcomes[job.name] = outcome
         listener.event(job, outcome.state)
 
+    def start(job: Job, stage: int) -> None:
+        try:
+            running.append(_start(job, stage, threads, descriptors))
+        except OSError as error:
+            settle(job, Outcome("failed", f"cannot be started: {error}"))
+
     with listening() as interruption:
         stopping = False
         try:
@@ -132,14 +138,14 @@ def run_jobs(
                         settle(job, Outcome("kept"))
                     else:
                         listener.event(job, "started")
-                        running.append(_start(job, 0, threads, descriptors))
+                        start(job, 0)
                 for each in [each for each in running if each.process.poll() is not None]:
                     running.remove(each)
                     outcome = _outcome(each, bool(interruption))
                     if outcome is not None:
                         settle(each.job, outcome)
                     else:
-                        running.append(_start(each.job, each.stage + 1, threads, descriptors))
+                        start(each.job, each.stage + 1)
                 listener.poll([each.job for each in running])
                 time.sleep(_POLL if running else 0)
         finally:
@@ -155,7 +161,7 @@ def _start(job: Job, first: int, threads: int, descriptors: Sequence[int]) -> _R
     left = [i for i in range(first, len(job.stages)) if not job.stages[i].finished()]
     stage = left[0] if left else len(job.stages) - 1
     command = job.stages[stage].command
-    job.folder.mkdir(parents=True, exist_ok=True)
+    job.folder.mkdir(exist_ok=True)
     with (job.folder / "output.log").open("ab") as log:
         log.write(f"$ {' '.join(command)}\n".encode())
         log.flush()

@@ -7,11 +7,10 @@ versions), and ``manifest.json`` (SHA-256 of every file). A process killed at an
 """
 
 import json
-import os
 import re
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from iapo.ops.checks import check_integer
+from iapo.ops.json_files import read_json_file
 from iapo.ops.random_state import capture_rng
 from iapo.ops.tensor_files import failed_writes_named, follow_umask
-from iapo.ops.text_files import TEMPORARY, read_text
+from iapo.ops.text_files import TEMPORARY, read_bytes
 from iapo.ops.tree import flatten, unflatten
 from iapo.policy.forward import unwrap
 from iapo.policy.lora import saving_options
@@ -40,8 +40,8 @@ from iapo.training.checkpoints.reproducibility import differences, versions
 FORMAT = 1
 """Version of the layout; a checkpoint of a newer one is refused."""
 
-_OWN = ("state.json", "state.safetensors", MANIFEST)
-"""Files of a checkpoint beside those of its model."""
+_OWN = {"state.json": rb'\{"step": \d+, "versions": \{', MANIFEST: rb'\{\s*"content": \{\s*"files": \{'}
+"""How the files begin that say that a folder is a checkpoint; those of others may have the same names."""
 
 _NAME = re.compile(r"checkpoint-(0|[1-9][0-9]*)")
 
@@ -164,11 +164,11 @@ def step_of(path: Path) -> int:
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """Whether a folder was written by `save_checkpoint`: it has two of three files that no model of others has all.
+    """Whether a folder was written by `save_checkpoint`: its state or its manifest begins as they are written there.
 
-    One of them may be gone, which `iapo.training.checkpoints.folder.verify_folder` says; one alone may be of anything.
+    The other one may be gone or damaged, which `iapo.training.checkpoints.folder.verify_folder` says.
     """
-    return sum(os.path.lexists(folder / name) for name in _OWN) > 1
+    return any(_begins(folder / name, beginning) for name, beginning in _OWN.items())
 
 
 def settings_in(path: Path) -> dict[str, Any]:
@@ -182,19 +182,23 @@ def settings_in(path: Path) -> dict[str, Any]:
         LookupError: it has no settings.
         ValueError: it is damaged.
     """
-    settings = unflatten(json.loads(read_text(path / "state.json"))["config"], {})
+    settings = unflatten(read_json_file(path / "state.json")["config"], {})
     if not isinstance(settings, dict):
         raise ValueError(f"{path}: its settings are {settings!r:.80}, want keys and values")
     return settings
 
 
-def changes_in(path: Path) -> list[str]:
-    """What differed when the run of a checkpoint went on by ``--override``, one sentence each time.
+def counters_in(path: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Some counters of a run at a checkpoint.
 
-    Arguments and errors are those of `settings_in`.
+    Args:
+        path: its folder.
+        names: of counters that are no tensors.
+
+    Errors are those of `settings_in`.
     """
-    counters = json.loads(read_text(path / "state.json"))["counters"]["dict"]
-    return list(unflatten(dict(counters)["changed"], {}))
+    counters = dict(read_json_file(path / "state.json")["counters"]["dict"])
+    return {name: unflatten(counters[name], {}) for name in names}
 
 
 def latest_checkpoint(run: str | Path) -> Path | None:
@@ -256,7 +260,7 @@ def load_checkpoint(run: str | Path, config: Mapping[str, Any] | None = None, ov
     if path is None:
         raise FileNotFoundError(f"{run}: no checkpoint-N folder")
     try:
-        content = json.loads(read_text(path / "state.json"))
+        content = read_json_file(path / "state.json")
         tensors = load_file(path / "state.safetensors")
         names = [part.name for part in fields(TrainingState)]
         if missing := [name for name in names if name not in content]:
@@ -281,6 +285,13 @@ def load_checkpoint(run: str | Path, config: Mapping[str, Any] | None = None, ov
             f"{path}: not an exact continuation, these differ (override to go on all the same): " + "; ".join(changes)
         )
     return Checkpoint(path, step, state, tuple(changes))
+
+
+def _begins(path: Path, beginning: bytes) -> bool:
+    try:
+        return re.match(beginning, read_bytes(path)) is not None
+    except OSError:  # it is not there, or no file
+        return False
 
 
 def _is_complete(path: Path) -> bool:

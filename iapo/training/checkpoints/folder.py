@@ -10,7 +10,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from iapo.ops.text_files import TEMPORARY, flush
+from iapo.ops.json_files import read_json_file
+from iapo.ops.text_files import TEMPORARY, flush, read_text
 
 MANIFEST = "manifest.json"
 _LOADED = (
@@ -110,8 +111,8 @@ def verify_folder(folder: Path, format_version: int) -> None:
             raise DamagedCheckpointError(f"{folder / name}: was added, and would be loaded; move it elsewhere")
     for index in folder.glob("*.index.json"):
         try:
-            shards = list(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
+            shards = list(read_json_file(index)["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             raise DamagedCheckpointError(f"{index}: is no index of weights ({type(error).__name__})") from error
         strangers = [shard for shard in shards if not isinstance(shard, str) or shard not in manifest["files"]]
         if strangers:
@@ -139,7 +140,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DamagedCheckpointError(f"{path}: is missing")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         content = json.loads(text)["content"]
         intact = _render(content) == text and isinstance(content["files"], dict)
     except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:

@@ -37,6 +37,11 @@ def weights_digest(parameters: Iterable[Tensor]) -> str:
     return found.hexdigest()[:16]
 
 
+def settings_digest(settings: Mapping[str, Any]) -> str:
+    """A digest of settings, by which an evaluation says under which it was made."""
+    return hashlib.sha256(json.dumps(settings, default=str, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def differences(
     saved: Mapping[str, Any], now: Mapping[str, Any], words: tuple[str, str] = ("saved", "now")
 ) -> list[str]:

@@ -4,6 +4,8 @@ A component that takes the place of another starts from its own defaults, and a 
 """
 
 import inspect
+import os
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ from typing import Any, NoReturn, Union, get_args, get_origin
 from unittest.mock import patch
 
 import yaml  # type: ignore[import-untyped]
-from jsonargparse import ArgumentParser, Namespace, _typehints, get_loader, set_dumper, set_loader
+from jsonargparse import ArgumentParser, Namespace, Path, _typehints, get_loader, set_dumper, set_loader
 
 from iapo.training.configuration.linked import linked_flag, linked_setting
 from iapo.training.configuration.plain_files import arguments_to_import_paths, to_files, to_import_paths
@@ -68,11 +70,13 @@ class FileParser(ArgumentParser):
 
 @contextmanager
 def _as_iapo_reads() -> Iterator[None]:
-    """jsonargparse with what it has no public way for: components that start afresh, and texts that are texts."""
+    """jsonargparse with what it has no public way for: components that start afresh, texts that are texts, and files
+    that are files."""
     with (
         patch.object(_typehints, _DISCARD.__name__, _start_afresh),
         patch.object(_typehints.ActionTypeHint, _CHECK.__name__, _check),
         patch.object(_typehints, _READ.__name__, _read),
+        patch.object(Path, _TEXT_OF.__name__, _text_of),
     ):
         yield
 
@@ -129,10 +133,23 @@ def _read(value: Any, *rest: Any, **options: Any) -> Any:
     return (value, None) if isinstance(value, _typehints.NestedArg) else _READ(value, *rest, **options)
 
 
+def _text_of(path: Path) -> str:
+    """The text of a file of settings.
+
+    Raises:
+        ValueError: it is a pipe: one with a name may wait for its writer for ever, and that of a shell, ``<(...)``, is
+            empty when settings are read again with the defaults that follow from the size of the model.
+    """
+    if os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode):
+        raise ValueError(f"config: {path} is a pipe, want a file, which can be read twice")
+    return str(_TEXT_OF(path))
+
+
 _TEXTS = (str, type(None), list[str], tuple[str, ...])
 """What settings that take texts may be made of."""
 
 _READ = _typehints.parse_value_or_config
+_TEXT_OF = Path.read_text
 _DISCARD = _typehints.discard_init_args_on_class_path_change
 
 

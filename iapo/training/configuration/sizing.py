@@ -1,6 +1,5 @@
 """Defaults by the size of the model: those of the settings are sized for the embedded one."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from iapo.ops.json_files import read_json_file
 from iapo.policy.loading import choose_device
 from iapo.policy.lora import LoRA
 from iapo.policy.size import ModelSize, model_size
@@ -125,8 +125,8 @@ def _kept(folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     """What the run in a folder began with."""
     path = folder / "config.json"
     try:
-        settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (ValueError, RecursionError):
+        settings = read_json_file(path) if path.is_file() else {}
+    except ValueError:
         settings = None
     if not isinstance(settings, dict):  # resuming says what is wrong with it
         return {}

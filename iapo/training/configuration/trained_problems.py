@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from iapo.ops.json_files import read_json_file
 from iapo.ops.text_files import write_text
 from iapo.tasks import Row
 from iapo.tasks.files import is_pattern
@@ -96,7 +97,7 @@ def settings_of_run(model: str) -> dict[str, Any] | None:
     if (folder / "state.json").is_file():
         return settings_in(folder)
     path = folder / EXPORTED
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return read_json_file(path) if path.is_file() else None
 
 
 def _trained_on(run: dict[str, Any], problems: ProblemSource) -> set[str] | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from iapo.ops.json_files import read_json_file
 from iapo.training.distributed.zero import Zero
 
 _TUNING = {
@@ -90,8 +91,7 @@ def deepspeed_settings(source: str, max_grad_norm: float) -> Zero:
 
 def _read(source: str) -> dict[str, Any]:
     try:
-        text = Path(source).read_text(encoding="utf-8") if os.path.exists(source) else _decoded(source)
-        config = json.loads(text)
+        config = read_json_file(Path(source)) if os.path.exists(source) else json.loads(_decoded(source))
     except (OSError, ValueError) as error:
         raise ValueError(f"accelerate: deepspeed_config_file {source} cannot be read: {error}") from error
     if not isinstance(config, dict):

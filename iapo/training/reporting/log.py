@@ -1,12 +1,16 @@
 """The files of a run that grow by the step, metrics and samples: one JSON object a line, flushed as it is written."""
 
+import hashlib
 import json
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from iapo.evaluation import Sample, lines_of
-from iapo.ops.text_files import read_text, write_text, writing
+from iapo.ops.text_files import flush, read_bytes, read_text, write_text, writing
+
+METRICS = "metrics.jsonl"
+"""The file of a run folder with the metrics of its updates."""
 
 
 def append_metrics(path: Path, step: int, metrics: Mapping[str, float]) -> None:
@@ -31,22 +35,57 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     return [_row(path, number, line) for number, line in enumerate(text.split("\n")[:-1], 1)]
 
 
-def truncate(path: Path, step: int) -> list[dict[str, float]]:
-    """Drop every line after ``step``, whose update a resumed run will do again; return those that stay."""
-    rows = [row for row in read_metrics(path) if row["step"] <= step]
-    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
-    return rows
+def metrics_digest(path: Path) -> str:
+    """SHA-256 of a file of metrics, of no bytes where it is missing, by which a run knows those that it wrote."""
+    return hashlib.sha256(read_bytes(path) if path.exists() else b"").hexdigest()
 
 
-def truncate_metrics(path: Path, step: int) -> None:
-    """`truncate`, and warn if the metrics of an update up to ``step`` are lost, as after a crash of the machine."""
-    missing = sorted(set(range(1, step + 1)) - {row["step"] for row in truncate(path, step)})
+def settled_digest(path: Path) -> str:
+    """`metrics_digest` once all that was written is on the disk: no crash takes what a checkpoint knows."""
+    if path.exists():
+        flush(path)
+    return metrics_digest(path)
+
+
+def truncate(path: Path, step: int) -> None:
+    """Drop every line after ``step``, whose update a resumed run will do again."""
+    write_text(path, _until(path, step)[1])
+
+
+def truncate_metrics(path: Path, step: int, digest: str) -> None:
+    """`truncate` the metrics of a run that goes on from a checkpoint.
+
+    Args:
+        path: of the metrics.
+        step: of the checkpoint.
+        digest: of the metrics up to that step, which the checkpoint has.
+
+    Raises:
+        ValueError: there are metrics, and they are not these; they stay as they are.
+
+    Warns:
+        UserWarning: those of an update are lost.
+    """
+    rows, text = _until(path, step)
+    if rows and hashlib.sha256(text.encode()).hexdigest() != digest:
+        raise ValueError(
+            f"{path}: is damaged or of another run, the metrics up to update {step} are not those that this run wrote; "
+            "put the file back, or remove it: training goes on as it was, and the report is without them"
+        )
+    write_text(path, text)
+    missing = sorted(set(range(1, step + 1)) - {row["step"] for row in rows})
     if missing:
         warnings.warn(
             f"{path}: the metrics of {len(missing)} of {step} updates are not there (the first: {missing[0]}); the "
             "report is without them, training goes on from the checkpoint as it was",
             stacklevel=2,
         )
+
+
+def _until(path: Path, step: int) -> tuple[list[dict[str, float]], str]:
+    """The lines up to ``step``, and as the text of a file."""
+    rows = [row for row in read_metrics(path) if row["step"] <= step]
+    return rows, "".join(json.dumps(row) + "\n" for row in rows)
 
 
 def _row(path: Path, number: int, line: str) -> dict[str, float]:
@@ -56,6 +95,7 @@ def _row(path: Path, number: int, line: str) -> dict[str, float]:
         row = None
     if not isinstance(row, dict) or not isinstance(row.get("step"), int):
         raise ValueError(
-            f"{path}: line {number} is damaged ({line[:40]!r}), want an object with a step; remove the line"
+            f"{path}: line {number} is damaged ({line[:40]!r}), want an object with a step; put the file back, or "
+            "remove it"
         )
     return row

@@ -1,13 +1,12 @@
 """The style of a run in its ``config.json``: written as plain data, and read back."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from pydoc import ErrorDuringImport, locate
 from typing import Any
 
-from iapo.ops.text_files import read_text
+from iapo.ops.json_files import read_json_file
 from iapo.styles import AnswerStyle, CompletionStyle, ReasoningStyle, Steps
 from iapo.training.checkpoints.checkpoint import checkpoints, load_checkpoint
 from iapo.training.configuration.styles import StyleSource
@@ -29,11 +28,12 @@ def kept_style(folder: Path, settings: Mapping[str, Any]) -> CompletionStyle | N
     path = folder / "config.json"
     if path.exists():
         try:
-            return _kept_in(json.loads(read_text(path)), settings)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            return _kept_in(read_json_file(path), settings)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = error.__cause__ or error
             raise ValueError(
-                f"{path}: is damaged ({type(error).__name__}: {error}), want the settings of the run as it wrote them; "
-                "remove the file to go on from the newest checkpoint, which has them too"
+                f"{path}: is damaged ({type(reason).__name__}: {reason}), want the settings of the run as it wrote "
+                "them; remove the file to go on from the newest checkpoint, which has them too"
             ) from error
     return _kept_in(load_checkpoint(folder, override=True).state.config, settings) if checkpoints(folder) else None
 

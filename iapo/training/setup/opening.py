@@ -27,7 +27,7 @@ from iapo.training.distributed.divided import divided
 from iapo.training.distributed.parallel import Sharding
 from iapo.training.distributed.processes import Processes
 from iapo.training.distributed.zero import Zero
-from iapo.training.reporting.log import truncate, truncate_metrics
+from iapo.training.reporting.log import METRICS, truncate, truncate_metrics
 from iapo.training.reporting.progress import CommandProgress
 from iapo.training.reporting.report_so_far import ReportSoFar
 from iapo.training.samples import SAMPLES
@@ -134,8 +134,11 @@ def open_run(
         if lock is not None:
             check_held(folder, lock)
             changed = not begun_so or (session.resumed_from is not None and session.resumed_from.changes)
+            if (saved := session.resumed_from) is None:
+                truncate(folder / METRICS, 0)
+            else:
+                truncate_metrics(folder / METRICS, saved.step, saved.state.counters["metrics"])
             forget_evaluations(folder, session.step if changed else session.step + 1)
-            truncate_metrics(folder / "metrics.jsonl", session.step)
             truncate(folder / SAMPLES, session.step)
             write_text(folder / "config.json", json.dumps(resolved, indent=2) + "\n")
     said = styles.known(task) is not None

@@ -1,20 +1,20 @@
 """What lies in a run folder before the run: whether it may be used, and what of it the run goes on with."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from iapo.ops.text_files import read_text
+from iapo.ops.json_files import read_json_file
 from iapo.training.checkpoints.checkpoint import checkpoints
 from iapo.training.checkpoints.reproducibility import differences
 from iapo.training.configuration.settings import RunSettings
+from iapo.training.reporting.log import METRICS
 from iapo.training.reporting.report import FIGURES, REPORT
 from iapo.training.reporting.report_so_far import SO_FAR
 from iapo.training.samples import SAMPLES
 
-_WRITTEN = (REPORT, *FIGURES, "metrics.jsonl", SAMPLES)
+_WRITTEN = (REPORT, *FIGURES, METRICS, SAMPLES)
 """Files that every run writes beside its ``config.json``."""
 _EVALUATION = re.compile(r"evaluation-(\d+)\.jsonl?")
 
@@ -68,7 +68,7 @@ def check_begun(folder: Path, resolved: Mapping[str, Any], override: bool) -> bo
     path = folder / "config.json"
     if not path.exists():
         return False
-    saved = json.loads(read_text(path))
+    saved = read_json_file(path)
     changes = differences({**saved, "style": None}, {**resolved, "style": None})
     if changes and not override:
         raise ValueError(
@@ -89,6 +89,6 @@ def forget_evaluations(folder: Path, first: int) -> None:
 def _is_of_model(config: Path) -> bool:
     """Whether a ``config.json`` is that of a model."""
     try:
-        return "model_type" in json.loads(read_text(config))
-    except (OSError, ValueError, TypeError, RecursionError):
+        return "model_type" in read_json_file(config)
+    except (OSError, ValueError, TypeError):
         return False

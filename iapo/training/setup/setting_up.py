@@ -147,7 +147,7 @@ def _restore(session: Session, schedule: LambdaLR, saved: Checkpoint, in_engine:
         load_whole_state(session.torch_optimizer, saved.state.optimizer)
     optimizer = session.components.optimizer
     assert isinstance(optimizer, ClippedOptimizer | DeepSpeedOptimizer)
-    counters = {"tokens_sampled": 0, "optimizer": optimizer.state_dict(), "base": "", "changed": []}
+    counters = {"tokens_sampled": 0, "optimizer": optimizer.state_dict(), "base": "", "changed": [], "metrics": ""}
     other = other_kind(_settings_of(session.torch_optimizer), fresh, "optimizer.param_groups") or other_kind(
         saved.state.counters, counters, "counters"
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sealed_files import rewrite
 
 from iapo.commands.compare import compare
 from iapo.comparison.running.evaluate import evaluate_run, forced_answers
@@ -18,6 +19,7 @@ from iapo.comparison.running.read_plan import read_plan
 from iapo.comparison.running.results import BASE_FOLDER
 from iapo.comparison.running.runner import Listener, Outcome, run_jobs
 from iapo.comparison.running.settings import instantiate
+from iapo.ops.json_files import read_sealed
 
 COMPARISON = {
     "base": {
@@ -128,8 +130,7 @@ def test_all_runs_are_cut_at_the_budgets_of_the_base_model(finished, tmp_path):
     shutil.copy(problems_path(folder, "test"), problems)
     with pytest.raises(FileNotFoundError, match="base: not evaluated, and the budgets of all runs follow from its"):
         forced_answers(problems, run)
-    content = json.loads(problems.read_text())
-    problems.write_text(json.dumps({**content, "forced": content["forced"] | {"budgets": [0, 5]}}))
+    rewrite(problems, forced=read_sealed(problems)["forced"] | {"budgets": [0, 5]})
     assert forced_answers(problems, run).budgets == (0, 5)
 
 

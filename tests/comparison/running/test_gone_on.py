@@ -92,11 +92,11 @@ def test_a_model_that_changed_is_refused_once_something_is_trained(content, tmp_
         check_begun(plan, folder, True)
 
 
-@pytest.mark.parametrize("text", ["", "[1]", "{", "null"])
+@pytest.mark.parametrize("text", ["", "[1]", "{", "null", "{}"])
 def test_damaged_digests_of_data_and_model_are_named(begun, text):
     plan, folder = begun
     (folder / "begun.json").write_text(text)
-    with pytest.raises(ValueError, match=r"begun\.json: is damaged \(.*put the file back, or remove it if neither"):
+    with pytest.raises(ValueError, match=r"begun\.json: is damaged.*; put the file back, or remove it if neither"):
         check_begun(plan, folder, True)
     assert (folder / "begun.json").read_text() == text
 
@@ -165,10 +165,30 @@ def test_a_report_alone_is_of_the_plan_that_was_carried_out(begun, content, tmp_
     assert not (folder / "index.html").exists()
 
 
+@pytest.mark.parametrize("when", ["while runs are at work", "after them"])
+def test_a_folder_that_is_moved_is_not_made_again(content, tmp_path, monkeypatch, when):
+    """The next runs were started, and the page was written, in an empty folder of the old name."""
+    planned(content, tmp_path)
+
+    def move(*given):
+        (tmp_path / "out").rename(tmp_path / "moved")
+        if when == "while runs are at work":
+            given[-1].poll([])
+            pytest.fail("runs go on")
+        return {}
+
+    monkeypatch.setattr(f"iapo.commands.compare.run_{'jobs' if when.startswith('while') else 'plan'}", move)
+    with pytest.raises(FileNotFoundError, match="out was moved, removed, emptied or replaced while this process was"):
+        compare(comparison=str(tmp_path / "plan.yaml"), output=str(tmp_path / "out"), only_report=False)
+    assert not (tmp_path / "out").exists()
+    assert (tmp_path / "moved" / "problems-test.json").exists()
+
+
 def test_a_report_alone_of_damaged_problems_is_refused(begun):
     """It took the place of the page with one of no runs."""
     plan, folder = begun
-    for text in ("", "[]", "{}", '{"split": "test"}'):
+    whole = (folder / "problems-test.json").read_text()
+    for text in ("", "[]", "{}", '{"split": "test"}', whole[:-9], whole.replace("1", "2", 1)):
         (folder / "problems-test.json").write_text(text)
         with pytest.raises(ValueError, match=r"problems-test\.json: is damaged"):
             check_problems(plan, folder)

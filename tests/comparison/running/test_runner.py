@@ -1,6 +1,7 @@
 """Processes: order, failures, signals, the lock. Real processes of a bare Python, not of training."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -75,6 +76,18 @@ def test_a_failure_has_its_last_lines_and_others_go_on(tmp_path):
     (tmp_path / "bad" / "done0").touch()
     (tmp_path / "bad" / "done1").touch()
     assert run_jobs([job(tmp_path, "bad", bad, GOOD)], 1, 1)["bad"].state == "kept"
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+def test_a_job_that_cannot_be_started_has_failed_and_others_go_on(tmp_path, stage):
+    """The others were killed, and all that they had not saved was lost."""
+    first = f"{GOOD}; os.remove('output.log'); os.mkdir('output.log')" if stage else GOOD
+    if not stage:
+        (tmp_path / "bad").touch()
+    slow = f"import time; time.sleep(1); {GOOD}"
+    found = run_jobs([job(tmp_path, "good", slow), job(tmp_path, "bad", first, "")], 2, 1)
+    assert {name: outcome.state for name, outcome in found.items()} == {"good": "finished", "bad": "failed"}
+    assert re.fullmatch(rf"cannot be started: .*{tmp_path / 'bad'}.*", found["bad"].message)
 
 
 def test_ending_well_without_the_result_is_a_failure(tmp_path):

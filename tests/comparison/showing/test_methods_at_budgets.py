@@ -1,14 +1,14 @@
 """Accuracy at a budget, from runs whose reasoning was cut."""
 
-import json
-
 import pytest
 from comparison_folders import asking_at_budgets, write_comparison
+from sealed_files import rewrite
 from summaries import made_up_comparison, summary_of
 
 from iapo.comparison.running.results import evaluation_file
 from iapo.comparison.showing.page import render_page
 from iapo.comparison.showing.report import render_report
+from iapo.ops.json_files import read_sealed, write_sealed
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +41,8 @@ def test_accuracy_at_a_budget_is_shown_with_intervals(made_up):
 def test_a_method_with_a_run_that_was_not_cut_has_no_curve(tmp_path):
     plan = write_comparison(tmp_path)
     path = tmp_path / "grpo/default/seed-1" / evaluation_file("test")
-    found = json.loads(path.read_text())
-    path.write_text(
-        json.dumps({name: value for name, value in found.items() if name not in ("at_budget", "truncated")})
+    write_sealed(
+        path, {name: value for name, value in read_sealed(path).items() if name not in ("at_budget", "truncated")}
     )
     methods = {method.name: method for method in summary_of(plan, tmp_path).methods}
     assert not methods["grpo"].by_budget
@@ -66,8 +65,6 @@ def test_it_is_said_how_answers_were_asked_for(made_up):
 def test_runs_cut_at_other_budgets_are_not_put_together(tmp_path):
     plan = write_comparison(tmp_path)
     path = tmp_path / "grpo/default/seed-1" / evaluation_file("test")
-    found = json.loads(path.read_text())
-    found["at_budget"]["budgets"] = [0, 10, 31]
-    path.write_text(json.dumps(found))
+    rewrite(path, at_budget=read_sealed(path)["at_budget"] | {"budgets": [0, 10, 31]})
     with pytest.raises(ValueError, match=r"seed-1/evaluation-test.json: cut at the budgets \(0, 10, 31\), others at"):
         summary_of(plan, tmp_path)

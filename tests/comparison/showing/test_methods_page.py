@@ -15,6 +15,7 @@ from iapo.comparison.running.results import BASE_FOLDER, evaluation_file
 from iapo.comparison.running.runner import Outcome
 from iapo.comparison.showing.page import render_page
 from iapo.comparison.showing.report import render_report, results_json
+from iapo.ops.json_files import read_sealed, write_sealed
 
 
 @pytest.fixture(scope="module")
@@ -95,14 +96,13 @@ def test_data_without_difficulty_or_classes_have_fewer_sections(tmp_path):
     method = Method("grpo", "grpo", "default", {"default": SETTINGS})
     plan = made_up_plan((method,))
     content = {"split": "test", "samples": 4, "settings": SETTINGS, "rows": [{"prompt": str(i)} for i in range(6)]}
-    problems_path(tmp_path, "test").write_text(json.dumps(content))
+    write_sealed(problems_path(tmp_path, "test"), content)
     write_evaluation(tmp_path, BASE_FOLDER, "test", 0.5, 20, 4)
     write_run(tmp_path, Run(method, "default", 0, "test"), 0.5, 20, 4)
-    known = ("correct", "lengths", "greedy_correct", "greedy_lengths", "problems")
+    unknown = ("classes", "shortest", "truncated", "at_budget")
     for run in (BASE_FOLDER, "grpo/default/seed-0"):
         path = tmp_path / run / evaluation_file("test")
-        found = json.loads(path.read_text())
-        path.write_text(json.dumps({k: v for k, v in found.items() if k in known}))
+        write_sealed(path, {name: value for name, value in read_sealed(path).items() if name not in unknown})
     summary = summary_of(plan, tmp_path)
     page, row = render_page(summary), json.loads(results_json(summary))[0]
     assert "By difficulty" not in page

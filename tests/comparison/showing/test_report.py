@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 from comparison_folders import write_comparison
+from sealed_files import rewrite
 from summaries import choices_and_results, made_up_comparison, summary_of
 
 from iapo.comparison.running.problems import problems_path
-from iapo.comparison.running.results import BASE_FOLDER, evaluation_file, is_evaluated
+from iapo.comparison.running.results import BASE_FOLDER, SETTINGS, evaluation_file, is_evaluated, made_from
 from iapo.comparison.showing.page import render_page
 from iapo.comparison.showing.report import render_report, results_json
 from iapo.comparison.showing.statistics import difference_interval, mean_interval
 from iapo.comparison.showing.summary import summarize
-from iapo.evaluation.result import read_content
+from iapo.ops.json_files import read_sealed
+from iapo.training.reporting.log import METRICS, metrics_digest
 
 
 @pytest.fixture(scope="module")
@@ -182,12 +184,12 @@ def test_unequal_budgets_are_said(made_up, tokens, said):
         assert ("unequal budgets" in shown) == bool(said)
 
 
+@pytest.mark.filterwarnings("ignore:.*was made with other problems than this run has; it does not count")
 def test_a_run_evaluated_on_other_problems_does_not_count(tmp_path):
     plan = write_comparison(tmp_path)
     run = plan.reporting_runs(plan.untuned())[0]
     assert is_evaluated(tmp_path, run.folder, "test")
-    path = problems_path(tmp_path, "test")
-    path.write_text(path.read_text() + "\n")
+    rewrite(problems_path(tmp_path, "test"), seed=1)
     assert not is_evaluated(tmp_path, run.folder, "test")
     summary = summary_of(plan, tmp_path)
     assert run.folder in summary.missing
@@ -199,10 +201,11 @@ def test_each_evaluation_is_parsed_once(tmp_path, monkeypatch):
     plan = write_comparison(tmp_path)
     parsed = []
     monkeypatch.setattr(
-        "iapo.comparison.running.results.read_content", lambda path: parsed.append(path) or read_content(path)
+        "iapo.comparison.running.results.read_sealed", lambda path: parsed.append(path) or read_sealed(path)
     )
     results = choices_and_results(plan, tmp_path)[1]
-    assert sorted(parsed) == sorted(tmp_path / run.folder / evaluation_file(run.split) for run in results)
+    found = sorted(path for path in parsed if path.parent != tmp_path)
+    assert found == sorted(tmp_path / run.folder / evaluation_file(run.split) for run in results)
 
 
 @pytest.mark.filterwarnings("ignore:.*metrics")
@@ -211,8 +214,7 @@ def test_what_a_run_spent_is_unknown_where_its_metrics_are_gone(tmp_path, left):
     """It was called 0 tokens and 0 seconds, or those of the updates whose metrics were left."""
     plan = write_comparison(tmp_path)
     run = plan.reporting_runs(plan.untuned())[0].folder
-    evaluation, metrics = tmp_path / run / "evaluation-test.json", tmp_path / run / "metrics.jsonl"
-    evaluation.write_text(json.dumps({**json.loads(evaluation.read_text()), "model": "checkpoint-3"}))
+    evaluation, metrics = tmp_path / run / "evaluation-test.json", tmp_path / run / METRICS
     lines = metrics.read_text().splitlines(keepends=True)
     assert {"grpo": 9000, "base": 0}.items() <= {
         m.name: m.tokens_sampled for m in summary_of(plan, tmp_path).methods
@@ -221,6 +223,7 @@ def test_what_a_run_spent_is_unknown_where_its_metrics_are_gone(tmp_path, left):
         metrics.unlink()
     else:
         metrics.write_text("".join(lines[:left] + lines[left + 1 :]))
+    rewrite(evaluation, metrics=metrics_digest(metrics))  # as the run itself went on without them
     with pytest.warns(
         UserWarning, match=rf"metrics\.jsonl: has the metrics of {0 if left is None else 2} of 3 updates"
     ):
@@ -230,6 +233,45 @@ def test_what_a_run_spent_is_unknown_where_its_metrics_are_gone(tmp_path, left):
     line = next(line for line in render_report(summary).splitlines() if line.startswith("| grpo "))
     assert line.endswith("| – | – | 2 |")
     render_page(summary)
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_metrics_that_the_run_did_not_write_are_none_of_its_own(tmp_path, flip):
+    """Tokens and time of another run, or with another digit, stood in the tables."""
+    plan = write_comparison(tmp_path)
+    run, other = (each.folder for each in plan.reporting_runs({"grpo": "default", "iapo": "alpha=0.5"})[1:3])
+    metrics = tmp_path / run / METRICS
+    text = metrics.read_text()
+    metrics.write_text(text.replace("3000.0", "3001.0", 1) if flip else (tmp_path / other / METRICS).read_text())
+    assert metrics.read_text() != text
+    with pytest.warns(UserWarning, match=rf"{run}/metrics\.jsonl: is not what the run wrote, so that the tokens"):
+        rows = json.loads(results_json(summary_of(plan, tmp_path)))
+    assert {row["run"] for row in rows if row["tokens_sampled"] is None} == {run}
+
+
+@pytest.mark.filterwarnings("ignore:.*does not count")
+@pytest.mark.parametrize("fault", ["cut", "empty", "flipped", "of another run", "of the base model"])
+def test_an_evaluation_that_is_not_what_was_made_of_the_run_does_not_count(tmp_path, fault):
+    """Other numbers were taken for those of the run; where a file was cut, nothing was said."""
+    plan = write_comparison(tmp_path)
+    runs = plan.reporting_runs({"grpo": "default"})
+    for run in runs:
+        (tmp_path / run.folder / SETTINGS).write_text(f"seed: {run.seed}\n")
+        path = tmp_path / run.folder / evaluation_file("test")
+        rewrite(path, **made_from(problems_path(tmp_path, "test"), path.parent))
+    others = {"of another run": runs[1].folder, "of the base model": BASE_FOLDER}
+    path = tmp_path / runs[0].folder / evaluation_file("test")
+    text = path.read_text()
+    texts = {"cut": text[:-20], "empty": "", "flipped": text.replace("false", "true", 1)}
+    texts |= {each: (tmp_path / run / evaluation_file("test")).read_text() for each, run in others.items()}
+    path.write_text(texts[fault])
+    assert path.read_text() != text
+    assert not is_evaluated(tmp_path, runs[0].folder, "test")
+    told = "was made with other settings than this run has" if fault in others else "is damaged"
+    with pytest.warns(UserWarning, match=rf"grpo/default/seed-0/evaluation-test\.json: {told}.*; it does not count"):
+        summary = summary_of(plan, tmp_path)
+    assert summary.missing == (runs[0].folder,)
+    assert is_evaluated(tmp_path, runs[1].folder, "test")
 
 
 def test_a_base_model_that_is_not_evaluated_is_said(tmp_path):
@@ -256,8 +298,7 @@ def test_methods_whose_completions_are_all_empty_are_reported(tmp_path, which):
     """There is nothing to divide by; the page of all methods was lost."""
     plan = write_comparison(tmp_path)
     for path in tmp_path.glob(f"{which}/*/seed-*/evaluation-*.json"):
-        content = json.loads(path.read_text())
-        path.write_text(json.dumps({**content, "lengths": [[0] * len(row) for row in content["lengths"]]}))
+        rewrite(path, lengths=[[0] * len(row) for row in read_sealed(path)["lengths"]])
     summary = summary_of(plan, tmp_path)
     empty = {"grpo", "iapo", "iapo-paper"} if which == "*" else {which}
     for method in summary.methods:
@@ -277,4 +318,5 @@ def test_a_reward_that_is_no_number_is_no_point_of_a_curve(tmp_path):
         steps = [json.loads(line) for line in metrics.read_text().splitlines()]
         steps[1]["reward"] = float("nan")
         metrics.write_text("".join(json.dumps(step) + "\n" for step in steps))
+        rewrite(metrics.parent / evaluation_file("test"), metrics=metrics_digest(metrics))
     assert "Learning" in render_page(summary_of(plan, tmp_path))

@@ -223,14 +223,31 @@ def test_a_policy_that_is_a_checkpoint_without_its_manifest_or_state_is_refused(
         PolicySource(model=str(newest)).load()
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"\0" * 999, b'{"made_by": "another"}'])
 @pytest.mark.parametrize("name", OWN)
-def test_a_model_of_others_may_have_a_file_of_such_a_name(run: Path, name: str) -> None:
-    """A checkpoint of a run has all of them, a state and the manifest of its files."""
+def test_a_policy_that_is_a_checkpoint_whose_manifest_or_state_is_damaged_is_refused(
+    run: Path, name: str, content: bytes
+) -> None:
     newest = run / "checkpoint-2"
-    for each in set(OWN) - {name}:
-        (newest / each).unlink()
-    (newest / name).write_text('{"made_by": "another"}')
+    (newest / name).write_bytes(content)
+    with pytest.raises(DamagedCheckpointError, match=rf"checkpoint-2/{name}: is damaged"):
+        PolicySource(model=str(newest)).load()
+
+
+@pytest.mark.parametrize("text", ['{"made_by": "another"}', '{"step": 3, "content": {}}', '{"content": []}', "a pipe"])
+def test_a_model_of_others_may_have_files_of_such_names(run: Path, text: str) -> None:
+    """Two of them were enough for a model of others to be a damaged checkpoint."""
+    newest = run / "checkpoint-2"
+    for name in OWN:
+        (newest / name).unlink()
+        os.mkfifo(newest / name) if text == "a pipe" else (newest / name).write_text(text)
     PolicySource(model=str(newest)).load()
+
+
+def test_a_pipe_that_is_no_index_is_not_waited_for(run: Path) -> None:
+    os.mkfifo(run / "checkpoint-2" / "other.index.json")
+    with pytest.raises(DamagedCheckpointError, match=r"other\.index\.json: is no index of weights"):
+        verify_folder(run / "checkpoint-2", FORMAT)
 
 
 @pytest.mark.parametrize("found", [0, -3, True])

@@ -1,5 +1,7 @@
 """From flags to components: what a class is given, what follows from the model and the texts, what it starts from."""
 
+import os
+from argparse import ArgumentError
 from pathlib import Path
 
 import pytest
@@ -164,3 +166,18 @@ def test_null_is_no_text_and_stop_takes_one_text_or_several():
 def test_lenient_is_a_flag():
     parser = train_parser()
     assert [parser.parse_args(flags).lenient for flags in ([], ["--lenient"], ["--lenient=false"])] == [0, 1, 0]
+
+
+@pytest.mark.parametrize("flag", ["--config", "--assigner"])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_pipe_of_settings_is_not_waited_for(tmp_path, flag, named):
+    """One with a name waited for its writer; that of a shell was empty when it was read again, and said nothing."""
+    reading, writing = os.pipe()
+    os.close(writing)
+    path = f"/dev/fd/{reading}"
+    if named:
+        path = str(tmp_path / "pipe")
+        os.mkfifo(path)
+    with pytest.raises((ValueError, ArgumentError), match=f"config: {path} is a pipe, want a file"):
+        chosen(flag, path)
+    os.close(reading)
