@@ -5,7 +5,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -156,6 +156,10 @@ class Engine(ABC):
                 "large for the engine's precision (dtype float32; a smaller --optimizer.lr if it was trained so far)"
             )
         return found
+
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+"""Of an engine; ``auto``: that of the policy's weights."""
 
 
 def named_dtype(dtype: str, model: Any) -> str:

