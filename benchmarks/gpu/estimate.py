@@ -187,7 +187,7 @@ def slowest(results: Results, model_of: Callable[[str], nn.Module], shapes: list
         rollout = draw(model, 1, min(int(length), 4096))
         scheme.run(model, rollout)
         activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * cuda
-        with profile(activities=activities) as found:
+        with profile(activities=activities, acc_events=True) as found:
             scheme.run(model, rollout)
         table = found.key_averages()
         by = "self_device_time_total" if cuda else "self_cpu_time_total"
