@@ -1,6 +1,7 @@
 """A run in progress: its policy, its components, and how far it has come."""
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -146,8 +147,11 @@ class Session:
             see: is called with the completions so far, as they are sampled (`iapo.evaluation.evaluate`).
 
         Raises:
-            ValueError: what was kept is damaged, of another run or of another size, or it is of an earlier step and not
-                there.
+            ValueError: what was kept is damaged or of another size, or it is of an earlier step and not there or of
+                another run.
+
+        Warns:
+            UserWarning: what was kept of this step is of another run; it is made again.
         """
         path, processes = Path(self.settings.output) / f"evaluation-{step}.json", self.update_settings.processes
         made_under = settings_digest(resolved)
@@ -187,9 +191,11 @@ class Session:
         try:
             if path.exists():
                 content = read_sealed(path)
-                if content.get("settings") != made_under and not self.changed:
-                    raise ValueError(f"{path}: is of a run with other settings")
-                return EvaluationResult.of_content(content, path)
+                if content.get("settings") == made_under or self.changed:
+                    return EvaluationResult.of_content(content, path)
+                fault = f"{path}: is of a run with other settings"
+                if step == self.step:
+                    warnings.warn(f"{fault}; it is made again", stacklevel=2)
         except ValueError as error:
             fault = str(error)
             if step == self.step:

@@ -155,7 +155,8 @@ def _named() -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError) as error:
-        raise type(error)(f"iapo.{error}") from error
+        kind = TypeError if isinstance(error, TypeError) else ValueError  # others of these have other arguments
+        raise kind(f"iapo.{error}") from error
 
 
 def read_section(given: Mapping[str, Any], temperature: float) -> Section:

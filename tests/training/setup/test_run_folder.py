@@ -253,14 +253,16 @@ def test_an_evaluation_that_cannot_be_made_again_is_named_with_where_to_get_it(r
 def test_an_evaluation_of_another_run_is_not_taken_for_its_own(run, tmp_path, capsys):
     """What others had sampled stood in the report, as before or after training."""
     assert train(tmp_path / "other", "--steps", "1", "--seed", "7") == 0
-    for before in (run / "evaluation-0.json", run / "evaluation-3.json"):
-        kept = before.read_text()
-        shutil.copy(tmp_path / "other" / "evaluation-0.json", before)
-        capsys.readouterr()
-        assert train(run, "--resume", "--steps", "3") == 1
-        assert f"{before}: is of a run with other settings" in capsys.readouterr().err
-        before.write_text(kept)
+    before, after = run / "evaluation-0.json", run / "evaluation-3.json"
+    kept = before.read_text(), after.read_text()
+    for each in (before, after):
+        shutil.copy(tmp_path / "other" / "evaluation-0.json", each)
+    assert train(run, "--resume", "--steps", "3") == 1
+    assert f"{before}: is of a run with other settings, and the policy of step 0" in capsys.readouterr().err
+    before.write_text(kept[0])
     assert train(run, "--resume", "--steps", "3") == 0
+    assert f"{after}: is of a run with other settings; it is made again" in capsys.readouterr().err
+    assert json.loads(after.read_text())["correct"] == json.loads(kept[1])["correct"]
 
 
 def test_random_numbers_of_python_and_numpy_are_those_of_a_run_that_nobody_killed(run, begun, tmp_path):
