@@ -445,10 +445,10 @@ def test_ctrl_c_says_what_was_saved_and_how_to_go_on(phase, call, monkeypatch):
 def test_ctrl_c_in_the_last_evaluation_keeps_all_updates(call, monkeypatch, desk):
     evaluate = Session.evaluate
 
-    def interrupted(session, rows, step, see):
+    def interrupted(session, rows, step, *arguments):
         if step:
             signal.raise_signal(signal.SIGINT)
-        return evaluate(session, rows, step, see)
+        return evaluate(session, rows, step, *arguments)
 
     monkeypatch.setattr(Session, "evaluate", interrupted)
     code, _, err = call("T")

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
+from inspect import get_annotations
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
@@ -42,8 +43,11 @@ def check_kinds(part: Any, declared_by: Any = None) -> None:
         part: an object of the dataclass.
         declared_by: a dataclass that this one extends, whose fields alone are compared; ``None``: all are.
     """
-    for each in fields(part if declared_by is None else declared_by):
-        value, kinds = getattr(part, each.name, None), _alternatives(each.type)
+    declaring = type(part) if declared_by is None else declared_by
+    # A field's own `type` is what TRL's parser of the command line last made of it.
+    annotations = {name: kind for base in reversed(declaring.__mro__) for name, kind in get_annotations(base).items()}
+    for each in fields(declaring):
+        value, kinds = getattr(part, each.name, None), _alternatives(annotations[each.name])
         if each.init and all(map(_is_compared, kinds)) and not any(_is_of(value, kind) for kind in kinds):
             got = named_kind(value) if isinstance(value, type) else f"{value!r:.80}"
             raise TypeError(f"{each.name}: got {got}, want {' or '.join(map(_kind_in_words, kinds))}")

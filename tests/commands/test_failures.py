@@ -34,7 +34,7 @@ def fails(capsys):
         lines = [
             line
             for line in capsys.readouterr().err.splitlines()
-            if not line.startswith(("prompt: ", "style: ", "first "))
+            if not line.startswith(("prompt: ", "style: ", "first ", "iapo train: setting up "))
         ]
         assert len(lines) == 1, lines
         return code, lines[0]

@@ -144,3 +144,21 @@ def test_settings_without_a_number():
     assert RunSettings(reward_time_limit=None).reward_time_limit is None
     with pytest.raises(ValueError, match="steps: got None, want an int restricted to be >0"):
         RunSettings(steps=None)
+
+
+def test_a_field_is_what_its_class_annotates_whatever_a_parser_made_of_it():
+    """transformers' parser of the command line makes ``str | None`` a ``str``, in the class itself."""
+
+    @dataclasses.dataclass
+    class Words:
+        words: str | None = None
+
+    @dataclasses.dataclass
+    class More(Words):
+        number: int = 0
+
+    dataclasses.fields(Words)[0].type = str
+    check_kinds(More())
+    check_kinds(More(), Words)
+    with pytest.raises(TypeError, match="words: got 3, want a text or None"):
+        check_kinds(More(3))

@@ -131,7 +131,7 @@ def test_files_are_read_as_bytes_and_as_text(tmp_path):
 OTHERS = {"ops/text_files.py", "inspection/page.py", "comparison/showing/page.py"}
 """Reads files by itself: the reader, and what comes with the package."""
 GIVEN = {
-    *("comparison/running/read_plan.py", "tasks/reading.py", "training/configuration/plain_files.py"),
+    *("comparison/running/read_plan.py", "tasks/reading/contents.py", "training/configuration/plain_files.py"),
     *("estimators/packed/memory.py", "estimators/packed/matmul.py", "policy/files.py"),
 }
 """Reads what the user or the system gives, or looks first whether it is a file."""

@@ -27,14 +27,14 @@ def test_there_is_something_to_read_at_every_stage_of_a_run(tmp_path, monkeypatc
     folder, found = tmp_path / "run", []
     evaluate, advance = Session.evaluate, Session.advance
 
-    def evaluated(session, rows, step, see):
+    def evaluated(session, rows, step, resolved, see):
         found.append(("opened", reports(folder, capsys)))
 
         def watched(samples):
             see(samples)
             found.append((f"{len(samples)} after {step}", reports(folder, capsys)))
 
-        return evaluate(session, rows, step, watched)
+        return evaluate(session, rows, step, resolved, watched)
 
     def advanced(session, *arguments):
         found.append((f"before update {session.step + 1}", reports(folder, capsys)))
