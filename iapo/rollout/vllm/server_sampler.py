@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from iapo.ops.checks import check_choice, check_number
+from iapo.ops.extras import check_installed
 from iapo.rollout.vllm.engine import Engine, Precision
 from iapo.rollout.vllm.sampling import EngineSampler, right_modes
 from iapo.rollout.vllm.server import ServerEngine
@@ -63,10 +64,7 @@ class VLLMServerSampler(EngineSampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        try:
-            import requests  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError("requests is missing: install it, pip install 'iapo[server]'") from error
+        check_installed("requests", "server")
         if not _is_address(self.url):
             raise ValueError(f"url: got {self.url!r}, want one such as http://localhost:8000")
         check_choice("dtype", self.dtype, Precision)
