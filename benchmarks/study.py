@@ -29,7 +29,7 @@ from iapo.comparison.running.problems import problems_path
 from iapo.comparison.running.results import evaluation_file
 from iapo.comparison.showing.statistics import difference_interval, hardest_third, mean_interval
 from iapo.evaluation import EvaluationResult, Interval, pass_at_k
-from iapo.training.reporting.log import read_metrics
+from iapo.training.reporting.log import METRICS, read_metrics
 
 NEAR = 1.1
 """Times the shortest sufficient length."""
@@ -124,7 +124,7 @@ def updates_table(folder: Path, rows: list[dict[str, Any]], methods: dict[str, M
         for row in rows:
             if entry_of(row) != name or name == "base" or row["split"] != "test" or each.shortest is None:
                 continue
-            steps = read_metrics(folder / row["run"] / "metrics.jsonl")
+            steps = read_metrics(folder / row["run"] / METRICS)
             lengths = torch.tensor([step["completions/mean_length"] for step in steps]).unfold(0, 3, 1).mean(1)
             near = (lengths <= NEAR * float(each.shortest.mean())).nonzero()
             needed.append(str(int(near[0]) + 3) if len(near) else f"not in {len(steps)}")

@@ -22,17 +22,23 @@ def read_json_file(path: Path) -> Any:
     return _read(path)[0]
 
 
+def sealed(content: Mapping[str, Any]) -> str:
+    """Entries of JSON, and behind them their digest (SHA-256), as the text of a file that `read_sealed` knows again."""
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return json.dumps({**content, _SEAL: digest}) + "\n"
+
+
 def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
-    """Write entries of JSON, and behind them their digest (SHA-256), by which `read_sealed` knows them again.
+    """Write what `sealed` makes of the entries.
 
     Raises:
         OSError: as `iapo.ops.text_files.write_text` does.
     """
-    write_text(path, _sealed(content))
+    write_text(path, sealed(content))
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
-    """The entries that `write_sealed` wrote, without their digest.
+    """The entries of a file that `sealed` made the text of, without their digest.
 
     Raises:
         OSError: as `iapo.ops.text_files.read_bytes` does.
@@ -41,7 +47,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
     content, text = _read(path)
     if not isinstance(content, dict) or content.pop(_SEAL, None) is None:
         raise ValueError(f"{path}: is damaged or of something else, it has no digest of its content")
-    if _sealed(content) != text:
+    if sealed(content) != text:
         raise ValueError(f"{path}: is damaged, its content is not what was written (SHA-256)")
     return content
 
@@ -53,8 +59,3 @@ def _read(path: Path) -> tuple[Any, str]:
         return json.loads(text), text
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: is damaged, it is no JSON ({error})") from error
-
-
-def _sealed(content: Mapping[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    return json.dumps({**content, _SEAL: digest}) + "\n"

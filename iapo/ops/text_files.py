@@ -1,6 +1,7 @@
 """Text files that are complete or as they were before, whenever the process dies, and read as files alone."""
 
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 TEMPORARY = ".tmp"
 """What the name of a file or folder ends with while it is being written."""
+
 _NO_FILES = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -26,9 +28,19 @@ def read_bytes(path: Path) -> bytes:
         OSError: it cannot be read, or is something else than a file: who reads a named pipe waits for its writer, and a
             device may never end.
     """
-    if kind := _other_kind(path):
-        raise OSError(f"{path}: is {kind}, want a file; put the file back, or remove what has its name")
+    _refuse_others(path)
     return path.read_bytes()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file of any size, by which it is known again.
+
+    Raises:
+        OSError: as `read_bytes`.
+    """
+    _refuse_others(path)
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_text(path: Path, errors: str = "strict") -> str:
@@ -112,6 +124,11 @@ def check_writable(name: str, path: str) -> None:
         raise OSError(
             f"{name}: cannot write {path} ({error.strerror}); want a file in a folder that is there and can be written"
         ) from error
+
+
+def _refuse_others(path: Path) -> None:
+    if kind := _other_kind(path):
+        raise OSError(f"{path}: is {kind}, want a file; put the file back, or remove what has its name")
 
 
 def _other_kind(path: Path) -> str | None:

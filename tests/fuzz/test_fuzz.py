@@ -19,13 +19,15 @@ from hypothesis import strategies as st
 from saved_runs import save
 
 from iapo.embedded import model_path
+from iapo.ops.json_files import read_sealed, write_sealed
+from iapo.ops.text_files import file_digest
 from iapo.policy.loading import load_model, load_tokenizer
 from iapo.rewards import MathAnswer
 from iapo.rewards.answers import readings
 from iapo.rewards.text import normalize
 from iapo.tasks import FileTask, load_rows, render_prompts
 from iapo.training.checkpoints.checkpoint import load_checkpoint
-from iapo.training.checkpoints.folder import MANIFEST, _digest, _render, verify_folder
+from iapo.training.checkpoints.folder import MANIFEST, verify_folder
 
 CORPUS = Path(__file__).with_name("corpus")
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "25"))
@@ -169,15 +171,17 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_manifests(signed: bool, checkpoint: Path) -> None:
     """A manifest that was damaged, and one whose writer means harm and signs it."""
     original = (checkpoint / MANIFEST).read_bytes()
-    inner = json.dumps(json.loads(original)["content"]).encode()
+    inner = json.dumps(read_sealed(checkpoint / MANIFEST)).encode()
 
     def attempt(content: bytes) -> None:
+        (checkpoint / MANIFEST).write_bytes(content)
         if signed:
             try:
-                content = _render(json.loads(content)).encode("utf-8", "surrogatepass")
+                found = json.loads(content)
             except (ValueError, RecursionError):
                 return
-        (checkpoint / MANIFEST).write_bytes(content)
+            if isinstance(found, dict):
+                write_sealed(checkpoint / MANIFEST, found)
         with refusal(str(checkpoint)):
             verify_folder(checkpoint, 1)
 
@@ -194,12 +198,12 @@ def test_manifests(signed: bool, checkpoint: Path) -> None:
 def test_checkpoints_whose_writer_means_harm(name: str, checkpoint: Path) -> None:
     """Files that were changed together with their digests."""
     original, manifest = (checkpoint / name).read_bytes(), (checkpoint / MANIFEST).read_bytes()
+    listed = read_sealed(checkpoint / MANIFEST)
 
     def attempt(content: bytes) -> None:
         (checkpoint / name).write_bytes(content)
-        listed = json.loads(manifest)["content"]
-        listed["files"][name] = _digest(checkpoint / name)
-        (checkpoint / MANIFEST).write_text(_render(listed))
+        files = listed["files"] | {name: file_digest(checkpoint / name)}
+        write_sealed(checkpoint / MANIFEST, listed | {"files": files})
         with refusal(str(checkpoint)):
             load_checkpoint(checkpoint.parent, override=True)
 

@@ -1,6 +1,5 @@
 """The problems that a comparison evaluates on: none that a run trains on, others for tuning than for reporting."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
@@ -10,7 +9,6 @@ from typing import Any, get_args
 from iapo.comparison.running.plan import Plan, Split
 from iapo.comparison.running.settings import Settings, instantiate
 from iapo.ops.json_files import read_sealed, write_sealed
-from iapo.ops.text_files import read_bytes
 from iapo.policy.limits import Limits
 from iapo.policy.loading import load_limits, load_tokenizer
 from iapo.rollout.prompts import encode_prompts
@@ -161,11 +159,6 @@ def style_source(settings: Settings) -> StyleSource:
 def problems_path(folder: Path, split: Split) -> Path:
     """Where a comparison keeps the problems of a split."""
     return folder / f"problems-{split}.json"
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, by which an evaluation knows the problems it was made on."""
-    return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
 def choose_problems(

@@ -11,9 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from iapo.comparison.running.plan import Method, Plan, Run, Split
-from iapo.comparison.running.problems import digest, problems_path
+from iapo.comparison.running.problems import problems_path
 from iapo.evaluation import EvaluationResult, pass_at_k
 from iapo.ops.json_files import read_sealed
+from iapo.ops.text_files import file_digest
 from iapo.training.checkpoints.checkpoint import step_of
 from iapo.training.reporting.log import METRICS, metrics_digest, read_metrics
 
@@ -113,7 +114,7 @@ def made_from(problems: Path, run: Path) -> dict[str, str | None]:
         run: the run folder; that of the base model has no settings.
     """
     settings = run / SETTINGS
-    return {"problems": digest(problems), "settings": digest(settings) if settings.exists() else None}
+    return {"problems": file_digest(problems), "settings": file_digest(settings) if settings.exists() else None}
 
 
 def read_evaluation(folder: Path, run: str, split: Split) -> RunEvaluation | None:

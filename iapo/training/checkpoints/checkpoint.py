@@ -40,7 +40,7 @@ from iapo.training.checkpoints.reproducibility import differences, versions
 FORMAT = 1
 """Version of the layout; a checkpoint of a newer one is refused."""
 
-_OWN = {"state.json": rb'\{"step": \d+, "versions": \{', MANIFEST: rb'\{\s*"content": \{\s*"files": \{'}
+_OWN = {"state.json": rb'\{"step": \d+, "versions": \{', MANIFEST: rb'\{"format": \d+, "files": \{'}
 """How the files begin that say that a folder is a checkpoint; those of others may have the same names."""
 
 _NAME = re.compile(r"checkpoint-(0|[1-9][0-9]*)")

@@ -1,7 +1,5 @@
 """Folders that are complete or not there: written aside, flushed to the disk, listed with digests, then renamed."""
 
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,8 +8,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from iapo.ops.json_files import read_json_file
-from iapo.ops.text_files import TEMPORARY, flush, read_text
+from iapo.ops.json_files import read_json_file, read_sealed, sealed
+from iapo.ops.text_files import TEMPORARY, file_digest, flush
 
 MANIFEST = "manifest.json"
 _LOADED = (
@@ -50,8 +48,8 @@ def write_folder(target: Path, format_version: int) -> Iterator[Path]:
         names = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())
         for name in names:
             flush(temporary / name)
-        digests = {name: _digest(temporary / name) for name in names}
-        (temporary / MANIFEST).write_text(_render({"format": format_version, "files": digests}), encoding="utf-8")
+        digests = {name: file_digest(temporary / name) for name in names}
+        (temporary / MANIFEST).write_text(sealed({"format": format_version, "files": digests}), encoding="utf-8")
         flush(temporary / MANIFEST)
         for folder in [*(path for path in temporary.rglob("*") if path.is_dir()), temporary]:
             flush(folder)
@@ -100,7 +98,7 @@ def verify_folder(folder: Path, format_version: int) -> None:
         if not (folder / name).is_file():
             raise DamagedCheckpointError(f"{folder / name}: is missing")
         try:
-            intact = _digest(folder / name) == expected
+            intact = file_digest(folder / name) == expected
         except OSError as error:
             raise DamagedCheckpointError(f"{folder / name}: cannot be read ({error.strerror})") from error
         if not intact:
@@ -140,21 +138,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DamagedCheckpointError(f"{path}: is missing")
     try:
-        text = read_text(path)
-        content = json.loads(text)["content"]
-        intact = _render(content) == text and isinstance(content["files"], dict)
-    except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
-        raise DamagedCheckpointError(f"{path}: is damaged ({type(error).__name__}: {error})") from error
-    if not intact:
-        raise DamagedCheckpointError(f"{path}: is damaged, its content is not what was written (SHA-256)")
+        content = read_sealed(path)
+    except (ValueError, OSError) as error:
+        raise DamagedCheckpointError(str(error)) from error
+    if not isinstance(content.get("files"), dict):
+        raise DamagedCheckpointError(f"{path}: is damaged or of something else, it lists no files")
     return content
-
-
-def _render(content: dict[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return json.dumps({"content": content, "sha256": digest}, indent=1, sort_keys=True)
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

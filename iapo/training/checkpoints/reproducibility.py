@@ -25,7 +25,7 @@ def tokenizer_digest(tokenizer: Any) -> str:
     """A digest of what a tokenizer makes of text: its vocabulary, its special tokens, its chat template, a sample."""
     sample = tokenizer.encode(" The 2nd  answer,\n</think>x = 10.5 (caf\u00e9)!", add_special_tokens=False)
     parts = (sorted(tokenizer.get_vocab().items()), tokenizer.special_tokens_map, tokenizer.chat_template, sample)
-    return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()[:16]
+    return _digest(parts)
 
 
 def weights_digest(parameters: Iterable[Tensor]) -> str:
@@ -39,7 +39,7 @@ def weights_digest(parameters: Iterable[Tensor]) -> str:
 
 def settings_digest(settings: Mapping[str, Any]) -> str:
     """A digest of settings, by which an evaluation says under which it was made."""
-    return hashlib.sha256(json.dumps(settings, default=str, sort_keys=True).encode()).hexdigest()[:16]
+    return _digest(settings)
 
 
 def differences(
@@ -75,3 +75,7 @@ def _dotted(tree: Any, path: str = "") -> dict[str, str]:
             for name, value in _dotted(branch, f"{path}.{key}" if path else str(key)).items()
         }
     return {path: json.dumps(tree, default=str)}
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, default=str, sort_keys=True).encode()).hexdigest()[:16]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from iapo.evaluation import Sample, lines_of
-from iapo.ops.text_files import flush, read_bytes, read_text, write_text, writing
+from iapo.ops.text_files import file_digest, flush, read_text, write_text, writing
 
 METRICS = "metrics.jsonl"
 """The file of a run folder with the metrics of its updates."""
@@ -37,7 +37,7 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
 
 def metrics_digest(path: Path) -> str:
     """SHA-256 of a file of metrics, of no bytes where it is missing, by which a run knows those that it wrote."""
-    return hashlib.sha256(read_bytes(path) if path.exists() else b"").hexdigest()
+    return file_digest(path) if path.exists() else hashlib.sha256().hexdigest()
 
 
 def settled_digest(path: Path) -> str:

@@ -9,11 +9,12 @@ import pytest
 import yaml
 
 from iapo.comparison.running.entries import setting_name
-from iapo.comparison.running.problems import choose_problems, digest, problems_path, write_problems
+from iapo.comparison.running.problems import choose_problems, problems_path, write_problems
 from iapo.comparison.running.read_plan import read_plan
 from iapo.comparison.running.settings import instantiate
 from iapo.embedded import model_path, split_of
 from iapo.evaluation import ForcedAnswers
+from iapo.ops.text_files import file_digest
 from iapo.tasks import FileTask, ReasoningGymTask, hold_out, load_rows
 
 GOOD = {
@@ -308,7 +309,7 @@ def test_only_what_an_evaluation_depends_on_changes_it(tmp_path):
         content = {"base": GOOD["base"] | base, "methods": {"grpo": {}}, "reporting": {"seeds": [0]}}
         plan = read_plan(written(tmp_path, content | {"evaluation": GOOD["evaluation"]}))
         write_problems(plan, tmp_path, instantiate(plan.evaluation.settings)["rewards"])
-        return digest(problems_path(tmp_path, "test"))
+        return file_digest(problems_path(tmp_path, "test"))
 
     before = evaluated_on()
     assert evaluated_on(**{"optimizer.lr": 0.5}) == before

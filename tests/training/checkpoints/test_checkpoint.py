@@ -17,8 +17,9 @@ from safetensors import SafetensorError
 from saved_runs import CONFIG, content_of, optimizer_of, policy, save, state_of, tokenizer, train
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from iapo.ops.json_files import read_sealed, write_sealed
 from iapo.ops.random_state import capture_rng, restore_rng
-from iapo.training.checkpoints import folder as folder_module
+from iapo.ops.text_files import file_digest
 from iapo.training.checkpoints.checkpoint import (
     FORMAT,
     TrainingState,
@@ -145,11 +146,11 @@ def test_other_names_are_no_checkpoints(run: Path) -> None:
 
 def rewrite_manifest(checkpoint: Path, change: Callable[[dict], None]) -> None:
     """A manifest with a right digest of its own, after a change to its content."""
-    content = json.loads((checkpoint / "manifest.json").read_text())["content"]
+    content = read_sealed(checkpoint / "manifest.json")
     for name in content["files"]:
-        content["files"][name] = folder_module._digest(checkpoint / name)
+        content["files"][name] = file_digest(checkpoint / name)
     change(content)
-    (checkpoint / "manifest.json").write_text(folder_module._render(content))
+    write_sealed(checkpoint / "manifest.json", content)
 
 
 def test_newer_format_is_refused_with_both_versions(run: Path) -> None:

@@ -59,8 +59,8 @@ def test_a_checkpoint_is_read_once_and_a_damaged_one_told_once(up_to_the_policy,
     for step in (1, 2):
         save(tmp_path, step)
     (tmp_path / "checkpoint-2" / "state.json").write_text("{")
-    read, digest = [], folder._digest
-    monkeypatch.setattr(folder, "_digest", lambda path: read.append(path) or digest(path))
+    read, digest = [], folder.file_digest
+    monkeypatch.setattr(folder, "file_digest", lambda path: read.append(path) or digest(path))
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         up_to_the_policy(RunSettings(output=str(tmp_path), resume=True, override=True))
