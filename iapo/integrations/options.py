@@ -12,7 +12,7 @@ from iapo.advantages.normalization import Center, Scale
 from iapo.advantages.parameters import check_weights
 from iapo.estimators import AnswerLikelihood, LeaveOut, Refined, TextBoundaries
 from iapo.interfaces import AdvantageAssigner, MIEstimator
-from iapo.ops.checks import check_choice, check_integer, check_number
+from iapo.ops.checks import check_choice, check_integer, check_kinds, check_number
 from iapo.ops.correct import CORRECT_ABOVE
 from iapo.styles import USUAL_STYLE, CompletionStyle, Steps
 from iapo.training.components import Answer
@@ -125,7 +125,8 @@ class TokenAdvantageOptions(_Config):
     )
 
     def check(self) -> None:
-        """Raise ``ValueError`` for an option out of its range; the message names it. Kinds are compared before."""
+        """Raise ``ValueError`` for an option out of its range, ``TypeError`` for one that is no flag or no text."""
+        check_kinds(self, TokenAdvantageOptions)
         check_number("correct_above", self.correct_above)
         check_integer("estimate_batch_size", self.estimate_batch_size, or_none=True)
         check_weights(exploration_weight=self.exploration_weight)
