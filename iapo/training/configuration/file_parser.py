@@ -22,6 +22,7 @@ from iapo.training.configuration.linked import linked_flag, linked_setting
 from iapo.training.configuration.plain_files import arguments_to_import_paths, to_files, to_import_paths
 from iapo.training.configuration.shipped import shipped_path
 from iapo.training.configuration.unique_keys import check_unique_keys
+from iapo.training.configuration.wanted import wrong_kind
 
 _MODE = "iapo"
 _CHECK = _typehints.ActionTypeHint._check_type
@@ -49,7 +50,9 @@ class FileParser(ArgumentParser):
         with _as_iapo_reads():
             parsed = super().parse_string(content, *args, **options)
         settings = _load(content)
-        if isinstance(settings, dict) and (reason := linked_setting(settings.get("estimator"))):
+        if isinstance(settings, dict) and (
+            reason := linked_setting(settings.get("estimator")) or _not_for_all(self, settings)
+        ):
             self.error(reason)
         return parsed
 
@@ -66,6 +69,27 @@ class FileParser(ArgumentParser):
         """Settings as text, with files in place of the modules that they were loaded as."""
         with _as_iapo_reads():
             return to_files(super().dump(*args, **options))
+
+
+def _not_for_all(parser: ArgumentParser, settings: dict[str, Any], owner: str = "") -> str:
+    """The first setting of a file that is ``null`` and may not be, or a group that is no mapping; empty: there is none.
+
+    jsonargparse takes both without a look.
+    """
+    actions = {action.dest: action for action in parser._actions}
+    for key, value in settings.items():
+        name = f"{owner}{key}"
+        hint = getattr(actions.get(name), "_typehint", None)
+        if hint is None and any(dest.startswith(f"{name}.") for dest in actions):
+            if not isinstance(value, dict):
+                return f"{name}: got {'null' if value is None else value}, want a mapping of its parameters"
+            reason = _not_for_all(parser, value, f"{name}.")
+        else:
+            takes_null = hint is None or type(None) in (hint, *get_args(hint))
+            reason = "" if value is not None or takes_null else f"{name}: {wrong_kind(hint, None)}"
+        if reason:
+            return reason
+    return ""
 
 
 @contextmanager
@@ -89,6 +113,15 @@ def _check(action: Any, value: Any, *rest: Any, **options: Any) -> Any:
     those that were given, of which the default is none.
     """
     hint = action._typehint
+    try:
+        return _checked(action, hint, value, *rest, **options)
+    except TypeError as error:
+        if reason := wrong_kind(hint, value):
+            raise TypeError(f'Parser key "{action.dest}": {reason}') from error
+        raise
+
+
+def _checked(action: Any, hint: Any, value: Any, *rest: Any, **options: Any) -> Any:
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     if not isinstance(value, str) or str not in kinds or any(kind not in _TEXTS for kind in kinds):
         return _CHECK(action, value, *rest, **options)

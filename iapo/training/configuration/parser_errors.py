@@ -52,29 +52,18 @@ _NOT_FOUND = re.compile(
     r"Expected a <class 'dict'>\. Got value: (?P<reward>[A-Za-z]\w*)$"
 )
 _NO_MODULE = re.compile(r"No module named '([\w.]+)'")
-_REWARDS = "'{accuracy: {class_path: iapo.rewards.MathAnswer}}'"
-_TYPES = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "str": "a text",
-    "dict": "a mapping, as in '{name: value}'",
-    "list": "a list, as in '[one, two]'",
-    "tuple": "a list, as in '[one, two]'",
-    "NoneType": "null",
-}
 _CHOICES = re.compile(r"typing\.Literal\[(.*?)\]")
-_NUMBER = re.compile(
-    r"Not of type (?P<kind>\w+): (?:invalid literal|could not convert|.*?restriction (?P<want>v\S+(?: and v\S+)*))"
-)
 _PARAMETER = re.compile(r'Parser key "(\w+)": ')
-_OF_TYPE = re.compile(
-    r"Expected a <class '(?P<type>int|float|bool|str|list|tuple)'>\. Got value: (?P<plain>.*?)(?:\. Got value: .*)?$|"
-    r".*Subtypes: \[(?P<types>[^]]*<class '(?:int|float)'>[^]]*)\] Errors: .*Given value: (?P<given>.*?)"
-    r"(?:\. Got value: .*)?$"
+_WRONG = re.compile(
+    r"got (?P<given>.*?), want (?P<wanted>.*?)(?= - (?:Expected|Not|Problem) | Given value|\. Got value: |$)"
 )
-"""A value of another type than a parameter has, one type or one of several."""
-_VALUES = (r"Given value: (.*)", r"(?:base 10|float): '?(.*?)'?$", r": (\S+) does not conform")
+"""`iapo.training.configuration.wanted.wrong_kind`, and what the parser puts behind it."""
+_WANTED = {
+    "models": "a list, as in --models '[embedded, runs/mine/checkpoint-60]'",
+    "rewards": "functions by name, as in '{accuracy: {class_path: iapo.rewards.MathAnswer}}', "
+    "or one as my_file.py:name",
+}
+"""What is wanted, where an example says more than a type."""
 
 
 def readable_error(error: ArgumentError, commands: Sequence[str], parser: ArgumentParser | None) -> ArgumentError:
@@ -113,19 +102,16 @@ def _readable_message(message: str, commands: Sequence[str], parser: ArgumentPar
         return "config: want a mapping of settings, as in 'steps: 60', one a line; " + message[:80]
     if message.startswith("Problems parsing config"):
         return f"config: the file is no YAML: {message.removeprefix('Problems parsing config: ')}"
+    if (match := re.match(r"--(\w+)\.help: Expected a dot import path string: ?(.*)", message)) and match[1] in _KINDS:
+        return f"{match[1]}.help: {_no_class(match[2], match[1], (), None, False)}"
     match = _KEY.match(_OR_NONE.sub(lambda found: found[1] + "\n", message).partition("\n")[0])
     return _of_key(match[1], match[2]) if match else ""
 
 
-def _range(rule: str) -> str:
-    """A rule of jsonargparse, ``v>=0 and v<inf``, as this library writes it: `` ≥0 and finite``."""
-    for its, ours in (("v", ""), (">=", "≥"), ("<=", "≤"), ("<inf", "finite")):
-        rule = rule.replace(its, ours)
-    return f" {rule}" if rule else ""
-
-
 def _of_key(key: str, text: str) -> str:
     """The error about one setting; empty for one of another kind."""
+    if match := re.match(r"Unable to load config '(.*?)'", text):
+        return f"{key}: got {match[1] or 'an empty text'}, want its parameters one by one, as --{key}.NAME VALUE"
     if key == "config":
         return f"config: {text[0].lower()}{text[1:]}; want a YAML file of settings, or one of iapo://NAME"
     if reason := untyped(text) or _of_callable(key, text):
@@ -135,13 +121,9 @@ def _of_key(key: str, text: str) -> str:
             f"{key}: there is no module {module[1]!r}; want one that is installed or lies in a folder of PYTHONPATH, "
             "or a file, as my_file.py:Name"
         )
-    if number := _NUMBER.search(text):
-        given = next((found[1] for each in _VALUES if (found := re.search(each, text))), "")
-        what = "a number" if "Float" in number["kind"] else "a whole number"
-        return f'"{key}": got {given}, want {what}{_range(number["want"] or "")}'
-    if reason := _of_parameter(key, text):
-        return reason
-    own = ".".join([key.rpartition(".")[2], *_PARAMETER.findall(text)])
+    own = ".".join([key, *_PARAMETER.findall(text)])
+    if wrong := _WRONG.match(_PARAMETER.split(text)[-1]):
+        return _of_kind(own, wrong["given"], wrong["wanted"])
     named = next((part for part in reversed(key.split(".")) if part in _KINDS), None)
     option, class_path = _OPTION.search(text), _CLASS.search(text)
     if option and "not accepted" in text and class_path:
@@ -162,29 +144,13 @@ def _of_key(key: str, text: str) -> str:
         return f"{key}: {_no_class(given, named, literal, missing['module'], bool(missing['wrong']))}"
     if named and (match := re.match(r"- Expected a path but (\S+) either not accessible or invalid", text)):
         return f"{key}: got {match[1]}, want a class by its import path, or as my_file.py:Name"
-    if literal:
-        given = text.rpartition("Got value: ")[2] or text.rpartition("Given value: ")[2]
-        return f"{own}: got {given}, want one of {_listed(literal)}{did_you_mean(given, literal)}"
-    if key == "models":
-        return f"models: got {_given(text)}, want a list, as in --models '[embedded, runs/mine/checkpoint-60]'"
-    if key == "rewards":
-        return f"rewards: got {_given(text)}, want functions by name, as in {_REWARDS}, or one as my_file.py:name"
-    if match := re.match(r"Expected a <class '(\w+)'>\. Got value: (.*)", text):
-        return f"{key}: got {match[2]}, want {_TYPES.get(match[1], match[1])}"
-    if (match := re.search(r"Given value: (.*)", text)) and (kinds := _kinds(text)):
-        return f"{key}: got {match[1]}, want {' or '.join(kinds)}"
-    return ""
+    return _of_kind(key, _given(text), "") if key in _WANTED else ""
 
 
-def _of_parameter(key: str, text: str) -> str:
-    """The error about a value of a parameter of a component, of its type; empty for another error."""
-    names = _PARAMETER.findall(text)
-    wrong = _OF_TYPE.match(_PARAMETER.split(text)[-1]) if names else None
-    if wrong is None:
-        return ""
-    types = [wrong["type"]] if wrong["type"] else re.findall(r"<class '([\w.]+)'>", wrong["types"])
-    own = [_TYPES.get(each) or f"{each} with its parameters" for each in types if not each.startswith("torch.")]
-    return f"{key}.{'.'.join(names)}: got {wrong['plain'] or wrong['given']}, want {' or '.join(own)}"
+def _of_kind(key: str, given: str, wanted: str) -> str:
+    """The error about a value of another kind than a setting takes."""
+    choices = wanted.removeprefix("one of ").split(", ") if wanted.startswith("one of ") else ()
+    return f"{key}: got {given}, want {_WANTED.get(key, wanted)}{did_you_mean(given, choices)}"
 
 
 def untyped(text: str) -> str:
@@ -211,20 +177,11 @@ def _of_callable(key: str, text: str) -> str:
     return ""
 
 
-def _kinds(text: str) -> list[str]:
-    """The types of a union, in words; empty if one has no words here."""
-    subtypes = re.search(r"Subtypes: \[(.*?)\] Errors", text)
-    names = (
-        re.findall(r"(?:<class '(?:[\w.]*\.)?)?(\w+)(?:\[[\w., ]*\])?(?:'>)?(?:, |$)", subtypes[1]) if subtypes else []
-    )
-    return [_TYPES[name] for name in names] if all(name in _TYPES for name in names) else []
-
-
 def _given(text: str) -> str:
     """The value that an error ends with; of a class its path."""
-    given = text.rpartition("Got value: ")[2]
+    given = re.split(r"Got value: ?|import path string: ?", text)[-1]
     match = re.search(r"class_path='(.*?)'", given)
-    return match[1] if match else given
+    return match[1] if match else given or "an empty text"
 
 
 def _no_class(given: str, named: str, literal: Sequence[str], sought_in: str | None, other_kind: bool) -> str:
