@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,16 @@ from torch import nn
 
 from iapo.commands.evaluation_settings import EvaluationConfig, EvaluationSettings
 from iapo.commands.last_line import say_where
-from iapo.evaluation import EvaluationResult, ForcedAnswers, evaluate, lines_of, markdown_table, samples_beside
+from iapo.evaluation import (
+    EvaluationResult,
+    ForcedAnswers,
+    Sample,
+    evaluate,
+    lines_of,
+    markdown_table,
+    samples_beside,
+)
+from iapo.evaluation.budgets import MOST_BUDGETS
 from iapo.interfaces import Sampler
 from iapo.ops.shell import quoted_path
 from iapo.ops.text_files import check_writable, write_text
@@ -141,7 +150,8 @@ def _load(
     sampler = stopping(config.sampler, problems.stop(tokenizer))(model, tokenizer)
     limits = limits_of(model) if getattr(sampler, "keeps_rows_apart", True) else limits_of(model).scored
     reserved = reserved_by(new_tokens(sampler, limits), tokenizer, forced)
-    problems = problems.fitting(Room(tokenizer, limits, reserved, config.problems.long_prompts))
+    answer_tokens = 0 if forced is None else forced.answer_tokens
+    problems = problems.fitting(Room(tokenizer, limits, reserved, config.problems.long_prompts, answer_tokens))
     print_prompt_notes(problems, tokenizer, sampler)
     return _Loaded(source, model, tokenizer, sampler, problems.rows)
 
@@ -152,15 +162,28 @@ def _evaluated(
     """The result of a model; at these budgets, if the models before had some."""
     settings, styles, task = config.settings, config.styles, config.problems.resolve()
     model, tokenizer, sampler, rows = loaded.model, loaded.tokenizer, loaded.sampler, loaded.rows
-    count, most = len(rows) * (settings.samples + 1), most_new_tokens(sampler)
-    with (
-        config.policy.autocast_context(),
-        progress.phase(f"evaluating {loaded.source}, {count} completions", model, count, most),
-    ):
+    count, most, title = len(rows) * (settings.samples + 1), most_new_tokens(sampler), f"evaluating {loaded.source}"
+    with config.policy.autocast_context(), ExitStack() as phases:
+
+        def begin(what: str, completions: int, longest: int) -> None:
+            phases.close()
+            phases.enter_context(progress.phase(f"{title}, {what}", model, completions, longest))
+
+        begin("sampling its style", 0, most)
         prompts = [row["prompt"] for row in rows]
         style = choose_style(styles, task, sampler, tokenizer, prompts, config.policy.torch_device())
         sampler = sampler_in_style(sampler, style)
         forced = settings.forced(style)
+        if forced is not None and budgets is not None:
+            forced = dataclasses.replace(forced, budgets=budgets)
+
+        def see(sampled: Sequence[Sample]) -> None:
+            if forced is not None and len(sampled) == count:
+                cuts = MOST_BUDGETS if forced.budgets is None else len(forced.budgets)
+                asked = len(rows) * min(settings.samples, settings.budget_samples) * cuts
+                begin(f"at most {asked} answers at budgets", asked, settings.answer_tokens)
+
+        begin(f"{count} completions", count, most)
         torch.manual_seed(settings.seed)
         result = evaluate(
             rows,
@@ -169,7 +192,8 @@ def _evaluated(
             greedy=greedy_beside(sampler, model, tokenizer),
             rewards=in_style(config.rewards, style, styles.lenient),
             samples=settings.samples,
-            forced=forced if forced is None or budgets is None else dataclasses.replace(forced, budgets=budgets),
+            forced=forced,
+            see=see,
             score=partial(score_rollout, time_limit=settings.reward_time_limit, correct_above=settings.correct_above),
         )
     if styles.known(task) is not None:

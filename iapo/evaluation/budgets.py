@@ -14,6 +14,9 @@ from iapo.ops.shapes import shape_checked
 _STEPS = 9
 """Budgets of `default_budgets` beside 0."""
 
+MOST_BUDGETS = 1 + _STEPS
+"""How many `default_budgets` there are at most."""
+
 _WITHIN = 0.95
 """Share of the completions whose reasoning is no longer than the largest of `default_budgets`."""
 

@@ -41,11 +41,11 @@ class Sampling:
         self.tokens, self.rows, self.step = self.tokens + rows, rows, self.step + 1
 
     def left(self) -> float | None:
-        """Tokens that are still to be sampled: of what runs at most, of what is to come as many as so far."""
+        """Tokens that are still to be sampled: of what runs up to the limit, of what comes as of what was begun."""
         if not self.completions or not self.started or self.started > self.completions:
             return None
-        running = self.rows * max(0, self.longest - self.step)
-        return running + (self.completions - self.started) * self.tokens / self.started
+        running = self.rows * max(0, self.longest - self.step - 1)
+        return running + (self.completions - self.started) * (self.tokens + running) / self.started
 
 
 @contextmanager

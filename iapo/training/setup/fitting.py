@@ -56,12 +56,14 @@ class Room:
         limits: of the model.
         reserved: tokens that may follow a prompt.
         long_prompts: whether a prompt that does not fit with what may follow it is refused or dropped.
+        answer_tokens: how many of ``reserved`` are those of an answer that is asked for where reasoning is cut.
     """
 
     tokenizer: Any
     limits: Limits
     reserved: int
     long_prompts: LongPrompts = "refuse"
+    answer_tokens: int = 0
 
     def fitting(self, sizes: Sequence[PromptSize], numbers: Sequence[object]) -> list[int]:
         """The places of the prompts that fit.
@@ -89,8 +91,12 @@ class Room:
         if self.long_prompts == "refuse" or len(long) == len(sizes):
             beyond = max(lengths[index] for index in long) + self.reserved - most
             help_ = [] if len(long) == len(sizes) else ["leave them out with --long_prompts drop"]
-            if beyond < self.reserved:
+            if beyond < self.reserved - self.answer_tokens:
                 help_.append(f"lower --sampler.max_new_tokens by {beyond}")
+            elif beyond < self.answer_tokens:
+                help_.append(f"lower --answer_tokens by {beyond}")
+            elif beyond < self.reserved:
+                help_.append(f"lower --sampler.max_new_tokens and --answer_tokens by {beyond} together")
             help_.append("take a model with more positions")
             raise ValueError(f"{found}; {', or '.join(help_)}")
         _LOG.warning("%s, which are dropped", found)

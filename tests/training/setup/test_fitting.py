@@ -90,3 +90,17 @@ def test_texts_that_turn_the_rotations_are_found_before_training() -> None:
     assert Room(TOKENIZER, limits.scored, 2, "drop").fitting(prompts, [0, 1]) == [1]
     with pytest.raises(ValueError, match=r"not fit the 5 positions up to which .* \(dynamic or longrope scaling\)"):
         Room(TOKENIZER, limits.scored, 2).fitting(prompts, [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("sampled", "asked", "advice"),
+    [
+        (20, 2, "lower --sampler.max_new_tokens by 14, or take"),
+        (2, 20, "lower --answer_tokens by 14, or take"),
+        (11, 11, "lower --sampler.max_new_tokens and --answer_tokens by 14 together, or take"),
+    ],
+)
+def test_what_is_to_be_lowered_can_be(sampled: int, asked: int, advice: str) -> None:
+    small = Room(TOKENIZER, Limits(10, len(TOKENIZER)), sampled + asked, answer_tokens=asked)
+    with pytest.raises(ValueError, match=advice):
+        small.fitting(sizes("11"), [0])
