@@ -34,7 +34,7 @@ class FilesTask(Task):
 
     def __str__(self) -> str:
         others = len(self.names) - 1
-        return f"{self.names[0]} and {others} more" if others else self.names[0]
+        return f"{self.names[0]} (and {others} more)" if others else self.names[0]
 
     def rows(self, split: Split = "train", seed: int = 0, limit: int | None = None) -> list[Row]:
         """The first ``limit`` rows of the files, whatever the split and the seed; files behind these are not read.

@@ -129,7 +129,7 @@ def test_an_empty_file_is_told_and_so_is_that_all_are_empty(shards: Path, caplog
         (["a.jsonl", "b.txt"], ValueError, r"the ending of b\.txt does not say"),
         ("*", ValueError, r"the ending of b\.txt does not say"),
         (["a.jsonl", "./a.jsonl"], ValueError, r"a\.jsonl and a\.jsonl, which are one file; want each file once"),
-        (["a.jsonl", "*.jsonl"], ValueError, r"a\.jsonl and 1 more has a\.jsonl and a\.jsonl, which are one file"),
+        (["a.jsonl", "*.jsonl"], ValueError, r"a\.jsonl \(and 1 more\) has a\.jsonl and a\.jsonl, which are one file"),
         (["a.jsonl", "link.jsonl"], ValueError, r"has a\.jsonl and link\.jsonl, which are one file"),
     ],
 )
@@ -169,7 +169,7 @@ def test_a_folder_of_that_very_name_is_no_pattern(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "text"), [(("a.jsonl",), "a.jsonl"), (("a.jsonl", "b.csv", "*.json"), "a.jsonl and 2 more")]
+    ("names", "text"), [(("a.jsonl",), "a.jsonl"), (("a.jsonl", "b.csv", "*.json"), "a.jsonl (and 2 more)")]
 )
 def test_its_text_is_short(names: tuple[str, ...], text: str) -> None:
     assert str(FilesTask(names)) == text
