@@ -83,8 +83,8 @@ def compare(*, comparison: str, output: str, only_report: bool, override: bool =
     write_text(folder / "index.html", render_page(summary))
     for name, outcome in outcomes.items():
         if outcome.state == "failed":
-            last = outcome.message.splitlines()[-1]
-            print(f"iapo compare: {name} failed: {last} (see {folder / name / 'output.log'})", file=sys.stderr)
+            log = folder / name / "output.log"
+            print(f"iapo compare: {name} failed: {outcome.reason} (see {log})", file=sys.stderr)
     say_where(
         "iapo compare",
         f"the page is {quoted_path(folder / 'index.html')}, the tables are in {quoted_path(folder / 'report.md')}; "

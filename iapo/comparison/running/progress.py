@@ -79,7 +79,7 @@ def display(title: str, total: int) -> Iterator[Listener]:
         whole = progress.add_task(title, total=total, line=f"0 of {total} runs done")
         bars: dict[str, TaskID] = {}
 
-        def event(job: Job, what: str) -> None:
+        def event(job: Job, what: str, reason: str) -> None:
             if what == "started":
                 bars[job.name] = progress.add_task(f"  {escape(job.name)}", total=1.0, line="")
                 pace.see(job.name, job.progress()[0])
@@ -88,7 +88,7 @@ def display(title: str, total: int) -> Iterator[Listener]:
                 if job.name in bars:
                     progress.remove_task(bars.pop(job.name))
             if what == "failed" or not console.is_terminal:
-                say(f"{title}, {pace.settled} of {total} runs done: {job.name} {what}")
+                say(f"{title}, {pace.settled} of {total} runs done: {job.name} {what}{reason and f': {reason}'}")
 
         def poll(running: Sequence[Job]) -> None:
             nonlocal due, pause

@@ -16,6 +16,7 @@ State = Literal["kept", "finished", "failed", "interrupted"]
 
 _POLL = 0.2
 _LAST_LINES = 15
+_BY_SIGNAL = "ended by signal"
 
 
 @dataclass(frozen=True)
@@ -65,17 +66,23 @@ class Outcome:
     state: State
     message: str = ""
 
+    @property
+    def reason(self) -> str:
+        """The line of the message that says why a job failed: the last one, or that a signal ended it."""
+        lines = self.message.splitlines() or [""]
+        return lines[0] if lines[0].startswith(_BY_SIGNAL) else lines[-1]
+
 
 @dataclass(frozen=True)
 class Listener:
     """What is called as jobs go.
 
     Args:
-        event: called with a job and ``started`` or its outcome's state.
+        event: called with a job, ``started`` or its outcome's state, and of one that failed the reason.
         poll: called some times a second with the jobs that run.
     """
 
-    event: Callable[[Job, str], None] = lambda job, what: None
+    event: Callable[[Job, str, str], None] = lambda job, what, reason: None
     poll: Callable[[Sequence[Job]], None] = lambda running: None
 
 
@@ -116,7 +123,7 @@ def run_jobs(
 
     def settle(job: Job, outcome: Outcome) -> None:
         outcomes[job.name] = outcome
-        listener.event(job, outcome.state)
+        listener.event(job, outcome.state, outcome.reason)
 
     def start(job: Job, stage: int) -> None:
         try:
@@ -137,7 +144,7 @@ def run_jobs(
                     if job.finished:
                         settle(job, Outcome("kept"))
                     else:
-                        listener.event(job, "started")
+                        listener.event(job, "started", "")
                         start(job, 0)
                 for each in [each for each in running if each.process.poll() is not None]:
                     running.remove(each)
@@ -197,5 +204,5 @@ def _outcome(ended: _Running, interrupted: bool) -> Outcome | None:
         log.seek(ended.log_start)
         printed = log.read().decode("utf-8", "replace").replace("\r", "\n").splitlines()
     lines = [line for line in printed if line.strip()][-_LAST_LINES:]
-    how = f"ended by signal {-code}" if code < 0 else f"exit code {code}"
+    how = f"{_BY_SIGNAL} {-code}" if code < 0 else f"exit code {code}"
     return Outcome("failed", "\n".join([f"{how}: {' '.join(ended.job.stages[ended.stage].command)}", *lines]))

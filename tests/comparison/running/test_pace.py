@@ -57,19 +57,19 @@ def test_without_a_terminal_there_is_a_line_now_and_then(monkeypatch, capsys):
     clock = Clock()
     monkeypatch.setattr(progress.time, "monotonic", clock)
     with display("reporting", 2) as listener:
-        listener.event(job("grpo/seed-0", 0.0), "started")
+        listener.event(job("grpo/seed-0", 0.0), "started", "")
         for _ in range(60):
             clock.now += 1
             listener.poll([job("grpo/seed-0", 0.5)])
-        listener.event(job("grpo/seed-0", 1.0), "finished")
-        listener.event(job("grpo/seed-1", 0.0), "failed")
+        listener.event(job("grpo/seed-0", 1.0), "finished", "")
+        listener.event(job("grpo/seed-1", 0.0), "failed", "iapo train: [b] too few problems")
     lines = capsys.readouterr().err.rstrip("\n").split("\n")  # some releases of rich end with an empty line
     assert lines[0] == "iapo compare: reporting, 0 of 2 runs done: grpo/seed-0 started"
     at = "iapo compare: reporting, 0 of 2 runs done, about 30 s left; grpo/seed-0 50% update 5 of 10  [b] 41 tokens/s"
     assert lines[1] == at
     assert lines[-2:] == [
         "iapo compare: reporting, 1 of 2 runs done: grpo/seed-0 finished",
-        "iapo compare: reporting, 2 of 2 runs done: grpo/seed-1 failed",
+        "iapo compare: reporting, 2 of 2 runs done: grpo/seed-1 failed: iapo train: [b] too few problems",
     ]
     assert len(lines) == 5, "pauses double"
 
@@ -79,7 +79,7 @@ def test_in_a_terminal_there_are_bars(name, monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     with display("tuning", 1) as listener:
-        listener.event(job(name, 0.0), "started")
+        listener.event(job(name, 0.0), "started", "")
         listener.poll([job(name, 0.5)])
     shown = capsys.readouterr().err
     assert "0 of 1 runs done" in shown

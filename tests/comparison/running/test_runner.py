@@ -32,7 +32,7 @@ GOOD = "open('done0', 'w').write(os.environ['OMP_NUM_THREADS'])"
 def test_jobs_run_once_and_are_kept(tmp_path):
     jobs = [job(tmp_path, name, GOOD) for name in ("a", "b", "c")]
     events: list[tuple[str, str]] = []
-    listener = Listener(event=lambda job, what: events.append((job.name, what)))
+    listener = Listener(event=lambda job, what, reason: events.append((job.name, what)))
     first = run_jobs(jobs, 2, 3, listener=listener)
     assert {name: outcome.state for name, outcome in first.items()} == dict.fromkeys("abc", "finished")
     assert (tmp_path / "a" / "done0").read_text() == "3"
@@ -66,7 +66,14 @@ def test_stages_follow_each_other_and_finished_ones_are_kept(tmp_path):
 
 def test_a_failure_has_its_last_lines_and_others_go_on(tmp_path):
     bad = "print('early'); [print('noise', i) for i in range(30)]; raise ValueError('what went wrong')"
-    found = run_jobs([job(tmp_path, "bad", bad, GOOD), job(tmp_path, "good", GOOD)], 1, 1)
+    told: list[tuple[str, str, str]] = []
+    listener = Listener(event=lambda job, what, reason: told.append((job.name, what, reason)))
+    found = run_jobs([job(tmp_path, "bad", bad, GOOD), job(tmp_path, "good", GOOD)], 1, 1, listener=listener)
+    assert told[:3] == [
+        ("bad", "started", ""),
+        ("bad", "failed", "ValueError: what went wrong"),
+        ("good", "started", ""),
+    ]
     assert found["good"].state == "finished"
     assert found["bad"].state == "failed"
     assert found["bad"].message.splitlines()[-1] == "ValueError: what went wrong"
@@ -101,6 +108,7 @@ def test_a_killed_process_differs_from_one_that_saved(tmp_path):
     saved = job(tmp_path, "saved", f"os._exit({EXIT_CODE})")
     found = run_jobs([killed, saved], 1, 1)
     assert found["killed"].state == "failed"
+    assert found["killed"].reason.startswith("ended by signal 9")
     assert "signal 9" in found["killed"].message
     assert found["saved"].state == "interrupted"
 
@@ -194,7 +202,7 @@ def test_processes_of_a_killed_parent_keep_the_folder(tmp_path):
 
 
 def test_an_error_is_raised_though_other_processes_have_ended_by_themselves(tmp_path):
-    def event(job: Job, what: str) -> None:
+    def event(job: Job, what: str, reason: str) -> None:
         if what == "finished":
             raise ZeroDivisionError(job.name)
 
