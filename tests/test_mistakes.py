@@ -94,6 +94,7 @@ MISTAKES = [
         ["row 0 (--prompt) has 4 tokens", "256 positions", "lower --sampler.max_new_tokens"],
     ),
     ('inspect --prompt ""', 1, ["--prompt", "is empty"]),
+    ("eval --correct_above .nan", 2, ["eval: correct_above: got .nan, want a finite number;"]),
     ("eval --budgets 8", 2, ["eval: budgets: got 8, want auto or a list, as in '[1, 2]', each a whole number ≥0;"]),
     ('eval --precision ""', 2, ["eval: precision: got an empty text, want one of auto, bf16, fp32;"]),
     # components
@@ -264,6 +265,7 @@ MISTAKES = [
     ("eval --output /nonexistent/x.json", 1, ["output: cannot write /nonexistent/x.json", "folder that is there"]),
     ("eval --output e.jsonl", 1, ["output: got e.jsonl", "want a name ending in .json"]),
     ("inspect --html /nonexistent/x.html", 1, ["html: cannot write /nonexistent/x.html"]),
+    ("inspect --html list.yaml", 1, ["html: list.yaml is there and is no page of iapo inspect", "name another file"]),
     ("show nope", 1, ["run: no folder or file nope"]),
     ("show empty", 1, ["run: empty holds no samples"]),
     ("show list.yaml", 1, ["no samples beside list.yaml"]),

@@ -169,7 +169,7 @@ def _evaluated(
             phases.close()
             phases.enter_context(progress.phase(f"{title}, {what}", model, completions, longest))
 
-        begin("sampling its style", 0, most)
+        begin("finding its style", 0, most)
         prompts = [row["prompt"] for row in rows]
         style = choose_style(styles, task, sampler, tokenizer, prompts, config.policy.torch_device())
         sampler = sampler_in_style(sampler, style)

@@ -73,7 +73,7 @@ def export(*, run: str, output: str, adapter: bool) -> int:
         raise ValueError(f"adapter: {checkpoint} has all weights and no adapters; leave --adapter out")
     target = Path(output).expanduser()
     if target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir()))):
-        raise FileExistsError(f"output: {output} is there already; remove it, or name another folder")
+        raise FileExistsError(f"output: {output} is there already; name another folder")
     temporary = target.with_name(target.name + TEMPORARY)
     try:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -165,6 +165,17 @@ def chosen_problem(source: ProblemSource, settings: InspectionSettings) -> Probl
     return problems.select([settings.index])
 
 
+def _check_is_page(file: Path) -> None:
+    """Raise ``FileExistsError`` if a file is there that is no page of an inspection."""
+    if file.exists() and file.stat().st_size:
+        with file.open("rb") as content:
+            head = content.read(2048)
+        if not head.startswith(b"<!doctype html>") or f"<title>{Inspection.title}</title>".encode() not in head:
+            raise FileExistsError(
+                f"html: {file} is there and is no page of iapo inspect, which would take its place; name another file"
+            )
+
+
 def inspect_and_show(config: InspectionConfig, html: str | None = None) -> int:
     """`inspect_prompt`, printed to standard output and, if ``html`` names a file, written there as a page.
 
@@ -172,10 +183,12 @@ def inspect_and_show(config: InspectionConfig, html: str | None = None) -> int:
         The exit code 0.
 
     Raises:
-        OSError: the file cannot be written; raised before any model loads.
+        OSError: the file cannot be written, or would take the place of one that is no page of this command; raised
+            before any model loads.
     """
     if html is not None:
         check_writable("html", html)
+        _check_is_page(Path(html))
     with CommandProgress("iapo inspect") as progress, progress.phase(f"loading and sampling {config.policy.model}"):
         inspection = inspect_prompt(config)
     if html is not None:

@@ -116,11 +116,14 @@ def lacking_answers(
     known = verdicts[~verdicts.isnan()]
     if len(answers) >= _ENOUGH and not bool(answers.any()) and not bool((known != known[:1]).any()):
         if float(cut.float().mean()) > _MOST:
-            reason = "most are cut before they answer. Raise --sampler.max_new_tokens, or ask for shorter reasoning"
+            reason = (
+                "most are cut before they answer. Raise --sampler.max_new_tokens (in TRL max_completion_length, in "
+                "verl data.max_response_length), or ask for shorter reasoning"
+            )
         else:
             reason = (
                 "none is written as the run reads answers. Say how they are written (--answer_style, in Python the "
-                "sampler's style), or ask for an answer of that form (--system_prompt, --prompt_template)"
+                "sampler's style), or let the prompts ask for that form (as --system_prompt and --prompt_template do)"
             )
         warnings.warn(
             f"no final answer is found in any completion of an update, and all get the same reward: {reason}. The "

@@ -47,7 +47,8 @@ def _in_words(kind: Any) -> str:
         return f"one of {choices}" if len(get_args(kind)) > 1 else choices
     if getattr(kind, "__module__", "") == PositiveInt.__module__:  # of a restricted range
         base = int if issubclass(kind, int) else float
-        return f"{_WORDS[base]} {kind.__doc__.partition('restricted to be ')[2]}"
+        within = kind.__doc__.partition("restricted to be ")[2]
+        return "a finite number" if within == "finite" else f"{_WORDS[base]} {within}"
     made = get_args(kind)[1] if get_origin(kind) is Callable else kind
     if _is_class(made):
         return f"an object of {made.__name__} (its import path, or my_file.py:Name)"
