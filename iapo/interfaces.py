@@ -179,8 +179,7 @@ class MIEstimator(Hooked, ABC):
             rollout: the completions to be read.
 
         Raises:
-            ValueError: as `prefix_values` raises it.
-            FloatingPointError: the hook returned a non-finite probe inside the reasoning span; the rows are named.
+            TypeError, ValueError, FloatingPointError: as `prefix_values` raises them.
         """
         return information_between(self.prefix_values(model, rollout), rollout.reasoning_mask)
 

@@ -112,7 +112,11 @@ def methods_of(base: Base) -> dict[str, dict[str, Any]]:
 
 
 def plan_of(base: Base, toy: bool) -> dict[str, Any]:
-    """A plan of `iapo compare`; JSON is YAML. Runs sample as many tokens as 200 updates do at the base's length."""
+    """A plan of `iapo compare`; JSON is YAML.
+
+    Runs sample as many tokens as 200 updates do at the base's length, and of the embedded model as many as in
+    `configs/compare/study.yaml`.
+    """
     steps, prompts, group = (1, 2, 8) if toy else (200, 32, 8)
     methods = methods_of(base)
     if toy:

@@ -61,7 +61,16 @@ def choose_autocast(precision: str, device: torch.device) -> torch.dtype | None:
 
 @arguments_named
 def load_tokenizer(source: str | Path, trust_remote_code: bool = False) -> Any:
-    """The tokenizer of a model, left-padding, with a padding token. Arguments and errors are those of `load_model`."""
+    """The tokenizer of a model, left-padding, with a padding token.
+
+    Args:
+        source, trust_remote_code: as of `load_model`.
+
+    Raises:
+        ModuleNotFoundError: a GGUF file without the extra ``gguf``.
+        ValueError: a path that is not there, a tokenizer that transformers cannot load, or one with neither a padding
+            nor an end-of-sequence token.
+    """
     source = os.fspath(source)
     with _named(source):
         tokenizer = _read(AutoTokenizer, source, trust_remote_code)
@@ -136,12 +145,20 @@ def load_model(
 
 
 def load_limits(source: str, trust_remote_code: bool = False) -> Limits:
-    """The limits of a model, read from its configuration alone. Arguments and errors are those of `load_model`."""
+    """The limits of a model, read from its configuration alone. Arguments and errors are those of `load_config`."""
     return limits_of_config(load_config(source, trust_remote_code))
 
 
 def load_config(source: str, trust_remote_code: bool = False) -> Any:
-    """The configuration of a model; of adapters that of their base. Arguments and errors are those of `load_model`."""
+    """The configuration of a model; of adapters that of their base.
+
+    Args:
+        source, trust_remote_code: as of `load_model`.
+
+    Raises:
+        ModuleNotFoundError: a GGUF file without the extra ``gguf``.
+        ValueError: a path that is not there, or a configuration that transformers cannot load.
+    """
     if is_adapter(source):
         with _base_named(source) as place:
             return load_config(place, trust_remote_code)
@@ -245,7 +262,13 @@ def _check_generation_config(folder: Path) -> None:
 
 
 def locate(source: str) -> tuple[str, dict[str, Any]]:
-    """The arguments of ``from_pretrained`` for a source. Arguments and errors are those of `load_model`."""
+    """The arguments of ``from_pretrained`` for a source, as `load_model` takes it.
+
+    Raises:
+        FileNotFoundError: a path that is not there.
+        ModuleNotFoundError: a GGUF file without the extra ``gguf``.
+        ValueError: a file that is no GGUF file, or a name that is nearly ``embedded``.
+    """
     if source == "embedded":
         return str(model_path()), {}
     path = Path(source).expanduser()

@@ -82,7 +82,7 @@ def update(
 ) -> dict[str, float]:
     """Sample completions of ``rows``, score them, assign advantages and update the policy.
 
-    This is `prepare` followed by `optimise`; arguments are theirs.
+    This is `prepare` followed by `optimise`; arguments and errors are theirs.
 
     Returns:
         The metrics of both by name: those of TRL where TRL has them, ours under ``iapo/``.

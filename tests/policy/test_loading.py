@@ -48,6 +48,8 @@ def test_missing_places_are_named(tmp_path: Path) -> None:
         load_model("runs/models/nowhere")
     with pytest.raises(FileNotFoundError, match=r"no file .*nothing\.gguf"):
         load_model(str(tmp_path / "nothing.gguf"))
+    with pytest.raises(ValueError, match=r"cannot be loaded .*no directory .*nowhere"):
+        load_tokenizer(str(tmp_path / "nowhere"))
 
 
 def test_weights_that_are_not_all_there_are_refused(copy: Path) -> None:
