@@ -1,12 +1,17 @@
 """Log-probabilities and entropies of next-token distributions, in nats, reduced in fp32.
 
-The functions of logits work in slices of positions, so that no second tensor of the size of the logits is ever held,
-and never take ``0 * -inf``: a vocabulary entry ruled out by a ``-inf`` logit has value 0 and gradient 0.
+The functions of logits work in slices of positions, so that no second tensor of the size of the logits is ever held but
+their gradient, and never take ``0 * -inf``: a vocabulary entry ruled out by a ``-inf`` logit has value and gradient 0.
 """
+
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
 
 from iapo.ops.checks import check_beside, check_number
 from iapo.ops.precision import widened
@@ -15,8 +20,10 @@ from iapo.policy.forward import positions
 from iapo.policy.support import check_text
 from iapo.types import Rollout
 
-_SLICE = 2**24
-"""Logits handled at once by the functions below: 64 MiB in fp32."""
+_SLICE = 2**22
+"""Logits handled at once on a CPU, whose cache holds them (16 MiB in fp32)."""
+_SLICE_OF_ACCELERATOR = 2**24
+"""Logits handled at once elsewhere, where many small kernels would cost more than their work."""
 
 
 @shape_checked
@@ -31,7 +38,7 @@ def token_logprobs(
         temperature: logits are divided by it, in the precision of the result.
 
     Returns:
-        Nats, fp32 or better.
+        Nats, fp32 or better. They can be differentiated once; a gradient of the gradient is an error of torch.
 
     Raises:
         ValueError: ``temperature`` is not positive and finite.
@@ -41,14 +48,36 @@ def token_logprobs(
         >>> token_logprobs(torch.zeros(1, 4), torch.tensor([2])).exp()
         tensor([0.2500])
     """
+    check_temperature(temperature)
     flat, chosen = logits.reshape(-1, logits.shape[-1]), ids.reshape(-1, 1)
-    parts = [
-        rows.gather(-1, index).squeeze(-1) - rows.logsumexp(-1)
-        for rows, index in (
-            (at_temperature(part, temperature), chosen[start:stop]) for part, start, stop in _slices(flat)
-        )
-    ]
-    return _join(parts, ids.shape, flat)
+    return _TokenLogprobs.apply(flat, chosen, temperature).reshape(ids.shape)
+
+
+class _TokenLogprobs(torch.autograd.Function):
+    """`token_logprobs` of rows. Its backward makes the probabilities again, which autograd would keep in fp32."""
+
+    @staticmethod
+    def forward(logits: Tensor, ids: Tensor, temperature: float) -> Tensor:
+        parts = [
+            wide.gather(-1, chosen).squeeze(-1) - wide.logsumexp(-1)
+            for wide, chosen in ((at_temperature(part, temperature), chosen) for part, chosen in _slices(logits, ids))
+        ]
+        return torch.cat(parts)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tensor) -> None:
+        logits, ids, ctx.temperature = inputs
+        ctx.save_for_backward(logits, ids)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        logits, ids = ctx.saved_tensors
+        result, outer = torch.empty_like(logits), gradient[:, None] / ctx.temperature
+        for part, chosen, factor, out in _slices(logits, ids, outer, result):
+            probabilities = at_temperature(part, ctx.temperature).softmax(-1)
+            out.copy_(probabilities.mul_(-factor).scatter_add_(-1, chosen, factor))
+        return result, None, None
 
 
 @shape_checked
@@ -72,14 +101,11 @@ def entropy(logits: Float[Tensor, "*axes vocab"], temperature: float | int = 1.0
     """
     flat = logits.reshape(-1, logits.shape[-1])
     parts = []
-    for part, _, _ in _slices(flat):
-        wide = at_temperature(part, temperature)
-        logp = wide.log_softmax(-1)
-        # Fill before the product: filling after it would leave 0 * inf in the gradient.
-        logp = logp.masked_fill(logp == -torch.inf, 0) if bool((logp == -torch.inf).any()) else logp
-        p = logp.exp().masked_fill(wide == -torch.inf, 0)
-        parts.append(-(p * logp).sum(-1))
-    return _join(parts, logits.shape[:-1], flat)
+    for (part,) in _slices(flat):
+        logp = at_temperature(part, temperature).log_softmax(-1)
+        logp = logp.clamp(min=torch.finfo(logp.dtype).min)  # exp() of which is 0 as well, and 0 times which is 0
+        parts.append(-(logp.exp() * logp).sum(-1))
+    return torch.cat(parts).reshape(logits.shape[:-1])
 
 
 def check_temperature(temperature: float) -> None:
@@ -141,12 +167,13 @@ def completion_logprobs(
         position_ids=positions(mask),
         use_cache=False,
         logits_to_keep=token + 1,
-    ).logits[:, :-1]
-    padding = ~rollout.completion_mask
-    logprobs = token_logprobs(logits, ids[:, ids.shape[1] - token :], temperature).masked_fill(padding, 0)
+    ).logits
+    # Nothing follows the last token. Its logits are read all the same: leaving them out would copy all others.
+    following, padding = pad(ids[:, ids.shape[1] - token :], (0, 1)), ~rollout.completion_mask
+    logprobs = token_logprobs(logits, following, temperature)[:, :-1].masked_fill(padding, 0)
     if not with_entropy:
         return logprobs, None
-    return logprobs, entropy(logits.detach(), temperature).masked_fill(padding, 0)
+    return logprobs, entropy(logits.detach(), temperature)[:, :-1].masked_fill(padding, 0)
 
 
 def texts_of(rollout: Rollout) -> tuple[Int[Tensor, "batch text"], Bool[Tensor, "batch text"]]:
@@ -159,10 +186,8 @@ def texts_of(rollout: Rollout) -> tuple[Int[Tensor, "batch text"], Bool[Tensor, 
     return ids.masked_fill(~mask, 0), mask
 
 
-def _slices(flat: Tensor) -> list[tuple[Tensor, int, int]]:
-    size = max(1, _SLICE // max(1, flat.shape[-1]))
-    return [(flat[start : start + size], start, start + size) for start in range(0, flat.shape[0], size)]
-
-
-def _join(parts: list[Tensor], shape: torch.Size, flat: Tensor) -> Tensor:
-    return torch.cat(parts).reshape(shape) if parts else widened(flat).sum(-1).reshape(shape)
+def _slices(logits: Tensor, *beside: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Some rows of the logits at once, and the same rows of what belongs to them."""
+    most = _SLICE if logits.device.type == "cpu" else _SLICE_OF_ACCELERATOR
+    size = max(1, most // max(1, logits.shape[-1]))
+    return zip(*(each.split(size) for each in (logits, *beside)), strict=True)

@@ -58,10 +58,45 @@ def test_entropy_gradient_matches_the_closed_form():
 
 
 def test_slices_change_nothing(monkeypatch):
-    logits, ids = torch.randn(3, 5, 11), torch.randint(0, 11, (3, 5))
-    whole = token_logprobs(logits, ids), entropy(logits)
+    logits, ids = torch.randn(3, 5, 11, requires_grad=True), torch.randint(0, 11, (3, 5))
+
+    def values_and_gradients():
+        values = token_logprobs(logits, ids), entropy(logits)
+        gradients = (torch.autograd.grad(value.square().sum(), logits)[0] for value in values)
+        return *values, *gradients
+
+    whole = values_and_gradients()
     monkeypatch.setattr(iapo.policy.logprobs, "_SLICE", 25)
-    torch.testing.assert_close((token_logprobs(logits, ids), entropy(logits)), whole)
+    torch.testing.assert_close(values_and_gradients(), whole)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("temperature", [0.5, 1, 2.0])
+def test_logprobs_have_the_gradient_of_log_softmax(dtype, temperature):
+    logits, ids, weights = (4 * torch.randn(3, 5, 11)).to(dtype), torch.randint(0, 11, (3, 5)), torch.randn(3, 5)
+    logits[1, 2, (ids[1, 2] + 1) % 11] = -torch.inf
+    given, plain = logits.clone().requires_grad_(), logits.double().requires_grad_()
+    (token_logprobs(given, ids, temperature) * weights).sum().backward()
+    ((plain / temperature).log_softmax(-1).gather(-1, ids[..., None])[..., 0] * weights.double()).sum().backward()
+    tolerance = {torch.float64: 1e-6, torch.float32: 1e-6, torch.bfloat16: 2**-7}[dtype]  # the weights are of fp32
+    assert given.grad.dtype == dtype
+    torch.testing.assert_close(given.grad.double(), plain.grad, atol=tolerance, rtol=tolerance)
+
+
+def test_the_backward_keeps_no_second_tensor_of_the_size_of_the_logits():
+    logits, ids, kept = torch.randn(6, 40).bfloat16().requires_grad_(), torch.randint(0, 40, (6,)), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        token_logprobs(logits, ids)
+    assert [tensor.shape for tensor in kept if tensor.numel() >= logits.numel()] == [logits.shape]
+    assert kept[0].data_ptr() == logits.data_ptr()
+
+
+def test_a_gradient_of_the_gradient_is_refused():
+    logits = torch.randn(2, 7, requires_grad=True)
+    values = token_logprobs(logits, torch.tensor([1, 3]))
+    (gradient,) = torch.autograd.grad(values.square().sum(), logits, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
 
 
 def test_reduced_precision_is_reduced_in_fp32():
