@@ -261,6 +261,16 @@ def test_problems_of_a_file_are_held_out_of_training(tmp_path):
     assert len(trained) == 44
 
 
+@pytest.mark.parametrize("where", ["base", "methods/grpo"])
+def test_another_number_of_held_out_problems_is_refused(where, tmp_path):
+    data = tmp_path / "problems.jsonl"
+    data.write_text("".join(json.dumps({"prompt": f"{i}+1=", "answer": str(i + 1)}) + "\n" for i in range(60)))
+    content = changed("base", {**GOOD["base"], "data": str(data)})
+    (content if where == "base" else content["methods"])[where.rpartition("/")[2]]["eval_problems"] = 4
+    with pytest.raises(ValueError, match=rf"{where.replace('/', '.')}\.eval_problems: got 4, .* comparison, 16 "):
+        read_plan(written(tmp_path, content))
+
+
 def test_generated_problems_are_none_that_a_run_trains_on(tmp_path):
     pytest.importorskip("reasoning_gym")
     content = changed("base", {**GOOD["base"], "data": "reasoning-gym:chain_sum", "limit": 40})
