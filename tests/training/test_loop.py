@@ -360,7 +360,8 @@ def test_completions_that_no_token_ends_are_cut_or_end_at_a_stop_text():
     model, tokenizer = embedded_model(), copy.deepcopy(TOKENIZER)
     model.generation_config.eos_token_id = tokenizer.eos_token = None
     plain = {"model": model, "assigner": GroupRelative(), "estimator": NoInformation()}
-    with pytest.warns(UserWarning, match="no final answer is found in any completion.*most are cut.*max_completion_length"):
+    cut = "no final answer is found in any completion.*most are cut.*max_completion_length"
+    with pytest.warns(UserWarning, match=cut):
         metrics, _ = run(sampler=TransformersSampler(model, tokenizer, max_new_tokens=12), **plain)
     assert metrics["completions/clipped_ratio"] == 1
     stopped = TransformersSampler(model, tokenizer, max_new_tokens=60, stop=("</answer>",))
