@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -322,8 +323,9 @@ def test_references_that_cannot_be_read_are_named_before_any_work(program, tmp_p
 def test_a_number_out_of_range_is_named_before_any_work(name, value, wanted, tmp_path, call):
     done = call("train", "--output", str(tmp_path / "run"), f"--{name}", str(value))
     assert done.returncode == 2
-    assert f'"{name}"' in done.stderr
-    assert f"number {wanted}; iapo train --help" in done.stderr
+    assert re.search(
+        rf"{name}: got {value}, want a (whole )?number {wanted}( or null)?; iapo train --help", done.stderr
+    )
     assert not (tmp_path / "run").exists()
     kind = ProblemSource if name == "limit" else RunSettings
     with pytest.raises(ValueError, match=f"{name}: got {value}, want an? .*{wanted}"):

@@ -5,7 +5,9 @@ import os
 import re
 import shutil
 import signal
+import time
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import yaml
@@ -17,7 +19,7 @@ from iapo.comparison.running.problems import problems_path, write_problems
 from iapo.comparison.running.protocol import run_job
 from iapo.comparison.running.read_plan import read_plan
 from iapo.comparison.running.results import BASE_FOLDER
-from iapo.comparison.running.runner import Listener, Outcome, run_jobs
+from iapo.comparison.running.runner import Outcome, run_jobs
 from iapo.comparison.running.settings import instantiate
 from iapo.ops.json_files import read_sealed
 
@@ -51,15 +53,17 @@ def finished(tmp_path_factory) -> tuple[Path, Path, Outcome]:
     run = plan.reporting_runs(plan.untuned())[0]
     before = set(children())
 
-    def poll(running) -> None:
-        if running and (folder / run.folder / "checkpoint-1").exists():
-            for pid in set(children()) - before:
-                os.kill(pid, signal.SIGKILL)
+    def kill_behind_the_first_update() -> None:  # in a thread: the jobs are looked at more rarely than updates end
+        while not (folder / run.folder / "checkpoint-1").exists():
+            time.sleep(0.001)
+        for pid in set(children()) - before:
+            os.kill(pid, signal.SIGKILL)
 
     # In this process, so that one Python less is started; the other run is evaluated in a process of its own.
     (folder / BASE_FOLDER).mkdir()
     evaluate_run(problems_path(folder, "test"), folder / BASE_FOLDER)
-    killed = run_jobs([run_job(plan, folder, run)], 1, 2, listener=Listener(poll=poll))[run.folder]
+    Thread(target=kill_behind_the_first_update, daemon=True).start()
+    killed = run_jobs([run_job(plan, folder, run)], 1, 2)[run.folder]
     assert compare(comparison=str(file), output=str(folder), only_report=False, override=True) == 0
     return file, folder, killed
 
