@@ -204,7 +204,7 @@ MISTAKES = [
     ("T --rewards mine.py:Other", 2, ["rewards: got", "mine.py:Other"]),
     ("T --rewards syntax.py:f", 2, ["syntax.py, line 1: SyntaxError"]),
     ("T --rewards exits.py:f", 2, ["exits.py, line 2: SystemExit: 3"]),
-    ("T --rewards nothing.py:f", 2, ["nothing.py: SyntaxError", "null bytes"]),
+    ("T --rewards zeros_in.py:f", 2, ["zeros_in.py: SyntaxError", "null bytes"]),
     ("T --rewards untyped.py:Reward", 2, ["rewards: the parameter 'scale' of", "untyped.py:Reward", "scale: float"]),
     (
         "T --assigner untyped.py:Assigner",
@@ -328,7 +328,7 @@ def desk(tmp_path_factory) -> Path:
         "arguments.py": "from iapo import PolicyLoss\nclass Loss(PolicyLoss):\n    def compute(self, a, b): pass\n",
         "lacking.py": "import no_such_module\n",
         "exits.py": "import sys\nsys.exit(3)\n",
-        "nothing.py": "f = None\n\0",
+        "zeros_in.py": "f = None\n\0",
         "untyped.py": "from iapo import AdvantageAssigner, PolicyOptimizer, Sampler\n"
         "class Reward:\n"
         "    def __init__(self, scale): pass\n"
