@@ -133,14 +133,13 @@ def plan_of(base: Base, toy: bool) -> dict[str, Any]:
         "group_size": group,
         "sampler.max_new_tokens": base.longest,
         "optimizer.lr": base.rates[1],
-        **(
-            {"eval_problems": 4 if toy else 64} if base is EMBEDDED else {}
-        ),  # else those of the comparison are held out
         "eval_samples": 1,
         "diagnose": 0,
         "checkpoint_every": 20,
         "keep_checkpoints": 1,
     }
+    if base is EMBEDDED:  # of the others those of the comparison are held out
+        common["eval_problems"] = 4 if toy else 64
     return {
         "task": base.name,
         "base": common,

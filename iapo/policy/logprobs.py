@@ -48,7 +48,6 @@ def token_logprobs(
         >>> token_logprobs(torch.zeros(1, 4), torch.tensor([2])).exp()
         tensor([0.2500])
     """
-    check_temperature(temperature)
     flat, chosen = logits.reshape(-1, logits.shape[-1]), ids.reshape(-1, 1)
     return _TokenLogprobs.apply(flat, chosen, temperature).reshape(ids.shape)
 
@@ -58,10 +57,10 @@ class _TokenLogprobs(torch.autograd.Function):
 
     @staticmethod
     def forward(logits: Tensor, ids: Tensor, temperature: float) -> Tensor:
-        parts = [
-            wide.gather(-1, chosen).squeeze(-1) - wide.logsumexp(-1)
-            for wide, chosen in ((at_temperature(part, temperature), chosen) for part, chosen in _slices(logits, ids))
-        ]
+        parts = []
+        for part, chosen in _slices(logits, ids):
+            wide = at_temperature(part, temperature)
+            parts.append(wide.gather(-1, chosen).squeeze(-1) - wide.logsumexp(-1))
         return torch.cat(parts)
 
     @staticmethod

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pydoc import locate
-from types import UnionType
-from typing import Any, NoReturn, Union, get_args, get_origin
+from typing import Any, NoReturn
 from unittest.mock import patch
 
 import yaml  # type: ignore[import-untyped]
@@ -22,7 +21,7 @@ from iapo.training.configuration.linked import linked_flag, linked_setting
 from iapo.training.configuration.plain_files import arguments_to_import_paths, to_files, to_import_paths
 from iapo.training.configuration.shipped import shipped_path
 from iapo.training.configuration.unique_keys import check_unique_keys
-from iapo.training.configuration.wanted import wrong_kind
+from iapo.training.configuration.wanted import kinds_of, wrong_kind
 
 _MODE = "iapo"
 _CHECK = _typehints.ActionTypeHint._check_type
@@ -85,7 +84,7 @@ def _not_for_all(parser: ArgumentParser, settings: dict[str, Any], owner: str = 
                 return f"{name}: got {'null' if value is None else value}, want a mapping of its parameters"
             reason = _not_for_all(parser, value, f"{name}.")
         else:
-            takes_null = hint is None or type(None) in (hint, *get_args(hint))
+            takes_null = hint is None or type(None) in kinds_of(hint)
             reason = "" if value is not None or takes_null else f"{name}: {wrong_kind(hint, None)}"
         if reason:
             return reason
@@ -122,7 +121,7 @@ def _check(action: Any, value: Any, *rest: Any, **options: Any) -> Any:
 
 
 def _checked(action: Any, hint: Any, value: Any, *rest: Any, **options: Any) -> Any:
-    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    kinds = kinds_of(hint)
     if not isinstance(value, str) or str not in kinds or any(kind not in _TEXTS for kind in kinds):
         return _CHECK(action, value, *rest, **options)
     if value == "null" and type(None) in kinds:

@@ -32,12 +32,17 @@ def wrong_kind(hint: Any, value: Any) -> str:
         hint: type of the setting.
         value: as it was given, a text of the command line or plain data of a file.
     """
-    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    kinds = kinds_of(hint)
     words = [each for each in map(_in_words, kinds) if each]
     if not words or (any(map(_is_component, kinds)) and _may_name_one(value, kinds)):
         return ""
     given = value if isinstance(value, str) else "null" if value is None else repr(value)
     return f"got {given or 'an empty text'}, want {' or '.join(dict.fromkeys(words))}"
+
+
+def kinds_of(hint: Any) -> tuple[Any, ...]:
+    """The types of a union; of another type that alone."""
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
 def _in_words(kind: Any) -> str:
