@@ -2,6 +2,8 @@
 
 import os
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # sums depend on it: a run is compared with that of another process
+
 import pytest
 from hypothesis import Phase, settings
 from transformers import AutoTokenizer, set_seed

@@ -117,6 +117,34 @@ MISTAKES = [
     ("T --optimizer.betas x", 2, ["train: optimizer.betas: got x, want a list"]),
     ("T --seed 1180591620717411303424", 2, ["seed", "got 1180591620717411303424", "number ≥-2^63"]),
     ("T --assigner.alph 3", 2, ["has no parameter 'alph'"]),
+    (
+        "T --assigner.outcome.scal std",
+        2,
+        ["train: assigner.outcome: iapo.", "GroupRelative has no parameter 'scal'", "scale?"],
+    ),
+    (
+        "T --estimator.boundaries.stps 3",
+        2,
+        ["train: estimator.boundaries: iapo.estimators.TextBoundaries has no param"],
+    ),
+    (
+        "T --assigner.outcome Nonsense",
+        2,
+        ["train: assigner.outcome: no AdvantageAssigner is called 'Nonsense'; there are"],
+    ),
+    (
+        "T --assigner.outcome GFPO",
+        2,
+        [
+            "train: assigner.outcome: iapo.advantages.GFPO has no default for keep, want ",
+            "want --assigner.outcome.keep VALUE",
+        ],
+    ),
+    (
+        "T --estimator Refined --estimator.estimator LeaveOut",
+        2,
+        ["train: estimator.estimator: LeaveOut is no PrefixEstimator; there are AnswerEntropy, AnswerLikelihood,"],
+    ),
     ("T --sampler.max_new_token 3", 2, ["no parameter 'max_new_token'", "did you mean max_new_tokens?"]),
     ("T --optimizer.lr -1", 1, ["optimizer.lr: got -1.0", "at least 0"]),
     ("T --optimizer.weight_decay -0.5", 1, ["optimizer.weight_decay: got -0.5", "at least 0"]),

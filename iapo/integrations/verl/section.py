@@ -1,18 +1,18 @@
 """The section ``iapo`` of verl's configuration, and the components that it names."""
 
+import re
 from argparse import ArgumentError
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
-from jsonargparse import ArgumentParser
-
 from iapo.integrations.core import TokenAdvantages
 from iapo.integrations.options import TokenAdvantageOptions
 from iapo.interfaces import AdvantageAssigner, MIEstimator
 from iapo.ops.checks import check_kinds
 from iapo.tokenization.continuation import continuation_ids
+from iapo.training.configuration.file_parser import FileParser
 from iapo.training.configuration.parser_errors import readable_error
 
 OUTCOMES = (
@@ -32,6 +32,7 @@ _FILLED_IN = {
     "closing_ids": "iapo.closing",
 }
 """Arguments of an estimator that follow from other settings."""
+_FLAG = re.compile(r"--([\w.]+) VALUE")
 _PARTS = {"estimator": MIEstimator, "assigner": AdvantageAssigner}
 
 
@@ -112,7 +113,7 @@ class Section:
 
     def _made(self, name: str, tokenizer: Any) -> Any:
         """A part by its import path. Token ids, tokenizer and temperature of an estimator follow from the others."""
-        style, parser = self.options.style(), ArgumentParser(exit_on_error=False)
+        style, parser = self.options.style(), FileParser(exit_on_error=False)
         parser.add_argument("--temperature", type=float, default=self.options.temperature)
         for text in ("postfix", "closing"):
             parser.add_argument(f"--{text}", type=str, default=getattr(style, text))
@@ -132,7 +133,7 @@ class Section:
             return parser.instantiate(parser.parse_object({name: self.parts[name]}))[name]
         except Exception as error:
             said = readable_error(error, (), parser).message if isinstance(error, ArgumentError) else str(error)
-            said = " ".join(said.split())
+            said = _FLAG.sub(lambda found: "iapo." + found[1].replace(".", ".init_args."), " ".join(said.split()))
             raise ValueError(f"iapo.{name}: got {self.parts[name]}, which cannot be made: {said}") from error
 
 

@@ -55,6 +55,11 @@ class FileParser(ArgumentParser):
             self.error(reason)
         return parsed
 
+    def parse_object(self, settings: Any, *args: Any, **options: Any) -> Namespace:  # type: ignore[override]
+        """Parse settings that are plain data already, as a part of another engine's configuration."""
+        with _as_iapo_reads():
+            return super().parse_object(to_import_paths(settings), *args, **options)
+
     def instantiate(self, *args: Any, **options: Any) -> Namespace:
         """Make the components of parsed settings."""
         with _as_iapo_reads():

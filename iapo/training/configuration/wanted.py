@@ -55,7 +55,7 @@ def _in_words(kind: Any) -> str:
         within = kind.__doc__.partition("restricted to be ")[2]
         return "a finite number" if within == "finite" else f"{_WORDS[base]} {within}"
     made = get_args(kind)[1] if get_origin(kind) is Callable else kind
-    if _is_class(made):
+    if is_class(made):
         return f"an object of {made.__name__} (its import path, or my_file.py:Name)"
     plain = get_origin(kind) or kind
     inside = _in_words(get_args(kind)[0]) if plain in (list, tuple) and get_args(kind) else ""
@@ -68,10 +68,10 @@ def _is_component(kind: Any) -> bool:
     """Whether an object of a class is wanted, a function, or a mapping of them."""
     if get_origin(kind) is dict:
         return _is_component(get_args(kind)[1])
-    return get_origin(kind) is Callable or _is_class(kind)
+    return get_origin(kind) is Callable or is_class(kind)
 
 
-def _is_class(kind: Any) -> bool:
+def is_class(kind: Any) -> bool:
     """Whether settings name objects of it: it is no plain type, no number, and no tensor in the place of one."""
     plain = kind in _WORDS or kind is Any or not inspect.isclass(kind)
     return not plain and not issubclass(kind, int | float) and kind.__module__ != "torch"
@@ -87,5 +87,7 @@ def _may_name_one(value: Any, kinds: tuple[Any, ...]) -> bool:
     if isinstance(value, str):
         return re.search(r"[^\W\d]", value) is not None and not {int, float} & set(kinds)
     if isinstance(value, Mapping | Namespace):
-        return isinstance(value.get("class_path", ""), str)
+        return isinstance(value.get("class_path", ""), str) and isinstance(
+            value.get("init_args", {}), Mapping | Namespace
+        )
     return isinstance(value, _typehints.NestedArg)
