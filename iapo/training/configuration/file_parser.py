@@ -55,7 +55,7 @@ class FileParser(ArgumentParser):
             self.error(reason)
         return parsed
 
-    def parse_object(self, settings: Any, *args: Any, **options: Any) -> Namespace:  # type: ignore[override]
+    def parse_object(self, settings: Any, *args: Any, **options: Any) -> Namespace:
         """Parse settings that are plain data already, as a part of another engine's configuration."""
         with _as_iapo_reads():
             return super().parse_object(to_import_paths(settings), *args, **options)
