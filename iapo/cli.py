@@ -131,8 +131,9 @@ def _parsed(given: Sequence[str], parsers: Mapping[str, Any], command: str) -> t
         ArgumentError: the command line cannot be parsed; the message says what is wrong and what is wanted.
     """
     from iapo.commands.flags import FileParser
-    from iapo.training.configuration.parser_errors import readable_error, untyped
+    from iapo.training.configuration.parser_errors import readable_error
     from iapo.training.configuration.plain_files import to_files
+    from iapo.training.configuration.setting_errors import untyped
     from iapo.training.configuration.sizing import is_first_process, set_defaults
 
     parser = FileParser(prog="iapo", description="Information-aware policy optimization of language models.")

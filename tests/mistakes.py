@@ -132,6 +132,7 @@ MISTAKES = [
         2,
         ["train: assigner.outcome: no AdvantageAssigner is called 'Nonsense'; there are"],
     ),
+    ("T --assigner.outcome nothing.Outcome", 2, ["train: assigner.outcome: there is no module 'nothing'"]),
     (
         "T --assigner.outcome GFPO",
         2,

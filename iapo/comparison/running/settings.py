@@ -10,7 +10,8 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from iapo.training.configuration.parser import train_parser, without_link
-from iapo.training.configuration.parser_errors import readable_error, untyped
+from iapo.training.configuration.parser_errors import readable_error
+from iapo.training.configuration.setting_errors import untyped
 
 Settings = Mapping[str, Any]
 

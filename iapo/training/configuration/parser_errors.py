@@ -1,41 +1,13 @@
 """Errors of the parser in one short line, with what was probably meant."""
 
-import inspect
 import re
 from argparse import ArgumentError
 from collections.abc import Iterable, Sequence
-from pydoc import locate
-from typing import Any, NamedTuple, get_type_hints
 
 from jsonargparse import ArgumentParser
 
-from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, Sampler
 from iapo.ops.near_names import did_you_mean
-from iapo.styles import AnswerStyle, ReasoningStyle
-from iapo.tasks import Task
-from iapo.training.configuration.plain_files import import_path
-from iapo.training.configuration.wanted import is_class, kinds_of
-
-_KINDS: dict[str, tuple[str, type]] = {
-    "assigner": ("iapo.advantages", AdvantageAssigner),
-    "outcome": ("iapo.advantages", AdvantageAssigner),
-    "estimator": ("iapo.estimators", MIEstimator),
-    "loss": ("iapo.losses", PolicyLoss),
-    "sampler": ("iapo.rollout", Sampler),
-    "rewards": ("iapo.rewards", object),
-    "task": ("iapo.tasks", Task),
-    "answer_style": ("iapo.styles", AnswerStyle),
-    "reasoning_style": ("iapo.styles", ReasoningStyle),
-    "optimizer": ("torch.optim", object),
-}
-"""Where the classes of a setting are, and what they have in common."""
-
-_PLACES = {
-    "comparison": "iapo compare iapo://compare/embedded is a small one",
-    "run": "the --output of iapo train",
-    "output": "as in --output my_model",
-}
-"""What stands in the place of an argument that is missing."""
+from iapo.training.configuration.setting_errors import setting_error, unknown_component
 
 _KEY = re.compile(r'Parser key "([\w.]+)":\s*(.*)', re.S)
 _OR_NONE = re.compile(
@@ -43,31 +15,14 @@ _OR_NONE = re.compile(
     r"Errors: - (.*) - Expected a <class 'NoneType'>"
 )
 """A component that may be left out: what stands in the group is the error about the one that is given."""
+_PLACES = {
+    "comparison": "iapo compare iapo://compare/embedded is a small one",
+    "run": "the --output of iapo train",
+    "output": "as in --output my_model",
+}
+"""What stands in the place of an argument that is missing."""
 _UNKNOWN = re.compile(r"[Uu]nrecognized arguments: (.*)", re.S)
 _COMMAND = re.compile(r"invalid choice: '(.*?)'")
-_OPTION = re.compile(r"(?:Option|option) '([\w.]+)'")
-_CLASS = re.compile(r"class_path[= ]+'([^']+)'")
-_INWARD = re.compile(r"Problem with given class_path '(?P<owner>[^']+)':|Parser key \"(?P<name>\w+)\":")
-"""One step from a component to what it takes."""
-_REQUIRED = re.compile(r"are required: (\w+(?:, \w+)*)")
-_NOT_FOUND = re.compile(
-    r"Expected a dot import path string: (?P<path>[^\s.]\S*)|"
-    r"Import path (?P<wrong>\S+) does not correspond to a subclass of|"
-    r"module '(?P<module>[\w.]+)' has no attribute '(?P<name>\w+)'|"
-    r"Expected a <class 'dict'>\. Got value: (?P<reward>[A-Za-z]\w*)$"
-)
-_NO_MODULE = re.compile(r"No module named '([\w.]+)'")
-_CHOICES = re.compile(r"typing\.Literal\[(.*?)\]")
-_WRONG = re.compile(
-    r"got (?P<given>.*?), want (?P<wanted>.*?)(?= - (?:Expected|Not|Problem) | Given value|\. Got value: |$)"
-)
-"""`iapo.training.configuration.wanted.wrong_kind`, and what the parser puts behind it."""
-_WANTED = {
-    "models": "a list, as in --models '[embedded, runs/mine/checkpoint-60]'",
-    "rewards": "functions by name, as in '{accuracy: {class_path: iapo.rewards.MathAnswer}}', "
-    "or one as my_file.py:name",
-}
-"""What is wanted, where an example says more than a type."""
 
 
 def readable_error(error: ArgumentError, commands: Sequence[str], parser: ArgumentParser | None) -> ArgumentError:
@@ -90,7 +45,9 @@ def _readable_message(message: str, commands: Sequence[str], parser: ArgumentPar
         return _unknown_flag(match[1], parser)
     if message.startswith('expected "subcommand"'):
         return f"no subcommand is given, want one of {_listed(commands)}"
-    if (match := re.search(r"arguments are required: (?:\w+\.)?(\w+)", message)) and not _INWARD.search(message):
+    if match := _KEY.match(_OR_NONE.sub(lambda found: found[1] + "\n", message).partition("\n")[0]):
+        return setting_error(match[1], match[2])
+    if match := re.search(r"arguments are required: (?:\w+\.)?(\w+)", message):
         what = "a flag" if parser is not None and f"--{match[1]}" in parser._option_string_actions else "a word"
         return f"{match[1]}: is missing, want {what} that names it; {_PLACES.get(match[1], '')}".rstrip("; ")
     if match := re.search(r"ambiguous option: (\S+) could match (\S+?),", message):
@@ -101,163 +58,9 @@ def _readable_message(message: str, commands: Sequence[str], parser: ArgumentPar
         return "config: want a mapping of settings, as in 'steps: 60', one a line; " + message[:80]
     if message.startswith("Problems parsing config"):
         return f"config: the file is no YAML: {message.removeprefix('Problems parsing config: ')}"
-    if (match := re.match(r"--(\w+)\.help: Expected a dot import path string: ?(.*)", message)) and match[1] in _KINDS:
-        return f"{match[1]}.help: {_no_class(match[2], match[1], *_KINDS[match[1]])}"
-    match = _KEY.match(_OR_NONE.sub(lambda found: found[1] + "\n", message).partition("\n")[0])
-    return _of_key(match[1], match[2]) if match else ""
-
-
-def _of_key(key: str, text: str) -> str:
-    """The error about one setting; empty for one of another kind."""
-    if match := re.match(r"Unable to load config '(.*?)'", text):
-        return f"{key}: got {match[1] or 'an empty text'}, want its parameters one by one, as --{key}.NAME VALUE"
-    if key == "config":
-        return f"config: {text[0].lower()}{text[1:]}; want a YAML file of settings, or one of iapo://NAME"
-    if reason := untyped(text) or _of_callable(key, text):
-        return f"{key}: {reason}"
-    if module := _NO_MODULE.search(text):
-        return (
-            f"{key}: there is no module {module[1]!r}; want one that is installed or lies in a folder of PYTHONPATH, "
-            "or a file, as my_file.py:Name"
-        )
-    place = _place(key, text)
-    if wrong := _WRONG.match(place.said):
-        return _of_kind(place.key, wrong["given"], wrong["wanted"])
-    if place.class_path and (required := _REQUIRED.search(place.said)):
-        lacking = required[1].split(", ")
-        flags = " ".join(f"--{place.key}.{name} VALUE" for name in lacking)
-        which = f"{place.key}: {place.class_path} has no default for {_listed(lacking)}"
-        return f"{which}, want {flags}, or defaults in the class"
-    if place.class_path and (option := _OPTION.search(place.said)) and "not accepted" in place.said:
-        known = _parameters(place.class_path)
-        near = did_you_mean(option[1], known) or f"; it takes {_listed(known)}"
-        return f"{place.key}: {place.class_path} has no parameter {option[1]!r}{near}"
-    return _of_component(place, text) or (_of_kind(key, _given(text), "") if key in _WANTED else "")
-
-
-class _Place(NamedTuple):
-    """Where an error is, a component may be inside another, and what is said there."""
-
-    key: str
-    """The setting, from the outermost on."""
-    owner: str
-    """Import path of the class that takes it as a parameter; empty: a command does."""
-    class_path: str
-    """Import path of the class that is given there; empty: it is not known."""
-    said: str
-
-
-def _place(key: str, text: str) -> _Place:
-    owner = class_path = ""
-    for step in _INWARD.finditer(text):
-        if step["name"] is None:
-            class_path = step["owner"]
-        else:
-            key, owner, class_path = f"{key}.{step['name']}", class_path, ""
-    said = _INWARD.split(text)[-1].strip()
-    if not class_path and (given := _CLASS.search(said)):
-        class_path = given[1]
-    return _Place(key, owner, class_path, said)
-
-
-def _of_component(place: _Place, text: str) -> str:
-    """The error about a component that there is not, or of the wrong kind; empty for another error."""
-    key, word = place.key, place.key.rpartition(".")[2]
-    named = next((part for part in reversed(key.split(".")) if part in _KINDS), None)
-    if named is None:
-        return ""
-    module, base = _KINDS[named]
-    if inside := _class_of(place.owner, word):
-        base, word = inside, inside.__name__
-    hooks = getattr(base, "__abstractmethods__", ())
-    if hooks and re.search(r"class, but (\S+ )?is abstract", text):
-        named_so = re.search(r"class, but (\S+) is abstract", text) or re.search(r"Given value: (\S+)$", text)
-        return f"{key}: {named_so[1] if named_so else 'it'} is abstract, want one that has {_listed(sorted(hooks))}"
-    if missing := _NOT_FOUND.search(text):
-        given = next(
-            value for value in (missing["path"], missing["wrong"], missing["name"], missing["reward"]) if value
-        )
-        given = given.rpartition(":")[2].rpartition(".")[2]
-        literal = [choice.strip(" '\"") for found in _CHOICES.findall(text)[:1] for choice in found.split(",")]
-        return f"{key}: {_no_class(given, word, module, base, literal, missing['module'], bool(missing['wrong']))}"
-    if match := re.match(r"- Expected a path but (\S+) either not accessible or invalid", place.said):
-        return f"{key}: got {match[1]}, want a class by its import path, or as my_file.py:Name"
+    if match := re.match(r"--(\w+)\.help: Expected a dot import path string: ?(.*)", message):
+        return f"{match[1]}.help: {reason}" if (reason := unknown_component(match[1], match[2])) else ""
     return ""
-
-
-def _class_of(owner: str, name: str) -> type | None:
-    """The class whose objects a parameter of another takes; ``None``: it takes none."""
-    found: Any = locate(import_path(owner)) if owner else None
-    try:
-        hints = get_type_hints(found.__init__) if inspect.isclass(found) else {}
-    except NameError:  # a class of one's own that imports its types for type checkers alone
-        hints = {}
-    return next((kind for kind in kinds_of(hints.get(name)) if is_class(kind)), None)
-
-
-def _of_kind(key: str, given: str, wanted: str) -> str:
-    """The error about a value of another kind than a setting takes."""
-    choices = wanted.removeprefix("one of ").split(", ") if wanted.startswith("one of ") else ()
-    return f"{key}: got {given}, want {_WANTED.get(key, wanted)}{did_you_mean(given, choices)}"
-
-
-def untyped(text: str) -> str:
-    """What to do about a parameter of one's own component that says no type; empty for another error."""
-    match = re.search(r"Parameter '(\w+)' from '(\S+)' does not specify a type", text)
-    if match is None:
-        return ""
-    kind = {"model": "nn.Module", "tokenizer": "Any", "params": "Any"}.get(match[1], "float")
-    return f"the parameter {match[1]!r} of {match[2]} has no type, want one, as in {match[1]}: {kind}"
-
-
-def _of_callable(key: str, text: str) -> str:
-    """The error about what is called to make a component; empty for another error."""
-    if match := re.search(r"got NestedArg\(key='([\w.]+)'", text):
-        return (
-            f"a function takes no parameters from flags, got --{key}.{match[1]}; leave it out, or name a class, whose "
-            "parameters are flags"
-        )
-    if match := re.search(r"Expected '(\S+)' to be a subclass of <class 'Optimizer'>", text):
-        return (
-            f"{match[1]} is no optimizer of torch, want a subclass of torch.optim.Optimizer; an iapo.PolicyOptimizer "
-            "of your own is a component of a loop in Python (iapo.Components)"
-        )
-    return ""
-
-
-def _given(text: str) -> str:
-    """The value that an error ends with; of a class its path."""
-    given = re.split(r"Got value: ?|import path string: ?", text)[-1]
-    match = re.search(r"class_path='(.*?)'", given)
-    return match[1] if match else given or "an empty text"
-
-
-def _no_class(
-    given: str,
-    word: str,
-    module: str,
-    base: type,
-    literal: Sequence[str] = (),
-    sought_in: str | None = None,
-    other_kind: bool = False,
-) -> str:
-    """What there is in place of a class that is not there, or is of another kind.
-
-    Args:
-        given: its name.
-        word: what it should be.
-        module: where those are that may be given.
-        base: what they have in common.
-        literal: words that may be given in their place.
-        sought_in: the module that it was sought in, if one was named.
-        other_kind: whether it was found.
-    """
-    names = [*literal, *_classes(module, base)]
-    path = f"{sought_in}.{given}" if sought_in and given in names else given  # the name alone would be right
-    other_kind |= given not in names and given in getattr(locate(module), "__all__", ())
-    what = f"{given} is no {word}" if other_kind else f"no {word} is called {path!r}"
-    near = did_you_mean(given, names) or (f"; there are {_listed(names)}" if names else "")
-    return f"{what}{near} (one of your own by its import path, or as my_file.py:Name)"
 
 
 def _unknown_flag(rest: str, parser: ArgumentParser | None) -> str:
@@ -273,20 +76,6 @@ def _unknown_flag(rest: str, parser: ArgumentParser | None) -> str:
 
 def _settings(parser: ArgumentParser) -> list[str]:
     return [action.dest for action in parser._actions if action.option_strings and action.dest != "help"]
-
-
-def _classes(module: str, base: type) -> list[str]:
-    found: Any = locate(module)
-    names = getattr(found, "__all__", dir(found))
-    values = {name: getattr(found, name) for name in names if name[:1].isupper()}
-    return sorted(
-        n for n, v in values.items() if inspect.isclass(v) and issubclass(v, base) and not inspect.isabstract(v)
-    )
-
-
-def _parameters(class_path: str) -> list[str]:
-    found: Any = locate(import_path(class_path))
-    return [] if found is None else [name for name in inspect.signature(found).parameters if name != "self"]
 
 
 def _listed(names: Iterable[str]) -> str:
