@@ -132,6 +132,16 @@ MISTAKES = [
         2,
         ["train: assigner.outcome: no AdvantageAssigner is called 'Nonsense'; there are"],
     ),
+    (
+        "T --rewards '{own: {class_path: iapo.rewards.WithinLength}}'",
+        2,
+        ["rewards.WithinLength has no default for max_length, want 'init_args: {max_length: VALUE}'"],
+    ),
+    (
+        "inspect --estimator LeaveOut",
+        2,
+        ["has no default for boundaries, want --estimator.boundaries VALUE (ClassBoundaries, "],
+    ),
     ("T --assigner.outcome nothing.Outcome", 2, ["train: assigner.outcome: there is no module 'nothing'"]),
     (
         "T --assigner.outcome GFPO",

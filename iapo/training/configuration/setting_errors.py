@@ -75,7 +75,9 @@ def setting_error(key: str, text: str) -> str:
         return _of_kind(place.key, wrong["given"], wrong["wanted"])
     if place.class_path and (required := _REQUIRED.search(place.said)):
         lacking = required[1].split(", ")
-        flags = " ".join(f"--{place.key}.{name} VALUE" for name in lacking)
+        flags = " ".join(f"--{place.key}.{name} VALUE{_choices(place, name)}" for name in lacking)
+        if place.key == "rewards":  # there are several, so that their parameters are no flags
+            flags = f"'init_args: {{{', '.join(f'{name}: VALUE' for name in lacking)}}}' behind its class_path"
         which = f"{place.key}: {place.class_path} has no default for {', '.join(lacking)}"
         return f"{which}, want {flags}, or defaults in the class"
     if place.class_path and (option := _OPTION.search(place.said)) and "not accepted" in place.said:
@@ -120,10 +122,24 @@ def _place(key: str, text: str) -> _Place:
     return _Place(key, owner, class_path, said)
 
 
+def _choices(place: _Place, name: str) -> str:
+    """The classes that may be a parameter of the component at a place, in brackets; empty: none, or any of a family."""
+    base, named = _class_of(place.class_path, name), _named(place.key)
+    if base is None or named is None or base is _KINDS[named][1]:  # a whole family would be a long list
+        return ""
+    names = _classes(_KINDS[named][0], base)
+    return f" ({', '.join(names)})" if names else ""
+
+
+def _named(key: str) -> str | None:
+    """The innermost part of a setting of which it is known where its classes are."""
+    return next((part for part in reversed(key.split(".")) if part in _KINDS), None)
+
+
 def _of_component(place: _Place, text: str) -> str:
     """The error about a component that there is not, or of the wrong kind; empty for another error."""
     key, word = place.key, place.key.rpartition(".")[2]
-    named = next((part for part in reversed(key.split(".")) if part in _KINDS), None)
+    named = _named(key)
     if named is None:
         return ""
     module, base = _KINDS[named]
