@@ -236,6 +236,7 @@ ALSO = {
     "ReadsPaddedLogprobs": {"causality"},
     "ByPlace": {"micro_batches"},
     "LeavesHooks": {"repeatable"},
+    "ReadsAnswers": {"padding"},  # the first token is padding where there is no answer
 }
 
 
