@@ -92,8 +92,8 @@ test-deepspeed: $(DEEPSPEED)/.installed
 # that comes with 3 GB of CUDA.
 OLDEST_TORCH ?= $(shell sed -n 's/^torch==//p' constraints.txt)
 test-oldest: $(OLDEST)/.installed
-	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -q -n 2 --dist loadfile -m "not slow" -W ignore::DeprecationWarning \
-		--ignore=tests/integrations/trl --ignore=tests/training/with_deepspeed
+	OMP_NUM_THREADS=1 PYTEST_ADDOPTS="-W ignore::DeprecationWarning" $(OLDEST)/bin/python -m pytest -q -n 2 --dist loadfile \
+		-m "not slow" --ignore=tests/integrations/trl --ignore=tests/training/with_deepspeed
 
 # All engines. Two targets at a time, one on each processor; verl's alone, as its jobs have many processes.
 test-engines:
