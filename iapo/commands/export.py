@@ -11,7 +11,7 @@ from iapo.ops.tensor_files import failed_writes_named, follow_umask
 from iapo.ops.text_files import TEMPORARY, check_is_text, read_text, write_text
 from iapo.policy.loading import load_model, load_tokenizer
 from iapo.policy.lora import base_of, is_adapter
-from iapo.training.checkpoints.checkpoint import FORMAT, is_checkpoint, latest_checkpoint, settings_in
+from iapo.training.checkpoints.checkpoint import FORMAT, checkpoints, is_checkpoint, latest_checkpoint, settings_in
 from iapo.training.checkpoints.folder import verify_folder
 from iapo.training.configuration.trained_problems import export_settings
 from iapo.training.reporting.progress import CommandProgress
@@ -102,7 +102,9 @@ def export(*, run: str, output: str, adapter: bool) -> int:
 def _checkpoint(run: Path) -> Path:
     """The complete checkpoint that is meant."""
     if not run.is_dir():
-        raise FileNotFoundError(f"run: no folder {run}; want the --output of iapo train")
+        those = ", ".join(path.name for path in checkpoints(run.parent))
+        wanted = f"one of {run.parent}: {those}" if those else "the --output of iapo train"
+        raise FileNotFoundError(f"run: no folder {run}; want {wanted}")
     if is_checkpoint(run):
         verify_folder(run, FORMAT)
         return run

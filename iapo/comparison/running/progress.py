@@ -28,6 +28,7 @@ class Pace:
     total: int
     clock: Callable[[], float] = time.monotonic
     settled: int = 0
+    unfinished: int = 0
     _start: float | None = None
     _begun: dict[str, float] = field(default_factory=dict)
     _done: float = 0.0
@@ -41,9 +42,15 @@ class Pace:
     def settle(self, name: str, finished: bool = True) -> None:
         """A job ended, or needed nothing; of one that failed nothing counts as work done."""
         self.settled += 1
+        self.unfinished += not finished
         begun = self._begun.pop(name, None)
         if finished and begun is not None:
             self._done += 1 - begun
+
+    def state(self) -> str:
+        """How many jobs are done, and how many ended without being done."""
+        ended = f", {self.unfinished} failed or interrupted" if self.unfinished else ""
+        return f"{self.settled - self.unfinished} of {self.total} runs done{ended}"
 
     def left(self, running: dict[str, float]) -> str:
         """The time left, as text; empty as long as there is no pace.
@@ -76,7 +83,7 @@ def display(title: str, total: int) -> Iterator[Listener]:
         console.print(f"iapo compare: {text}", markup=False, highlight=False, soft_wrap=True)
 
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        whole = progress.add_task(title, total=total, line=f"0 of {total} runs done")
+        whole = progress.add_task(title, total=total, line=pace.state())
         bars: dict[str, TaskID] = {}
 
         def event(job: Job, what: str, reason: str) -> None:
@@ -88,14 +95,14 @@ def display(title: str, total: int) -> Iterator[Listener]:
                 if job.name in bars:
                     progress.remove_task(bars.pop(job.name))
             if what == "failed" or not console.is_terminal:
-                say(f"{title}, {pace.settled} of {total} runs done: {job.name} {what}{reason and f': {reason}'}")
+                say(f"{title}, {pace.state()}: {job.name} {what}{reason and f': {reason}'}")
 
         def poll(running: Sequence[Job]) -> None:
             nonlocal due, pause
             if console.is_terminal or time.monotonic() >= due:
                 shown = {job.name: job.progress() for job in running}
                 shares = {name: share for name, (share, _) in shown.items()}
-                state = f"{pace.settled} of {total} runs done{pace.left(shares)}"
+                state = pace.state() + pace.left(shares)
                 progress.update(whole, completed=pace.settled + sum(shares.values()), line=state)
                 for name, (share, line) in shown.items():
                     progress.update(bars[name], completed=share, line=line)

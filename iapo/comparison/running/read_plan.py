@@ -62,8 +62,12 @@ def read_plan(path: Path) -> Plan:
     methods = tuple(entry.resolve() for entry in entries)
     if task.holds_out:
         held = evaluation.problems + (tuning.problems if any(method.tuned for method in methods) else 0)
-        _check_held_out({"base": base, **{f"methods.{name}": own or {} for name, own in file["methods"].items()}}, held)
-        methods = tuple(_holding_out(method, held) for method in methods)
+        for where, given in {
+            "base": base,
+            **{f"methods.{name}": own or {} for name, own in file["methods"].items()},
+        }.items():
+            _check_held_out(where, given.get("eval_problems", held), held)
+        methods = tuple(_holding_out(method, held, common["eval_problems"]) for method in methods)
     for method in methods:
         for setting in method.settings.values():
             _check_common(method.name, setting, common)
@@ -154,18 +158,21 @@ def _read_forced(given: Mapping[str, Any], style: CompletionStyle) -> ForcedAnsw
         raise ValueError(str(error) if str(error).startswith("evaluation") else f"evaluation.{error}") from error
 
 
-def _check_held_out(sections: Mapping[str, Mapping[str, Any]], held: int) -> None:
+def _check_held_out(where: str, wanted: int, held: int) -> None:
     """Refuse another number of held-out problems than the comparison has, which decides."""
-    for where, given in sections.items():
-        if (wanted := given.get("eval_problems", held)) != held:
-            raise ValueError(
-                f"{where}.eval_problems: got {wanted}, but the data have no problems of their own to test on, so that "
-                f"every run holds out those of the comparison, {held} (evaluation.problems, and tuning.eval_problems "
-                "where something is tuned); leave it out"
-            )
+    if wanted != held:
+        raise ValueError(
+            f"{where}.eval_problems: got {wanted}, but the data have no problems of their own to test on, so that "
+            f"every run holds out those of the comparison, {held} (evaluation.problems, and tuning.eval_problems "
+            "where something is tuned); leave it out"
+        )
 
 
-def _holding_out(method: Method, problems: int) -> Method:
+def _holding_out(method: Method, problems: int, default: int) -> Method:
+    """The method with so many problems held out; its file of settings, or a value to be tuned, may not want others."""
+    for setting in method.settings.values():
+        if setting["eval_problems"] != default:
+            _check_held_out(f"methods.{method.name}", setting["eval_problems"], problems)
     settings = {name: {**setting, "eval_problems": problems} for name, setting in method.settings.items()}
     return Method(method.name, method.method, method.preset, settings)
 

@@ -69,7 +69,8 @@ def test_without_a_terminal_there_is_a_line_now_and_then(monkeypatch, capsys):
     assert lines[1] == at
     assert lines[-2:] == [
         "iapo compare: reporting, 1 of 2 runs done: grpo/seed-0 finished",
-        "iapo compare: reporting, 2 of 2 runs done: grpo/seed-1 failed: iapo train: [b] too few problems",
+        "iapo compare: reporting, 1 of 2 runs done, 1 failed or interrupted: grpo/seed-1 failed: "
+        "iapo train: [b] too few problems",
     ]
     assert len(lines) == 5, "pauses double"
 

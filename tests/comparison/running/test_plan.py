@@ -271,6 +271,20 @@ def test_another_number_of_held_out_problems_is_refused(where, tmp_path):
         read_plan(written(tmp_path, content))
 
 
+@pytest.mark.parametrize("where", ["config", "tune"])
+def test_nor_may_a_file_of_settings_or_a_tuned_value_hold_out_others(where, tmp_path):
+    data, file = tmp_path / "problems.jsonl", tmp_path / "mine.yaml"
+    data.write_text("".join(json.dumps({"prompt": f"{i}+1=", "answer": str(i + 1)}) + "\n" for i in range(60)))
+    file.write_text("eval_problems: 4\n")
+    content = changed("base", {**GOOD["base"], "data": str(data)})
+    content["methods"]["grpo"][where] = str(file) if where == "config" else {"eval_problems": [16, 4]}
+    with pytest.raises(ValueError, match=r"methods\.grpo\.eval_problems: got 4, .* comparison, 16 "):
+        read_plan(written(tmp_path, content))
+    file.write_text("eval_problems: 16\n")
+    if where == "config":
+        read_plan(written(tmp_path, content))
+
+
 def test_generated_problems_are_none_that_a_run_trains_on(tmp_path):
     pytest.importorskip("reasoning_gym")
     content = changed("base", {**GOOD["base"], "data": "reasoning-gym:chain_sum", "limit": 40})
