@@ -304,9 +304,9 @@ MISTAKES = [
     ("show sampled --step 7", 1, ["step: got 7", "[0]"]),
     ("export nope --output model", 1, ["run: no folder nope"]),
     (
-        "export kept/checkpoint-9 --output model",
+        "export kept/checkpoint-8 --output model",
         1,
-        ["run: no folder kept/checkpoint-9; want one of kept: checkpoint-12"],
+        ["run: no folder kept/checkpoint-8; want one of kept: checkpoint-12"],
     ),
     ("export empty --output model", 1, ["run: empty has no checkpoint"]),
     ("T --shard true", 1, ["shard: there is one process", "torchrun"]),
