@@ -71,5 +71,9 @@ def gathered_weights(model: nn.Module) -> dict[str, Tensor] | None:
 
 def _reshards(module: Any) -> bool:
     """Whether a module of FSDP2 gives its gathered weights up after a forward; torch has no public way to ask."""
-    groups = module._get_fsdp_state()._fsdp_param_groups
+    state = module._get_fsdp_state()
+    if hasattr(state, "_fsdp_param_groups"):
+        groups = state._fsdp_param_groups
+    else:  # of torch 2.11: one, or none in a module without weights of its own
+        groups = [group for group in [state._fsdp_param_group] if group is not None]
     return any(group.post_forward_mesh_info is not None for group in groups)
