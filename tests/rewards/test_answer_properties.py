@@ -244,6 +244,7 @@ def test_sets_have_no_order_and_tuples_have(numbers, random):
 
 
 @example("<|AAAAA|>")
+@example("\\rightarrow")
 @given(st.text(max_size=60) | st.text(alphabet="0123456789{}()[]\\frac+-*/^ ,.;:%$=|<>and of", max_size=40))
 @settings(max_examples=200, deadline=None)
 def test_any_text_is_read_and_equals_itself(text):

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 _TOKEN = re.compile(r"\w+(?:[-']\w+)*|[^\w\s]")
 _ARROW = re.compile(r"\s*(?:->|\\(?:long)?rightarrow(?![A-Za-z])|\\to(?![A-Za-z]))\s*")
@@ -128,7 +129,7 @@ def _singular(tokens: tuple[str, ...]) -> tuple[str, ...]:
 
 def _without_small_words(tokens: tuple[str, ...]) -> tuple[str, ...]:
     """The tokens without copulas, and without articles in front of words: ``A is a knight`` is ``A: knight``."""
-    pairs = zip(tokens, [*tokens[1:], ""], strict=True)
+    pairs = pairwise((*tokens, ""))
     return tuple(one for one, two in pairs if one not in _COPULAS and (one not in _ARTICLES or len(two) < 2))
 
 
