@@ -62,10 +62,8 @@ def read_plan(path: Path) -> Plan:
     methods = tuple(entry.resolve() for entry in entries)
     if task.holds_out:
         held = evaluation.problems + (tuning.problems if any(method.tuned for method in methods) else 0)
-        for where, given in {
-            "base": base,
-            **{f"methods.{name}": own or {} for name, own in file["methods"].items()},
-        }.items():
+        own = {f"methods.{name}": given or {} for name, given in file["methods"].items()}
+        for where, given in {"base": base, **own}.items():
             _check_held_out(where, given.get("eval_problems", held), held)
         methods = tuple(_holding_out(method, held, common["eval_problems"]) for method in methods)
     for method in methods:
