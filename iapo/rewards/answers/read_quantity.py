@@ -93,6 +93,15 @@ _CLAUSE = re.compile(
 _CHANGES_BY = re.compile(
     r"\b(?:(?:in|de)creas(?:es?|ed)|(?:rises?|rose|falls?|fell|drops?|dropped)|is\s+off)\s+by\s*$", re.I
 )
+_REMARK = re.compile(r"\s+\((?P<said>(?=\D*\d)[^()]*)\)")
+"""In brackets behind an amount, what its parts are or where it is from: ``17 (5 red and 12 green)``."""
+_NO_REMARK = re.compile(
+    rf"\b(?:{_NEVER}|maybe|perhaps|possibly|probably|actually|least|most|more|less|fewer|over|under|remainder|x|to|\w+cluding)\b"
+    rf"|{_SYMBOL}|[=<>\\_]",
+    re.IGNORECASE,
+)
+"""What makes it another amount, or a formula."""
+_WORD = re.compile(r"[^\W\d_]{2,}")
 _JOINED = re.compile(r"(?:\s*,)?(?:\s+and)?\s*$")
 
 
@@ -124,7 +133,7 @@ def read_quantity(text: str) -> Quantity | Bounded | None:
         text = text[: below.start()] + text[below.end() :]
     text = _SPOKEN_POINT.sub(_decimal_in_digits, text)
     text = _SAID_BASE.sub(_base_in_digits, text)
-    text = _AND_A_PART.sub(_mixed, text)
+    text = _without_remark(_AND_A_PART.sub(_mixed, text))
     numbers = find_numbers(text)
     if len(numbers) == 2 and _OUT_OF.fullmatch(text) and numbers[0].value <= numbers[1].value != 0:
         return Quantity(numbers[0].value / numbers[1].value)
@@ -213,6 +222,16 @@ def _between(before: str, number: Number, after: str) -> Quantity | Bounded | No
     unsigned = not sign and _OPEN_SIGN.search(f"{parts['lead']} {rest}") is not None
     quantity = Quantity(value, places, percent, unit, unsigned, ordinal)
     return quantity if relation is None else Bounded(relation, quantity)
+
+
+def _without_remark(text: str) -> str:
+    """The text without a remark in brackets at its end, in which an amount is neither doubted nor said again."""
+    found = _REMARK.search(text)
+    if found is None or found.end() != len(text.rstrip(" .")) or not find_numbers(text[: found.start()]):
+        return text
+    said = found["said"]
+    is_remark = len(_WORD.findall(said)) > 1 and not _NO_REMARK.search(said) and read_compound(said) is None
+    return text[: found.start()] if is_remark else text
 
 
 def _decimal_in_digits(found: re.Match[str]) -> str:
