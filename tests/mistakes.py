@@ -232,7 +232,11 @@ MISTAKES = [
     ("T --rewards 3", 2, ["rewards: got 3", "want functions by name"]),
     ("T --rewards nope.py:f", 2, ["nope.py:f: no file"]),
     ("T --rewards mine.py:nothing", 2, ["mine.py has no 'nothing'", "raises"]),
-    ("T --rewards mine.py:Other", 2, ["rewards: got", "mine.py:Other"]),
+    ("T --rewards mine.py:Other", 2, ["rewards: ", "mine.py:Other is a class without __call__, want a function, or"]),
+    ("T --rewards mine.py:LIMIT", 2, ["rewards: ", "mine.py:LIMIT is no function and no class"]),
+    ("T --rewards '{a: MathAnswer, a: MathAnswer}'", 2, ["rewards: got {a: ", "the key 'a' is there twice"]),
+    ("T --rewards '{a: MathAnswer b: MathAnswer}'", 2, ["rewards: got {a: ", "(expected ',' or '}', but got ':')"]),
+    ("T --rewards '{a: MathAnswer'", 2, ["rewards: got {a: MathAnswer (expected ',' or '}', but got"]),
     ("T --rewards syntax.py:f", 2, ["syntax.py, line 1: SyntaxError"]),
     ("T --rewards exits.py:f", 2, ["exits.py, line 2: SystemExit: 3"]),
     ("T --rewards zeros_in.py:f", 2, ["zeros_in.py: SyntaxError", "null bytes"]),
@@ -242,6 +246,11 @@ MISTAKES = [
         2,
         ["assigner: ", "untyped.py:Assigner is abstract, want one that has assign"],
     ),
+    ("T --assigner untyped.py:Fixed", 2, ["train: assigner: Fixed is no assigner, want a subclass of Advantage"]),
+    ("T --estimator own.py:Shaped", 2, ["train: estimator: Shaped is no estimator, want a subclass of MIEstimator"]),
+    ("T --loss untyped.py:Assigner", 2, ["train: loss: Assigner is no loss, want a subclass of PolicyLoss"]),
+    ("T --loss untyped.py:nothing", 2, ["train: loss: nothing is no loss, want a subclass of PolicyLoss"]),
+    ("T --assigner own.py:Shaped --assigner.price 2", 2, ["own.py:Shaped has no parameter 'price'; it takes none"]),
     ("T --loss untyped.py:Fixed", 2, ["loss: Fixed is no loss"]),
     ("T --sampler untyped.py:Drawn", 2, ["the parameter 'model' of", "untyped.py:Drawn", "as in model: nn.Module"]),
     ("T --sampler untyped.py:Fixed", 1, ["sampler: cannot be made of a model and a tokenizer", "takes no arguments"]),
@@ -269,6 +278,11 @@ MISTAKES = [
         "T --loss arguments.py:Loss",
         2,
         ["arguments.py, line 2: TypeError: Loss.compute: takes (self, a, b), want (self"],
+    ),
+    (
+        "T --assigner own.py:Listed --estimator NoInformation",
+        1,
+        ["AdvantageOutput: advantages: got [ [1.0, 1.0, ", " ..., want Float[Tensor, 'batch token']"],
     ),
     ("T --assigner own.py:Made", 1, ["KeyError: 'oh' (own.py, line 8, in __init__)"]),
     (
@@ -337,6 +351,7 @@ def write_desk(folder: Path) -> None:
         "def half(completions, **_):\n    return [0.5]\n"
         "def texts(completions, **_):\n    return ['a'] * len(completions)\n"
         "def fine(completions, **_):\n    return [1.0] * len(completions)\n"
+        "LIMIT = 3\n"
         "class Other: pass\n",
         "syntax.py": "def f(:\n",
         "twice.yaml": "steps: 1\nbase: {steps: 1, limit: &few 8}\nsteps: 2\n",
@@ -350,6 +365,10 @@ def write_desk(folder: Path) -> None:
         "    def assign(self, inputs): return inputs.reward\n"
         "class Shaped(AdvantageAssigner):\n"
         "    def assign(self, inputs): return AdvantageOutput(inputs.rewards, inputs.completion_mask, {})\n"
+        "class Listed(AdvantageAssigner):\n"
+        "    def assign(self, inputs):\n"
+        "        wide = inputs.completion_mask.float().repeat(1, 9).tolist()\n"
+        "        return AdvantageOutput(wide, inputs.completion_mask, {})\n"
         "@dataclass(frozen=True)\nclass Priced(Raises):\n"
         "    price: float\n"
         "class Style(AnswerStyle): pass\n"

@@ -23,6 +23,7 @@ TRACEBACK = "traceback.txt"
 """The file in a run folder that gets the traceback of an error that was not expected."""
 
 _LONGEST = 1500
+_LONGEST_VALUE = 120
 _HERE = os.path.join(Path(iapo.__file__).parent, "")
 _PYTHON = tuple(os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib"))
 _INSTALLED = {"site-packages", "dist-packages"}
@@ -113,7 +114,8 @@ def _of_types(text: str) -> str:
     wanted = match["wanted"].removeprefix("<class '").removesuffix("'>")
     among = f" ({', '.join(sizes[1].split())})" if sizes else ""
     notes = text[text.rindex(sizes[0]) + len(sizes[0]) :] if sizes else ""
-    return f"{called}: {match['argument']}: got {match['got']}, want {wanted}{among} {notes}".rstrip()
+    got = match["got"] if len(match["got"]) <= _LONGEST_VALUE else f"{match['got'][: _LONGEST_VALUE - 4]} ..."
+    return f"{called}: {match['argument']}: got {got}, want {wanted}{among} {notes}".rstrip()
 
 
 def _place_of(error: BaseException) -> str:

@@ -22,6 +22,23 @@ def learned_from(
     return learns
 
 
+def denominator_of(loss: PolicyLoss, loss_mask: Bool[Tensor, "batch token"]) -> Float[Tensor, ""]:
+    """`iapo.PolicyLoss.denominator`.
+
+    Raises:
+        ValueError: it returned no positive, finite scalar.
+    """
+    value = loss.denominator(loss_mask)
+    if isinstance(value, Tensor) and value.is_floating_point() and value.ndim == 0 and 0 < float(value) < float("inf"):
+        return value
+    is_scalar = isinstance(value, Tensor) and value.ndim == 0
+    got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) and not is_scalar else repr(value)
+    raise ValueError(
+        f"{type(loss).__name__}.denominator: got {got}, want a tensor of floating point without axes, positive and "
+        "finite, as loss_mask.sum().clamp(min=1).float()"
+    )
+
+
 def check_learned(loss: PolicyLoss, value: Float[Tensor, ""], policy_logprobs: Float[Tensor, "rows token"]) -> None:
     """Raise ``ValueError`` unless a loss leads back to the model: an update would change nothing, whatever the rewards.
 

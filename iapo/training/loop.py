@@ -22,8 +22,8 @@ from iapo.training.distributed.synchronised import loss_scale, synced
 from iapo.training.gradient_checkpointing import checkpointing
 from iapo.training.known_signals import known_signals
 from iapo.training.lacking import lacking_answers, lacking_spans
-from iapo.training.learning import learned_from
-from iapo.training.metrics import sampler_metrics, sampling_metrics, timed
+from iapo.training.learning import denominator_of, learned_from
+from iapo.training.metrics import check_names, sampler_metrics, sampling_metrics, timed
 from iapo.training.resample import Resampling, Rows, Samples, uninformative
 from iapo.training.signals import logprobs_of
 from iapo.training.step_loss import StepLoss
@@ -164,6 +164,7 @@ def prepare(
             known_signals(components.assigner.requires, rollout, columns, scores.columns),
             processes=settings.processes,
         )
+    check_names(components.assigner, "assign", assigned.output.metrics)
     metrics |= assigned.metrics | assigned.output.metrics
     if assigned.signals.information is not None:
         rewarded = assigned.probed & ((rewards > 0) | scores.correct.to(device))
@@ -212,7 +213,7 @@ def optimise(
             components.loss,
             assigned.advantages,
             assigned.loss_mask,
-            denominator=components.loss.denominator(assigned.loss_mask),
+            denominator=denominator_of(components.loss, assigned.loss_mask),
             old_logprobs=None if settings.epochs == 1 else logprobs_of(model, rollout, temperature, settings),
             ref_logprobs=None if ref_model is None else logprobs_of(ref_model, rollout, temperature, settings),
             sampler_logprobs=rollout.sampler_logprobs if components.loss.requires_sampler else None,
@@ -239,6 +240,7 @@ def optimise(
                     entropy_before[each.rows, : entropy.shape[1]] = entropy.float()
                 totals["loss"] += output.loss.item()
                 totals["entropy"] += float(entropy.sum() / rollout.completion_mask.sum().clamp(min=1))
+                check_names(components.loss, "compute", output.metrics)
                 for name, value in output.metrics.items():
                     totals[name] += value.item()
             totals = processes.add(totals)

@@ -1,7 +1,7 @@
 """What an update measures about its completions, and how long each part of it took."""
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 from jaxtyping import Float
@@ -10,6 +10,16 @@ from torch import Tensor
 from iapo.rewards.scores import Scores
 from iapo.rollout.ends import ended_if_known
 from iapo.types import Rollout
+
+_OF_THE_LOOP = {
+    *("step", "step_time", "num_tokens", "reward", "loss", "entropy", "grad_norm", "learning_rate"),
+    *("sampling/logp_difference", "sampling/logp_difference_max", "iapo/tokens_sampled", "iapo/steps_skipped"),
+}
+_FAMILIES_OF_THE_LOOP = (
+    *("completions/", "rewards/"),
+    *(f"iapo/{family}/" for family in ("completions", "diagnostics", "groups", "resample", "time")),
+)
+"""What the names of the loop's other metrics begin with."""
 
 
 def sampling_metrics(rollout: Rollout, scores: Scores, eos_ids: Collection[int]) -> dict[str, float]:
@@ -59,6 +69,22 @@ def sampler_metrics(rollout: Rollout, policy_logprobs: Float[Tensor, "batch toke
         "sampling/logp_difference": float(difference.mean()),
         "sampling/logp_difference_max": float(difference.max()),
     }
+
+
+def check_names(component: object, hook: str, names: Iterable[str]) -> None:
+    """Raise ``ValueError`` if a component calls a metric of its own as the loop calls one: one of them would be lost.
+
+    Args:
+        component: whose hook returned the metrics.
+        hook: its name.
+        names: of the metrics.
+    """
+    taken = sorted(name for name in names if name in _OF_THE_LOOP or name.startswith(_FAMILIES_OF_THE_LOOP))
+    if taken:
+        raise ValueError(
+            f"{type(component).__name__}.{hook}: metrics: {', '.join(taken)} is what the loop calls a metric of its "
+            f"own, want another name, as mine/{taken[0].rpartition('/')[2]}"
+        )
 
 
 @contextmanager

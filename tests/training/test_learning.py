@@ -123,3 +123,23 @@ def test_gradients_that_are_off_around_an_update_are_on_inside():
 def test_what_a_loss_learns_from_is_a_mask_of_completions(learns):
     with pytest.raises(ValueError, match=r"\.learns_from: want bool of shape \(batch,\) = \(16,\), got"):
         run(loss=_Loss(learns=learns))
+
+
+@pytest.mark.parametrize(
+    ("value", "got"),
+    [
+        (None, "None"),
+        (4.0, "4.0"),
+        (torch.tensor(4), r"tensor\(4\)"),
+        (torch.tensor(0.0), r"tensor\(0\.\)"),
+        (torch.tensor(float("nan")), r"tensor\(nan\)"),
+        (torch.ones(4), r"shape \(4,\)"),
+    ],
+)
+def test_a_denominator_that_is_none_is_refused_by_the_name_of_its_hook(value, got):
+    class Mine(ClippedPolicyLoss):
+        def denominator(self, loss_mask):
+            return value
+
+    with pytest.raises(ValueError, match=rf"Mine\.denominator: got {got}, want a tensor of floating point"):
+        run(3, loss=Mine())

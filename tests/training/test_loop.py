@@ -1,6 +1,7 @@
 """One update: micro-batches change nothing, unscored completions move nothing, only what is needed runs."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -388,3 +389,26 @@ def test_a_temperature_may_be_a_whole_number():
     model = embedded_model()
     sampler = TransformersSampler(model, TOKENIZER, max_new_tokens=40, temperature=1)
     assert "loss" in run(model=model, sampler=sampler)[0]
+
+
+def test_no_component_has_a_metric_that_is_called_as_one_of_the_loop():
+    class Plain(GroupRelative):
+        def assign(self, inputs):
+            return dataclasses.replace(super().assign(inputs), metrics=self.own)
+
+    class Bare(ClippedPolicyLoss):
+        def compute(self, inputs):
+            return dataclasses.replace(super().compute(inputs), metrics=dict.fromkeys(self.own, inputs.denominator))
+
+    def called(assigners=(), losses=()):
+        own = type("Mine", (Plain,), {"own": dict.fromkeys(assigners, 1.0)})()
+        return run(assigner=own, loss=type("Loss", (Bare,), {"own": losses})(), estimator=NoInformation())[0]
+
+    of_the_loop = called()
+    assert {"reward", "loss", "num_tokens", "iapo/time/update"} <= set(of_the_loop)
+    for name in (*of_the_loop, "step", "step_time", "iapo/tokens_sampled", "iapo/diagnostics/skipped"):
+        with pytest.raises(ValueError, match=rf"Mine\.assign: metrics: {name} is what the loop calls"):
+            called(assigners=[name])
+        with pytest.raises(ValueError, match=rf"Loss\.compute: metrics: {name} is what the loop calls"):
+            called(losses=[name])
+    assert called(["mine/loss"], ["my_reward"]).keys() - of_the_loop.keys() == {"mine/loss", "my_reward"}

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pydoc import locate
 from typing import Any, NamedTuple, get_type_hints
 
+import yaml  # type: ignore[import-untyped]
+
 from iapo.interfaces import AdvantageAssigner, MIEstimator, PolicyLoss, Sampler
 from iapo.ops.near_names import did_you_mean
 from iapo.styles import AnswerStyle, ReasoningStyle
 from iapo.tasks import Task
 from iapo.training.configuration.plain_files import import_path
+from iapo.training.configuration.unique_keys import check_unique_keys
 from iapo.training.configuration.wanted import is_class, kinds_of
 
 _KINDS: dict[str, tuple[str, type]] = {
@@ -82,7 +85,7 @@ def setting_error(key: str, text: str) -> str:
         return f"{which}, want {flags}, or defaults in the class"
     if place.class_path and (option := _OPTION.search(place.said)) and "not accepted" in place.said:
         known = _parameters(place.class_path)
-        near = did_you_mean(option[1], known) or f"; it takes {', '.join(known)}"
+        near = did_you_mean(option[1], known) or f"; it takes {', '.join(known) or 'none'}"
         return f"{place.key}: {place.class_path} has no parameter {option[1]!r}{near}"
     return _of_component(place, text) or (_of_kind(key, _given(text), "") if key in _WANTED else "")
 
@@ -148,12 +151,17 @@ def _of_component(place: _Place, text: str) -> str:
     hooks = getattr(base, "__abstractmethods__", ())
     if hooks and re.search(r"class, but (\S+ )?is abstract", text):
         named_so = re.search(r"class, but (\S+) is abstract", text) or re.search(r"Given value: (\S+)$", text)
+        found: Any = locate(import_path(named_so[1])) if named_so else None
+        if inspect.isclass(found) and not issubclass(found, base):
+            return f"{key}: {found.__name__} is no {word}, want a subclass of {base.__name__}"
         return f"{key}: {named_so[1] if named_so else 'it'} is abstract, want one that has {', '.join(sorted(hooks))}"
     if missing := _NOT_FOUND.search(text):
         given = next(
             value for value in (missing["path"], missing["wrong"], missing["name"], missing["reward"]) if value
         )
-        given = given.rpartition(":")[2].rpartition(".")[2]
+        is_own, given = ".py:" in given, given.rpartition(":")[2].rpartition(".")[2]
+        if is_own and base is not object:
+            return f"{key}: {given} is no {word}, want a subclass of {base.__name__}"
         literal = [choice.strip(" '\"") for found in _CHOICES.findall(text)[:1] for choice in found.split(",")]
         return f"{key}: {_no_class(given, word, module, base, literal, missing['module'], bool(missing['wrong']))}"
     if match := re.match(r"- Expected a path but (\S+) either not accessible or invalid", place.said):
@@ -174,7 +182,17 @@ def _class_of(owner: str, name: str) -> type | None:
 def _of_kind(key: str, given: str, wanted: str) -> str:
     """The error about a value of another kind than a setting takes."""
     choices = wanted.removeprefix("one of ").split(", ") if wanted.startswith("one of ") else ()
-    return f"{key}: got {given}, want {_WANTED.get(key, wanted)}{did_you_mean(given, choices)}"
+    return f"{key}: got {given}{_misread(given)}, want {_WANTED.get(key, wanted)}{did_you_mean(given, choices)}"
+
+
+def _misread(given: str) -> str:
+    """What is wrong with a list or a mapping that is no YAML, in brackets; empty for one that is, and other values."""
+    try:
+        if given.startswith(("{", "[")):
+            check_unique_keys(given)
+    except yaml.YAMLError as error:
+        return f" ({getattr(error, 'problem', None) or 'no YAML'})"
+    return ""
 
 
 def untyped(text: str) -> str:
@@ -193,6 +211,10 @@ def _of_callable(key: str, text: str) -> str:
             f"a function takes no parameters from flags, got --{key}.{match[1]}; leave it out, or name a class, whose "
             "parameters are flags"
         )
+    if match := re.search(r"Unexpected import object .*Got value: (\S+)$", text):
+        return f"{match[1]} is no function and no class, want one of these"
+    if match := re.search(r"Expected '(\S+)' to be a class that instantiates into callable", text):
+        return f"{match[1]} is a class without __call__, want a function, or a class whose objects can be called"
     if match := re.search(r"Expected '(\S+)' to be a subclass of <class 'Optimizer'>", text):
         return (
             f"{match[1]} is no optimizer of torch, want a subclass of torch.optim.Optimizer; an iapo.PolicyOptimizer "
