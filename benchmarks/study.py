@@ -8,6 +8,9 @@
     iapo compare iapo://compare/study_leave_out --output runs/study_leave_out
     iapo compare iapo://compare/study_leave_out_shortcuts --output runs/study_leave_out_shortcuts
     python benchmarks/study.py runs/study_leave_out runs/study_leave_out_shortcuts --figure leave_out.png
+    python -m iapo.embedded.recipe --out runs/models/weak --steps 1000 --threads 1
+    iapo compare iapo://compare/study_weak --output runs/study_weak
+    python benchmarks/study.py runs/study_weak --figure weak.png
     python benchmarks/study.py runs/smollm2_small runs/smollm2_words_small --figure smollm2.png
 
 Writes `results.json` (the rows of these tasks in place of those that it had, other tasks' rows stay), for each folder
