@@ -282,7 +282,7 @@ MISTAKES = [
     (
         "T --assigner own.py:Listed --estimator NoInformation",
         1,
-        ["AdvantageOutput: advantages: got [ [", " ..., want Float[Tensor, 'batch token']"],
+        ["AdvantageOutput: advantages: got [ [ 1.0, 1.0, ", " ..., want Float[Tensor, 'batch token']"],
     ),
     ("T --assigner own.py:Made", 1, ["KeyError: 'oh' (own.py, line 8, in __init__)"]),
     (

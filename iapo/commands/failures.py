@@ -91,8 +91,7 @@ def describe(error: BaseException) -> str:
     """
     text = " ".join([str(error), *getattr(error, "__notes__", ())])
     text = _of_types(" ".join("".join(c if c.isprintable() else " " for c in text).split()))
-    if len(text) > _LONGEST:
-        text = f"{text[: _LONGEST - 4]} ..."
+    text = _cut(text, _LONGEST)
     if isinstance(error, OSError) and error.errno in _FULL:
         return f"{text}; make room, then run it again (a training with --resume: its checkpoints are as they were)"
     if is_out_of_memory(error):
@@ -114,8 +113,12 @@ def _of_types(text: str) -> str:
     wanted = match["wanted"].removeprefix("<class '").removesuffix("'>")
     among = f" ({', '.join(sizes[1].split())})" if sizes else ""
     notes = text[text.rindex(sizes[0]) + len(sizes[0]) :] if sizes else ""
-    got = match["got"] if len(match["got"]) <= _LONGEST_VALUE else f"{match['got'][: _LONGEST_VALUE - 4]} ..."
+    got = _cut(match["got"], _LONGEST_VALUE)
     return f"{called}: {match['argument']}: got {got}, want {wanted}{among} {notes}".rstrip()
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 4]} ..."
 
 
 def _place_of(error: BaseException) -> str:

@@ -31,8 +31,7 @@ def denominator_of(loss: PolicyLoss, loss_mask: Bool[Tensor, "batch token"]) -> 
     value = loss.denominator(loss_mask)
     if isinstance(value, Tensor) and value.is_floating_point() and value.ndim == 0 and 0 < float(value) < float("inf"):
         return value
-    is_scalar = isinstance(value, Tensor) and value.ndim == 0
-    got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) and not is_scalar else repr(value)
+    got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) and value.ndim else repr(value)
     raise ValueError(
         f"{type(loss).__name__}.denominator: got {got}, want a tensor of floating point without axes, positive and "
         "finite, as loss_mask.sum().clamp(min=1).float()"
